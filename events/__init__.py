@@ -1,0 +1,1 @@
+"""The log of a job: append to it, read it, follow it live."""

@@ -1,0 +1,72 @@
+"""System checks: a wrong setting is a message with an id, not an exception in a view."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error
+
+from events.conf import SETTING, configured, raw_setting
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key of the setting must be, in a test and in words."""
+
+    id: str
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+def broken_rules(rules: Mapping[str, Rule], given: Mapping[str, Any]) -> list[CheckMessage]:
+    """An error for each given key that breaks its rule."""
+    return [
+        Error(
+            f"{SETTING}[{name!r}] is {given[name]!r}.",
+            hint=f"It must be {rule.allowed}.",
+            id=rule.id,
+        )
+        for name, rule in rules.items()
+        if name in given and not rule.holds(given[name])
+    ]
+
+
+def is_number(value: object, *, least: float = 0, most: float = float("inf")) -> bool:
+    """Whether `value` is a number above `least`, at most `most`; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least < value <= most
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and is_number(value)
+
+
+def _is_redis_url(value: object) -> bool:
+    return isinstance(value, str) and urlsplit(value).scheme in {"redis", "rediss", "unix"}
+
+
+RULES: dict[str, Rule] = {
+    "REDIS_URL": Rule("job_events.E002", "a redis://, rediss:// or unix:// address", _is_redis_url),
+    "REDIS_TIMEOUT": Rule("job_events.E003", "a number of seconds above 0", is_number),
+    "STREAM_PREFIX": Rule(
+        "job_events.E004",
+        "a string that is not empty and has no space",
+        lambda value: isinstance(value, str) and bool(value) and " " not in value,
+    ),
+    "MAX_EVENT_BYTES": Rule("job_events.E005", "a whole number of bytes above 0", _is_count),
+    "PAGE_LIMIT": Rule("job_events.E006", "a whole number of events above 0", _is_count),
+    "KEEP_ALIVE": Rule("job_events.E007", "a number of seconds above 0", is_number),
+}
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - the signature of a check
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check the keys of JOB_EVENTS that events/ reads."""
+    raw = raw_setting()
+    if not isinstance(raw, dict):
+        message = f"{SETTING} is {raw!r}."
+        return [Error(message, hint="It must be a dict of settings.", id="job_events.E001")]
+    return broken_rules(RULES, configured())

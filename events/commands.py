@@ -1,0 +1,103 @@
+"""The Redis commands of the log, as tuples. Does no I/O."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from events.codec import EncodedEvent, decode_entry
+from events.types import Cursor, Event, Order
+
+Command = tuple[str | bytes | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the digest by which Redis knows it."""
+
+    source: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", digest)
+
+    def call(self, key: str, arguments: Iterable[str | bytes]) -> Command:
+        """Run the script that Redis has; it answers NOSCRIPT if it has it not."""
+        return ("EVALSHA", self.sha, 1, key, *arguments)
+
+    def send(self, called: Command) -> Command:
+        """The command `called`, with the script's source in place of its digest."""
+        return ("EVAL", self.source, *called[2:])
+
+
+APPEND_MANY: Final = Script("""\
+local ids = {}
+for i = 1, #ARGV, 3 do
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*',
+        'data', ARGV[i], 'timestamp', ARGV[i + 1], 'event_type', ARGV[i + 2])
+end
+return ids
+""")
+
+
+def append(key: str, event: EncodedEvent) -> Command:
+    """Append one event; Redis answers its id."""
+    return (
+        "XADD", key, "*",
+        "data", event.data, "timestamp", event.timestamp, "event_type", event.event_type,
+    )  # fmt: skip
+
+
+def append_many(key: str, events: Iterable[EncodedEvent]) -> Command:
+    """Append events in one round trip, all or none; Redis answers the list of their ids."""
+    fields: Iterable[str | bytes] = chain.from_iterable(
+        (event.data, event.timestamp, event.event_type) for event in events
+    )
+    return APPEND_MANY.call(key, fields)
+
+
+def length(key: str) -> Command:
+    """Count the entries of a stream; 0 where there is none."""
+    return ("XLEN", key)
+
+
+def info(key: str) -> Command:
+    """Describe a stream; Redis refuses with `no such key` where there is none."""
+    return ("XINFO", "STREAM", key)
+
+
+def page(
+    key: str, *, after: Cursor | None, before: Cursor | None, limit: int, order: Order
+) -> Command | None:
+    """Read the entries between two cursors, both exclusive; None where there can be none."""
+    first = after.next() if after else Cursor(0, 0)
+    last = before.previous() if before else "+"
+    if first is None or last is None:
+        return None
+    if order == "asc":
+        return ("XRANGE", key, str(first), str(last), "COUNT", limit)
+    return ("XREVRANGE", key, str(last), str(first), "COUNT", limit)
+
+
+def tail(key: str, *, after: Cursor, limit: int, block: int | None) -> Command:
+    """Read the entries after a cursor, waiting up to `block` milliseconds for the first."""
+    wait: Command = ("BLOCK", block) if block is not None else ()
+    return ("XREAD", "COUNT", limit, *wait, "STREAMS", key, str(after))
+
+
+def entries_of_page(job_id: str, reply: Any) -> list[Event]:
+    """Decode what Redis answers to `page`."""
+    return [decode_entry(job_id, entry_id, fields) for entry_id, fields in reply]
+
+
+def entries_of_tail(job_id: str, reply: Any) -> list[Event]:
+    """Decode what Redis answers to `tail` for its one stream; the form depends on the protocol."""
+    streams = reply.values() if isinstance(reply, Mapping) else [entries for _, entries in reply]
+    return [event for entries in streams for event in entries_of_page(job_id, _flat(entries))]
+
+
+def _flat(entries: Any) -> Any:
+    """With RESP3, redis-py wraps the entries of a stream in one more list."""
+    return entries[0] if entries and isinstance(entries[0], list) else entries

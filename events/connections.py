@@ -1,0 +1,185 @@
+"""Redis: the one module that opens connections, runs commands and translates errors."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self, cast
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio
+from django.apps import apps
+from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from events.commands import Command, Script
+from events.conf import event_settings
+from events.exceptions import NotAStream, RedisRefused, RedisUnavailable
+
+_RETRIES: Final = 3
+
+
+class ScriptUnknown(RedisRefused):
+    """Redis does not have the script."""
+
+
+class Connections:
+    """The clients of this process: one sync one, and one for each running event loop.
+
+    Clients are pools that open connections when they are first used, and again after a fork.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sync: dict[str, redis.Redis] = {}
+        self._async: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[str, redis.asyncio.Redis]
+        ] = WeakKeyDictionary()
+
+    def sync(self) -> redis.Redis:
+        """The client for code that blocks; threads may share it."""
+        url = event_settings.REDIS_URL
+        with self._lock:
+            if url not in self._sync:
+                retry = Retry(_backoff(), _RETRIES)
+                self._sync[url] = redis.Redis.from_url(url, retry=retry, **_options())
+            return self._sync[url]
+
+    def running_loop(self) -> redis.asyncio.Redis:
+        """The client of the running event loop."""
+        url = event_settings.REDIS_URL
+        with self._lock:
+            clients = self._async.setdefault(asyncio.get_running_loop(), {})
+            if url not in clients:
+                retry = AsyncRetry(_backoff(), _RETRIES)
+                clients[url] = redis.asyncio.Redis.from_url(url, retry=retry, **_options())
+            return clients[url]
+
+    async def close_running_loop(self) -> None:
+        """Close what the running event loop has opened."""
+        with self._lock:
+            clients = self._async.pop(asyncio.get_running_loop(), {})
+        for client in clients.values():
+            await client.aclose()
+
+    def close(self) -> None:
+        """Close the sync connections."""
+        with self._lock:
+            clients, self._sync = self._sync, {}
+        for client in clients.values():
+            client.close()
+
+
+def _backoff() -> ExponentialWithJitterBackoff:
+    return ExponentialWithJitterBackoff(base=0.05, cap=0.5)
+
+
+def _options() -> dict[str, Any]:
+    timeout = event_settings.REDIS_TIMEOUT
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "health_check_interval": 30,
+    }
+
+
+def _connections() -> Connections:
+    return cast(Connections, cast(Any, apps.get_app_config("events")).connections)
+
+
+def get_redis() -> redis.Redis:
+    """The sync client of this process, for `JOB_EVENTS["REDIS_URL"]`."""
+    return _connections().sync()
+
+
+def get_async_redis() -> redis.asyncio.Redis:
+    """The client of the running event loop, for `JOB_EVENTS["REDIS_URL"]`."""
+    return _connections().running_loop()
+
+
+async def close_async_redis() -> None:
+    """Close the running event loop's connections; for a loop that ends before its process."""
+    await _connections().close_running_loop()
+
+
+def block_ms(client: redis.asyncio.Redis) -> int:
+    """How long a command may block: well below the time at which the socket gives up."""
+    timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
+    return int(min(timeout / 2, 5.0) * 1000)
+
+
+class _Translated:
+    """A `with` block in which redis-py's errors become ours."""
+
+    __slots__ = ("_command",)
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, exceptions.RedisError):
+            _raise(error, self._command)
+
+
+def _raise(error: exceptions.RedisError, command: Command) -> NoReturn:
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError)):
+        raise RedisUnavailable(f"Redis did not answer: {error}") from error
+    if isinstance(error, exceptions.NoScriptError):
+        raise ScriptUnknown from error
+    if "WRONGTYPE" in str(error):
+        raise NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.") from error
+    raise RedisRefused(f"Redis refused {command[0]!r}: {error}") from error
+
+
+def run(client: redis.Redis, command: Command) -> Any:
+    """Run a command; raises NotAStream, RedisUnavailable, RedisRefused."""
+    execute: Callable[..., Any] = client.execute_command
+    with _Translated(command):
+        return execute(*command)
+
+
+async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
+    """The async twin of `run`."""
+    execute: Callable[..., Awaitable[Any]] = client.execute_command
+    with _Translated(command):
+        return await execute(*command)
+
+
+def run_script(client: redis.Redis, script: Script, called: Command) -> Any:
+    """Run a script, sending its source if Redis does not have it."""
+    try:
+        return run(client, called)
+    except ScriptUnknown:
+        return run(client, script.send(called))
+
+
+async def arun_script(client: redis.asyncio.Redis, script: Script, called: Command) -> Any:
+    """The async twin of `run_script`."""
+    try:
+        return await arun(client, called)
+    except ScriptUnknown:
+        return await arun(client, script.send(called))
+
+
+def answers(url: str) -> bool:
+    """Whether a Redis answers at `url`, asked once and without waiting long."""
+    client = redis.Redis.from_url(
+        url, retry=Retry(_backoff(), 0), socket_connect_timeout=1, socket_timeout=1
+    )
+    try:
+        return bool(client.ping())
+    except exceptions.RedisError:
+        return False
+    finally:
+        client.close()

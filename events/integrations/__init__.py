@@ -1,0 +1,1 @@
+"""What publishes by itself; each module needs the extra of its name."""

@@ -1,0 +1,123 @@
+"""The words of the log as types: job ids, cursors, events and what a viewer is sent."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal, Self
+
+from events.exceptions import InvalidCursor, InvalidJobId
+
+Order = Literal["asc", "desc"]
+
+UNKNOWN: Final = "unknown"
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_SHOWN: Final = 80
+_MAX_PART: Final = 2**64 - 1  # Redis keeps each half of an entry's id in 64 bits
+
+
+class EventType(StrEnum):
+    """The event types that this project publishes; any other string is allowed too."""
+
+    TASK_STARTED = "task_started"
+    TASK_PROGRESS = "task_progress"
+    TASK_COMPLETED = "task_completed"
+    TASK_FAILED = "task_failed"
+    OUTLINE_GENERATED = "outline_generated"
+    DOCUMENT_GENERATED = "document_generated"
+    PHASE_UPDATE = "phase_update"
+    THOUGHT = "thought"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    ERROR = "error"
+    DONE = "done"
+    UNKNOWN = UNKNOWN
+
+
+def check_job_id(value: object) -> str:
+    """Return `value` if it is a job_id; raise InvalidJobId otherwise."""
+    if isinstance(value, str) and _JOB_ID.fullmatch(value):
+        return value
+    raise InvalidJobId(f"{InvalidJobId.__doc__} Given: {shown(value)}.")
+
+
+def shown(value: object) -> str:
+    """`value` as a reader of an error message sees it: quoted, and short."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """A position in a log: just after the event of this id (`<ms>-<seq>`, as Redis gives it)."""
+
+    ms: int
+    seq: int
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read an event id, or `0` for the start; raise InvalidCursor for all else."""
+        if isinstance(value, cls):
+            return value
+        if value == "0":
+            return cls(0, 0)
+        match = _CURSOR.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise InvalidCursor(f"{InvalidCursor.__doc__} Given: {shown(value)}.")
+        cursor = cls(int(match[1]), int(match[2]))
+        if cursor.ms > _MAX_PART or cursor.seq > _MAX_PART:
+            raise InvalidCursor(f"Each part of a cursor is at most {_MAX_PART}. Given: {value}.")
+        return cursor
+
+    def next(self) -> Self | None:
+        """The smallest id after this one; None after the largest."""
+        if self.seq < _MAX_PART:
+            return type(self)(self.ms, self.seq + 1)
+        return type(self)(self.ms + 1, 0) if self.ms < _MAX_PART else None
+
+    def previous(self) -> Self | None:
+        """The largest id before this one; None before the smallest."""
+        if self.seq > 0:
+            return type(self)(self.ms, self.seq - 1)
+        return type(self)(self.ms - 1, _MAX_PART) if self.ms > 0 else None
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+
+START: Final = Cursor(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a job's log.
+
+    `timestamp` is ISO 8601. `data` is the event dict; for an entry that was not readable as one,
+    `{"raw": <text>}`. `raw` is `data` as JSON on one line, ready to be sent.
+    """
+
+    id: Cursor
+    job_id: str
+    event_type: str
+    timestamp: str
+    data: dict[str, Any]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The viewer has caught up; what follows happens now."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The job is over and the viewer has everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Nothing happened; the connection is to be kept open."""
+
+
+Message = Event | Live | End | KeepAlive
