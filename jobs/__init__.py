@@ -1,0 +1,1 @@
+"""Jobs: what a user asked for, its state, and everything that shows it."""

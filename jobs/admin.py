@@ -1,0 +1,111 @@
+"""Jobs in the Django admin: to look at, to cancel and to retry; jobs change by services only."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from events.exceptions import EventsError
+from events.history import read_events
+from jobs import services
+from jobs.exceptions import JobError
+from jobs.models import Job
+from jobs.selectors import user_of
+from jobs.timeline import timeline_rows
+
+TIMELINE_LENGTH = 200
+
+# Django's class takes its model as a parameter only in the eyes of a type checker.
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Job]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Job)
+class JobAdmin(ModelAdmin):
+    """The list of jobs with filters and search, and each job with its timeline."""
+
+    list_display = (
+        "job_id", "title", "task_type", "status", "percent", "attempt", "owner", "created_at",
+        "finished_at", "page",
+    )  # fmt: skip
+    list_filter = ("status", "task_type", ("created_at", admin.DateFieldListFilter), "owner")
+    search_fields = ("job_id", "title", "task_type", "owner__username", "error")
+    date_hierarchy = "created_at"
+    list_select_related = ("owner",)
+    ordering = ("-created_at", "-id")
+    actions = ("cancel_jobs", "retry_jobs")
+    readonly_fields = (
+        "job_id", "task_type", "title", "owner", "status", "attempt", "percent", "created_at",
+        "started_at", "finished_at", "error", "payload", "result", "page", "timeline",
+    )  # fmt: skip
+    fieldsets = (
+        (None, {"fields": ("job_id", "title", "task_type", "owner", "page")}),
+        (_("State"), {"fields": ("status", "attempt", "percent", "error")}),
+        (_("Times"), {"fields": ("created_at", "started_at", "finished_at")}),
+        (_("Events"), {"fields": ("timeline",)}),
+        (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Jobs are created by services, which dispatch them."""
+        return False
+
+    @admin.display(description=_("progress"), ordering="progress")
+    def percent(self, job: Job) -> str:
+        """The progress in per cent."""
+        return f"{job.progress:.0f} %"
+
+    @admin.display(description=_("live page"))
+    def page(self, job: Job) -> SafeString:
+        """A link to the job's page."""
+        url = reverse("jobs:detail", kwargs={"job_id": job.job_id})
+        return format_html('<a href="{}">{}</a>', url, _("Watch"))
+
+    @admin.display(description=_("timeline"))
+    def timeline(self, job: Job) -> str:
+        """The job's latest events, readable."""
+        try:
+            events = read_events(job.job_id, order="desc", limit=TIMELINE_LENGTH + 1)
+        except EventsError as error:
+            return str(error)
+        context = {
+            "rows": timeline_rows(events[:TIMELINE_LENGTH][::-1]),
+            "has_earlier": len(events) > TIMELINE_LENGTH,
+            "job": job,
+        }
+        return render_to_string("jobs/admin_timeline.html", context)
+
+    @admin.action(description=_("Cancel the selected jobs"), permissions=["change"])
+    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Cancel jobs that are not over."""
+        self._apply(request, queryset, partial(services.job_cancel, by=user_of(request)))
+
+    @admin.action(description=_("Retry the selected jobs"), permissions=["change"])
+    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Retry jobs that failed or were cancelled."""
+        self._apply(request, queryset, partial(services.job_retry, by=user_of(request)))
+
+    def _apply(
+        self, request: HttpRequest, queryset: QuerySet[Job], service: Callable[..., Any]
+    ) -> None:
+        done = 0
+        for job_id in queryset.values_list("job_id", flat=True):
+            try:
+                service(job_id=job_id)
+                done += 1
+            except JobError as error:
+                self.message_user(request, str(error), messages.WARNING)
+        if done:
+            text = ngettext("%(count)d job changed.", "%(count)d jobs changed.", done)
+            self.message_user(request, text % {"count": done}, messages.SUCCESS)

@@ -1,0 +1,1 @@
+"""The REST API of jobs and their events."""

@@ -1,0 +1,151 @@
+"""The views of a job's log: history, the stream's state, and live delivery by SSE."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from events import sse
+from events.codec import event_dict
+from events.history import read_events
+from events.live import follow
+from events.publisher import get_publisher
+from events.types import START, Cursor, Event
+from jobs.api.base import JobsAPIView
+from jobs.api.formats import OrjsonRenderer
+from jobs.api.params import HistoryParams, cursor_param, refuse_unknown
+from jobs.live import over_when_finished
+
+
+class LiveNeedsASGI(APIException):
+    """The SSE view was asked under WSGI."""
+
+    status_code = status.HTTP_501_NOT_IMPLEMENTED
+    default_code = "needs_asgi"
+    default_detail = (
+        "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this one runs"
+        " under WSGI. Read .../events/?after=<cursor> again and again instead."
+    )
+
+
+class JobEventsView(JobsAPIView):
+    """The history of a job."""
+
+    def get(self, request: Request, job_id: str) -> Response:
+        """Read a page of events; `cursor` is the position after it, `next` the page after it."""
+        params = HistoryParams.read(request.query_params)
+        # The status is read before the events: a job that is over has them all in this log.
+        job = self.job(job_id=job_id)
+        events = read_events(
+            job_id,
+            after=params.after,
+            before=params.before,
+            limit=params.limit + 1,
+            order=params.order,
+        )
+        page = events[: params.limit]
+        return Response(
+            {
+                "results": [event_dict(event) for event in page],
+                "next": self._next(request, page) if len(events) > len(page) else None,
+                "cursor": _cursor_after(params, page),
+                "job_status": job.status,
+            }
+        )
+
+    def _next(self, request: Request, page: Sequence[Event]) -> str:
+        query = request.query_params.copy()
+        query["before" if query.get("order") == "desc" else "after"] = str(page[-1].id)
+        path = reverse("jobs:api-job-events", kwargs=self.kwargs)
+        return request.build_absolute_uri(f"{path}?{query.urlencode()}")
+
+
+def _cursor_after(params: HistoryParams, page: Sequence[Event]) -> str:
+    """Where to read on for later events, however the page is ordered."""
+    newest = max((event.id for event in page), default=params.after or START)
+    return str(newest)
+
+
+class JobStreamView(JobsAPIView):
+    """The state of a job's stream."""
+
+    def get(self, request: Request, job_id: str) -> Response:
+        """Say how long the stream is, and the ids of its first and last events."""
+        job = self.job(job_id=job_id)
+        first = read_events(job_id, limit=1)
+        last = read_events(job_id, limit=1, order="desc")
+        return Response(
+            {
+                "job_id": job.job_id,
+                "length": get_publisher().get_stream_length(job_id),
+                "first_id": _id_of(first),
+                "last_id": _id_of(last),
+            }
+        )
+
+
+def _id_of(events: Sequence[Event]) -> str | None:
+    return str(events[0].id) if events else None
+
+
+class AnyNegotiation(BaseContentNegotiation):
+    """Answers everybody: an EventSource asks for nothing but text/event-stream."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """The one parser there is."""
+        return parsers[0]
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Any,
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """JSON, in which errors are told."""
+        return OrjsonRenderer(), OrjsonRenderer.media_type
+
+
+class JobEventStreamView(JobsAPIView):
+    """A job's events as they happen, by server-sent events."""
+
+    content_negotiation_class = AnyNegotiation
+
+    def get(self, request: Request, job_id: str) -> HttpResponseBase:
+        """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`."""
+        refuse_unknown(request.query_params, {"after"})
+        job = self.job(job_id=job_id)
+        after = self._after(request)
+        if not isinstance(request._request, ASGIRequest):  # noqa: SLF001 - DRF has no other name
+            raise LiveNeedsASGI
+        read_events(job_id, limit=1)  # an unreadable log is an HTTP error, not a broken stream
+        return StreamingHttpResponse(
+            _frames(job.job_id, after),
+            content_type=sse.CONTENT_TYPE,
+            headers={
+                "Cache-Control": "no-cache, no-transform",
+                "X-Accel-Buffering": "no",
+                "Content-Encoding": "identity",
+            },
+        )
+
+    def _after(self, request: Request) -> Cursor:
+        """A browser that reconnects by itself says where it was in the header."""
+        last_event_id = request.headers.get("Last-Event-ID")
+        if last_event_id:
+            return Cursor.parse(last_event_id)
+        return cursor_param(request.query_params, "after") or START
+
+
+async def _frames(job_id: str, after: Cursor) -> AsyncIterator[bytes]:
+    yield sse.OPENING
+    async for message in follow(job_id, after=after, is_over=over_when_finished(job_id)):
+        yield sse.frame(message)

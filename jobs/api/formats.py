@@ -1,0 +1,64 @@
+"""JSON in and out by orjson, and the type that EventSource asks for."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import orjson
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+
+from jobs.conf import job_settings
+
+# Room for what stands round the payload in a request's body.
+_ENVELOPE_BYTES = 64 * 1024
+
+
+class BodyTooLarge(APIException):
+    """The request's body is larger than a job's payload may be."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "body_too_large"
+
+
+class OrjsonParser(BaseParser):
+    """Reads JSON as RFC 8259 has it: no NaN, no lone surrogates, a bounded size and depth."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the body's value; answer 400 to what is not JSON, 413 to what is too large."""
+        limit = job_settings.MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"The body is not JSON: {error}.") from error
+
+
+class OrjsonRenderer(JSONRenderer):
+    """Writes JSON; what events.codec prepared is passed on as it is."""
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the JSON of `data`; nothing at all for None."""
+        return b"" if data is None else orjson.dumps(data, default=str)
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Lets a client ask for text/event-stream; what it renders is an error's JSON."""
+
+    media_type = "text/event-stream"
+    format = "event-stream"

@@ -1,0 +1,42 @@
+"""Jobs as JSON."""
+
+from typing import ClassVar
+
+from rest_framework import serializers
+
+from jobs.models import Job
+
+
+class JobListSerializer(serializers.ModelSerializer[Job]):
+    """A job without what may be large."""
+
+    owner = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Job
+        fields: ClassVar[tuple[str, ...]] = (
+            "job_id", "task_type", "title", "status", "attempt", "progress", "owner", "error",
+            "created_at", "started_at", "finished_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_owner(self, job: Job) -> str | None:
+        """The owner's user name."""
+        return job.owner.get_username() if job.owner else None
+
+
+class JobSerializer(JobListSerializer):
+    """A whole job."""
+
+    class Meta(JobListSerializer.Meta):
+        fields = (*JobListSerializer.Meta.fields, "payload", "result")
+        read_only_fields = fields
+
+
+class JobCreateSerializer(serializers.Serializer[Job]):
+    """What a caller says of a new job."""
+
+    task_type = serializers.CharField(max_length=100)
+    title = serializers.CharField(max_length=200, default="", allow_blank=True)
+    job_id = serializers.CharField(max_length=64, required=False)
+    payload = serializers.JSONField(default=dict)

@@ -1,0 +1,19 @@
+"""The routes of the API, shown here below `/api/`."""
+
+from django.urls import path
+
+from jobs.api import event_views, views
+
+urlpatterns = [
+    path("jobs/", views.JobListView.as_view(), name="api-job-list"),
+    path("jobs/<str:job_id>/", views.JobDetailView.as_view(), name="api-job-detail"),
+    path("jobs/<str:job_id>/cancel/", views.JobCancelView.as_view(), name="api-job-cancel"),
+    path("jobs/<str:job_id>/retry/", views.JobRetryView.as_view(), name="api-job-retry"),
+    path("jobs/<str:job_id>/events/", event_views.JobEventsView.as_view(), name="api-job-events"),
+    path(
+        "jobs/<str:job_id>/events/stream/",
+        event_views.JobEventStreamView.as_view(),
+        name="api-job-events-stream",
+    ),
+    path("jobs/<str:job_id>/stream/", event_views.JobStreamView.as_view(), name="api-job-stream"),
+]

@@ -1,0 +1,69 @@
+"""The views of jobs: list, create, retrieve, cancel, retry."""
+
+from django.http import HttpRequest
+from django.urls import reverse
+from rest_framework import status
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs import services
+from jobs.api.base import JobsAPIView
+from jobs.api.params import refuse_unknown
+from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
+from jobs.selectors import user_of, visible_jobs
+
+
+class JobPagination(CursorPagination):
+    """Pages of jobs, the newest first, stable while jobs are added."""
+
+    ordering = ("-created_at", "-id")
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = 200
+
+
+class JobListView(JobsAPIView):
+    """The caller's jobs, and a new one."""
+
+    def get(self, request: Request) -> Response:
+        """List the jobs that the caller may see."""
+        refuse_unknown(request.query_params, {"cursor", "limit", "format"})
+        pages = JobPagination()
+        jobs = visible_jobs(request.user).select_related("owner").defer("payload", "result")
+        page = pages.paginate_queryset(jobs, request, view=self)
+        return pages.get_paginated_response(JobListSerializer(page, many=True).data)
+
+    def post(self, request: Request) -> Response:
+        """Create a job; one whose task_type has a runner starts at once."""
+        given = JobCreateSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        job = services.job_create(owner=user_of(request), **given.validated_data)
+        url = reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id})
+        return Response(JobSerializer(job).data, status.HTTP_201_CREATED, headers={"Location": url})
+
+
+class JobDetailView(JobsAPIView):
+    """One job."""
+
+    def get(self, request: HttpRequest, job_id: str) -> Response:
+        """Retrieve the job."""
+        return Response(JobSerializer(self.job(job_id=job_id)).data)
+
+
+class JobCancelView(JobsAPIView):
+    """The end of a job that nobody wants any more."""
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Cancel the job; 409 if it is over."""
+        job = services.job_cancel(job_id=self.job(job_id=job_id).job_id, by=user_of(request))
+        return Response(JobSerializer(job).data)
+
+
+class JobRetryView(JobsAPIView):
+    """A new attempt at a job."""
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Retry the job; 409 unless it failed or was cancelled."""
+        job = services.job_retry(job_id=self.job(job_id=job_id).job_id, by=user_of(request))
+        return Response(JobSerializer(job).data)

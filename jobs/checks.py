@@ -1,0 +1,79 @@
+"""System checks for the settings of jobs/, and for keys that nobody reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
+
+from events.checks import Rule, broken_rules, is_number
+from events.conf import KEYS as EVENT_KEYS
+from events.conf import SETTING, configured
+from jobs.conf import KEYS
+from jobs.exceptions import JobError
+from jobs.runners import get_runner
+
+
+def _is_runner_map(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(task_type, str) and (isinstance(runner, str) or callable(runner))
+        for task_type, runner in value.items()
+    )
+
+
+RULES: dict[str, Rule] = {
+    "RUNNERS": Rule(
+        "job_events.E020",
+        "a dict of task_type to a Celery task, a callable or the dotted path of one",
+        _is_runner_map,
+    ),
+    "MAX_PAYLOAD_BYTES": Rule(
+        "job_events.E021",
+        "a whole number of bytes above 0",
+        lambda value: isinstance(value, int) and is_number(value),
+    ),
+    "CHAT_MODEL": Rule(
+        "job_events.E022",
+        "'provider:model', or empty for the offline model",
+        lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
+    ),
+    "OFFLINE_TOKEN_DELAY": Rule(
+        "job_events.E023",
+        "a number of seconds, 0 or more, at most 10",
+        lambda value: value == 0 or is_number(value, most=10),
+    ),
+    "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
+}
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - the signature of a check
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check the keys of JOB_EVENTS that jobs/ reads, and name those that nobody does."""
+    given = configured()
+    return [*broken_rules(RULES, given), *_unknown_keys(given), *_broken_runners(given)]
+
+
+def _unknown_keys(given: Mapping[str, Any]) -> list[CheckMessage]:
+    allowed = EVENT_KEYS | KEYS
+    return [
+        Warning(
+            f"{SETTING} has the key {name!r}, which nothing reads.",
+            hint=f"The keys are: {', '.join(sorted(allowed))}.",
+            id="job_events.W001",
+        )
+        for name in given
+        if name not in allowed
+    ]
+
+
+def _broken_runners(given: Mapping[str, Any]) -> list[CheckMessage]:
+    runners = given.get("RUNNERS")
+    messages: list[CheckMessage] = []
+    for task_type in runners if _is_runner_map(runners) and runners else ():
+        try:
+            get_runner(task_type)
+        except JobError as error:
+            messages.append(Error(str(error), id="job_events.E025"))
+    return messages

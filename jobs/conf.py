@@ -1,0 +1,57 @@
+"""The settings of jobs/: the keys of `JOB_EVENTS` that this app reads, with their defaults."""
+
+from typing import Any, Final, TypeVar
+
+from django.conf import settings
+
+from events.conf import configured
+
+T = TypeVar("T")
+
+
+class JobSettings:
+    """Reads the settings on each access, so that `override_settings` works."""
+
+    @property
+    def RUNNERS(self) -> dict[str, Any]:
+        """task_type -> what runs it: a Celery task or a callable, or the dotted path of one.
+
+        It is called with `(job_id, **payload)`, a Celery task by `apply_async`.
+        """
+        return self._get("RUNNERS", dict[str, Any]())
+
+    @property
+    def MAX_PAYLOAD_BYTES(self) -> int:
+        """The largest payload of a job, in bytes of JSON."""
+        return self._get("MAX_PAYLOAD_BYTES", 1024 * 1024)
+
+    @property
+    def CHAT_MODEL(self) -> str:
+        """`provider:model` for LangChain's `init_chat_model`; empty for the offline model."""
+        return self._get("CHAT_MODEL", "")
+
+    @property
+    def OFFLINE_TOKEN_DELAY(self) -> float:
+        """Seconds between two tokens of the offline model."""
+        return self._get("OFFLINE_TOKEN_DELAY", 0.0)
+
+    @property
+    def DEMO(self) -> bool:
+        """Whether the login page may tell the demo's user and password."""
+        return self._get("DEMO", False)
+
+    @property
+    def LOGIN_URL(self) -> str:
+        """The project's own login page, as Django knows it."""
+        return str(settings.LOGIN_URL)
+
+    def _get(self, name: str, default: T) -> T:
+        value: T = configured().get(name, default)
+        return value
+
+
+KEYS: Final = frozenset(
+    name for name, value in vars(JobSettings).items() if isinstance(value, property)
+) - {"LOGIN_URL"}
+job_settings: Final = JobSettings()
+user_model: Final = settings.AUTH_USER_MODEL

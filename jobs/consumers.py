@@ -1,0 +1,117 @@
+"""The WebSocket consumer of one job's log.
+
+The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}` and `{"type": "end"}`, as
+JSON text. Refused before it is accepted: a bad job_id or cursor by 400, a job that is not the
+viewer's to see by 404, a log that cannot be read by 503; as close codes, where the server cannot
+answer a handshake with a status, 4400, 4404 and 4503.
+"""
+
+import asyncio
+import logging
+from functools import singledispatch
+from typing import Any, Final, cast
+from urllib.parse import parse_qs
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from events.codec import event_json
+from events.exceptions import EventsError, InvalidCursor, InvalidJobId
+from events.history import aread_events
+from events.live import follow
+from events.types import START, Cursor, End, Event, Live, Message
+from jobs.exceptions import JobNotFound
+from jobs.live import over_when_finished
+from jobs.selectors import visible_job
+
+logger = logging.getLogger(__name__)
+
+# https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
+_DENIAL: Final = "websocket.http.response"
+
+END_CODE = 1000
+FAULT_CODE = 1011
+
+
+@singledispatch
+def text_of(_message: Message) -> str | None:
+    """What a message is on the socket; None for one that is not sent: pings keep it alive."""
+    return None
+
+
+@text_of.register
+def _(message: Event) -> str:
+    return f'{{"type":"event","event":{event_json(message).decode()}}}'
+
+
+@text_of.register
+def _(_message: Live) -> str:
+    return '{"type":"live"}'
+
+
+@text_of.register
+def _(_message: End) -> str:
+    return '{"type":"end"}'
+
+
+class JobConsumer(AsyncWebsocketConsumer):
+    """One viewer of one job: `/ws/jobs/{job_id}/?after=<cursor>`."""
+
+    job_id: str
+    _delivery: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Accept a viewer who may see the job, and deliver."""
+        try:
+            after = self._after()
+            self.job_id = await self._visible_job_id()
+            await aread_events(self.job_id, limit=1)
+        except (InvalidJobId, InvalidCursor) as error:
+            await self._refuse(400, str(error))
+        except JobNotFound as error:
+            await self._refuse(404, str(error))
+        except EventsError as error:
+            await self._refuse(503, str(error))
+        else:
+            await self.accept()
+            self._delivery = asyncio.create_task(self._deliver(after))
+
+    async def disconnect(self, code: int) -> None:
+        """Stop delivering."""
+        if self._delivery is not None:
+            self._delivery.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Tell a viewer who speaks that this socket only listens."""
+        await self.send('{"type":"error","detail":"This socket takes no messages."}')
+
+    def _after(self) -> Cursor:
+        query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return Cursor.parse(query["after"][-1]) if "after" in query else START
+
+    async def _visible_job_id(self) -> str:
+        user = cast(Any, self.scope["user"])
+        job_id = self.scope["url_route"]["kwargs"]["job_id"]
+        return (await database_sync_to_async(visible_job)(user, job_id)).job_id
+
+    async def _refuse(self, status: int, detail: str) -> None:
+        if _DENIAL not in (self.scope.get("extensions") or {}):
+            await self.close(code=4000 + status)
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        send: Any = self.base_send
+        await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
+        await send({"type": f"{_DENIAL}.body", "body": detail.encode()})
+
+    async def _deliver(self, after: Cursor) -> None:
+        is_over = over_when_finished(self.job_id)
+        try:
+            async for message in follow(self.job_id, after=after, is_over=is_over):
+                text = text_of(message)
+                if text is not None:
+                    await self.send(text)
+            await self.close(END_CODE)
+        except Exception:
+            # Nobody awaits this task: unless it closes the socket, the viewer waits for ever.
+            logger.exception("live_delivery_failed", extra={"job_id": self.job_id})
+            await self.close(FAULT_CODE)

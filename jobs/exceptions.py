@@ -1,0 +1,46 @@
+"""What can go wrong with a job, as one tree.
+
+::
+
+    JobError
+    ├── JobNotFound
+    ├── JobExists
+    ├── InvalidJob
+    ├── InvalidTransition
+    └── StaleAttempt
+"""
+
+
+class JobError(Exception):
+    """The job could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class JobNotFound(JobError):
+    """There is no such job."""
+
+
+class JobExists(JobError):
+    """There is a job with this job_id already."""
+
+
+class InvalidJob(JobError):
+    """A field of the job has a value that is not allowed.
+
+    `field` names it, as a REST client knows it.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class InvalidTransition(JobError):
+    """The job's status does not allow this."""
+
+
+class StaleAttempt(JobError):
+    """The job is at a later attempt: whoever works on this one has been given up."""

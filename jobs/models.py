@@ -1,0 +1,127 @@
+"""The Job: what a user asked for, and where it stands."""
+
+import uuid
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from events.types import UNKNOWN
+from jobs.conf import user_model
+from jobs.validators import validate_text
+
+
+def new_job_id() -> str:
+    """A job_id nobody can guess, of 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+class Job(models.Model):
+    """One unit of work that a user asked for.
+
+    Written by `jobs.services` only; `status` moves along `TRANSITIONS`.
+    """
+
+    class Status(models.TextChoices):
+        """Where a job stands."""
+
+        PENDING = "pending", _("Pending")
+        RUNNING = "running", _("Running")
+        COMPLETED = "completed", _("Completed")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
+
+    OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+    job_id = models.CharField(
+        _("job id"),
+        max_length=64,
+        unique=True,
+        default=new_job_id,
+        editable=False,
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z0-9_-]{1,64}\Z",
+                _("A job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -."),
+            )
+        ],
+    )
+    owner = models.ForeignKey(
+        user_model,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        verbose_name=_("owner"),
+    )
+    task_type = models.CharField(
+        _("task type"),
+        max_length=100,
+        default=UNKNOWN,
+        validators=[
+            RegexValidator(
+                r"\A[\w.:-]{1,100}\Z", _("A task_type is made of letters, digits, _ . : and -.")
+            )
+        ],
+    )
+    title = models.CharField(_("title"), max_length=200, blank=True, validators=[validate_text])
+    status = models.CharField(
+        _("status"), max_length=16, choices=Status, default=Status.PENDING, editable=False
+    )
+    attempt = models.PositiveIntegerField(_("attempt"), default=1, editable=False)
+    progress = models.FloatField(
+        _("progress"), default=0.0, editable=False, help_text=_("In per cent.")
+    )
+    payload = models.JSONField(_("payload"), default=dict, blank=True)
+    result = models.JSONField(_("result"), null=True, blank=True, editable=False)
+    error = models.TextField(_("error"), blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True, editable=False)
+    finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        ordering = ("-created_at", "-id")
+        indexes = (
+            models.Index(fields=("-created_at", "-id"), name="jobs_by_time"),
+            models.Index(fields=("owner", "-created_at", "-id"), name="jobs_by_owner"),
+            models.Index(fields=("status", "-created_at", "-id"), name="jobs_by_status"),
+            models.Index(fields=("task_type", "-created_at", "-id"), name="jobs_by_task_type"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="jobs_status_is_known",
+                condition=Q(status__in=("pending", "running", "completed", "failed", "cancelled")),
+            ),
+            models.CheckConstraint(
+                name="jobs_progress_is_per_cent", condition=Q(progress__gte=0, progress__lte=100)
+            ),
+            models.CheckConstraint(
+                name="jobs_finished_when_over",
+                condition=Q(
+                    status__in=("completed", "failed", "cancelled"), finished_at__isnull=False
+                )
+                | Q(status__in=("pending", "running"), finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="jobs_finish_after_start",
+                condition=Q(started_at__isnull=True)
+                | Q(finished_at__isnull=True)
+                | Q(finished_at__gte=F("started_at")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title or self.job_id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen, unless somebody retries it."""
+        return self.status in self.OVER
+
+    def lifecycle(self) -> dict[str, Any]:
+        """What the job's own lifecycle events say of it."""
+        return {"task_type": self.task_type, "job_status": self.status, "attempt": self.attempt}

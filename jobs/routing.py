@@ -1,0 +1,9 @@
+"""The WebSocket routes, shown here below `/ws/`."""
+
+from typing import Any, cast
+
+from django.urls import path
+
+from jobs.consumers import JobConsumer
+
+websocket_urlpatterns: Any = [path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi()))]

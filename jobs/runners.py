@@ -1,0 +1,59 @@
+"""From a task_type to what runs it: a Celery task or any callable, as the setting RUNNERS says."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from jobs.conf import job_settings
+from jobs.exceptions import InvalidJob, JobError
+
+logger = logging.getLogger(__name__)
+
+Runner = Callable[..., Any]
+
+
+class RunnerNotFound(JobError):
+    """A runner named in RUNNERS cannot be imported."""
+
+
+def get_runner(task_type: str) -> Runner | None:
+    """The runner of a task_type; None if it has none. Raises RunnerNotFound."""
+    runner = job_settings.RUNNERS.get(task_type)
+    if not isinstance(runner, str):
+        return runner
+    try:
+        imported: Runner = import_string(runner)
+    except ImportError as error:
+        raise RunnerNotFound(
+            f"The runner {runner!r} of {task_type!r} cannot be imported: {error}."
+        ) from error
+    return imported
+
+
+def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
+    """Refuse a payload whose keys are not the arguments of its runner, by InvalidJob."""
+    runner = get_runner(task_type)
+    if runner is None:
+        return
+    try:
+        # A Celery task is called through its `run`, whose arguments are the ones to match.
+        inspect.signature(getattr(runner, "run", runner)).bind("", **payload)
+    except TypeError as error:
+        raise InvalidJob("payload", f"does not fit {task_type}: {error}.") from error
+
+
+def run(job_id: str, task_type: str, payload: Mapping[str, Any]) -> bool:
+    """Hand a job to its runner; False if its task_type has none. Raises what the runner raises."""
+    runner = get_runner(task_type)
+    if runner is None:
+        return False
+    apply_async = getattr(runner, "apply_async", None)
+    if apply_async is not None:
+        apply_async(args=(job_id,), kwargs=dict(payload))
+    else:
+        runner(job_id, **payload)
+    logger.info("job_dispatched", extra={"job_id": job_id, "task_type": task_type})
+    return True

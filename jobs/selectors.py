@@ -1,0 +1,51 @@
+"""Reading jobs."""
+
+from typing import Any, Protocol, cast
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+
+from events.types import check_job_id
+from jobs.exceptions import JobNotFound
+from jobs.models import Job
+
+User = AbstractBaseUser | AnonymousUser
+
+
+class HasUser(Protocol):
+    """A request, Django's or DRF's."""
+
+    @property
+    def user(self) -> Any:
+        """The user."""
+
+
+def user_of(request: HasUser) -> AbstractBaseUser:
+    """Who makes a request that only a logged-in user can make."""
+    return cast(AbstractBaseUser, request.user)
+
+
+def visible_jobs(user: User) -> QuerySet[Job]:
+    """The jobs that a user may see: the own ones; for staff, all."""
+    if not user.is_authenticated or not user.is_active:
+        return Job.objects.none()
+    if getattr(user, "is_staff", False):
+        return Job.objects.all()
+    return Job.objects.filter(owner_id=user.pk)
+
+
+def visible_job(user: User, job_id: str) -> Job:
+    """A job by its job_id; JobNotFound if there is none or it is not the user's to see.
+
+    Raises InvalidJobId for what cannot be a job_id.
+    """
+    try:
+        return visible_jobs(user).select_related("owner").get(job_id=check_job_id(job_id))
+    except Job.DoesNotExist as error:
+        raise JobNotFound(f"There is no job {job_id}.") from error
+
+
+def job_state(job_id: str) -> dict[str, Any]:
+    """The status, attempt and finish time of a job, in one small query; empty without a job."""
+    fields = ("status", "attempt", "finished_at")
+    return Job.objects.filter(job_id=job_id).values(*fields).first() or {}

@@ -1,0 +1,285 @@
+"""Writing jobs: the state machine, each step in one transaction.
+
+A step locks the job's row, checks the transition, saves, and on commit publishes its event,
+sends its signals and, for a new attempt, hands the job to its runner. Rolled back, none of this
+happens. Every function raises JobNotFound, InvalidJobId, InvalidTransition, and StaleAttempt when
+it is given an `attempt` that is not the job's.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from events.checks import is_number
+from events.codec import EncodedEvent, dump_json, encode_event
+from events.conf import event_settings
+from events.exceptions import EventsError, InvalidEvent
+from events.publisher import get_publisher
+from events.types import EventType, check_job_id
+from jobs import runners, signals
+from jobs.conf import job_settings
+from jobs.exceptions import (
+    InvalidJob,
+    InvalidTransition,
+    JobExists,
+    JobNotFound,
+    StaleAttempt,
+)
+from jobs.models import Job
+from jobs.validators import clean_error
+
+logger = logging.getLogger(__name__)
+
+Status = Job.Status
+
+JOB_CREATED: Final = "job_created"
+JOB_CANCELLED: Final = "job_cancelled"
+JOB_RETRIED: Final = "job_retried"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of the state machine: from which statuses it may be taken, and how it is called."""
+
+    participle: str
+    allowed_from: tuple[Status, ...]
+
+
+_START: Final = _Step("started", (Status.PENDING,))
+_PROGRESS: Final = _Step("given progress", (Status.RUNNING,))
+_COMPLETE: Final = _Step("completed", (Status.RUNNING,))
+_FAIL: Final = _Step("failed", (Status.PENDING, Status.RUNNING))
+_CANCEL: Final = _Step("cancelled", (Status.PENDING, Status.RUNNING))
+_RETRY: Final = _Step("retried", (Status.FAILED, Status.CANCELLED))
+
+_MUTABLE: Final = (
+    "status", "attempt", "progress", "result", "error", "started_at", "finished_at",
+)  # fmt: skip
+
+
+def job_create(
+    *,
+    task_type: str,
+    owner: AbstractBaseUser | None = None,
+    payload: Mapping[str, Any] | None = None,
+    title: str = "",
+    job_id: str | None = None,
+) -> Job:
+    """Create a pending job; one whose task_type has a runner is handed to it on commit.
+
+    Raises InvalidJob, JobExists, InvalidJobId.
+    """
+    job = Job(
+        task_type=task_type, owner=cast(Any, owner), payload={} if payload is None else payload
+    )
+    job.title = title
+    if job_id is not None:
+        job.job_id = check_job_id(job_id)
+    _check_fields(job)
+    with transaction.atomic():
+        _insert(job)
+        _publish_on_commit(job, JOB_CREATED, title=job.title)
+        transaction.on_commit(partial(signals.job_created.send_robust, sender=Job, job=job))
+        transaction.on_commit(partial(_dispatch, job))
+    return job
+
+
+def job_start(*, job_id: str, attempt: int | None = None, **data: Any) -> Job:
+    """A worker begins: pending -> running. `data` is added to the event, here and below."""
+    with _step(_START, job_id, attempt) as job:
+        job.status = Status.RUNNING
+        job.started_at = timezone.now()
+        _publish_on_commit(job, EventType.TASK_STARTED, **{"status": "started", **data})
+    return job
+
+
+def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **data: Any) -> Job:
+    """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
+    if not (is_number(progress, most=100) or progress == 0):
+        raise InvalidJob("progress", f"is a number from 0 to 100. Given: {progress!r}.")
+    with _step(_PROGRESS, job_id, attempt) as job:
+        job.progress = float(progress)
+        event = {"status": "running", "progress": progress, **data}
+        _publish_on_commit(job, EventType.TASK_PROGRESS, **event)
+        transaction.on_commit(partial(signals.job_progressed.send_robust, sender=Job, job=job))
+    return job
+
+
+def job_complete(
+    *, job_id: str, result: Any = None, attempt: int | None = None, **data: Any
+) -> Job:
+    """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
+    with _step(_COMPLETE, job_id, attempt) as job:
+        _check_json("result", result, event_settings.MAX_EVENT_BYTES)
+        job.status = Status.COMPLETED
+        job.progress = 100.0
+        job.result = result
+        job.finished_at = _finish_time(job)
+        event = {"status": "completed", "result": result, **data}
+        _publish_on_commit(job, EventType.TASK_COMPLETED, **event)
+    return job
+
+
+def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
+    """The job failed: pending or running -> failed. `error` is a message or an exception."""
+    with _step(_FAIL, job_id, attempt) as job:
+        job.status = Status.FAILED
+        job.error = clean_error(error)
+        job.finished_at = _finish_time(job)
+        event = {"status": "failed", "error": job.error, **data}
+        _publish_on_commit(job, EventType.TASK_FAILED, **event)
+    return job
+
+
+def job_cancel(
+    *, job_id: str, by: AbstractBaseUser | None = None, attempt: int | None = None
+) -> Job:
+    """Somebody no longer wants it: pending or running -> cancelled."""
+    with _step(_CANCEL, job_id, attempt) as job:
+        job.status = Status.CANCELLED
+        job.finished_at = _finish_time(job)
+        _publish_on_commit(job, JOB_CANCELLED, **_by(by))
+    return job
+
+
+def job_retry(
+    *, job_id: str, by: AbstractBaseUser | None = None, attempt: int | None = None
+) -> Job:
+    """Try again, in the same log: failed or cancelled -> pending, as a new attempt."""
+    with _step(_RETRY, job_id, attempt) as job:
+        job.status = Status.PENDING
+        job.attempt += 1
+        job.progress = 0.0
+        job.result = None
+        job.error = ""
+        job.started_at = job.finished_at = None
+        _publish_on_commit(job, JOB_RETRIED, **_by(by))
+        transaction.on_commit(partial(_dispatch, job))
+    return job
+
+
+def _by(user: AbstractBaseUser | None) -> dict[str, str]:
+    return {"by": user.get_username()} if user is not None else {}
+
+
+def _finish_time(job: Job) -> Any:
+    """Now, or the start if the clock has gone back since."""
+    return max(timezone.now(), job.started_at or job.created_at)
+
+
+@contextmanager
+def _step(step: _Step, job_id: str, attempt: int | None) -> Iterator[Job]:
+    """Lock the job, check that the step may be taken, and save what the body did to it."""
+    with transaction.atomic():
+        job = _locked(check_job_id(job_id))
+        if attempt is not None and attempt != job.attempt:
+            raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
+        old_status = Status(job.status)
+        if old_status not in step.allowed_from:
+            allowed = " or ".join(step.allowed_from)
+            raise InvalidTransition(
+                f"Job {job_id} is {old_status}: it cannot be {step.participle}, which only a job"
+                f" that is {allowed} can be."
+            )
+        yield job
+        job.save(update_fields=_MUTABLE)
+        if job.status != old_status:
+            _signal_on_commit(job, old_status)
+
+
+def _locked(job_id: str) -> Job:
+    if not connection.features.has_select_for_update:
+        # SQLite has one lock, for writers: taken by the first statement, it is waited for; asked
+        # for after a read, it may be refused at once.
+        Job.objects.filter(job_id=job_id).update(progress=F("progress"))
+    try:
+        return Job.objects.select_for_update().get(job_id=job_id)
+    except Job.DoesNotExist as error:
+        raise JobNotFound(f"There is no job {job_id}.") from error
+
+
+def _insert(job: Job) -> None:
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+    except IntegrityError as error:
+        if not Job.objects.filter(job_id=job.job_id).exists():
+            raise
+        raise JobExists(f"There is a job {job.job_id} already.") from error
+
+
+def _check_fields(job: Job) -> None:
+    if not isinstance(job.payload, Mapping):
+        raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
+    _check_json("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
+    try:
+        job.clean_fields(exclude={"owner", "result"})
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise InvalidJob(field, messages[0]) from error
+    runners.check_payload(job.task_type, job.payload)
+
+
+def _check_json(field: str, value: object, limit: int) -> None:
+    try:
+        size = len(dump_json(value, "it"))
+    except InvalidEvent as error:
+        raise InvalidJob(field, str(error)) from error
+    if size > limit:
+        raise InvalidJob(field, f"is {size} bytes of JSON; the limit is {limit}.")
+
+
+def _publish_on_commit(job: Job, event_type: str, **data: Any) -> None:
+    """Encode the event now, when an error still rolls everything back; send it on commit."""
+    event_data = {"event_type": event_type, **job.lifecycle(), **data}
+    try:
+        event = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
+    except InvalidEvent as error:
+        raise InvalidJob("event", str(error)) from error
+    transaction.on_commit(partial(_publish, job.job_id, event))
+
+
+def _publish(job_id: str, event: EncodedEvent) -> None:
+    try:
+        get_publisher().publish_encoded(job_id, event)
+    except EventsError:
+        # The state is committed: whoever asked for it must not be told that it failed.
+        logger.exception(
+            "job_event_not_published", extra={"job_id": job_id, "event_type": event.event_type}
+        )
+
+
+def _signal_on_commit(job: Job, old_status: Status) -> None:
+    send = partial(
+        signals.job_status_changed.send_robust,
+        sender=Job,
+        job=job,
+        old_status=old_status,
+        new_status=Status(job.status),
+    )
+    transaction.on_commit(send)
+
+
+def _dispatch(job: Job) -> None:
+    try:
+        runners.run(job.job_id, job.task_type, job.payload)
+    except Exception as error:
+        # A runner is anybody's code, and the job exists: what went wrong is said in its log.
+        logger.exception("job_dispatch_failed", extra={"job_id": job.job_id})
+        _fail_undispatched(job, error)
+
+
+def _fail_undispatched(job: Job, error: Exception) -> None:
+    try:
+        job_fail(job_id=job.job_id, attempt=job.attempt, error=f"Could not be run: {error}")
+    except (InvalidTransition, StaleAttempt):
+        logger.info("job_over_before_dispatch_failed", extra={"job_id": job.job_id})

@@ -1,0 +1,16 @@
+"""Signals for third parties; all are sent after the commit, and their errors logged, not raised.
+
+A receiver that wants to say something in the job's log publishes through the sync publisher:
+`events.publisher.get_publisher().publish_event(job.job_id, {…})`.
+"""
+
+from django.dispatch import Signal
+
+job_created = Signal()
+"""Sent with `job`."""
+
+job_status_changed = Signal()
+"""Sent with `job`, `old_status` and `new_status`."""
+
+job_progressed = Signal()
+"""Sent with `job`."""

@@ -1,0 +1,33 @@
+"""What text a database, a browser and a terminal all take."""
+
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+MAX_ERROR_CHARACTERS: Final = 10_000
+
+
+def validate_text(value: str) -> None:
+    """Refuse NUL, which PostgreSQL has not, and lone surrogates, which are not UTF-8."""
+    if value != clean_text(value):
+        raise ValidationError(
+            _("The text has a NUL character or half of a surrogate pair."), code="invalid_text"
+        )
+
+
+def clean_text(value: str) -> str:
+    """`value` with what `validate_text` refuses replaced by U+FFFD."""
+    return (
+        value.replace("\x00", "\ufffd")
+        .encode("utf-16", "surrogatepass")
+        .decode("utf-16", "replace")
+    )
+
+
+def clean_error(error: object) -> str:
+    """What an exception says, as text that can be stored, cut to a readable length."""
+    text = clean_text(str(error)) or type(error).__name__
+    if len(text) <= MAX_ERROR_CHARACTERS:
+        return text
+    return f"{text[:MAX_ERROR_CHARACTERS]} [... {len(text) - MAX_ERROR_CHARACTERS} more characters]"
