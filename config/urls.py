@@ -1,0 +1,11 @@
+"""The routes of the site."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="jobs:list")),
+    path("admin/", admin.site.urls),
+    path("", include("jobs.urls")),
+]
