@@ -1,0 +1,133 @@
+"""What the tests share: a Redis of their own, users, the site as processes."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from django.conf import settings
+from django.db import connections
+
+from config.celery import app as celery_app
+from config.celery_broker import broker_url
+from events.connections import close_async_redis, get_redis
+from events.embedded import EmbeddedRedis
+from tests.support.site import Site
+
+NEEDS = pytest.StashKey[dict[str, list[str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[NEEDS] = {}
+
+
+@pytest.fixture
+def need(request: pytest.FixtureRequest) -> Any:
+    """Skip, and tell at the end, what a machine lacks; in CI nothing may be lacking."""
+
+    def need(condition: object, what: str) -> None:
+        if condition:
+            return
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have {what}")
+        request.config.stash[NEEDS].setdefault(what, []).append(request.node.nodeid)
+        pytest.skip(f"needs {what}")
+
+    return need
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for what, tests in config.stash[NEEDS].items():
+        terminalreporter.write_line(f"SKIPPED for want of {what}: {', '.join(tests)}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket in it."""
+    directory = Path(tempfile.mkdtemp(prefix="je"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
+    """The Redis of this run; `settings` and Celery know of no other."""
+    server = EmbeddedRedis(short_tmp / "redis", save="")
+    server.start()
+    settings.JOB_EVENTS["REDIS_URL"] = server.url
+    celery_app.conf.broker_url = broker_url(server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def empty_redis(redis_server: EmbeddedRedis) -> None:
+    get_redis().flushall()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(short_tmp: Path) -> None:
+    """On SQLite a file, as users have it: an in-memory database locks in ways of its own."""
+    database = connections["default"]
+    if database.vendor == "sqlite":
+        database.settings_dict["TEST"]["NAME"] = str(short_tmp / "test.sqlite3")
+
+
+@pytest.fixture
+def redis_client() -> redis.Redis:
+    """The project's own sync client; answers are bytes."""
+    return get_redis()
+
+
+@pytest.fixture
+async def async_redis(redis_server: EmbeddedRedis) -> AsyncIterator[redis.asyncio.Redis]:
+    """An async client of a user's; answers are bytes."""
+    client = redis.asyncio.Redis.from_url(redis_server.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    yield
+    await close_async_redis()
+
+
+@pytest.fixture(scope="session")
+def site(short_tmp: Path) -> Iterator[Site]:
+    """uvicorn and a Celery worker, with a Redis and a database of their own."""
+    directory = short_tmp / "site"
+    directory.mkdir()
+    site = Site(directory)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def user(django_user_model: Any, db: None) -> Any:
+    return django_user_model.objects.create_user("anna", password="anna")
+
+
+@pytest.fixture
+def other_user(django_user_model: Any, db: None) -> Any:
+    return django_user_model.objects.create_user("bert", password="bert")
+
+
+@pytest.fixture
+def staff(django_user_model: Any, db: None) -> Any:
+    return django_user_model.objects.create_superuser("demo", password="demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The site takes its time to start; its tests get more than the others."""
+    for item in items:
+        if "site" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(180))

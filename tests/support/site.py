@@ -1,0 +1,109 @@
+"""The whole site as processes: uvicorn and a Celery worker over a Redis and a database of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+
+from events.embedded import EmbeddedRedis
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+USERS_SCRIPT = """
+from django.contrib.auth import get_user_model
+users = get_user_model().objects
+users.create_superuser("demo", password="demo")
+users.create_user("anna", password="anna")
+users.create_user("bert", password="bert")
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 40) -> None:
+    deadline = monotonic() + seconds
+    while True:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or monotonic() > deadline:
+            raise RuntimeError(f"the server on port {port} did not start")
+        sleep(0.05)
+
+
+class Site:
+    """Users: demo (staff), anna, bert; each with the user name as password."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self.redis = EmbeddedRedis(directory / "redis")
+        self.environment = {
+            **os.environ,
+            "REDIS_URL": self.redis.url,
+            "DATABASE_URL": f"sqlite:///{directory / 'site.sqlite3'}",
+            "OFFLINE_TOKEN_DELAY": "0.002",
+            "JOB_EVENTS_DEMO": "1",
+        }
+        self.environment.pop("CHAT_MODEL", None)
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        self.redis.start()
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("shell", "--verbosity", "0", "-c", USERS_SCRIPT)
+        self._spawn("worker", "-m", "celery", "-A", "config", "worker", "--concurrency", "2")
+        self.start_web()
+
+    def start_web(self) -> subprocess.Popen[bytes]:
+        web = self._spawn(
+            "web", "-m", "uvicorn", "config.asgi:application", "--port", str(self.port),
+            "--timeout-graceful-shutdown", "1",
+        )  # fmt: skip
+        wait_for_port(self.port, web)
+        return web
+
+    def manage(self, *arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._children.append(child)
+        return child
+
+    def stop_child(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+        child.send_signal(number)
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        self._children.remove(child)
+
+    def stop(self) -> None:
+        for child in list(self._children):
+            self.stop_child(child)
+        self.redis.stop()
+
+    def client(self, user: str = "demo") -> httpx.Client:
+        return httpx.Client(base_url=self.url, auth=(user, user), timeout=30)

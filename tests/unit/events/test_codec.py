@@ -1,0 +1,174 @@
+"""The encoder and the decoder: what is on the wire, and what is refused."""
+
+import json
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import orjson
+import pytest
+
+from events.codec import decode_entry, dump_json, encode_event, event_json
+from events.exceptions import EventTooLarge, InvalidEvent
+
+
+def test_the_event_dict_is_on_the_wire_as_utf8_json():
+    encoded = encode_event({"event_type": "thought", "timestamp": "2026-01-02T03:04:05", "x": "ü€😀"})
+    assert json.loads(encoded.data) == {
+        "event_type": "thought",
+        "timestamp": "2026-01-02T03:04:05",
+        "x": "ü€😀",
+    }
+    assert "ü€😀".encode() in encoded.data
+    assert (encoded.event_type, encoded.timestamp) == ("thought", "2026-01-02T03:04:05")
+
+
+def test_a_missing_type_and_time_are_filled_in_and_the_callers_dict_is_left_alone():
+    given = {"x": 1}
+    encoded = encode_event(given)
+    data = json.loads(encoded.data)
+    assert given == {"x": 1}
+    assert data["event_type"] == encoded.event_type == "unknown"
+    assert data["timestamp"] == encoded.timestamp
+    assert datetime.fromisoformat(encoded.timestamp).utcoffset() is not None
+
+
+def test_a_datetime_is_written_as_iso_8601():
+    encoded = encode_event({"timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
+    assert encoded.timestamp == json.loads(encoded.data)["timestamp"] == "2026-01-02T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        ({"x": math.nan}, "nan at x"),
+        ({"x": [1, {"y": math.inf}]}, "inf at x[1].y"),
+        ({"x": -math.inf}, "-inf"),
+        ({"x": "a\x00b"}, "NUL character at x"),
+        ({"a\x00": 1}, "NUL character"),
+        ({"x": "\ud800"}, "surrogates"),
+        ({"x": 2**64}, "64-bit"),
+        ({"x": object()}, "not JSON serializable"),
+        ({"x": Decimal(1)}, "not JSON serializable"),
+        ({1: "x"}, "str"),
+        ({"event_type": ""}, "event_type"),
+        ({"event_type": None}, "event_type"),
+        ({"event_type": 5}, "event_type"),
+        ({"event_type": "a\nb"}, "event_type"),
+        ({"event_type": "x" * 129}, "event_type"),
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"timestamp": 12.5}, "timestamp"),
+        ([], "dict"),
+        ("event", "dict"),
+        (None, "dict"),
+    ],
+)
+def test_what_is_not_an_event_is_refused_with_a_sentence(event, says):
+    with pytest.raises(InvalidEvent, match=None) as caught:
+        encode_event(event)
+    assert says in str(caught.value)
+
+
+def test_deep_nesting_is_refused():
+    value = []
+    for _ in range(20_000):
+        value = [value]
+    with pytest.raises(InvalidEvent):
+        encode_event({"x": value})
+
+
+def test_null_and_a_written_backslash_u0000_are_taken():
+    event = {"event_type": "x", "timestamp": "2026-01-01", "a": None, "b": r"\u0000", "c": "null"}
+    assert json.loads(encode_event(event).data) == event
+
+
+def test_the_size_limit_is_in_bytes_of_json():
+    event = {"event_type": "x", "timestamp": "2026-01-01T00:00:00", "text": ""}
+    room = 1000 - len(encode_event(event).data)
+    event["text"] = "ü" * (room // 2)
+    assert len(encode_event(event, limit=1000).data) in (999, 1000)
+    event["text"] += "ü"
+    with pytest.raises(EventTooLarge, match="1000"):
+        encode_event(event, limit=1000)
+
+
+def test_dump_json_names_what_it_refuses():
+    with pytest.raises(InvalidEvent, match="The payload has nan at its top"):
+        dump_json(math.nan, "The payload")
+
+
+def decoded(fields, entry_id=b"1700000000000-3"):
+    return decode_entry("abc", entry_id, fields)
+
+
+def test_an_entry_of_ours_comes_back_as_it_was_given():
+    encoded = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
+    event = decoded(
+        {b"data": encoded.data, b"timestamp": encoded.timestamp.encode(), b"event_type": b"thought"}
+    )
+    assert str(event.id) == "1700000000000-3"
+    assert event.event_type == "thought"
+    assert event.data == json.loads(encoded.data)
+    assert json.loads(event_json(event)) == {
+        "id": "1700000000000-3",
+        "job_id": "abc",
+        "event_type": "thought",
+        "timestamp": encoded.timestamp,
+        "data": event.data,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "raw"),
+    [
+        ({b"data": b"{broken"}, "{broken"),
+        ({b"data": b"[1, 2]"}, "[1, 2]"),
+        ({b"data": b"5"}, "5"),
+        ({b"data": b""}, ""),
+        ({b"data": b'{"x": NaN}'}, '{"x": NaN}'),
+        ({b"data": b'{"x": "\\ud800"}'}, '{"x": "\\ud800"}'),
+        ({b"data": b"\xff\xfe"}, "\ufffd\ufffd"),
+        ({b"data": b"[" * 20_000}, "[" * 20_000),
+        ({b"other": b"x"}, '{"other":"x"}'),
+        ({b"\xff": b"\xfe"}, '{"\ufffd":"\ufffd"}'),
+        ({}, "{}"),
+    ],
+)
+def test_a_foreign_entry_shows_as_unknown_with_its_text(fields, raw):
+    event = decoded(fields)
+    assert event.event_type == "unknown"
+    assert event.data == {"raw": raw}
+    assert event.timestamp == "2023-11-14T22:13:20.000+00:00"
+    assert orjson.loads(event_json(event))["data"] == {"raw": raw}
+
+
+def test_what_the_event_dict_lacks_is_taken_from_the_entry():
+    event = decoded(
+        {b"data": b'{"x": 1}', b"timestamp": b"2026-01-01T00:00:00Z", b"event_type": b"custom"}
+    )
+    assert (event.event_type, event.timestamp) == ("custom", "2026-01-01T00:00:00Z")
+    assert decoded({b"data": b'{"x": 1}'}).event_type == "unknown"
+
+
+def test_wrong_types_in_a_foreign_event_do_not_matter():
+    event = decoded({b"data": b'{"event_type": 5, "timestamp": ["x"]}', b"timestamp": b"soon"})
+    assert event.event_type == "unknown"
+    assert event.data == {"event_type": 5, "timestamp": ["x"]}
+    datetime.fromisoformat(event.timestamp)
+
+
+def test_an_id_beyond_all_time_has_a_timestamp_too():
+    event = decoded({}, entry_id=b"18446744073709551615-0")
+    datetime.fromisoformat(event.timestamp)
+
+
+def test_pretty_printed_json_becomes_one_line():
+    event = decoded({b"data": b'{\n "event_type": "x",\r\n "y": 1}'})
+    assert event.raw == b'{"event_type":"x","y":1}'
+    assert b"\n" not in event_json(event)
+
+
+def test_clients_that_decode_answers_are_read_as_well():
+    event = decode_entry("abc", "5-0", {"data": '{"event_type": "ü"}'})
+    assert event.event_type == "ü"
+    assert json.loads(event_json(event))["data"] == {"event_type": "ü"}
