@@ -1,5 +1,6 @@
 """What the tests share: a Redis of their own, users, the site as processes."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -90,12 +91,14 @@ async def async_redis(redis_server: EmbeddedRedis) -> AsyncIterator[redis.asynci
     client = redis.asyncio.Redis.from_url(redis_server.url)
     yield client
     await client.aclose()
+    await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
 async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     yield
     await close_async_redis()
+    await asyncio.sleep(0)  # a transport is closed in the loop's next round
 
 
 @pytest.fixture(scope="session")

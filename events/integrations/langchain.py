@@ -7,8 +7,10 @@ are the whole), any error -> `error`. Each event is `{"event_type", "data", "tim
 and counted in `failures`.
 """
 
+import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -214,16 +216,18 @@ class _Handler:
         self._publisher = publisher
         self._log = RunLog(job_id, control_flow)
 
+    def _count_failure(self) -> None:
+        self.failures += 1
+        logger.warning("callback_not_published", exc_info=True, extra={"job_id": self.job_id})
+
 
 def _callback(record: Record) -> Callable[..., None]:
     def callback(self: "SyncRedisCallbackHandler", *args: Any, **kwargs: Any) -> None:
         try:
             for event in record(self._log, *args, **kwargs):
                 self._publisher.publish_event(self.job_id, event)
-        except Exception:
-            # This runs inside somebody's graph, which must not fail because its log does.
-            self.failures += 1
-            logger.warning("callback_not_published", exc_info=True, extra={"job_id": self.job_id})
+        except Exception:  # noqa: BLE001 - a graph must not fail because its log does; it is logged
+            self._count_failure()
 
     return callback
 
@@ -231,12 +235,10 @@ def _callback(record: Record) -> Callable[..., None]:
 def _acallback(record: Record) -> Callable[..., Coroutine[Any, Any, None]]:
     async def callback(self: "RedisCallbackHandler", *args: Any, **kwargs: Any) -> None:
         try:
-            for event in record(self._log, *args, **kwargs):
-                await self._publisher.publish_event(self.job_id, event)
-        except Exception:
-            # This runs inside somebody's graph, which must not fail because its log does.
-            self.failures += 1
-            logger.warning("callback_not_published", exc_info=True, extra={"job_id": self.job_id})
+            self._pending.extend(record(self._log, *args, **kwargs))
+            await self._deliver()
+        except Exception:  # noqa: BLE001 - a graph must not fail because its log does; it is logged
+            self._count_failure()
 
     return callback
 
@@ -264,7 +266,41 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
     """For `ainvoke` and `astream`: publishes through a RedisStreamPublisher.
 
     `control_flow` names exceptions that stop a graph on purpose; they are not published.
+
+    A step of an async graph may be sync code, whose callbacks LangChain runs in event loops of
+    their own, and it may do so while it blocks the loop in which the client lives. So events
+    stand in a queue that only that loop empties; callbacks in another loop do not wait for it.
+    The queue is empty when the run is over: its last callback comes in that loop.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pending: deque[dict[str, Any]] = deque()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._turn = asyncio.Lock()
+        self._drains: set[asyncio.Task[None]] = set()
+
+    async def _deliver(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._home is None or self._home.is_closed():
+            self._home, self._turn = loop, asyncio.Lock()
+        if self._home is loop:
+            await self._drain()
+        else:
+            self._home.call_soon_threadsafe(self._drain_soon, self._home)
+
+    def _drain_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = loop.create_task(self._drain())
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
+
+    async def _drain(self) -> None:
+        async with self._turn:
+            while self._pending:
+                try:
+                    await self._publisher.publish_event(self.job_id, self._pending.popleft())
+                except Exception:  # noqa: BLE001 - the next event may get through; it is logged
+                    self._count_failure()
 
     on_chain_start = _acallback(RunLog.chain_start)
     on_chain_end = _acallback(RunLog.chain_end)

@@ -15,6 +15,7 @@
  * @property {string} root                      URL of the job's events, ending in "/".
  * @property {() => string} cursor              The id after which to read.
  * @property {() => boolean} proven             Whether this transport has worked before.
+ * @property {() => number} failures            How often in a row it has failed.
  * @property {(event: JobEvent) => void} deliver
  * @property {(status: Status) => void} live    Everything up to now was delivered.
  * @property {() => void} end                   The job is over and everything was delivered.
@@ -31,6 +32,11 @@ const POLL_MS = 1_000;
 const HIDDEN_POLL_MS = 5_000;
 const LAST_POLL_MS = 250;
 const POLL_LIMIT = 500;
+/** Answers of a server that speaks no SSE: wrong method or type, not implemented (under WSGI). */
+const CANNOT_STREAM = new Set([405, 406, 501]);
+/** Refusals that pass. */
+const PASSING = new Set([408, 425, 429]);
+const PATIENCE = 3;
 const CURSOR = /^(\d{1,20})(?:-(\d{1,20}))?$/;
 const nothing = () => {};
 
@@ -138,6 +144,7 @@ class Watch {
       root: this.root,
       cursor: () => this.cursor,
       proven: () => this.proven.has(transport),
+      failures: () => this.failures,
       deliver: heard((event) => this.deliver(event)),
       live: heard((status) => this.live(transport, status)),
       end: heard(() => this.end()),
@@ -189,6 +196,7 @@ class Watch {
   unavailable() {
     if (this.rung === this.transports.length - 1) return this.lost();
     this.rung += 1;
+    this.failures = 0;
     this.connect();
   }
 }
@@ -209,18 +217,33 @@ export function eventSource(link) {
     // It would reconnect by itself, but at a fixed pace, and would never say why it was turned away.
     const turnedAway = source.readyState === EventSource.CLOSED && !opened;
     source.close();
-    if (!turnedAway) link.lost();
-    else if (link.proven()) askWhy(link);
-    else link.unavailable();
+    if (turnedAway) askWhy(link, source.url);
+    else link.lost();
   };
   return () => source.close();
 }
 
-/** What used to work was turned away: for good (job gone, logged out), or is the server restarting? */
-async function askWhy(link) {
-  const status = await fetchPage(link, 1).then(() => 0, (error) => error.refused ?? 0);
-  if (status) link.refused(status);
-  else link.lost();
+/** Asks once more for what was turned away, to see the answer that an EventSource does not tell. */
+async function askWhy(link, url) {
+  const controller = new AbortController();
+  try {
+    const { ok, status, headers } = await fetch(url, { signal: controller.signal });
+    const streams = headers.get("Content-Type")?.startsWith("text/event-stream");
+    if (CANNOT_STREAM.has(status) || (ok && !streams)) link.unavailable();
+    else if (isRefusal(status)) link.refused(status);
+    // A proxy that cannot stream may say 502 or 504; one whose server restarts says so too.
+    else if (status !== 503 && !link.proven() && link.failures() >= PATIENCE) link.unavailable();
+    else link.lost();
+  } catch {
+    link.lost();
+  } finally {
+    controller.abort();
+  }
+}
+
+/** Whether asking again would not help: the job is gone, the reader logged out. */
+function isRefusal(status) {
+  return status >= 400 && status < 500 && !PASSING.has(status);
 }
 
 function deliverText(link, text) {
@@ -271,10 +294,8 @@ async function fetchPage(link, limit, signal) {
   const url = `${link.root}?after=${link.cursor()}&limit=${limit}`;
   const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
   if (response.ok) return { results: [], ...parseObject(await response.text()) };
-  const passing = response.status >= 500 || [408, 425, 429].includes(response.status);
-  throw Object.assign(new Error(`HTTP ${response.status}`), {
-    refused: passing ? undefined : response.status,
-  });
+  const refused = isRefusal(response.status) ? response.status : undefined;
+  throw Object.assign(new Error(`HTTP ${response.status}`), { refused });
 }
 
 /** Waits; a page that comes back into view does not wait. */
