@@ -1,14 +1,18 @@
 """System checks: a wrong setting is a message with an id, not an exception in a view."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error
 
 from events.conf import SETTING, configured, raw_setting
+
+_LONGEST: Final = 24 * 60 * 60
+_DURATION: Final = "a number of seconds above 0, at most those of a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +37,42 @@ def broken_rules(rules: Mapping[str, Rule], given: Mapping[str, Any]) -> list[Ch
     ]
 
 
-def is_number(value: object, *, least: float = 0, most: float = float("inf")) -> bool:
-    """Whether `value` is a number above `least`, at most `most`; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least < value <= most
+def is_number(value: object, *, most: float = sys.float_info.max) -> bool:
+    """Whether `value` is a number from 0 to `most`; True, False, NaN and infinity are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and is_number(value)
+def is_count(value: object) -> bool:
+    """Whether `value` is a whole number above 0."""
+    return isinstance(value, int) and is_number(value) and value > 0
+
+
+def _is_duration(value: object) -> bool:
+    return is_number(value, most=_LONGEST) and value != 0
 
 
 def _is_redis_url(value: object) -> bool:
-    return isinstance(value, str) and urlsplit(value).scheme in {"redis", "rediss", "unix"}
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        has_port = parts.port != 0  # reading it is what tells a bad one
+    except ValueError:
+        return False
+    return has_port and parts.scheme in {"redis", "rediss", "unix"}
 
 
 RULES: dict[str, Rule] = {
     "REDIS_URL": Rule("job_events.E002", "a redis://, rediss:// or unix:// address", _is_redis_url),
-    "REDIS_TIMEOUT": Rule("job_events.E003", "a number of seconds above 0", is_number),
+    "REDIS_TIMEOUT": Rule("job_events.E003", _DURATION, _is_duration),
     "STREAM_PREFIX": Rule(
         "job_events.E004",
         "a string that is not empty and has no space",
         lambda value: isinstance(value, str) and bool(value) and " " not in value,
     ),
-    "MAX_EVENT_BYTES": Rule("job_events.E005", "a whole number of bytes above 0", _is_count),
-    "PAGE_LIMIT": Rule("job_events.E006", "a whole number of events above 0", _is_count),
-    "KEEP_ALIVE": Rule("job_events.E007", "a number of seconds above 0", is_number),
+    "MAX_EVENT_BYTES": Rule("job_events.E005", "a whole number of bytes above 0", is_count),
+    "PAGE_LIMIT": Rule("job_events.E006", "a whole number of events above 0", is_count),
+    "KEEP_ALIVE": Rule("job_events.E007", _DURATION, _is_duration),
 }
 
 

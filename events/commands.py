@@ -1,12 +1,13 @@
 """The Redis commands of the log, as tuples. Does no I/O."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
-from events.codec import EncodedEvent, decode_entry
+from events.codec import EncodedEvent, decode_entry, text_of
+from events.exceptions import RedisRefused
 from events.types import Cursor, Event, Order
 
 Command = tuple[str | bytes | int, ...]
@@ -32,30 +33,37 @@ class Script:
         return ("EVAL", self.source, *called[2:])
 
 
+# Within a script time stands still, so the ids of a batch follow each other without a gap and the
+# first and the last say all; entries of others cannot come between.
 APPEND_MANY: Final = Script("""\
-local ids = {}
-for i = 1, #ARGV, 3 do
-    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*',
-        'data', ARGV[i], 'timestamp', ARGV[i + 1], 'event_type', ARGV[i + 2])
+local call, key, argv = redis.call, KEYS[1], ARGV
+local first, last
+for i = 1, #argv, 3 do
+    last = call('XADD', key, '*',
+        'data', argv[i], 'timestamp', argv[i + 1], 'event_type', argv[i + 2])
+    first = first or last
 end
-return ids
+return {first, last}
 """)
 
 
 def append(key: str, event: EncodedEvent) -> Command:
     """Append one event; Redis answers its id."""
-    return (
-        "XADD", key, "*",
-        "data", event.data, "timestamp", event.timestamp, "event_type", event.event_type,
-    )  # fmt: skip
+    data, timestamp, event_type = event
+    return ("XADD", key, "*", "data", data, "timestamp", timestamp, "event_type", event_type)
 
 
 def append_many(key: str, events: Iterable[EncodedEvent]) -> Command:
-    """Append events in one round trip, all or none; Redis answers the list of their ids."""
-    fields: Iterable[str | bytes] = chain.from_iterable(
-        (event.data, event.timestamp, event.event_type) for event in events
-    )
-    return APPEND_MANY.call(key, fields)
+    """Append events in one round trip, all or none; see `ids_of_batch` for what Redis answers."""
+    return APPEND_MANY.call(key, chain.from_iterable(events))
+
+
+def ids_of_batch(reply: Sequence[str | bytes], count: int) -> list[str]:
+    """The ids of a batch of `count` events, from what Redis answers to `append_many`."""
+    first, last = map(Cursor.parse, map(text_of, reply))
+    if (last.ms, last.seq) != (first.ms, first.seq + count - 1):
+        raise RedisRefused(f"Redis gave a batch of {count} the ids {first} to {last}.")
+    return [f"{first.ms}-{seq}" for seq in range(first.seq, last.seq + 1)]
 
 
 def length(key: str) -> Command:

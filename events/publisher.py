@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from events import commands
-from events.codec import EncodedEvent, encode_event
+from events.codec import EncodedEvent, encode_event, encode_events, text_of
 from events.conf import event_settings
 from events.connections import arun, arun_script, get_redis, run, run_script
 from events.exceptions import RedisRefused
@@ -97,11 +97,9 @@ class Publisher(ABC, Generic[Id]):
             self._keys.stream(job_id), encode_event(event_data, limit=self._limit)
         )
 
-    def _append_many(self, job_id: str, events: Iterable[EventData]) -> commands.Command | None:
-        """The command for a batch, every event of it encoded before any is sent."""
-        key = self._keys.stream(job_id)
-        encoded = [encode_event(event, limit=self._limit) for event in events]
-        return commands.append_many(key, encoded) if encoded else None
+    def _encode_many(self, events: Iterable[EventData]) -> list[EncodedEvent]:
+        """A batch, every event of it encoded before any is sent."""
+        return encode_events(events, limit=self._limit)
 
 
 class SyncRedisStreamPublisher(Publisher[str]):
@@ -113,17 +111,20 @@ class SyncRedisStreamPublisher(Publisher[str]):
 
     def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return _text(run(self._redis, self._append(job_id, event_data)))
+        return text_of(run(self._redis, self._append(job_id, event_data)))
 
     def publish_encoded(self, job_id: str, event: EncodedEvent) -> str:
         """Append an event that was encoded before, as by a service inside its transaction."""
-        return _text(run(self._redis, commands.append(self._keys.stream(job_id), event)))
+        return text_of(run(self._redis, commands.append(self._keys.stream(job_id), event)))
 
     def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
-        command = self._append_many(job_id, events)
-        reply = run_script(self._redis, commands.APPEND_MANY, command) if command else []
-        return [_text(event_id) for event_id in reply]
+        key, encoded = self._keys.stream(job_id), self._encode_many(events)
+        if not encoded:
+            return []
+        command = commands.append_many(key, encoded)
+        reply = run_script(self._redis, commands.APPEND_MANY, command)
+        return commands.ids_of_batch(reply, len(encoded))
 
     def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
@@ -147,13 +148,16 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
 
     async def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return _text(await arun(self._redis, self._append(job_id, event_data)))
+        return text_of(await arun(self._redis, self._append(job_id, event_data)))
 
     async def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
-        command = self._append_many(job_id, events)
-        reply = await arun_script(self._redis, commands.APPEND_MANY, command) if command else []
-        return [_text(event_id) for event_id in reply]
+        key, encoded = self._keys.stream(job_id), self._encode_many(events)
+        if not encoded:
+            return []
+        command = commands.append_many(key, encoded)
+        reply = await arun_script(self._redis, commands.APPEND_MANY, command)
+        return commands.ids_of_batch(reply, len(encoded))
 
     async def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
@@ -173,12 +177,8 @@ def get_publisher() -> SyncRedisStreamPublisher:
     return SyncRedisStreamPublisher(get_redis())
 
 
-def _text(event_id: str | bytes) -> str:
-    return event_id.decode() if isinstance(event_id, bytes) else event_id
-
-
 def _info(reply: Mapping[Any, Any]) -> dict[str, Any]:
-    return {_text(name): value for name, value in reply.items()}
+    return {text_of(name): value for name, value in reply.items()}
 
 
 def _refuse_unless_missing(error: RedisRefused) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
 
-from events.checks import Rule, broken_rules, is_number
+from events.checks import Rule, broken_rules, is_count, is_number
 from events.conf import KEYS as EVENT_KEYS
 from events.conf import SETTING, configured
 from jobs.conf import KEYS
@@ -30,7 +30,7 @@ RULES: dict[str, Rule] = {
     "MAX_PAYLOAD_BYTES": Rule(
         "job_events.E021",
         "a whole number of bytes above 0",
-        lambda value: isinstance(value, int) and is_number(value),
+        is_count,
     ),
     "CHAT_MODEL": Rule(
         "job_events.E022",
@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
     "OFFLINE_TOKEN_DELAY": Rule(
         "job_events.E023",
         "a number of seconds, 0 or more, at most 10",
-        lambda value: value == 0 or is_number(value, most=10),
+        lambda value: is_number(value, most=10),
     ),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }

@@ -26,23 +26,40 @@ def get_runner(task_type: str) -> Runner | None:
         return runner
     try:
         imported: Runner = import_string(runner)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise RunnerNotFound(
             f"The runner {runner!r} of {task_type!r} cannot be imported: {error}."
         ) from error
+    if not _is_runner(imported):
+        raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} cannot be called.")
     return imported
+
+
+def _is_runner(value: object) -> bool:
+    return callable(value) or hasattr(value, "apply_async")
 
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
     """Refuse a payload whose keys are not the arguments of its runner, by InvalidJob."""
     runner = get_runner(task_type)
-    if runner is None:
+    signature = _signature(runner) if runner is not None else None
+    if signature is None:
         return
     try:
-        # A Celery task is called through its `run`, whose arguments are the ones to match.
-        inspect.signature(getattr(runner, "run", runner)).bind("", **payload)
+        signature.bind("", **payload)
     except TypeError as error:
         raise InvalidJob("payload", f"does not fit {task_type}: {error}.") from error
+
+
+def _signature(runner: Runner) -> inspect.Signature | None:
+    """The arguments of a runner, job_id the first; None if it does not tell, as some of C's."""
+    called: Any = runner
+    if hasattr(runner, "apply_async"):  # a Celery task is called through its `run`
+        called = getattr(runner, "run", runner)
+    try:
+        return inspect.signature(called)
+    except (TypeError, ValueError):
+        return None
 
 
 def run(job_id: str, task_type: str, payload: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
+import orjson
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
@@ -24,12 +25,13 @@ from events.codec import EncodedEvent, dump_json, encode_event
 from events.conf import event_settings
 from events.exceptions import EventsError, InvalidEvent
 from events.publisher import get_publisher
-from events.types import EventType, check_job_id
+from events.types import EventType, check_job_id, shown
 from jobs import runners, signals
 from jobs.conf import job_settings
 from jobs.exceptions import (
     InvalidJob,
     InvalidTransition,
+    JobError,
     JobExists,
     JobNotFound,
     StaleAttempt,
@@ -104,8 +106,8 @@ def job_start(*, job_id: str, attempt: int | None = None, **data: Any) -> Job:
 
 def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **data: Any) -> Job:
     """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
-    if not (is_number(progress, most=100) or progress == 0):
-        raise InvalidJob("progress", f"is a number from 0 to 100. Given: {progress!r}.")
+    if not is_number(progress, most=100):
+        raise InvalidJob("progress", f"is a number from 0 to 100. Given: {shown(progress)}.")
     with _step(_PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
@@ -119,12 +121,11 @@ def job_complete(
 ) -> Job:
     """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
     with _step(_COMPLETE, job_id, attempt) as job:
-        _check_json("result", result, event_settings.MAX_EVENT_BYTES)
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = result
+        job.result = _as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
         job.finished_at = _finish_time(job)
-        event = {"status": "completed", "result": result, **data}
+        event = {"status": "completed", "result": job.result, **data}
         _publish_on_commit(job, EventType.TASK_COMPLETED, **event)
     return job
 
@@ -220,7 +221,9 @@ def _insert(job: Job) -> None:
 def _check_fields(job: Job) -> None:
     if not isinstance(job.payload, Mapping):
         raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
-    _check_json("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
+    if not isinstance(job.title, str):
+        raise InvalidJob("title", f"is text. Given: {shown(job.title)}.")
+    job.payload = _as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:
@@ -229,13 +232,15 @@ def _check_fields(job: Job) -> None:
     runners.check_payload(job.task_type, job.payload)
 
 
-def _check_json(field: str, value: object, limit: int) -> None:
+def _as_read_back(field: str, value: object, limit: int) -> Any:
+    """`value` as JSON has it: a date as text, a tuple as a list; InvalidJob for what it has not."""
     try:
-        size = len(dump_json(value, "it"))
+        data = dump_json(value, "it")
     except InvalidEvent as error:
         raise InvalidJob(field, str(error)) from error
-    if size > limit:
-        raise InvalidJob(field, f"is {size} bytes of JSON; the limit is {limit}.")
+    if len(data) > limit:
+        raise InvalidJob(field, f"is {len(data)} bytes of JSON; the limit is {limit}.")
+    return orjson.loads(data)
 
 
 def _publish_on_commit(job: Job, event_type: str, **data: Any) -> None:
@@ -254,7 +259,7 @@ def _publish(job_id: str, event: EncodedEvent) -> None:
     except EventsError:
         # The state is committed: whoever asked for it must not be told that it failed.
         logger.exception(
-            "job_event_not_published", extra={"job_id": job_id, "event_type": event.event_type}
+            "job_event_not_published", extra={"job_id": job_id, "event_type": event[2]}
         )
 
 
@@ -280,6 +285,7 @@ def _dispatch(job: Job) -> None:
 
 def _fail_undispatched(job: Job, error: Exception) -> None:
     try:
-        job_fail(job_id=job.job_id, attempt=job.attempt, error=f"Could not be run: {error}")
-    except (InvalidTransition, StaleAttempt):
+        reason = f"Could not be run: {clean_error(error)}"
+        job_fail(job_id=job.job_id, attempt=job.attempt, error=reason)
+    except JobError:
         logger.info("job_over_before_dispatch_failed", extra={"job_id": job.job_id})

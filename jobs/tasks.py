@@ -93,16 +93,27 @@ def _write(
 ) -> Any:
     """Run the graph that makes `what`, watched by the callback handler."""
     from events.integrations.langchain import SyncRedisCallbackHandler  # noqa: PLC0415
-    from jobs.writing import chat, graphs  # noqa: PLC0415
+    from jobs.writing import chat, graphs, sources  # noqa: PLC0415
 
     model = chat.get_chat_model(
         job_settings.CHAT_MODEL, token_delay=job_settings.OFFLINE_TOKEN_DELAY
     )
     make = graphs.outline_graph if what == "outline" else graphs.document_graph
-    graph = make(model, graphs.parse_context_files(context_files), steps)
+    files = [sources.ContextFile(name, text) for name, text in _texts(context_files)]
+    graph = make(model, files, steps)
     handler = SyncRedisCallbackHandler(steps.job.job_id, steps.publisher, control_flow=_GIVEN_UP)
     given = {"task_prompt": task_prompt, **state}
     return graph.invoke(given, config={"callbacks": [handler]})[what]
+
+
+def _texts(context_files: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    try:
+        texts = [(file["name"], file["text"]) for file in context_files]
+    except (TypeError, KeyError):
+        texts = [("", 0)]
+    if all(isinstance(part, str) for pair in texts for part in pair):
+        return texts
+    raise ValueError('context_files is a list of {"name": text, "text": text}.')
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """What text a database, a browser and a terminal all take."""
 
+import logging
 from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+
+logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS: Final = 10_000
 
@@ -27,7 +30,16 @@ def clean_text(value: str) -> str:
 
 def clean_error(error: object) -> str:
     """What an exception says, as text that can be stored, cut to a readable length."""
-    text = clean_text(str(error)) or type(error).__name__
+    text = clean_text(_said(error)) or type(error).__name__
     if len(text) <= MAX_ERROR_CHARACTERS:
         return text
     return f"{text[:MAX_ERROR_CHARACTERS]} [... {len(text) - MAX_ERROR_CHARACTERS} more characters]"
+
+
+def _said(error: object) -> str:
+    try:
+        return str(error)
+    except Exception:
+        # Anybody's exception class: its own fault must not keep its job from being failed.
+        logger.exception("error_without_words", extra={"error_type": type(error).__name__})
+        return ""

@@ -13,13 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, overload
 from uuid import UUID
 
 import orjson
 
+from events.codec import utc_now
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 from events.types import EventType, check_job_id
 
@@ -160,7 +160,7 @@ class RunLog:
         return {
             "event_type": event_type,
             "data": {**data, "run_id": str(run_id), "node": run.node},
-            "timestamp": datetime.now(UTC).isoformat(),
+            "timestamp": utc_now(),
             "job_id": self._job_id,
         }
 

@@ -1,4 +1,4 @@
-"""The whole site as processes: uvicorn and a Celery worker over a Redis and a database of its own."""
+"""The whole site as processes: uvicorn, a Celery worker, and a Redis and a database of its own."""
 
 import os
 import signal
@@ -59,12 +59,16 @@ class Site:
         self.environment.pop("CHAT_MODEL", None)
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> None:
+    def start(self, *, worker: bool = True) -> None:
         self.redis.start()
         self.manage("migrate", "--verbosity", "0")
         self.manage("shell", "--verbosity", "0", "-c", USERS_SCRIPT)
-        self._spawn("worker", "-m", "celery", "-A", "config", "worker", "--concurrency", "2")
+        if worker:
+            self.start_worker()
         self.start_web()
+
+    def start_worker(self) -> None:
+        self._spawn("worker", "-m", "celery", "-A", "config", "worker", "--concurrency", "2")
 
     def start_web(self) -> subprocess.Popen[bytes]:
         web = self._spawn(
@@ -104,6 +108,16 @@ class Site:
         for child in list(self._children):
             self.stop_child(child)
         self.redis.stop()
+
+    def session(self, user: str = "demo") -> httpx.Client:
+        """A client that has logged in on the page, as a browser does."""
+        client = httpx.Client(base_url=self.url, timeout=30)
+        token = client.get("/jobs/login/").cookies["csrftoken"]
+        form = {"username": user, "password": user, "csrfmiddlewaretoken": token}
+        answer = client.post("/jobs/login/", data=form, headers={"Referer": self.url})
+        if answer.status_code != httpx.codes.FOUND:
+            raise RuntimeError(f"{user} could not log in: {answer.text[:200]}")
+        return client
 
     def client(self, user: str = "demo") -> httpx.Client:
         return httpx.Client(base_url=self.url, auth=(user, user), timeout=30)

@@ -10,7 +10,9 @@ from events.types import End, KeepAlive, Live
 
 
 def test_an_event_is_unnamed_and_has_its_cursor_as_id():
-    event = decode_entry("abc", "5-1", {"data": '{"event_type": "x", "text": "a\\nid: 9\\r\\n\\nb"}'})
+    event = decode_entry(
+        "abc", "5-1", {"data": '{"event_type": "x", "text": "a\\nid: 9\\r\\n\\nb"}'}
+    )
     lines = sse.frame(event).decode().split("\n")
     assert lines[0] == "id: 5-1"
     assert lines[1].startswith("data: ")

@@ -15,7 +15,22 @@ def test_a_job_id(job_id):
 
 @pytest.mark.parametrize(
     "job_id",
-    ["", "x" * 65, "a b", "a/b", "../x", "ü", "a\n", "a\x00", "*", "\ud800", "x" * 70_000, 5, None, b"a"],
+    [
+        "",
+        "x" * 65,
+        "a b",
+        "a/b",
+        "../x",
+        "ü",
+        "a\n",
+        "a\x00",
+        "*",
+        "\ud800",
+        "x" * 70_000,
+        5,
+        None,
+        b"a",
+    ],
 )
 def test_what_is_no_job_id(job_id):
     with pytest.raises(InvalidJobId, match="1 to 64") as caught:

@@ -1,0 +1,116 @@
+"""Publishing, against what redis-py does with the same fields: `python -m bench.publishing`."""
+
+import asyncio
+
+import redis
+import redis.asyncio
+
+from bench.ratio import compare
+from bench.redis import own_redis
+from events.codec import encode_event
+from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
+
+EVENT = {
+    "event_type": "thought",
+    "data": {"text": "The outline has five sections, of which two are about tea.", "node": "draft"},
+    "job_id": "bench",
+}
+CALLS = 2000
+BATCH = 500
+KEY = "job_events:bench"
+
+
+def fields() -> dict[str, str | bytes]:
+    return dict(zip(("data", "timestamp", "event_type"), encode_event(EVENT), strict=True))
+
+
+def bench_sync(url: str) -> None:
+    client = redis.Redis.from_url(url)
+    publisher, entry = SyncRedisStreamPublisher(client), fields()
+
+    def ours() -> None:
+        for _ in range(CALLS):
+            publisher.publish_event("bench", EVENT)
+
+    def baseline() -> None:
+        for _ in range(CALLS):
+            client.xadd(KEY, entry)
+
+    compare("sync publish_event, rate against redis-py xadd (at least 0.9)", ours, baseline)
+    client.close()
+
+
+def bench_async(url: str) -> None:
+    async def run() -> None:
+        client = redis.asyncio.Redis.from_url(url)
+        publisher, entry = RedisStreamPublisher(client), fields()
+
+        async def ours() -> None:
+            for _ in range(CALLS):
+                await publisher.publish_event("bench", EVENT)
+
+        async def baseline() -> None:
+            for _ in range(CALLS):
+                await client.xadd(KEY, entry)
+
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(
+            compare,
+            "async publish_event, rate against redis-py async xadd (at least 0.9)",
+            lambda: asyncio.run_coroutine_threadsafe(ours(), loop).result(),
+            lambda: asyncio.run_coroutine_threadsafe(baseline(), loop).result(),
+        )
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+def bench_batch(url: str) -> None:
+    client = redis.Redis.from_url(url)
+    publisher, entry = SyncRedisStreamPublisher(client), fields()
+    events = [EVENT] * BATCH
+
+    def ours() -> None:
+        publisher.publish_events("bench", events)
+
+    def baseline() -> None:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(BATCH):
+            pipeline.xadd(KEY, entry)
+        pipeline.execute()
+
+    claim = "publish_events of 500, rate against a redis-py pipeline of 500 xadd (at least 2)"
+    compare(claim, ours, baseline, pairs=101)
+    client.close()
+
+
+def bench_replaced(url: str) -> None:
+    client = redis.Redis.from_url(url)
+    publisher, entry = SyncRedisStreamPublisher(client), fields()
+    calls = 100
+
+    async def publish_with_a_new_client() -> None:
+        async with redis.asyncio.Redis.from_url(url) as fresh:
+            await fresh.xadd(KEY, entry)
+
+    def ours() -> None:
+        for _ in range(calls):
+            publisher.publish_event("bench", EVENT)
+
+    def baseline() -> None:
+        for _ in range(calls):
+            asyncio.run(publish_with_a_new_client())
+
+    claim = "sync publish_event, rate against a new client and asyncio.run each (at least 20)"
+    compare(claim, ours, baseline)
+    client.close()
+
+
+def main() -> None:
+    with own_redis() as url:
+        for bench in (bench_sync, bench_async, bench_batch, bench_replaced):
+            bench(url)
+
+
+if __name__ == "__main__":
+    main()
