@@ -1,7 +1,7 @@
 """Settings of the deployable site, from the environment.
 
 `REDIS_URL`, `DATABASE_URL`, `DJANGO_SECRET_KEY`, `DJANGO_DEBUG`, `DJANGO_ALLOWED_HOSTS`,
-`DJANGO_CSRF_TRUSTED_ORIGINS`, `CELERY_BROKER_URL`, `CHAT_MODEL`. With none of them set it is the
+`DJANGO_CSRF_TRUSTED_ORIGINS`, `CELERY_BROKER_URL`, `CHAT_MODEL`, `LOCAL_DIR`. With none set it is the
 demo: SQLite and an embedded Redis in `.local/`.
 """
 
@@ -69,7 +69,7 @@ TEMPLATES = [
     },
 ]
 
-LOCAL_DIR.mkdir(exist_ok=True)
+LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.config(
         default=f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}", conn_max_age=60, conn_health_checks=True

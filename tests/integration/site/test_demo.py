@@ -1,0 +1,164 @@
+"""`manage.py demo`: one command starts everything, one Ctrl-C ends everything."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.site import ROOT, free_port
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes below `pid`, from /proc."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Demo:
+    def __init__(self, directory: Path, port: int, **environment: str) -> None:
+        self.port = port
+        self.output = directory / "output"
+        inherited = {k: v for k, v in os.environ.items() if k not in ("REDIS_URL", "DATABASE_URL")}
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "demo", "--port", str(port)],
+                cwd=ROOT,
+                env={
+                    **inherited,
+                    "LOCAL_DIR": str(directory / "local"),
+                    "OFFLINE_TOKEN_DELAY": "0",
+                    **environment,
+                },
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_until_it_says(self, text: str) -> None:
+        deadline = time.monotonic() + 60
+        while text not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+    def client(self) -> httpx.Client:
+        url = f"http://127.0.0.1:{self.port}"
+        return httpx.Client(base_url=url, auth=("demo", "demo"), timeout=30)
+
+    def end(self, number: int = signal.SIGINT) -> tuple[int, set[int]]:
+        """Send a signal, wait, and return the exit code and what was left running."""
+        started = descendants(self.process.pid)
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        return code, {pid for pid in started if lives(pid)}
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="jd", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Demo]]:
+    demos: list[Demo] = []
+    yield demos
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.end(signal.SIGTERM)
+
+
+def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
+    demo = Demo(directory, free_port())
+    started.append(demo)
+    demo.wait_until_it_says(f"Open http://127.0.0.1:{demo.port}/ and log in as demo / demo")
+    assert len(descendants(demo.process.pid)) >= 3
+    with demo.client() as client:
+        payload = {"task_prompt": "Tea: leaves, water, time"}
+        body = {"task_type": "outline_generation", "job_id": "kept", "payload": payload}
+        client.post("/api/jobs/", json=body).raise_for_status()
+        while client.get("/api/jobs/kept/").json()["status"] != "completed":
+            time.sleep(0.2)
+        events = client.get("/api/jobs/kept/events/").json()["results"]
+        assert client.get("/admin/", follow_redirects=True).status_code == 200
+    code, left = demo.end(signal.SIGINT)
+    assert (code, left) == (0, set())
+    assert "Stopped" in demo.said()
+
+    again = Demo(directory, free_port())
+    started.append(again)
+    again.wait_until_it_says("Open http")
+    with again.client() as client:
+        assert client.get("/api/jobs/kept/").json()["status"] == "completed"
+        assert client.get("/api/jobs/kept/events/").json()["results"] == events
+    second = Demo(directory, free_port())
+    started.append(second)
+    assert second.process.wait(60) == 1
+    assert "another demo runs from this folder" in second.output.read_text()
+
+
+def test_a_dead_child_is_told_and_the_rest_is_stopped(directory, started):
+    demo = Demo(directory, free_port())
+    started.append(demo)
+    demo.wait_until_it_says("Open http")
+    pids = descendants(demo.process.pid)
+    (web,) = [p for p in pids if "uvicorn" in Path(f"/proc/{p}/cmdline").read_text()]
+    os.kill(web, signal.SIGKILL)
+    assert demo.process.wait(60) == 1
+    assert "The web server died (exit code -9)" in demo.said()
+    assert not {pid for pid in pids if lives(pid)}
+
+
+def test_a_port_in_use_is_a_sentence(directory):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        demo = Demo(directory, port)
+        assert demo.process.wait(60) == 1
+    assert f"Port {port} cannot be used" in demo.said()
+    assert f"make demo PORT={port + 1}" in demo.said()
+    assert "Traceback" not in demo.said()
+
+
+def test_a_redis_that_does_not_answer_is_a_sentence(directory):
+    demo = Demo(directory, free_port(), REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert demo.process.wait(60) == 1
+    assert "No Redis answers at REDIS_URL" in demo.said()
+    assert "Traceback" not in demo.said()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(directory):
+    demo = Demo(directory, free_port())
+    demo.wait_until_it_says("Starting the web server")
+    code, left = demo.end(signal.SIGINT)
+    assert (code, left) == (0, set())

