@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from events.exceptions import EventTooLarge, InvalidEvent
-from events.types import UNKNOWN, Cursor, Event, EventType, shown
+from events.types import UNKNOWN, Event, EventType, shown
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 
@@ -174,21 +174,25 @@ def _flaws(value: object, path: str) -> Iterator[tuple[str, str]]:
 
 def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) -> Event:
     """Read a stream entry of any producer; one that is not an event becomes `unknown`."""
-    cursor = Cursor.of_entry(entry_id)
-    raw = _field(fields, "data")
-    data = _parsed(raw)
-    if raw is None or data is None:
+    event_id = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    raw = fields.get(b"data") or _field(fields, "data")
+    try:
+        data = orjson.loads(raw or b"")
+    except orjson.JSONDecodeError:
+        data = None
+    if raw is None or not isinstance(data, dict):
         data = {"raw": _fields_as_text(fields) if raw is None else text_of(raw)}
-        timestamp = _timestamp(cursor, None, fields)
-        return Event(cursor, job_id, UNKNOWN, timestamp, data, orjson.dumps(data))
+        timestamp = _timestamp(event_id, fields)
+        return Event(event_id, job_id, UNKNOWN, timestamp, data, orjson.dumps(data))
     if b"\n" in raw or b"\r" in raw:
         # In JSON, line breaks stand between tokens only.
         raw = raw.translate(None, b"\r\n")
-    event_type = data.get("event_type")
+    event_type, timestamp = data.get("event_type"), data.get("timestamp")
     if not isinstance(event_type, str) or not event_type:
         event_type = text_of(_field(fields, "event_type") or UNKNOWN)
-    timestamp = _timestamp(cursor, data.get("timestamp"), fields)
-    return Event(cursor, job_id, event_type, timestamp, data, raw)
+    if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
+        timestamp = _timestamp(event_id, fields)
+    return Event(event_id, job_id, event_type, timestamp, data, raw)
 
 
 def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
@@ -199,26 +203,17 @@ def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
     return value.encode("utf-8", "replace") if isinstance(value, str) else value
 
 
-def _parsed(raw: bytes | None) -> dict[str, Any] | None:
-    try:
-        data = orjson.loads(raw or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _timestamp(cursor: Cursor, given: object, fields: Mapping[Any, Any]) -> str:
-    """The event's own timestamp; without one the entry's, or when it was appended."""
-    if isinstance(given, str) and _is_iso_8601(given):
-        return given
+def _timestamp(event_id: str, fields: Mapping[Any, Any]) -> str:
+    """For an event without a timestamp: the entry's, or when it was appended."""
     named = text_of(_field(fields, "timestamp") or b"")
-    appended = named if _is_iso_8601(named) else _time_of(cursor)
+    appended = named if _is_iso_8601(named) else _time_of(event_id)
     return appended if _is_iso_8601(appended) else _EPOCH
 
 
-def _time_of(cursor: Cursor) -> str:
+def _time_of(event_id: str) -> str:
     try:
-        return datetime.fromtimestamp(cursor.ms / 1000, UTC).isoformat(timespec="milliseconds")
+        seconds = int(event_id.partition("-")[0]) / 1000
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
         return ""
 
@@ -236,7 +231,7 @@ def text_of(value: str | bytes) -> str:
 def event_dict(event: Event) -> dict[str, Any]:
     """The event as every API shows it; give it to `json_bytes`."""
     return {
-        "id": str(event.id),
+        "id": event.id,
         "job_id": event.job_id,
         "event_type": event.event_type,
         "timestamp": event.timestamp,

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from events.codec import MAX_EVENT_BYTES
+from events.keys import DEFAULT_PREFIX
 
 SETTING: Final = "JOB_EVENTS"
 
@@ -32,7 +33,7 @@ class EventSettings:
     @property
     def STREAM_PREFIX(self) -> str:
         """What stands before the job_id in the key of a job's stream."""
-        return self._get("STREAM_PREFIX", "job_events:")
+        return self._get("STREAM_PREFIX", DEFAULT_PREFIX)
 
     @property
     def MAX_EVENT_BYTES(self) -> int:

@@ -82,7 +82,7 @@ class _Viewer:
         self._retry_in = _RETRY_FIRST
         if events:
             self.last = events[-1]
-            self.cursor = self.last.id
+            self.cursor = self.last.cursor
             self._spoke_at = monotonic()
         return events
 

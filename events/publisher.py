@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-Id = TypeVar("Id")
+_Id = TypeVar("_Id")
 EventData = Mapping[str, Any]
 
 
-class Publisher(ABC, Generic[Id]):
+class Publisher(ABC, Generic[_Id]):
     """The methods of both publishers.
 
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
@@ -36,10 +36,10 @@ class Publisher(ABC, Generic[Id]):
         self._limit = event_settings.MAX_EVENT_BYTES
 
     @abstractmethod
-    def publish_event(self, job_id: str, event_data: EventData) -> Id:
+    def publish_event(self, job_id: str, event_data: EventData) -> _Id:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
 
-    def publish_task_started(self, job_id: str, task_type: str, **kwargs: Any) -> Id:
+    def publish_task_started(self, job_id: str, task_type: str, **kwargs: Any) -> _Id:
         """Say that a worker began a task."""
         return self._publish_task(
             job_id, EventType.TASK_STARTED, task_type, {"status": "started", **kwargs}
@@ -47,7 +47,7 @@ class Publisher(ABC, Generic[Id]):
 
     def publish_task_progress(
         self, job_id: str, task_type: str, progress: float | str, **kwargs: Any
-    ) -> Id:
+    ) -> _Id:
         """Say how far a task is: a number from 0 to 100, or words."""
         return self._publish_task(
             job_id,
@@ -58,7 +58,7 @@ class Publisher(ABC, Generic[Id]):
 
     def publish_task_completed(
         self, job_id: str, task_type: str, result: Any = None, **kwargs: Any
-    ) -> Id:
+    ) -> _Id:
         """Say that a task is done, with its result."""
         return self._publish_task(
             job_id,
@@ -67,19 +67,19 @@ class Publisher(ABC, Generic[Id]):
             {"status": "completed", "result": result, **kwargs},
         )
 
-    def publish_task_failed(self, job_id: str, task_type: str, error: str, **kwargs: Any) -> Id:
+    def publish_task_failed(self, job_id: str, task_type: str, error: str, **kwargs: Any) -> _Id:
         """Say that a task failed, and why."""
         return self._publish_task(
             job_id, EventType.TASK_FAILED, task_type, {"status": "failed", "error": error, **kwargs}
         )
 
-    def publish_outline_generated(self, job_id: str, outline: Any) -> Id:
+    def publish_outline_generated(self, job_id: str, outline: Any) -> _Id:
         """Publish the outline that a task made."""
         return self.publish_event(
             job_id, {"event_type": EventType.OUTLINE_GENERATED, "outline": outline}
         )
 
-    def publish_document_generated(self, job_id: str, document: Any) -> Id:
+    def publish_document_generated(self, job_id: str, document: Any) -> _Id:
         """Publish the document that a task made."""
         return self.publish_event(
             job_id, {"event_type": EventType.DOCUMENT_GENERATED, "document": document}
@@ -87,7 +87,7 @@ class Publisher(ABC, Generic[Id]):
 
     def _publish_task(
         self, job_id: str, event_type: EventType, task_type: str, data: dict[str, Any]
-    ) -> Id:
+    ) -> _Id:
         return self.publish_event(
             job_id, {"event_type": event_type, "task_type": task_type, **data}
         )

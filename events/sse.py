@@ -24,7 +24,7 @@ def frame(message: Message) -> bytes:
 @frame.register
 def _(message: Event) -> bytes:
     # The JSON is on one line: encoders escape newlines, and the codec rewrites what has them.
-    return b"id: %s\ndata: %s\n\n" % (str(message.id).encode(), event_json(message))
+    return b"id: %s\ndata: %s\n\n" % (message.id.encode(), event_json(message))
 
 
 @frame.register

@@ -52,10 +52,7 @@ def shown(value: object) -> str:
 
 
 class Cursor(NamedTuple):
-    """A position in a log: just after the event of this id (`<ms>-<seq>`, as Redis gives it).
-
-    A tuple, like Event: pages make them by the thousand, in a third of a dataclass's time.
-    """
+    """A position in a log: just after the event of this id (`<ms>-<seq>`, as Redis gives it)."""
 
     ms: int
     seq: int
@@ -74,13 +71,6 @@ class Cursor(NamedTuple):
         if cursor.ms > _MAX_PART or cursor.seq > _MAX_PART:
             raise InvalidCursor(f"Each part of a cursor is at most {_MAX_PART}. Given: {value}.")
         return cursor
-
-    @classmethod
-    def of_entry(cls, entry_id: str | bytes) -> Self:
-        """The id of an entry that Redis gave, which is well-formed."""
-        text = entry_id.decode("ascii") if isinstance(entry_id, bytes) else entry_id
-        ms, _, seq = text.partition("-")
-        return cls(int(ms), int(seq))
 
     def next(self) -> Self | None:
         """The smallest id after this one; None after the largest."""
@@ -102,18 +92,23 @@ START: Final = Cursor(0, 0)
 
 
 class Event(NamedTuple):
-    """One entry of a job's log.
+    """One entry of a job's log; a tuple, as pages make them by the thousand.
 
-    `timestamp` is ISO 8601. `data` is the event dict; for an entry that was not readable as one,
-    `{"raw": <text>}`. `raw` is `data` as JSON on one line, ready to be sent.
+    `id` is `<ms>-<seq>`, `timestamp` ISO 8601. `data` is the event dict; for an entry that was not
+    readable as one, `{"raw": <text>}`. `raw` is `data` as JSON on one line, ready to be sent.
     """
 
-    id: Cursor
+    id: str
     job_id: str
     event_type: str
     timestamp: str
     data: dict[str, Any]
     raw: bytes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position just after this event."""
+        return Cursor.parse(self.id)
 
 
 @dataclass(frozen=True, slots=True)

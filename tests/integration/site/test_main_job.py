@@ -144,8 +144,9 @@ async def test_the_socket_gives_the_same_events(site, client):
 
 def login(site: Site, user: str) -> str:
     """The cookie of a user who has logged in on the page."""
-    with site.session(user) as browser:
-        return f"sessionid={browser.cookies['sessionid']}"
+    browser = site.session(user)
+    browser.close()
+    return f"sessionid={browser.cookies['sessionid']}"
 
 
 @pytest.mark.parametrize("user", ["bert", None])

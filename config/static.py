@@ -1,0 +1,28 @@
+"""Static files before Django: not every request should pass a middleware that most do not need."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from servestatic import ServeStaticASGI
+
+
+def with_static(application: Any) -> Any:
+    """Serve STATIC_ROOT, or in DEBUG what the apps have, and let `application` do the rest."""
+    static = ServeStaticASGI(application, autorefresh=settings.DEBUG, max_age=60)
+    for folder in folders():
+        static.add_files(folder, prefix=settings.STATIC_URL)
+    return static
+
+
+def folders() -> Iterator[str]:
+    """Where static files are; in production, where `collectstatic` has put them."""
+    if not settings.DEBUG:
+        yield str(settings.STATIC_ROOT)
+        return
+    found: set[str] = set()
+    for finder in get_finders():
+        for _path, storage in finder.list([]):
+            found.add(str(getattr(storage, "location", "")))
+    yield from sorted(found - {""})

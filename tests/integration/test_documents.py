@@ -1,0 +1,186 @@
+"""The snippets of the README and the documents are run as they stand, against the tests' Redis."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+from langchain_core.runnables import RunnableLambda
+
+from events.history import read_events
+from jobs import services
+from tests.support.site import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets(path: Path, language: str = "python") -> dict[str, str]:
+    """The fenced blocks of a document by the comment above them, or by their number."""
+    pattern = rf"(?:<!-- (\S+) -->\n)?```{language}\n(.*?)```"
+    found = re.findall(pattern, path.read_text(), re.DOTALL)
+    return {name or str(number): code for number, (name, code) in enumerate(found)}
+
+
+def at(code: str, url: str) -> str:
+    """The one change: the Redis of the tests instead of one on the usual port."""
+    assert "redis://localhost:6379" in code
+    return code.replace("redis://localhost:6379", url)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_snippet_is_python(document):
+    for name, code in snippets(document).items():
+        compile(code, f"{document.name}:{name}", "exec")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+async def test_the_readmes_publisher(redis_server):
+    namespace: dict = {}
+    exec(at(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
+    await namespace["work"]()
+    events = [event.event_type for event in read_events("job_001")]
+    assert events == ["task_started", "thought", "task_completed"]
+
+
+def test_the_readmes_commands_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert re.search(rf"^{target}: setup$", makefile, re.MULTILINE)
+    assert get_commands()["demo"] == "config"
+
+
+@pytest.fixture
+def quickstart_project(tmp_path, redis_server):
+    """The quickstart, followed to the letter."""
+    code = snippets(ROOT / "docs" / "quickstart.md")
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("DJANGO")},
+        "PYTHONPATH": str(ROOT),
+        "REDIS_URL": redis_server.url,
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("-m", "django", "startproject", "mysite", ".")
+    site = tmp_path / "mysite"
+    for module in ("settings", "urls"):
+        with (site / f"{module}.py").open("a") as file:
+            file.write(code[module])
+    (site / "reports.py").write_text(code["reports"])
+    (site / "asgi.py").write_text(code["asgi"])
+    return run
+
+
+def test_the_quickstart(quickstart_project):
+    run = quickstart_project
+    assert "no issues" in run("manage.py", "check")
+    run("manage.py", "migrate")
+    script = (
+        "from jobs import services\n"
+        "services.job_create(task_type='report', job_id='r', payload={'pages': 2})\n"
+        "from jobs.models import Job\n"
+        "print(Job.objects.get().status, Job.objects.get().result)"
+    )
+    assert "completed {'pages': 2}" in run("manage.py", "shell", "-c", script)
+    events = [event.event_type for event in read_events("r")]
+    assert events == [
+        "job_created", "task_started", "page_written", "task_progress", "page_written",
+        "task_progress", "task_completed",
+    ]  # fmt: skip
+    run("-c", "import mysite.asgi; mysite.asgi.application.application_mapping['websocket']")
+
+
+def test_the_embedded_redis(tmp_path):
+    code = snippets(ROOT / "docs" / "quickstart.md")["embedded"] + "\nredis.stop()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("unix://"), done.stderr
+
+
+async def test_the_langgraph_snippets(redis_server):
+    code = snippets(ROOT / "docs" / "how-to.md")
+    graph = RunnableLambda(lambda question: question.upper())
+    asynchronous: dict = {}
+    exec(at(code["langgraph-async"], redis_server.url), asynchronous)
+    assert await asynchronous["run"](graph, "abc", "why?") == "WHY?"
+    synchronous: dict = {}
+    exec(code["langgraph-sync"], synchronous)
+    assert synchronous["run"](graph, "abc", "why?") == "WHY?"
+    assert [e.event_type for e in read_events("abc")] == ["phase_update", "done"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_celery_snippet(settings):
+    namespace: dict = {"__name__": "documented"}
+    exec(snippets(ROOT / "docs" / "how-to.md")["celery"], namespace)
+    task = namespace["convert"]
+    settings.JOB_EVENTS = {
+        **settings.JOB_EVENTS,
+        "RUNNERS": {"conversion": lambda job_id, path: task(job_id, path)},
+    }
+    job = services.job_create(task_type="conversion", payload={"path": "a.odt"})
+    job.refresh_from_db()
+    assert (job.status, job.result) == ("completed", {"path": "a.odt.pdf"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_signal_snippet():
+    from jobs.signals import job_status_changed
+
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["signals"], namespace)
+    try:
+        job = services.job_create(task_type="x")
+        services.job_start(job_id=job.job_id)
+    finally:
+        job_status_changed.disconnect(namespace["tell_the_log"])
+    last = read_events(job.job_id)[-1]
+    assert (last.event_type, last.data["reason"]) == ("bill_sent", "pending to running")
+
+
+def test_the_wire_format_snippet_is_read(redis_client):
+    """What redis-cli appends in the how-to is an event."""
+    text = (ROOT / "docs" / "how-to.md").read_text()
+    data = re.search(r"XADD job_events:abc '\*' data '(\{.*?\})'", text)[1]
+    redis_client.xadd("job_events:abc", {"data": data, "event_type": "hello"})
+    (event,) = read_events("abc")
+    assert event.event_type == "hello"
+
+
+def test_the_reference_lists_every_setting_and_check():
+    from events import checks as event_checks
+    from events.conf import KEYS
+    from jobs import checks as job_checks
+    from jobs.conf import KEYS as JOB_KEYS
+
+    text = (ROOT / "docs" / "reference.md").read_text()
+    for name in KEYS | JOB_KEYS:
+        assert f"`{name}`" in text, name
+    for rules in (event_checks.RULES, job_checks.RULES):
+        for name in rules:
+            assert text.count(f"`{name}`") >= 2, name

@@ -1,0 +1,158 @@
+"""What holds of the repository as a whole."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import events.integrations.langchain
+import events.publisher
+import jobs.services
+import jobs.signals
+from events.publisher import Publisher
+
+ROOT = Path(__file__).resolve().parents[3]
+APPS = ("events", "jobs")
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+def modules_with(pattern: str, *folders: str) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for path in sources(*folders)
+        if "migrations" not in path.parts and re.search(pattern, path.read_text())
+    }
+
+
+def test_django_settings_are_read_in_one_module_of_each_app():
+    assert modules_with(r"from django\.conf import settings", "events") == {"events/conf.py"}
+    assert modules_with(r"from django\.conf import settings", "jobs") == {"jobs/conf.py"}
+
+
+def test_redis_clients_are_opened_in_one_module():
+    assert modules_with(r"from_url\(|Redis\(", *APPS) <= {
+        "events/connections.py",
+        "events/embedded.py",
+    }
+
+
+def test_key_names_are_spelled_in_one_module():
+    def code_with_key(path: Path) -> bool:
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        return any(
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and "job_events:" in node.value
+            and id(node) not in docstrings
+            for node in ast.walk(tree)
+        )
+
+    spelling = {str(path.relative_to(ROOT)) for path in sources(*APPS) if code_with_key(path)}
+    assert spelling == {"events/keys.py"}
+
+
+def test_no_asserts_and_no_prints_outside_tests():
+    for path in sources(*APPS, "config"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.Assert), path
+
+
+def test_constraints_pin_by_name_and_version_only():
+    line = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+(; python_version (<|>=) \"3\.12\")?")
+    for text in (ROOT / "constraints.txt").read_text().splitlines():
+        assert line.fullmatch(text), text
+
+
+def test_nothing_committed_names_a_registry_or_a_machine():
+    forbidden = re.compile(
+        r"index-url|find-links|/root/|/work/|pythonhosted|(?<!schema)files\.pypi", re.IGNORECASE
+    )
+    for path in tracked_files():
+        if path.suffix in {".png"} or path == Path(__file__):
+            continue
+        found = forbidden.search(path.read_text())
+        assert found is None, f"{path}: {found}"
+
+
+def public(module: object) -> set[str]:
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def test_exported_names():
+    """The names that users import; a change here is a change for them."""
+    assert public(events.publisher) == {
+        "Publisher",
+        "RedisStreamPublisher",
+        "SyncRedisStreamPublisher",
+        "get_publisher",
+    }
+    assert {name for name in vars(Publisher) if name.startswith("publish")} == {
+        "publish_event",
+        "publish_task_started",
+        "publish_task_progress",
+        "publish_task_completed",
+        "publish_task_failed",
+        "publish_outline_generated",
+        "publish_document_generated",
+    }
+    assert {name for name in public(jobs.services) if name.startswith("job_")} == {
+        "job_create", "job_start", "job_progress", "job_complete", "job_fail", "job_cancel",
+        "job_retry",
+    }  # fmt: skip
+    assert {
+        "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",
+    } <= public(events.integrations.langchain)  # fmt: skip
+
+
+def test_services_are_keyword_only():
+    for name in public(jobs.services):
+        if name.startswith("job_"):
+            parameters = inspect.signature(getattr(jobs.services, name)).parameters.values()
+            assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters), name
+
+
+@pytest.mark.parametrize("folder", [*APPS, "config"])
+def test_modules_and_functions_stay_readable(folder):
+    for path in sources(folder):
+        text = path.read_text()
+        assert len(text.splitlines()) < 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno - node.lineno < 40, f"{path}: {node.name}"
+
+
+def test_the_pure_modules_need_neither_redis_nor_django():
+    script = (
+        "import sys\n"
+        "for name in ('redis', 'django', 'channels', 'rest_framework'): sys.modules[name] = None\n"
+        "import events.types, events.codec, events.keys, events.commands, events.sse\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
