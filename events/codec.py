@@ -81,7 +81,9 @@ def _checked_size(data: bytes, limit: int) -> bytes:
 def _dump_each(events: list[dict[str, Any]]) -> list[bytes]:
     """Dump events, searching all of them at once for what `dump_json` searches for in each."""
     try:
-        encoded = [orjson.dumps(event) for event in events]
+        # orjson gives 1 KiB of memory for each answer and keeps it; kept by the hundred, these
+        # cost ten times what the encoding does. Cutting off a newline makes a copy that fits.
+        encoded = [orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE)[:-1] for event in events]
     except (TypeError, RecursionError):
         return [dump_json(event, "The event") for event in events]
     if _may_have_flaws(b"".join(encoded)):
@@ -91,7 +93,8 @@ def _dump_each(events: list[dict[str, Any]]) -> list[bytes]:
 
 def utc_now() -> str:
     """The time in UTC, in ISO 8601 with its offset."""
-    return datetime.now(UTC).isoformat()
+    # orjson writes what isoformat() does, in half the time.
+    return orjson.dumps(datetime.now(UTC))[1:-1].decode()
 
 
 def _as_dict(value: object) -> dict[str, Any]:
@@ -175,15 +178,13 @@ def _flaws(value: object, path: str) -> Iterator[tuple[str, str]]:
 def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) -> Event:
     """Read a stream entry of any producer; one that is not an event becomes `unknown`."""
     event_id = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    raw = fields.get(b"data") or _field(fields, "data")
+    raw = _field(fields, "data")
     try:
-        data = orjson.loads(raw or b"")
+        data: Any = orjson.loads(raw or b"")
     except orjson.JSONDecodeError:
         data = None
     if raw is None or not isinstance(data, dict):
-        data = {"raw": _fields_as_text(fields) if raw is None else text_of(raw)}
-        timestamp = _timestamp(event_id, fields)
-        return Event(event_id, job_id, UNKNOWN, timestamp, data, orjson.dumps(data))
+        return _unreadable(job_id, event_id, fields, raw)
     if b"\n" in raw or b"\r" in raw:
         # In JSON, line breaks stand between tokens only.
         raw = raw.translate(None, b"\r\n")
@@ -193,6 +194,11 @@ def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) 
     if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
         timestamp = _timestamp(event_id, fields)
     return Event(event_id, job_id, event_type, timestamp, data, raw)
+
+
+def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: bytes | None) -> Event:
+    data = {"raw": _fields_as_text(fields) if raw is None else text_of(raw)}
+    return Event(event_id, job_id, UNKNOWN, _timestamp(event_id, fields), data, orjson.dumps(data))
 
 
 def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:

@@ -3,8 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Final, NoReturn, Self, cast
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import redis
@@ -17,7 +16,7 @@ from redis.retry import Retry
 
 from events.commands import Command, Script
 from events.conf import event_settings
-from events.exceptions import NotAStream, RedisRefused, RedisUnavailable
+from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable
 
 _RETRIES: Final = 3
 
@@ -111,49 +110,33 @@ def block_ms(client: redis.asyncio.Redis) -> int:
     return int(min(timeout / 2, 5.0) * 1000)
 
 
-class _Translated:
-    """A `with` block in which redis-py's errors become ours."""
-
-    __slots__ = ("_command",)
-
-    def __init__(self, command: Command) -> None:
-        self._command = command
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, exceptions.RedisError):
-            _raise(error, self._command)
-
-
-def _raise(error: exceptions.RedisError, command: Command) -> NoReturn:
-    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError)):
-        raise RedisUnavailable(f"Redis did not answer: {error}") from error
-    if isinstance(error, exceptions.NoScriptError):
-        raise ScriptUnknown from error
-    if "WRONGTYPE" in str(error):
-        raise NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.") from error
-    raise RedisRefused(f"Redis refused {command[0]!r}: {error}") from error
-
-
 def run(client: redis.Redis, command: Command) -> Any:
     """Run a command; raises NotAStream, RedisUnavailable, RedisRefused."""
     execute: Callable[..., Any] = client.execute_command
-    with _Translated(command):
+    try:
         return execute(*command)
+    except exceptions.RedisError as error:
+        raise _translated(error, command) from error
 
 
 async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
     """The async twin of `run`."""
     execute: Callable[..., Awaitable[Any]] = client.execute_command
-    with _Translated(command):
+    try:
         return await execute(*command)
+    except exceptions.RedisError as error:
+        raise _translated(error, command) from error
+
+
+def _translated(error: exceptions.RedisError, command: Command) -> EventsError:
+    """redis-py's error as ours."""
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError)):
+        return RedisUnavailable(f"Redis did not answer: {error}")
+    if isinstance(error, exceptions.NoScriptError):
+        return ScriptUnknown()
+    if "WRONGTYPE" in str(error):
+        return NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.")
+    return RedisRefused(f"Redis refused {command[0]!r}: {error}")
 
 
 def run_script(client: redis.Redis, script: Script, called: Command) -> Any:
