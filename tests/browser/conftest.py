@@ -1,0 +1,84 @@
+"""A Chromium, and somebody who is logged in."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from events.publisher import SyncRedisStreamPublisher
+from tests.support.site import Site
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+# What a test makes happen on purpose: an answer that is an error is told on the console, too.
+EXPECTED = ("Failed to load resource",)
+
+
+@pytest.fixture
+def _close_async_redis() -> None:
+    """Nothing here: the sync API of Playwright has a loop running in this thread."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def logged_in(browser: Any, site: Site) -> Any:
+    """The cookies of demo, who logs in once."""
+    context = browser.new_context(base_url=site.url, locale="en-GB")
+    page = context.new_page()
+    page.goto("/jobs/")
+    page.get_by_label("Username").fill("demo")
+    page.get_by_label("Password").fill("demo")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Jobs", exact=True).wait_for()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def context(browser: Any, site: Site, logged_in: Any) -> Iterator[Any]:
+    """A browser of demo's, logged in. A script that fails in it fails the test."""
+    context = browser.new_context(base_url=site.url, locale="en-GB", storage_state=logged_in)
+    problems: list[str] = []
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("console", lambda told: problems.append(told.text) if told.type == "error" else None)
+    yield context
+    context.close()
+    assert [text for text in problems if not text.startswith(EXPECTED)] == []
+
+
+@pytest.fixture
+def page(context: Any) -> Any:
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    return page
+
+
+@pytest.fixture
+def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
+    """A producer of events for the jobs of the site."""
+    client = redis.Redis.from_url(site.redis.url)
+    yield SyncRedisStreamPublisher(client)
+    client.close()
+
+
+@pytest.fixture
+def job_id(site: Site) -> str:
+    """A job of demo's that no worker takes: the test says what happens in it."""
+    with site.client() as client:
+        answer = client.post("/api/jobs/", json={"task_type": "by_hand", "title": "By hand"})
+    answer.raise_for_status()
+    return str(answer.json()["job_id"])

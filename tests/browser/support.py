@@ -1,0 +1,58 @@
+"""What the browser tests look for."""
+
+from typing import Any
+
+from tests.support.site import Site
+
+README = """# Tea
+
+Tea is a drink made of leaves and hot water. It is drunk in most countries.
+
+## Making it
+
+Boil the water. Put the leaves into the pot. Pour the water on the leaves and wait three minutes.
+
+## Kinds
+
+Green tea is not oxidised. Black tea is. Oolong is in between.
+
+### Black tea
+
+Assam is strong. Darjeeling is light.
+"""
+
+
+def live_state(page: Any, state: str, timeout: float = 60_000) -> None:
+    """Wait until the page says that it is in that state."""
+    page.wait_for_selector(f"html[data-live-state={state}]", timeout=timeout)
+
+
+def shown_ids(page: Any) -> list[str]:
+    """The ids of all events in the raw list, in their order."""
+    earlier = page.locator("#earlier")
+    while earlier.is_visible():
+        earlier.click()
+    rows = page.locator("#events > li")
+    return list(rows.evaluate_all("rows => rows.map(row => row.dataset.eventId)"))
+
+
+def logged_ids(site: Site, job_id: str) -> list[str]:
+    """The ids of all events of the job, as the API has them."""
+    ids: list[str] = []
+    after = "0"
+    with site.client() as client:
+        while True:
+            query = {"after": after, "limit": 1000}
+            page = client.get(f"/api/jobs/{job_id}/events/", params=query).json()
+            ids += [event["id"] for event in page["results"]]
+            after = page["cursor"]
+            if not page["next"]:
+                return ids
+
+
+def job_page(job_id: str) -> str:
+    return f"/jobs/job/{job_id}/"
+
+
+def job_id_of(page: Any) -> str:
+    return str(page.url.rstrip("/").rsplit("/", 1)[-1])

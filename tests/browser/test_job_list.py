@@ -1,0 +1,69 @@
+"""The list, live."""
+
+from typing import Any
+
+import pytest
+
+from tests.browser.support import live_state
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+
+def create(site: Site, title: str) -> str:
+    with site.client() as client:
+        answer = client.post("/api/jobs/", json={"task_type": "by_hand", "title": title})
+    return str(answer.json()["job_id"])
+
+
+def test_a_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) -> None:
+    create(site, "Older")
+    page.goto("/jobs/")
+    live_state(page, "live")
+    page.locator("tbody").evaluate("body => { body.rows[0].dataset.kept = 'yes' }")
+    job_id = create(site, "Newer")
+    row = page.locator(f"tr[data-job-id='{job_id}']")
+    row.wait_for()
+    assert page.locator("tbody tr").first.get_attribute("data-job-id") == job_id
+    assert page.locator("tr[data-kept]").count() == 1
+    row.get_by_role("link").focus()
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/cancel/")
+    row.get_by_text("Cancelled").wait_for()
+    assert page.evaluate("document.activeElement.innerText") == "Newer"
+
+
+def test_the_first_job_replaces_the_empty_page(page: Any, site: Site) -> None:
+    page.goto("/jobs/?q=the-only-one")
+    page.get_by_text("No job matches").wait_for()
+    create(site, "the-only-one")
+    page.get_by_role("link", name="the-only-one").wait_for()
+
+
+def test_a_server_that_is_away_is_said_and_comes_back(page: Any, site: Site) -> None:
+    away = {"on": True}
+    page.goto("/jobs/")
+    live_state(page, "live")
+    page.route("**/jobs/?rows=1", lambda route: route.abort() if away["on"] else route.continue_())
+    live_state(page, "offline")
+    away["on"] = False
+    live_state(page, "live")
+
+
+def test_somebody_who_was_logged_out_is_told(page: Any, context: Any) -> None:
+    page.goto("/jobs/")
+    live_state(page, "live")
+    context.clear_cookies()
+    live_state(page, "refused")
+    page.get_by_text("Logged out").wait_for()
+
+
+def test_the_list_works_by_keyboard_and_search(page: Any, site: Site) -> None:
+    create(site, "Green tea")
+    page.goto("/jobs/")
+    page.get_by_role("searchbox").fill("green")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Show all").wait_for()
+    titles = page.locator(".job-link").all_inner_texts()
+    assert titles
+    assert set(titles) == {"Green tea"}

@@ -1,0 +1,398 @@
+"""A job, watched: nothing is lost, nothing is repeated, nothing is taken for markup."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import redis
+
+from events.publisher import SyncRedisStreamPublisher
+from tests.browser.support import README, job_id_of, job_page, live_state, logged_ids, shown_ids
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+KINDS = (
+    "job_created task_started task_progress task_completed task_failed job_retried phase_update"
+    " thought tool_call tool_result error done outline_generated document_section"
+    " document_generated unknown constructor"
+)
+KEYS = (
+    "attempt progress progress_percent message phase text node run_id tool input output error"
+    " error_type outline section document result job_status raw"
+)
+NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+def start_job(page: Any, prompt: str = "An outline of how tea is made") -> str:
+    page.goto("/jobs/new/")
+    page.get_by_label("What shall be written?").fill(prompt)
+    file = {"name": "tea.md", "mimeType": "text/markdown", "buffer": README.encode()}
+    page.get_by_label("Text files as context").set_input_files([file])
+    page.get_by_role("button", name="Start the job").click()
+    page.wait_for_selector("#events")
+    return job_id_of(page)
+
+
+def watch(page: Any, job_id: str) -> None:
+    page.goto(job_page(job_id))
+    live_state(page, "live")
+
+
+def cancel_by_api(site: Site, job_id: str) -> None:
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
+
+
+def test_a_job_is_started_and_seen_to_its_end(page: Any, site: Site) -> None:
+    job_id = start_job(page)
+    live_state(page, "ended")
+    page.locator("#job-badge", has_text="Completed").wait_for()
+    assert page.locator("#progress").evaluate("bar => bar.value") == 100
+    assert page.locator("#thoughts .thought").count() > 0
+    assert page.locator("#tools details[data-status=done]").count() > 0
+    assert page.locator("#outline li").count() > 0
+    assert page.locator("#document .document-section").count() > 0
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+def test_reloading_in_the_middle_loses_and_repeats_nothing(page: Any, site: Site) -> None:
+    job_id = start_job(page)
+    page.locator("#events > li").nth(5).wait_for()
+    for _ in range(3):
+        page.reload()
+        page.locator("#events > li").nth(5).wait_for()
+    live_state(page, "ended")
+    seen = shown_ids(page)
+    document = page.locator("#document").inner_text()
+    assert seen == logged_ids(site, job_id)
+    page.reload()
+    live_state(page, "ended")
+    assert shown_ids(page) == seen
+    assert page.locator("#document").inner_text() == document
+
+
+def test_two_viewers_see_the_same(context: Any, site: Site) -> None:
+    first, second = context.new_page(), context.new_page()
+    job_id = start_job(first)
+    second.goto(job_page(job_id))
+    for page in (first, second):
+        live_state(page, "ended")
+    assert shown_ids(first) == shown_ids(second)
+    panels = [page.locator("#panels").inner_text() for page in (first, second)]
+    assert panels[0] == panels[1]
+
+
+def test_an_event_is_shown_as_it_happens(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    watch(page, job_id)
+    event_id = publisher.publish_task_progress(job_id, "by_hand", 42, message="half way, nearly")
+    page.locator(f"[data-event-id='{event_id}']").wait_for(timeout=2_000)
+    assert page.locator("#percent").inner_text() == "42%"
+    assert page.locator("#phase-note").inner_text() == "half way, nearly"
+
+
+def test_an_event_opens_to_its_json(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    event_id = publisher.publish_event(job_id, {"event_type": "sample", "rows": [1, 2]})
+    watch(page, job_id)
+    row = page.locator(f"[data-event-id='{event_id}']")
+    row.locator("summary").click()
+    assert '"rows": [' in row.locator("pre").inner_text()
+
+
+@pytest.mark.parametrize("value", [None, 7, NASTY, [], {"a": {"b": [None]}}, "\u202e x", ""])
+def test_no_value_breaks_the_page(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, value: Any
+) -> None:
+    events: list[dict[str, Any]] = []
+    for kind in KINDS.split():
+        flat = dict.fromkeys(KEYS.split(), value)
+        events += [{"event_type": kind}, {"event_type": kind, **flat}]
+        events += [{"event_type": kind, "data": flat}, {"event_type": kind, "data": value}]
+    inner = {"id": value, "heading": value, "text": value, "level": value, "sections": [value]}
+    text = {"title": value, "sections": [inner, value]}
+    events += [
+        {"event_type": "outline_generated", "outline": text},
+        {"event_type": "document_section", "section": inner},
+        {"event_type": "document_generated", "document": text},
+        {"event_type": "document_generated", "document": {"markdown": value}},
+    ]
+    publisher.publish_events(job_id, events)
+    last = publisher.publish_task_progress(job_id, "by_hand", "64 %")
+    watch(page, job_id)
+    page.locator(f"[data-event-id='{last}']").wait_for()
+    page.locator("#percent", has_text="64%").wait_for()
+    assert page.title().startswith("By hand")
+    assert page.locator("#job img, #job script").count() == 0
+
+
+def test_entries_of_other_producers_are_shown(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    with redis.Redis.from_url(site.redis.url) as client:
+        client.xadd(f"job_events:{job_id}", {"data": "{broken"})
+        client.xadd(f"job_events:{job_id}", {"data": '{"event_type": "mine", "n": 1}'})
+    watch(page, job_id)
+    page.locator("#events [data-event-type=mine]").wait_for()
+    assert "{broken" in page.locator("#events [data-event-type=unknown]").inner_text()
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+def test_a_new_attempt_clears_the_panels_and_keeps_the_events(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publisher.publish_event(job_id, {"event_type": "thought", "text": "first try", "run_id": "1"})
+    publisher.publish_task_failed(job_id, "by_hand", "It broke")
+    watch(page, job_id)
+    page.locator("#problem", has_text="It broke").wait_for()
+    publisher.publish_event(job_id, {"event_type": "job_retried", "attempt": 2})
+    publisher.publish_event(job_id, {"event_type": "thought", "text": "second", "run_id": "1"})
+    page.locator("#thoughts", has_text="second").wait_for()
+    assert "first try" not in page.locator("#thoughts").inner_text()
+    assert page.locator("#problem").is_hidden()
+    assert page.locator("#attempt").inner_text() == "2"
+    assert "first try" in page.locator("#events").inner_text()
+
+
+def test_cancel_and_try_again(page: Any, job_id: str) -> None:
+    watch(page, job_id)
+    page.get_by_role("button", name="Cancel the job").click()
+    page.locator("#job-badge", has_text="Cancelled").wait_for()
+    live_state(page, "ended")
+    page.get_by_role("button", name="Try again").click()
+    page.locator("#attempt", has_text="2").wait_for()
+    page.locator("#job-badge", has_text="Pending").wait_for()
+
+
+def test_a_server_that_cannot_stream_is_polled(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    page.route("**/events/stream/**", lambda route: route.fulfill(status=501))
+    page.goto(job_page(job_id))
+    live_state(page, "polling")
+    event_id = publisher.publish_event(job_id, {"event_type": "sample"})
+    page.locator(f"[data-event-id='{event_id}']").wait_for()
+    cancel_by_api(site, job_id)
+    live_state(page, "ended")
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+def test_a_lost_connection_comes_back_where_it_was(
+    page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    watch(page, job_id)
+    cut = {"on": True}
+    pattern = "**/events/stream/**"
+    page.route(pattern, lambda route: route.abort() if cut["on"] else route.continue_())
+    page.evaluate("dispatchEvent(new Event('online'))")
+    live_state(page, "reconnecting")
+    publisher.publish_events(job_id, [{"event_type": "sample", "n": n} for n in range(20)])
+    cut["on"] = False
+    live_state(page, "live")
+    cancel_by_api(site, job_id)
+    live_state(page, "ended")
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+def stream_of(*messages: str) -> dict[str, str]:
+    return {"content_type": "text/event-stream", "body": "".join(f"{m}\n\n" for m in messages)}
+
+
+def sse_event(event_id: str, **data: Any) -> str:
+    event = {"id": event_id, "job_id": "x", "event_type": "sample", "timestamp": "", "data": data}
+    return f"id: {event_id}\ndata: {json.dumps(event)}"
+
+
+def test_a_repeat_is_dropped_and_ids_are_numbers(page: Any, job_id: str) -> None:
+    big = "18446744073709551615"
+    ids = ["9-9", "9-9", "10-0", "9-10", "10-2", "10-10", "10-9", f"{big}-1", f"{big}-0", "10-11"]
+    sent = stream_of(*map(sse_event, ids), "event: end\ndata: {}")
+    page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
+    page.goto(job_page(job_id))
+    live_state(page, "ended")
+    assert shown_ids(page) == ["9-9", "10-0", "10-2", "10-10", f"{big}-1"]
+
+
+def test_a_reset_starts_anew(page: Any, job_id: str, site: Site) -> None:
+    asked: list[str] = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            return route.continue_()
+        reset = 'event: reset\ndata: {"reason": "the log was rolled back"}'
+        return route.fulfill(**stream_of(sse_event("9-0", note="gone"), reset))
+
+    page.route("**/events/stream/**", answer)
+    page.goto(job_page(job_id))
+    live_state(page, "live")
+    assert asked[1].endswith("after=0")
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+@pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
+def test_a_broken_message_is_passed_over(page: Any, job_id: str, broken: str) -> None:
+    sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
+    page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
+    page.goto(job_page(job_id))
+    live_state(page, "ended")
+    assert shown_ids(page) == ["1-0"]
+
+
+def test_markdown_becomes_elements(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    source = (
+        "# One\n\nA **bold** `code` [link](https://example.org) [bad](javascript:alert(1))\n\n"
+        "- a\n- b\n\n1. c\n\n> said\n\n```\n<b>as it is</b>\n```\n\n"
+        "| k | v |\n|---|---|\n| `a|b` | 2 |\n| | 3 |\n"
+    )
+    publisher.publish_event(
+        job_id, {"event_type": "document_generated", "document": {"markdown": source}}
+    )
+    watch(page, job_id)
+    text = page.locator("#document")
+    text.locator("strong").wait_for()
+    found = {name: text.locator(name).count() for name in ("ul li", "ol li", "blockquote", "pre")}
+    assert found == {"ul li": 2, "ol li": 1, "blockquote": 1, "pre": 1}
+    assert text.locator("a").evaluate_all("all => all.map(a => a.href)") == ["https://example.org/"]
+    cells = text.locator("tr").evaluate_all(
+        "rows => rows.map(r => [...r.cells].map(c => c.innerText))"
+    )
+    assert cells == [["k", "v"], ["a|b", "2"], ["", "3"]]
+    assert text.locator("pre").inner_text() == "<b>as it is</b>"
+
+
+def test_a_text_that_is_there_already_is_shown_from_its_beginning(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    for n in range(40):
+        section = {"id": f"{n}", "level": 1, "heading": f"Section {n}", "text": "Text. " * 40}
+        publisher.publish_event(job_id, {"event_type": "document_section", "section": section})
+    watch(page, job_id)
+    page.locator("#document .document-section").nth(39).wait_for()
+    text = page.locator("#document")
+    assert text.evaluate("box => box.scrollHeight > 2 * box.clientHeight")
+    assert text.evaluate("box => box.scrollTop") == 0
+
+
+def test_a_job_that_is_gone_is_not_asked_for_again(page: Any, job_id: str) -> None:
+    asked: list[str] = []
+
+    def gone(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=404)
+
+    page.route("**/events/stream/**", gone)
+    page.goto(job_page(job_id))
+    live_state(page, "ended")
+    page.get_by_text("No longer available").wait_for()
+    page.wait_for_timeout(1_500)
+    assert len(asked) == 2  # the stream, and once more to see why
+
+
+def test_ten_thousand_events(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    for start in range(0, 10_000, 500):
+        events = [
+            {"event_type": "thought", "data": {"text": f"{n} ", "run_id": f"{n // 100}"}}
+            for n in range(start, start + 500)
+        ]
+        publisher.publish_events(job_id, events)
+    page.goto(job_page(job_id))
+    live_state(page, "live", timeout=15_000)
+    page.locator("#event-count", has_text="10,001").wait_for()
+    assert page.locator("#events > li").count() <= 600
+    last = publisher.publish_event(job_id, {"event_type": "last"})
+    page.locator(f"[data-event-id='{last}']").wait_for(timeout=2_000)
+    page.locator("#event-type").select_option("last")
+    assert page.locator("#events > li").count() == 1
+    page.locator("#event-type").select_option("")
+    assert shown_ids(page) == logged_ids(site, job_id)
+
+
+def test_the_page_stands_still_while_events_stream_in(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    watch(page, job_id)
+    for first in ("thought", "tool_call", "phase_update"):
+        publisher.publish_event(job_id, {"event_type": first, "text": "a", "phase": "a"})
+    page.locator("#phase", has_text="A").wait_for()
+    places = "all => all.map(each => each.getBoundingClientRect().top)"
+    parts = page.locator(".card, h1, h2")
+    before = parts.evaluate_all(places)
+    for n in range(60):
+        thought = {"text": "a thought that is long enough to wrap " * 5, "run_id": f"{n % 7}"}
+        publisher.publish_event(job_id, {"event_type": "thought", "data": thought})
+        publisher.publish_event(job_id, {"event_type": "tool_call", "tool": "t", "run_id": f"{n}"})
+        publisher.publish_task_progress(job_id, "by_hand", n, message="now " * n)
+    page.locator("#percent", has_text="59%").wait_for()
+    assert parts.evaluate_all(places) == before
+
+
+def test_a_reader_who_scrolled_up_is_left_there(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publisher.publish_events(job_id, [{"event_type": "sample"} for _ in range(200)])
+    watch(page, job_id)
+    page.locator("#events > li").nth(200).wait_for()
+    scroller = page.locator("#events-scroll")
+    at_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight < 2"
+    assert scroller.evaluate(at_end)
+    scroller.evaluate("box => { box.scrollTop = 100 }")
+    page.locator("#to-end").wait_for()
+    last = publisher.publish_event(job_id, {"event_type": "sample"})
+    page.locator("#event-count", has_text="202").wait_for()
+    assert scroller.evaluate("box => box.scrollTop") == 100
+    page.locator("#to-end").click()
+    page.locator(f"[data-event-id='{last}']").wait_for()
+    assert scroller.evaluate(at_end)
+
+
+def test_a_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    start_job(page, "Tea " * 60 + "x" * 300)
+    live_state(page, "ended")
+    paths = [page.url, "/jobs/", "/jobs/new/"]
+    for path in paths:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_the_pages_work_under_a_strict_content_security_policy(page: Any, job_id: str) -> None:
+    """What a policy blocks is told on the console as an error, which fails the test."""
+
+    def with_policy(route: Any) -> None:
+        answer = route.fetch(max_redirects=0)
+        policy = {"content-security-policy": "default-src 'self'"}
+        route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    page.route(re.compile(r"://[^/]+/jobs/"), with_policy)
+    for path in ("/jobs/", "/jobs/new/", job_page(job_id)):
+        assert "default-src" in page.goto(path).headers["content-security-policy"]
+    live_state(page, "live")
+    page.goto("/jobs/")
+    live_state(page, "live")
+
+
+def test_the_keyboard_reaches_everything(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publisher.publish_event(job_id, {"event_type": "tool_call", "tool": "look_up"})
+    watch(page, job_id)
+    page.locator("#tools .tool").wait_for()
+    focused = "document.activeElement.id || document.activeElement.innerText"
+    reached = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(focused))
+    wanted = ["Skip to the content", "All jobs", "Cancel the job", "tools", "event-type"]
+    positions = [reached.index(name) for name in wanted]
+    assert positions == sorted(positions)

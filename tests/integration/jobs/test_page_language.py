@@ -1,0 +1,133 @@
+"""The pages in other languages: every string is translated, language and direction are told."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.formats import date_format
+
+from jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+LIST, NEW, LOGIN = (reverse(f"jobs:{name}") for name in ("list", "new", "login"))
+
+
+def detail(job: Job) -> str:
+    return reverse("jobs:detail", kwargs={"job_id": job.job_id})
+
+
+def make(owner: Any, **fields: Any) -> Job:
+    return Job.objects.create(owner=owner, task_type="outline_generation", **fields)
+
+
+def text_of(response: HttpResponse) -> str:
+    return response.content.decode()
+
+
+@pytest.fixture
+def anna(client: Client, user: Any) -> Client:
+    client.force_login(user)
+    return client
+
+
+class VisibleText(HTMLParser):
+    """What a person reads or hears: text, and the attributes that are read out."""
+
+    SILENT = frozenset({"script", "style", "time"})
+    SPOKEN = frozenset({"aria-label", "title", "placeholder", "alt"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.silent = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.silent += tag in self.SILENT
+        self.parts += [value for name, value in attrs if name in self.SPOKEN and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.silent -= tag in self.SILENT
+
+    def handle_data(self, data: str) -> None:
+        if not self.silent:
+            self.parts.append(data)
+
+
+@pytest.fixture
+def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every translated string stands in brackets, as if by a translator."""
+    real = translation._trans
+    one = {"gettext": 0, "pgettext": 1}
+    two = {"ngettext": (0, 1, 2), "npgettext": (1, 2, 3)}
+    for name, at in one.items():
+        monkeypatch.setattr(real, name, lambda *args, at=at: f"⟦{args[at]}⟧", raising=False)
+    for name, (singular, plural, number) in two.items():
+
+        def choose(*args: Any, s: int = singular, p: int = plural, n: int = number) -> str:
+            return f"⟦{args[s] if args[n] == 1 else args[p]}⟧"
+
+        monkeypatch.setattr(real, name, choose, raising=False)
+
+
+def untranslated(html: str, data: list[str]) -> str:
+    """The letters that are neither in brackets nor a user's data."""
+    text = "".join(VisibleText(html).parts)
+    while (shorter := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
+        text = shorter
+    for known in sorted(data, key=len, reverse=True):
+        text = text.replace(known, " ")
+    return " ".join(re.findall(r"[^\W\d_]+", text))
+
+
+def test_every_string_of_every_page_is_translated(
+    client: Client, staff: Any, settings: Any, bracketed: None
+) -> None:
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "DEMO": True}
+    payload = {"task_prompt": "PROMPT", "context_files": [{"name": "FILE.md", "text": "x"}]}
+    now = timezone.now()
+    over = {"status": Job.Status.FAILED, "error": "ERROR", "finished_at": now, "started_at": now}
+    job = make(staff, title="TITLE", payload=payload, attempt=2, **over)
+    data = ["TITLE", "PROMPT", "FILE.md", "ERROR", "demo", "outline_generation", job.job_id]
+    assert untranslated(text_of(client.get(LOGIN)), data) == ""
+    client.force_login(staff)
+    pages = [client.get(path) for path in (LIST, f"{LIST}?q=cocoa", NEW, detail(job))]
+    pages.append(
+        client.post(NEW, {"prompt": "", "context_files": SimpleUploadedFile("notes.md", b"\xff")})
+    )
+    for page in pages:
+        assert untranslated(text_of(page), [*data, "notes.md"]) == ""
+
+
+def test_an_empty_list_is_translated(anna: Client, bracketed: None) -> None:
+    assert untranslated(text_of(anna.get(LIST)), ["anna"]) == ""
+
+
+def test_what_the_scripts_say_is_translated(anna: Client, user: Any, bracketed: None) -> None:
+    for path in (LIST, detail(make(user))):
+        found = re.search(r'id="page-config"[^>]*>([^<]*)<', text_of(anna.get(path)))
+        assert found
+        strings = json.loads(found[1])["strings"]
+        assert strings
+        assert all(text.startswith("⟦") for text in strings.values())
+
+
+def test_a_page_says_its_language_and_direction(anna: Client) -> None:
+    for language, direction in (("de", "ltr"), ("ar", "rtl")):
+        page = text_of(anna.get(LIST, headers={"accept-language": language}))
+        assert f'<html lang="{language}" dir="{direction}">' in page
+
+
+def test_times_are_for_machines_too(anna: Client, user: Any) -> None:
+    job = make(user)
+    page = text_of(anna.get(LIST))
+    assert re.search(r'<time datetime="[^"]*\+00:00"', page)
+    assert date_format(job.created_at, "SHORT_DATETIME_FORMAT") in page
