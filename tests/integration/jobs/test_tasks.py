@@ -1,0 +1,117 @@
+"""The writing tasks, run in this process; a real worker runs them in tests/integration/site."""
+
+import pytest
+
+from config.celery import app
+from events.history import read_events
+from jobs import services
+from jobs.models import Job
+from jobs.tasks import generate_document_from_outline_task, generate_outline_from_query_task
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OUTLINE = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summary": "Green."}]}
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(settings):
+    """Tasks run where they are called; jobs wait for the test to start them."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {}, "OFFLINE_TOKEN_DELAY": 0}
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False
+
+
+@pytest.fixture
+def job():
+    payload = {"task_prompt": "Tea: leaves, water and time"}
+    return services.job_create(task_type="outline_generation", payload=payload)
+
+
+def kinds(job):
+    return [event.event_type for event in read_events(job.job_id)]
+
+
+def test_the_outline_is_followed_by_the_document(job):
+    generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
+    job.refresh_from_db()
+    assert (job.status, job.progress) == ("completed", 100)
+    assert job.result["markdown"].startswith("# ")
+    assert kinds(job)[-1] == "task_completed"
+    last = read_events(job.job_id)[-1]
+    assert last.data["task_type"] == "document_generation"
+    assert last.data["job_status"] == "completed"
+    steps = [e.data for e in read_events(job.job_id) if e.event_type == "task_completed"]
+    assert "job_status" not in steps[0]
+
+
+def test_both_tasks_take_their_arguments_by_name(job):
+    generate_outline_from_query_task(
+        job_id=job.job_id,
+        task_prompt="Explain it",
+        context_files=[{"name": "a.txt", "text": "Tea is made of leaves. Water is hot."}],
+    )
+    other = services.job_create(task_type="document_generation", payload={"outline": OUTLINE})
+    generate_document_from_outline_task(job_id=other.job_id, outline=OUTLINE)
+    assert set(Job.objects.values_list("status", flat=True)) == {"completed"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        5,
+        "text",
+        [5],
+        [{}],
+        [{"name": "a"}],
+        [{"name": "a", "text": 5}],
+        [{"name": None, "text": ""}],
+    ],
+)
+def test_bad_context_files_fail_the_job_with_a_sentence(job, files):
+    with pytest.raises(ValueError, match="context_files"):
+        generate_outline_from_query_task(job.job_id, "x", files)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error.startswith("context_files is a list")
+    assert kinds(job)[-1] == "task_failed"
+
+
+def test_an_unknown_chat_model_fails_the_job_with_a_sentence(job, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CHAT_MODEL": "nosuch:model"}
+    with pytest.raises(Exception, match="nosuch"):
+        generate_outline_from_query_task(job.job_id, "x")
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert "nosuch" in job.error
+
+
+def test_a_cancelled_job_is_not_begun(job):
+    services.job_cancel(job_id=job.job_id)
+    generate_outline_from_query_task(job.job_id, "x")
+    generate_document_from_outline_task(job.job_id, OUTLINE)
+    job.refresh_from_db()
+    assert job.status == "cancelled"
+    assert kinds(job) == ["job_created", "job_cancelled"]
+
+
+def test_a_job_cancelled_on_the_way_stops_its_graph(job, monkeypatch):
+    """Cancelled by somebody else as soon as the graph tells its first progress."""
+    told = services.job_progress
+
+    def cancel_first(**kwargs):
+        if not Job.objects.filter(job_id=job.job_id, status="cancelled").exists():
+            services.job_cancel(job_id=job.job_id)
+        return told(**kwargs)
+
+    monkeypatch.setattr(services, "job_progress", cancel_first)
+    generate_outline_from_query_task(job.job_id, "x")
+    job.refresh_from_db()
+    assert job.status == "cancelled"
+    assert "error" not in kinds(job)
+    assert "task_failed" not in kinds(job)
+
+
+def test_a_job_that_does_not_exist_is_an_error():
+    with pytest.raises(Exception, match="no job nosuch"):
+        generate_outline_from_query_task("nosuch", "x")
