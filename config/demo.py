@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -28,7 +28,7 @@ class DemoError(Exception):
     """A part of the demo did not start, or died; the message says which and what to do."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody pressed Ctrl-C
+class Stopped(Exception):
     """Somebody asked the demo to stop."""
 
 
@@ -45,7 +45,7 @@ class Child:
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            # In a session of its own, so that Ctrl-C reaches the demo alone, which stops them in order.
+            # In a session of its own: Ctrl-C reaches the demo alone, which stops them in order.
             self.process = subprocess.Popen(
                 [sys.executable, *self.arguments],
                 cwd=BASE_DIR,
@@ -59,10 +59,8 @@ class Child:
         if self.process is None:
             return
         self.process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         # Its own children, too: a worker that did not end in time has a pool of them.
         self._kill_group(self.process.pid)
         self.process.wait()
@@ -105,7 +103,7 @@ def start_redis(stack: ExitStack) -> None:
         redis.start()
     elif not answers(url):
         raise DemoError(
-            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL for an embedded one."
+            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to have one embedded."
         )
 
 

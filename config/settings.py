@@ -1,8 +1,8 @@
 """Settings of the deployable site, from the environment.
 
 `REDIS_URL`, `DATABASE_URL`, `DJANGO_SECRET_KEY`, `DJANGO_DEBUG`, `DJANGO_ALLOWED_HOSTS`,
-`DJANGO_CSRF_TRUSTED_ORIGINS`, `CELERY_BROKER_URL`, `CHAT_MODEL`, `LOCAL_DIR`. With none set it is the
-demo: SQLite and an embedded Redis in `.local/`.
+`DJANGO_CSRF_TRUSTED_ORIGINS`, `CELERY_BROKER_URL`, `CHAT_MODEL`, `LOCAL_DIR`. With none set it is
+the demo: SQLite and an embedded Redis in `.local/`.
 """
 
 from typing import Any

@@ -100,20 +100,21 @@ def _write(
     )
     make = graphs.outline_graph if what == "outline" else graphs.document_graph
     files = [sources.ContextFile(name, text) for name, text in _texts(context_files)]
-    graph = make(model, files, steps)
+    graph: Any = make(model, files, steps)
     handler = SyncRedisCallbackHandler(steps.job.job_id, steps.publisher, control_flow=_GIVEN_UP)
     given = {"task_prompt": task_prompt, **state}
     return graph.invoke(given, config={"callbacks": [handler]})[what]
 
 
 def _texts(context_files: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    wrong = ValueError('context_files is a list of {"name": text, "text": text}.')
     try:
-        texts = [(file["name"], file["text"]) for file in context_files]
-    except (TypeError, KeyError):
-        texts = [("", 0)]
-    if all(isinstance(part, str) for pair in texts for part in pair):
-        return texts
-    raise ValueError('context_files is a list of {"name": text, "text": text}.')
+        texts: list[tuple[Any, Any]] = [(file["name"], file["text"]) for file in context_files]
+    except (TypeError, KeyError) as error:
+        raise wrong from error
+    if not all(isinstance(part, str) for pair in texts for part in pair):
+        raise wrong
+    return texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """What the tests share: a Redis of their own, users, the site as processes."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,33 +17,13 @@ from config.celery import app as celery_app
 from config.celery_broker import broker_url
 from events.connections import close_async_redis, get_redis
 from events.embedded import EmbeddedRedis
+from tests.support.need import tell_what_lacked
 from tests.support.site import Site
-
-NEEDS = pytest.StashKey[dict[str, list[str]]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[NEEDS] = {}
-
-
-@pytest.fixture
-def need(request: pytest.FixtureRequest) -> Any:
-    """Skip, and tell at the end, what a machine lacks; in CI nothing may be lacking."""
-
-    def need(condition: object, what: str) -> None:
-        if condition:
-            return
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have {what}")
-        request.config.stash[NEEDS].setdefault(what, []).append(request.node.nodeid)
-        pytest.skip(f"needs {what}")
-
-    return need
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for what, tests in config.stash[NEEDS].items():
-        terminalreporter.write_line(f"SKIPPED for want of {what}: {', '.join(tests)}", yellow=True)
+    for line in tell_what_lacked(config):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")

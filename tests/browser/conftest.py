@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.support.need import need
 from tests.support.site import Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -22,9 +23,8 @@ def _close_async_redis() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    need(request, CHROMIUM, "a Chromium (Debian's package chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -84,8 +83,10 @@ def project(wheel, tmp_path_factory):
 
 def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
-    for name in ("jobs/templates/jobs/job_detail.html", "jobs/static/jobs/jobs.css",
-                 "events/static/events/job-events.js", "events/py.typed", "jobs/py.typed"):  # fmt: skip
+    for name in (
+        "jobs/templates/jobs/job_detail.html", "jobs/static/jobs/jobs.css", "jobs/py.typed",
+        "events/static/events/job-events.js", "events/py.typed",
+    ):  # fmt: skip
         assert name in names
     for name in ("config/", "tests/", "bench/", "manage.py"):
         assert name not in names

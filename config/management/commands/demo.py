@@ -13,7 +13,8 @@ from events.exceptions import EventsError
 from jobs import services
 from jobs.models import Job
 
-USER = PASSWORD = "demo"
+USER = "demo"
+PASSWORD = "demo"  # noqa: S105 - told on the login page
 
 
 class Command(BaseCommand):

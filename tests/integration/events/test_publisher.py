@@ -153,7 +153,7 @@ async def test_a_batch_with_one_bad_event_is_refused_whole(publish, redis_client
 async def test_stream_length_and_info(publish, redis_client):
     assert await publish("get_stream_length", "abc") == 0
     assert await publish("get_stream_info", "abc") is None
-    first, last = await publish("publish_events", "abc", [{}, {}])
+    _, last = await publish("publish_events", "abc", [{}, {}])
     assert await publish("get_stream_length", "abc") == 2
     info = await publish("get_stream_info", "abc")
     assert info["length"] == 2

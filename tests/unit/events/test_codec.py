@@ -36,7 +36,7 @@ def test_a_missing_type_and_time_are_filled_in_and_the_callers_dict_is_left_alon
 
 
 def test_a_datetime_is_written_as_iso_8601():
-    data, timestamp, event_type = encode_event({"timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
+    data, timestamp, _ = encode_event({"timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
     assert timestamp == json.loads(data)["timestamp"] == "2026-01-02T00:00:00+00:00"
 
 
@@ -104,7 +104,7 @@ def decoded(fields, entry_id=b"1700000000000-3"):
 
 
 def test_an_entry_of_ours_comes_back_as_it_was_given():
-    data, timestamp, event_type = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
+    data, timestamp, _ = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
     event = decoded({b"data": data, b"timestamp": timestamp.encode(), b"event_type": b"thought"})
     assert str(event.id) == "1700000000000-3"
     assert event.event_type == "thought"

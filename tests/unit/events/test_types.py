@@ -49,7 +49,8 @@ def test_a_cursor_is_read_and_written():
 @pytest.mark.parametrize(
     "text",
     ["", "$", "-", "+", "1", "1-", "-1", "1-2-3", "a-b", " 1-1", "1-1\n", "1.5-0", "١-٢", "(1-1",
-     "9" * 21 + "-0", "99999999999999999999-0", "0-18446744073709551616", None, 5, b"1-1", "\ud800"],
+     "9" * 21 + "-0", "99999999999999999999-0", "0-18446744073709551616", None, 5, b"1-1",
+     "\ud800"],
 )  # fmt: skip
 def test_what_is_no_cursor(text):
     with pytest.raises(InvalidCursor):

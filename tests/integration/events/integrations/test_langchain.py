@@ -1,4 +1,4 @@
-"""The callback handlers in real LangGraph graphs: tools, streaming, a failing node, a dead Redis."""
+"""The callback handlers in real graphs: tools, streaming, a failing node, a dead Redis."""
 
 import json
 import logging

@@ -1,0 +1,24 @@
+"""What a machine may lack: skipped there and told at the end; in CI nothing may be lacking."""
+
+import os
+
+import pytest
+
+LACKING = pytest.StashKey[dict[str, list[str]]]()
+
+
+def need(request: pytest.FixtureRequest, condition: object, what: str) -> None:
+    """Skip the test, or all tests of the fixture that asks, unless `condition` holds."""
+    if condition:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have {what}")
+    lacking = request.config.stash.setdefault(LACKING, {})
+    lacking.setdefault(what, []).append(request.node.nodeid or "the whole run")
+    pytest.skip(f"needs {what}")
+
+
+def tell_what_lacked(config: pytest.Config) -> list[str]:
+    """The lines for the end of the run."""
+    lacking = config.stash.get(LACKING, {})
+    return [f"SKIPPED for want of {what}: {', '.join(who)}" for what, who in lacking.items()]
