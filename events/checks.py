@@ -10,6 +10,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error
 
 from events.conf import SETTING, configured, raw_setting
+from events.types import shown
 
 _LONGEST: Final = 24 * 60 * 60
 _DURATION: Final = "a number of seconds above 0, at most those of a day"
@@ -28,7 +29,7 @@ def broken_rules(rules: Mapping[str, Rule], given: Mapping[str, Any]) -> list[Ch
     """An error for each given key that breaks its rule."""
     return [
         Error(
-            f"{SETTING}[{name!r}] is {given[name]!r}.",
+            f"{SETTING}[{name!r}] is {shown(given[name])}.",
             hint=f"It must be {rule.allowed}.",
             id=rule.id,
         )
@@ -52,14 +53,12 @@ def _is_duration(value: object) -> bool:
 
 
 def _is_redis_url(value: object) -> bool:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
         return False
     try:
-        parts = urlsplit(value)
-        has_port = parts.port != 0  # reading it is what tells a bad one
-    except ValueError:
+        return urlsplit(value).port != 0
+    except ValueError:  # a bad host, or a bad port
         return False
-    return has_port and parts.scheme in {"redis", "rediss", "unix"}
 
 
 RULES: dict[str, Rule] = {

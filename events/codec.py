@@ -19,6 +19,8 @@ from events.types import UNKNOWN, Event, EventType, shown
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 
+_LF: Final = 0x0A
+_CR: Final = 0x0D
 _EPOCH: Final = "1970-01-01T00:00:00+00:00"
 _KNOWN_TYPES: Final = frozenset(EventType)
 _EVENT_TYPE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}")
@@ -178,14 +180,14 @@ def _flaws(value: object, path: str) -> Iterator[tuple[str, str]]:
 def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) -> Event:
     """Read a stream entry of any producer; one that is not an event becomes `unknown`."""
     event_id = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    raw = _field(fields, "data")
+    raw: bytes | None = fields.get(b"data") or _field(fields, "data")
     try:
-        data: Any = orjson.loads(raw or b"")
+        data = orjson.loads(raw or b"")
     except orjson.JSONDecodeError:
         data = None
     if raw is None or not isinstance(data, dict):
         return _unreadable(job_id, event_id, fields, raw)
-    if b"\n" in raw or b"\r" in raw:
+    if _LF in raw or _CR in raw:
         # In JSON, line breaks stand between tokens only.
         raw = raw.translate(None, b"\r\n")
     event_type, timestamp = data.get("event_type"), data.get("timestamp")
@@ -193,12 +195,12 @@ def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) 
         event_type = text_of(_field(fields, "event_type") or UNKNOWN)
     if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
         timestamp = _timestamp(event_id, fields)
-    return Event(event_id, job_id, event_type, timestamp, data, raw)
+    return Event(event_id, job_id, event_type, timestamp, raw)
 
 
 def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: bytes | None) -> Event:
     data = {"raw": _fields_as_text(fields) if raw is None else text_of(raw)}
-    return Event(event_id, job_id, UNKNOWN, _timestamp(event_id, fields), data, orjson.dumps(data))
+    return Event(event_id, job_id, UNKNOWN, _timestamp(event_id, fields), orjson.dumps(data))
 
 
 def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:

@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, Self, cast
 from weakref import WeakKeyDictionary
 
 import redis
@@ -25,37 +26,60 @@ class ScriptUnknown(RedisRefused):
     """Redis does not have the script."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """What a client is made of, as the settings say now."""
+
+    url: str
+    timeout: float
+
+    @classmethod
+    def configured(cls) -> Self:
+        return cls(event_settings.REDIS_URL, event_settings.REDIS_TIMEOUT)
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "health_check_interval": 30,
+        }
+
+
 class Connections:
-    """The clients of this process: one sync one, and one for each running event loop.
+    """The clients of this process: a sync one, and one for each running event loop.
 
     Clients are pools that open connections when they are first used, and again after a fork.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sync: dict[str, redis.Redis] = {}
+        self._sync: dict[_Address, redis.Redis] = {}
         self._async: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[str, redis.asyncio.Redis]
+            asyncio.AbstractEventLoop, dict[_Address, redis.asyncio.Redis]
         ] = WeakKeyDictionary()
 
     def sync(self) -> redis.Redis:
         """The client for code that blocks; threads may share it."""
-        url = event_settings.REDIS_URL
+        address = _Address.configured()
         with self._lock:
-            if url not in self._sync:
+            if address not in self._sync:
                 retry = Retry(_backoff(), _RETRIES)
-                self._sync[url] = redis.Redis.from_url(url, retry=retry, **_options())
-            return self._sync[url]
+                self._sync[address] = redis.Redis.from_url(
+                    address.url, retry=retry, **address.options()
+                )
+            return self._sync[address]
 
     def running_loop(self) -> redis.asyncio.Redis:
         """The client of the running event loop."""
-        url = event_settings.REDIS_URL
+        address = _Address.configured()
         with self._lock:
             clients = self._async.setdefault(asyncio.get_running_loop(), {})
-            if url not in clients:
+            if address not in clients:
                 retry = AsyncRetry(_backoff(), _RETRIES)
-                clients[url] = redis.asyncio.Redis.from_url(url, retry=retry, **_options())
-            return clients[url]
+                clients[address] = redis.asyncio.Redis.from_url(
+                    address.url, retry=retry, **address.options()
+                )
+            return clients[address]
 
     async def close_running_loop(self) -> None:
         """Close what the running event loop has opened."""
@@ -74,15 +98,6 @@ class Connections:
 
 def _backoff() -> ExponentialWithJitterBackoff:
     return ExponentialWithJitterBackoff(base=0.05, cap=0.5)
-
-
-def _options() -> dict[str, Any]:
-    timeout = event_settings.REDIS_TIMEOUT
-    return {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "health_check_interval": 30,
-    }
 
 
 def _connections() -> Connections:
@@ -107,7 +122,7 @@ async def close_async_redis() -> None:
 def block_ms(client: redis.asyncio.Redis) -> int:
     """How long a command may block: well below the time at which the socket gives up."""
     timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
-    return int(min(timeout / 2, 5.0) * 1000)
+    return max(int(min(timeout / 2, 5.0) * 1000), 1)  # 0 would be for ever
 
 
 def run(client: redis.Redis, command: Command) -> Any:
@@ -122,10 +137,21 @@ def run(client: redis.Redis, command: Command) -> Any:
 async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
     """The async twin of `run`."""
     execute: Callable[..., Awaitable[Any]] = client.execute_command
+    cancellations = _cancellations()
     try:
-        return await execute(*command)
+        reply = await execute(*command)
     except exceptions.RedisError as error:
         raise _translated(error, command) from error
+    if _cancellations() > cancellations:
+        # Python 3.11's wait_for, by which redis-py writes, loses one that comes as it ends.
+        raise asyncio.CancelledError
+    return reply
+
+
+def _cancellations() -> int:
+    """How often this task was asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _translated(error: exceptions.RedisError, command: Command) -> EventsError:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, Self
 
+import orjson
+
 from events.exceptions import InvalidCursor, InvalidJobId
 
 Order = Literal["asc", "desc"]
@@ -92,18 +94,25 @@ START: Final = Cursor(0, 0)
 
 
 class Event(NamedTuple):
-    """One entry of a job's log; a tuple, as pages make them by the thousand.
+    """One entry of a job's log; small, as pages make them by the thousand.
 
-    `id` is `<ms>-<seq>`, `timestamp` ISO 8601. `data` is the event dict; for an entry that was not
-    readable as one, `{"raw": <text>}`. `raw` is `data` as JSON on one line, ready to be sent.
+    `id` is `<ms>-<seq>`, `timestamp` ISO 8601, `raw` the event dict as JSON on one line.
     """
 
     id: str
     job_id: str
     event_type: str
     timestamp: str
-    data: dict[str, Any]
     raw: bytes
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The event dict; for an entry that was not readable as one, `{"raw": <text>}`.
+
+        Parsed anew each time: most readers pass events on, and never look into them.
+        """
+        data: dict[str, Any] = orjson.loads(self.raw)
+        return data
 
     @property
     def cursor(self) -> Cursor:

@@ -111,6 +111,9 @@ class JobConsumer(AsyncWebsocketConsumer):
                 if text is not None:
                     await self.send(text)
             await self.close(END_CODE)
+        except OSError:
+            # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
+            logger.info("viewer_gone", extra={"job_id": self.job_id})
         except Exception:
             # Nobody awaits this task: unless it closes the socket, the viewer waits for ever.
             logger.exception("live_delivery_failed", extra={"job_id": self.job_id})

@@ -45,6 +45,15 @@ def visible_job(user: User, job_id: str) -> Job:
         raise JobNotFound(f"There is no job {job_id}.") from error
 
 
+def visible_status(user: User, job_id: str) -> str:
+    """The status of a job; raises what `visible_job` raises."""
+    statuses = visible_jobs(user).filter(job_id=check_job_id(job_id)).values_list("status")
+    try:
+        return str(statuses.get()[0])
+    except Job.DoesNotExist as error:
+        raise JobNotFound(f"There is no job {job_id}.") from error
+
+
 def job_state(job_id: str) -> dict[str, Any]:
     """The status, attempt and finish time of a job, in one small query; empty without a job."""
     fields = ("status", "attempt", "finished_at")

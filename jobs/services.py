@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from events.checks import is_number
 from events.codec import EncodedEvent, dump_json, encode_event
@@ -39,6 +40,9 @@ from jobs.exceptions import (
 from jobs.models import Job
 from jobs.validators import clean_error
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
 logger = logging.getLogger(__name__)
 
 Status = Job.Status
@@ -50,18 +54,36 @@ JOB_RETRIED: Final = "job_retried"
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step of the state machine: from which statuses it may be taken, and how it is called."""
+    """A step of the state machine: from which statuses it may be taken, and the refusal."""
 
-    participle: str
     allowed_from: tuple[Status, ...]
+    refusal: "_StrPromise"
 
 
-_START: Final = _Step("started", (Status.PENDING,))
-_PROGRESS: Final = _Step("given progress", (Status.RUNNING,))
-_COMPLETE: Final = _Step("completed", (Status.RUNNING,))
-_FAIL: Final = _Step("failed", (Status.PENDING, Status.RUNNING))
-_CANCEL: Final = _Step("cancelled", (Status.PENDING, Status.RUNNING))
-_RETRY: Final = _Step("retried", (Status.FAILED, Status.CANCELLED))
+_START: Final = _Step(
+    (Status.PENDING,),
+    _("Job %(job_id)s is %(status)s: it cannot be started; only a pending job can."),
+)
+_PROGRESS: Final = _Step(
+    (Status.RUNNING,),
+    _("Job %(job_id)s is %(status)s: it cannot be given progress; only a running job can."),
+)
+_COMPLETE: Final = _Step(
+    (Status.RUNNING,),
+    _("Job %(job_id)s is %(status)s: it cannot be completed; only a running job can."),
+)
+_FAIL: Final = _Step(
+    (Status.PENDING, Status.RUNNING),
+    _("Job %(job_id)s is %(status)s: it cannot be failed; only a pending or running job can."),
+)
+_CANCEL: Final = _Step(
+    (Status.PENDING, Status.RUNNING),
+    _("Job %(job_id)s is %(status)s: it cannot be cancelled; only a pending or running job can."),
+)
+_RETRY: Final = _Step(
+    (Status.FAILED, Status.CANCELLED),
+    _("Job %(job_id)s is %(status)s: it cannot be retried; only a failed or cancelled job can."),
+)
 
 _MUTABLE: Final = (
     "status", "attempt", "progress", "result", "error", "started_at", "finished_at",
@@ -186,11 +208,7 @@ def _step(step: _Step, job_id: str, attempt: int | None) -> Iterator[Job]:
             raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
         old_status = Status(job.status)
         if old_status not in step.allowed_from:
-            allowed = " or ".join(step.allowed_from)
-            raise InvalidTransition(
-                f"Job {job_id} is {old_status}: it cannot be {step.participle}, which only a job"
-                f" that is {allowed} can be."
-            )
+            raise InvalidTransition(step.refusal % {"job_id": job_id, "status": old_status})
         yield job
         job.save(update_fields=_MUTABLE)
         if job.status != old_status:

@@ -31,14 +31,21 @@ def timeline_rows(events: Iterable[Event]) -> list[TimelineRow]:
     """The rows of a timeline, in the order of the events."""
     return [
         TimelineRow(
-            id=str(event.id),
+            id=event.id,
             time=datetime.fromisoformat(event.timestamp),
             event_type=event.event_type,
             summary=_summary(event.data),
-            detail=json.dumps(event.data, ensure_ascii=False, indent=2),
+            detail=_detail(event),
         )
         for event in events
     ]
+
+
+def _detail(event: Event) -> str:
+    try:
+        return json.dumps(event.data, ensure_ascii=False, indent=2)
+    except RecursionError:  # the hundreds of levels of somebody else's event
+        return event.raw.decode()
 
 
 def _summary(data: dict[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """What all views of the API share: formats, access, and our errors as HTTP's."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
+from django.db import DataError
 from rest_framework import exceptions, status
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -17,9 +20,10 @@ from events.exceptions import (
     NotAStream,
     RedisUnavailable,
 )
-from jobs.api.formats import OrjsonParser, OrjsonRenderer
+from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.exceptions import InvalidJob, JobError, JobNotFound
 from jobs.models import Job
+from jobs.runners import RunnerNotFound
 from jobs.selectors import visible_job
 
 
@@ -30,11 +34,18 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-class LogUnavailable(exceptions.APIException):
-    """The log cannot be read now."""
+class Unavailable(exceptions.APIException):
+    """What it takes to answer is not there now."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "log_unavailable"
+    default_code = "unavailable"
+
+
+# These errors' own words are for those who run the site.
+_UNAVAILABLE: Final[dict[type[Exception], str]] = {
+    RedisUnavailable: "The event log cannot be read now: Redis does not answer.",
+    RunnerNotFound: "Jobs of this task_type cannot be run: their runner is not there.",
+}
 
 
 def as_http(error: EventsError | JobError) -> exceptions.APIException:
@@ -46,12 +57,12 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return exceptions.ParseError(str(error))
         case JobNotFound():
             return exceptions.NotFound(str(error))
+        case RedisUnavailable() | RunnerNotFound():
+            return Unavailable(_UNAVAILABLE[type(error)])
         case JobError() | NotAStream():
             return Conflict(str(error))
-        case RedisUnavailable():
-            return LogUnavailable("The event log cannot be read now: Redis does not answer.")
         case _:
-            return LogUnavailable(str(error))
+            return Unavailable(str(error))
 
 
 class JobsAPIView(APIView):
@@ -60,12 +71,27 @@ class JobsAPIView(APIView):
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
 
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """What the project has set, and the session, by which our own pages ask."""
+        authenticators = list(super().get_authenticators())
+        if not any(isinstance(a, SessionAuthentication) for a in authenticators):
+            authenticators.append(SessionAuthentication())
+        return authenticators
+
     def get_renderers(self) -> list[BaseRenderer]:
         """JSON, and the browsable API where the project has it installed and wants it."""
         renderers: list[BaseRenderer] = [OrjsonRenderer()]
         if apps.is_installed("rest_framework"):
-            renderers += [r() for r in self.renderer_classes if issubclass(r, BrowsableAPIRenderer)]
+            wanted = any(issubclass(r, BrowsableAPIRenderer) for r in self.renderer_classes)
+            renderers += [BrowsableRenderer()] if wanted else []
         return renderers
+
+    def perform_authentication(self, request: Request) -> None:
+        """Authenticate; a user name that PostgreSQL has no form for (NUL) is nobody's."""
+        try:
+            super().perform_authentication(request)
+        except DataError as error:
+            raise exceptions.AuthenticationFailed from error
 
     def handle_exception(self, exc: Exception) -> Response:
         """Answer our own errors with their HTTP status."""

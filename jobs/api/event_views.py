@@ -24,6 +24,7 @@ from jobs.api.base import JobsAPIView
 from jobs.api.formats import OrjsonRenderer
 from jobs.api.params import HistoryParams, cursor_param, refuse_unknown
 from jobs.live import over_when_finished
+from jobs.selectors import visible_status
 
 
 class LiveNeedsASGI(APIException):
@@ -44,7 +45,7 @@ class JobEventsView(JobsAPIView):
         """Read a page of events; `cursor` is the position after it, `next` the page after it."""
         params = HistoryParams.read(request.query_params)
         # The status is read before the events: a job that is over has them all in this log.
-        job = self.job(job_id=job_id)
+        status = visible_status(request.user, job_id)
         events = read_events(
             job_id,
             after=params.after,
@@ -58,21 +59,22 @@ class JobEventsView(JobsAPIView):
                 "results": [event_dict(event) for event in page],
                 "next": self._next(request, page) if len(events) > len(page) else None,
                 "cursor": _cursor_after(params, page),
-                "job_status": job.status,
+                "job_status": status,
             }
         )
 
     def _next(self, request: Request, page: Sequence[Event]) -> str:
         query = request.query_params.copy()
-        query["before" if query.get("order") == "desc" else "after"] = str(page[-1].id)
+        query["before" if query.get("order") == "desc" else "after"] = page[-1].id
         path = reverse("jobs:api-job-events", kwargs=self.kwargs)
         return request.build_absolute_uri(f"{path}?{query.urlencode()}")
 
 
 def _cursor_after(params: HistoryParams, page: Sequence[Event]) -> str:
     """Where to read on for later events, however the page is ordered."""
-    newest = max((event.id for event in page), default=params.after or START)
-    return str(newest)
+    if not page:
+        return str(params.after or START)
+    return page[-1 if params.order == "asc" else 0].id
 
 
 class JobStreamView(JobsAPIView):
@@ -94,7 +96,7 @@ class JobStreamView(JobsAPIView):
 
 
 def _id_of(events: Sequence[Event]) -> str | None:
-    return str(events[0].id) if events else None
+    return events[0].id if events else None
 
 
 class AnyNegotiation(BaseContentNegotiation):

@@ -1,4 +1,4 @@
-"""JSON in and out by orjson, and the type that EventSource asks for."""
+"""JSON in and out by orjson."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -7,7 +7,8 @@ import orjson
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
+from rest_framework.views import APIView
 
 from jobs.conf import job_settings
 
@@ -54,11 +55,21 @@ class OrjsonRenderer(JSONRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return the JSON of `data`; nothing at all for None."""
-        return b"" if data is None else orjson.dumps(data, default=str)
+        if data is None:
+            return b""
+        option = orjson.OPT_INDENT_2 if (renderer_context or {}).get("indent") else None
+        try:
+            return orjson.dumps(data, default=str, option=option)
+        except TypeError:
+            # 255 levels, which are a payload of the 254 allowed, or an integer beyond 64 bits,
+            # as which PostgreSQL gives back 1e22.
+            rendered: bytes = super().render(data, accepted_media_type, renderer_context)
+            return rendered
 
 
-class EventStreamRenderer(BaseRenderer):
-    """Lets a client ask for text/event-stream; what it renders is an error's JSON."""
+class BrowsableRenderer(BrowsableAPIRenderer):
+    """The browsable API, showing what the API's own JSON renderer writes."""
 
-    media_type = "text/event-stream"
-    format = "event-stream"
+    def get_default_renderer(self, view: APIView) -> BaseRenderer:
+        """What writes the answer that is shown."""
+        return OrjsonRenderer()

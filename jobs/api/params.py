@@ -31,7 +31,7 @@ class HistoryParams:
             after=cursor_param(query, "after"),
             before=cursor_param(query, "before"),
             order=_order(query),
-            limit=_limit(query),
+            limit=limit_param(query, most=event_settings.PAGE_LIMIT),
         )
 
 
@@ -62,9 +62,9 @@ def _order(query: QueryDict) -> Order:
     raise ValidationError({"order": [f"It is asc or desc. Given: {shown(order)}."]})
 
 
-def _limit(query: QueryDict) -> int:
-    most = event_settings.PAGE_LIMIT
-    text = query.get("limit", str(most))
+def limit_param(query: QueryDict, *, most: int, default: int | None = None) -> int:
+    """How many are wanted: the parameter `limit`; without it, `default` or `most`."""
+    text = query.get("limit", str(default or most))
     if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS and 1 <= int(text) <= most:
         return int(text)
     raise ValidationError({"limit": [f"It is a number from 1 to {most}. Given: {shown(text)}."]})

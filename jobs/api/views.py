@@ -3,24 +3,15 @@
 from django.http import HttpRequest
 from django.urls import reverse
 from rest_framework import status
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import services
 from jobs.api.base import JobsAPIView
+from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
 from jobs.selectors import user_of, visible_jobs
-
-
-class JobPagination(CursorPagination):
-    """Pages of jobs, the newest first, stable while jobs are added."""
-
-    ordering = ("-created_at", "-id")
-    page_size = 50
-    page_size_query_param = "limit"
-    max_page_size = 200
 
 
 class JobListView(JobsAPIView):
