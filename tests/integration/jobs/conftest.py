@@ -1,0 +1,146 @@
+"""What the tests of jobs share: a job in any status, a job's log, a Redis that is not there."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import HttpResponse
+from django.test import Client
+
+from events.history import read_events
+from events.types import Event
+from jobs import services
+from jobs.models import Job
+
+# The services that bring a new job to each status.
+WAYS: dict[str, list[Callable[..., Job]]] = {
+    "pending": [],
+    "running": [services.job_start],
+    "completed": [services.job_start, services.job_complete],
+    "failed": [lambda *, job_id: services.job_fail(job_id=job_id, error="boom")],
+    "cancelled": [services.job_cancel],
+}
+
+
+@pytest.fixture(autouse=True)
+def _fast_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def make_job(db: None) -> Callable[..., Job]:
+    """Makes a job of a status, by the services; its task_type has no runner."""
+
+    def make_job(status: str = "pending", **fields: Any) -> Job:
+        job = services.job_create(**{"task_type": "manual", **fields})
+        for service in WAYS[status]:
+            job = service(job_id=job.job_id)
+        return job
+
+    return make_job
+
+
+@pytest.fixture
+def log() -> Callable[..., list[Event]]:
+    """Reads the whole log of a job."""
+    return lambda job: read_events(job if isinstance(job, str) else job.job_id)
+
+
+@pytest.fixture
+def log_types(log: Any) -> Callable[..., list[str]]:
+    """Reads the event types in the log of a job."""
+    return lambda job: [event.event_type for event in log(job)]
+
+
+@pytest.fixture
+def redis_down(settings: Any) -> None:
+    """Nobody listens where Redis should be."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": "unix:///nonexistent/redis.sock"}
+
+
+@pytest.fixture(autouse=True)
+async def _close_connections_of_threads() -> AsyncIterator[None]:
+    """Async views and consumers query in a thread, which would keep its connection."""
+    yield
+    await sync_to_async(connections.close_all)()
+
+
+class Api:
+    """The API as a client over HTTP sees it; whatever is not JSON fails the test."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def get(self, path: str, query: Any = None, **headers: str) -> HttpResponse:
+        return self._json(self.client.get(f"/api/{path}", query, headers=headers))
+
+    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+        data = body if isinstance(body, bytes) else json.dumps(body if body is not None else {})
+        return self.send("post", path, data, **headers)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        data: Any = b"",
+        kind: str = "application/json",
+        **headers: str,
+    ) -> HttpResponse:
+        send = getattr(self.client, method)
+        return self._json(send(f"/api/{path}", data, content_type=kind, headers=headers))
+
+    def _json(self, response: Any) -> HttpResponse:
+        assert response["Content-Type"] == "application/json", response.content[:200]
+        if response.status_code >= 400:
+            assert " " in told(response)
+            assert "Traceback" not in told(response)
+        return response
+
+
+def told(response: Any) -> str:
+    """All the text in an answer."""
+    return " ".join(_texts(response.json()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+@pytest.fixture
+def api(client: Client, user: Any) -> Api:
+    """The API for anna."""
+    client.force_login(user)
+    return Api(client)
+
+
+@pytest.fixture
+def anonymous_api() -> Api:
+    """The API for nobody."""
+    return Api(Client())
+
+
+@pytest.fixture
+def other_api(other_user: Any) -> Api:
+    """The API for bert, who may not see anna's jobs."""
+    client = Client()
+    client.force_login(other_user)
+    return Api(client)
+
+
+@pytest.fixture
+def staff_api(staff: Any) -> Api:
+    """The API for the staff."""
+    client = Client()
+    client.force_login(staff)
+    return Api(client)

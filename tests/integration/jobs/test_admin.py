@@ -1,0 +1,303 @@
+"""Jobs in the Django admin, also those that somebody wished it harm with."""
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+from django.utils import timezone
+
+from events.publisher import get_publisher
+from jobs.models import Job
+from jobs.services import job_create
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+LIST = reverse("admin:jobs_job_changelist")
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def admin(client, staff):
+    client.force_login(staff)
+    return client
+
+
+def page_of(job):
+    return reverse("admin:jobs_job_change", args=[job.pk])
+
+
+def text(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def act(client, action, *jobs):
+    data = {"action": action, "_selected_action": [job.pk for job in jobs]}
+    return client.post(LIST, data, follow=True)
+
+
+def said(response):
+    return [str(message) for message in response.context["messages"]]
+
+
+# The list
+
+
+def test_the_list_shows_every_job(admin, make_job, user):
+    for status in ("pending", "running", "completed", "failed", "cancelled"):
+        make_job(status, owner=user, title=f"Job {status}", job_id=status)
+    page = text(admin.get(LIST))
+    for status in ("pending", "running", "completed", "failed", "cancelled"):
+        assert f"Job {status}" in page
+        assert reverse("jobs:detail", kwargs={"job_id": status}) in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "Annual"}, ["one"]),
+        ({"q": "one"}, ["one"]),
+        ({"q": "bert"}, ["two"]),
+        ({"q": "boom"}, ["two"]),
+        ({"q": "writing"}, ["one"]),
+        ({"q": "nothing like it"}, []),
+        ({"q": "%"}, []),
+        ({"q": "'; drop table jobs_job; --"}, []),
+        ({"status__exact": "failed"}, ["two"]),
+        ({"task_type": "writing"}, ["one"]),
+        ({"created_at__year": str(timezone.now().year)}, ["one", "two"]),
+        ({"created_at__year": "1999"}, []),
+        ({"o": "-4.1"}, ["one", "two"]),
+    ],
+)
+def test_what_is_looked_for_is_found(admin, make_job, user, other_user, query, found):
+    make_job(job_id="one", title="Annual report", task_type="writing", owner=user)
+    make_job("failed", job_id="two", title="Other", owner=other_user)
+    response = admin.get(LIST, query)
+    text(response)
+    assert sorted(job.job_id for job in response.context["cl"].result_list) == found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"q": "\x00"},
+        {"q": "a" * 5000},
+        {"status__exact": "nonsense"},
+        {"created_at__gte": "nonsense"},
+        {"created_at__year": "nonsense"},
+        {"owner__id__exact": "nonsense"},
+        {"owner__id__exact": "9" * 30},
+        {"owner__password": "x"},
+        {"p": "-1"},
+        {"o": "99"},
+        {"nonsense": "x"},
+    ],
+)
+def test_a_bad_query_breaks_nothing(admin, make_job, query):
+    make_job()
+    assert admin.get(LIST, query, follow=True).status_code in (200, 400)
+
+
+def test_a_list_takes_a_fixed_number_of_queries(
+    admin, make_job, user, django_assert_max_num_queries
+):
+    for _ in range(20):
+        make_job(owner=user)
+    with django_assert_max_num_queries(20):
+        text(admin.get(LIST))
+
+
+# A job
+
+
+def test_a_job_with_its_timeline(admin, make_job, user):
+    job = make_job("running", owner=user, payload={"prompt": "write <b>it</b>"})
+    get_publisher().publish_event(job.job_id, {"event_type": "thought", "text": "Hm, let me see"})
+    get_publisher().publish_task_progress(job.job_id, "writing", 40)
+    page = text(admin.get(page_of(job)))
+    for word in ("job_created", "task_started", "thought", "Hm, let me see", "40 %", "anna"):
+        assert word in page
+    assert "write <b>it</b>" not in page
+    assert "No events yet" not in page
+
+
+def test_a_timeline_says_that_there_was_more_before(admin, make_job):
+    job = make_job()
+    get_publisher().publish_events(job.job_id, [{"text": f"number-{n}-"} for n in range(205)])
+    page = text(admin.get(page_of(job)))
+    assert "The latest 200 events" in page
+    assert "number-204-" in page
+    assert "number-4-" not in page
+    assert page.index("number-5-") < page.index("number-204-")
+
+
+def test_a_job_without_events(admin):
+    assert "No events yet" in text(admin.get(page_of(Job.objects.create())))
+
+
+HOSTILE = [
+    {"data": b'{"event_type": "<script>alert(1)</script>", "text": "<script>alert(1)</script>"}'},
+    {"data": b'{"text": "</pre></details><script>alert(1)</script>"}'},
+    {"data": b'{"<script>alert(1)</script>": 1, "error": {"a": "<img src=x onerror=alert(1)>"}}'},
+    {"data": b'{"text": "{% load x %}{{ settings.SECRET_KEY }}"}'},
+    {"data": b"{broken <script>alert(1)</script>"},
+    {"data": b"\xff\xfe"},
+    {"data": b""},
+    {"other": b"x"},
+    {"data": b'{"x":' * 1000 + b"1" + b"}" * 1000},
+    {"data": b'{"x":\n' * 1000 + b"1" + b"}" * 1000},
+    {"data": b'{"x": 1e308, "y": 123456789012345678901234567890, "progress": true}'},
+    {"data": b'{"timestamp": "0001-01-01T00:00:00+14:00"}'},
+    {"data": b'{"timestamp": "9999-12-31T23:59:59-14:00"}'},
+    {"data": b'{"timestamp": "0001-01-01"}'},
+    {"data": b'{"timestamp": "2026-01-01T00:00:00"}'},
+    {"data": b'{"timestamp": "20260101T000000Z"}'},
+    {"data": b'{"event_type": "\\u0000\\u202e", "text": "\\u0000"}'},
+    {"data": b'{"data": {"text": ["deep"]}, "progress": {"a": 1}}'},
+]
+
+
+@pytest.mark.parametrize("time_zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_hostile_events_are_shown_and_inert(admin, make_job, redis_client, settings, time_zone):
+    settings.TIME_ZONE = time_zone
+    job = make_job()
+    for fields in HOSTILE:
+        redis_client.xadd(f"job_events:{job.job_id}", fields)
+    page = text(admin.get(page_of(job)))
+    assert page.count("<td><details>") == len(HOSTILE) + 1
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert" in page
+    assert settings.SECRET_KEY not in page
+
+
+def test_hostile_fields_are_inert(admin, make_job):
+    job = make_job("failed", title=SCRIPT, payload={SCRIPT: SCRIPT})
+    Job.objects.update(error=SCRIPT, result={SCRIPT: SCRIPT})
+    for url in (LIST, page_of(job)):
+        page = text(admin.get(url))
+        assert SCRIPT not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_a_job_is_shown_without_redis(admin, redis_down):
+    job = Job.objects.create(title="Still here")
+    page = text(admin.get(page_of(job)))
+    assert "Still here" in page
+    assert "Redis did not answer" in page
+    assert "Still here" in text(admin.get(LIST))
+
+
+def test_a_key_that_is_no_stream_is_said(admin, redis_client):
+    redis_client.set("job_events:abc", "text")
+    assert "something else than a stream" in text(
+        admin.get(page_of(Job.objects.create(job_id="abc")))
+    )
+
+
+def test_a_job_cannot_be_added_or_changed_by_hand(admin, make_job):
+    job = make_job()
+    assert admin.get(reverse("admin:jobs_job_add")).status_code == 403
+    assert admin.post(reverse("admin:jobs_job_add"), {"title": "x"}).status_code == 403
+    assert "Add job" not in text(admin.get(LIST))
+    admin.post(page_of(job), {"title": "x", "status": "completed", "job_id": "x"})
+    again = Job.objects.get(pk=job.pk)
+    assert (again.title, again.status, again.job_id) == ("", "pending", job.job_id)
+
+
+# Actions
+
+
+def test_jobs_are_cancelled(admin, make_job, log):
+    jobs = [make_job(), make_job("running")]
+    assert said(act(admin, "cancel_jobs", *jobs)) == ["2 jobs changed."]
+    for job in jobs:
+        job.refresh_from_db()
+        assert job.status == "cancelled"
+        assert log(job)[-1].data["by"] == "demo"
+
+
+def test_jobs_are_retried(admin, make_job):
+    job = make_job("failed")
+    assert said(act(admin, "retry_jobs", job)) == ["1 job changed."]
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("pending", 2)
+
+
+def test_a_refused_action_is_said_and_the_others_are_done(admin, make_job):
+    done, pending = make_job("completed"), make_job()
+    messages = said(act(admin, "cancel_jobs", done, pending))
+    assert len(messages) == 2
+    assert any(f"Job {done.job_id} is completed" in message for message in messages)
+    assert "1 job changed." in messages
+    done.refresh_from_db()
+    assert done.status == "completed"
+
+
+def test_a_retry_of_a_running_job_is_refused(admin, make_job):
+    job = make_job("running")
+    (message,) = said(act(admin, "retry_jobs", job))
+    assert "cannot be retried" in message
+
+
+def test_an_action_on_a_job_that_has_just_gone(admin, make_job):
+    job = make_job()
+    Job.objects.all().delete()
+    assert act(admin, "cancel_jobs", job).status_code == 200
+
+
+def test_actions_work_without_redis(admin, redis_down):
+    job = job_create(task_type="manual")
+    assert said(act(admin, "cancel_jobs", job)) == ["1 job changed."]
+
+
+def test_deleting_asks_first(admin, make_job):
+    job = make_job()
+    assert "Are you sure" in text(act(admin, "delete_selected", job))
+    assert Job.objects.exists()
+
+
+# Who may
+
+
+@pytest.fixture
+def clerk(client, django_user_model):
+    """Somebody on the staff without any permission, logged in."""
+    clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
+    client.force_login(clerk)
+    return clerk
+
+
+def test_staff_without_a_permission_sees_nothing(client, clerk, make_job):
+    job = make_job()
+    assert client.get(LIST).status_code == 403
+    assert client.get(page_of(job)).status_code == 403
+    assert act(client, "cancel_jobs", job).status_code == 403
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_staff_that_may_only_look_changes_nothing(client, clerk, make_job):
+    clerk.user_permissions.add(Permission.objects.get(codename="view_job"))
+    job = make_job()
+    assert "job_created" in text(client.get(page_of(job)))
+    assert "cancel_jobs" not in text(client.get(LIST))
+    act(client, "cancel_jobs", job)
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_staff_that_may_change_may_cancel(client, clerk, make_job):
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=("view_job", "change_job")))
+    job = make_job()
+    assert said(act(client, "cancel_jobs", job)) == ["1 job changed."]
+
+
+@pytest.mark.parametrize("who", ["user", None])
+def test_others_are_sent_to_the_login(request, client, make_job, who):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    for url in (LIST, page_of(make_job())):
+        response = client.get(url)
+        assert response.status_code == 302
+        assert "/admin/login/" in response["Location"]

@@ -1,0 +1,524 @@
+"""Jobs over HTTP: what is answered, to whom, and what is refused how."""
+
+import base64
+import json
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from rest_framework.authentication import BasicAuthentication
+
+from jobs import services
+from jobs.api.base import JobsAPIView
+from jobs.models import Job
+from tests.integration.jobs.conftest import Api, told
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+LEVELS = (255, 600, 900, 960, 1000, 1023, 1024, 20_000)
+
+
+def body(**fields):
+    return {"task_type": "manual", **fields}
+
+
+def raw(payload):
+    return b'{"task_type": "manual", "payload": %s}' % payload
+
+
+def basic(user, password):
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"authorization": f"Basic {credentials}"}
+
+
+# What is answered
+
+
+def test_a_job_is_created(api, user, log_types):
+    response = api.post(
+        "jobs/", body(title="Report", payload={"text": "ü€😀", "n": [1, 2.5, None]})
+    )
+    answer = response.json()
+    assert response.status_code == 201
+    assert response["Location"] == f"/api/jobs/{answer['job_id']}/"
+    assert datetime.fromisoformat(answer.pop("created_at")) <= timezone.now()
+    job = Job.objects.get(job_id=answer["job_id"])
+    assert answer == {
+        "job_id": job.job_id,
+        "task_type": "manual",
+        "title": "Report",
+        "status": "pending",
+        "attempt": 1,
+        "progress": 0.0,
+        "owner": "anna",
+        "error": "",
+        "started_at": None,
+        "finished_at": None,
+        "payload": {"text": "ü€😀", "n": [1, 2.5, None]},
+        "result": None,
+    }
+    assert job.owner == user
+    assert log_types(job) == ["job_created"]
+
+
+def test_a_job_is_created_with_a_job_id_of_the_callers(api):
+    response = api.post("jobs/", body(job_id="job_001"))
+    assert response.json()["job_id"] == "job_001"
+    assert api.get("jobs/job_001/").json() == response.json()
+
+
+def test_a_job_id_that_is_taken(api, make_job):
+    make_job(job_id="job_001")
+    response = api.post("jobs/", body(job_id="job_001"))
+    assert response.status_code == 409
+    assert "job_001" in told(response)
+
+
+def test_a_whole_job_is_retrieved(api, user, make_job):
+    job = make_job("running", owner=user, payload={"a": 1})
+    services.job_complete(job_id=job.job_id, result={"b": [2]})
+    answer = api.get(f"jobs/{job.job_id}/").json()
+    assert (answer["status"], answer["progress"]) == ("completed", 100.0)
+    assert (answer["payload"], answer["result"]) == ({"a": 1}, {"b": [2]})
+    assert answer["created_at"] <= answer["started_at"] <= answer["finished_at"]
+
+
+def test_the_list_has_no_large_fields(api, user, make_job):
+    make_job(owner=user)
+    (row,) = api.get("jobs/").json()["results"]
+    assert "payload" not in row
+    assert "result" not in row
+
+
+def test_the_pages_of_the_list_have_every_job_once_the_newest_first(api, user, make_job):
+    jobs = [make_job(owner=user) for _ in range(7)]
+    # Two of them at the very same moment: the order must hold all the same.
+    Job.objects.filter(pk__in=[jobs[4].pk, jobs[5].pk]).update(created_at=jobs[5].created_at)
+    seen, url = [], "/api/jobs/?limit=2"
+    while url:
+        page = api.client.get(url).json()
+        assert len(page["results"]) <= 2
+        seen += [job["job_id"] for job in page["results"]]
+        parts = urlsplit(page["next"] or "")
+        url = f"{parts.path}?{parts.query}" if page["next"] else None
+        make_job(owner=user)  # what comes in between shifts no page
+    assert seen == [job.job_id for job in jobs[::-1]]
+
+
+def test_the_previous_page(api, user, make_job):
+    jobs = [make_job(owner=user) for _ in range(4)]
+    second = api.client.get(api.get("jobs/", {"limit": 2}).json()["next"])
+    first = api.client.get(second.json()["previous"]).json()
+    assert [job["job_id"] for job in first["results"]] == [jobs[3].job_id, jobs[2].job_id]
+
+
+def test_a_list_takes_a_fixed_number_of_queries(api, user, make_job, django_assert_max_num_queries):
+    for _ in range(10):
+        make_job(owner=user)
+    with django_assert_max_num_queries(4):
+        assert len(api.get("jobs/").json()["results"]) == 10
+
+
+def test_cancel_and_retry(api, user, make_job, log):
+    job = make_job(owner=user)
+    response = api.post(f"jobs/{job.job_id}/cancel/")
+    assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+    response = api.post(f"jobs/{job.job_id}/retry/")
+    assert (response.json()["status"], response.json()["attempt"]) == ("pending", 2)
+    assert [event.data.get("by") for event in log(job)] == [None, "anna", "anna"]
+
+
+@pytest.mark.parametrize(
+    ("status", "step"),
+    [
+        ("completed", "cancel"),
+        ("failed", "cancel"),
+        ("cancelled", "cancel"),
+        ("pending", "retry"),
+        ("running", "retry"),
+        ("completed", "retry"),
+    ],
+)
+def test_a_step_that_the_status_does_not_allow(api, user, make_job, status, step):
+    job = make_job(status, owner=user)
+    response = api.post(f"jobs/{job.job_id}/{step}/")
+    assert response.status_code == 409
+    assert f"is {status}" in told(response)
+    job.refresh_from_db()
+    assert job.status == status
+
+
+def test_a_created_job_is_run(api, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": run_it}}
+    answer = api.post("jobs/", {"task_type": "it", "payload": {"word": "hi"}}).json()
+    assert api.get(f"jobs/{answer['job_id']}/").json()["result"] == {"said": "hi"}
+
+
+def run_it(job_id, word):
+    services.job_start(job_id=job_id)
+    services.job_complete(job_id=job_id, result={"said": word})
+
+
+def test_a_payload_that_does_not_fit_the_runner(api, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": run_it}}
+    for payload in ({}, {"word": 1, "job_id": "x"}, {"word": 1, "more": 1}):
+        response = api.post("jobs/", {"task_type": "it", "payload": payload})
+        assert response.status_code == 400
+        assert list(response.json()) == ["payload"]
+    assert not Job.objects.exists()
+
+
+def test_a_runner_that_cannot_be_found_is_not_the_callers_fault(api, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": "nowhere.at_all"}}
+    response = api.post("jobs/", {"task_type": "it"})
+    assert response.status_code == 503
+    assert "nowhere" not in told(response)
+    assert not Job.objects.exists()
+
+
+def test_jobs_are_there_without_redis(api, redis_down):
+    answer = api.post("jobs/", body()).json()
+    assert api.get("jobs/").json()["results"][0]["job_id"] == answer["job_id"]
+    assert api.post(f"jobs/{answer['job_id']}/cancel/").json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("number", [1e308, -1e308, 1e22, 2**63, 2**64 - 1, -(2**63), 5e-324, 0.1])
+def test_extreme_numbers_come_back(api, user, make_job, number):
+    answer = api.post("jobs/", body(payload={"x": number})).json()
+    assert answer["payload"]["x"] == number
+    # PostgreSQL gives back 1e308 as a whole number, with all its digits.
+    again = api.get(f"jobs/{answer['job_id']}/").json()["payload"]["x"]
+    assert type(number)(again) == number
+
+
+def test_html_in_fields_stays_text(api):
+    script = "<script>alert(1)</script>"
+    response = api.post("jobs/", body(title=script, payload={script: script}))
+    answer = api.get(f"jobs/{response.json()['job_id']}/")
+    assert answer.json()["title"] == script
+    assert answer.json()["payload"] == {script: script}
+    assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+# To whom
+
+
+READS = ("jobs/{}/", "jobs/{}/events/", "jobs/{}/events/stream/", "jobs/{}/stream/")
+STEPS = ("jobs/{}/cancel/", "jobs/{}/retry/")
+
+
+@pytest.mark.parametrize("path", READS)
+def test_anothers_job_is_not_there_to_read(other_api, user, make_job, path):
+    theirs = other_api.get(path.format(make_job(owner=user, job_id="abc").job_id))
+    missing = other_api.get(path.format("xyz"))
+    assert (theirs.status_code, missing.status_code) == (404, 404)
+    assert told(theirs).replace("abc", "xyz") == told(missing)
+
+
+@pytest.mark.parametrize("path", STEPS)
+def test_anothers_job_is_not_there_to_change(other_api, user, make_job, path):
+    job = make_job(owner=user, job_id="abc")
+    theirs = other_api.post(path.format("abc"))
+    missing = other_api.post(path.format("xyz"))
+    assert (theirs.status_code, missing.status_code) == (404, 404)
+    assert told(theirs).replace("abc", "xyz") == told(missing)
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_a_job_of_nobody_is_for_the_staff_only(api, staff_api, make_job):
+    job = make_job()
+    assert api.get(f"jobs/{job.job_id}/").status_code == 404
+    assert staff_api.get(f"jobs/{job.job_id}/").status_code == 200
+
+
+def test_everybody_lists_the_own_jobs_and_the_staff_all(
+    api, other_api, staff_api, make_job, user, other_user
+):
+    mine, theirs = make_job(owner=user).job_id, make_job(owner=other_user).job_id
+
+    def listed(api):
+        return [job["job_id"] for job in api.get("jobs/").json()["results"]]
+
+    assert listed(api) == [mine]
+    assert listed(other_api) == [theirs]
+    assert listed(staff_api) == [theirs, mine]
+
+
+def test_the_staff_may_do_everything_to_every_job(staff_api, user, make_job):
+    job_id = make_job(owner=user).job_id
+    assert staff_api.get(f"jobs/{job_id}/").json()["owner"] == "anna"
+    assert staff_api.get(f"jobs/{job_id}/events/").status_code == 200
+    assert staff_api.post(f"jobs/{job_id}/cancel/").status_code == 200
+    assert staff_api.post(f"jobs/{job_id}/retry/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["jobs/", *READS])
+def test_nobody_reads_nothing(anonymous_api, user, make_job, path):
+    job = make_job(owner=user)
+    assert anonymous_api.get(path.format(job.job_id)).status_code in (401, 403)
+
+
+@pytest.mark.parametrize("path", ["jobs/", *STEPS])
+def test_nobody_changes_nothing(anonymous_api, user, make_job, path):
+    job = make_job(owner=user)
+    assert anonymous_api.post(path.format(job.job_id), body()).status_code in (401, 403)
+    assert Job.objects.get().status == "pending"
+
+
+def test_basic_authentication(anonymous_api, user):
+    assert anonymous_api.get("jobs/", **basic("anna", "anna")).status_code == 200
+    assert anonymous_api.post("jobs/", body(), **basic("anna", "anna")).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        basic("anna", "wrong"),
+        basic("nobody", "anna"),
+        basic("a\x00nna", "anna"),
+        basic("anna", "a\x00"),
+        {"authorization": "Basic"},
+        {"authorization": "Basic a b"},
+        {"authorization": "Basic \xff"},
+        {"authorization": "Basic " + "A" * 9000},
+    ],
+    ids=range(8),
+)
+def test_wrong_credentials(anonymous_api, user, header):
+    assert anonymous_api.get("jobs/", **header).status_code in (401, 403)
+
+
+def test_somebody_who_was_made_inactive(api, anonymous_api, user, make_job):
+    job = make_job(owner=user)
+    user.is_active = False
+    user.save()
+    assert api.get("jobs/").status_code in (401, 403)
+    assert api.get(f"jobs/{job.job_id}/").status_code in (401, 403)
+    assert anonymous_api.get("jobs/", **basic("anna", "anna")).status_code in (401, 403)
+
+
+def test_a_session_needs_the_csrf_token(user, make_job):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    api, job = Api(client), make_job(owner=user)
+    for path in ("jobs/", f"jobs/{job.job_id}/cancel/", f"jobs/{job.job_id}/retry/"):
+        response = api.post(path, body())
+        assert response.status_code == 403
+        assert "CSRF" in told(response)
+    assert [job.status for job in Job.objects.all()] == ["pending"]
+    token = "a" * 32
+    client.cookies["csrftoken"] = token
+    assert api.post("jobs/", body(), **{"x-csrftoken": token}).status_code == 201
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "required"),
+        (b"{", "not JSON"),
+        (b"nonsense", "not JSON"),
+        (b"[1, 2]", "dictionary"),
+        (b'["task_type"]', "dictionary"),
+        (b"5", "dictionary"),
+        (b'"text"', "dictionary"),
+        (b"true", "dictionary"),
+        (b"null", "data"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b'{"task_type": "a"}{"task_type": "b"}', "not JSON"),
+        (b'{"task_type": "manual",}', "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        ('{"task_type": "manual"}'.encode("utf-16"), "not JSON"),
+        (raw(b"NaN"), "not JSON"),
+        (raw(b'{"x": NaN}'), "not JSON"),
+        (raw(b'{"x": Infinity}'), "not JSON"),
+        (raw(b'{"x": -Infinity}'), "not JSON"),
+        (raw(b'{"x": 1e999}'), "not JSON"),
+        (raw(b'{"x": %s}' % (b"9" * 200_000)), "not JSON"),
+        (raw(b'{"x": "\\ud800"}'), "not JSON"),
+        (raw(b'{"x": "\\udc00\\ud800"}'), "not JSON"),
+        (raw(b'{"x": "\xed\xa0\x80"}'), "not JSON"),
+        (raw(b'{"x": "a\x00b"}'), "not JSON"),
+        (raw(b'{"x": "\\u0000"}'), "NUL"),
+        (raw(b'{"\\u0000": 1}'), "NUL"),
+        (raw(b'{"a": [{"b": "c\\u0000"}]}'), "a[0].b"),
+        (raw(b"[]"), "object"),
+        (raw(b'"text"'), "object"),
+        (raw(b"5"), "object"),
+        (raw(b"true"), "object"),
+        (raw(b"null"), "null"),
+    ],
+    ids=range(32),
+)  # fmt: skip
+def test_a_body_that_is_no_job(api, text, says):
+    response = api.post("jobs/", text)
+    assert response.status_code == 400
+    assert says in told(response)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_a_payload_that_is_too_deep(api, levels):
+    for text in (b'{"x":' * levels + b"1" + b"}" * levels, b'{"x":%s}' % nested(levels - 1)):
+        assert api.post("jobs/", raw(text)).status_code == 400
+    assert not Job.objects.exists()
+
+
+def nested(levels):
+    return b"[" * levels + b"]" * levels
+
+
+def test_a_payload_of_the_last_level(api):
+    answer = api.post("jobs/", raw(b'{"x":%s}' % nested(253)))
+    assert answer.status_code == 201
+    assert api.get(f"jobs/{answer.json()['job_id']}/").status_code == 200
+
+
+WRONG = {
+    "task_type": [None, "", " ", "a b", "a/b", "a\x00", "x" * 101, [], {}, True, "<script>"],
+    "title": [None, "a\x00b", "x" * 201, [], False],
+    "job_id": [
+        None,
+        "",
+        "a b",
+        "a/b",
+        "../abc",
+        "ü",
+        "a\x00",
+        "x" * 65,
+        "x" * 70_000,
+        [],
+        {"a": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_with_a_wrong_value(api, field):
+    for value in WRONG[field]:
+        response = api.post("jobs/", {**body(), field: value})
+        assert response.status_code == 400, value
+        assert field in told(response)
+        assert len(told(response)) < 500
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("fill", [b"a", b"\\u0001"])
+def test_a_body_of_three_megabytes(api, fill):
+    text = raw(b'{"x": "%s"}' % (fill * (3 * 1024 * 1024 // len(fill))))
+    response = api.post("jobs/", text)
+    assert response.status_code == 413
+    assert "larger than" in told(response)
+    assert not Job.objects.exists()
+
+
+def test_a_payload_just_above_its_limit(api):
+    response = api.post("jobs/", body(payload={"x": "a" * 1024 * 1024}))
+    assert response.status_code == 400
+    assert "1048576" in told(response)
+
+
+OTHER_TYPES = (
+    "text/plain",
+    "text/html",
+    "application/xml",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "multipart/form-data",
+    "nonsense",
+    "",
+    "application/json-seq",
+)
+
+
+@pytest.mark.parametrize("size", [10, 3 * 1024 * 1024])
+def test_a_body_of_a_wrong_type(api, size):
+    for kind in OTHER_TYPES:
+        response = api.send("post", "jobs/", b"a" * size, kind)
+        assert response.status_code in (400, 413, 415), kind
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+)
+def test_a_large_form_without_a_csrf_token(user, kind):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    client.cookies["csrftoken"] = "a" * 32
+    response = Api(client).send("post", "jobs/", b"a=" * 2 * 1024 * 1024, kind)
+    assert response.status_code in (403, 413, 415)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_json_by_its_other_names(api, kind):
+    assert api.send("post", "jobs/", json.dumps(body()), kind).status_code == 201
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_a_method_that_there_is_not(api, user, make_job, method):
+    job = make_job(owner=user)
+    for path in ("jobs/", f"jobs/{job.job_id}/", f"jobs/{job.job_id}/cancel/"):
+        assert api.send(method, path).status_code == 405
+
+
+def test_what_changes_a_job_is_not_read(api, user, make_job):
+    job = make_job(owner=user)
+    assert api.get(f"jobs/{job.job_id}/cancel/").status_code == 405
+    assert api.get(f"jobs/{job.job_id}/retry/").status_code == 405
+
+
+def test_a_bad_job_id_in_the_address(api):
+    for job_id in ("a%20b", "%00", "a%00", "%ED%A0%80", "ü", "x" * 65, "$", "a.b", "<b>"):
+        for path in READS:
+            assert api.get(path.format(job_id)).status_code == 400, job_id
+        for path in STEPS:
+            assert api.post(path.format(job_id)).status_code == 400, job_id
+
+
+BAD_POSITIONS = (
+    b"p=nonsense", b"p=2026-02-31 00:00:00", b"p=%00", b"p=9999999-01-01", b"p=2026-01-01 00:00:00",
+    b"p=0001-01-01 00:00:00%2B14:00", b"o=-1", b"o=x&p=2026-01-01", b"\xff\xfe",
+)  # fmt: skip
+BAD_QUERIES = [
+    *[{"limit": limit} for limit in ("0", "-1", "201", "abc", "1.5", "", "9" * 5000, "٣", "\x00")],
+    *[{"cursor": cursor} for cursor in ("", "nonsense", "ü", "\x00")],
+    *[{"cursor": base64.b64encode(position).decode()} for position in BAD_POSITIONS],
+    *[{name: "x"} for name in ("page", "owner", "status", "", "\x00", "<script>", "a" * 5000)],
+]
+
+
+def test_a_bad_parameter_of_the_list(api, user, make_job):
+    make_job(owner=user)
+    for query in BAD_QUERIES:
+        response = api.get("jobs/", query)
+        assert response.status_code == 400, query
+        assert len(told(response)) < 400
+    assert api.get("jobs/", {"format": "xml"}).status_code == 404
+
+
+@pytest.mark.parametrize("accept", ["application/xml", "text/event-stream", "image/*", "nonsense"])
+def test_a_form_that_there_is_not(api, accept):
+    assert api.get("jobs/", accept=accept).status_code == 406
+
+
+def test_the_browsable_api_shows_every_view(api, user, make_job):
+    job = make_job("failed", owner=user, title="<script>alert(1)</script>", payload={"x": "<b>"})
+    paths = ["jobs/", *(path.format(job.job_id) for path in READS if "stream" not in path)]
+    for path in [*paths, f"jobs/{job.job_id}/stream/", "jobs/nobody/"]:
+        response = api.client.get(f"/api/{path}", headers={"accept": "text/html"})
+        assert response["Content-Type"].startswith("text/html")
+        assert b"<script>alert(1)" not in response.content
+        assert response.status_code == (404 if "nobody" in path else 200)
+
+
+def test_the_session_is_always_taken_for_our_own_pages_ask_by_it(client, user, monkeypatch):
+    """A project may let its API be asked by tokens only; its live pages must work all the same."""
+    monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
+    client.force_login(user)
+    assert client.get("/api/jobs/").status_code == 200

@@ -1,0 +1,107 @@
+"""A wrong setting of jobs/ is a message with an id, and so is one that nobody reads."""
+
+import math
+
+import pytest
+from django.core import checks
+
+from jobs.checks import RULES, check_settings
+from jobs.conf import KEYS, job_settings
+
+GOOD = {
+    "RUNNERS": [
+        {},
+        {"a": print},
+        {"a": "os.path.join"},
+        {"a": "jobs.services.job_start", "b": len},
+    ],
+    "MAX_PAYLOAD_BYTES": [1, 1024 * 1024],
+    "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b"],
+    "OFFLINE_TOKEN_DELAY": [0, 0.0, 0.02, 10],
+    "DEMO": [True, False],
+}
+BAD = {
+    "RUNNERS": [None, [], "text", 5, {"a": None}, {"a": 5}, {5: print}, {"a": ["x"]}],
+    "MAX_PAYLOAD_BYTES": [0, -1, 1.5, True, "1", None, math.nan, math.inf, 10**400],
+    "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
+    "OFFLINE_TOKEN_DELAY": [-1, 11, True, False, "0", None, math.nan, math.inf, 10**400],
+    "DEMO": [0, 1, "", "yes", None],
+}
+IDS = {
+    "RUNNERS": "job_events.E020",
+    "MAX_PAYLOAD_BYTES": "job_events.E021",
+    "CHAT_MODEL": "job_events.E022",
+    "OFFLINE_TOKEN_DELAY": "job_events.E023",
+    "DEMO": "job_events.E024",
+}
+
+NOT_CALLABLE = "text"
+
+
+def found(settings, **keys):
+    settings.JOB_EVENTS = keys
+    return check_settings(None)
+
+
+def test_every_setting_has_a_rule_and_an_id_of_its_own():
+    assert set(RULES) == KEYS == set(GOOD) == set(BAD)
+    assert {name: rule.id for name, rule in RULES.items()} == IDS
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_value(settings, name):
+    for value in GOOD[name]:
+        assert found(settings, **{name: value}) == [], value
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_value(settings, name):
+    for value in BAD[name]:
+        (message,) = found(settings, **{name: value})
+        assert message.id == IDS[name]
+        assert message.level == checks.ERROR
+        assert name in message.msg
+        assert message.hint.startswith("It must be ")
+
+
+def test_the_defaults_are_good(settings):
+    settings.JOB_EVENTS = {}
+    assert found(settings, **{name: getattr(job_settings, name) for name in KEYS}) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["", "nodots", "nowhere.at_all", "os.no_such_name", "..", f"{__name__}.NOT_CALLABLE"]
+)
+def test_a_runner_that_leads_nowhere(settings, path):
+    (message,) = found(settings, RUNNERS={"it": path, "other": print})
+    assert message.id == "job_events.E025"
+    assert message.level == checks.ERROR
+    assert "'it'" in message.msg
+
+
+def test_a_key_that_nobody_reads(settings):
+    (message,) = found(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, DEMO=True)
+    assert message.id == "job_events.W001"
+    assert message.level == checks.WARNING
+    assert "'REDIS_ULR'" in message.msg
+    assert "REDIS_URL" in message.hint
+
+
+def test_a_key_that_is_no_name(settings):
+    settings.JOB_EVENTS = {5: 1, None: 2}
+    assert [message.id for message in check_settings(None)] == ["job_events.W001"] * 2
+
+
+def test_a_setting_that_is_no_dict_is_told_once(settings):
+    settings.JOB_EVENTS = ["RUNNERS"]
+    assert check_settings(None) == []
+    assert "job_events.E001" in {message.id for message in checks.run_checks()}
+
+
+def test_the_check_is_registered(settings):
+    settings.JOB_EVENTS = {"DEMO": "yes"}
+    assert "job_events.E024" in {message.id for message in checks.run_checks()}
+
+
+def test_the_settings_of_this_site_are_good():
+    assert [message for message in checks.run_checks() if "job_events" in message.id] == []

@@ -1,0 +1,81 @@
+"""Events as lines that a person reads."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from events.codec import decode_entry
+from jobs.timeline import timeline_rows
+
+
+def row(data, **fields):
+    text = data if isinstance(data, (str, bytes)) else json.dumps(data)
+    (found,) = timeline_rows([decode_entry("abc", "1700000000000-1", {"data": text, **fields})])
+    return found
+
+
+def test_a_row():
+    found = row({"event_type": "thought", "timestamp": "2026-01-02T03:04:05Z", "text": "Hm"})
+    assert (found.id, found.event_type, found.summary) == ("1700000000000-1", "thought", "Hm")
+    assert found.time == datetime.fromisoformat("2026-01-02T03:04:05+00:00")
+    assert json.loads(found.detail)["text"] == "Hm"
+    assert found.detail.startswith('{\n  "')
+
+
+def test_rows_keep_the_order_of_the_events():
+    events = [decode_entry("abc", f"{n}-0", {"data": "{}"}) for n in (3, 1, 2)]
+    assert [row.id for row in timeline_rows(events)] == ["3-0", "1-0", "2-0"]
+
+
+@pytest.mark.parametrize(
+    ("data", "summary"),
+    [
+        ({}, ""),
+        ({"x": 1}, ""),
+        ({"text": "a", "message": "b"}, "b"),
+        ({"task_type": "writing", "error": "no ink"}, "no ink"),
+        ({"task_type": "writing"}, "writing"),
+        ({"progress": 40}, "40 %"),
+        ({"progress": 0}, "0 %"),
+        ({"progress": 12.5, "message": "reading"}, "reading"),
+        ({"progress": "half of it"}, "half of it"),
+        ({"data": {"text": "inner"}}, "inner"),
+        ({"text": "outer", "data": {"text": "inner"}}, "inner"),
+        ({"data": "text"}, ""),
+        ({"data": None, "text": "a"}, "a"),
+        ({"text": "   \n\t "}, ""),
+        ({"text": ""}, ""),
+        ({"message": "", "text": "a"}, "a"),
+        ({"message": None, "error": ["x"], "text": {"a": 1}, "title": "T"}, "T"),
+        ({"text": "  two\n lines\t "}, "two lines"),
+        ({"text": "x" * 160}, "x" * 160),
+        ({"text": "x" * 161}, "x" * 160 + "…"),
+        ({"text": "<script>"}, "<script>"),
+        ("{broken", "{broken"),
+    ],
+)
+def test_the_summary_is_the_most_telling_value(data, summary):
+    assert row(data).summary == summary
+
+
+@pytest.mark.parametrize("timestamp", ["2026-01-01", "20260101T000000Z", "2026-01-01T00:00:00.5"])
+def test_any_time_in_iso_8601(timestamp):
+    assert row({"timestamp": timestamp}).time.year == 2026
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x"]
+)
+def test_a_time_that_cannot_be_shown_everywhere_is_that_of_the_id(timestamp):
+    assert row({"timestamp": timestamp}).time.year == 2023
+
+
+def test_details_keep_all_characters():
+    assert "ü€😀" in row({"text": "ü€😀"}).detail
+
+
+@pytest.mark.parametrize("line_break", ["", "\n"])
+def test_an_event_of_hundreds_of_levels(line_break):
+    data = f'{{"x":{line_break}' * 1000 + "1" + "}" * 1000
+    assert row(data).detail == data.replace("\n", "")
