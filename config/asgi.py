@@ -2,21 +2,22 @@
 
 import os
 
+import django
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 # ruff: noqa: E402 - these need the apps to be loaded
+from config.handler import OneThreadHandler
 from config.static import with_static
 from jobs.routing import websocket_urlpatterns
 
 application = ProtocolTypeRouter(
     {
-        "http": with_static(django_application),
+        "http": with_static(OneThreadHandler()),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

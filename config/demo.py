@@ -103,7 +103,7 @@ def start_redis(stack: ExitStack) -> None:
         redis.start()
     elif not answers(url):
         raise DemoError(
-            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to have one embedded."
+            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to get one."
         )
 
 
