@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -36,10 +37,10 @@ class JobAdmin(ModelAdmin):
     """The list of jobs with filters and search, and each job with its timeline."""
 
     list_display = (
-        "job_id", "title", "task_type", "status", "percent", "attempt", "owner", "created_at",
-        "finished_at", "page",
+        "name", "status", "percent", "task_type", "attempt", "owner", "created_at", "finished_at",
+        "page",
     )  # fmt: skip
-    list_filter = ("status", "task_type", ("created_at", admin.DateFieldListFilter), "owner")
+    list_filter = ("status", "task_type", ("created_at", admin.DateFieldListFilter))
     search_fields = ("job_id", "title", "task_type", "owner__username", "error")
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
@@ -50,9 +51,9 @@ class JobAdmin(ModelAdmin):
         "started_at", "finished_at", "error", "payload", "result", "page", "timeline",
     )  # fmt: skip
     fieldsets = (
-        (None, {"fields": ("job_id", "title", "task_type", "owner", "page")}),
-        (_("State"), {"fields": ("status", "attempt", "percent", "error")}),
-        (_("Times"), {"fields": ("created_at", "started_at", "finished_at")}),
+        (None, {"fields": (("job_id", "page"), "title", ("task_type", "owner"))}),
+        (_("State"), {"fields": (("status", "percent", "attempt"), "error")}),
+        (_("Times"), {"fields": (("created_at", "started_at", "finished_at"),)}),
         (_("Events"), {"fields": ("timeline",)}),
         (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
     )
@@ -60,6 +61,23 @@ class JobAdmin(ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Jobs are created by services, which dispatch them."""
         return False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a job, with nothing to save: the permission to change it is for the actions."""
+        nothing = {"show_save": False, "show_save_and_continue": False}
+        context = {**nothing, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    @admin.display(description=_("job"), ordering="title")
+    def name(self, job: Job) -> str:
+        """The title, cut to a line's length; without one, the job_id."""
+        return Truncator(str(job)).chars(60)
 
     @admin.display(description=_("progress"), ordering="progress")
     def percent(self, job: Job) -> str:

@@ -1,12 +1,13 @@
 """A job's events as lines that a person reads."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
-from events.types import Event
+from events.types import Event, EventType
 
 _SUMMARY_CHARACTERS: Final = 160
 # Of these, the first that an event has says most about it.
@@ -28,30 +29,48 @@ class TimelineRow:
 
 
 def timeline_rows(events: Iterable[Event]) -> list[TimelineRow]:
-    """The rows of a timeline, in the order of the events."""
-    return [
-        TimelineRow(
-            id=event.id,
-            time=datetime.fromisoformat(event.timestamp),
-            event_type=event.event_type,
-            summary=_summary(event.data),
-            detail=_detail(event),
-        )
-        for event in events
-    ]
+    """The rows of a timeline, in the order of the events; a thought in pieces is one row."""
+    return [_row(list(pieces)) for _, pieces in groupby(events, key=_thought)]
 
 
-def _detail(event: Event) -> str:
+def _thought(event: Event) -> str:
+    """What events of one row share: pieces of a thought their run, others nothing."""
+    if event.event_type != EventType.THOUGHT:
+        return event.id
+    run_id = _inner(event.data).get("run_id")
+    return run_id if isinstance(run_id, str) else event.id
+
+
+def _row(pieces: Sequence[Event]) -> TimelineRow:
+    event, data = pieces[0], pieces[0].data
+    if len(pieces) > 1:
+        text = "".join(str(_inner(piece.data).get("text", "")) for piece in pieces)
+        data = {**data, "data": {**_inner(data), "text": text}}
+    return TimelineRow(
+        id=event.id,
+        time=datetime.fromisoformat(event.timestamp),
+        event_type=event.event_type,
+        summary=_summary(data),
+        detail=_detail(event, data),
+    )
+
+
+def _inner(data: dict[str, Any]) -> dict[str, Any]:
+    """What a callback handler has to say is one level down."""
+    inner = data.get("data")
+    return inner if isinstance(inner, dict) else {}
+
+
+def _detail(event: Event, data: dict[str, Any]) -> str:
     try:
-        return json.dumps(event.data, ensure_ascii=False, indent=2)
+        return json.dumps(data, ensure_ascii=False, indent=2)
     except RecursionError:  # the hundreds of levels of somebody else's event
         return event.raw.decode()
 
 
 def _summary(data: dict[str, Any]) -> str:
-    """The most telling value of an event; a callback handler's are one level down."""
-    inner = data.get("data")
-    candidates = {**data, **inner} if isinstance(inner, dict) else data
+    """The most telling value of an event."""
+    candidates = {**data, **_inner(data)}
     for key in _TELLING_KEYS:
         value = candidates.get(key)
         if isinstance(value, (str, int, float)) and str(value).strip():

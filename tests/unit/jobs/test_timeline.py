@@ -79,3 +79,24 @@ def test_details_keep_all_characters():
 def test_an_event_of_hundreds_of_levels(line_break):
     data = f'{{"x":{line_break}' * 1000 + "1" + "}" * 1000
     assert row(data).detail == data.replace("\n", "")
+
+
+def thought(number, text, run_id):
+    data = {"event_type": "thought", "data": {"text": text, "run_id": run_id}}
+    return decode_entry("abc", f"{number}-0", {"data": json.dumps(data)})
+
+
+def test_the_pieces_of_a_thought_are_one_row():
+    pieces = [thought(1, "One ", "a"), thought(2, "two", "a"), thought(3, "Other", "b")]
+    rows = timeline_rows([*pieces, thought(4, "late", "a")])
+    assert [(row.id, row.summary) for row in rows] == [
+        ("1-0", "One two"),
+        ("3-0", "Other"),
+        ("4-0", "late"),
+    ]
+    assert json.loads(rows[0].detail)["data"] == {"text": "One two", "run_id": "a"}
+
+
+def test_thoughts_without_a_run_stay_apart():
+    rows = timeline_rows([thought(1, "a", None), thought(2, "b", None), thought(3, "c", [1])])
+    assert [row.summary for row in rows] == ["a", "b", "c"]
