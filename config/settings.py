@@ -111,6 +111,7 @@ if not DEBUG:
 REDIS_URL = text("REDIS_URL", embedded_url(LOCAL_DIR / "redis"))
 CELERY_BROKER_URL = text("CELERY_BROKER_URL", broker_url(REDIS_URL))
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that is down is to be told within seconds to whoever creates a job.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
@@ -138,7 +139,13 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "config.logs.KeyValueFormatter",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": text("DJANGO_LOG_LEVEL", "INFO")},
 }

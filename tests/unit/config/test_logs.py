@@ -1,0 +1,23 @@
+"""The site's log lines."""
+
+import logging
+
+from config.logs import KeyValueFormatter
+
+
+def line(message, **extra):
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "jobs", **extra})
+    return KeyValueFormatter("{levelname} {name} {message}", style="{").format(record)
+
+
+def test_what_an_event_is_about_stands_behind_its_name():
+    found = line("job_dispatched", job_id="abc", task_type="x")
+    assert found == "INFO jobs job_dispatched job_id='abc' task_type='x'"
+
+
+def test_a_line_break_in_a_value_starts_no_line():
+    assert "\n" not in line("job_dispatched", job_id="a\nERROR forged")
+
+
+def test_a_message_without_more():
+    assert line("started") == "INFO jobs started"
