@@ -30,12 +30,15 @@ _EVENT_TYPE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}")
 EncodedEvent = tuple[bytes, str, str]
 
 
-def encode_event(event_data: Mapping[str, Any], *, limit: int = MAX_EVENT_BYTES) -> EncodedEvent:
-    """Encode an event dict, filling in a missing `event_type` and `timestamp` (UTC).
+def encode_event(
+    event_data: Mapping[str, Any], *, limit: int = MAX_EVENT_BYTES, now: str | None = None
+) -> EncodedEvent:
+    """Encode an event dict, filling in a missing `event_type` and `timestamp`.
 
-    `limit` is in bytes of JSON. Raises InvalidEvent, EventTooLarge. `event_data` is not changed.
+    `limit` is in bytes of JSON; `now`, in ISO 8601, is what is filled in, by default the time in
+    UTC. Raises InvalidEvent, EventTooLarge. `event_data` is not changed.
     """
-    event, timestamp, event_type = _complete(event_data, None)
+    event, timestamp, event_type = _complete(event_data, now)
     return _checked_size(dump_json(event, "The event"), limit), timestamp, event_type
 
 
@@ -44,18 +47,21 @@ def encode_events(
 ) -> list[EncodedEvent]:
     """Encode events that are published together, as `encode_event` does; the time is one for all.
 
-    What costs a microsecond an event is done once for all of them.
+    All of them are searched at once for what `dump_json` searches for in each.
     """
-    now = utc_now()
-    complete = [_complete(event, now) for event in events]
-    encoded = _dump_each([event for event, _, _ in complete])
-    for data in encoded:
-        if len(data) > limit:
-            _checked_size(data, limit)
-    return [
-        (data, timestamp, event_type)
-        for data, (_, timestamp, event_type) in zip(encoded, complete, strict=True)
-    ]
+    given, now, encoded = list(events), utc_now(), []
+    for event_data in given:
+        event, timestamp, event_type = _complete(event_data, now)
+        try:
+            # orjson gives 1 KiB of memory for each answer; kept by the hundred, these cost ten
+            # times what the encoding does. Cutting off a newline makes a copy that fits.
+            data = orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE)[:-1]
+        except (TypeError, RecursionError):
+            data = dump_json(event, "The event")
+        encoded.append((_checked_size(data, limit), timestamp, event_type))
+    if _may_have_flaws(b"".join([data for data, _, _ in encoded])):
+        return [encode_event(event_data, limit=limit, now=now) for event_data in given]
+    return encoded
 
 
 def _complete(event_data: Mapping[str, Any], now: str | None) -> tuple[dict[str, Any], str, str]:
@@ -78,19 +84,6 @@ def _checked_size(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise EventTooLarge(f"The event is {len(data)} bytes of JSON; the limit is {limit}.")
     return data
-
-
-def _dump_each(events: list[dict[str, Any]]) -> list[bytes]:
-    """Dump events, searching all of them at once for what `dump_json` searches for in each."""
-    try:
-        # orjson gives 1 KiB of memory for each answer and keeps it; kept by the hundred, these
-        # cost ten times what the encoding does. Cutting off a newline makes a copy that fits.
-        encoded = [orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE)[:-1] for event in events]
-    except (TypeError, RecursionError):
-        return [dump_json(event, "The event") for event in events]
-    if _may_have_flaws(b"".join(encoded)):
-        return [dump_json(event, "The event") for event in events]
-    return encoded
 
 
 def utc_now() -> str:

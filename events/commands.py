@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from events.codec import EncodedEvent, decode_entry, text_of
@@ -24,7 +25,7 @@ class Script:
         digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "sha", digest)
 
-    def call(self, key: str, arguments: Iterable[str | bytes]) -> Command:
+    def call(self, key: str, arguments: Iterable[str | bytes | int]) -> Command:
         """Run the script that Redis has; it answers NOSCRIPT if it has it not."""
         return ("EVALSHA", self.sha, 1, key, *arguments)
 
@@ -33,15 +34,22 @@ class Script:
         return ("EVAL", self.source, *called[2:])
 
 
+# The arguments are runs of events alike in timestamp and type, as most batches are: how many, the
+# timestamp, the type, and the data of each; half of what a batch costs is the number of arguments.
 # Within a script time stands still, so the ids of a batch follow each other without a gap and the
 # first and the last say all; entries of others cannot come between.
 APPEND_MANY: Final = Script("""\
 local call, key, argv = redis.call, KEYS[1], ARGV
 local first, last
-for i = 1, #argv, 3 do
-    last = call('XADD', key, '*',
-        'data', argv[i], 'timestamp', argv[i + 1], 'event_type', argv[i + 2])
-    first = first or last
+local start = 1
+while start < #argv do
+    local stop, timestamp, event_type = start + 2 + argv[start], argv[start + 1], argv[start + 2]
+    for i = start + 3, stop do
+        last = call('XADD', key, '*',
+            'data', argv[i], 'timestamp', timestamp, 'event_type', event_type)
+        first = first or last
+    end
+    start = stop + 1
 end
 return {first, last}
 """)
@@ -55,7 +63,11 @@ def append(key: str, event: EncodedEvent) -> Command:
 
 def append_many(key: str, events: Iterable[EncodedEvent]) -> Command:
     """Append events in one round trip, all or none; see `ids_of_batch` for what Redis answers."""
-    return APPEND_MANY.call(key, chain.from_iterable(events))
+    arguments: list[str | bytes | int] = []
+    for (timestamp, event_type), run in groupby(events, itemgetter(1, 2)):
+        data = [event[0] for event in run]
+        arguments += [len(data), timestamp, event_type, *data]
+    return APPEND_MANY.call(key, arguments)
 
 
 def ids_of_batch(reply: Sequence[str | bytes], count: int) -> list[str]:

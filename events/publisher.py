@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from events import commands
 from events.codec import EncodedEvent, encode_event, encode_events, text_of
 from events.conf import event_settings
-from events.connections import arun, arun_script, get_redis, run, run_script
+from events.connections import (
+    aappend,
+    aappend_by_script,
+    append,
+    append_by_script,
+    arun,
+    get_redis,
+    run,
+)
 from events.exceptions import RedisRefused
 from events.keys import StreamKeys
 from events.types import EventType
@@ -111,11 +119,11 @@ class SyncRedisStreamPublisher(Publisher[str]):
 
     def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return text_of(run(self._redis, self._append(job_id, event_data)))
+        return text_of(append(self._redis, self._append(job_id, event_data)))
 
     def publish_encoded(self, job_id: str, event: EncodedEvent) -> str:
         """Append an event that was encoded before, as by a service inside its transaction."""
-        return text_of(run(self._redis, commands.append(self._keys.stream(job_id), event)))
+        return text_of(append(self._redis, commands.append(self._keys.stream(job_id), event)))
 
     def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
@@ -123,7 +131,7 @@ class SyncRedisStreamPublisher(Publisher[str]):
         if not encoded:
             return []
         command = commands.append_many(key, encoded)
-        reply = run_script(self._redis, commands.APPEND_MANY, command)
+        reply = append_by_script(self._redis, commands.APPEND_MANY, command)
         return commands.ids_of_batch(reply, len(encoded))
 
     def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
@@ -148,7 +156,7 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
 
     async def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return text_of(await arun(self._redis, self._append(job_id, event_data)))
+        return text_of(await aappend(self._redis, self._append(job_id, event_data)))
 
     async def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
@@ -156,7 +164,7 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
         if not encoded:
             return []
         command = commands.append_many(key, encoded)
-        reply = await arun_script(self._redis, commands.APPEND_MANY, command)
+        reply = await aappend_by_script(self._redis, commands.APPEND_MANY, command)
         return commands.ids_of_batch(reply, len(encoded))
 
     async def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
