@@ -12,13 +12,13 @@ from events.embedded import EmbeddedRedis
 
 
 @contextmanager
-def own_redis(**options: str) -> Iterator[str]:
-    """The address of a Redis that is gone afterwards; `options` are lines of its configuration."""
+def own_redis() -> Iterator[str]:
+    """The address of a Redis that is gone afterwards."""
     if not settings.configured:
         settings.configure(INSTALLED_APPS=["events"], JOB_EVENTS={})
         django.setup()
     with tempfile.TemporaryDirectory(prefix="jb") as directory:
-        server = EmbeddedRedis(Path(directory), save="", appendonly="no", **options)
+        server = EmbeddedRedis(Path(directory), save="", appendonly="no")
         server.start()
         try:
             yield server.url
