@@ -82,6 +82,16 @@ class Child:
             )
 
 
+def check_environment() -> None:
+    """Raise DemoError if the demo would work in somebody's database."""
+    if os.environ.get("DATABASE_URL"):
+        raise DemoError(
+            "DATABASE_URL is set, and the demo makes a user demo / demo and gives up jobs that"
+            " seem to run. Unset it for the demo's own database, or run uvicorn and celery"
+            " yourself: docs/how-to.md, Deploy."
+        )
+
+
 def check_port(port: int) -> None:
     """Raise DemoError if the port cannot be listened on."""
     with socket.socket() as listener:

@@ -1,8 +1,9 @@
 """Settings of the deployable site, from the environment.
 
 `REDIS_URL`, `DATABASE_URL`, `DJANGO_SECRET_KEY`, `DJANGO_DEBUG`, `DJANGO_ALLOWED_HOSTS`,
-`DJANGO_CSRF_TRUSTED_ORIGINS`, `CELERY_BROKER_URL`, `CHAT_MODEL`, `LOCAL_DIR`. With none set it is
-the demo: SQLite and an embedded Redis in `.local/`.
+`DJANGO_CSRF_TRUSTED_ORIGINS`, `DJANGO_SSL_REDIRECT`, `DJANGO_BEHIND_PROXY`, `DJANGO_LOG_LEVEL`,
+`CELERY_BROKER_URL`, `CHAT_MODEL`, `OFFLINE_TOKEN_DELAY`, `JOB_EVENTS_DEMO`, `LOCAL_DIR`. With none
+set it is the demo: SQLite and an embedded Redis in `.local/`.
 """
 
 from typing import Any
@@ -14,7 +15,10 @@ from config.celery_broker import broker_url
 from config.environment import BASE_DIR, LOCAL_DIR, flag, names, text
 from events.embedded import embedded_url
 
-DEBUG = flag("DJANGO_DEBUG", default=True)
+# Debugging, with a key that everybody knows, is for a machine that nobody has set up for more.
+DEBUG = flag(
+    "DJANGO_DEBUG", default=not (text("DJANGO_SECRET_KEY") or text("DJANGO_ALLOWED_HOSTS"))
+)
 SECRET_KEY = text("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     if not DEBUG:
@@ -69,8 +73,10 @@ TEMPLATES = [
 
 LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
-    "default": dj_database_url.config(
-        default=f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}", conn_max_age=60, conn_health_checks=True
+    "default": dj_database_url.parse(
+        text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"),
+        conn_max_age=60,
+        conn_health_checks=True,
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -101,7 +107,8 @@ STATIC_ROOT = LOCAL_DIR / "static"
 
 if not DEBUG:
     SECURE_SSL_REDIRECT = flag("DJANGO_SSL_REDIRECT", default=True)
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    if flag("DJANGO_BEHIND_PROXY", default=False):
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 60 * 60 * 24 * 30
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True

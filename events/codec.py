@@ -230,7 +230,7 @@ def text_of(value: str | bytes) -> str:
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """The event as every API shows it; give it to `json_bytes`."""
+    """The event as every API shows it, for orjson to dump."""
     return {
         "id": event.id,
         "job_id": event.job_id,
@@ -243,8 +243,3 @@ def event_dict(event: Event) -> dict[str, Any]:
 def event_json(event: Event) -> bytes:
     """The event as one line of JSON."""
     return orjson.dumps(event_dict(event))
-
-
-def json_bytes(value: object) -> bytes:
-    """`value`, which may hold what `event_dict` gave, as JSON."""
-    return orjson.dumps(value)

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self, cast
@@ -18,13 +19,11 @@ from redis.retry import Retry
 
 from events.commands import Command, Script
 from events.conf import event_settings
-from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable
+from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable, ScriptUnknown
 
 _RETRIES: Final = 3
-
-
-class ScriptUnknown(RedisRefused):
-    """Redis does not have the script."""
+# Each viewer waits on a connection of its own; redis-py would stop at 100.
+_MAX_VIEWERS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +64,33 @@ class Connections:
         with self._lock:
             if address not in self._sync:
                 retry = Retry(_backoff(), _RETRIES)
-                self._sync[address] = redis.Redis.from_url(
-                    address.url, retry=retry, **address.options()
-                )
+                with _malformed_addresses_refused():
+                    self._sync[address] = redis.Redis.from_url(
+                        address.url, retry=retry, **address.options()
+                    )
             return self._sync[address]
 
     def running_loop(self) -> redis.asyncio.Redis:
         """The client of the running event loop."""
         address = _Address.configured()
         with self._lock:
+            self._forget_closed_loops()
             clients = self._async.setdefault(asyncio.get_running_loop(), {})
             if address not in clients:
                 retry = AsyncRetry(_backoff(), _RETRIES)
-                clients[address] = redis.asyncio.Redis.from_url(
-                    address.url, retry=retry, **address.options()
-                )
+                with _malformed_addresses_refused():
+                    clients[address] = redis.asyncio.Redis.from_url(
+                        address.url,
+                        retry=retry,
+                        max_connections=_MAX_VIEWERS,
+                        **address.options(),
+                    )
             return clients[address]
+
+    def _forget_closed_loops(self) -> None:
+        """Clients refer to their loop, so that a dictionary of weak references keeps them."""
+        for loop in [loop for loop in self._async if loop.is_closed()]:
+            del self._async[loop]
 
     async def close_running_loop(self) -> None:
         """Close what the running event loop has opened."""
@@ -89,12 +99,13 @@ class Connections:
         for client in clients.values():
             await client.aclose()
 
-    def close(self) -> None:
-        """Close the sync connections."""
-        with self._lock:
-            clients, self._sync = self._sync, {}
-        for client in clients.values():
-            client.close()
+
+@contextmanager
+def _malformed_addresses_refused() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise RedisUnavailable(f"REDIS_URL is not the address of a Redis: {error}") from error
 
 
 def _backoff() -> ExponentialWithJitterBackoff:

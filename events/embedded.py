@@ -15,14 +15,10 @@ from time import monotonic, sleep
 from typing import Final
 
 from events.connections import answers
-from events.exceptions import EventsError
+from events.exceptions import EmbeddedRedisError
 
 _LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 _START_SECONDS: Final = 20.0
-
-
-class EmbeddedRedisError(EventsError):
-    """The embedded Redis could not be started."""
 
 
 def find_redis_server() -> str | None:
@@ -65,7 +61,8 @@ class EmbeddedRedis:
         """Start the server and wait until it answers; raises EmbeddedRedisError."""
         if answers(self.url):
             raise EmbeddedRedisError(
-                f"A Redis already answers on {self.url}: another demo runs from this folder."
+                f"A Redis already answers on {self.url}: another demo runs from this folder, or"
+                f" one was killed and left it behind; then end it by: kill {self._pid()}"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         socket_path(self.directory).unlink(missing_ok=True)
@@ -108,12 +105,22 @@ class EmbeddedRedis:
             "unixsocket": str(socket_path(self.directory)),
             "unixsocketperm": "700",
             "dir": str(self.directory.resolve()),
+            "pidfile": str(self._pid_file()),
             "appendonly": "yes",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             **self._options,
         }
         return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _pid_file(self) -> Path:
+        return self.directory.resolve() / "redis.pid"
+
+    def _pid(self) -> str:
+        try:
+            return self._pid_file().read_text().strip()
+        except OSError:
+            return "<its pid>"
 
     def _log(self) -> Path:
         return self.directory / "redis.log"

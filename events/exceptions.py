@@ -9,7 +9,9 @@
     │   └── EventTooLarge
     ├── NotAStream
     ├── RedisUnavailable
-    └── RedisRefused
+    ├── RedisRefused
+    │   └── ScriptUnknown
+    └── EmbeddedRedisError
 """
 
 
@@ -46,3 +48,11 @@ class RedisUnavailable(EventsError):
 
 class RedisRefused(EventsError):
     """Redis answered, and refused the command."""
+
+
+class ScriptUnknown(RedisRefused):
+    """Redis does not have the script."""
+
+
+class EmbeddedRedisError(EventsError):
+    """The embedded Redis could not be started."""

@@ -22,7 +22,7 @@ from events.types import START, Cursor, End, Event, KeepAlive, Live, Message
 
 logger = logging.getLogger(__name__)
 
-_BATCH: Final = 500
+_BATCH: Final = 100
 _RETRY_FIRST: Final = 0.1
 _RETRY_LAST: Final = 5.0
 

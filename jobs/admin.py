@@ -58,6 +58,10 @@ class JobAdmin(ModelAdmin):
         (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """The jobs without what may be large, which the page of one job loads by itself."""
+        return super().get_queryset(request).defer("payload", "result")
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Jobs are created by services, which dispatch them."""
         return False

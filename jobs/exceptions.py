@@ -7,7 +7,8 @@
     ├── JobExists
     ├── InvalidJob
     ├── InvalidTransition
-    └── StaleAttempt
+    ├── StaleAttempt
+    └── RunnerNotFound
 """
 
 
@@ -44,3 +45,7 @@ class InvalidTransition(JobError):
 
 class StaleAttempt(JobError):
     """The job is at a later attempt: whoever works on this one has been given up."""
+
+
+class RunnerNotFound(JobError):
+    """A runner named in RUNNERS cannot be imported."""

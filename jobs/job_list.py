@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from events.exceptions import InvalidJobId
+from events.types import check_job_id
 from jobs.models import Job
 
 PAGE_SIZE = 30
@@ -37,25 +39,39 @@ class JobSlice:
 
 
 def job_slice(
-    jobs: QuerySet[Job], *, before: str = "", after: str = "", size: int = PAGE_SIZE
+    jobs: QuerySet[Job],
+    visible: QuerySet[Job],
+    *,
+    before: str = "",
+    after: str = "",
+    size: int = PAGE_SIZE,
 ) -> JobSlice:
     """The newest jobs, or those before (older than) or after (newer than) the job of that id.
+
+    That job is one of the `visible` ones; it may have left `jobs`, which are filtered, meanwhile.
 
     By keyset, not by offset: new jobs do not shift a page, and a late page costs no more than
     the first.
     """
     ordered = jobs.order_by("-created_at", "-pk")
-    if after and (anchor := jobs.filter(job_id=after).first()):
+    if after and (anchor := _anchor(visible, after)):
         found = list(_newer_than(jobs, anchor)[: size + 1])
         if len(found) > size:
             page = found[:size][::-1]
             return JobSlice(page, newer=page[0].job_id, older=page[-1].job_id)
-    elif before and (anchor := jobs.filter(job_id=before).first()):
+    elif before and (anchor := _anchor(visible, before)):
         page = list(_older_than(ordered, anchor)[: size + 1])
         first = page[0].job_id if page else before
         return JobSlice(page[:size], newer=first, older=_last(page, size))
     page = list(ordered[: size + 1])
     return JobSlice(page[:size], older=_last(page, size))
+
+
+def _anchor(visible: QuerySet[Job], job_id: str) -> Job | None:
+    try:
+        return visible.filter(job_id=check_job_id(job_id)).first()
+    except InvalidJobId:
+        return None
 
 
 def _last(page: list[Job], size: int) -> str:

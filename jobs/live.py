@@ -1,9 +1,10 @@
 """When a job's log is over for a viewer: the rule that `events.live.follow` is given."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
+from django.db import connection
 from django.utils import timezone
 
 from events.live import IsOver
@@ -15,6 +16,14 @@ from jobs.selectors import job_state
 _SETTLED: Final = timedelta(seconds=5)
 
 
+def _state(job_id: str) -> dict[str, Any]:
+    """Asked now and then by viewers who wait for long, and who keep no connection meanwhile."""
+    try:
+        return job_state(job_id)
+    finally:
+        connection.close()
+
+
 def over_when_finished(job_id: str) -> IsOver:
     """The job is over once a viewer has its last event, or when that has long been due."""
 
@@ -22,7 +31,7 @@ def over_when_finished(job_id: str) -> IsOver:
         ended = last is not None and last.data.get("job_status") in list(Job.OVER)
         if not ended and not idle:
             return False
-        state = await database_sync_to_async(job_state)(job_id)
+        state = await sync_to_async(_state, thread_sensitive=False)(job_id)
         if not state:
             return True
         if state["status"] not in Job.OVER:

@@ -8,15 +8,11 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidJob, JobError
+from jobs.exceptions import InvalidJob, RunnerNotFound
 
 logger = logging.getLogger(__name__)
 
 Runner = Callable[..., Any]
-
-
-class RunnerNotFound(JobError):
-    """A runner named in RUNNERS cannot be imported."""
 
 
 def get_runner(task_type: str) -> Runner | None:

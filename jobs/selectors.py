@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, cast
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
 from django.db.models import QuerySet
 
 from events.types import check_job_id
@@ -20,9 +20,9 @@ class HasUser(Protocol):
         """The user."""
 
 
-def user_of(request: HasUser) -> AbstractBaseUser:
+def user_of(request: HasUser) -> AbstractUser:
     """Who makes a request that only a logged-in user can make."""
-    return cast(AbstractBaseUser, request.user)
+    return cast(AbstractUser, request.user)
 
 
 def visible_jobs(user: User) -> QuerySet[Job]:

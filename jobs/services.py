@@ -186,7 +186,8 @@ def job_retry(
         job.error = ""
         job.started_at = job.finished_at = None
         _publish_on_commit(job, JOB_RETRIED, **_by(by))
-        transaction.on_commit(partial(_dispatch, job))
+    # After the step, so that its signals come before those of a runner that works at once.
+    transaction.on_commit(partial(_dispatch, job))
     return job
 
 
@@ -221,7 +222,7 @@ def _locked(job_id: str) -> Job:
         # for after a read, it may be refused at once.
         Job.objects.filter(job_id=job_id).update(progress=F("progress"))
     try:
-        return Job.objects.select_for_update().get(job_id=job_id)
+        return Job.objects.select_for_update().defer("payload", "result").get(job_id=job_id)
     except Job.DoesNotExist as error:
         raise JobNotFound(f"There is no job {job_id}.") from error
 

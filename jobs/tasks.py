@@ -39,31 +39,40 @@ def generate_outline_from_query_task(
         outline = _write("outline", steps, task_prompt, context_files or [])
         steps.publisher.publish_outline_generated(job_id, outline)
         steps.publisher.publish_task_completed(job_id, OUTLINE, {"title": outline["title"]})
-        generate_document_from_outline_task.delay(job_id, outline)
+        generate_document_from_outline_task.delay(job_id, outline, attempt=job.attempt)
 
     _run(job_id, OUTLINE, work)
 
 
 @shared_task
-def generate_document_from_outline_task(job_id: str, outline: Mapping[str, Any]) -> None:
-    """Write the document of an outline; the prompt and the files are those of the job."""
+def generate_document_from_outline_task(
+    job_id: str, outline: Mapping[str, Any], attempt: int | None = None
+) -> None:
+    """Write the document of an outline; the prompt and the files are those of the job.
+
+    Without `attempt` it begins the job; with it, it goes on with that attempt of a running one.
+    """
 
     def work(job: Job) -> None:
         first = _OUTLINE_SHARE if job.task_type == OUTLINE else 0.0
         steps = _Steps(job, get_publisher(), DOCUMENT, first=first, last=100.0)
         prompt, files = job.payload.get("task_prompt", ""), job.payload.get("context_files") or []
         document = _write("document", steps, prompt, files, outline=outline)
-        steps.publisher.publish_document_generated(job_id, document)
+        # An event has the text once: the page makes its Markdown of the sections.
+        whole = {"title": document["title"], "sections": document["sections"]}
+        steps.publisher.publish_document_generated(job_id, whole)
         result = {"title": document["title"], "markdown": document["markdown"]}
         services.job_complete(job_id=job_id, attempt=job.attempt, task_type=DOCUMENT, result=result)
 
-    _run(job_id, DOCUMENT, work)
+    _run(job_id, DOCUMENT, work, attempt)
 
 
-def _run(job_id: str, task_type: str, work: Callable[[Job], None]) -> None:
+def _run(
+    job_id: str, task_type: str, work: Callable[[Job], None], attempt: int | None = None
+) -> None:
     """Begin the job, or its next task; do the work; say in the log what went wrong with it."""
     try:
-        job = _begin(job_id, task_type)
+        job = _begin(job_id, task_type, attempt)
     except _GIVEN_UP as reason:
         logger.info("task_not_begun", extra={"job_id": job_id, "reason": str(reason)})
         return
@@ -76,11 +85,14 @@ def _run(job_id: str, task_type: str, work: Callable[[Job], None]) -> None:
         raise
 
 
-def _begin(job_id: str, task_type: str) -> Job:
-    job = Job.objects.filter(job_id=job_id, status=Job.Status.RUNNING).first()
-    if job is None or task_type == OUTLINE:
+def _begin(job_id: str, task_type: str, attempt: int | None) -> Job:
+    if attempt is None:
         return services.job_start(job_id=job_id, task_type=task_type)
-    get_publisher().publish_task_started(job_id, task_type, attempt=job.attempt)
+    running = Job.objects.filter(job_id=job_id, status=Job.Status.RUNNING, attempt=attempt)
+    job = running.first()
+    if job is None:
+        raise StaleAttempt(f"Attempt {attempt} of job {job_id} does not run any more.")
+    get_publisher().publish_task_started(job_id, task_type, attempt=attempt)
     return job
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from events.types import Event, EventType
 
 _SUMMARY_CHARACTERS: Final = 160
+_DETAIL_CHARACTERS: Final = 20_000
 # Of these, the first that an event has says most about it.
 _TELLING_KEYS: Final = (
     "message", "error", "text", "phase", "tool", "progress", "title", "heading", "task_type",
@@ -63,9 +64,12 @@ def _inner(data: dict[str, Any]) -> dict[str, Any]:
 
 def _detail(event: Event, data: dict[str, Any]) -> str:
     try:
-        return json.dumps(data, ensure_ascii=False, indent=2)
+        text = json.dumps(data, ensure_ascii=False, indent=2)
     except RecursionError:  # the hundreds of levels of somebody else's event
-        return event.raw.decode()
+        text = event.raw.decode()
+    if len(text) <= _DETAIL_CHARACTERS:
+        return text
+    return f"{text[:_DETAIL_CHARACTERS]} [... {len(text) - _DETAIL_CHARACTERS} more characters]"
 
 
 def _summary(data: dict[str, Any]) -> str:

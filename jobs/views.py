@@ -78,9 +78,10 @@ class JobListView(PageView):
     def get(self, request: HttpRequest) -> HttpResponse:
         """The list, filtered and cut into pages."""
         form = JobFilterForm(request.GET)
-        jobs = form.apply(visible_jobs(request.user).select_related("owner"))
+        visible = visible_jobs(request.user).select_related("owner").defer("payload", "result")
+        jobs = form.apply(visible)
         before, after = request.GET.get("before", ""), request.GET.get("after", "")
-        found = job_slice(jobs, before=before[:64], after=after[:64])
+        found = job_slice(jobs, visible, before=before, after=after)
         context = {"page": _page_context(request, found), "filtered": form.is_narrowing}
         if request.GET.get("rows"):
             return self.page("jobs/_job_table.html", context)

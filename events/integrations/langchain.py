@@ -20,6 +20,7 @@ from uuid import UUID
 import orjson
 
 from events.codec import utc_now
+from events.exceptions import RedisUnavailable
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 from events.types import EventType, check_job_id
 
@@ -30,6 +31,14 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
+try:
+    from langgraph.errors import GraphBubbleUp
+except ImportError:  # LangChain alone: no graph, and nothing that interrupts one
+
+    class GraphBubbleUp(Exception):  # type: ignore[no-redef]
+        """Stands for what LangGraph raises to interrupt a graph."""
+
+
 logger = logging.getLogger(__name__)
 
 Record = Callable[..., list[dict[str, Any]]]
@@ -37,6 +46,8 @@ Record = Callable[..., list[dict[str, Any]]]
 _FLUSH_SECONDS: Final = 0.1
 _FLUSH_CHARACTERS: Final = 400
 _MAX_CHARACTERS: Final = 32 * 1024
+_FIRST_REST: Final = 0.5
+_LONGEST_REST: Final = 30.0
 _HIDDEN: Final = "langsmith:hidden"
 
 
@@ -60,9 +71,9 @@ class RunLog:
 
     def __init__(self, job_id: str, control_flow: tuple[type[BaseException], ...] = ()) -> None:
         self._job_id = check_job_id(job_id)
-        self._control_flow = control_flow
+        self._control_flow: tuple[type[BaseException], ...] = (GraphBubbleUp, *control_flow)
         self._runs: dict[UUID, _Run] = {}
-        self._told: BaseException | None = None
+        self._told: list[BaseException] = []
         self._lock = threading.Lock()
 
     def chain_start(
@@ -127,9 +138,11 @@ class RunLog:
         """A run failed; an error that passes through several runs is told once."""
         run = self._close(run_id)
         events = self._flush(run_id, run)
-        if error is self._told or isinstance(error, self._control_flow):
+        known = any(error is told for told in self._told)
+        # Beyond the root no error passes, and to keep one is to keep the frames that it saw.
+        self._told = [] if run.is_root else [*self._told, error]
+        if known or isinstance(error, self._control_flow):
             return events
-        self._told = error
         message, kind = _cut(str(error)), type(error).__name__
         return [
             *events,
@@ -215,19 +228,31 @@ class _Handler:
         self.failures = 0
         self._publisher = publisher
         self._log = RunLog(job_id, control_flow)
+        self._rest = _FIRST_REST
+        self._rest_until = 0.0
 
-    def _count_failure(self) -> None:
+    def _rests(self) -> bool:
+        """Whether to leave Redis alone: each try of one that hangs would hold up the graph."""
+        if monotonic() >= self._rest_until:
+            return False
+        self._failed()
+        return True
+
+    def _failed(self, error: Exception | None = None) -> None:
         self.failures += 1
-        logger.warning("callback_not_published", exc_info=True, extra={"job_id": self.job_id})
+        logger.warning("callback_not_published", exc_info=error, extra={"job_id": self.job_id})
+        if isinstance(error, RedisUnavailable):
+            self._rest = min(self._rest * 2, _LONGEST_REST)
+            self._rest_until = monotonic() + self._rest
 
 
 def _callback(record: Record) -> Callable[..., None]:
     def callback(self: "SyncRedisCallbackHandler", *args: Any, **kwargs: Any) -> None:
         try:
             for event in record(self._log, *args, **kwargs):
-                self._publisher.publish_event(self.job_id, event)
-        except Exception:  # noqa: BLE001 - a graph must not fail because its log does; it is logged
-            self._count_failure()
+                self._send(event)
+        except Exception as error:  # noqa: BLE001 - a graph must not fail because its log does
+            self._failed(error)
 
     return callback
 
@@ -237,8 +262,8 @@ def _acallback(record: Record) -> Callable[..., Coroutine[Any, Any, None]]:
         try:
             self._pending.extend(record(self._log, *args, **kwargs))
             await self._deliver()
-        except Exception:  # noqa: BLE001 - a graph must not fail because its log does; it is logged
-            self._count_failure()
+        except Exception as error:  # noqa: BLE001 - a graph must not fail because its log does
+            self._failed(error)
 
     return callback
 
@@ -248,6 +273,15 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
 
     `control_flow` names exceptions that stop a graph on purpose; they are not published.
     """
+
+    def _send(self, event: dict[str, Any]) -> None:
+        if self._rests():
+            return
+        try:
+            self._publisher.publish_event(self.job_id, event)
+            self._rest = _FIRST_REST
+        except Exception as error:  # noqa: BLE001 - the next event may get through
+            self._failed(error)
 
     on_chain_start = _callback(RunLog.chain_start)
     on_chain_end = _callback(RunLog.chain_end)
@@ -297,10 +331,16 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
     async def _drain(self) -> None:
         async with self._turn:
             while self._pending:
-                try:
-                    await self._publisher.publish_event(self.job_id, self._pending.popleft())
-                except Exception:  # noqa: BLE001 - the next event may get through; it is logged
-                    self._count_failure()
+                await self._send(self._pending.popleft())
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        if self._rests():
+            return
+        try:
+            await self._publisher.publish_event(self.job_id, event)
+            self._rest = _FIRST_REST
+        except Exception as error:  # noqa: BLE001 - the next event may get through
+            self._failed(error)
 
     on_chain_start = _acallback(RunLog.chain_start)
     on_chain_end = _acallback(RunLog.chain_end)

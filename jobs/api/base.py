@@ -21,9 +21,8 @@ from events.exceptions import (
     RedisUnavailable,
 )
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
-from jobs.exceptions import InvalidJob, JobError, JobNotFound
+from jobs.exceptions import InvalidJob, JobError, JobNotFound, RunnerNotFound
 from jobs.models import Job
-from jobs.runners import RunnerNotFound
 from jobs.selectors import visible_job
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -44,7 +45,7 @@ class JobEventsView(JobsAPIView):
     def get(self, request: Request, job_id: str) -> Response:
         """Read a page of events; `cursor` is the position after it, `next` the page after it."""
         params = HistoryParams.read(request.query_params)
-        # The status is read before the events: a job that is over has them all in this log.
+        # Read before the events, which are appended just after the commit that they speak of.
         status = visible_status(request.user, job_id)
         events = read_events(
             job_id,
@@ -129,6 +130,8 @@ class JobEventStreamView(JobsAPIView):
         if not isinstance(request._request, ASGIRequest):  # noqa: SLF001 - DRF has no other name
             raise LiveNeedsASGI
         read_events(job_id, limit=1)  # an unreadable log is an HTTP error, not a broken stream
+        if not connection.in_atomic_block:
+            connection.close()  # the stream may last for hours
         return StreamingHttpResponse(
             _frames(job.job_id, after),
             content_type=sse.CONTENT_TYPE,

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from events.types import shown
 from jobs.models import Job
 
 
@@ -52,3 +53,10 @@ class JobCreateSerializer(serializers.Serializer[Job]):
     title = serializers.CharField(max_length=200, default="", allow_blank=True)
     job_id = serializers.CharField(max_length=64, required=False)
     payload = ParsedJSONField(default=dict)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a field that nobody reads: it is a misspelt one."""
+        for name in set(self.initial_data) - set(self.fields):
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError({shown(name): f"No such field; there are: {known}."})
+        return attrs

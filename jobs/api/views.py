@@ -6,8 +6,9 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from events.publisher import get_publisher
 from jobs import services
-from jobs.api.base import JobsAPIView
+from jobs.api.base import Conflict, JobsAPIView
 from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
@@ -29,9 +30,18 @@ class JobListView(JobsAPIView):
         """Create a job; one whose task_type has a runner starts at once."""
         given = JobCreateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
+        _refuse_foreign_log(request, given.validated_data.get("job_id"))
         job = services.job_create(owner=user_of(request), **given.validated_data)
         url = reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id})
         return Response(JobSerializer(job).data, status.HTTP_201_CREATED, headers={"Location": url})
+
+
+def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
+    """A log may be older than its job; who chooses its job_id must not come to own it so."""
+    if job_id is None or user_of(request).is_staff:
+        return
+    if get_publisher().get_stream_length(job_id):
+        raise Conflict(f"There is a log of the name {job_id} already.")
 
 
 class JobDetailView(JobsAPIView):

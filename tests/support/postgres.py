@@ -4,6 +4,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from time import monotonic, sleep
@@ -50,7 +51,8 @@ class PostgresServer:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
+            # Its fast shutdown: the other waits for every client.
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
 
 

@@ -38,6 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _run(self, stack: ExitStack, port: int) -> None:
+        demo.check_environment()
         demo.check_port(port)
         self._say("Starting Redis ...")
         demo.start_redis(stack)

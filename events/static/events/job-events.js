@@ -30,7 +30,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
 const POLL_MS = 1_000;
 const HIDDEN_POLL_MS = 5_000;
-const LAST_POLL_MS = 250;
+const LAST_POLL_MS = 5000;
 const POLL_LIMIT = 500;
 /** Answers of a server that speaks no SSE: wrong method or type, not implemented (under WSGI). */
 const CANNOT_STREAM = new Set([405, 406, 501]);
@@ -281,8 +281,8 @@ async function poll(link, signal) {
     page.results.forEach(link.deliver);
     if (page.next && page.results.length) continue;
     link.live("polling");
-    // The status is asked along with the page: only an empty page that was asked for after the
-    // job was over says that there is no more.
+    // An event is appended just after the commit that it speaks of: only an empty page that was
+    // asked for well after the job was over says that there is no more.
     if (wasOver && !page.results.length) return link.end();
     wasOver = OVER.has(page.job_status);
     await pause(wasOver ? LAST_POLL_MS : document.hidden ? HIDDEN_POLL_MS : POLL_MS, signal);

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authentication import BasicAuthentication
 
+from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.models import Job
@@ -522,3 +523,19 @@ def test_the_session_is_always_taken_for_our_own_pages_ask_by_it(client, user, m
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     client.force_login(user)
     assert client.get("/api/jobs/").status_code == 200
+
+
+def test_a_log_that_is_older_than_its_job_cannot_be_claimed(api, staff_api):
+    """Whoever published to it without a job did not publish to whoever names it first."""
+    get_publisher().publish_event("job_001", {"event_type": "secret"})
+    answer = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert answer.status_code == 409
+    assert "log of the name job_001" in answer.json()["detail"]
+    answer = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert answer.status_code == 201
+
+
+def test_a_misspelt_field_is_refused(api):
+    answer = api.post("jobs/", {"task_type": "x", "titel": "My job"})
+    assert answer.status_code == 400
+    assert "there are: task_type, title, job_id, payload" in str(answer.json())

@@ -317,14 +317,14 @@ def test_jobs_of_the_same_moment_are_cut_cleanly(user: Any) -> None:
         make(user, f"Job {number}")
     Job.objects.update(created_at=timezone.now())
     everything = Job.objects.all()
-    first = job_slice(everything, size=2)
-    second = job_slice(everything, before=first.older, size=2)
-    last = job_slice(everything, before=second.older, size=2)
+    first = job_slice(everything, everything, size=2)
+    second = job_slice(everything, everything, before=first.older, size=2)
+    last = job_slice(everything, everything, before=second.older, size=2)
     pages = [first, second, last]
     seen = [job.title for page in pages for job in page.jobs]
     assert seen == ["Job 4", "Job 3", "Job 2", "Job 1", "Job 0"]
-    assert job_slice(everything, after=last.newer, size=2).jobs == second.jobs
-    assert job_slice(everything, after=second.newer, size=2).jobs == first.jobs
+    assert job_slice(everything, everything, after=last.newer, size=2).jobs == second.jobs
+    assert job_slice(everything, everything, after=second.newer, size=2).jobs == first.jobs
 
 
 def test_the_refresh_gets_the_rows_alone_and_only_when_they_changed(
@@ -358,3 +358,26 @@ def test_a_duration_is_a_clock(anna: Client, user: Any) -> None:
     times = {"started_at": now - timedelta(hours=1, minutes=2, seconds=3), "finished_at": now}
     make(user, status=Job.Status.COMPLETED, **times)
     assert "1:02:03" in text_of(anna.get(LIST))
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("anchor", ["%00", "a%00", "%ED%A0%80", "x" * 70, "a/b", "nosuch"])
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_an_anchor_that_is_no_job_gives_the_first_page(client, user, anchor, name):
+    services.job_create(task_type="x", title="Mine", owner=user)
+    client.force_login(user)
+    answer = client.get(f"{reverse('jobs:list')}?{name}={anchor}")
+    assert answer.status_code == 200
+    assert "Mine" in answer.text
+
+
+def test_a_page_stays_when_the_job_before_it_leaves_the_filter(client, user):
+    older = services.job_create(task_type="x", title="Older", owner=user)
+    anchor = services.job_create(task_type="x", title="Anchor", owner=user)
+    services.job_create(task_type="x", title="Youngest", owner=user)
+    services.job_cancel(job_id=anchor.job_id)
+    client.force_login(user)
+    query = f"?status=pending&before={anchor.job_id}"
+    page = client.get(reverse("jobs:list") + query).text
+    assert older.title in page
+    assert "Youngest" not in page

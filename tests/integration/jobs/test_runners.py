@@ -11,9 +11,8 @@ from django.db import transaction
 
 from config.celery import app as celery_app
 from jobs import runners, services
-from jobs.exceptions import InvalidJob
+from jobs.exceptions import InvalidJob, RunnerNotFound
 from jobs.models import Job
-from jobs.runners import RunnerNotFound
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

@@ -137,3 +137,26 @@ def test_a_receiver_that_raises_hurts_nobody(connect, heard, make_job, log_types
 def test_a_receiver_that_spoils_its_database_query_hurts_nobody(connect, make_job):
     connect(signals.job_created, lambda **_: Job.objects.create(job_id=None))
     assert services.job_start(job_id=make_job().job_id).status == "running"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_is_told_before_what_its_runner_does(settings):
+    """A runner that works at once changes the status too; receivers hear of it in order."""
+
+    def runner(job_id):
+        services.job_start(job_id=job_id)
+
+    heard = []
+
+    def receiver(old_status, new_status, **_kwargs):
+        heard.append((old_status, new_status))
+
+    job = services.job_create(task_type="x")
+    services.job_cancel(job_id=job.job_id)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"x": runner}}
+    signals.job_status_changed.connect(receiver)
+    try:
+        services.job_retry(job_id=job.job_id)
+    finally:
+        signals.job_status_changed.disconnect(receiver)
+    assert heard == [("cancelled", "pending"), ("pending", "running")]

@@ -115,3 +115,29 @@ def test_a_job_cancelled_on_the_way_stops_its_graph(job, monkeypatch):
 def test_a_job_that_does_not_exist_is_an_error():
     with pytest.raises(Exception, match="no job nosuch"):
         generate_outline_from_query_task("nosuch", "x")
+
+
+def test_a_document_of_an_attempt_that_was_given_up_is_not_written(job):
+    """The message of attempt 1 may be read when attempt 2 is pending, or runs."""
+    services.job_start(job_id=job.job_id)
+    services.job_cancel(job_id=job.job_id)
+    services.job_retry(job_id=job.job_id)
+    generate_document_from_outline_task(job.job_id, OUTLINE, attempt=1)
+    services.job_start(job_id=job.job_id)
+    generate_document_from_outline_task(job.job_id, OUTLINE, attempt=1)
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("running", 2)
+    assert "document_generated" not in kinds(job)
+
+
+def test_a_running_job_is_not_begun_again(job):
+    services.job_start(job_id=job.job_id)
+    generate_outline_from_query_task(job.job_id, "x")
+    generate_document_from_outline_task(job.job_id, OUTLINE)
+    assert kinds(job) == ["job_created", "task_started"]
+
+
+def test_a_document_is_published_once_in_its_event(job):
+    generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
+    (document,) = [e.data for e in read_events(job.job_id) if e.event_type == "document_generated"]
+    assert set(document["document"]) == {"title", "sections"}

@@ -162,3 +162,10 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(directory):
     demo.wait_until_it_says("Starting the web server")
     code, left = demo.end(signal.SIGINT)
     assert (code, left) == (0, set())
+
+
+def test_somebodys_database_is_left_alone(directory):
+    demo = Demo(directory, free_port(), DATABASE_URL=f"sqlite:///{directory / 'mine.sqlite3'}")
+    assert demo.process.wait(60) == 1
+    assert "DATABASE_URL is set" in demo.said()
+    assert not (directory / "mine.sqlite3").exists()

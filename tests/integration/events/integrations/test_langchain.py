@@ -2,9 +2,11 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 from typing import Annotated, TypedDict
+from uuid import uuid4
 
 import pytest
 import redis
@@ -13,14 +15,18 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
+from langgraph.types import interrupt
 
 from events.connections import get_async_redis
+from events.embedded import EmbeddedRedis
 from events.history import read_events
 from events.integrations.langchain import (
     RedisCallbackHandler,
+    RunLog,
     SyncRedisCallbackHandler,
     create_redis_callback_handler,
 )
@@ -268,6 +274,57 @@ async def test_a_dead_redis_never_breaks_an_async_graph(short_tmp):
     answer = await graph.ainvoke(QUESTION, config={"callbacks": [handler]})
     assert answer["messages"][-1].content == "It is five."
     assert handler.failures > 5
+
+
+def test_a_redis_that_hangs_holds_up_a_graph_once(short_tmp):
+    """Stopped, not dead: each try would wait for the timeout, so the next ones are not made."""
+    server = EmbeddedRedis(short_tmp / "hung", save="")
+    server.start()
+    client = redis.Redis.from_url(server.url, retry=None, socket_timeout=0.3)
+    publisher = SyncRedisStreamPublisher(client)
+    tries = []
+    publish = publisher.publish_event
+    publisher.publish_event = lambda *args: tries.append(args) or publish(*args)
+    try:
+        server.process.send_signal(signal.SIGSTOP)
+        handler = create_redis_callback_handler("abc", publisher)
+        graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
+        graph.invoke(QUESTION, config={"callbacks": [handler]})
+        assert len(tries) == 1
+        assert handler.failures > 5
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        client.close()
+        server.stop()
+
+
+def test_an_interrupt_is_no_error():
+    """A graph that asks a person stops on purpose."""
+
+    def ask(_state: State):
+        interrupt("May I?")
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    handler = create_redis_callback_handler("abc", get_publisher())
+    config = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
+    graph.compile(checkpointer=InMemorySaver()).invoke(QUESTION, config=config)
+    assert "error" not in kinds()
+
+
+def test_errors_that_take_turns_are_told_once_each():
+    first, second = ValueError("a"), ValueError("b")
+    log = RunLog("abc")
+    root = uuid4()
+    log.chain_start({"name": "root"}, None, run_id=root)
+    told = []
+    for error in (first, second, first):
+        run = uuid4()
+        log.chain_start({"name": "step"}, None, run_id=run, parent_run_id=root)
+        told += log.failed(error, run_id=run)
+    told += log.failed(second, run_id=root)
+    assert [event["data"]["message"] for event in told] == ["a", "b"]
 
 
 def test_without_langchain_the_import_says_what_to_install():

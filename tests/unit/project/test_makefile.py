@@ -1,0 +1,55 @@
+"""`make` on a machine that lacks something says in a sentence what to do."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def make(tmp_path: Path, python: str, *more: str) -> str:
+    command = ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}", *more]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    return done.stdout
+
+
+@pytest.fixture
+def stub(tmp_path):
+    """A Python of which the test says what it does."""
+
+    def stub(body: str) -> str:
+        path = tmp_path / "python-stub"
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return stub
+
+
+def test_no_python(tmp_path):
+    assert "There is no nosuchpython here. Install Python 3.11 or later" in make(
+        tmp_path, "nosuchpython"
+    )
+
+
+def test_an_old_python(tmp_path, stub):
+    old = stub('case "$1" in --version) echo "Python 3.9.2";; *) exit 1;; esac')
+    assert "Python 3.9.2 is too old: 3.11 or later is needed" in make(tmp_path, old)
+
+
+def test_a_python_without_venv(tmp_path, stub):
+    bare = stub('case "$1" in -m) exit 1;; *) echo "Python 3.11.2";; esac')
+    assert "sudo apt install python3-venv" in make(tmp_path, bare)
+
+
+def test_an_installation_that_fails(tmp_path, stub):
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name in ("pip", "python"):
+        (binaries / name).write_text("#!/bin/sh\necho 'error: command gcc failed'; exit 1\n")
+        (binaries / name).chmod(0o755)
+    said = make(tmp_path, stub('echo "Python 3.11.2"'))
+    assert "The installation failed; pip says why above." in said
+    assert "sudo apt install build-essential python3-dev" in said
