@@ -12,6 +12,8 @@ from datetime import datetime
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from events.exceptions import (
     EventTooLarge,
@@ -52,6 +54,8 @@ async def publish(request, redis_server):
         yield Sibling(SyncRedisStreamPublisher(client))
         client.close()
     else:
+        # Made from an address, redis-py's async client does not try again unless it is told to.
+        options["retry"] = Retry(NoBackoff(), 3)
         async_client = redis.asyncio.Redis.from_url(redis_server.url, **options)
         yield Sibling(RedisStreamPublisher(async_client))
         await async_client.aclose()
@@ -309,3 +313,29 @@ def test_a_thread_may_publish_while_another_blocks(redis_client):
     while blocked.is_alive():
         publisher.publish_event("abc", {})
         blocked.join(0.05)
+
+
+async def test_a_connection_that_was_dropped_is_opened_again(publish, redis_client):
+    await publish("publish_event", "abc", {"n": 1})
+    await publish("publish_events", "abc", [{"n": 2}])
+    redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await publish("publish_event", "abc", {"n": 3})
+    redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await publish("publish_events", "abc", [{"n": 4}])
+    assert [event["n"] for event in events(redis_client)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("method", ["publish_event", "publish_events"])
+async def test_publishes_cancelled_at_any_moment_mix_no_replies(async_redis, redis_client, method):
+    """An answer that nobody waited for must not be given to the next who asks."""
+    publisher = RedisStreamPublisher(async_redis)
+    for turns in range(60):
+        doomed = {"doomed": turns} if method == "publish_event" else [{"doomed": turns}]
+        task = asyncio.create_task(getattr(publisher, method)("abc", doomed))
+        for _ in range(turns % 12):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        event_id = await publisher.publish_event("abc", {"n": turns})
+        ((_, fields),) = redis_client.xrange(KEY, event_id, event_id)
+        assert json.loads(fields[b"data"])["n"] == turns
