@@ -21,6 +21,7 @@ class Command(BaseCommand):
     """Starts Redis, the web server and a worker; one Ctrl-C ends all of them."""
 
     help = "Run the demo: embedded Redis, uvicorn and a Celery worker, until Ctrl-C."
+    requires_system_checks = ()  # they may open the database, which has to be ours
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the port."""
@@ -39,6 +40,7 @@ class Command(BaseCommand):
 
     def _run(self, stack: ExitStack, port: int) -> None:
         demo.check_environment()
+        self.check()
         demo.check_port(port)
         self._say("Starting Redis ...")
         demo.start_redis(stack)
