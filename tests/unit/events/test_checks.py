@@ -8,6 +8,9 @@ from django.core import checks
 from events.checks import RULES, check_settings, is_count, is_number
 from events.conf import KEYS, event_settings
 
+# Some of the checks that run with ours, Django's, open the database.
+pytestmark = pytest.mark.django_db
+
 GOOD = {
     "REDIS_URL": [
         "redis://127.0.0.1:6379/0",

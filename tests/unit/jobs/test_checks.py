@@ -8,6 +8,9 @@ from django.core import checks
 from jobs.checks import RULES, check_settings
 from jobs.conf import KEYS, job_settings
 
+# Some of the checks that run with ours, Django's, open the database.
+pytestmark = pytest.mark.django_db
+
 GOOD = {
     "RUNNERS": [
         {},
