@@ -22,7 +22,7 @@ from events.live import follow
 from events.types import START, Cursor, End, Event, Live, Message
 from jobs.exceptions import JobNotFound
 from jobs.live import over_when_finished
-from jobs.selectors import visible_job
+from jobs.selectors import visible_status
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class JobConsumer(AsyncWebsocketConsumer):
     async def _visible_job_id(self) -> str:
         user = cast(Any, self.scope["user"])
         job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        return (await database_sync_to_async(visible_job)(user, job_id)).job_id
+        await database_sync_to_async(visible_status)(user, job_id)
+        return str(job_id)
 
     async def _refuse(self, status: int, detail: str) -> None:
         if _DENIAL not in (self.scope.get("extensions") or {}):

@@ -46,7 +46,7 @@ def visible_job(user: User, job_id: str) -> Job:
 
 
 def visible_status(user: User, job_id: str) -> str:
-    """The status of a job; raises what `visible_job` raises."""
+    """The status of a job; raises what `visible_job` raises, and reads nothing large."""
     statuses = visible_jobs(user).filter(job_id=check_job_id(job_id)).values_list("status")
     try:
         return str(statuses.get()[0])

@@ -1,6 +1,6 @@
 """What all views of the API share: formats, access, and our errors as HTTP's."""
 
-from typing import Any, Final
+from typing import Final
 
 from django.apps import apps
 from django.db import DataError
@@ -22,8 +22,6 @@ from events.exceptions import (
 )
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.exceptions import InvalidJob, JobError, JobNotFound, RunnerNotFound
-from jobs.models import Job
-from jobs.selectors import visible_job
 
 
 class Conflict(exceptions.APIException):
@@ -97,7 +95,3 @@ class JobsAPIView(APIView):
         if isinstance(exc, (EventsError, JobError)):
             exc = as_http(exc)
         return super().handle_exception(exc)
-
-    def job(self, **kwargs: Any) -> Job:
-        """The job of the URL, if the caller may see it; 404 otherwise, 400 for a bad job_id."""
-        return visible_job(self.request.user, (kwargs or self.kwargs)["job_id"])

@@ -46,7 +46,7 @@ class JobEventsView(JobsAPIView):
         """Read a page of events; `cursor` is the position after it, `next` the page after it."""
         params = HistoryParams.read(request.query_params)
         # Read before the events, which are appended just after the commit that they speak of.
-        status = visible_status(request.user, job_id)
+        job_status = visible_status(request.user, job_id)
         events = read_events(
             job_id,
             after=params.after,
@@ -60,7 +60,7 @@ class JobEventsView(JobsAPIView):
                 "results": [event_dict(event) for event in page],
                 "next": self._next(request, page) if len(events) > len(page) else None,
                 "cursor": _cursor_after(params, page),
-                "job_status": status,
+                "job_status": job_status,
             }
         )
 
@@ -83,12 +83,12 @@ class JobStreamView(JobsAPIView):
 
     def get(self, request: Request, job_id: str) -> Response:
         """Say how long the stream is, and the ids of its first and last events."""
-        job = self.job(job_id=job_id)
+        visible_status(request.user, job_id)
         first = read_events(job_id, limit=1)
         last = read_events(job_id, limit=1, order="desc")
         return Response(
             {
-                "job_id": job.job_id,
+                "job_id": job_id,
                 "length": get_publisher().get_stream_length(job_id),
                 "first_id": _id_of(first),
                 "last_id": _id_of(last),
@@ -125,7 +125,7 @@ class JobEventStreamView(JobsAPIView):
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`."""
         refuse_unknown(request.query_params, {"after"})
-        job = self.job(job_id=job_id)
+        visible_status(request.user, job_id)
         after = self._after(request)
         if not isinstance(request._request, ASGIRequest):  # noqa: SLF001 - DRF has no other name
             raise LiveNeedsASGI
@@ -133,7 +133,7 @@ class JobEventStreamView(JobsAPIView):
         if not connection.in_atomic_block:
             connection.close()  # the stream may last for hours
         return StreamingHttpResponse(
-            _frames(job.job_id, after),
+            _frames(job_id, after),
             content_type=sse.CONTENT_TYPE,
             headers={
                 "Cache-Control": "no-cache, no-transform",

@@ -12,7 +12,7 @@ from jobs.api.base import Conflict, JobsAPIView
 from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
-from jobs.selectors import user_of, visible_jobs
+from jobs.selectors import user_of, visible_job, visible_jobs, visible_status
 
 
 class JobListView(JobsAPIView):
@@ -49,7 +49,7 @@ class JobDetailView(JobsAPIView):
 
     def get(self, request: HttpRequest, job_id: str) -> Response:
         """Retrieve the job."""
-        return Response(JobSerializer(self.job(job_id=job_id)).data)
+        return Response(JobSerializer(visible_job(request.user, job_id)).data)
 
 
 class JobCancelView(JobsAPIView):
@@ -57,7 +57,8 @@ class JobCancelView(JobsAPIView):
 
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel the job; 409 if it is over."""
-        job = services.job_cancel(job_id=self.job(job_id=job_id).job_id, by=user_of(request))
+        visible_status(request.user, job_id)
+        job = services.job_cancel(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)
 
 
@@ -66,5 +67,6 @@ class JobRetryView(JobsAPIView):
 
     def post(self, request: Request, job_id: str) -> Response:
         """Retry the job; 409 unless it failed or was cancelled."""
-        job = services.job_retry(job_id=self.job(job_id=job_id).job_id, by=user_of(request))
+        visible_status(request.user, job_id)
+        job = services.job_retry(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)

@@ -86,7 +86,7 @@ def test_constraints_pin_by_name_and_version_only():
 
 def test_nothing_committed_names_a_registry_or_a_machine():
     forbidden = re.compile(
-        r"index-url|find-links|/root/|/work/|pythonhosted|(?<!schema)files\.pypi", re.IGNORECASE
+        r"index-url|find-links|/(?:root|work)/|pythonhosted|(?<!schema)files\.pypi", re.IGNORECASE
     )
     for path in tracked_files():
         if path.suffix in {".png"} or path == Path(__file__):
