@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
@@ -14,23 +14,12 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Job
+from jobs.writing.sources import ContextFile
 
 CONTEXT_SUFFIXES = (".txt", ".md")
 CONTEXT_MAX_BYTES = 200 * 1024
 PROMPT_MAX_CHARS = 10_000
 TITLE_MAX_CHARS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ContextFile:
-    """A text file that a person gave along with the prompt."""
-
-    name: str
-    text: str
-
-    def as_payload(self) -> dict[str, str]:
-        """The file as it stands in the job's payload."""
-        return {"name": self.name, "text": self.text}
 
 
 def title_from_prompt(prompt: str) -> str:
@@ -107,7 +96,7 @@ class NewJobForm(forms.Form):
         """The job's payload; without files it has no `context_files`."""
         payload: dict[str, Any] = {"task_prompt": self.cleaned_data["prompt"]}
         if files := self.cleaned_data["context_files"]:
-            payload["context_files"] = [file.as_payload() for file in files]
+            payload["context_files"] = [asdict(file) for file in files]
         return payload
 
 
