@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from events.exceptions import EventTooLarge, InvalidEvent
-from events.types import UNKNOWN, Event, EventType, shown
+from events.types import UNKNOWN, Event, EventType, Producer, shown
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 
@@ -186,9 +186,17 @@ def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) 
     event_type, timestamp = data.get("event_type"), data.get("timestamp")
     if not isinstance(event_type, str) or not event_type:
         event_type = text_of(_field(fields, "event_type") or UNKNOWN)
+    if "\x00" in event_type:
+        event_type = event_type.replace("\x00", "\ufffd")  # PostgreSQL has no NUL
     if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
         timestamp = _timestamp(event_id, fields)
-    return Event(event_id, job_id, event_type, timestamp, raw)
+    return Event(event_id, job_id, event_type, timestamp, raw, _producer(fields))
+
+
+def _producer(fields: Mapping[Any, Any]) -> str:
+    """Who appended the entry, if it was one of ours."""
+    text = text_of(_field(fields, "producer") or b"")
+    return text if text and Producer.parse(text) else ""
 
 
 def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: bytes | None) -> Event:

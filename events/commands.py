@@ -1,81 +1,111 @@
-"""The Redis commands of the log, as tuples. Does no I/O."""
+"""The Redis commands of the log, as tuples, and what Redis answers to them. Does no I/O."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from events import scripts
 from events.codec import EncodedEvent, decode_entry, text_of
 from events.exceptions import RedisRefused
-from events.types import Cursor, Event, Order
+from events.scripts import Command
+from events.types import START, Cursor, Event, Order, Producer
 
-Command = tuple[str | bytes | int, ...]
+Keys = tuple[str, str]
+Reply = Sequence[str | bytes]
 
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script and the digest by which Redis knows it."""
-
-    source: str
-    sha: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha", digest)
-
-    def call(self, key: str, arguments: Iterable[str | bytes | int]) -> Command:
-        """Run the script that Redis has; it answers NOSCRIPT if it has it not."""
-        return ("EVALSHA", self.sha, 1, key, *arguments)
-
-    def send(self, called: Command) -> Command:
-        """The command `called`, with the script's source in place of its digest."""
-        return ("EVAL", self.source, *called[2:])
+NO_STREAM: Final = "no such key"
 
 
-# The arguments are runs of events alike in timestamp and type, as most batches are: how many, the
-# timestamp, the type, and the data of each; half of what a batch costs is the number of arguments.
-# Within a script time stands still, so the ids of a batch follow each other without a gap and the
-# first and the last say all; entries of others cannot come between.
-APPEND_MANY: Final = Script("""\
-local call, key, argv = redis.call, KEYS[1], ARGV
-local first, last
-local start = 1
-while start < #argv do
-    local stop, timestamp, event_type = start + 2 + argv[start], argv[start + 1], argv[start + 2]
-    for i = start + 3, stop do
-        last = call('XADD', key, '*',
-            'data', argv[i], 'timestamp', timestamp, 'event_type', event_type)
-        first = first or last
-    end
-    start = stop + 1
-end
-return {first, last}
-""")
+def append(
+    keys: Keys, producer: Producer, floor: str, timestamp: str, event_type: str, data: bytes
+) -> Command:
+    """Append one event; see `append_many`, of which this is the short way for the usual case."""
+    return (
+        "EVALSHA", scripts.APPEND.sha, 2, *keys,
+        producer.id, producer.epoch, producer.sequence, floor, 1, timestamp, event_type, data,
+    )  # fmt: skip
 
 
-def append(key: str, event: EncodedEvent) -> Command:
-    """Append one event; Redis answers its id."""
-    data, timestamp, event_type = event
-    return ("XADD", key, "*", "data", data, "timestamp", timestamp, "event_type", event_type)
+def append_many(
+    keys: Keys, producer: Producer, floor: str, events: Iterable[EncodedEvent]
+) -> Command:
+    """Append events in one round trip, all or none, or recognise that they were appended before.
 
-
-def append_many(key: str, events: Iterable[EncodedEvent]) -> Command:
-    """Append events in one round trip, all or none; see `ids_of_batch` for what Redis answers."""
-    arguments: list[str | bytes | int] = []
+    `producer` is that of the first; the sequences of the others follow. New ids will be above
+    `floor`, if it is not empty. Redis answers as `ids_of_batch` reads it.
+    """
+    arguments: list[str | bytes | int] = [*producer, floor]
     for (timestamp, event_type), run in groupby(events, itemgetter(1, 2)):
         data = [event[0] for event in run]
         arguments += [len(data), timestamp, event_type, *data]
-    return APPEND_MANY.call(key, arguments)
+    return scripts.APPEND.call(keys, arguments)
 
 
-def ids_of_batch(reply: Sequence[str | bytes], count: int) -> list[str]:
+def ids_of_batch(reply: Reply, count: int) -> list[str]:
     """The ids of a batch of `count` events, from what Redis answers to `append_many`."""
+    if count == 1:
+        return [text_of(reply[1])]
     first, last = map(Cursor.parse, map(text_of, reply))
     if (last.ms, last.seq) != (first.ms, first.seq + count - 1):
         raise RedisRefused(f"Redis gave a batch of {count} the ids {first} to {last}.")
     return [f"{first.ms}-{seq}" for seq in range(first.seq, last.seq + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event of the outbox, as Redis is given it."""
+
+    sequence: int
+    epoch: int
+    timestamp: str
+    event_type: str
+    data: str
+
+
+def outbox_state(keys: Keys) -> Command:
+    """Ask which number of the outbox was appended last; see `outbox_number`."""
+    return scripts.OUTBOX_STATE.call(keys, ())
+
+
+def outbox_append(
+    keys: Keys, expected: int | None, floor: str, events: Sequence[OutboxEvent]
+) -> Command:
+    """Append events whose numbers follow each other, if `expected` still is the last number."""
+    arguments: list[str | bytes | int] = [
+        "" if expected is None else expected, events[0].sequence, floor,
+    ]  # fmt: skip
+    for event in events:
+        arguments += [event.epoch, event.timestamp, event.event_type, event.data]
+    return scripts.OUTBOX_APPEND.call(keys, arguments)
+
+
+def outbox_number(reply: str | bytes) -> int | None:
+    """The number of the outbox that was appended last; None if Redis knows of none."""
+    return int(reply) if reply else None
+
+
+def trim(keys: Keys, archived: Cursor) -> Command:
+    """Remove entries up to an id up to which everything is in the archive."""
+    return scripts.TRIM.call(keys, (str(archived),))
+
+
+def expire(keys: Keys, position: Cursor, milliseconds: int) -> Command:
+    """Give a stream that is archived to its end a time to live."""
+    return scripts.EXPIRE.call(keys, (str(position), milliseconds))
+
+
+def resequence(
+    keys: Keys, position: Cursor, raised: str, last: Cursor, ids: Iterable[str]
+) -> Command:
+    """Append entries up to the position anew, above it, if the stream still ends at `last`."""
+    return scripts.RESEQUENCE.call(keys, (str(position), raised, str(last), *ids))
+
+
+def raised(keys: Keys) -> Command:
+    """Ask up to where there may be entries that came after the position, but are below it."""
+    return ("HGET", keys[1], "raised")
 
 
 def length(key: str) -> Command:
@@ -88,11 +118,35 @@ def info(key: str) -> Command:
     return ("XINFO", "STREAM", key)
 
 
+def fields_of_info(reply: Any) -> dict[str, Any]:
+    """What Redis answers to `info`, by name, whether redis-py has parsed it or not."""
+    pairs = reply.items() if isinstance(reply, Mapping) else zip(*[iter(reply)] * 2, strict=True)
+    return {text_of(name): value for name, value in pairs}
+
+
+def delete(key: str, ids: Iterable[str]) -> Command:
+    """Remove entries."""
+    return ("XDEL", key, *ids)
+
+
+def scan(cursor: str, pattern: str, count: int) -> Command:
+    """Find keys of streams."""
+    return ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "stream")
+
+
+def scanned(reply: Any) -> tuple[str, list[str]]:
+    """The cursor to go on from, `0` at the end, and the keys that Redis answers to `scan`."""
+    cursor, names = reply
+    return text_of(cursor) if isinstance(cursor, (bytes, str)) else str(cursor), [
+        text_of(name) for name in names
+    ]
+
+
 def page(
     key: str, *, after: Cursor | None, before: Cursor | None, limit: int, order: Order
 ) -> Command | None:
     """Read the entries between two cursors, both exclusive; None where there can be none."""
-    first = after.next() if after else Cursor(0, 0)
+    first = after.next() if after else START
     last = before.previous() if before else "+"
     if first is None or last is None:
         return None
@@ -101,10 +155,20 @@ def page(
     return ("XREVRANGE", key, str(last), str(first), "COUNT", limit)
 
 
+def entry(key: str, event_id: Cursor) -> Command:
+    """Read one entry, if it is there."""
+    return ("XRANGE", key, str(event_id), str(event_id))
+
+
 def tail(key: str, *, after: Cursor, limit: int, block: int | None) -> Command:
     """Read the entries after a cursor, waiting up to `block` milliseconds for the first."""
     wait: Command = ("BLOCK", block) if block is not None else ()
     return ("XREAD", "COUNT", limit, *wait, "STREAMS", key, str(after))
+
+
+def tails(positions: Mapping[str, Cursor], limit: int) -> Command:
+    """Read up to `limit` entries of each of several streams, by key, after a position."""
+    return ("XREAD", "COUNT", limit, "STREAMS", *positions, *map(str, positions.values()))
 
 
 def entries_of_page(job_id: str, reply: Any) -> list[Event]:
@@ -113,9 +177,18 @@ def entries_of_page(job_id: str, reply: Any) -> list[Event]:
 
 
 def entries_of_tail(job_id: str, reply: Any) -> list[Event]:
-    """Decode what Redis answers to `tail` for its one stream; the form depends on the protocol."""
-    streams = reply.values() if isinstance(reply, Mapping) else [entries for _, entries in reply]
-    return [event for entries in streams for event in entries_of_page(job_id, _flat(entries))]
+    """Decode what Redis answers to `tail` for its one stream."""
+    return [
+        event
+        for entries in entries_of_tails(reply).values()
+        for event in entries_of_page(job_id, entries)
+    ]
+
+
+def entries_of_tails(reply: Any) -> dict[str, Any]:
+    """The entries that Redis answers to `tails`, by key; the form depends on the protocol."""
+    streams = reply.items() if isinstance(reply, Mapping) else reply or ()
+    return {text_of(key): _flat(entries) for key, entries in streams}
 
 
 def _flat(entries: Any) -> Any:

@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from time import monotonic, sleep
 from typing import Any, Final, Self, cast
 from weakref import WeakKeyDictionary
 
@@ -17,11 +17,17 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from events.commands import Command, Script
+from events import scripts
 from events.conf import event_settings
-from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable, ScriptUnknown
+from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable, StaleEpoch
+from events.scripts import Command
 
 _RETRIES: Final = 3
+# Seconds before each further try of what is safe to repeat; at the end, none is made.
+_PAUSES: Final = (0.02, 0.1, 0.5, 0.0)
+_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+# Of so many connections, a publisher may keep one to itself.
+_MANY: Final = 20
 # Each viewer waits on a connection of its own; redis-py would stop at 100.
 _MAX_VIEWERS: Final = 10_000
 
@@ -170,82 +176,193 @@ def _raise_lost_cancellation(before: int) -> None:
         raise asyncio.CancelledError
 
 
+def _unavailable(error: exceptions.RedisError) -> RedisUnavailable:
+    return RedisUnavailable(f"Redis did not answer: {error}")
+
+
 def _translated(error: exceptions.RedisError, command: Command) -> EventsError:
     """redis-py's error as ours."""
-    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError)):
-        return RedisUnavailable(f"Redis did not answer: {error}")
-    if isinstance(error, exceptions.NoScriptError):
-        return ScriptUnknown()
+    if isinstance(error, _LOST):
+        return _unavailable(error)
+    if str(error).startswith(scripts.STALE_EPOCH):
+        return StaleEpoch(f"{StaleEpoch.__doc__} Redis says: {error}.")
     if "WRONGTYPE" in str(error):
         return NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.")
     return RedisRefused(f"Redis refused {command[0]!r}: {error}")
 
 
-def append(client: redis.Redis, command: Command) -> Any:
-    """Run a command whose answer needs no parsing, by the shortest way through redis-py.
+def lend(client: redis.Redis) -> Any:
+    """A connection of the client's, for `ask`; to be given back by `give_back`.
 
-    What `execute_command` does besides (metrics, parsing by command) is a fifth of a call's time.
-    A lost connection is retried as the client is set to.
+    A cluster has connections to each node, and chooses by itself: it stands for them.
     """
-    pool: Any = getattr(client, "connection_pool", None)
-    if pool is None:  # a cluster has one for each node
-        return run(client, command)
     try:
-        connection = pool.get_connection()
-        try:
-            return connection.retry.call_with_retry(
-                partial(_ask, connection, command), lambda _error: connection.disconnect()
-            )
-        finally:
-            pool.release(connection)
+        return client.connection_pool.get_connection() if _has_pool(client) else client
     except exceptions.RedisError as error:
-        raise _translated(error, command) from error
+        raise _unavailable(error) from error
 
 
-def _ask(connection: Any, command: Command) -> Any:
-    connection.send_command(*command)
-    return connection.read_response()
+def give_back(client: redis.Redis, connection: Any) -> None:
+    """Let others have a connection again."""
+    if _has_pool(client):
+        client.connection_pool.release(connection)
 
 
-async def aappend(client: redis.asyncio.Redis, command: Command) -> Any:
-    """The async twin of `append`."""
-    pool: Any = getattr(client, "connection_pool", None)
-    if pool is None:
-        return await arun(client, command)
-    cancellations = _cancellations()
-    try:
-        connection = await pool.get_connection()
+def may_keep(client: redis.Redis) -> bool:
+    """Whether the client has connections enough for some to be kept between two calls."""
+    return _has_pool(client) and getattr(client.connection_pool, "max_connections", 0) >= _MANY
+
+
+def _has_pool(client: redis.Redis | redis.asyncio.Redis) -> bool:
+    return getattr(client, "connection_pool", None) is not None
+
+
+def ask(connection: Any, *commands: Command) -> list[Any]:
+    """Send commands and read what Redis answers to each; a refusal is an EventsError in the list.
+
+    If the connection is lost, all are sent again: they must be safe to repeat. Raises
+    RedisUnavailable.
+    """
+    if not hasattr(connection, "pack_command"):
+        return [_run_on_cluster(connection, command) for command in commands]
+    packed = connection.pack_command(*commands[0])
+    if len(commands) > 1:
+        packed = connection.pack_commands(commands)
+    started = monotonic()
+    for pause in _PAUSES:
         try:
-            reply = await connection.retry.call_with_retry(
-                partial(_aask, connection, command), lambda _error: connection.disconnect()
-            )
-        finally:
-            await pool.release(connection)
-    except exceptions.RedisError as error:
-        raise _translated(error, command) from error
-    _raise_lost_cancellation(cancellations)
+            connection.send_packed_command(packed, check_health=False)
+            replies = [_reply(connection) for _ in commands]
+            return [_understood(connection, *pair) for pair in zip(commands, replies, strict=True)]
+        except _LOST as error:
+            connection.disconnect()
+            if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
+                raise _unavailable(error) from error
+        sleep(pause)
+        try:
+            connection.connect()
+        except exceptions.RedisError as error:
+            raise _unavailable(error) from error
+    raise RedisUnavailable
+
+
+def ask_once(client: redis.Redis, command: Command) -> Any:
+    """Ask on a connection of the client's; raises what Redis refuses, and RedisUnavailable."""
+    (reply,) = ask_many(client, (command,))
+    if isinstance(reply, EventsError):
+        raise reply
     return reply
 
 
-async def _aask(connection: Any, command: Command) -> Any:
-    await connection.send_command(*command)
-    return await connection.read_response()
-
-
-def append_by_script(client: redis.Redis, script: Script, called: Command) -> Any:
-    """Run a script, sending its source if Redis does not have it."""
+def ask_many(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """Ask all in one round trip; a refusal is an EventsError in the list."""
+    connection = lend(client)
     try:
-        return append(client, called)
-    except ScriptUnknown:
-        return append(client, script.send(called))
+        return ask(connection, *commands) if commands else []
+    finally:
+        give_back(client, connection)
 
 
-async def aappend_by_script(client: redis.asyncio.Redis, script: Script, called: Command) -> Any:
-    """The async twin of `append_by_script`."""
+def _run_on_cluster(client: Any, command: Command) -> Any:
+    """Redis's answer, or its refusal; the cluster repeats a command by itself."""
+    for attempt in (command, scripts.with_source(command)):
+        try:
+            return client.execute_command(*attempt)
+        except exceptions.NoScriptError:
+            continue
+        except exceptions.ResponseError as error:
+            return _translated(error, command)
+        except exceptions.RedisError as error:
+            raise _unavailable(error) from error
+    raise RedisUnavailable
+
+
+def _reply(connection: Any) -> Any:
     try:
-        return await aappend(client, called)
-    except ScriptUnknown:
-        return await aappend(client, script.send(called))
+        return connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
+
+
+def _understood(connection: Any, command: Command, reply: Any) -> Any:
+    if isinstance(reply, exceptions.NoScriptError):
+        connection.send_command(*scripts.with_source(command))
+        reply = _reply(connection)
+    return _translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
+
+
+def new_connection(client: redis.asyncio.Redis) -> Any:
+    """A connection for the running event loop, for `aask`.
+
+    It is the client's, and closed with it, unless the client has connections of another loop: one
+    of these, in this loop, would raise or give somebody else's answer.
+    """
+    pool: Any = client.connection_pool
+    loop = asyncio.get_running_loop()
+    there = [
+        connection
+        for name in ("_available_connections", "_in_use_connections")
+        for connection in getattr(pool, name, ())
+    ]
+    strange = any(_loop_of(connection) not in (None, loop) for connection in there)
+    try:
+        return pool.make_connection() if strange else pool.get_available_connection()
+    except exceptions.RedisError as error:  # all that the pool may have are in use
+        raise _unavailable(error) from error
+
+
+def _loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
+    """The loop of an open connection, which redis-py does not tell."""
+    return getattr(getattr(connection, "_reader", None), "_loop", None)
+
+
+async def close(connection: Any) -> None:
+    """Close a connection without waiting for the other side."""
+    await connection.disconnect(nowait=True)
+
+
+async def aask(connection: Any, *commands: Command) -> list[Any]:
+    """The async twin of `ask`; cancelled, it leaves the connection fit for `close` only."""
+    packed = connection.pack_commands(commands)
+    started, cancellations = monotonic(), _cancellations()
+    for pause in _PAUSES:
+        if not connection.is_connected:
+            await _connect(connection)
+        try:
+            await connection.send_packed_command(packed, check_health=False)
+            replies = [await _areply(connection) for _ in commands]
+            _raise_lost_cancellation(cancellations)
+            return [
+                await _aunderstood(connection, *pair)
+                for pair in zip(commands, replies, strict=True)
+            ]
+        except _LOST as error:
+            await close(connection)
+            if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
+                raise _unavailable(error) from error
+        await asyncio.sleep(pause)
+    raise RedisUnavailable
+
+
+async def _connect(connection: Any) -> None:
+    try:
+        await connection.connect()
+    except exceptions.RedisError as error:
+        raise _unavailable(error) from error
+
+
+async def _areply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
+
+
+async def _aunderstood(connection: Any, command: Command, reply: Any) -> Any:
+    if isinstance(reply, exceptions.NoScriptError):
+        await connection.send_command(*scripts.with_source(command))
+        reply = await _areply(connection)
+    return _translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
 
 
 def answers(url: str) -> bool:

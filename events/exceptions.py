@@ -8,9 +8,10 @@
     ├── InvalidEvent         (also a ValueError)
     │   └── EventTooLarge
     ├── NotAStream
+    ├── StaleEpoch
+    ├── LogCut
     ├── RedisUnavailable
     ├── RedisRefused
-    │   └── ScriptUnknown
     └── EmbeddedRedisError
 """
 
@@ -42,16 +43,30 @@ class NotAStream(EventsError):
     """The job's Redis key holds something else than a stream."""
 
 
+class StaleEpoch(EventsError):
+    """The job is at a later attempt: whoever publishes for this one has been given up."""
+
+
+class LogCut(EventsError):
+    """The log was cut behind this cursor: events after it are not kept any more.
+
+    `first` is the id at which the log begins, `after` the cursor from which it can be read.
+    """
+
+    def __init__(self, first: str, after: str) -> None:
+        super().__init__(
+            f"The log was cut, and events after this cursor are gone; it begins at {first}."
+        )
+        self.first = first
+        self.after = after
+
+
 class RedisUnavailable(EventsError):
     """Redis did not answer."""
 
 
 class RedisRefused(EventsError):
     """Redis answered, and refused the command."""
-
-
-class ScriptUnknown(RedisRefused):
-    """Redis does not have the script."""
 
 
 class EmbeddedRedisError(EventsError):

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from events.exceptions import InvalidJobId
 from events.types import check_job_id
 
 DEFAULT_PREFIX: Final = "job_events:"
+
+_GLOB: Final = str.maketrans({char: f"\\{char}" for char in "*?[]^\\"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +20,35 @@ class StreamKeys:
 
     def stream(self, job_id: str) -> str:
         """The key of the job's stream; raise InvalidJobId if there can be no such job."""
+        return self.pair(job_id)[0]
+
+    def state(self, job_id: str) -> str:
+        """The key of what Redis remembers of the stream's producers."""
+        return self.pair(job_id)[1]
+
+    def pair(self, job_id: str) -> tuple[str, str]:
+        """The keys of the stream and of its state; a cluster has both in one slot."""
         try:
-            return _key(self.prefix, job_id)
+            return _pair(self.prefix, job_id)
         except TypeError:  # what cannot be hashed is no job_id either
-            return check_job_id(job_id)
+            return check_job_id(job_id), ""
+
+    @property
+    def pattern(self) -> str:
+        """What SCAN finds every stream by, and possibly other keys."""
+        return f"{self.prefix.translate(_GLOB)}*"
+
+    def job_id(self, key: str) -> str | None:
+        """The job whose stream has this key; None if there can be no such job."""
+        try:
+            return check_job_id(key.removeprefix(self.prefix))
+        except InvalidJobId:
+            return None
 
 
 @lru_cache(maxsize=1024)
-def _key(prefix: str, job_id: str) -> str:
+def _pair(prefix: str, job_id: str) -> tuple[str, str]:
     """Publishers ask for the same few keys again and again."""
-    return prefix + check_job_id(job_id)
+    key = prefix + check_job_id(job_id)
+    # In braces stands what a cluster hashes: of a key without any, the whole.
+    return key, f"{key if '{' in prefix else f'{{{key}}}'}:producers"

@@ -5,23 +5,17 @@ in `Publisher`, whose methods return what `publish_event` returns: an id, or an 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from events import commands
-from events.codec import EncodedEvent, encode_event, encode_events, text_of
+from events.codec import encode_event, encode_events
 from events.conf import event_settings
-from events.connections import (
-    aappend,
-    aappend_by_script,
-    append,
-    append_by_script,
-    arun,
-    get_redis,
-    run,
-)
+from events.connections import arun, get_redis, run
 from events.exceptions import RedisRefused
 from events.keys import StreamKeys
+from events.lines import AsyncLines, Lines
+from events.producer import Call, given, is_unanswered
 from events.types import EventType
 
 if TYPE_CHECKING:
@@ -36,10 +30,18 @@ class Publisher(ABC, Generic[_Id]):
     """The methods of both publishers.
 
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
-    InvalidEvent (EventTooLarge), NotAStream, RedisUnavailable or RedisRefused.
+    InvalidEvent (EventTooLarge), NotAStream, StaleEpoch, RedisUnavailable or RedisRefused.
+
+    What is published is in the stream once, however often a connection is lost on the way. After
+    RedisUnavailable, or when an await was cancelled, it may be there or not; publish the same
+    again within a minute, by any publisher of the client, and it is there once.
+
+    `epoch` is the attempt of the job for which the publisher works; 0 if it works for whichever.
+    Once the job is at a later attempt, an earlier one is refused by StaleEpoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int = 0) -> None:
+        self._epoch = epoch
         self._keys = StreamKeys(event_settings.STREAM_PREFIX)
         self._limit = event_settings.MAX_EVENT_BYTES
 
@@ -100,47 +102,57 @@ class Publisher(ABC, Generic[_Id]):
             job_id, {"event_type": event_type, "task_type": task_type, **data}
         )
 
-    def _append(self, job_id: str, event_data: EventData) -> commands.Command:
-        return commands.append(
-            self._keys.stream(job_id), encode_event(event_data, limit=self._limit)
-        )
+    def _call(self, job_id: str, event_data: EventData) -> Call:
+        keys = self._keys.pair(job_id)
+        return Call(keys, self._epoch, [encode_event(event_data, limit=self._limit)])
 
-    def _encode_many(self, events: Iterable[EventData]) -> list[EncodedEvent]:
+    def _call_of_many(self, job_id: str, events: Sequence[EventData]) -> Call:
         """A batch, every event of it encoded before any is sent."""
-        return encode_events(events, limit=self._limit)
+        keys = self._keys.pair(job_id)
+        return Call(keys, self._epoch, encode_events(events, limit=self._limit))
 
 
 class SyncRedisStreamPublisher(Publisher[str]):
     """Appends events through a `redis.Redis` client; threads may share it."""
 
-    def __init__(self, redis_client: "redis.Redis") -> None:
-        super().__init__()
+    def __init__(self, redis_client: "redis.Redis", *, epoch: int = 0) -> None:
+        super().__init__(epoch)
         self._redis = redis_client
+        self._lines = Lines.of(redis_client)
 
     def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return text_of(append(self._redis, self._append(job_id, event_data)))
-
-    def publish_encoded(self, job_id: str, event: EncodedEvent) -> str:
-        """Append an event that was encoded before, as by a service inside its transaction."""
-        return text_of(append(self._redis, commands.append(self._keys.stream(job_id), event)))
+        return self._publish(self._call(job_id, event_data), (event_data,))[0]
 
     def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
-        key, encoded = self._keys.stream(job_id), self._encode_many(events)
-        if not encoded:
-            return []
-        command = commands.append_many(key, encoded)
-        reply = append_by_script(self._redis, commands.APPEND_MANY, command)
-        return commands.ids_of_batch(reply, len(encoded))
+        data = list(events)
+        call = self._call_of_many(job_id, data)
+        return self._publish(call, data) if data else []
+
+    def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
+        unsettled = self._lines.unsettled
+        try:
+            if unsettled and (earlier := unsettled.recall(given(call, data))):
+                fresh, call = call, earlier
+                ids = self._lines.resolve(self._redis, earlier)
+                if ids is not None:
+                    return ids
+                call = fresh
+            return self._lines.publish(self._redis, call)
+        except BaseException as error:
+            if is_unanswered(error):
+                unsettled.remember(given(call, data), call)
+            raise
 
     def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
         try:
-            return _info(run(self._redis, commands.info(self._keys.stream(job_id))))
+            reply = run(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisRefused as error:
             _refuse_unless_missing(error)
             return None
+        return commands.fields_of_info(reply)
 
     def get_stream_length(self, job_id: str) -> int:
         """How many events the stream has; 0 where there is none."""
@@ -150,45 +162,55 @@ class SyncRedisStreamPublisher(Publisher[str]):
 class RedisStreamPublisher(Publisher[Awaitable[str]]):
     """Appends events through a `redis.asyncio.Redis` client; every method is awaited."""
 
-    def __init__(self, redis_client: "redis.asyncio.Redis") -> None:
-        super().__init__()
+    def __init__(self, redis_client: "redis.asyncio.Redis", *, epoch: int = 0) -> None:
+        super().__init__(epoch)
         self._redis = redis_client
+        self._lines = AsyncLines.of(redis_client)
 
     async def publish_event(self, job_id: str, event_data: EventData) -> str:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return text_of(await aappend(self._redis, self._append(job_id, event_data)))
+        return (await self._publish(self._call(job_id, event_data), (event_data,)))[0]
 
     async def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
         """Append events in one round trip, all or, if one is invalid, none; return their ids."""
-        key, encoded = self._keys.stream(job_id), self._encode_many(events)
-        if not encoded:
-            return []
-        command = commands.append_many(key, encoded)
-        reply = await aappend_by_script(self._redis, commands.APPEND_MANY, command)
-        return commands.ids_of_batch(reply, len(encoded))
+        data = list(events)
+        call = self._call_of_many(job_id, data)
+        return await self._publish(call, data) if data else []
+
+    async def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
+        line, unsettled = self._lines.running_loop(), self._lines.unsettled
+        try:
+            if unsettled and (earlier := unsettled.recall(given(call, data))):
+                fresh, call = call, earlier
+                ids = await line.resolve(self._redis, earlier)
+                if ids is not None:
+                    return ids
+                call = fresh
+            return await line.publish(self._redis, call)
+        except BaseException as error:
+            if is_unanswered(error):
+                unsettled.remember(given(call, data), call)
+            raise
 
     async def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
         try:
-            return _info(await arun(self._redis, commands.info(self._keys.stream(job_id))))
+            reply = await arun(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisRefused as error:
             _refuse_unless_missing(error)
             return None
+        return commands.fields_of_info(reply)
 
     async def get_stream_length(self, job_id: str) -> int:
         """How many events the stream has; 0 where there is none."""
         return int(await arun(self._redis, commands.length(self._keys.stream(job_id))))
 
 
-def get_publisher() -> SyncRedisStreamPublisher:
+def get_publisher(*, epoch: int = 0) -> SyncRedisStreamPublisher:
     """A sync publisher to the project's Redis, for tasks, services and signal receivers."""
-    return SyncRedisStreamPublisher(get_redis())
-
-
-def _info(reply: Mapping[Any, Any]) -> dict[str, Any]:
-    return {text_of(name): value for name, value in reply.items()}
+    return SyncRedisStreamPublisher(get_redis(), epoch=epoch)
 
 
 def _refuse_unless_missing(error: RedisRefused) -> None:
-    if "no such key" not in str(error):
+    if commands.NO_STREAM not in str(error):
         raise error

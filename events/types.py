@@ -15,6 +15,7 @@ UNKNOWN: Final = "unknown"
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_PRODUCER = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,18}):([0-9]{1,18})")
 _SHOWN: Final = 80
 _MAX_PART: Final = 2**64 - 1  # Redis keeps each half of an entry's id in 64 bits
 
@@ -93,10 +94,35 @@ class Cursor(NamedTuple):
 START: Final = Cursor(0, 0)
 
 
+OUTBOX: Final = "outbox"
+
+
+class Producer(NamedTuple):
+    """Who appended an event, and as which of theirs: `<producer id>:<epoch>:<sequence>`.
+
+    The producer id of transactional events is `outbox`; their sequence is the job's own. `epoch`
+    is the attempt of the job for which the producer works, 0 if it does not say.
+    """
+
+    id: str
+    epoch: int
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read what an entry has; None for what nobody of ours wrote."""
+        match = _PRODUCER.fullmatch(text)
+        return cls(match[1], int(match[2]), int(match[3])) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.id}:{self.epoch}:{self.sequence}"
+
+
 class Event(NamedTuple):
     """One entry of a job's log; small, as pages make them by the thousand.
 
-    `id` is `<ms>-<seq>`, `timestamp` ISO 8601, `raw` the event dict as JSON on one line.
+    `id` is `<ms>-<seq>`, `timestamp` ISO 8601, `raw` the event dict as JSON on one line;
+    `producer` is a Producer as text, or empty if a stranger appended the event.
     """
 
     id: str
@@ -104,6 +130,7 @@ class Event(NamedTuple):
     event_type: str
     timestamp: str
     raw: bytes
+    producer: str = ""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -135,4 +162,12 @@ class KeepAlive:
     """Nothing happened; the connection is to be kept open."""
 
 
-Message = Event | Live | End | KeepAlive
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The cursor cannot be honoured: `reason` says why, `after` from where the log can be read."""
+
+    reason: str
+    after: str
+
+
+Message = Event | Live | End | KeepAlive | Reset

@@ -22,6 +22,7 @@ import orjson
 from events.codec import utc_now
 from events.exceptions import RedisUnavailable
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
+from events.rest import Rest
 from events.types import EventType, check_job_id
 
 try:
@@ -46,8 +47,6 @@ Record = Callable[..., list[dict[str, Any]]]
 _FLUSH_SECONDS: Final = 0.1
 _FLUSH_CHARACTERS: Final = 400
 _MAX_CHARACTERS: Final = 32 * 1024
-_FIRST_REST: Final = 0.5
-_LONGEST_REST: Final = 30.0
 _HIDDEN: Final = "langsmith:hidden"
 
 
@@ -228,22 +227,20 @@ class _Handler:
         self.failures = 0
         self._publisher = publisher
         self._log = RunLog(job_id, control_flow)
-        self._rest = _FIRST_REST
-        self._rest_until = 0.0
+        self._rest = Rest()
 
     def _rests(self) -> bool:
         """Whether to leave Redis alone: each try of one that hangs would hold up the graph."""
-        if monotonic() >= self._rest_until:
-            return False
-        self._failed()
-        return True
+        resting = self._rest.resting
+        if resting:
+            self._failed()
+        return resting
 
     def _failed(self, error: Exception | None = None) -> None:
         self.failures += 1
         logger.warning("callback_not_published", exc_info=error, extra={"job_id": self.job_id})
         if isinstance(error, RedisUnavailable):
-            self._rest = min(self._rest * 2, _LONGEST_REST)
-            self._rest_until = monotonic() + self._rest
+            self._rest.failed()
 
 
 def _callback(record: Record) -> Callable[..., None]:
@@ -279,7 +276,7 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
             return
         try:
             self._publisher.publish_event(self.job_id, event)
-            self._rest = _FIRST_REST
+            self._rest.worked()
         except Exception as error:  # noqa: BLE001 - the next event may get through
             self._failed(error)
 
@@ -338,7 +335,7 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
             return
         try:
             await self._publisher.publish_event(self.job_id, event)
-            self._rest = _FIRST_REST
+            self._rest.worked()
         except Exception as error:  # noqa: BLE001 - the next event may get through
             self._failed(error)
 

@@ -21,9 +21,9 @@ from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 
-from events.connections import get_async_redis
+from events import commands
+from events.connections import get_async_redis, get_redis, run
 from events.embedded import EmbeddedRedis
-from events.history import read_events
 from events.integrations.langchain import (
     RedisCallbackHandler,
     RunLog,
@@ -79,7 +79,10 @@ QUESTION = {"messages": [HumanMessage("What is 2 + 3?")]}
 
 
 def published(job_id="abc"):
-    return [event.data for event in read_events(job_id)]
+    command = commands.page(
+        f"job_events:{job_id}", after=None, before=None, limit=1000, order="asc"
+    )
+    return [event.data for event in commands.entries_of_page(job_id, run(get_redis(), command))]
 
 
 def kinds():

@@ -1,0 +1,205 @@
+"""Who publishes, and what became of it: numbered calls, and those whose fate is unknown.
+
+An append is numbered: (producer id, epoch, sequence). Redis recognises a call that comes again by
+its number, so that a call may be repeated until it is answered. A producer has one call under way
+at a time. Does no I/O.
+
+The fate of a call is unknown when it was given up unanswered: then its producer is used no more,
+and the call is remembered for a minute. Whoever publishes the same event to the same job again
+within that time is taken to repeat the call; it is asked of Redis what became of it, and only if
+nothing did, and nothing can any more, the event is published as a new one.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from time import monotonic
+from typing import Any, Final
+
+import orjson
+
+from events import commands, scripts
+from events.codec import EncodedEvent
+from events.commands import Keys
+from events.exceptions import EventsError, RedisUnavailable
+from events.scripts import Command
+from events.types import Producer
+
+_REMEMBERED: Final = 1000
+_REMEMBERED_SECONDS: Final = 60.0
+_FLOORS: Final = 1000
+
+
+@dataclass(slots=True)
+class Line:
+    """A producer, and the connection that it uses."""
+
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    sequence: int = 1
+    connection: Any = None
+
+    def take(self, count: int) -> int:
+        """The number of the next event, of `count` that are published together."""
+        first = self.sequence
+        self.sequence += count
+        return first
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """Events that somebody publishes to a job together, and what became of them."""
+
+    keys: Keys
+    epoch: int
+    events: list[EncodedEvent]
+    ids: list[str] | None = None
+    error: EventsError | None = None
+    batch: "Batch | None" = None
+    line: Any = None  # the AsyncLine that has taken it up
+    done: Any = None  # the future for which an async publisher waits
+
+    @property
+    def settled(self) -> bool:
+        """Whether the call is over, well or not."""
+        return self.ids is not None or self.error is not None
+
+    def tell(self) -> None:
+        """Wake who waits for it, if they still do."""
+        if self.done is not None and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Calls for one job that one script call appends: all of them or none."""
+
+    calls: list[Call]
+    producer: Producer
+    last: int
+
+    @classmethod
+    def of(cls, calls: list[Call], line: Line) -> "Batch":
+        """Number the calls."""
+        count = sum(len(call.events) for call in calls)
+        first = line.take(count)
+        batch = cls(calls, Producer(line.id, calls[0].epoch, first), first + count - 1)
+        for call in calls:
+            call.batch = batch
+        return batch
+
+    def append(self, floor: str) -> Command:
+        """The command that appends the events, or finds them appended."""
+        calls, keys = self.calls, self.calls[0].keys
+        if len(calls) == 1 and len(calls[0].events) == 1:
+            data, timestamp, event_type = calls[0].events[0]
+            return commands.append(keys, self.producer, floor, timestamp, event_type, data)
+        events = chain.from_iterable(call.events for call in calls)
+        return commands.append_many(keys, self.producer, floor, events)
+
+    def resolve(self) -> Command:
+        """The command that asks what became of the events, and makes sure that it stays so."""
+        return scripts.RESOLVE.call(self.calls[0].keys, (self.producer.id, self.last))
+
+    def ids(self, reply: commands.Reply) -> list[str]:
+        """The ids of all events, from what Redis answers."""
+        return commands.ids_of_batch(reply, self.last - self.producer.sequence + 1)
+
+    def ids_of(self, call: Call, reply: commands.Reply) -> list[str]:
+        """The ids of one call's events."""
+        ids, start = self.ids(reply), 0
+        for other in self.calls:
+            if other is call:
+                break
+            start += len(other.events)
+        return ids[start : start + len(call.events)]
+
+    def settle(self, reply: commands.Reply) -> str:
+        """Tell each call its ids; returns the last."""
+        ids = self.ids(reply)
+        rest = iter(ids)
+        for call in self.calls:
+            call.ids = [next(rest) for _ in call.events]
+            call.tell()
+        return ids[-1]
+
+    def fail(self, error: EventsError) -> None:
+        """Tell each call what went wrong."""
+        for call in self.calls:
+            call.error = error
+            call.tell()
+
+
+def batches(calls: Iterable[Call], line: Line) -> Iterator[Batch]:
+    """The calls in as few batches as there are jobs; those of one job in their order."""
+    by_job: dict[tuple[Keys, int], list[Call]] = {}
+    for call in calls:
+        by_job.setdefault((call.keys, call.epoch), []).append(call)
+    for group in by_job.values():
+        yield Batch.of(group, line)
+
+
+class Floors:
+    """The last id that was given for each of the latest jobs: those to come must be above it."""
+
+    def __init__(self) -> None:
+        self._last: dict[Keys, str] = {}
+
+    def get(self, keys: Keys) -> str:
+        """The last id; empty if none is known."""
+        return self._last.get(keys, "")
+
+    def set(self, keys: Keys, event_id: str) -> None:
+        """Remember the last id. Without all of them the clock decides, as it does in Redis."""
+        if len(self._last) >= _FLOORS:
+            self._last = {}
+        self._last[keys] = event_id
+
+
+Given = tuple[Keys, int, bytes]
+
+
+def given(call: Call, data: Iterable[Mapping[str, Any]]) -> Given:
+    """By what it is recognised that somebody repeats a call: what they gave to publish."""
+    return call.keys, call.epoch, orjson.dumps([dict(event) for event in data])
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether a call that ended so may have been carried out, or may still be."""
+    return isinstance(error, RedisUnavailable) or not isinstance(error, EventsError)
+
+
+class Unsettled:
+    """The calls that were given up, by what was to be published."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[Given, tuple[float, Call]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def remember(self, given: Given, call: Call) -> None:
+        """A call was given up."""
+        self._calls[given] = (monotonic() + _REMEMBERED_SECONDS, call)
+        while len(self._calls) > _REMEMBERED:
+            self._calls.popitem(last=False)
+
+    def recall(self, given: Given) -> Call | None:
+        """The call that somebody repeats, if they do; it is remembered no more."""
+        until, call = self._calls.pop(given, (0.0, None))
+        self._forget()
+        return call if monotonic() < until else None
+
+    def _forget(self) -> None:
+        now = monotonic()
+        while self._calls and next(iter(self._calls.values()))[0] < now:
+            self._calls.popitem(last=False)
+
+
+def ids_found(call: Call, reply: Any) -> list[str] | None:
+    """What became of a call, from what Redis answers to `Batch.resolve`; None for nothing."""
+    if not reply or call.batch is None:
+        return None
+    found: Sequence[str | bytes] = reply
+    return call.batch.ids_of(call, found)
