@@ -72,6 +72,16 @@ RULES: dict[str, Rule] = {
     "MAX_EVENT_BYTES": Rule("job_events.E005", "a whole number of bytes above 0", is_count),
     "PAGE_LIMIT": Rule("job_events.E006", "a whole number of events above 0", is_count),
     "KEEP_ALIVE": Rule("job_events.E007", _DURATION, _is_duration),
+    "STREAM_TAIL": Rule(
+        "job_events.E008",
+        "a whole number of events, 0 or more",
+        lambda value: isinstance(value, int) and is_number(value),
+    ),
+    "STREAM_TTL": Rule(
+        "job_events.E009",
+        "a number of seconds, 0 or more, at most those of 30 days",
+        lambda value: is_number(value, most=30 * _LONGEST),
+    ),
 }
 
 

@@ -41,6 +41,16 @@ class EventSettings:
         return self._get("MAX_EVENT_BYTES", MAX_EVENT_BYTES)
 
     @property
+    def STREAM_TAIL(self) -> int:
+        """How many of a stream's latest events stay in Redis when they are archived."""
+        return self._get("STREAM_TAIL", 1000)
+
+    @property
+    def STREAM_TTL(self) -> float:
+        """Seconds that the stream of a finished job stays in Redis when it is archived."""
+        return self._get("STREAM_TTL", 3600.0)
+
+    @property
     def PAGE_LIMIT(self) -> int:
         """The most events on one page of history."""
         return self._get("PAGE_LIMIT", 1000)

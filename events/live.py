@@ -1,14 +1,17 @@
 """Following a job's log: everything after a cursor, then what comes, until the job is over.
 
-A viewer's states: *catching up* (reading without waiting) -> *live* (waiting for the next event)
--> *ended*. A fault of Redis at any point leads back to reading from the cursor of the last event
-that the viewer was given, so nothing is lost and nothing repeated. Reads always start at a
-concrete id.
+A viewer's states: *catching up* (reading history without waiting) -> *live* (waiting for the next
+entry of the stream) -> *ended*. Reads always start at the id of the last event that the viewer was
+given. As long as that entry is in the stream, what follows it is there, too; if it is not, the
+stream was trimmed or lost, and the viewer catches up again, as after any fault of Redis.
+
+What Redis had lost and was given again has a new id; it is known by its producer, and not given
+to a viewer twice.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -16,15 +19,18 @@ from typing import Final
 from events import commands
 from events.conf import event_settings
 from events.connections import arun, block_ms, get_async_redis
-from events.exceptions import RedisUnavailable
+from events.exceptions import LogCut, RedisUnavailable
+from events.history import aread_events
 from events.keys import StreamKeys
-from events.types import START, Cursor, End, Event, KeepAlive, Live, Message
+from events.types import START, Cursor, End, Event, KeepAlive, Live, Message, Reset
 
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 _RETRY_FIRST: Final = 0.1
 _RETRY_LAST: Final = 5.0
+# What a Redis that was set back is given again is of its last seconds.
+_SEEN: Final = 1000
 
 IsOver = Callable[[Event | None, bool], Awaitable[bool]]
 
@@ -34,27 +40,48 @@ async def follow(job_id: str, *, after: Cursor = START, is_over: IsOver) -> Asyn
 
     `is_over(last, idle)` says whether the job is over for a viewer who has caught up: `last` is
     the last event that the viewer was given, `idle` whether nothing came since it was asked
-    before. Raises NotAStream, RedisRefused.
+    before. `Reset` comes where events after the cursor are not kept any more. Raises NotAStream,
+    RedisRefused.
     """
     viewer = _Viewer(StreamKeys(event_settings.STREAM_PREFIX).stream(job_id), job_id, after)
-    over = False
+    over = told = False
     while True:
-        events = await viewer.read()
-        for event in events or ():
-            yield event
+        messages = await viewer.read()
+        for message in messages or ():
+            yield message
         if viewer.is_silent():
             yield KeepAlive()
-        if events is None:
+        if messages is None:
             continue
-        if viewer.catching_up and not events:
+        if viewer.catching_up and not messages:
             if over:
                 yield End()
                 return
             viewer.catching_up = False
-            yield Live()
-        if not viewer.catching_up and await is_over(viewer.last, not events):
+            if not told:
+                told = True
+                yield Live()
+        if not viewer.catching_up and await is_over(viewer.last, not messages):
             # What was appended before it was over may still be unread: catch up once more.
             over = viewer.catching_up = True
+
+
+class _Seen:
+    """The latest events that a viewer was given, by their producers."""
+
+    def __init__(self) -> None:
+        self._producers: dict[str, None] = {}
+
+    def is_new(self, event: Event) -> bool:
+        """Whether the viewer was not given it lately; from now on, it was."""
+        if not event.producer:
+            return True
+        if event.producer in self._producers:
+            return False
+        self._producers[event.producer] = None
+        if len(self._producers) > _SEEN:
+            del self._producers[next(iter(self._producers))]
+        return True
 
 
 @dataclass(slots=True)
@@ -64,33 +91,50 @@ class _Viewer:
     cursor: Cursor
     last: Event | None = None
     catching_up: bool = True
+    _seen: _Seen = field(default_factory=_Seen)
     _retry_in: float = _RETRY_FIRST
     _spoke_at: float = field(default_factory=monotonic)
 
-    async def read(self) -> list[Event] | None:
-        """The next events: those that are there or, live, those of the next seconds.
+    async def read(self) -> Sequence[Event | Reset] | None:
+        """The next messages: those that are there or, live, those of the next seconds.
 
         None, after a pause that grows, when Redis did not answer.
         """
         try:
-            events = await self._read()
+            events = await (self._history() if self.catching_up else self._tail())
+        except LogCut as cut:
+            self.cursor = Cursor.parse(cut.after)
+            return [Reset(str(cut), cut.after)]
         except RedisUnavailable:
             logger.warning("live_read_failed", extra={"job_id": self.job_id})
+            self.catching_up = True
             await asyncio.sleep(self._retry_in)
             self._retry_in = min(self._retry_in * 2, _RETRY_LAST)
             return None
         self._retry_in = _RETRY_FIRST
-        if events:
-            self.last = events[-1]
-            self.cursor = self.last.cursor
-            self._spoke_at = monotonic()
+        if not events:
+            return events
+        self.cursor, self._spoke_at = events[-1].cursor, monotonic()
+        news = [event for event in events if self._seen.is_new(event)]
+        self.last = news[-1] if news else self.last
+        # An empty answer means that there is nothing more: of repeats alone, read what follows.
+        return news or await self.read()
+
+    async def _history(self) -> list[Event]:
+        return await aread_events(self.job_id, after=self.cursor, limit=_BATCH)
+
+    async def _tail(self) -> list[Event]:
+        client = get_async_redis()
+        block = min(block_ms(client), self._quiet_ms())
+        command = commands.tail(self.key, after=self.cursor, limit=_BATCH, block=block)
+        events = commands.entries_of_tail(self.job_id, await arun(client, command))
+        if events and not await self._has_cursor():
+            return await self._history()
         return events
 
-    async def _read(self) -> list[Event]:
-        client = get_async_redis()
-        block = None if self.catching_up else min(block_ms(client), self._quiet_ms())
-        command = commands.tail(self.key, after=self.cursor, limit=_BATCH, block=block)
-        return commands.entries_of_tail(self.job_id, await arun(client, command))
+    async def _has_cursor(self) -> bool:
+        command = commands.entry(self.key, self.cursor)
+        return bool(await arun(get_async_redis(), command))
 
     def _quiet_ms(self) -> int:
         """Milliseconds until a keep-alive is due; never 0, with which Redis blocks for ever."""

@@ -3,11 +3,14 @@
 Source of the format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
+from dataclasses import asdict
 from functools import singledispatch
 from typing import Final
 
+import orjson
+
 from events.codec import event_json
-from events.types import End, Event, KeepAlive, Live, Message
+from events.types import End, Event, KeepAlive, Live, Message, Reset
 
 CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 RETRY_MS: Final = 2000
@@ -30,6 +33,11 @@ def _(message: Event) -> bytes:
 @frame.register
 def _(_message: Live) -> bytes:
     return b"event: live\ndata: {}\n\n"
+
+
+@frame.register
+def _(message: Reset) -> bytes:
+    return b"event: reset\ndata: %s\n\n" % orjson.dumps(asdict(message))
 
 
 @frame.register

@@ -1,17 +1,19 @@
 """The WebSocket consumer of one job's log.
 
-The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}` and `{"type": "end"}`, as
-JSON text. Refused before it is accepted: a bad job_id or cursor by 400, a job that is not the
-viewer's to see by 404, a log that cannot be read by 503; as close codes, where the server cannot
-answer a handshake with a status, 4400, 4404 and 4503.
+The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}` and
+`{"type": "end"}`, as JSON text. Refused before it is accepted: a bad job_id or cursor by 400, a
+job that is not the viewer's to see by 404, a log that cannot be read by 503; as close codes, where
+the server cannot answer a handshake with a status, 4400, 4404 and 4503.
 """
 
 import asyncio
 import logging
+from dataclasses import asdict
 from functools import singledispatch
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
+import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -19,7 +21,7 @@ from events.codec import event_json
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import follow
-from events.types import START, Cursor, End, Event, Live, Message
+from events.types import START, Cursor, End, Event, Live, Message, Reset
 from jobs.exceptions import JobNotFound
 from jobs.live import over_when_finished
 from jobs.selectors import visible_status
@@ -47,6 +49,11 @@ def _(message: Event) -> str:
 @text_of.register
 def _(_message: Live) -> str:
     return '{"type":"live"}'
+
+
+@text_of.register
+def _(message: Reset) -> str:
+    return orjson.dumps({"type": "reset", **asdict(message)}).decode()
 
 
 @text_of.register

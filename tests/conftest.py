@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.db import connections
 
@@ -48,6 +50,7 @@ def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
 @pytest.fixture(autouse=True)
 def empty_redis(redis_server: EmbeddedRedis) -> None:
     get_redis().flushall()
+    apps.get_app_config("events").rest.worked()  # a test before may have had no Redis
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +81,13 @@ async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[No
     yield
     await close_async_redis()
     await asyncio.sleep(0)  # a transport is closed in the loop's next round
+
+
+@pytest.fixture(autouse=True)
+async def _close_connections_of_threads() -> AsyncIterator[None]:
+    """Async code queries in a thread, which would keep its connection."""
+    yield
+    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture(scope="session")

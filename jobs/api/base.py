@@ -1,6 +1,6 @@
 """What all views of the API share: formats, access, and our errors as HTTP's."""
 
-from typing import Final
+from typing import Any, Final, cast
 
 from django.apps import apps
 from django.db import DataError
@@ -17,8 +17,10 @@ from events.exceptions import (
     InvalidCursor,
     InvalidEvent,
     InvalidJobId,
+    LogCut,
     NotAStream,
     RedisUnavailable,
+    StaleEpoch,
 )
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.exceptions import InvalidJob, JobError, JobNotFound, RunnerNotFound
@@ -29,6 +31,17 @@ class Conflict(exceptions.APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
+
+
+class Gone(exceptions.APIException):
+    """Part of the log is not kept any more; says from where it can be read."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "gone"
+
+    def __init__(self, cut: LogCut) -> None:
+        words = {"detail": str(cut), "first": cut.first, "after": cut.after}
+        super().__init__(cast(Any, words))
 
 
 class Unavailable(exceptions.APIException):
@@ -56,8 +69,8 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return exceptions.NotFound(str(error))
         case RedisUnavailable() | RunnerNotFound():
             return Unavailable(_UNAVAILABLE[type(error)])
-        case JobError() | NotAStream():
-            return Conflict(str(error))
+        case JobError() | NotAStream() | StaleEpoch() | LogCut():
+            return Gone(error) if isinstance(error, LogCut) else Conflict(str(error))
         case _:
             return Unavailable(str(error))
 

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from events import sse
 from events.codec import event_dict
-from events.history import read_events
+from events.history import archive_position, read_events
 from events.live import follow
 from events.publisher import get_publisher
 from events.types import START, Cursor, Event
@@ -82,7 +82,7 @@ class JobStreamView(JobsAPIView):
     """The state of a job's stream."""
 
     def get(self, request: Request, job_id: str) -> Response:
-        """Say how long the stream is, and the ids of its first and last events."""
+        """Say how long the stream is, the ids of the log's ends, and how far it is archived."""
         visible_status(request.user, job_id)
         first = read_events(job_id, limit=1)
         last = read_events(job_id, limit=1, order="desc")
@@ -92,6 +92,7 @@ class JobStreamView(JobsAPIView):
                 "length": get_publisher().get_stream_length(job_id),
                 "first_id": _id_of(first),
                 "last_id": _id_of(last),
+                "archive_position": archive_position(job_id),
             }
         )
 

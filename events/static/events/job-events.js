@@ -32,6 +32,8 @@ const POLL_MS = 1_000;
 const HIDDEN_POLL_MS = 5_000;
 const LAST_POLL_MS = 5000;
 const POLL_LIMIT = 500;
+/** Of a cursor behind which the log was cut. */
+const GONE = 410;
 /** Answers of a server that speaks no SSE: wrong method or type, not implemented (under WSGI). */
 const CANNOT_STREAM = new Set([405, 406, 501]);
 /** Refusals that pass. */
@@ -268,7 +270,8 @@ export function polling(link) {
   const controller = new AbortController();
   poll(link, controller.signal).catch((error) => {
     if (controller.signal.aborted) return;
-    if (error.refused) link.refused(error.refused);
+    if (error.cut) link.reset(error.cut);
+    else if (error.refused) link.refused(error.refused);
     else link.lost();
   });
   return () => controller.abort();
@@ -289,11 +292,18 @@ async function poll(link, signal) {
   }
 }
 
-/** A page of the history; an error has `refused` when asking again would not help. */
+/**
+ * A page of the history; an error has `refused` when asking again would not help, and `cut` when
+ * the log begins after the cursor.
+ */
 async function fetchPage(link, limit, signal) {
   const url = `${link.root}?after=${link.cursor()}&limit=${limit}`;
   const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
-  if (response.ok) return { results: [], ...parseObject(await response.text()) };
+  const body = parseObject(await response.text());
+  if (response.ok) return { results: [], ...body };
+  if (response.status === GONE) {
+    throw Object.assign(new Error("The log was cut"), { cut: { ...body, reason: body.detail } });
+  }
   const refused = isRefusal(response.status) ? response.status : undefined;
   throw Object.assign(new Error(`HTTP ${response.status}`), { refused });
 }

@@ -1,19 +1,21 @@
 """Reading a log up to now, by the sync function and its async twin."""
 
-import inspect
-
 import pytest
+from asgiref.sync import sync_to_async
 
 from events.exceptions import InvalidCursor, InvalidJobId, NotAStream
 from events.history import aread_events, read_events
 from events.publisher import get_publisher
 
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
 
 @pytest.fixture(params=[read_events, aread_events])
 def read(request):
     async def read(*args, **kwargs):
-        answer = request.param(*args, **kwargs)
-        return await answer if inspect.isawaitable(answer) else answer
+        if request.param is aread_events:
+            return await aread_events(*args, **kwargs)
+        return await sync_to_async(read_events)(*args, **kwargs)
 
     return read
 

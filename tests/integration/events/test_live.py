@@ -12,6 +12,8 @@ from events.live import follow
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.types import Cursor, End, Event, KeepAlive, Live
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 async def never(_last, _idle):
     return False

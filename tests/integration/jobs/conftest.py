@@ -1,16 +1,19 @@
 """What the tests of jobs share: a job in any status, a job's log, a Redis that is not there."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.db import connections
+from django.apps import apps
 from django.http import HttpResponse
 from django.test import Client
 
+from events.archiver import Archiver
 from events.history import read_events
+from events.relay import Relay
+from events.rest import Rest
 from events.types import Event
 from jobs import services
 from jobs.models import Job
@@ -56,16 +59,35 @@ def log_types(log: Any) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def redis_down(settings: Any) -> None:
-    """Nobody listens where Redis should be."""
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": "unix:///nonexistent/redis.sock"}
+def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
+    """Nobody listens where Redis should be, until the test calls this."""
+    before = settings.JOB_EVENTS
+    settings.JOB_EVENTS = {**before, "REDIS_URL": "unix:///nonexistent/redis.sock"}
+
+    def come_back() -> None:
+        settings.JOB_EVENTS = before
+        # A Redis that failed is left alone for a while, which nobody here has to wait for.
+        apps.get_app_config("events").rest = Rest()  # type: ignore[attr-defined]
+
+    yield come_back
+    come_back()
 
 
-@pytest.fixture(autouse=True)
-async def _close_connections_of_threads() -> AsyncIterator[None]:
-    """Async views and consumers query in a thread, which would keep its connection."""
-    yield
-    await sync_to_async(connections.close_all)()
+def relayed(count: int) -> None:
+    """Let the relay append, until it has so many events; it leaves the youngest alone at first."""
+    relay, appended = Relay(), 0
+    deadline = monotonic() + 20
+    while appended < count and monotonic() < deadline:
+        appended += relay.step()
+        sleep(0.05)
+    assert appended == count
+
+
+def archived() -> None:
+    """Let the archiver copy all that there is."""
+    archiver = Archiver()
+    while archiver.step():
+        pass
 
 
 class Api:

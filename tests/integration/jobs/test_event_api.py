@@ -12,7 +12,11 @@ import redis
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
+from events.archiver import Archiver
+from events.connections import get_redis
+from events.models import ArchivedEvent, EventLog
 from events.publisher import SyncRedisStreamPublisher, get_publisher
+from events.types import Cursor
 from jobs import services
 from jobs.models import Job
 from tests.integration.jobs.conftest import told
@@ -158,7 +162,24 @@ def test_the_state_of_a_stream(api, ids):
         "length": 10,
         "first_id": ids[0],
         "last_id": ids[-1],
+        "archive_position": None,
     }
+    while Archiver().step():
+        pass
+    assert api.get("jobs/abc/stream/").json()["archive_position"] == ids[-1]
+
+
+def test_a_cursor_behind_which_the_log_was_cut(api, ids):
+    while Archiver().step():
+        pass
+    EventLog.objects.update(first=Cursor.parse(ids[5]))
+    ArchivedEvent.objects.filter(event_id__lt=ids[5]).delete()
+    get_redis().delete("job_events:abc")
+    answer = api.get("jobs/abc/events/", {"after": ids[2]})
+    assert answer.status_code == 410
+    assert answer.json()["first"] == ids[5]
+    rest = api.get("jobs/abc/events/", {"after": answer.json()["after"]}).json()["results"]
+    assert [event["id"] for event in rest] == ids[5:]
 
 
 def test_the_state_of_a_stream_that_is_not_there(api, user):

@@ -23,6 +23,8 @@ GOOD = {
     "MAX_EVENT_BYTES": [1, 256 * 1024],
     "PAGE_LIMIT": [1, 1000],
     "KEEP_ALIVE": [15, 0.1],
+    "STREAM_TAIL": [0, 1, 1000],
+    "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
 }
 NO_DURATIONS = [
     0,
@@ -49,9 +51,13 @@ BAD = {
     "MAX_EVENT_BYTES": NO_COUNTS,
     "PAGE_LIMIT": NO_COUNTS,
     "KEEP_ALIVE": NO_DURATIONS,
+    "STREAM_TAIL": [-1, 1.5, "1", None, True],
+    "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
 }  # fmt: skip
 IDS = {
     "REDIS_URL": "job_events.E002",
+    "STREAM_TAIL": "job_events.E008",
+    "STREAM_TTL": "job_events.E009",
     "REDIS_TIMEOUT": "job_events.E003",
     "STREAM_PREFIX": "job_events.E004",
     "MAX_EVENT_BYTES": "job_events.E005",

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import events.history
 import events.integrations.langchain
+import events.outbox
 import events.publisher
 import jobs.services
 import jobs.signals
@@ -124,6 +126,8 @@ def test_exported_names():
         "job_create", "job_start", "job_progress", "job_complete", "job_fail", "job_cancel",
         "job_retry",
     }  # fmt: skip
+    assert public(events.outbox) == {"publish_event"}
+    assert public(events.history) == {"aread_events", "archive_position", "read_events"}
     assert {
         "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",
     } <= public(events.integrations.langchain)  # fmt: skip
@@ -151,6 +155,7 @@ def test_the_pure_modules_need_neither_redis_nor_django():
         "import sys\n"
         "for name in ('redis', 'django', 'channels', 'rest_framework'): sys.modules[name] = None\n"
         "import events.types, events.codec, events.keys, events.commands, events.sse\n"
+        "import events.scripts, events.producer, events.rest\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False

@@ -1,0 +1,100 @@
+"""The outbox: events that are published by the commit of a transaction.
+
+A row is written in the caller's transaction; committed, its event will be in the log once, and in
+the order of commits; rolled back, it never was. On commit it is appended at once. If that cannot
+be, the relay of `manage.py process_events` does it later, or the next commit for that job.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+
+from django.apps import apps
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from events import commands, relay
+from events.codec import encode_event
+from events.commands import OutboxEvent
+from events.conf import event_settings
+from events.connections import ask_once, get_redis
+from events.exceptions import EventsError, RedisUnavailable
+from events.keys import StreamKeys
+from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.rest import Rest
+from events.types import OUTBOX, Producer, check_job_id
+
+logger = logging.getLogger(__name__)
+
+
+def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0) -> None:
+    """Publish an event if the current transaction commits; outside of one, now.
+
+    A missing `event_type` and `timestamp` are filled in. `epoch` is the attempt of the job that
+    the event speaks of; publishers of an earlier one are refused from then on. Until the
+    transaction ends, others who publish to this job by their transactions wait.
+
+    Raises InvalidJobId, InvalidEvent, EventTooLarge, before anything is written.
+    """
+    check_job_id(job_id)
+    data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
+    with transaction.atomic():
+        log_id, sequence = _next_number(job_id)
+        event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
+        ArchivedEvent.objects.create(
+            log_id=log_id,
+            event_type=event.event_type,
+            timestamp=event.timestamp,
+            data=event.data,
+            producer=str(Producer(OUTBOX, epoch, sequence)),
+            sequence=sequence,
+            written_at=timezone.now(),
+        )
+        transaction.on_commit(partial(_append, job_id, event))
+
+
+def _next_number(job_id: str) -> tuple[int, int]:
+    """The log and the next number of its outbox; locks the log until the transaction ends."""
+    if not _count_up(job_id):
+        try:
+            with transaction.atomic():
+                log = EventLog.objects.create(job_id=job_id, sequence=1)
+                ArchivePosition.objects.create(log=log)
+        except IntegrityError:
+            if not _count_up(job_id):  # nor has somebody else made the log meanwhile
+                raise
+    return EventLog.objects.values_list("pk", "sequence").get(job_id=job_id)
+
+
+def _count_up(job_id: str) -> bool:
+    # An UPDATE, not a SELECT FOR UPDATE: its lock lets the archiver insert rows of this log.
+    return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
+
+
+def _append(job_id: str, event: OutboxEvent) -> None:
+    """Append an event of a transaction that is committed: whatever fails, the row is there."""
+    rest = _rest()
+    if rest.resting:
+        return
+    keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
+    expected = event.sequence - 1 or None
+    try:
+        # What stands before this event in the outbox is committed; usually it is appended, too.
+        reply = ask_once(get_redis(), commands.outbox_append(keys, expected, "", [event]))
+        if not reply[1]:
+            relay.append_pending(job_id)
+        rest.worked()
+    except (EventsError, DatabaseError, InterfaceError) as error:
+        if isinstance(error, RedisUnavailable):
+            rest.failed()
+        # The state is committed: whoever asked for it must not be told that it failed.
+        logger.warning(
+            "job_event_deferred",
+            extra={"job_id": job_id, "event_type": event.event_type, "error": str(error)},
+        )
+
+
+def _rest() -> Rest:
+    return cast(Rest, cast(Any, apps.get_app_config("events")).rest)

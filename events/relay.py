@@ -1,0 +1,103 @@
+"""The relay: appends what stands in the outbox to the streams.
+
+Everybody may run it at any time, several at once, and be stopped at any line: Redis appends a
+job's events strictly by their number, and only if it stands where the caller saw it stand.
+"""
+
+import logging
+from datetime import timedelta
+from itertools import count, takewhile
+from typing import Final
+
+from django.utils import timezone
+
+from events import commands
+from events.archive import logs_in_outbox, report_fault
+from events.commands import OutboxEvent
+from events.conf import event_settings
+from events.connections import ask_once, get_redis
+from events.exceptions import EventsError, RedisUnavailable
+from events.keys import StreamKeys
+from events.models import ArchivedEvent, ArchivePosition
+from events.types import START, Producer
+
+logger = logging.getLogger(__name__)
+
+_BATCH: Final = 200
+_LOGS: Final = 500
+# Whoever commits appends at once; the relay is for what is left.
+_GRACE: Final = timedelta(seconds=1)
+
+
+def append_pending(job_id: str) -> int:
+    """Append all events of a job that stand in the outbox only; returns how many.
+
+    Raises RedisUnavailable, NotAStream, RedisRefused.
+    """
+    keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
+    client, appended = get_redis(), 0
+    while True:
+        # What Redis says must be older than what the database does.
+        past = commands.outbox_number(ask_once(client, commands.outbox_state(keys)))
+        events = _pending(job_id, past or 0)
+        if not events:
+            return appended
+        command = commands.outbox_append(keys, past, _floor(job_id), events)
+        reply = ask_once(client, command)
+        if reply[1]:  # else somebody else was first, or Redis has lost what it had: look again
+            appended += len(events)
+
+
+def _pending(job_id: str, past: int) -> list[OutboxEvent]:
+    """The first events of the outbox after a number, without a gap."""
+    rows = (
+        ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None, sequence__gt=past)
+        .order_by("sequence")
+        .values_list("sequence", "producer", "timestamp", "event_type", "data")[:_BATCH]
+    )
+    events = [OutboxEvent(number or 0, _epoch(who), *rest) for number, who, *rest in rows]
+    first = events[0].sequence if events else 0
+    numbered = zip(events, count(first), strict=False)
+    return [event for event, _ in takewhile(lambda pair: pair[0].sequence == pair[1], numbered)]
+
+
+def _epoch(producer: str | None) -> int:
+    parsed = Producer.parse(producer or "")
+    return parsed.epoch if parsed else 0
+
+
+def _floor(job_id: str) -> str:
+    """The last id that is in the archive: a Redis that has lost it must not give lower ones."""
+    positions = ArchivePosition.objects.filter(log__job_id=job_id)
+    position = positions.values_list("position", flat=True).first()
+    return str(position) if position and position != START else ""
+
+
+class Relay:
+    """Goes through the outbox again and again, some hundred jobs in a round."""
+
+    def __init__(self) -> None:
+        self._after = 0
+
+    def step(self) -> int:
+        """Append what is due of the next jobs; returns how many events.
+
+        Raises RedisUnavailable and django.db.Error; a log that Redis refuses is reported, and
+        holds up nobody else.
+        """
+        due = timezone.now() - _GRACE
+        logs = logs_in_outbox(self._after, limit=_LOGS, before=due)
+        self._after = logs[-1][0] if len(logs) == _LOGS else 0
+        return sum(self._append(*log) for log in logs)
+
+    def _append(self, log_id: int, job_id: str) -> int:
+        try:
+            appended = append_pending(job_id)
+        except RedisUnavailable:
+            raise
+        except EventsError as error:
+            report_fault(log_id, job_id, error)
+            return 0
+        if appended:
+            logger.info("outbox_relayed", extra={"job_id": job_id, "events": appended})
+        return appended
