@@ -1,4 +1,4 @@
-"""The demo: Redis, a web server and a Celery worker as children of one process.
+"""The demo: Redis, process_events, a web server and a Celery worker as children of one process.
 
 States: *starting* (one part after the other, each waited for) -> *running* (until a child dies or
 somebody stops it) -> *stopping* (in the reverse order). Whatever happens, every child that was
@@ -118,7 +118,7 @@ def start_redis(stack: ExitStack) -> None:
 
 
 def children(port: int) -> list[Child]:
-    """The web server and the worker."""
+    """What processes the log, which is stopped last, the web server and the worker."""
     logs = LOCAL_DIR / "log"
     environment = {"JOB_EVENTS_DEMO": "1"}
     web = [
@@ -126,14 +126,16 @@ def children(port: int) -> list[Child]:
         "--timeout-graceful-shutdown", "2",
     ]  # fmt: skip
     worker = ["-m", "celery", "-A", "config", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+    processor = ["manage.py", "process_events"]
     return [
+        Child("event processor", processor, logs / "process_events.log", environment),
         Child("web server", web, logs / "web.log", environment),
         Child("Celery worker", worker, logs / "worker.log", environment),
     ]
 
 
 def wait_for_web(port: int, started: list[Child]) -> None:
-    """Wait until the web server takes connections and both children live."""
+    """Wait until the web server takes connections, and all children live."""
     deadline = monotonic() + _START_SECONDS
     while not _listens(port):
         for child in started:

@@ -1,12 +1,14 @@
-"""The Django app of the log; it owns this process's Redis connections."""
+"""The Django app of the log; it has this process's Redis connections, and knows whose logs are."""
 
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 
 from events.checks import check_settings
 from events.connections import Connections
+from events.owners import LogOwner
+from events.rest import Rest
 
 
 class EventsConfig(AppConfig):
@@ -14,11 +16,17 @@ class EventsConfig(AppConfig):
 
     name = "events"
     verbose_name = "Job events"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections()
+        self.rest = Rest()
+        self.owners: list[LogOwner] = []
 
     def ready(self) -> None:
         """Register the system checks."""
+        from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
+
         register(check_settings)
+        register(check_processing, Tags.database)

@@ -22,6 +22,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
 from django.views.generic import View
 
+from events.status import is_running
 from jobs import services
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
@@ -64,6 +65,10 @@ class PageView(LoginRequiredMixin, View):
         base = {"viewer": self.request.user, "section": self.section}
         return render(self.request, template, {**base, **(context or {})}, status=status)
 
+    def processing_stopped(self) -> bool:
+        """Whether to tell this person that nothing processes the log; it is the staff's to mend."""
+        return getattr(self.request.user, "is_staff", False) and not is_running()
+
     def visible_job(self, job_id: str) -> Job:
         """The job, or 404 if there is none or this person may not see it."""
         return get_object_or_404(visible_jobs(self.request.user), job_id=job_id)
@@ -91,7 +96,13 @@ class JobListView(PageView):
             "strings": list_page_strings(),
         }
         return self.page(
-            "jobs/job_list.html", {**context, "filter_form": form, "page_config": config}
+            "jobs/job_list.html",
+            {
+                **context,
+                "filter_form": form,
+                "page_config": config,
+                "processing_stopped": self.processing_stopped(),
+            },
         )
 
 
@@ -152,7 +163,9 @@ class JobDetailView(PageView):
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
         """The job as it is now; the script of the page follows it from here."""
-        return self.page("jobs/job_detail.html", _job_context(self.visible_job(job_id)))
+        context = _job_context(self.visible_job(job_id))
+        context["processing_stopped"] = self.processing_stopped()
+        return self.page("jobs/job_detail.html", context)
 
     def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
         """Cancels or retries, and comes back to the page."""

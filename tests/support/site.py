@@ -1,4 +1,4 @@
-"""The whole site as processes: uvicorn, a Celery worker, and a Redis and a database of its own."""
+"""The whole site as processes, with a Redis and a database of its own."""
 
 import os
 import signal
@@ -63,9 +63,13 @@ class Site:
         self.redis.start()
         self.manage("migrate", "--verbosity", "0")
         self.manage("shell", "--verbosity", "0", "-c", USERS_SCRIPT)
+        self.start_processor()
         if worker:
             self.start_worker()
         self.start_web()
+
+    def start_processor(self) -> subprocess.Popen[bytes]:
+        return self._spawn("processor", "manage.py", "process_events")
 
     def start_worker(self) -> None:
         self._spawn("worker", "-m", "celery", "-A", "config", "worker", "--concurrency", "2")

@@ -18,9 +18,9 @@ PASSWORD = "demo"  # noqa: S105 - told on the login page
 
 
 class Command(BaseCommand):
-    """Starts Redis, the web server and a worker; one Ctrl-C ends all of them."""
+    """Starts Redis, process_events, the web server and a worker; one Ctrl-C ends all of them."""
 
-    help = "Run the demo: embedded Redis, uvicorn and a Celery worker, until Ctrl-C."
+    help = "Run the demo: Redis, process_events, uvicorn and a Celery worker, until Ctrl-C."
     requires_system_checks = ()  # they may open the database, which has to be ours
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -101,7 +101,7 @@ def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
     demo = Demo(directory, free_port())
     started.append(demo)
     demo.wait_until_it_says(f"Open http://127.0.0.1:{demo.port}/ and log in as demo / demo")
-    assert len(descendants(demo.process.pid)) >= 3
+    assert len(descendants(demo.process.pid)) >= 4
     with demo.client() as client:
         payload = {"task_prompt": "Tea: leaves, water, time"}
         body = {"task_type": "outline_generation", "job_id": "kept", "payload": payload}
@@ -126,15 +126,18 @@ def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
     assert "another demo runs from this folder" in second.output.read_text()
 
 
-def test_a_dead_child_is_told_and_the_rest_is_stopped(directory, started):
+@pytest.mark.parametrize(
+    ("word", "name"), [("uvicorn", "web server"), ("process_events", "event processor")]
+)
+def test_a_dead_child_is_told_and_the_rest_is_stopped(directory, started, word, name):
     demo = Demo(directory, free_port())
     started.append(demo)
     demo.wait_until_it_says("Open http")
     pids = descendants(demo.process.pid)
-    (web,) = [p for p in pids if "uvicorn" in Path(f"/proc/{p}/cmdline").read_text()]
-    os.kill(web, signal.SIGKILL)
+    (child,) = [p for p in pids if word in Path(f"/proc/{p}/cmdline").read_text()]
+    os.kill(child, signal.SIGKILL)
     assert demo.process.wait(60) == 1
-    assert "The web server died (exit code -9)" in demo.said()
+    assert f"The {name} died (exit code -9)" in demo.said()
     assert not {pid for pid in pids if lives(pid)}
 
 

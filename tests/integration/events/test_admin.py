@@ -1,0 +1,237 @@
+"""The log in the admin: what the operator sees at 3 a.m., and that nobody changes it by hand."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+from django.utils import timezone
+
+from events.models import ArchivedEvent, ArchivePosition, EventLog, Processor
+from events.types import START, Cursor
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+PROCESSORS = reverse("admin:events_processor_changelist")
+LOGS = reverse("admin:events_eventlog_changelist")
+SCRIPT = "<script>alert(1)</script>"
+NUMBERS = {"rounds": 7, "events": 3, "failures": 0, "failing": False, "error": ""}
+
+
+@pytest.fixture(autouse=True)
+def _fast_passwords(settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def admin(client, staff):
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def redis_down(settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": "unix:///nonexistent/redis.sock"}
+
+
+def make_log(job_id="abc", *, position=START, fault="", outbox=0, seconds_ago=0.0):
+    now = timezone.now()
+    log = EventLog.objects.create(job_id=job_id, sequence=outbox)
+    since = now if fault else None
+    ArchivePosition.objects.create(log=log, position=position, fault=fault, faulted_at=since)
+    at = now - timedelta(seconds=seconds_ago)
+    for number in range(outbox):
+        row = {"event_type": "x", "timestamp": "x", "data": "{}", "written_at": at}
+        ArchivedEvent.objects.create(log=log, sequence=number + 1, **row)
+    return log
+
+
+def make_processor(name="host:1", seconds_ago=0.0, **numbers):
+    at = timezone.now() - timedelta(seconds=seconds_ago)
+    loops = {"relay": {**NUMBERS, **numbers}, "archiver": NUMBERS}
+    return Processor.objects.create(name=name, started_at=at, seen_at=at, loops=loops)
+
+
+def text(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def figures(response):
+    return {each.label: (each.value, each.state) for each in response.context["figures"]}
+
+
+def found(client, query):
+    return sorted(log.job_id for log in client.get(LOGS, query).context["cl"].result_list)
+
+
+# The status
+
+
+def test_a_quiet_night(admin, redis_client):
+    make_processor()
+    make_log(position=Cursor.parse(redis_client.xadd("job_events:abc", {"data": "{}"}).decode()))
+    response = admin.get(PROCESSORS)
+    page = text(response)
+    assert "process_events is running." in page
+    assert "7 rounds, 3 events" in page
+    assert figures(response) == {
+        "Outbox": ("0", "good"), "To archive": ("0", "good"), "Stalled logs": ("0", "good"),
+    }  # fmt: skip
+
+
+def test_a_bad_night(admin, redis_client):
+    make_processor(seconds_ago=3600, failures=2, error="RedisUnavailable: gone")
+    make_log("stuck", fault="NotAStream: somebody put a list there", outbox=2, seconds_ago=300)
+    old = int((timezone.now() - timedelta(minutes=10)).timestamp() * 1000)
+    redis_client.xadd("job_events:behind", {"data": "{}"}, id=f"{old}-0")
+    response = admin.get(PROCESSORS)
+    page = text(response)
+    for part in (
+        "process_events is not running.",
+        "manage.py process_events",
+        "NotAStream: somebody put a list there",
+        "the oldest for 5 min",
+        "the oldest for 10 min",
+        "2 failures, the last: RedisUnavailable: gone",
+        "60 min ago",
+    ):
+        assert part in page, part
+    assert figures(response) == {
+        "Outbox": ("2", "bad"), "To archive": ("1", "bad"), "Stalled logs": ("1", "bad"),
+    }  # fmt: skip
+
+
+def test_nothing_was_ever_started(admin):
+    page = text(admin.get(PROCESSORS))
+    assert "process_events is not running." in page
+    assert "0 processors" in page
+
+
+def test_without_redis_the_rest_is_shown(admin, redis_down):
+    make_processor()
+    make_log(outbox=1)
+    response = admin.get(PROCESSORS)
+    assert "Redis did not answer." in text(response)
+    assert figures(response)["To archive"] == ("?", "unknown")
+    assert figures(response)["Outbox"] == ("1", "good")
+
+
+def test_a_processor_of_another_version_is_shown(admin):
+    Processor.objects.create(name="x", started_at=timezone.now(), seen_at=timezone.now(), loops={})
+    assert "process_events is running." in text(admin.get(PROCESSORS))
+
+
+def test_what_is_shown_is_inert(admin):
+    make_log("stuck", fault=SCRIPT)
+    make_processor(SCRIPT, failures=1, error=SCRIPT)
+    for url in (PROCESSORS, LOGS):
+        page = text(admin.get(url))
+        assert SCRIPT not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_of_many_stalled_logs_the_rest_is_a_link(admin):
+    for number in range(101):
+        make_log(f"job{number}", fault="x")
+    page = text(admin.get(PROCESSORS))
+    assert "All 101" in page
+    assert f"{LOGS}?state=stalled" in page
+
+
+def test_the_page_costs_a_fixed_number_of_queries(admin, django_assert_max_num_queries):
+    for number in range(20):
+        make_processor(f"host:{number}")
+        make_log(f"job{number}", fault="x", outbox=1)
+    for url in (PROCESSORS, LOGS):
+        with django_assert_max_num_queries(14):
+            text(admin.get(url))
+
+
+# The logs
+
+
+def test_logs_with_how_far_they_are(admin):
+    make_log("one", position=Cursor(1795315967958, 3))
+    make_log("two", outbox=3, fault="It is broken")
+    EventLog.objects.create(job_id="new")
+    page = text(admin.get(LOGS))
+    for part in ("1795315967958-3", "It is broken", "new"):
+        assert part in page
+    logs = {log.job_id: log.pending for log in admin.get(LOGS).context["cl"].result_list}
+    assert logs == {"one": 0, "two": 3, "new": 0}
+
+
+@pytest.mark.parametrize(
+    ("query", "job_ids"),
+    [
+        ({"q": "on"}, ["one"]),
+        ({"q": "one"}, ["one"]),
+        ({"q": "ne"}, []),
+        ({"q": "%"}, []),
+        ({"state": "stalled"}, ["two"]),
+        ({"state": "outbox"}, ["three", "two"]),
+        ({"state": "nonsense"}, ["one", "three", "two"]),
+    ],
+)
+def test_what_is_looked_for_is_found(admin, query, job_ids):
+    make_log("one", position=Cursor(5, 0))
+    make_log("two", fault="It is broken", outbox=1)
+    make_log("three", outbox=2)
+    assert found(admin, query) == job_ids
+
+
+@pytest.mark.parametrize(
+    "query", [{"q": "\x00"}, {"o": "99"}, {"p": "-1"}, {"fault": "x"}, {"nonsense": "x"}]
+)
+def test_a_bad_query_breaks_nothing(admin, query):
+    make_log()
+    for url in (PROCESSORS, LOGS):
+        assert admin.get(url, query, follow=True).status_code in (200, 400)
+
+
+def test_one_log(admin):
+    log = make_log("two", position=Cursor(5, 1), fault="long " * 100 + "end", outbox=4)
+    page = text(admin.get(reverse("admin:events_eventlog_change", args=[log.pk])))
+    for part in ("5-1", "end", "two", ">4<"):
+        assert part in page
+    new = EventLog.objects.create(job_id="new")
+    text(admin.get(reverse("admin:events_eventlog_change", args=[new.pk])))
+
+
+def test_one_processor(admin):
+    processor = make_processor()
+    text(admin.get(reverse("admin:events_processor_change", args=[processor.pk])))
+
+
+# Who may
+
+
+def test_nobody_changes_anything(admin):
+    log, processor = make_log(), make_processor()
+    for name, row in (("eventlog", log), ("processor", processor)):
+        assert admin.get(reverse(f"admin:events_{name}_add")).status_code == 403
+        url = reverse(f"admin:events_{name}_change", args=[row.pk])
+        assert admin.post(url, {"job_id": "x", "name": "x"}).status_code == 403
+        assert admin.post(reverse(f"admin:events_{name}_delete", args=[row.pk])).status_code == 403
+    for url, row in ((LOGS, log), (PROCESSORS, processor)):
+        admin.post(url, {"action": "delete_selected", "_selected_action": [row.pk]}, follow=True)
+    assert EventLog.objects.get().job_id == "abc"
+    assert Processor.objects.get().name == "host:1"
+
+
+def test_staff_needs_the_permission_to_look(client, django_user_model):
+    clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
+    client.force_login(clerk)
+    assert client.get(PROCESSORS).status_code == 403
+    clerk.user_permissions.add(Permission.objects.get(codename="view_processor"))
+    assert "process_events is not running." in text(client.get(PROCESSORS))
+    assert client.get(LOGS).status_code == 403
+
+
+@pytest.mark.parametrize("who", ["user", None])
+def test_others_are_sent_to_the_login(request, client, who):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    for url in (PROCESSORS, LOGS):
+        assert "login" in client.get(url)["Location"]

@@ -1,0 +1,105 @@
+"""`manage.py check --database default` says that nothing processes the log."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.core import checks
+from django.core.management import call_command
+from django.utils import timezone
+
+from events.database_checks import check_processing
+from events.models import ArchivedEvent, ArchivePosition, EventLog, Processor
+from tests.support.site import ROOT
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def make_log(fault=""):
+    log = EventLog.objects.create(job_id="abc")
+    ArchivePosition.objects.create(log=log, fault=fault, faulted_at=timezone.now())
+    return log
+
+
+def make_processor(seconds_ago=0):
+    at = timezone.now() - timedelta(seconds=seconds_ago)
+    return Processor.objects.create(name="host:1", started_at=at, seen_at=at)
+
+
+def found():
+    return {message.id: message for message in check_processing(None, databases=["default"])}
+
+
+def test_a_project_without_a_log_needs_nothing():
+    assert found() == {}
+
+
+def test_logs_that_nobody_processes():
+    make_log()
+    message = found()["job_events.W010"]
+    assert message.level == checks.WARNING
+    assert message.msg.endswith("there are logs to archive.")
+    assert "manage.py process_events" in message.hint
+
+
+def test_an_outbox_that_nobody_empties():
+    at = timezone.now() - timedelta(seconds=61)
+    row = {"event_type": "x", "timestamp": "x", "data": "{}"}
+    ArchivedEvent.objects.create(log=make_log(), written_at=at, **row)
+    make_processor(seconds_ago=40)
+    assert "events wait in the outbox: 1." in found()["job_events.W010"].msg
+
+
+def test_while_it_runs_nothing_is_said():
+    make_log()
+    make_processor()
+    assert found() == {}
+
+
+def test_a_stalled_log():
+    make_log(fault="NotAStream: somebody put a list there")
+    make_processor()
+    (message,) = found().values()
+    assert (message.id, message.level) == ("job_events.W011", checks.WARNING)
+    assert "That of job abc: NotAStream: somebody put a list there" in message.msg
+
+
+def test_without_a_database_to_ask_nothing_is_asked(django_assert_num_queries):
+    make_log()
+    with django_assert_num_queries(0):
+        assert check_processing(None) == []
+        assert check_processing(None, databases=[]) == []
+
+
+def test_it_is_asked_by_check_with_a_database_only(capsys):
+    make_log()
+    call_command("check", databases=["default"])
+    assert "job_events.W010" in capsys.readouterr().err
+    call_command("check")
+    assert "job_events.W010" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/empty.sqlite3", "postgres://nobody@/no?host={}"])
+def test_without_tables_or_database_it_is_silent(tmp_path, url):
+    script = (
+        "import django; django.setup()\n"
+        "from events.database_checks import check_processing\n"
+        "print(check_processing(None, databases=['default']))"
+    )
+    environment = {
+        **os.environ,
+        "LOCAL_DIR": str(tmp_path),
+        "DATABASE_URL": url.format(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[]\n", done.stderr
