@@ -1,6 +1,8 @@
 """The Django app of jobs."""
 
-from django.apps import AppConfig
+from typing import Any, cast
+
+from django.apps import AppConfig, apps
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
@@ -15,5 +17,8 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and the rows that follow the logs."""
+        from jobs.projection import JobRows  # noqa: PLC0415 - models are loaded after this module
+
         register(check_settings)
+        cast(Any, apps.get_app_config("events")).owners.append(JobRows())

@@ -21,7 +21,7 @@ def new_job_id() -> str:
 class Job(models.Model):
     """One unit of work that a user asked for.
 
-    Written by `jobs.services` only; `status` moves along `TRANSITIONS`.
+    Written by `jobs.services` and, for what the log says, by `jobs.projection`.
     """
 
     class Status(models.TextChoices):
@@ -71,6 +71,12 @@ class Job(models.Model):
         _("status"), max_length=16, choices=Status, default=Status.PENDING, editable=False
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1, editable=False)
+    log_attempt = models.PositiveIntegerField(
+        _("attempt in the log"),
+        default=1,
+        editable=False,
+        help_text=_("How far the log had come when it was archived last."),
+    )
     progress = models.FloatField(
         _("progress"), default=0.0, editable=False, help_text=_("In per cent.")
     )

@@ -1,9 +1,9 @@
 """Writing jobs: the state machine, each step in one transaction.
 
-A step locks the job's row, checks the transition, saves, and on commit publishes its event,
-sends its signals and, for a new attempt, hands the job to its runner. Rolled back, none of this
-happens. Every function raises JobNotFound, InvalidJobId, InvalidTransition, and StaleAttempt when
-it is given an `attempt` that is not the job's.
+A step locks the job's row, checks the transition, writes its event to the outbox and saves; on
+commit the event is appended to the log, signals are sent and, for a new attempt, the job is handed
+to its runner. Rolled back, none of this happens. Every function raises JobNotFound, InvalidJobId,
+InvalidTransition, and StaleAttempt when it is given an `attempt` that is not the job's.
 """
 
 import logging
@@ -22,10 +22,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from events.checks import is_number
-from events.codec import EncodedEvent, dump_json, encode_event
+from events.codec import dump_json
 from events.conf import event_settings
-from events.exceptions import EventsError, InvalidEvent
-from events.publisher import get_publisher
+from events.exceptions import InvalidEvent
+from events.outbox import publish_event
 from events.types import EventType, check_job_id, shown
 from jobs import runners, signals
 from jobs.conf import job_settings
@@ -111,7 +111,7 @@ def job_create(
     _check_fields(job)
     with transaction.atomic():
         _insert(job)
-        _publish_on_commit(job, JOB_CREATED, title=job.title)
+        _publish(job, JOB_CREATED, title=job.title)
         transaction.on_commit(partial(signals.job_created.send_robust, sender=Job, job=job))
         transaction.on_commit(partial(_dispatch, job))
     return job
@@ -122,7 +122,7 @@ def job_start(*, job_id: str, attempt: int | None = None, **data: Any) -> Job:
     with _step(_START, job_id, attempt) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
-        _publish_on_commit(job, EventType.TASK_STARTED, **{"status": "started", **data})
+        _publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 
 
@@ -133,7 +133,7 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
     with _step(_PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
-        _publish_on_commit(job, EventType.TASK_PROGRESS, **event)
+        _publish(job, EventType.TASK_PROGRESS, **event)
         transaction.on_commit(partial(signals.job_progressed.send_robust, sender=Job, job=job))
     return job
 
@@ -148,7 +148,7 @@ def job_complete(
         job.result = _as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
         job.finished_at = _finish_time(job)
         event = {"status": "completed", "result": job.result, **data}
-        _publish_on_commit(job, EventType.TASK_COMPLETED, **event)
+        _publish(job, EventType.TASK_COMPLETED, **event)
     return job
 
 
@@ -159,7 +159,7 @@ def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: 
         job.error = clean_error(error)
         job.finished_at = _finish_time(job)
         event = {"status": "failed", "error": job.error, **data}
-        _publish_on_commit(job, EventType.TASK_FAILED, **event)
+        _publish(job, EventType.TASK_FAILED, **event)
     return job
 
 
@@ -170,7 +170,7 @@ def job_cancel(
     with _step(_CANCEL, job_id, attempt) as job:
         job.status = Status.CANCELLED
         job.finished_at = _finish_time(job)
-        _publish_on_commit(job, JOB_CANCELLED, **_by(by))
+        _publish(job, JOB_CANCELLED, **_by(by))
     return job
 
 
@@ -185,7 +185,7 @@ def job_retry(
         job.result = None
         job.error = ""
         job.started_at = job.finished_at = None
-        _publish_on_commit(job, JOB_RETRIED, **_by(by))
+        _publish(job, JOB_RETRIED, **_by(by))
     # After the step, so that its signals come before those of a runner that works at once.
     transaction.on_commit(partial(_dispatch, job))
     return job
@@ -262,24 +262,13 @@ def _as_read_back(field: str, value: object, limit: int) -> Any:
     return orjson.loads(data)
 
 
-def _publish_on_commit(job: Job, event_type: str, **data: Any) -> None:
-    """Encode the event now, when an error still rolls everything back; send it on commit."""
+def _publish(job: Job, event_type: str, **data: Any) -> None:
+    """Write the event in the job's transaction; on commit it is appended to the log."""
     event_data = {"event_type": event_type, **job.lifecycle(), **data}
     try:
-        event = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
+        publish_event(job.job_id, event_data, epoch=job.attempt)
     except InvalidEvent as error:
         raise InvalidJob("event", str(error)) from error
-    transaction.on_commit(partial(_publish, job.job_id, event))
-
-
-def _publish(job_id: str, event: EncodedEvent) -> None:
-    try:
-        get_publisher().publish_encoded(job_id, event)
-    except EventsError:
-        # The state is committed: whoever asked for it must not be told that it failed.
-        logger.exception(
-            "job_event_not_published", extra={"job_id": job_id, "event_type": event[2]}
-        )
 
 
 def _signal_on_commit(job: Job, old_status: Status) -> None:

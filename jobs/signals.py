@@ -1,5 +1,8 @@
 """Signals for third parties; all are sent after the commit, and their errors logged, not raised.
 
+Services send them where they are called; what a worker without a database says of a job, where
+`manage.py process_events` lets the row follow the log.
+
 A receiver that wants to say something in the job's log publishes through the sync publisher:
 `events.publisher.get_publisher().publish_event(job.job_id, {…})`.
 """

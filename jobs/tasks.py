@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from celery import shared_task
 
+from events.exceptions import StaleEpoch
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from jobs import services
 from jobs.conf import job_settings
@@ -25,7 +26,7 @@ DOCUMENT: Final = "document_generation"
 # How much of the whole job an outline is, in per cent.
 _OUTLINE_SHARE: Final = 40.0
 
-_GIVEN_UP: Final = (InvalidTransition, StaleAttempt)
+_GIVEN_UP: Final = (InvalidTransition, StaleAttempt, StaleEpoch)
 
 
 @shared_task
@@ -35,10 +36,15 @@ def generate_outline_from_query_task(
     """Make an outline for a prompt, from files of `{"name", "text"}`; then the document follows."""
 
     def work(job: Job) -> None:
-        steps = _Steps(job, get_publisher(), OUTLINE, first=0.0, last=_OUTLINE_SHARE)
+        steps = _Steps(
+            job, get_publisher(epoch=job.attempt), OUTLINE, first=0.0, last=_OUTLINE_SHARE
+        )
         outline = _write("outline", steps, task_prompt, context_files or [])
         steps.publisher.publish_outline_generated(job_id, outline)
-        steps.publisher.publish_task_completed(job_id, OUTLINE, {"title": outline["title"]})
+        # The document follows; without job_status the row would be completed by this event.
+        goes_on = {"job_status": Job.Status.RUNNING, "attempt": job.attempt}
+        result = {"title": outline["title"]}
+        steps.publisher.publish_task_completed(job_id, OUTLINE, result, **goes_on)
         generate_document_from_outline_task.delay(job_id, outline, attempt=job.attempt)
 
     _run(job_id, OUTLINE, work)
@@ -55,7 +61,7 @@ def generate_document_from_outline_task(
 
     def work(job: Job) -> None:
         first = _OUTLINE_SHARE if job.task_type == OUTLINE else 0.0
-        steps = _Steps(job, get_publisher(), DOCUMENT, first=first, last=100.0)
+        steps = _Steps(job, get_publisher(epoch=job.attempt), DOCUMENT, first=first, last=100.0)
         prompt, files = job.payload.get("task_prompt", ""), job.payload.get("context_files") or []
         document = _write("document", steps, prompt, files, outline=outline)
         # An event has the text once: the page makes its Markdown of the sections.
@@ -92,7 +98,7 @@ def _begin(job_id: str, task_type: str, attempt: int | None) -> Job:
     job = running.first()
     if job is None:
         raise StaleAttempt(f"Attempt {attempt} of job {job_id} does not run any more.")
-    get_publisher().publish_task_started(job_id, task_type, attempt=attempt)
+    get_publisher(epoch=attempt).publish_task_started(job_id, task_type, attempt=attempt)
     return job
 
 

@@ -146,7 +146,7 @@ def test_a_new_attempt_clears_the_panels_and_keeps_the_events(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "thought", "text": "first try", "run_id": "1"})
-    publisher.publish_task_failed(job_id, "by_hand", "It broke")
+    publisher.publish_event(job_id, {"event_type": "error", "message": "It broke"})
     watch(page, job_id)
     page.locator("#problem", has_text="It broke").wait_for()
     publisher.publish_event(job_id, {"event_type": "job_retried", "attempt": 2})

@@ -1,6 +1,5 @@
 """The state machine of jobs: what is allowed, what is written, what is said, and when."""
 
-import logging
 import math
 import uuid
 from collections import UserDict
@@ -16,9 +15,11 @@ from django.utils import timezone
 
 from events.codec import MAX_EVENT_BYTES
 from events.exceptions import InvalidJobId
+from events.relay import Relay
 from jobs import services
 from jobs.exceptions import InvalidJob, InvalidTransition, JobExists, JobNotFound, StaleAttempt
 from jobs.models import Job
+from tests.integration.jobs.conftest import archived, relayed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -503,20 +504,81 @@ def test_an_exception_that_cannot_be_shown_fails_its_job_all_the_same(make_job):
 def test_a_job_lives_its_life_without_redis(redis_down, caplog, make_job):
     job = make_job("completed")
     assert state(job)["status"] == "completed"
-    lost = [record for record in caplog.records if record.message == "job_event_not_published"]
-    assert [record.event_type for record in lost] == [
-        "job_created",
-        "task_started",
-        "task_completed",
-    ]
-    assert {record.job_id for record in lost} == {job.job_id}
-    assert all(record.levelno == logging.ERROR for record in lost)
+    deferred = [record for record in caplog.records if record.message == "job_event_deferred"]
+    assert deferred
+    assert {record.job_id for record in deferred} == {job.job_id}
 
 
-def test_a_key_that_is_no_stream_stops_no_job(redis_client, caplog, make_job):
+def test_what_was_said_without_redis_is_in_the_log_once_it_is_back(redis_down, make_job, log):
+    jobs = [make_job("running") for _ in range(3)]
+    for number in range(5):
+        for job in jobs:
+            services.job_progress(job_id=job.job_id, progress=number)
+            with transaction.atomic():
+                services.job_progress(job_id=job.job_id, progress=99, message="never")
+                transaction.set_rollback(True)
+    for job in jobs:
+        services.job_complete(job_id=job.job_id, result=job.job_id)
+    redis_down()
+    assert log(jobs[0]) == []
+    relayed(24)
+    assert Relay().step() == 0
+    for archive in (lambda: None, archived):
+        archive()
+        for job in jobs:
+            said = [(event.event_type, event.data.get("progress")) for event in log(job)]
+            assert said == [
+                ("job_created", None),
+                ("task_started", None),
+                *[("task_progress", number) for number in range(5)],
+                ("task_completed", None),
+            ]
+            assert log(job)[-1].data["result"] == job.job_id
+
+
+def test_the_next_step_brings_what_was_said_without_redis(redis_down, make_job, log_types):
+    job = make_job("running")
+    redis_down()
+    services.job_complete(job_id=job.job_id)
+    assert log_types(job) == ["job_created", "task_started", "task_completed"]
+    assert Relay().step() == 0
+
+
+def test_a_key_that_is_no_stream_stops_no_job(redis_client, caplog, make_job, log_types):
     redis_client.set("job_events:abc", "text")
     assert state(make_job("completed", job_id="abc"))["status"] == "completed"
-    assert "job_event_not_published" in caplog.messages
+    assert "job_event_deferred" in caplog.messages
+    redis_client.delete("job_events:abc")
+    relayed(3)
+    assert log_types("abc") == ["job_created", "task_started", "task_completed"]
+
+
+def test_a_transaction_over_several_jobs_is_all_in_the_logs_or_not_at_all(make_job, log_types):
+    first, second = make_job("running"), make_job("running")
+    for give_up in (True, False):
+        with transaction.atomic():
+            services.job_complete(job_id=first.job_id)
+            services.job_fail(job_id=second.job_id, error="boom")
+            transaction.set_rollback(give_up)
+    assert log_types(first) == ["job_created", "task_started", "task_completed"]
+    assert log_types(second) == ["job_created", "task_started", "task_failed"]
+
+
+def test_every_step_carries_its_attempt(make_job, log):
+    job = make_job("cancelled")
+    services.job_retry(job_id=job.job_id)
+    services.job_start(job_id=job.job_id)
+    assert [event.producer for event in log(job)] == [
+        "outbox:1:1", "outbox:1:2", "outbox:2:3", "outbox:2:4",
+    ]  # fmt: skip
+
+
+def test_the_log_of_a_deleted_job_stays(make_job, log_types):
+    make_job("cancelled", job_id="abc").delete()
+    archived()
+    assert log_types("abc") == ["job_created", "job_cancelled"]
+    make_job("running", job_id="abc")
+    assert log_types("abc") == ["job_created", "job_cancelled", "job_created", "task_started"]
 
 
 # Several at once

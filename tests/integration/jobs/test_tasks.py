@@ -3,10 +3,13 @@
 import pytest
 
 from config.celery import app
+from events.exceptions import StaleEpoch
 from events.history import read_events
-from jobs import services
+from events.publisher import get_publisher
+from jobs import services, tasks
 from jobs.models import Job
 from jobs.tasks import generate_document_from_outline_task, generate_outline_from_query_task
+from tests.integration.jobs.conftest import archived
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,7 +45,7 @@ def test_the_outline_is_followed_by_the_document(job):
     assert last.data["task_type"] == "document_generation"
     assert last.data["job_status"] == "completed"
     steps = [e.data for e in read_events(job.job_id) if e.event_type == "task_completed"]
-    assert "job_status" not in steps[0]
+    assert (steps[0]["job_status"], steps[0]["attempt"]) == ("running", 1)
 
 
 def test_both_tasks_take_their_arguments_by_name(job):
@@ -128,6 +131,43 @@ def test_a_document_of_an_attempt_that_was_given_up_is_not_written(job):
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("running", 2)
     assert "document_generated" not in kinds(job)
+
+
+def test_the_row_goes_on_running_between_the_tasks(job, monkeypatch):
+    """The archiver comes by after the outline, when its end is the last that the log says."""
+    rows = []
+
+    def archive_first(*args, **kwargs):
+        archived()
+        rows.append(Job.objects.values("status", "progress", "result").get())
+        generate_document_from_outline_task(*args, **kwargs)
+
+    monkeypatch.setattr(generate_document_from_outline_task, "delay", archive_first)
+    generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
+    assert rows == [{"status": "running", "progress": 40, "result": None}]
+    job.refresh_from_db()
+    before = Job.objects.values().get()
+    archived()
+    assert (job.status, Job.objects.values().get()) == ("completed", before)
+
+
+def test_what_a_worker_of_an_older_attempt_writes_is_refused(job):
+    """It is told so by Redis, before it has told any progress to the database."""
+    old = services.job_start(job_id=job.job_id)
+    services.job_cancel(job_id=job.job_id)
+    services.job_retry(job_id=job.job_id)
+    said = kinds(job)
+
+    def work(job):
+        get_publisher(epoch=job.attempt).publish_document_generated(job.job_id, {})
+
+    with pytest.raises(StaleEpoch):
+        work(old)
+    services.job_start(job_id=job.job_id)
+    tasks._run(job.job_id, "document_generation", lambda _job: work(old), attempt=2)
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("running", 2)
+    assert kinds(job) == [*said, "task_started", "task_started"]
 
 
 def test_a_running_job_is_not_begun_again(job):
