@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test check bench matrix format clean
+.PHONY: setup demo test soak check bench matrix format clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 	$(BIN)/python -m tests.on_postgres -m database
+
+# Ten minutes of faults, from a seed that it prints: make soak SEED=7
+soak: setup
+	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED))
 
 check: setup
 	$(BIN)/ruff check .

@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
 from langchain_core.runnables import RunnableLambda
 
-from events.history import read_events
+from events.archiver import Archiver
+from events.history import aread_events, read_events
 from jobs import services
 from tests.support.site import ROOT
 
@@ -43,11 +45,12 @@ def test_links_lead_somewhere(document):
             assert (document.parent / target).exists(), target
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_readmes_publisher(redis_server):
     namespace: dict = {}
     exec(at(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
     await namespace["work"]()
-    events = [event.event_type for event in read_events("job_001")]
+    events = [event.event_type for event in await aread_events("job_001")]
     assert events == ["task_started", "thought", "task_completed"]
 
 
@@ -90,6 +93,7 @@ def quickstart_project(tmp_path, redis_server):
     return run
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_quickstart(quickstart_project):
     run = quickstart_project
     assert "no issues" in run("manage.py", "check")
@@ -122,6 +126,7 @@ def test_the_embedded_redis(tmp_path):
     assert done.stdout.startswith("unix://"), done.stderr
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_langgraph_snippets(redis_server):
     code = snippets(ROOT / "docs" / "how-to.md")
     graph = RunnableLambda(lambda question: question.upper())
@@ -131,7 +136,34 @@ async def test_the_langgraph_snippets(redis_server):
     synchronous: dict = {}
     exec(code["langgraph-sync"], synchronous)
     assert synchronous["run"](graph, "abc", "why?") == "WHY?"
-    assert [e.event_type for e in read_events("abc")] == ["phase_update", "done"] * 2
+    assert [e.event_type for e in await aread_events("abc")] == ["phase_update", "done"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_outbox_snippet():
+    class Bill:
+        job_id, amount = "abc", 5
+
+        def save(self):
+            if not self.amount:
+                raise ValueError("nothing to pay")
+
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["outbox"], namespace)
+    bill = Bill()
+    namespace["pay"](bill)
+    bill.amount = 0
+    with pytest.raises(ValueError, match="nothing"):
+        namespace["pay"](bill)
+    assert [event.data["amount"] for event in read_events("abc")] == [5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_retry_snippet():
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["retry"], namespace)
+    event_id = namespace["publish"]("abc", {"n": 1})
+    assert [event.id for event in read_events("abc")] == [event_id]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -149,6 +181,27 @@ def test_the_celery_snippet(settings):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_snippet_of_a_worker_without_a_database(redis_server, broken):
+    class Page:
+        def convert(self):
+            if broken:
+                raise ValueError("no ink")
+
+    namespace: dict = {}
+    code = snippets(ROOT / "docs" / "how-to.md")["no-database"]
+    exec(at(code, redis_server.url), namespace)
+    job = services.job_create(task_type="conversion")
+    with pytest.raises(ValueError, match="no ink") if broken else nullcontext():
+        namespace["convert"](job.job_id, job.attempt, [Page(), Page()])
+    while Archiver().step():
+        pass
+    job.refresh_from_db()
+    expected = ("failed", None, "no ink") if broken else ("completed", {"pages": 2}, "")
+    assert (job.status, job.result, job.error) == expected
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_signal_snippet():
     from jobs.signals import job_status_changed
 
@@ -163,6 +216,7 @@ def test_the_signal_snippet():
     assert (last.event_type, last.data["reason"]) == ("bill_sent", "pending to running")
 
 
+@pytest.mark.django_db
 def test_the_wire_format_snippet_is_read(redis_client):
     """What redis-cli appends in the how-to is an event."""
     text = (ROOT / "docs" / "how-to.md").read_text()
