@@ -148,7 +148,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "config.logs.KeyValueFormatter",
+            "()": "events.logs.KeyValueFormatter",
             "format": "{asctime} {levelname} {name} {message}",
             "style": "{",
         }

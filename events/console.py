@@ -1,8 +1,7 @@
-"""What `manage.py process_events` says: the status as a table or as JSON, and log lines."""
+"""What `manage.py process_events --status` says: the status as a table or as JSON."""
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +11,6 @@ from django.utils import timezone
 
 from events.status import ArchiveStatus, LogStatus, OutboxStatus, ProcessorStatus
 
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
@@ -94,26 +92,3 @@ def duration_text(seconds: float) -> str:
 
 def _time(value: datetime) -> str:
     return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"
-
-
-class ConsoleHandler(logging.Handler):
-    """Writes log records as lines, `extra` as `key=value`, for a project that shows none."""
-
-    def __init__(self, write: Callable[[str], object]) -> None:
-        super().__init__()
-        self._write = write
-        self.setFormatter(logging.Formatter("{asctime} {levelname} {message}", style="{"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
-        try:
-            self._write(self.format(record))
-        except Exception:  # noqa: BLE001 - what a handler does with what goes wrong in it
-            self.handleError(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a line, and its traceback if it has one."""
-        line, *traceback = super().format(record).split("\n", 1)
-        extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
-        pairs = "".join(f" {name}={value!r}" for name, value in sorted(extra.items()))
-        return "\n".join((line + pairs, *traceback))

@@ -10,8 +10,9 @@ import django.db
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
-from events.console import ConsoleHandler, status_json, status_table
+from events.console import status_json, status_table
 from events.exceptions import EventsError
+from events.logs import LineHandler
 from events.processing import (
     STOP_SECONDS,
     Processing,
@@ -97,7 +98,7 @@ class Command(BaseCommand):
         if logger.hasHandlers():
             yield
             return
-        handler = ConsoleHandler(lambda line: self.stderr.write(line, style_func=str))
+        handler = LineHandler(lambda line: self.stderr.write(line, style_func=str))
         level = logger.level
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -2,7 +2,7 @@
 
 import logging
 
-from config.logs import KeyValueFormatter
+from events.logs import KeyValueFormatter
 
 
 def line(message, **extra):

@@ -1,0 +1,33 @@
+"""Log lines: an event's name, then what it is about."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class KeyValueFormatter(logging.Formatter):
+    """Puts a record's `extra` behind its message, as `key=value`."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format the line, without a traceback."""
+        extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k[0] != "_"}
+        pairs = "".join(f" {name}={value!r}" for name, value in sorted(extra.items()))
+        return super().formatMessage(record) + pairs
+
+
+class LineHandler(logging.Handler):
+    """Gives each record to a function, for a project that shows none."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+        self.setFormatter(KeyValueFormatter("{asctime} {levelname} {message}", style="{"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            self._write(self.format(record))
+        except Exception:  # noqa: BLE001 - what a handler does with what goes wrong in it
+            self.handleError(record)
