@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+# How the tests are run: by two processes, of which one has all those that need the whole site.
+TOGETHER ?= -n 2 --dist loadgroup
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
@@ -28,8 +30,8 @@ demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
-	$(BIN)/python -m tests.on_postgres -m database
+	$(BIN)/python -m pytest $(TOGETHER)
+	$(BIN)/python -m tests.on_postgres $(TOGETHER) -m database
 
 # Ten minutes of faults, from a seed that it prints: make soak SEED=7
 soak: setup

@@ -19,8 +19,27 @@ from config.celery import app as celery_app
 from config.celery_broker import broker_url
 from events.connections import close_async_redis, get_redis
 from events.embedded import EmbeddedRedis
-from tests.support.need import tell_what_lacked
+from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
 from tests.support.site import Site
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    send_what_lacked(session.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What a test printed goes to another process, as UTF-8; some print half of a character."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "replace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    hear_what_lacked(node.config, node)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -54,7 +73,9 @@ def empty_redis(redis_server: EmbeddedRedis) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(short_tmp: Path) -> None:
+def django_db_modify_db_settings(
+    short_tmp: Path, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
     """On SQLite a file, as users have it: an in-memory database locks in ways of its own."""
     database = connections["default"]
     if database.vendor == "sqlite":
@@ -81,13 +102,7 @@ async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[No
     yield
     await close_async_redis()
     await asyncio.sleep(0)  # a transport is closed in the loop's next round
-
-
-@pytest.fixture(autouse=True)
-async def _close_connections_of_threads() -> AsyncIterator[None]:
-    """Async code queries in a thread, which would keep its connection."""
-    yield
-    await sync_to_async(connections.close_all)()
+    await sync_to_async(connections.close_all)()  # async code queries in a thread, which keeps one
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +134,8 @@ def staff(django_user_model: Any, db: None) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The site takes its time to start; its tests get more than the others."""
+    """The site takes its time to start; its tests get more than the others, and one site."""
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180))
+            item.add_marker(pytest.mark.xdist_group("site"))
