@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Model
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import F, Model, Q
 from django.utils import timezone
 
 from events.fields import pack
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _OUTBOX_MARK: Final = f"{OUTBOX}:"
 _LONGEST_FAULT: Final = 1000
+_LONGEST_WAIT_MS: Final = 50
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's lock_not_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,31 @@ Known = tuple[int, Cursor, bool]
 
 def known_logs(job_ids: Iterable[str]) -> dict[str, Known]:
     """The logs of these jobs, made if need be: by job_id, the log, its position, and whether it
-    stands still."""
+    stands still. Without those that somebody's transaction is about to make."""
     wanted = set(job_ids)
     if not wanted:
         return {}
     found = _positions(wanted)
     for job_id in wanted - found.keys():
-        try:
-            with transaction.atomic():
-                log, _ = EventLog.objects.get_or_create(job_id=job_id)
-                ArchivePosition.objects.get_or_create(log=log)
-        except IntegrityError:  # somebody else makes it at the same time
-            logger.info("log_made_twice", extra={"job_id": job_id})
+        _make_log(job_id)
     return found if wanted <= found.keys() else _positions(wanted)
+
+
+def _make_log(job_id: str) -> None:
+    try:
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                # Somebody's transaction may be making it, and take long: nobody waits for that.
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL lock_timeout = {_LONGEST_WAIT_MS}")
+            log, _ = EventLog.objects.get_or_create(job_id=job_id)
+            ArchivePosition.objects.get_or_create(log=log)
+    except IntegrityError:  # somebody else makes it at the same time
+        logger.info("log_made_twice", extra={"job_id": job_id})
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        logger.info("log_being_made", extra={"job_id": job_id})
 
 
 def _table(model: type[Model]) -> str:
@@ -108,7 +122,8 @@ def logs_in_outbox(
     """
     rows = ArchivedEvent.objects.filter(event_id=None, log_id__gt=after)
     if before is not None:
-        rows = rows.filter(written_at__lt=before)
+        # What is dated in the future was written before the clock was set back.
+        rows = rows.filter(Q(written_at__lt=before) | Q(written_at__gt=timezone.now()))
     return list(rows.order_by("log_id").values_list("log_id", "log__job_id").distinct()[:limit])
 
 
@@ -143,10 +158,15 @@ def report_fault(log_id: int, job_id: str, error: Exception) -> None:
     """Say why a log cannot be archived, or appended to; the log stands still, others do not."""
     fault = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")[:_LONGEST_FAULT]
     position = ArchivePosition.objects.filter(log_id=log_id)
-    if position.filter(fault="").update(fault=fault, faulted_at=timezone.now()):
+    if position.filter(fault=fault).exists():
+        return
+    with transaction.atomic():
+        if log_id not in lock_positions([log_id]):
+            return  # an archiver has it; the next round of whoever found the fault tells it
+        began = position.filter(fault="").update(faulted_at=timezone.now())
+        position.update(fault=fault)
+    if began:
         logger.error("log_stalled", exc_info=error, extra={"job_id": job_id})
-    else:
-        position.exclude(fault=fault).update(fault=fault)
 
 
 def clear_fault(log_id: int) -> None:
@@ -183,7 +203,10 @@ def store(batch: dict[int, list[Event]]) -> set[tuple[int, str]]:
         others += [(pk, event._replace(producer="")) for pk, event in strangers]
         repeated |= again
     if _insert(others) < len(others):
-        repeated |= _examined(others)[1]
+        strangers, again = _examined(others)
+        # Whoever is none of ours may name the same producer in all that they append.
+        _insert([(pk, event._replace(producer="")) for pk, event in strangers])
+        repeated |= again
     return repeated
 
 

@@ -35,6 +35,14 @@ _RETRY: Final = 5.0
 Batch = Mapping[Stream, list[Event]]
 
 
+class _Lost(Exception):
+    """Redis has lost the streams of these jobs, or their ends, since they were read."""
+
+    def __init__(self, jobs: set[str]) -> None:
+        super().__init__()
+        self.jobs = jobs
+
+
 class Archiver:
     """Goes through all streams again and again; remembers no more of them than where they stand."""
 
@@ -45,6 +53,7 @@ class Archiver:
         self._after = 0
         self._untended = True
         self._strange: set[str] = set()
+        self._doubted: set[str] = set()
 
     def step(self) -> int:
         """Copy what is new in all streams; returns how many events.
@@ -138,6 +147,9 @@ class Archiver:
             return self._commit(batch)
         except (OperationalError, InterfaceError, RedisUnavailable):
             raise  # it is the database or Redis that fails, not these events
+        except _Lost as lost:
+            rest = {stream: batch[stream] for stream in batch if stream.job_id not in lost.jobs}
+            return self._store(rest) if rest else 0
         except Exception as error:  # noqa: BLE001 - it is reported
             # Anything: the events are strangers', and so are the rows that follow them.
             if len(batch) > 1:
@@ -161,6 +173,7 @@ class Archiver:
             for owner in owners():
                 owner.apply(news)
             archive.move_positions({s.log_id: mine[s][-1].cursor for s in mine})
+            self._see_that_it_is_there(mine)
             # Within the transaction: behind the position, nobody would look for them any more.
             self._remove(mine, repeated)
         for stream in batch:
@@ -171,6 +184,22 @@ class Archiver:
             else:
                 self._streams.pop(stream.job_id, None)  # locked by another, or deleted
         return sum(map(len, mine.values()))
+
+    def _see_that_it_is_there(self, batch: Batch) -> None:
+        """Raise _Lost if Redis has lost what was read of it since.
+
+        Others may have appended anew since, and readers be past it: nothing may come before what
+        they have seen. Whose entries are gone twice in a row has a stream that others cut short.
+        """
+        keys = StreamKeys(event_settings.STREAM_PREFIX)
+        last = [commands.entry(keys.stream(s.job_id), batch[s][-1].cursor) for s in batch]
+        replies = zip(batch, ask_many(get_redis(), last), strict=True)
+        gone = {s.job_id for s, reply in replies if not reply or isinstance(reply, EventsError)}
+        lost = gone - self._doubted
+        self._doubted = (self._doubted - {stream.job_id for stream in batch}) | lost
+        if lost:
+            logger.warning("stream_lost_while_archived", extra={"streams": len(lost)})
+            raise _Lost(lost)
 
     def _remove(self, batch: Batch, repeated: set[tuple[int, str]]) -> None:
         """Remove from the streams what the archive has under another id."""

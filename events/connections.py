@@ -1,11 +1,10 @@
-"""Redis: the one module that opens connections, runs commands and translates errors."""
+"""Redis: the one module that opens connections, and runs commands on them."""
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
 from typing import Any, Final, Self, cast
 from weakref import WeakKeyDictionary
 
@@ -17,15 +16,14 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from events import scripts
+from events.asking import ask, cancellations, raise_lost_cancellation, translated, unavailable
 from events.conf import event_settings
-from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable, StaleEpoch
+from events.exceptions import EventsError, RedisUnavailable
 from events.scripts import Command
 
 _RETRIES: Final = 3
-# Seconds before each further try of what is safe to repeat; at the end, none is made.
-_PAUSES: Final = (0.02, 0.1, 0.5, 0.0)
-_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+# What our own clients try again; who hangs for REDIS_TIMEOUT is not asked four times.
+_REFUSED: Final = (exceptions.ConnectionError,)
 # Of so many connections, a publisher may keep one to itself.
 _MANY: Final = 20
 # Each viewer waits on a connection of its own; redis-py would stop at 100.
@@ -69,7 +67,7 @@ class Connections:
         address = _Address.configured()
         with self._lock:
             if address not in self._sync:
-                retry = Retry(_backoff(), _RETRIES)
+                retry = Retry(_backoff(), _RETRIES, _REFUSED)
                 with _malformed_addresses_refused():
                     self._sync[address] = redis.Redis.from_url(
                         address.url, retry=retry, **address.options()
@@ -83,7 +81,7 @@ class Connections:
             self._forget_closed_loops()
             clients = self._async.setdefault(asyncio.get_running_loop(), {})
             if address not in clients:
-                retry = AsyncRetry(_backoff(), _RETRIES)
+                retry = AsyncRetry(_backoff(), _RETRIES, _REFUSED)
                 with _malformed_addresses_refused():
                     clients[address] = redis.asyncio.Redis.from_url(
                         address.url,
@@ -149,46 +147,62 @@ def run(client: redis.Redis, command: Command) -> Any:
     try:
         return execute(*command)
     except exceptions.RedisError as error:
-        raise _translated(error, command) from error
+        raise translated(error, command) from error
 
 
 async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
     """The async twin of `run`."""
     execute: Callable[..., Awaitable[Any]] = client.execute_command
-    cancellations = _cancellations()
+    before = cancellations()
     try:
         reply = await execute(*command)
     except exceptions.RedisError as error:
-        raise _translated(error, command) from error
-    _raise_lost_cancellation(cancellations)
+        raise translated(error, command) from error
+    raise_lost_cancellation(before)
     return reply
 
 
-def _cancellations() -> int:
-    """How often this task was asked to end."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
+class Wire:
+    """A connection of one's own that is never opened again.
 
+    As long as it lasts, it is the same Redis that answers: one that was killed, and came back
+    with less than it had, is not taken for it.
+    """
 
-def _raise_lost_cancellation(before: int) -> None:
-    """Python 3.11's wait_for, by which redis-py writes, loses one that comes as it ends."""
-    if _cancellations() > before:
-        raise asyncio.CancelledError
+    def __init__(self, client: redis.asyncio.Redis, connection: Any) -> None:
+        self._client: Any = client
+        self._connection = connection
 
+    @classmethod
+    async def to(cls, client: redis.asyncio.Redis) -> Self:
+        """Take a connection of the client's; raises RedisUnavailable."""
+        pool: Any = client.connection_pool
+        before = cancellations()
+        try:
+            wire = cls(client, await pool.get_connection())
+        except exceptions.RedisError as error:
+            raise unavailable(error) from error
+        if cancellations() > before:
+            await wire.close()
+            raise asyncio.CancelledError
+        return wire
 
-def _unavailable(error: exceptions.RedisError) -> RedisUnavailable:
-    return RedisUnavailable(f"Redis did not answer: {error}")
+    async def ask(self, command: Command) -> Any:
+        """Run a command; raises as `run` does, and RedisUnavailable as soon as the wire is cut."""
+        if not self._connection.is_connected:
+            raise RedisUnavailable
+        before = cancellations()
+        try:
+            await self._connection.send_command(*command, check_health=False)
+            reply = await self._client.parse_response(self._connection, command[0])
+        except exceptions.RedisError as error:
+            raise translated(error, command) from error
+        raise_lost_cancellation(before)
+        return reply
 
-
-def _translated(error: exceptions.RedisError, command: Command) -> EventsError:
-    """redis-py's error as ours."""
-    if isinstance(error, _LOST):
-        return _unavailable(error)
-    if str(error).startswith(scripts.STALE_EPOCH):
-        return StaleEpoch(f"{StaleEpoch.__doc__} Redis says: {error}.")
-    if "WRONGTYPE" in str(error):
-        return NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.")
-    return RedisRefused(f"Redis refused {command[0]!r}: {error}")
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._client.connection_pool.release(self._connection)
 
 
 def lend(client: redis.Redis) -> Any:
@@ -199,7 +213,7 @@ def lend(client: redis.Redis) -> Any:
     try:
         return client.connection_pool.get_connection() if _has_pool(client) else client
     except exceptions.RedisError as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
 def give_back(client: redis.Redis, connection: Any) -> None:
@@ -215,35 +229,6 @@ def may_keep(client: redis.Redis) -> bool:
 
 def _has_pool(client: redis.Redis | redis.asyncio.Redis) -> bool:
     return getattr(client, "connection_pool", None) is not None
-
-
-def ask(connection: Any, *commands: Command) -> list[Any]:
-    """Send commands and read what Redis answers to each; a refusal is an EventsError in the list.
-
-    If the connection is lost, all are sent again: they must be safe to repeat. Raises
-    RedisUnavailable.
-    """
-    if not hasattr(connection, "pack_command"):
-        return [_run_on_cluster(connection, command) for command in commands]
-    packed = connection.pack_command(*commands[0])
-    if len(commands) > 1:
-        packed = connection.pack_commands(commands)
-    started = monotonic()
-    for pause in _PAUSES:
-        try:
-            connection.send_packed_command(packed, check_health=False)
-            replies = [_reply(connection) for _ in commands]
-            return [_understood(connection, *pair) for pair in zip(commands, replies, strict=True)]
-        except _LOST as error:
-            connection.disconnect()
-            if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
-                raise _unavailable(error) from error
-        sleep(pause)
-        try:
-            connection.connect()
-        except exceptions.RedisError as error:
-            raise _unavailable(error) from error
-    raise RedisUnavailable
 
 
 def ask_once(client: redis.Redis, command: Command) -> Any:
@@ -263,106 +248,34 @@ def ask_many(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
         give_back(client, connection)
 
 
-def _run_on_cluster(client: Any, command: Command) -> Any:
-    """Redis's answer, or its refusal; the cluster repeats a command by itself."""
-    for attempt in (command, scripts.with_source(command)):
-        try:
-            return client.execute_command(*attempt)
-        except exceptions.NoScriptError:
-            continue
-        except exceptions.ResponseError as error:
-            return _translated(error, command)
-        except exceptions.RedisError as error:
-            raise _unavailable(error) from error
-    raise RedisUnavailable
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except exceptions.ResponseError as error:
-        return error
-
-
-def _understood(connection: Any, command: Command, reply: Any) -> Any:
-    if isinstance(reply, exceptions.NoScriptError):
-        connection.send_command(*scripts.with_source(command))
-        reply = _reply(connection)
-    return _translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
-
-
 def new_connection(client: redis.asyncio.Redis) -> Any:
-    """A connection for the running event loop, for `aask`.
+    """A connection for the running event loop, for `aask`, to be kept as long as the loop runs.
 
-    It is the client's, and closed with it, unless the client has connections of another loop: one
-    of these, in this loop, would raise or give somebody else's answer.
+    It is the client's, and closed with it, unless the client has few of them, or some of another
+    loop: one of these, in this loop, would raise or give somebody else's answer.
     """
     pool: Any = client.connection_pool
     loop = asyncio.get_running_loop()
     there = [
         connection
         for name in ("_available_connections", "_in_use_connections")
-        for connection in getattr(pool, name, ())
+        for connection in list(getattr(pool, name, ()))
     ]
     strange = any(_loop_of(connection) not in (None, loop) for connection in there)
-    try:
-        return pool.make_connection() if strange else pool.get_available_connection()
-    except exceptions.RedisError as error:  # all that the pool may have are in use
-        raise _unavailable(error) from error
+    if strange or pool.max_connections - len(there) < _MANY:
+        return strange_connection(client)
+    return pool.get_available_connection()
+
+
+def strange_connection(client: redis.asyncio.Redis) -> Any:
+    """A connection for `aask` of which the client does not know; to be closed by the caller."""
+    pool: Any = client.connection_pool
+    return pool.make_connection()
 
 
 def _loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
     """The loop of an open connection, which redis-py does not tell."""
     return getattr(getattr(connection, "_reader", None), "_loop", None)
-
-
-async def close(connection: Any) -> None:
-    """Close a connection without waiting for the other side."""
-    await connection.disconnect(nowait=True)
-
-
-async def aask(connection: Any, *commands: Command) -> list[Any]:
-    """The async twin of `ask`; cancelled, it leaves the connection fit for `close` only."""
-    packed = connection.pack_commands(commands)
-    started, cancellations = monotonic(), _cancellations()
-    for pause in _PAUSES:
-        if not connection.is_connected:
-            await _connect(connection)
-        try:
-            await connection.send_packed_command(packed, check_health=False)
-            replies = [await _areply(connection) for _ in commands]
-            _raise_lost_cancellation(cancellations)
-            return [
-                await _aunderstood(connection, *pair)
-                for pair in zip(commands, replies, strict=True)
-            ]
-        except _LOST as error:
-            await close(connection)
-            if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
-                raise _unavailable(error) from error
-        await asyncio.sleep(pause)
-    raise RedisUnavailable
-
-
-async def _connect(connection: Any) -> None:
-    try:
-        await connection.connect()
-    except exceptions.RedisError as error:
-        raise _unavailable(error) from error
-
-
-async def _areply(connection: Any) -> Any:
-    try:
-        return await connection.read_response()
-    except exceptions.ResponseError as error:
-        return error
-
-
-async def _aunderstood(connection: Any, command: Command, reply: Any) -> Any:
-    if isinstance(reply, exceptions.NoScriptError):
-        await connection.send_command(*scripts.with_source(command))
-        reply = await _areply(connection)
-    return _translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
 
 
 def answers(url: str) -> bool:

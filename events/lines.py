@@ -7,10 +7,12 @@ costing a connection, or a place in what Redis remembers of the job.
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from events.connections import aask, ask, close, give_back, lend, may_keep, new_connection
+from events.asking import aask, ask, close
+from events.connections import give_back, lend, may_keep, new_connection, strange_connection
 from events.exceptions import EventsError, RedisUnavailable
 from events.producer import Batch, Call, Floors, Line, Unsettled, batches, ids_found
 
@@ -34,66 +36,95 @@ def _on_pool(client: Any, kind: type[T]) -> T:
     A dictionary of weak references would keep both: connections refer to their pool.
     """
     pool = getattr(client, "connection_pool", client)
-    lines = vars(pool).get(_ATTRIBUTE)
-    if isinstance(lines, kind):
-        return lines
-    new = kind()
-    setattr(pool, _ATTRIBUTE, new)
-    return new
+    lines: T = vars(pool).setdefault(_ATTRIBUTE, kind())
+    return lines
+
+
+class _OfProcess(Generic[T]):
+    """Something that each fork makes anew; what its parent has under way is not the fork's.
+
+    Threads may ask for it together: a dictionary takes one of theirs. That of the parent is kept,
+    and not used.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._by_process: dict[int, T] = {}
+
+    def get(self) -> T:
+        """That of this process."""
+        pid = os.getpid()
+        own = self._by_process.get(pid)
+        return self._by_process.setdefault(pid, self._make()) if own is None else own
+
+
+@dataclass(slots=True, eq=False)
+class _Free:
+    """The lines of a sync client that are not in use, and what all of them know."""
+
+    lines: deque[Line] = field(default_factory=deque)
+    floors: Floors = field(default_factory=Floors)
+    unsettled: Unsettled = field(default_factory=Unsettled)
+
+    def take(self) -> Line:
+        try:
+            return self.lines.pop()
+        except IndexError:
+            return Line()
 
 
 class Lines:
     """The producers of a sync client; each call has one to itself, as it has a connection."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._free: deque[Line] = deque()
-        self._floors = Floors()
-        self.unsettled = Unsettled()
+        self._free = _OfProcess(_Free)
 
     @classmethod
     def of(cls, client: "redis.Redis") -> "Lines":
         """The lines that all publishers of a client share."""
         return _on_pool(client, cls)
 
+    @property
+    def unsettled(self) -> Unsettled:
+        """The calls that were given up."""
+        return self._free.get().unsettled
+
     def publish(self, client: "redis.Redis", call: Call) -> list[str]:
         """Append the events of a call and return their ids."""
-        if self._pid != os.getpid():
-            Lines.__init__(self)  # this is a fork: what is under way is the parent's
-        line = self._take()
+        free = self._free.get()
+        line = free.take()
         batch = Batch.of([call], line)
         try:
             if line.connection is None:
                 line.connection = lend(client)
-            (reply,) = ask(line.connection, batch.append(self._floors.get(call.keys)))
+            (reply,) = ask(line.connection, batch.append(free.floors.get(call.keys)))
         except BaseException:
             # The call may yet arrive: its producer is used no more.
+            batch.fail(RedisUnavailable())
             self._give_back(client, line)
             raise
-        if len(self._free) >= _KEPT or not may_keep(client):
+        if len(free.lines) >= _KEPT or not may_keep(client):
             self._give_back(client, line)
-        self._free.append(line)
+        free.lines.append(line)
         if isinstance(reply, EventsError):
             raise reply
-        self._floors.set(call.keys, batch.settle(reply))
+        free.floors.set(call.keys, batch.settle(reply))
         return call.ids or []
 
     def resolve(self, client: "redis.Redis", call: Call) -> list[str] | None:
         """The ids of a call that was given up, if it came through; if not, it never will."""
         if call.batch is None:
             return None
-        connection = lend(client)
         try:
-            (reply,) = ask(connection, call.batch.resolve())
-        finally:
-            give_back(client, connection)
-        return ids_found(call, reply)
-
-    def _take(self) -> Line:
-        try:
-            return self._free.pop()
-        except IndexError:
-            return Line()
+            connection = lend(client)
+            try:
+                (reply,) = ask(connection, call.batch.resolve())
+            finally:
+                give_back(client, connection)
+            return ids_found(call, reply)
+        except BaseException:
+            self.unsettled.remember_again(call)
+            raise
 
     @staticmethod
     def _give_back(client: "redis.Redis", line: Line) -> None:
@@ -102,26 +133,47 @@ class Lines:
             line.connection = None
 
 
+@dataclass(slots=True, eq=False)
+class _Loops:
+    """The lines of an async client by their event loops, and what all of them know."""
+
+    lines: "dict[asyncio.AbstractEventLoop, AsyncLine]" = field(default_factory=dict)
+    unsettled: Unsettled = field(default_factory=Unsettled)
+
+    def line_left(self) -> Line | None:
+        """The line of a loop that is closed: the next one goes on with it.
+
+        Each loop of a new line would cost a place in what Redis remembers, and a connection.
+        """
+        left: Line | None = None
+        for loop in list(self.lines):
+            if loop.is_closed() and (line := self.lines.pop(loop, None)):
+                left = line.left() or left
+        return left
+
+
 class AsyncLines:
-    """The lines of an async client, one for each event loop."""
+    """The lines of an async client, one for each event loop; loops may run in several threads."""
 
     def __init__(self) -> None:
-        self._by_loop: dict[asyncio.AbstractEventLoop, AsyncLine] = {}
-        self.unsettled = Unsettled()
+        self._loops = _OfProcess(_Loops)
 
     @classmethod
     def of(cls, client: "redis.asyncio.Redis") -> "AsyncLines":
         """The lines that all publishers of a client share."""
         return _on_pool(client, cls)
 
+    @property
+    def unsettled(self) -> Unsettled:
+        """The calls that were given up."""
+        return self._loops.get().unsettled
+
     def running_loop(self) -> "AsyncLine":
         """The line of the running event loop."""
-        loop = asyncio.get_running_loop()
-        line = self._by_loop.get(loop)
-        if line is None or line.pid != os.getpid():
-            for closed in [loop for loop in self._by_loop if loop.is_closed()]:
-                del self._by_loop[closed]
-            line = self._by_loop[loop] = AsyncLine()
+        loop, loops = asyncio.get_running_loop(), self._loops.get()
+        line = loops.lines.get(loop)
+        if line is None:
+            line = loops.lines[loop] = AsyncLine(loop, loops)
         return line
 
 
@@ -132,14 +184,21 @@ class AsyncLine:
     who is cancelled. So what was begun is finished, whoever stops waiting.
     """
 
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self._line = Line()
+    def __init__(self, loop: asyncio.AbstractEventLoop, loops: _Loops) -> None:
+        self._loop = loop
+        self._unsettled = loops.unsettled
+        self._line = loops.line_left() or Line()
         self._floors = Floors()
         self._waiting: deque[Call] = deque()
         self._busy = False
+        # Whether the connection may have an answer that was not read.
+        self._broken = self._line.connection is not None
         self._task: asyncio.Task[None] | None = None
         self._closing: AsyncGenerator[None, None] | None = None
+
+    def left(self) -> Line | None:
+        """What another loop may go on with, as this one is closed."""
+        return None if self._busy else self._line
 
     async def publish(self, client: "redis.asyncio.Redis", call: Call) -> list[str]:
         """Append the events of a call and return their ids."""
@@ -155,20 +214,34 @@ class AsyncLine:
 
     async def resolve(self, client: "redis.asyncio.Redis", call: Call) -> list[str] | None:
         """The ids of a call that was given up, if it came through; if not, it never will."""
-        if call.line is self and not call.settled:
-            await self._settled(call)
-        if call.ids is not None or call.batch is None:
-            return call.ids
-        connection = new_connection(client)
         try:
-            (reply,) = await aask(connection, call.batch.resolve())
-        finally:
-            await close(connection)
-        return ids_found(call, reply)
+            if not call.settled and call.line is not None:
+                await call.line.finish(call)
+            if call.ids is not None or call.batch is None:
+                return call.ids
+            connection = strange_connection(client)
+            try:
+                (reply,) = await aask(connection, call.batch.resolve())
+            finally:
+                await close(connection)
+            return ids_found(call, reply)
+        except BaseException:
+            self._unsettled.remember_again(call)
+            raise
+
+    async def finish(self, call: Call) -> None:
+        """Wait until a call of this line is over, in whichever loop; if that has ended, it is."""
+        if self._loop is asyncio.get_running_loop():
+            await self._settled(call)
+        elif self._loop.is_running():
+            over = asyncio.run_coroutine_threadsafe(self._settled(call), self._loop)
+            await asyncio.wait([asyncio.wrap_future(over)], timeout=_LAST_WAIT)
+        call.withdrawn = True
 
     async def _settled(self, call: Call) -> None:
-        call.done = asyncio.get_running_loop().create_future()
-        await call.done
+        if not call.settled:
+            call.done = self._loop.create_future()
+            await call.done
 
     async def _send(self, client: "redis.asyncio.Redis") -> None:
         self._busy = True
@@ -186,15 +259,13 @@ class AsyncLine:
 
     def _load(self) -> list[Batch]:
         calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
-        return list(batches(calls, self._line))
+        return list(batches([call for call in calls if not call.withdrawn], self._line))
 
     def _go_on(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._drain(client, loaded))
+        self._task = self._loop.create_task(self._drain(client, loaded))
 
     async def _drain(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
         try:
-            if loaded and self._line.connection is not None:
-                await close(self._line.connection)
             while loaded or self._waiting:
                 loaded = loaded or self._load()
                 await self._ask(client, loaded)
@@ -211,7 +282,9 @@ class AsyncLine:
             connection = await self._connection(client)
             floors = [self._floors.get(batch.calls[0].keys) for batch in loaded]
             pairs = zip(loaded, floors, strict=True)
+            self._broken = True
             replies = await aask(connection, *[batch.append(floor) for batch, floor in pairs])
+            self._broken = False
         except EventsError as error:
             self._fail(loaded, error)
             return
@@ -230,6 +303,9 @@ class AsyncLine:
     async def _connection(self, client: "redis.asyncio.Redis") -> Any:
         if self._line.connection is None:
             self._line.connection = new_connection(client)
+        elif self._broken:
+            await close(self._line.connection)
+        if self._closing is None:
             self._closing = self._close_with_loop()
             await anext(self._closing)
         return self._line.connection

@@ -3,7 +3,9 @@
 A viewer's states: *catching up* (reading history without waiting) -> *live* (waiting for the next
 entry of the stream) -> *ended*. Reads always start at the id of the last event that the viewer was
 given. As long as that entry is in the stream, what follows it is there, too; if it is not, the
-stream was trimmed or lost, and the viewer catches up again, as after any fault of Redis.
+stream was trimmed or lost, and the viewer catches up again, as after any fault of Redis. A Redis
+that came back may have the entry, and not all that followed it: so a viewer is wired to one before
+it catches up, and catches up again when the wire is cut.
 
 What Redis had lost and was given again has a new id; it is known by its producer, and not given
 to a viewer twice.
@@ -18,7 +20,7 @@ from typing import Final
 
 from events import commands
 from events.conf import event_settings
-from events.connections import arun, block_ms, get_async_redis
+from events.connections import Wire, block_ms, get_async_redis
 from events.exceptions import LogCut, RedisUnavailable
 from events.history import aread_events
 from events.keys import StreamKeys
@@ -44,6 +46,14 @@ async def follow(job_id: str, *, after: Cursor = START, is_over: IsOver) -> Asyn
     RedisRefused.
     """
     viewer = _Viewer(StreamKeys(event_settings.STREAM_PREFIX).stream(job_id), job_id, after)
+    try:
+        async for message in _messages(viewer, is_over):
+            yield message
+    finally:
+        await viewer.close()
+
+
+async def _messages(viewer: "_Viewer", is_over: IsOver) -> AsyncIterator[Message]:
     over = told = False
     while True:
         messages = await viewer.read()
@@ -91,6 +101,7 @@ class _Viewer:
     cursor: Cursor
     last: Event | None = None
     catching_up: bool = True
+    _wire: Wire | None = None
     _seen: _Seen = field(default_factory=_Seen)
     _retry_in: float = _RETRY_FIRST
     _spoke_at: float = field(default_factory=monotonic)
@@ -101,13 +112,15 @@ class _Viewer:
         None, after a pause that grows, when Redis did not answer.
         """
         try:
-            events = await (self._history() if self.catching_up else self._tail())
+            wire = self._wire = self._wire or await Wire.to(get_async_redis())
+            events = await (self._history() if self.catching_up else self._tail(wire))
         except LogCut as cut:
             self.cursor = Cursor.parse(cut.after)
             return [Reset(str(cut), cut.after)]
         except RedisUnavailable:
             logger.warning("live_read_failed", extra={"job_id": self.job_id})
             self.catching_up = True
+            await self.close()
             await asyncio.sleep(self._retry_in)
             self._retry_in = min(self._retry_in * 2, _RETRY_LAST)
             return None
@@ -123,18 +136,19 @@ class _Viewer:
     async def _history(self) -> list[Event]:
         return await aread_events(self.job_id, after=self.cursor, limit=_BATCH)
 
-    async def _tail(self) -> list[Event]:
-        client = get_async_redis()
-        block = min(block_ms(client), self._quiet_ms())
+    async def _tail(self, wire: Wire) -> list[Event]:
+        block = min(block_ms(get_async_redis()), self._quiet_ms())
         command = commands.tail(self.key, after=self.cursor, limit=_BATCH, block=block)
-        events = commands.entries_of_tail(self.job_id, await arun(client, command))
-        if events and not await self._has_cursor():
+        events = commands.entries_of_tail(self.job_id, await wire.ask(command))
+        if events and not await wire.ask(commands.entry(self.key, self.cursor)):
             return await self._history()
         return events
 
-    async def _has_cursor(self) -> bool:
-        command = commands.entry(self.key, self.cursor)
-        return bool(await arun(get_async_redis(), command))
+    async def close(self) -> None:
+        """Give back the connection."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
 
     def _quiet_ms(self) -> int:
         """Milliseconds until a keep-alive is due; never 0, with which Redis blocks for ever."""

@@ -11,9 +11,11 @@ nothing did, and nothing can any more, the event is published as a new one.
 """
 
 import secrets
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import chain
 from time import monotonic
 from typing import Any, Final
@@ -27,9 +29,11 @@ from events.exceptions import EventsError, RedisUnavailable
 from events.scripts import Command
 from events.types import Producer
 
-_REMEMBERED: Final = 1000
+_REMEMBERED: Final = 10_000
 _REMEMBERED_SECONDS: Final = 60.0
 _FLOORS: Final = 1000
+# In the place of an event that is not sent again: what is remembered should be small.
+_NOTHING: Final[EncodedEvent] = (b"", "", "")
 
 
 @dataclass(slots=True)
@@ -53,10 +57,12 @@ class Call:
 
     keys: Keys
     epoch: int
-    events: list[EncodedEvent]
+    events: Sequence[EncodedEvent]
     ids: list[str] | None = None
     error: EventsError | None = None
     batch: "Batch | None" = None
+    given: "Given | None" = None  # by what it is recognised, once it was given up
+    withdrawn: bool = False  # nobody is to send it
     line: Any = None  # the AsyncLine that has taken it up
     done: Any = None  # the future for which an async publisher waits
 
@@ -100,7 +106,9 @@ class Batch:
 
     def resolve(self) -> Command:
         """The command that asks what became of the events, and makes sure that it stays so."""
-        return scripts.RESOLVE.call(self.calls[0].keys, (self.producer.id, self.last))
+        producer_id, epoch, first = self.producer
+        arguments = (producer_id, epoch, self.last, self.last - first + 1)
+        return scripts.RESOLVE.call(self.calls[0].keys, arguments)
 
     def ids(self, reply: commands.Reply) -> list[str]:
         """The ids of all events, from what Redis answers."""
@@ -108,12 +116,9 @@ class Batch:
 
     def ids_of(self, call: Call, reply: commands.Reply) -> list[str]:
         """The ids of one call's events."""
-        ids, start = self.ids(reply), 0
-        for other in self.calls:
-            if other is call:
-                break
-            start += len(other.events)
-        return ids[start : start + len(call.events)]
+        place = self.calls.index(call)
+        start = sum(len(other.events) for other in self.calls[:place])
+        return self.ids(reply)[start : start + len(call.events)]
 
     def settle(self, reply: commands.Reply) -> str:
         """Tell each call its ids; returns the last."""
@@ -125,9 +130,10 @@ class Batch:
         return ids[-1]
 
     def fail(self, error: EventsError) -> None:
-        """Tell each call what went wrong."""
+        """Tell each call what went wrong; none is sent again."""
         for call in self.calls:
             call.error = error
+            call.events = (_NOTHING,) * len(call.events)
             call.tell()
 
 
@@ -162,7 +168,8 @@ Given = tuple[Keys, int, bytes]
 
 def given(call: Call, data: Iterable[Mapping[str, Any]]) -> Given:
     """By what it is recognised that somebody repeats a call: what they gave to publish."""
-    return call.keys, call.epoch, orjson.dumps([dict(event) for event in data])
+    content = orjson.dumps([dict(event) for event in data])
+    return call.keys, call.epoch, blake2b(content, digest_size=16).digest()
 
 
 def is_unanswered(error: BaseException) -> bool:
@@ -171,34 +178,55 @@ def is_unanswered(error: BaseException) -> bool:
 
 
 class Unsettled:
-    """The calls that were given up, by what was to be published."""
+    """The calls that were given up, by what was to be published. Threads may share it."""
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[Given, tuple[float, Call]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._calls: OrderedDict[Call, tuple[Given, float]] = OrderedDict()
+        self._alike: dict[Given, deque[Call]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     def remember(self, given: Given, call: Call) -> None:
-        """A call was given up."""
-        self._calls[given] = (monotonic() + _REMEMBERED_SECONDS, call)
-        while len(self._calls) > _REMEMBERED:
-            self._calls.popitem(last=False)
+        """A call was given up; others that look alike may have been, too."""
+        with self._lock:
+            call.given = given
+            if call not in self._calls:
+                self._alike.setdefault(given, deque()).append(call)
+            self._calls[call] = given, monotonic() + _REMEMBERED_SECONDS
+            self._calls.move_to_end(call)
+            if len(self._calls) > _REMEMBERED:
+                self._forget(next(iter(self._calls)))
+
+    def remember_again(self, call: Call) -> None:
+        """Nobody could say what became of a call that was recalled."""
+        if call.given is not None:
+            self.remember(call.given, call)
 
     def recall(self, given: Given) -> Call | None:
         """The call that somebody repeats, if they do; it is remembered no more."""
-        until, call = self._calls.pop(given, (0.0, None))
-        self._forget()
-        return call if monotonic() < until else None
+        with self._lock:
+            now = monotonic()
+            while self._calls and next(iter(self._calls.values()))[1] < now:
+                self._forget(next(iter(self._calls)))
+            if given not in self._alike:
+                return None
+            call = self._alike[given][0]
+            self._forget(call)
+            return call
 
-    def _forget(self) -> None:
-        now = monotonic()
-        while self._calls and next(iter(self._calls.values()))[0] < now:
-            self._calls.popitem(last=False)
+    def _forget(self, call: Call) -> None:
+        given, _ = self._calls.pop(call)
+        self._alike[given].remove(call)
+        if not self._alike[given]:
+            del self._alike[given]
 
 
 def ids_found(call: Call, reply: Any) -> list[str] | None:
     """What became of a call, from what Redis answers to `Batch.resolve`; None for nothing."""
+    if isinstance(reply, EventsError):
+        raise reply
     if not reply or call.batch is None:
         return None
     found: Sequence[str | bytes] = reply

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from events import lua
+
 Command = tuple[str | bytes | int, ...]
 
 
@@ -38,154 +40,29 @@ class Script:
 
 STALE_EPOCH: Final = "STALEEPOCH"
 
-_HEAD: Final = """\
-local call, match, sub = redis.call, string.match, string.sub
-local stream, state = KEYS[1], KEYS[2]
-"""
-
-# Ids are compared as text: Lua's numbers have 53 bits, the halves of an id 64.
-_IDS: Final = """\
-local function less(a, b)
-    local a1, a2 = match(a, '^(%d+)-(%d+)$')
-    local b1, b2 = match(b, '^(%d+)-(%d+)$')
-    if a1 ~= b1 then return #a1 < #b1 or (#a1 == #b1 and a1 < b1) end
-    return #a2 < #b2 or (#a2 == #b2 and a2 < b2)
-end
-local function generated()
-    local info = call('XINFO', 'STREAM', stream)
-    for i = 1, #info, 2 do
-        if info[i] == 'last-generated-id' then return info[i + 1] end
-    end
-end
-"""
-
-# What the state says was appended may be gone, if somebody deleted the stream alone; then the
-# state is not believed. What was trimmed is in the archive, and counts as there.
-_HELD: Final = """\
-local function held(id, trimmed)
-    if #call('XRANGE', stream, id, id) > 0 then return true end
-    return trimmed and not less(trimmed, id)
-end
-"""
-
-# One of the two keys may be lost alone. Of the state, what the latest entries of the stream say of
-# their producers stands in for it.
-_RECOVER: Final = """\
-local function recover()
-    if call('EXISTS', state) == 1 or call('EXISTS', stream) == 0 then return false end
-    local before, fence = '+', 0
-    for _ = 1, 100 do
-        local entries = call('XREVRANGE', stream, before, '-', 'COUNT', 100)
-        for _, entry in ipairs(entries) do
-            local fields = entry[2]
-            for i = 1, #fields, 2 do
-                local who, epoch, past
-                if fields[i] == 'producer' then
-                    who, epoch, past = match(fields[i + 1], '^([%w_-]+):(%d+):(%d+)$')
-                end
-                if who then
-                    local field = who == 'outbox' and who or who .. ':' .. epoch
-                    call('HSETNX', state, field, past .. ' ' .. entry[1])
-                    fence = math.max(fence, tonumber(epoch))
-                end
-            end
-        end
-        if #entries < 100 then break end
-        before = '(' .. entries[100][1]
-    end
-    if fence > 0 then call('HSET', state, 'epoch', string.format('%d', fence)) end
-    call('PERSIST', stream)
-    return true
-end
-"""
-
-# A batch has ids without a gap: within a script time stands still, and nobody comes between.
-_FIRST: Final = """local function first_of(last, count)
-    local ms, number = match(last, '^(%d+)-(%d+)$')
-    return ms .. '-' .. string.format('%d', tonumber(number) - count + 1)
-end
-"""
-
-# Who has been silent for an hour repeats nothing any more.
-_FORGET: Final = """local function forget()
-    local count = call('HLEN', state)
-    if count <= tonumber(call('HGET', state, 'limit') or 256) then return end
-    local now, all = call('TIME'), call('HGETALL', state)
-    for i = 1, #all, 2 do
-        local ms = match(all[i + 1], '^%d+ %-?(%d+)')
-        if ms and all[i] ~= 'outbox' and tonumber(ms) < (now[1] - 3600) * 1000 then
-            count = count - call('HDEL', state, all[i])
-        end
-    end
-    call('HSET', state, 'limit', math.max(256, 2 * count))
-end
-"""
-
-# What was appended, but is neither in the stream nor in the archive, was lost: it may come again.
-# To be done before the archive is said to have everything up to an id.
-_UNLEARN: Final = """local function unlearn(upto)
-    local all, trimmed = call('HGETALL', state), call('HGET', state, 'trimmed')
-    for i = 1, #all, 2 do
-        local last = match(all[i + 1], '^%d+ (%d+%-%d+)$')
-        if last and not less(upto, last) and not held(last, trimmed) then
-            call('HDEL', state, all[i])
-        end
-    end
-end
-"""
-
-# `floor` is an id that all new ones have to be above: the caller knows of it, and Redis may have
-# lost it. That matters only when its clock is not past it.
-_RAISE: Final = """\
-local function raise(floor)
-    if floor == '' then return end
-    local now = call('TIME')
-    local ahead = tonumber(match(floor, '^%d+')) - now[1] * 1000 - math.floor(now[2] / 1000)
-    if ahead < 0 then return end
-    if call('EXISTS', stream) == 0 then
-        call('XADD', stream, floor, 'raised', '')
-        call('XDEL', stream, floor)
-        return
-    end
-    local last = generated()
-    if ahead > 0 and less(last, floor) then
-        call('XSETID', stream, floor)
-        call('HSET', state, 'raised', last)
-    end
-end
-"""
-
-_KEPT: Final = """\
-local function keep(expiring)
-    if not expiring then return end
-    call('PERSIST', stream)
-    call('PERSIST', state)
-    call('HDEL', state, 'expiring')
-end
-"""
-
 # ARGV: producer, epoch, the sequence of the first event, floor; then runs of events alike in
 # timestamp and type, as most batches are: how many, the timestamp, the type, and the data of each;
 # half of what a batch costs is the number of arguments. Answers the first and the last id. A
 # producer has one call of an epoch under way at a time, so what may come again is its last call.
 APPEND: Final = Script(
-    _HEAD
+    lua.HEAD
     + """\
 local function rarely()
 """
-    + _IDS
-    + _HELD
-    + _RECOVER
-    + _FIRST
-    + _FORGET
-    + _RAISE
-    + _KEPT
+    + lua.IDS
+    + lua.HELD
+    + lua.RECOVER
+    + lua.FIRST
+    + lua.FORGET
+    + lua.RAISE
+    + lua.KEPT
     + """\
-    local function again(last)
+    local function again(past, last)
         if sub(last, 1, 1) == '-' then
             return redis.error_reply('GIVENUP the call was given up')
         end
-        if not held(last, call('HGET', state, 'trimmed')) then return end
+        local field = ARGV[1] .. ':' .. ARGV[2]
+        if not held(field, past, last, call('HGET', state, 'trimmed')) then return end
         local count, start = 0, 5
         while start < #ARGV do
             count, start = count + ARGV[start], start + 3 + ARGV[start]
@@ -202,7 +79,7 @@ if not known[1] then
     if recover() then known = call('HMGET', state, field, 'epoch', 'expiring') end
 end
 if known[1] and sequence <= tonumber(match(known[1], '^%d+')) then
-    local answer = rarely()(match(known[1], '%S+$'))
+    local answer = rarely()(match(known[1], '^(%d+) (%S+)$'))
     if answer then return answer end
 end
 local fence = known[2] or '0'
@@ -242,19 +119,20 @@ return {first, last}
 # many events it has. Answers as APPEND did if the call came through; if not, sees to it that it is
 # refused should it come yet.
 RESOLVE: Final = Script(
-    _HEAD
-    + _IDS
-    + _HELD
-    + _RECOVER
-    + _FIRST
-    + _FORGET
+    lua.HEAD
+    + lua.IDS
+    + lua.HELD
+    + lua.RECOVER
+    + lua.FIRST
+    + lua.FORGET
     + """\
 local field = ARGV[1] .. ':' .. ARGV[2]
 recover()
 local known = call('HMGET', state, field, 'trimmed')
 if known[1] then
     local past, last = match(known[1], '^(%d+) (%S+)$')
-    if tonumber(past) >= tonumber(ARGV[3]) and sub(last, 1, 1) ~= '-' and held(last, known[2]) then
+    if tonumber(past) >= tonumber(ARGV[3]) and sub(last, 1, 1) ~= '-'
+        and held(field, past, last, known[2]) then
         return {first_of(last, ARGV[4]), last}
     end
 end
@@ -268,45 +146,42 @@ return false
 """
 )
 
-_OUTBOX: Final = """\
-local function appended()
-    local known = call('HMGET', state, 'outbox', 'trimmed')
-    if not known[1] and recover() then known = call('HMGET', state, 'outbox', 'trimmed') end
-    if not known[1] then return '' end
-    local past, last = match(known[1], '^(%d+) (%S+)$')
-    return held(last, known[2]) and past or ''
-end
-"""
-
 # Which number of the outbox was appended last; empty if none was, as far as Redis knows.
-OUTBOX_STATE: Final = Script(_HEAD + _IDS + _HELD + _RECOVER + _OUTBOX + "return appended()\n")
+OUTBOX_STATE: Final = Script(lua.HEAD + lua.IDS + lua.HELD + lua.OUTBOX + "return appended()\n")
 
 # ARGV: what OUTBOX_STATE said when the caller looked, the number of the first event, floor; then
 # four for each event: epoch, timestamp, type, data. Appends nothing if somebody else has appended,
 # or Redis has lost something, since the caller looked. Answers the number appended last and its id.
+# If it is not known what was appended last, what is in the stream to the letter is not repeated.
 OUTBOX_APPEND: Final = Script(
-    _HEAD
-    + _IDS
-    + _HELD
-    + _RAISE
-    + _KEPT
-    + _OUTBOX
+    lua.HEAD
+    + lua.IDS
+    + lua.HELD
+    + lua.LATEST
+    + lua.RAISE
+    + lua.KEPT
+    + lua.OUTBOX
     + """\
 local past = appended()
 if past ~= ARGV[1] then return {past, ''} end
 raise(ARGV[3])
 local known = call('HMGET', state, 'epoch', 'expiring')
-local sequence, fence, first, last = tonumber(ARGV[2]), nil, nil, nil
+local sequence, fence, last, there = tonumber(ARGV[2]), nil, nil, {}
+if past == '' then
+    latest(function(id, producer, data)
+        if sub(producer, 1, 7) == 'outbox:' then there[producer .. ' ' .. (data or '')] = id end
+    end)
+end
 for i = 4, #ARGV, 4 do
-    last = call('XADD', stream, '*', 'data', ARGV[i + 3], 'timestamp', ARGV[i + 1],
-        'event_type', ARGV[i + 2],
-        'producer', 'outbox:' .. ARGV[i] .. ':' .. string.format('%d', sequence))
-    first = first or last
+    local producer = 'outbox:' .. ARGV[i] .. ':' .. string.format('%d', sequence)
+    last = there[producer .. ' ' .. ARGV[i + 3]]
+        or call('XADD', stream, '*', 'data', ARGV[i + 3], 'timestamp', ARGV[i + 1],
+            'event_type', ARGV[i + 2], 'producer', producer)
     if ARGV[i] ~= '0' then fence = ARGV[i] end
     sequence = sequence + 1
 end
 past = string.format('%d', sequence - 1)
-call('HSET', state, 'outbox', past .. ' ' .. first .. ' ' .. last)
+call('HSET', state, 'outbox', past .. ' ' .. last)
 -- These come in the order of the job's life; its attempts count up, or it was made anew.
 if fence then call('HSET', state, 'epoch', fence) end
 keep(known[2])
@@ -314,14 +189,18 @@ return {past, last}
 """
 )
 
-# ARGV: an id up to which everything is in the archive. Removes whole nodes of the stream only,
-# which costs little. Refused while the stream may have entries that are not archived below it.
+# ARGV: the id of an entry up to which everything is in the archive. Removes whole nodes of the
+# stream only, which costs little. Refused while the stream may have entries that are not archived
+# below it: without the entry, it is not the stream that the caller saw.
 TRIM: Final = Script(
-    _HEAD
-    + _IDS
+    lua.HEAD
+    + lua.IDS
+    + lua.HELD
+    + lua.UNLEARN
     + """\
-if call('EXISTS', stream) == 0 or call('HEXISTS', state, 'raised') == 1
-    or less(generated(), ARGV[1]) then return 0 end
+if #call('XRANGE', stream, ARGV[1], ARGV[1]) == 0
+    or call('HEXISTS', state, 'raised') == 1 then return 0 end
+unlearn(ARGV[1])
 local removed = call('XTRIM', stream, 'MINID', '~', ARGV[1])
 if removed > 0 then call('HSET', state, 'trimmed', ARGV[1]) end
 return removed
@@ -331,8 +210,8 @@ return removed
 # ARGV: the position of the archive, milliseconds. Sets the time to live of a stream that is
 # archived to its end.
 EXPIRE: Final = Script(
-    _HEAD
-    + _IDS
+    lua.HEAD
+    + lua.IDS
     + """\
 if call('EXISTS', stream) == 0 or generated() ~= ARGV[1] then return 0 end
 if call('HSETNX', state, 'expiring', 1) == 0 then return 0 end
@@ -343,22 +222,37 @@ return call('PEXPIRE', stream, ARGV[2])
 
 # ARGV: the position of the archive, what `raised` and the last id of the stream were when the
 # caller looked, the ids of entries up to the position that are not in the archive. Appends these
-# anew, above it, and removes what is below; not if others came below it meanwhile.
+# anew, above it, and removes what is below; not if others came below it meanwhile: then it only
+# sees to it that no more do.
 RESEQUENCE: Final = Script(
-    _HEAD
-    + _IDS
+    lua.HEAD
+    + lua.IDS
+    + lua.HELD
+    + lua.UNLEARN
     + """\
 if call('EXISTS', stream) == 0 then return 0 end
+if (call('HGET', state, 'raised') or '') ~= ARGV[2] then return -1 end
 local last = generated()
-if less(last, ARGV[1]) then
-    if last ~= ARGV[3] then return -1 end
-    call('XSETID', stream, ARGV[1])
+if less(last, ARGV[1]) then call('XSETID', stream, ARGV[1]) end
+if #call('XRANGE', stream, '(' .. ARGV[3], '(' .. ARGV[1], 'COUNT', 1) > 0
+    or (less(last, ARGV[1]) and last ~= ARGV[3]) then
+    call('HSET', state, 'raised', last)
+    return -1
 end
+unlearn(ARGV[1])
 local moved = 0
 for i = 4, #ARGV do
     local entry = call('XRANGE', stream, ARGV[i], ARGV[i])[1]
     if entry then
-        call('XADD', stream, '*', unpack(entry[2]))
+        local fields, named = entry[2], {}
+        for j = 1, #fields, 2 do named[fields[j]] = fields[j + 1] end
+        if not named.producer then
+            -- A stranger's: if Redis is set back to before this, it is known when it comes again.
+            local digest = sub(redis.sha1hex(named.data or ''), 1, 8)
+            fields[#fields + 1] = 'producer'
+            fields[#fields + 1] = ARGV[i] .. '-' .. digest .. ':0:0'
+        end
+        call('XADD', stream, '*', unpack(fields))
         call('XDEL', stream, ARGV[i])
         moved = moved + 1
     end
@@ -366,14 +260,24 @@ end
 -- The archive has these; of a stream that was set back, not all that follows them is here.
 call('XTRIM', stream, 'MINID', ARGV[1])
 call('HSET', state, 'trimmed', ARGV[1])
-if call('HGET', state, 'raised') == ARGV[2] then call('HDEL', state, 'raised') end
+call('HDEL', state, 'raised')
 return moved
+"""
+)
+
+# Sets the time to live of the state of a stream that is gone.
+BURY: Final = Script(
+    lua.HEAD
+    + """\
+if call('EXISTS', stream) == 1 or call('EXISTS', state) == 0 then return 0 end
+if call('HSETNX', state, 'expiring', 1) == 0 then return 0 end
+return call('PEXPIRE', state, 3600000)
 """
 )
 
 _SOURCES: Final = {
     script.sha: script.source
-    for script in (APPEND, RESOLVE, OUTBOX_STATE, OUTBOX_APPEND, TRIM, EXPIRE, RESEQUENCE)
+    for script in (APPEND, RESOLVE, OUTBOX_STATE, OUTBOX_APPEND, TRIM, EXPIRE, RESEQUENCE, BURY)
 }
 
 

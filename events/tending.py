@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
-from events import archive, commands
+from events import archive, commands, scripts
 from events.codec import text_of
 from events.conf import event_settings
 from events.connections import ask_many, ask_once, get_redis, run
-from events.exceptions import EventsError
+from events.exceptions import EventsError, RedisUnavailable
 from events.keys import StreamKeys
 from events.owners import owners
 from events.types import START, Cursor
@@ -76,7 +77,11 @@ class Stream:
 
 
 def tend(streams: Sequence[Stream]) -> list[Stream]:
-    """Look after streams; returns those that are gone."""
+    """Look after streams; returns those that are gone.
+
+    One that Redis will not have looked after does not keep the others from being trimmed: that
+    may be what Redis, being full, waits for.
+    """
     gone: list[Stream] = []
     archived: list[Stream] = []
     rest = iter(streams)
@@ -86,10 +91,22 @@ def tend(streams: Sequence[Stream]) -> list[Stream]:
                 if commands.NO_STREAM in str(info):
                     gone.append(stream)
                 continue
-            if _tend(stream, commands.fields_of_info(info), raised):
-                archived.append(stream)
+            with _refusals_logged(stream):
+                if _tend(stream, commands.fields_of_info(info), raised):
+                    archived.append(stream)
     _expire(archived)
+    ask_many(get_redis(), [scripts.BURY.call(_keys(stream), ()) for stream in gone])
     return gone
+
+
+@contextmanager
+def _refusals_logged(stream: Stream) -> Iterator[None]:
+    try:
+        yield
+    except RedisUnavailable:
+        raise
+    except EventsError as error:
+        logger.warning("stream_not_tended", exc_info=error, extra={"job_id": stream.job_id})
 
 
 def _looked_at(group: Sequence[Stream]) -> Iterator[tuple[Stream, Any, Any]]:
@@ -128,8 +145,10 @@ def _expire(streams: Sequence[Stream]) -> None:
     for owner in owners():
         for job_id in owner.finished(list(asked)) if asked else ():
             stream = asked[job_id]
-            ask_once(get_redis(), commands.expire(_keys(stream), stream.position, milliseconds))
-            stream.expiring = True
+            command = commands.expire(_keys(stream), stream.position, milliseconds)
+            with _refusals_logged(stream):
+                ask_once(get_redis(), command)
+                stream.expiring = True
 
 
 def _repair(stream: Stream, last: Cursor, raised: str) -> None:
