@@ -170,7 +170,9 @@ def report_fault(log_id: int, job_id: str, error: Exception) -> None:
 
 
 def clear_fault(log_id: int) -> None:
-    """Say that a log moves again."""
+    """Say that a log moves again, unless its outbox does not."""
+    if ArchivedEvent.objects.filter(log_id=log_id, event_id=None).exists():
+        return
     ArchivePosition.objects.filter(log_id=log_id).exclude(fault="").update(
         fault="", faulted_at=None
     )

@@ -117,6 +117,8 @@ def _checked_timestamp(value: object) -> str:
 
 def _is_iso_8601(text: str) -> bool:
     """Whether it is a time, and one that can be shown in every time zone."""
+    if not text.isprintable():  # any character may stand between date and time
+        return False
     try:
         year = datetime.fromisoformat(text).year
     except ValueError:

@@ -24,7 +24,7 @@ from events.exceptions import EventsError, RedisUnavailable
 from events.keys import StreamKeys
 from events.models import ArchivedEvent, ArchivePosition, EventLog
 from events.rest import Rest
-from events.types import OUTBOX, Producer, check_job_id
+from events.types import OUTBOX, Cursor, Producer, check_job_id
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
     with transaction.atomic():
-        log_id, sequence = _next_number(job_id)
+        log_id, sequence, position = _next_number(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(
             log_id=log_id,
@@ -52,11 +52,14 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
             sequence=sequence,
             written_at=timezone.now(),
         )
-        transaction.on_commit(partial(_append, job_id, event))
+        transaction.on_commit(partial(_append, job_id, event, position))
 
 
-def _next_number(job_id: str) -> tuple[int, int]:
-    """The log and the next number of its outbox; locks the log until the transaction ends."""
+def _next_number(job_id: str) -> tuple[int, int, Cursor | None]:
+    """The log, the next number of its outbox, and the position of its archive.
+
+    Locks the log until the transaction ends.
+    """
     if not _count_up(job_id):
         try:
             with transaction.atomic():
@@ -65,7 +68,9 @@ def _next_number(job_id: str) -> tuple[int, int]:
         except IntegrityError:
             if not _count_up(job_id):  # nor has somebody else made the log meanwhile
                 raise
-    return EventLog.objects.values_list("pk", "sequence").get(job_id=job_id)
+    columns = ("pk", "sequence", "archived__position")
+    pk, sequence, position = EventLog.objects.values_list(*columns).get(job_id=job_id)
+    return pk, sequence, position
 
 
 def _count_up(job_id: str) -> bool:
@@ -73,7 +78,7 @@ def _count_up(job_id: str) -> bool:
     return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
 
 
-def _append(job_id: str, event: OutboxEvent) -> None:
+def _append(job_id: str, event: OutboxEvent, position: Cursor | None) -> None:
     """Append an event of a transaction that is committed: whatever fails, the row is there."""
     rest = _rest()
     if rest.resting:
@@ -82,7 +87,8 @@ def _append(job_id: str, event: OutboxEvent) -> None:
     expected = event.sequence - 1 or None
     try:
         # What stands before this event in the outbox is committed; usually it is appended, too.
-        reply = ask_once(get_redis(), commands.outbox_append(keys, expected, "", [event]))
+        command = commands.outbox_append(keys, expected, relay.floor(position), [event])
+        reply = ask_once(get_redis(), command)
         if not reply[1]:
             relay.append_pending(job_id)
         rest.worked()

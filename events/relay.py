@@ -19,7 +19,7 @@ from events.connections import ask_once, get_redis
 from events.exceptions import EventsError, RedisUnavailable
 from events.keys import StreamKeys
 from events.models import ArchivedEvent, ArchivePosition
-from events.types import START, Producer
+from events.types import START, Cursor, Producer
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def append_pending(job_id: str) -> int:
         events = _pending(job_id, past or 0)
         if not events:
             return appended
-        command = commands.outbox_append(keys, past, _floor(job_id), events)
+        command = commands.outbox_append(keys, past, floor(_position(job_id)), events)
         reply = ask_once(client, command)
         if reply[1]:  # else somebody else was first, or Redis has lost what it had: look again
             appended += len(events)
@@ -66,10 +66,14 @@ def _epoch(producer: str | None) -> int:
     return parsed.epoch if parsed else 0
 
 
-def _floor(job_id: str) -> str:
-    """The last id that is in the archive: a Redis that has lost it must not give lower ones."""
+def _position(job_id: str) -> Cursor | None:
     positions = ArchivePosition.objects.filter(log__job_id=job_id)
-    position = positions.values_list("position", flat=True).first()
+    position: Cursor | None = positions.values_list("position", flat=True).first()
+    return position
+
+
+def floor(position: Cursor | None) -> str:
+    """The last id that is in the archive: a Redis that has lost it must not give lower ones."""
     return str(position) if position and position != START else ""
 
 

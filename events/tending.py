@@ -92,6 +92,8 @@ def tend(streams: Sequence[Stream]) -> list[Stream]:
                     gone.append(stream)
                 continue
             with _refusals_logged(stream):
+                if isinstance(raised, EventsError):
+                    raise raised
                 if _tend(stream, commands.fields_of_info(info), raised):
                     archived.append(stream)
     _expire(archived)
