@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from time import monotonic, sleep
 
+BINARIES = ("initdb", "postgres", "createdb")
+
 
 def find_binary(name: str) -> str | None:
     found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)
@@ -31,7 +33,12 @@ class PostgresServer:
         data = self.directory / "data"
         initdb = [find_binary("initdb"), "-D", data, "-U", "tester", "--auth=trust", "-E", "UTF8"]
         subprocess.run([*initdb, "--no-sync"], check=True, user=self._user, capture_output=True)
-        with (self.directory / "log").open("wb") as log:
+        self._run()
+        self._create_database()
+
+    def _run(self) -> None:
+        data = self.directory / "data"
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [find_binary("postgres"), "-D", data, "-k", self.directory, "-h", "", "-F"],
                 user=self._user,
@@ -39,7 +46,6 @@ class PostgresServer:
                 stderr=log,
                 start_new_session=True,
             )
-        self._create_database()
 
     def _create_database(self) -> None:
         deadline = monotonic() + 30
@@ -49,11 +55,56 @@ class PostgresServer:
                 raise RuntimeError((self.directory / "log").read_text()[-1000:])
             sleep(0.1)
 
+    def kill(self) -> None:
+        """Kill the postmaster and all of its backends where they stand, as a crash would."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGSTOP)  # it starts no more
+        children = self.children()
+        self._process.kill()
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        while any(_lives(pid) for pid in children):
+            sleep(0.005)
+        self._process = None
+
+    def restart(self) -> None:
+        """Start again after `kill`, and wait until it has recovered."""
+        self._run()
+        self.wait()
+
+    def wait(self, seconds: float = 30) -> None:
+        """Wait until it answers."""
+        deadline = monotonic() + seconds
+        command = [find_binary("psql"), "-h", self.directory, "-U", "tester", "-c", "", "tests"]
+        while subprocess.run(command, capture_output=True, check=False).returncode:
+            if monotonic() > deadline:
+                raise RuntimeError((self.directory / "log").read_text()[-1000:])
+            sleep(0.02)
+
+    def children(self) -> list[int]:
+        """The pids of the backends and helpers; each has a session of its own."""
+        if self._process is None:
+            return []
+        pid = self._process.pid
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+
     def stop(self) -> None:
         if self._process is not None:
             # Its fast shutdown: the other waits for every client.
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process, and it is more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _server_user() -> str | None:

@@ -1,0 +1,17 @@
+"""What the fault tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from events.embedded import EmbeddedRedis, socket_path
+from tests.faults.proxy import Proxy, proxied
+
+pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
+
+
+@pytest.fixture
+def proxy(redis_server: EmbeddedRedis) -> Iterator[Proxy]:
+    """A proxy in front of the Redis of this run."""
+    with proxied(socket_path(redis_server.directory)) as proxy:
+        yield proxy

@@ -1,0 +1,254 @@
+"""A job, those who work on its log, and a Redis that loses what it has; and what must hold then."""
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+
+import redis
+from django.db import connections, transaction
+
+from events import outbox
+from events.archiver import Archiver
+from events.connections import close_async_redis, get_redis
+from events.exceptions import EventsError, RedisRefused
+from events.history import read_events
+from events.live import follow
+from events.models import ArchivedEvent, ArchivePosition
+from events.publisher import get_publisher
+from events.relay import Relay
+from events.types import Cursor, Event, Reset
+
+JOB = "abc"
+KEY, STATE = "job_events:abc", "{job_events:abc}:producers"
+HOUR = 3_600_000
+
+
+class World:
+    """One job. Each event has a number of its own: `tx` if transactional, else `n`."""
+
+    def __init__(self) -> None:
+        self.committed: list[int] = []
+        self.archived: dict[str, bytes] = {}
+        self._number = 0
+        self._copy: dict[str, bytes | None] = {KEY: None, STATE: None}
+        self._late = Archiver()  # one that sleeps between its rounds
+
+    @property
+    def redis(self) -> redis.Redis:
+        return get_redis()
+
+    def next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def commit(self, count: int = 1) -> None:
+        """Events of one transaction."""
+        with transaction.atomic():
+            numbers = [self.next() for _ in range(count)]
+            for number in numbers:
+                outbox.publish_event(JOB, {"event_type": "tx", "tx": number})
+        self.committed += numbers
+
+    def roll_back(self) -> None:
+        """A transaction that comes to nothing."""
+        with suppress(ZeroDivisionError), transaction.atomic():
+            outbox.publish_event(JOB, {"event_type": "tx", "tx": self.next()})
+            raise ZeroDivisionError
+
+    def commit_unseen(self) -> None:
+        """A transaction whose process dies as it has committed: the relay is to append it."""
+        resting = outbox._rest()
+        before, resting._until = resting._until, float("inf")
+        self.commit()
+        resting._until = before
+
+    def publish(self, count: int = 1) -> None:
+        with suppress(RedisRefused):
+            get_publisher().publish_events(
+                JOB, [{"event_type": "step", "n": self.next()} for _ in range(count)]
+            )
+
+    def stranger(self) -> None:
+        """An entry of somebody else's."""
+        with suppress(redis.ResponseError):
+            data = b'{"event_type":"step","n":%d}' % self.next()
+            self.redis.xadd(KEY, {"data": data, "event_type": "step"})
+
+    def from_the_future(self) -> None:
+        """One that was appended before the clock was set back by an hour."""
+        with suppress(redis.ResponseError):
+            data = b'{"event_type":"step","n":%d}' % self.next()
+            ahead = self.redis.time()[0] * 1000 + HOUR
+            self.redis.xadd(KEY, {"data": data, "event_type": "step"}, id=f"{ahead}-*")
+
+    def archive(self, archiver: Archiver | None = None) -> None:
+        archiver = archiver or Archiver()
+        while archiver.step():
+            pass
+        self.note()
+
+    def archive_late(self) -> None:
+        """By one that may have seen another Redis."""
+        self._late.step()
+        self.note()
+
+    def relay(self) -> None:
+        Relay().step()
+
+    def note(self) -> None:
+        """What is archived is there for ever."""
+        rows = ArchivedEvent.objects.filter(log__job_id=JOB).exclude(event_id=None)
+        now = {str(row.event_id): row.data.encode() for row in rows}
+        assert {i: now.get(i) for i in self.archived} == self.archived
+        self.archived = now
+
+    def wipe(self) -> None:
+        self.redis.flushall()
+
+    def delete_stream(self) -> None:
+        self.redis.delete(KEY)
+
+    def delete_state(self) -> None:
+        self.redis.delete(STATE)
+
+    def evict(self) -> None:
+        self.redis.delete(KEY, STATE)
+
+    def snapshot(self) -> None:
+        self._copy = {key: self.redis.dump(key) for key in (KEY, STATE)}
+
+    def set_back(self) -> None:
+        """What a Redis has that starts with an older file: less, and no connections."""
+        self.empty()
+        self.redis.flushall()
+        for key, value in self._copy.items():
+            if value is not None:
+                self.redis.restore(key, 0, value)
+        self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def fill(self) -> None:
+        self.redis.config_set("maxmemory", 1)
+
+    def empty(self) -> None:
+        self.redis.config_set("maxmemory", 0)
+
+    def settle(self) -> None:
+        """Everybody works until nothing is left to do."""
+        self.empty()
+        for _ in range(4):
+            while Relay().step():
+                pass
+            self.archive()
+        assert not ArchivedEvent.objects.filter(event_id=None).exists()
+
+    def check(self) -> list[Event]:
+        """The log holds what it must, each once, in order, however it is read; returns it."""
+        whole = read_events(JOB, limit=100_000)
+        cursors = [event.cursor for event in whole]
+        assert cursors == sorted(set(cursors))
+        data = [event.data for event in whole]
+        transactional = [d["tx"] for d in data if "tx" in d]
+        assert transactional == self.committed, (transactional, self.committed)
+        assert max(Counter(d["n"] for d in data if "n" in d).values(), default=1) == 1
+        by_id = {event.id: event.raw for event in whole}
+        assert {i: by_id.get(i) for i in self.archived} == self.archived
+        return whole
+
+    def check_pages(self, whole: list[Event]) -> None:
+        """From every cursor, in both directions, in several sizes: no gap and no repeat."""
+        chance = random.Random(len(whole))
+        places = chance.sample(range(len(whole)), min(len(whole), 12))
+        for place in places:
+            cursor = whole[place].id
+            for limit in (1, 3, len(whole) + 1):
+                after = read_events(JOB, after=cursor, limit=limit)
+                assert after == whole[place + 1 :][:limit]
+                before = read_events(JOB, before=cursor, limit=limit, order="desc")
+                assert before == whole[:place][::-1][:limit]
+        for kind in ("tx", "step"):
+            of_kind = [event for event in whole if event.event_type == kind]
+            assert read_events(JOB, limit=100_000, event_types=[kind]) == of_kind
+            assert self._paged([kind]) == of_kind
+
+    def _paged(self, event_types: list[str]) -> list[Event]:
+        events: list[Event] = []
+        while page := read_events(
+            JOB, after=events[-1].id if events else None, limit=7, event_types=event_types
+        ):
+            events += page
+        return events
+
+
+class Viewer:
+    """Follows the log in a thread of its own."""
+
+    def __init__(self, after: str = "0") -> None:
+        self.events: list[Event] = []
+        self.resets: list[Reset] = []
+        self._after = Cursor.parse(after)
+        self._stop = threading.Event()
+        self._asleep = threading.Lock()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._follow()))
+        self.error: BaseException | None = None
+
+    def wait_for(self, count: int) -> None:
+        """Wait until it has seen so many events."""
+        deadline = monotonic() + 20
+        while len(self.events) < count:
+            assert monotonic() < deadline
+            sleep(0.005)
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Whoever it sends events to does not take the next one, for a while."""
+        with self._asleep:
+            yield
+
+    def __enter__(self) -> "Viewer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    async def _follow(self) -> None:
+        async def is_over(_last: Event | None, _idle: bool) -> bool:
+            return self._stop.is_set()
+
+        try:
+            async with asyncio.timeout(60):
+                async for message in follow(JOB, after=self._after, is_over=is_over):
+                    if isinstance(message, Event):
+                        self.events.append(message)
+                    elif isinstance(message, Reset):
+                        self.resets.append(message)
+                    with self._asleep:  # nobody else is on this loop
+                        pass
+        except (EventsError, TimeoutError) as error:
+            self.error = error
+        finally:
+            await close_async_redis()
+            await asyncio.sleep(0)
+            connections.close_all()
+
+    def check(self, whole: list[Event]) -> None:
+        """It saw all that is in the log, each once, and those of a kind in their order."""
+        self.__exit__()
+        assert not self._thread.is_alive()
+        assert self.error is None
+        cursors = [event.cursor for event in self.events]
+        assert cursors == sorted(set(cursors))
+        for kind in ("tx", "n"):
+            seen = [event.data[kind] for event in self.events if kind in event.data]
+            there = [event.data[kind] for event in whole if kind in event.data]
+            assert len(seen) == len(set(seen))
+            assert [number for number in seen if number in set(there)] == there
+
+
+def position() -> str:
+    return str(ArchivePosition.objects.get(log__job_id=JOB).position)

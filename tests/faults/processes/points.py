@@ -1,0 +1,89 @@
+"""The named points at which a process is killed, paused, or loses Redis or the database.
+
+A child reaches a point by a patch of its own; the product has no hooks. It tells its parent, and
+waits for a word.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from events import archive, archiver, outbox, relay, scripts, tending
+from tests.faults.processes.forks import Lines
+
+
+def always(*_arguments: Any) -> bool:
+    return True
+
+
+def runs(script: scripts.Script) -> Callable[..., bool]:
+    """Whether `ask_once(client, command)` runs this script."""
+    return lambda _client, command: command[1] == script.sha
+
+
+def deletes(_client: Any, commands: Any) -> bool:
+    return any(command[0] == "XDEL" for command in commands)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before or after a call of `holder.name`."""
+
+    holder: Any
+    name: str
+    after: bool = False
+    applies: Callable[..., bool] = always
+
+
+POINTS = {
+    "writer in its transaction": Point(outbox, "publish_event", after=True),
+    "writer between commit and append": Point(outbox, "_append"),
+    "writer after its append": Point(outbox, "_append", after=True),
+    "relay between looking and appending": Point(
+        relay, "ask_once", applies=runs(scripts.OUTBOX_APPEND)
+    ),
+    "relay between append and mark": Point(
+        relay, "ask_once", after=True, applies=runs(scripts.OUTBOX_APPEND)
+    ),
+    "archiver after reading": Point(archiver.Archiver, "_read", after=True),
+    "archiver with its locks": Point(archive, "lock_positions", after=True),
+    "archiver with rows, position not moved": Point(archive, "store", after=True),
+    "archiver before its commit": Point(archive, "move_positions", after=True),
+    "archiver after its last look at Redis": Point(
+        archiver.Archiver, "_see_that_it_is_there", after=True
+    ),
+    "archiver between commit and cleaning": Point(tending.Stream, "move"),
+    "archiver before it trims": Point(tending, "ask_once", applies=runs(scripts.TRIM)),
+    "archiver after it trimmed": Point(tending, "ask_once", after=True, applies=runs(scripts.TRIM)),
+    "archiver before it sets the stream's time to live": Point(
+        tending, "ask_once", applies=runs(scripts.EXPIRE)
+    ),
+    "archiver before it removes repeats": Point(archiver, "ask_many", applies=deletes),
+    "archiver after it removed repeats": Point(archiver, "ask_many", after=True, applies=deletes),
+    "archiver before it repairs": Point(tending, "ask_once", applies=runs(scripts.RESEQUENCE)),
+}
+
+
+def stop_at(lines: Lines, name: str) -> None:
+    """Tell `reached` when this process first comes to a point, and wait there for a word."""
+    point = POINTS[name]
+    original = getattr(point.holder, point.name)
+    reached: list[str] = []
+
+    def stop(arguments: tuple[Any, ...]) -> None:
+        if not reached and point.applies(*arguments):
+            reached.append(name)
+            lines.say(reached=name)
+            lines.hear()
+
+    @wraps(original)
+    def patched(*arguments: Any, **named: Any) -> Any:
+        if not point.after:
+            stop(arguments)
+        result = original(*arguments, **named)
+        if point.after:
+            stop(arguments)
+        return result
+
+    setattr(point.holder, point.name, patched)

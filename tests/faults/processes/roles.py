@@ -1,0 +1,407 @@
+"""What the children do. Every function here runs in a process of its own, forked for it."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import Any
+
+import django.db
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from events import connections, live, outbox, relay
+from events.apps import EventsConfig
+from events.archiver import Archiver
+from events.connections import get_redis
+from events.exceptions import EventsError, RedisUnavailable
+from events.history import read_events
+from events.live import follow
+from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.owners import owners
+from events.publisher import get_publisher
+from events.relay import Relay
+from events.types import Cursor, Event, KeepAlive, Live
+from tests.faults.processes.forks import Lines
+from tests.faults.processes.points import stop_at
+
+JOB = "abc"
+OTHER = "other"
+TAIL = 10
+SEEN = 100
+Step = Mapping[str, Any]
+
+
+class Undo(Exception):
+    """A transaction is rolled back."""
+
+
+def hasten(tail: int = TAIL) -> None:
+    """Let nobody wait: what lies in the outbox is relayed at once, and few entries are kept."""
+    relay._GRACE = timedelta(0)
+    live._SEEN = SEEN
+    connections._PAUSES, connections._RETRIES = (0.02, 0.05, 0.0), 1
+    settings.JOB_EVENTS.update(STREAM_TAIL=tail, REDIS_TIMEOUT=5, KEEP_ALIVE=0.03)
+
+
+def _stop(lines: Lines, stops: Iterable[str]) -> None:
+    for name in stops:
+        stop_at(lines, name)
+
+
+# Writers
+
+
+def write(lines: Lines, steps: list[Step], stops: Iterable[str] = (), job: str = JOB) -> None:
+    """Take steps such as {"commit": "t1"}; tell `done` after each."""
+    hasten()
+    _stop(lines, stops)
+    for step in steps:
+        kind, what = next(iter(step.items()))
+        job = step.get("job", job)
+        try:
+            STEPS[kind](job, what)
+        except (EventsError, django.db.Error) as error:
+            lines.say(failed=what, because=f"{type(error).__name__}: {error}")
+        else:
+            lines.say(done=what)
+
+
+def _commit(job: str, name: str) -> None:
+    with transaction.atomic():
+        outbox.publish_event(job, {"c": name})
+
+
+def _commit_several(job: str, names: list[str]) -> None:
+    with transaction.atomic():
+        for name in names:
+            outbox.publish_event(job, {"c": name})
+
+
+def _roll_back(job: str, name: str) -> None:
+    with suppress(Undo), transaction.atomic():
+        outbox.publish_event(job, {"c": name})
+        raise Undo
+
+
+def _roll_back_to_savepoint(job: str, names: list[str]) -> None:
+    """The first and the last are committed, the one between them is not."""
+    first, undone, last = names
+    with transaction.atomic():
+        outbox.publish_event(job, {"c": first})
+        with suppress(Undo), transaction.atomic():
+            outbox.publish_event(job, {"c": undone})
+            raise Undo
+        outbox.publish_event(job, {"c": last})
+
+
+def _commit_only(job: str, name: str) -> None:
+    """Commit, and let the relay do the rest."""
+    append, outbox._append = outbox._append, lambda *_arguments: None
+    try:
+        _commit(job, name)
+    finally:
+        outbox._append = append
+
+
+def _publish(job: str, name: str) -> None:
+    get_publisher().publish_event(job, {"c": name})
+
+
+def _publish_many(job: str, names: list[str]) -> None:
+    get_publisher().publish_events(job, [{"c": name} for name in names])
+
+
+def _archive(_job: str, tail: int) -> None:
+    """Archive without trimming to less than `tail` entries."""
+    hasten(tail)
+    Archiver().step()
+
+
+STEPS = {
+    "archive": _archive,
+    "commit": _commit,
+    "commit_several": _commit_several,
+    "roll_back": _roll_back,
+    "savepoint": _roll_back_to_savepoint,
+    "commit_only": _commit_only,
+    "publish": _publish,
+    "publish_many": _publish_many,
+}
+
+
+# Relay and archiver
+
+
+def relay_once(lines: Lines, stops: Iterable[str] = (), rounds: int = 1) -> None:
+    hasten()
+    _stop(lines, stops)
+    step = Relay().step
+    for _ in range(rounds):
+        _step(lines, step, "appended")
+
+
+def archive_once(
+    lines: Lines, stops: Iterable[str] = (), rounds: int = 2, tail: int = TAIL
+) -> None:
+    """A round, and one more: streams are looked after when there is nothing to copy."""
+    hasten(tail)
+    _stop(lines, stops)
+    step = Archiver().step
+    for _ in range(rounds):
+        _step(lines, step, "archived")
+
+
+def work_until_told(lines: Lines) -> None:
+    """A relay and an archiver, until there comes a word."""
+    hasten()
+    steps = (Relay().step, Archiver().step)
+    lines.say(working=True)
+    while True:
+        with suppress(TimeoutError):
+            lines.hear(0)
+            return
+        for step in steps:
+            _step(lines, step, "worked")
+
+
+def _step(lines: Lines, step: Any, what: str) -> None:
+    try:
+        lines.say(**{what: step()})
+    except (EventsError, django.db.Error) as error:
+        lines.say(stumbled=f"{type(error).__name__}: {error}")
+        connection.close()
+
+
+def drain(lines: Lines) -> None:
+    """Run a new relay and a new archiver until there is nothing to do; tell all there is."""
+    hasten()
+    run_until_idle()
+    lines.say(dump=dump())
+
+
+def run_until_idle(seconds: float = 30.0) -> None:
+    deadline = monotonic() + seconds
+    idle = 0
+    while idle < 2:
+        relaying, archiver = Relay(), Archiver()
+        done = relaying.step() + archiver.step() + archiver.step()
+        idle = 0 if done else idle + 1
+        if monotonic() > deadline:
+            raise TimeoutError("they never get idle")
+
+
+def dump() -> dict[str, Any]:
+    """All that archive, streams, history and viewers have, by job."""
+    jobs = list(EventLog.objects.order_by("pk").values_list("job_id", flat=True))
+    return {job: dump_job(job) for job in jobs}
+
+
+def dump_job(job: str) -> dict[str, Any]:
+    log = EventLog.objects.get(job_id=job)
+    position = ArchivePosition.objects.get(log=log)
+    rows = ArchivedEvent.objects.filter(log=log)
+    archived = rows.exclude(event_id=None).order_by("event_id")
+    stream = get_redis().xrange(f"job_events:{job}") if _is_stream(job) else []
+    cursors = ["0-0", *_some([str(row.event_id) for row in archived])] if job == JOB else []
+    return {
+        "pending": rows.filter(event_id=None).count(),
+        "archived": [_named(str(row.event_id), row.data, row.producer) for row in archived],
+        "sequence": log.sequence,
+        "position": str(position.position),
+        "fault": position.fault,
+        "stream": [entry_id.decode() for entry_id, _ in stream],
+        "log": [_of(event) for event in history(job)],
+        "backwards": [_of(event) for event in history(job, order="desc")],
+        "followed": dict(zip(cursors, asyncio.run(_follow_all(job, cursors)), strict=True)),
+    }
+
+
+def _is_stream(job: str) -> bool:
+    return get_redis().type(f"job_events:{job}") == b"stream"
+
+
+def _some(ids: list[str]) -> list[str]:
+    """A few positions: in the middle, and the last ones."""
+    return sorted({*ids[len(ids) // 2 :][:1], *ids[-2:]}, key=Cursor.parse)
+
+
+def _named(event_id: str, data: str, producer: str | None) -> list[Any]:
+    return _of(Event(event_id, "", "", "", data.encode(), producer or ""))
+
+
+def _of(event: Event) -> list[Any]:
+    return [event.id, event.data.get("c", event.raw.decode()), event.producer, event.data.get("n")]
+
+
+def history(job: str, order: Any = "asc", limit: int = 50) -> list[Event]:
+    """All of a log, by small pages."""
+    events: list[Event] = []
+    while True:
+        bound = {"after" if order == "asc" else "before": events[-1].id if events else None}
+        page = read_events(job, order=order, limit=limit, **bound)
+        events += page
+        if len(page) < limit:
+            return events
+
+
+async def _follow_all(job: str, cursors: list[str]) -> list[list[Any]]:
+    return await asyncio.gather(*[_follow(job, cursor) for cursor in cursors])
+
+
+async def _follow(job: str, cursor: str) -> list[Any]:
+    """What a viewer is given from a cursor on, until it is live and nothing comes."""
+    given, caught_up = [], False
+
+    async def never(_last: Event | None, _idle: bool) -> bool:
+        return False
+
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(10),
+            aclosing(follow(job, after=Cursor.parse(cursor), is_over=never)) as messages,
+        ):
+            async for message in messages:
+                if isinstance(message, Event):
+                    given.append(_of(message))
+                caught_up = caught_up or isinstance(message, Live)
+                if caught_up and isinstance(message, KeepAlive):
+                    return given
+    return [*given, ["", "never live", "", None]]
+
+
+def view(lines: Lines, cursor: str) -> None:
+    """A viewer who asks for an event only when there comes a word."""
+    hasten()
+    asyncio.run(_view(lines, cursor))
+
+
+async def _view(lines: Lines, cursor: str) -> None:
+    async def never(_last: Event | None, _idle: bool) -> bool:
+        return False
+
+    lines.say(live=True)
+    async with aclosing(follow(JOB, after=Cursor.parse(cursor), is_over=never)) as messages:
+        lines.hear()
+        async for message in messages:
+            if isinstance(message, Event):
+                lines.say(event=message.data["c"])
+                lines.hear()
+
+
+# Others
+
+
+def hold_log(lines: Lines, job: str = JOB, *, new: bool = False) -> None:
+    """A transaction of a user's, which takes until there comes a word."""
+    hasten()
+    with transaction.atomic():
+        outbox.publish_event(job, {"c": "held"})
+        lines.say(held=True)
+        lines.hear()
+    lines.say(done="held")
+
+
+def fault_of(lines: Lines, job: str) -> None:
+    rows = ArchivePosition.objects.filter(log__job_id=job).values_list("fault", flat=True)
+    lines.say(fault=rows.first() or "")
+
+
+def write_before_the_clock_was_set_back(lines: Lines, job: str = JOB) -> None:
+    """What is in the outbox has a time that comes in an hour."""
+    _commit_only(job, "t1")
+    ArchivedEvent.objects.update(written_at=timezone.now() + timedelta(hours=1))
+    lines.say(done=True)
+
+
+class Refuser:
+    """An owner that cannot follow one job."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+
+    def lock(self, job_ids: Iterable[str]) -> list[str]:
+        return []
+
+    def apply(self, events: Mapping[str, Any]) -> None:
+        if self.job in events:
+            raise ValueError(f"cannot follow {self.job}\x00")
+
+    def finished(self, job_ids: Iterable[str]) -> list[str]:
+        return []
+
+
+def archive_with_refuser(lines: Lines, job: str, rounds: int = 3) -> None:
+    _owners().append(Refuser(job))
+    archive_once(lines, rounds=rounds)
+
+
+def _owners() -> Any:
+    from django.apps import apps
+
+    config: EventsConfig = apps.get_app_config("events")
+    assert config.owners is owners()
+    return config.owners
+
+
+COUNTER = "CREATE TABLE faults_counter (n bigint)"
+
+
+def make_counter(lines: Lines) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS faults_counter")
+        cursor.execute(COUNTER)
+        cursor.execute("INSERT INTO faults_counter VALUES (0)")
+    lines.say(done=True)
+
+
+def count_and_write(lines: Lines, who: int, transactions: int, job: str = JOB) -> None:
+    """Transactions that count under the lock of the log; each tenth is rolled back.
+
+    Each tells two events; the second has the counter's value. Every third loses a savepoint.
+    """
+    hasten()
+    lines.say(ready=True)
+    lines.hear()
+    for number in range(transactions):
+        name = f"{who}-{number}"
+        with suppress(Undo):
+            _count_once(job, name, number)
+            lines.say(done=name)
+        if number % 4 == who % 4:
+            _publish_in_the_end(job, f"s-{name}")
+            lines.say(published=f"s-{name}")
+
+
+def _publish_in_the_end(job: str, name: str) -> None:
+    """The same again and again until it is acknowledged: it is there once."""
+    while True:
+        try:
+            return _publish(job, name)
+        except RedisUnavailable:
+            sleep(0.02)
+
+
+def _count_once(job: str, name: str, number: int) -> None:
+    with transaction.atomic():
+        outbox.publish_event(job, {"c": f"{name}-a"})
+        if number % 3 == 0:
+            with suppress(Undo), transaction.atomic():
+                outbox.publish_event(job, {"c": f"undone-{name}"})
+                raise Undo
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE faults_counter SET n = n + 1")
+            cursor.execute("SELECT n FROM faults_counter")
+            (value,) = cursor.fetchone()
+        sleep(0.001 * (number % 3))
+        outbox.publish_event(job, {"c": f"{name}-b", "n": value})
+        if number % 10 == 9:
+            raise Undo
+
+
+def dump_of(lines: Lines, job: str) -> None:
+    """What there is of a job now."""
+    hasten()
+    lines.say(dump=dump_job(job))

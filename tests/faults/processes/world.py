@@ -1,0 +1,167 @@
+"""A Redis and a database of the tests' own, and processes that use them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+import redis
+
+from events.embedded import EmbeddedRedis
+from tests.faults.processes.forks import Child, ForkServer
+from tests.support.postgres import PostgresServer
+from tests.support.site import ROOT
+
+ROLES = "tests.faults.processes.roles"
+
+
+class Database(Protocol):
+    """A database that can be emptied, and perhaps killed."""
+
+    name: str
+    url: str
+
+    def empty(self) -> None: ...
+
+
+class Sqlite:
+    """A file, copied from one that is migrated."""
+
+    name = "sqlite"
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "world.sqlite3"
+        self._template = directory / "template.sqlite3"
+        self.url = f"sqlite:///{self._file}"
+
+    def prepare(self, migrate: Callable[[str], None]) -> None:
+        migrate(f"sqlite:///{self._template}")
+        self.empty()
+
+    def empty(self) -> None:
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._file}{suffix}").unlink(missing_ok=True)
+        shutil.copyfile(self._template, self._file)
+
+
+class Postgres:
+    """A server of its own, for a whole run of the tests."""
+
+    name = "postgres"
+
+    def __init__(self, directory: Path) -> None:
+        self.server = PostgresServer(directory)
+        self.url = self.server.url
+
+    def prepare(self, migrate: Callable[[str], None]) -> None:
+        self.server.start()
+        migrate(self.url)
+
+    def empty(self) -> None:
+        tables = "events_eventlog, events_archivedevent, events_archiveposition, jobs_job"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+
+
+class World:
+    """What the children of a test share; `clean` between two tests, `stop` at the end."""
+
+    def __init__(
+        self, directory: Path, database: Any, preload: str = ROLES, **redis_options: str
+    ) -> None:
+        self.directory = directory
+        self.database = database
+        # Redis trims whole nodes of a stream only.
+        options = {"save": "", "stream-node-max-entries": "10", **redis_options}
+        self.redis = EmbeddedRedis(directory / "redis", **options)
+        self._preload = preload
+        self._forks: ForkServer | None = None
+
+    def start(self) -> None:
+        self.redis.start()
+        self.database.prepare(self._migrate)
+        self._forks = ForkServer(self.directory, self.environment, self._preload)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database.url,
+            "REDIS_URL": self.redis.url,
+            "LOCAL_DIR": str(self.directory / "local"),
+            "DJANGO_LOG_LEVEL": "ERROR",
+        }
+
+    def _migrate(self, url: str) -> None:
+        command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        environment = {**os.environ, **self.environment, "DATABASE_URL": url}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode()[-1000:])
+
+    @property
+    def forks(self) -> ForkServer:
+        if self._forks is None:
+            raise RuntimeError("the world is not started")
+        return self._forks
+
+    def clean(self) -> None:
+        """Make it as new, whatever the last test left of it."""
+        self.forks.end_children()
+        if self.redis.process is None:
+            self.redis.start()
+        if isinstance(self.database, Postgres) and not self.database.server.children():
+            self.database.server.restart()
+        with self.client() as client:
+            client.flushall()
+            client.config_set("maxmemory", 0)
+        self.database.empty()
+
+    def stop(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(self.redis.stop)
+            if isinstance(self.database, Postgres):
+                stack.callback(self.database.server.stop)
+            if self._forks is not None:
+                stack.callback(self._forks.stop)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.redis.url)
+
+    def run(self, role: str, **arguments: Any) -> Child:
+        return self.forks.run(f"{ROLES}:{role}", **arguments)
+
+    def do(self, role: str, **arguments: Any) -> Child:
+        """Run a role to its end."""
+        child = self.run(role, **arguments)
+        child.end()
+        return child
+
+    def write(self, *steps: dict[str, Any], job: str = "abc") -> Child:
+        return self.do("write", steps=list(steps), job=job)
+
+    def drained(self) -> dict[str, Any]:
+        """What there is, once a new relay and a new archiver have nothing to do."""
+        dump: dict[str, Any] = self.run("drain").until("dump", 60)
+        return dump
+
+    def kill_redis(self) -> None:
+        self.redis.kill()
+
+    def kill_database(self) -> None:
+        self.database.server.kill()
+
+    def restore(self) -> None:
+        """Start again what was killed."""
+        if self.redis.process is None:
+            self.redis.start()
+        if isinstance(self.database, Postgres) and not self.database.server.children():
+            self.database.server.restart()
+
+    def wipe_redis(self) -> None:
+        with self.client() as client:
+            client.flushall()

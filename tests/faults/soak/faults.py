@@ -1,0 +1,209 @@
+"""What goes wrong in a soak: faults, each done in a second or three, chosen at random by a seed."""
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+import redis
+
+from tests.faults.processes.world import Postgres
+from tests.faults.soak.stage import Stage
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Redis lost what came after `since`; of one job, or of all. Over at `until`."""
+
+    since: float
+    until: float
+    job: str | None = None
+
+
+class Faults:
+    """Does faults to a stage, and remembers what Redis may have lost."""
+
+    def __init__(self, stage: Stage, rng: random.Random) -> None:
+        self.stage, self.random = stage, rng
+        self.losses: list[Loss] = []
+        self.done: list[str] = []
+        self._snapshot: float | None = None
+        kinds: dict[str, tuple[int, Callable[[], None]]] = {
+            "kill -9 a writer": (12, self.kill_writer),
+            "kill -9 a publisher": (5, self.kill_publisher),
+            "kill -9 a reader": (4, self.kill_reader),
+            "kill -9 a processor": (14, self.kill_processor),
+            "kill -9 Redis": (10, self.kill_redis),
+            "SIGSTOP a writer": (7, self.stop_writer),
+            "SIGSTOP a processor": (10, self.stop_processor),
+            "SIGSTOP a reader": (5, self.stop_reader),
+            "SIGSTOP Redis": (3, self.stop_redis),
+            "FLUSHALL": (6, self.flush),
+            "DEL a stream": (6, self.delete_stream),
+            "roll Redis back": (10, self.roll_back),
+            "CLIENT KILL": (8, self.kill_clients),
+            "SCRIPT FLUSH": (4, self.flush_scripts),
+            "no memory": (6, self.no_memory),
+        }
+        if isinstance(stage.world.database, Postgres):
+            kinds["kill -9 PostgreSQL"] = (8, self.kill_database)
+            kinds["kill -9 a PostgreSQL backend"] = (6, self.kill_backend)
+            kinds["pg_terminate_backend"] = (6, self.terminate_backends)
+        self._kinds = kinds
+
+    def plan(self, count: int) -> list[str]:
+        """The kinds to come: each once, if there are enough, and the rest by weight."""
+        kinds = list(self._kinds)
+        weights = [self._kinds[kind][0] for kind in kinds]
+        planned = self.random.sample(kinds, min(count, len(kinds)))
+        planned += self.random.choices(kinds, weights, k=count - len(planned))
+        self.random.shuffle(planned)
+        return planned
+
+    def do(self, kind: str) -> None:
+        self._kinds[kind][1]()
+        self.done.append(kind)
+        if self.random.random() < 0.4:
+            self.take_snapshot()
+
+    # Processes
+
+    def kill_writer(self) -> None:
+        self.stage.replace(self.random.choice(self.stage.writers))
+
+    def kill_publisher(self) -> None:
+        self.stage.replace(self.random.choice(self.stage.publishers))
+
+    def kill_reader(self) -> None:
+        self.stage.replace(self.random.choice(self.stage.mortal_readers))
+
+    def kill_processor(self) -> None:
+        self.stage.replace_processor(self.random.randrange(len(self.stage.processors)))
+
+    def stop_writer(self) -> None:
+        self._stop(self.random.choice(self.stage.writers).child.pid)
+
+    def stop_reader(self) -> None:
+        self._stop(self.random.choice(self.stage.readers).child.pid)
+
+    def stop_processor(self) -> None:
+        self._stop(self.random.choice(self.stage.processors).pid)
+
+    def _stop(self, pid: int, longest: float = 2.0) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            sleep(self.random.uniform(0.2, longest))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    # Redis
+
+    def kill_redis(self) -> None:
+        self.stage.world.redis.kill()
+        sleep(self.random.choice([0.0, 0.1, 0.5, 1.0]))
+        self.stage.world.redis.start()
+
+    def stop_redis(self) -> None:
+        process = self.stage.world.redis.process
+        if process is not None:
+            self._stop(process.pid, 1.0)
+
+    def flush(self) -> None:
+        with self._client() as client:
+            client.flushall()
+        self.losses.append(Loss(0.0, monotonic()))
+
+    def delete_stream(self) -> None:
+        job = self.random.choice(self.stage.jobs)
+        with self._client() as client:
+            client.delete(f"job_events:{job}")
+        self.losses.append(Loss(0.0, monotonic(), job))
+
+    def take_snapshot(self) -> None:
+        """Copy the append-only file, to which Redis only appends; it begins as a whole."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        began = monotonic()
+        with suppress(FileNotFoundError):
+            shutil.copytree(self._live, self._kept)
+            self._snapshot = began
+
+    def roll_back(self) -> None:
+        """Redis comes back as it was when the snapshot was taken."""
+        if self._snapshot is None:
+            self.take_snapshot()
+            sleep(0.5)
+        self.stage.world.redis.kill()
+        shutil.rmtree(self._live)
+        shutil.copytree(self._kept, self._live)
+        sleep(self.random.choice([0.0, 0.3]))
+        self.stage.world.redis.start()
+        self.losses.append(Loss(self._snapshot or 0.0, monotonic()))
+
+    @property
+    def _live(self) -> Path:
+        return self.stage.world.redis.directory / "appendonlydir"
+
+    @property
+    def _kept(self) -> Path:
+        return self.stage.directory / "snapshot"
+
+    def kill_clients(self) -> None:
+        for _ in range(3):
+            with self._client() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            sleep(0.05)
+
+    def flush_scripts(self) -> None:
+        with self._client() as client:
+            client.script_flush()
+
+    def no_memory(self) -> None:
+        with self._client() as client:
+            client.config_set("maxmemory", 1)
+            try:
+                sleep(self.random.uniform(0.1, 0.8))
+            finally:
+                client.config_set("maxmemory", 0)
+
+    def _client(self) -> redis.Redis:
+        return self.stage.world.client()
+
+    # PostgreSQL
+
+    def kill_database(self) -> None:
+        self._server.kill()
+        sleep(self.random.choice([0.0, 0.5]))
+        self._server.restart()
+
+    def kill_backend(self) -> None:
+        """One is enough: the postmaster ends all others, and recovers."""
+        with suppress(ProcessLookupError, psycopg.Error):
+            os.kill(self.random.choice(self._backends()), signal.SIGKILL)
+        sleep(0.2)
+        self._server.wait()
+
+    def terminate_backends(self) -> None:
+        with psycopg.connect(self.stage.world.database.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+
+    def _backends(self) -> list[int]:
+        with psycopg.connect(self.stage.world.database.url, autocommit=True) as connection:
+            rows = connection.execute(
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            return [pid for (pid,) in rows]
+
+    @property
+    def _server(self) -> Any:
+        return self.stage.world.database.server

@@ -1,0 +1,23 @@
+"""A short soak, from a seed that does not change; `make soak` runs the long one."""
+
+import pytest
+from django.db import connection
+
+from tests.faults.soak.run import Plan, report, soak
+from tests.support.need import need
+from tests.support.postgres import BINARIES, find_binary
+
+
+@pytest.mark.database
+@pytest.mark.timeout(240)
+def test_a_short_soak(request, capsys):
+    database = "postgres" if connection.vendor == "postgresql" else "sqlite"
+    if database == "postgres":
+        need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")
+    plan = Plan(seed=7, events=600, faults=8, database=database, spacing=3.0)
+    outcome = soak(plan, tell=print)
+    lines = "\n".join(report(outcome))
+    print(lines)
+    assert outcome.result.committed >= plan.events
+    assert sum(outcome.faults.values()) == plan.faults
+    assert outcome.result.wrong == 0, lines

@@ -1,0 +1,334 @@
+"""The processes of the soak, each forked from one that has Django loaded."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import django.db
+import httpx
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import connection, transaction
+
+from events import outbox
+from events.exceptions import EventsError, RedisUnavailable
+from events.history import read_events
+from events.live import follow
+from events.models import ArchivedEvent, EventLog
+from events.publisher import get_publisher
+from events.status import get_status
+from events.types import START, Cursor, Event
+from jobs import services
+from jobs.exceptions import JobError
+from jobs.models import Job
+from tests.faults.processes.forks import Lines
+from tests.faults.soak.notes import Notes, read_notes
+
+TIMEOUT = 5.0
+_RETRY = 0.1
+_PAUSE = 0.1
+
+
+def settle() -> None:
+    settings.JOB_EVENTS.update(REDIS_TIMEOUT=TIMEOUT, STREAM_TAIL=200)
+
+
+def told_to_stop(lines: Lines) -> bool:
+    with suppress(TimeoutError):
+        lines.hear(0)
+        return True
+    return False
+
+
+def prepare(lines: Lines, jobs: Sequence[str]) -> None:
+    """The jobs, and a session of somebody who sees them all."""
+    for job in jobs:
+        services.job_create(task_type="soak", job_id=job, title=f"created {job}")
+    user = get_user_model().objects.create_superuser("demo", password="demo")
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    lines.say(session=session.session_key)
+
+
+class Undo(Exception):
+    """A transaction is rolled back."""
+
+
+class Writer:
+    """Commits transactions of one to six events, and rolls some back."""
+
+    def __init__(self, name: str, notes: Notes, seed: int, jobs: Sequence[str], own: str) -> None:
+        self.name, self.notes, self.jobs, self.own = name, notes, jobs, own
+        self.random = random.Random(seed)
+        self.count = 0
+
+    def act(self) -> None:
+        """One transaction."""
+        self.count += 1
+        name = f"{self.name}-{self.count}"
+        if self.random.random() < 0.3:
+            self._note(name, self.own, self._service(name))
+        else:
+            job = self.random.choice(self.jobs)
+            self._note(name, job, partial(self._publish, name, job))
+
+    def _note(self, name: str, job: str, work: Callable[[], tuple[list[str], bool]] | None) -> None:
+        if work is None:
+            return
+        self.notes.add(begin=name, job=job)
+        try:
+            events, committed = work()
+        except (EventsError, JobError, django.db.Error) as error:
+            self.notes.add(unknown=name, because=f"{type(error).__name__}: {error}"[:200])
+            connection.close()
+            sleep(_RETRY)
+        else:
+            self.notes.add(**{"committed" if committed else "rolled_back": name, "events": events})
+
+    def _service(self, name: str) -> Callable[[], tuple[list[str], bool]] | None:
+        """The next step of a job that this writer and its successors alone drive."""
+        try:
+            status = Job.objects.values_list("status", flat=True).get(job_id=self.own)
+        except django.db.Error:
+            connection.close()
+            sleep(_RETRY)
+            return None
+        event = f"{name}.0"
+        steps: dict[str, Callable[[], Any]] = {
+            "pending": lambda: services.job_start(job_id=self.own, c=event),
+            "running": lambda: services.job_progress(
+                job_id=self.own, progress=self.random.randrange(100), c=event
+            ),
+            "failed": lambda: self._retry(event),
+        }
+        if status == "running" and self.random.random() < 0.05:
+            steps["running"] = lambda: services.job_fail(job_id=self.own, error="x", c=event)
+        self.notes.add(will=name, events=[event])
+
+        def work() -> tuple[list[str], bool]:
+            steps[status]()
+            return [event], True
+
+        return work
+
+    def _retry(self, event: str) -> None:
+        """`job_retry` takes no data: an event before it in the transaction does."""
+        with transaction.atomic():
+            outbox.publish_event(self.own, {"event_type": "before_retry", "c": event})
+            services.job_retry(job_id=self.own)
+
+    def _publish(self, name: str, job: str) -> tuple[list[str], bool]:
+        events = [f"{name}.{number}" for number in range(self.random.randint(1, 6))]
+        undone = self.random.random() < 0.1
+        self.notes.add(will=name, events=events)
+        committed: list[bool] = []
+        try:
+            with transaction.atomic():
+                transaction.on_commit(lambda: committed.append(True))
+                for event in events:
+                    outbox.publish_event(job, {"c": event})
+                    self._undo_some(name, job)
+                if undone:
+                    raise Undo  # noqa: TRY301 - it rolls back
+        except Undo:
+            return events, False
+        if not committed:
+            # When a rollback to a savepoint fails, Django rolls back the whole without a word.
+            raise django.db.OperationalError("rolled back by Django")
+        return events, True
+
+    def _undo_some(self, name: str, job: str) -> None:
+        if self.random.random() < 0.1:
+            with suppress(Undo), transaction.atomic():
+                outbox.publish_event(job, {"c": f"undone-{name}"})
+                raise Undo
+
+
+def write(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str], own: str) -> None:
+    """Commit, as fast as it goes, until told to stop."""
+    settle()
+    writer = Writer(name, Notes(Path(notes)), seed, jobs, own)
+    while not told_to_stop(lines):
+        writer.act()
+
+
+def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str]) -> None:
+    """Publish stream-first; what fails is published once more, as one may."""
+    settle()
+    noted, rng, count = Notes(Path(notes)), random.Random(seed), 0
+    while not told_to_stop(lines):
+        count += 1
+        job, size = rng.choice(jobs), rng.choice([1, 1, 1, 5])
+        events = [f"{name}-{count}.{number}" for number in range(size)]
+        noted.add(begin=name, job=job, events=events)
+        for attempt in range(2):
+            try:
+                get_publisher().publish_events(job, [{"c": event} for event in events])
+            except EventsError as error:
+                noted.add(failed=events, because=type(error).__name__)
+                if not isinstance(error, RedisUnavailable):
+                    break
+                sleep(_RETRY * (attempt + 1))
+            else:
+                noted.add(acknowledged=events, job=job)
+                break
+        sleep(_PAUSE)
+
+
+# Readers. Each notes what it is given, in the order in which it is given it.
+
+
+def cursors(notes: Path) -> dict[str, str]:
+    """Where a reader of before has come to."""
+    seen: dict[str, str] = {}
+    if notes.exists():
+        for note in read_notes(notes):
+            if "id" in note:
+                seen[note["job"]] = note["id"]
+    return seen
+
+
+def note_event(notes: Notes, job: str, event_id: str, data: dict[str, Any], raw: str) -> None:
+    notes.add(job=job, id=event_id, c=content(data, raw))
+
+
+def content(data: dict[str, Any], raw: str) -> str:
+    """What an event is known by."""
+    if "c" in data:
+        return str(data["c"])
+    if data.get("event_type") == "job_created":
+        return str(data["title"])
+    return f"{data['event_type']} {data.get('attempt')}"
+
+
+def follow_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
+    """One live viewer of each job, by `events.live.follow`."""
+    settle()
+    asyncio.run(_until_told(lines, notes, jobs, _follow))
+
+
+def watch_all(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
+    """One viewer of each job over HTTP, who hangs up now and then."""
+    viewer = partial(_watch, url=url, session=session)
+    asyncio.run(_until_told(lines, notes, jobs, viewer))
+
+
+async def _until_told(lines: Lines, notes: str, jobs: Sequence[str], viewer: Any) -> None:
+    noted, seen = Notes(Path(notes)), cursors(Path(notes))
+    tasks = [
+        asyncio.create_task(_again_and_again(viewer, noted, job, seen.get(job, "0")))
+        for job in jobs
+    ]
+    await asyncio.to_thread(lines.hear)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _again_and_again(viewer: Any, notes: Notes, job: str, cursor: str) -> None:
+    """View a job from where the last view of it ended."""
+    while True:
+        notes.add(connects=job)
+        try:
+            async with aclosing(viewer(job, cursor)) as events:
+                async for event_id, data, raw in events:
+                    note_event(notes, job, event_id, data, raw)
+                    cursor = event_id
+        except (EventsError, django.db.Error, httpx.HTTPError) as error:
+            notes.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
+            await asyncio.sleep(_RETRY)
+
+
+Given = AsyncIterator[tuple[str, dict[str, Any], str]]
+
+
+async def _follow(job: str, cursor: str) -> Given:
+    async def never(_last: Event | None, _idle: bool) -> bool:
+        return False
+
+    async for message in follow(job, after=Cursor.parse(cursor), is_over=never):
+        if isinstance(message, Event):
+            yield message.id, message.data, message.raw.decode()
+
+
+async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
+    """A connection for some seconds."""
+    stop = monotonic() + random.uniform(2, 10)
+    headers = {"Cookie": f"sessionid={session}", "Last-Event-ID": cursor}
+    if cursor == "0":
+        del headers["Last-Event-ID"]
+    timeout = httpx.Timeout(30, read=1.0)
+    async with (
+        httpx.AsyncClient(timeout=timeout) as client,
+        client.stream("GET", f"{url}/api/jobs/{job}/events/stream/", headers=headers) as answer,
+    ):
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            if line.startswith('data: {"id"'):
+                event = json.loads(line[6:])
+                yield event["id"], event["data"], line
+            if monotonic() > stop:
+                return
+
+
+def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
+    """One who polls history, from cursor to cursor, by pages of all sizes."""
+    settle()
+    noted, seen, rng = Notes(Path(notes)), cursors(Path(notes)), random.Random(0)
+    while not told_to_stop(lines):
+        for job in jobs:
+            try:
+                page = read_events(job, after=seen.get(job, START), limit=rng.randint(1, 200))
+            except (EventsError, django.db.Error) as error:
+                noted.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
+                connection.close()
+                sleep(_RETRY)
+                continue
+            for event in page:
+                note_event(noted, job, event.id, event.data, event.raw.decode())
+                seen[job] = event.id
+        sleep(0.3)
+
+
+# At the end
+
+
+def is_idle(lines: Lines) -> None:
+    """Whether nothing waits in the outbox, or to be archived."""
+    status = get_status()
+    waits = status.outbox.depth + (status.archive.entries or 0)
+    lines.say(waits=-1 if status.archive.error else waits)
+
+
+def tell_logs(lines: Lines, path: str, jobs: Sequence[str]) -> None:
+    """All of each log, by pages, and the database's own rows of the outbox."""
+    with Path(path).open("w") as file:
+        for job in jobs:
+            for event in pages(job):
+                line = [job, event.id, content(event.data, ""), event.producer]
+                file.write(json.dumps(line) + "\n")
+    rows = ArchivedEvent.objects.exclude(sequence=None).order_by("log_id", "sequence")
+    with Path(f"{path}.outbox").open("w") as file:
+        for job, number, data in rows.values_list("log__job_id", "sequence", "data"):
+            file.write(json.dumps([job, number, content(json.loads(data), "")]) + "\n")
+    sequences = dict(EventLog.objects.values_list("job_id", "sequence"))
+    lines.say(sequences=sequences)
+
+
+def pages(job: str, limit: int = 997) -> Sequence[Event]:
+    events: list[Event] = []
+    while True:
+        page = read_events(job, after=events[-1].id if events else None, limit=limit)
+        events += page
+        if len(page) < limit:
+            return events

@@ -1,0 +1,182 @@
+"""The boundary between archive and stream moves while somebody reads."""
+
+import asyncio
+import random
+import threading
+from contextlib import contextmanager
+
+import pytest
+from django.db import connections
+
+from events.archiver import Archiver
+from events.exceptions import LogCut
+from events.history import aread_events, read_events
+from events.models import ArchivedEvent, EventLog
+from events.publisher import get_publisher
+from events.types import Cursor
+from tests.faults.loss import Viewer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+@pytest.fixture(params=[0, 20], ids=["no-tail", "small-tail"], autouse=True)
+def tail(request, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": request.param, "KEEP_ALIVE": 0.1}
+
+
+def publish(first, last):
+    events = [{"n": n, "event_type": f"t{n % 3}"} for n in range(first, last)]
+    return get_publisher().publish_events("abc", events)
+
+
+def archive_and_trim():
+    archiver = Archiver()
+    while archiver.step():
+        pass
+
+
+@contextmanager
+def moving(total):
+    """A thread that publishes, and one that archives and trims; over when all is published."""
+    over, failed = threading.Event(), []
+
+    def working(work):
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - told to the test
+            failed.append(error)
+        finally:
+            over.set()
+            connections.close_all()
+
+    def write():
+        chance, n = random.Random(total), 0
+        while n < total:
+            some = min(chance.choice([1, 5, 150]), total - n)
+            publish(n, n + some)
+            n += some
+
+    def archive():
+        archiver = Archiver()
+        while not over.is_set():
+            archiver.step()
+            archiver._tending._next = 0
+
+    threads = [threading.Thread(target=working, args=(work,)) for work in (write, archive)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield over
+    finally:
+        over.wait(60)
+        for thread in threads:
+            thread.join(60)
+    assert not failed
+
+
+def check_page(page, order="asc"):
+    """Without a gap: whatever is on a page, its numbers follow each other."""
+    numbers = [event.data["n"] for event in page]
+    step = 1 if order == "asc" else -1
+    assert numbers == list(
+        range(numbers[0], numbers[0] + step * len(numbers), step)[: len(numbers)]
+    )
+    return numbers
+
+
+def test_pages_from_the_start_to_the_end(redis_client):
+    chance = random.Random(1)
+    with moving(4000) as over:
+        rounds = 0
+        while not over.is_set() or rounds < 2:
+            rounds += 1
+            numbers, cursor = [], None
+            while page := read_events("abc", after=cursor, limit=chance.choice([1, 7, 100, 1000])):
+                numbers += check_page(page)
+                cursor = page[-1].id
+            assert numbers == list(range(len(numbers)))
+    assert len(numbers) == 4000
+
+
+def test_pages_from_the_end_to_the_start(redis_client):
+    with moving(3000) as over:
+        while not over.is_set():
+            numbers, cursor = [], None
+            while page := read_events("abc", before=cursor, limit=300, order="desc"):
+                numbers += check_page(page, "desc")
+                cursor = page[-1].id
+            assert numbers == list(range(len(numbers)))[::-1]
+
+
+def test_pages_of_one_type_and_between_two_cursors(redis_client):
+    ids = publish(0, 200)
+    with moving(2000) as over:
+        while not over.is_set():
+            page = read_events("abc", after=ids[30], before=ids[150], limit=500)
+            assert [event.id for event in page] == ids[31:150]
+            page = read_events("abc", after=ids[30], limit=60, event_types=["t1"])
+            numbers = [event.data["n"] for event in page]
+            assert numbers[:56] == list(range(31, 200, 3))[:56]
+    assert len(read_events("abc", limit=9999, event_types=["t2"])) == 66 + 666
+
+
+async def test_the_async_twin(redis_client):
+    def move():
+        with moving(2000):
+            pass
+
+    mover = asyncio.create_task(asyncio.to_thread(move))
+    while not mover.done():
+        numbers, cursor = [], "0"
+        while page := await aread_events("abc", after=cursor, limit=250):
+            numbers += check_page(page)
+            cursor = page[-1].id
+        assert numbers == list(range(len(numbers)))
+    await mover
+
+
+def test_viewers_while_the_stream_is_trimmed_under_them(redis_client):
+    with Viewer() as quick, Viewer() as slow:
+        with moving(2500), slow.asleep():
+            quick.wait_for(100)
+        whole = read_events("abc", limit=9999)
+        assert [event.data["n"] for event in whole] == list(range(2500))
+        for viewer in (quick, slow):
+            viewer.check(whole)
+
+
+def test_a_cursor_of_years_ago(redis_client):
+    """Of the first event, of before it, of after the last: the stream is long gone."""
+    ids = publish(0, 30)
+    archive_and_trim()
+    redis_client.flushall()
+    assert [event.id for event in read_events("abc", after="1-0")] == ids
+    assert [event.id for event in read_events("abc", after=ids[0])] == ids[1:]
+    assert [event.id for event in read_events("abc", before=ids[9], order="desc")] == ids[8::-1]
+    assert read_events("abc", after=ids[-1]) == []
+    new = publish(30, 32)
+    assert [event.id for event in read_events("abc", after=ids[27])] == [*ids[28:], *new]
+
+
+def test_a_log_that_was_cut(redis_client):
+    """Who was behind the cut is told from where he can read; from there on, all is there."""
+    ids = publish(0, 50)
+    archive_and_trim()
+    redis_client.flushall()
+    first = Cursor.parse(ids[20])
+    ArchivedEvent.objects.filter(log__job_id="abc", event_id__lt=first).delete()
+    EventLog.objects.filter(job_id="abc").update(first=first)
+    for cursor in ("1-0", ids[0], ids[18]):
+        with pytest.raises(LogCut) as cut:
+            read_events("abc", after=cursor)
+        assert cut.value.first == ids[20]
+        assert [event.id for event in read_events("abc", after=cut.value.after)] == ids[20:]
+    for cursor in (None, "0", ids[20]):
+        kept = ids[20:] if cursor != ids[20] else ids[21:]
+        assert [event.id for event in read_events("abc", after=cursor)] == kept
+    newest = read_events("abc", order="desc", limit=100)
+    assert [event.id for event in newest] == ids[:19:-1]
+    with Viewer(after=ids[3]) as viewer:
+        viewer.wait_for(30)
+        viewer.check(read_events("abc"))
+    assert [reset.after for reset in viewer.resets] == [cut.value.after]

@@ -1,0 +1,259 @@
+"""Publishers that outlive their event loop, and those that a fork takes along."""
+
+import asyncio
+import gc
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+
+from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
+from tests.faults.clients import STATE, again, numbers, stream, sync_client
+from tests.faults.proxy import Act
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def outside(proxy):
+    """A publisher made where no loop runs, and its client."""
+    client = redis.asyncio.Redis(port=proxy.port, socket_timeout=0.2)
+    return RedisStreamPublisher(client), client
+
+
+def test_one_publisher_in_many_loops(outside, proxy, redis_client):
+    """More loops than its pool has connections, some with a lost reply, some closing the client."""
+    publisher, client = outside
+
+    async def publish(n):
+        ids = await asyncio.gather(
+            publisher.publish_event("abc", {"n": n}), publisher.publish_event("abc", {"n": n + 1})
+        )
+        if n % 6 == 0:
+            await client.aclose()
+        return ids
+
+    for n in range(0, 240, 2):
+        proxy.plan(*[Act.LOST_AFTER] * (n % 20 == 0))
+        asyncio.run(publish(n))
+    gc.collect()
+    assert numbers(redis_client) == list(range(240))
+    # Each loop goes on as the producer that the one before was.
+    assert redis_client.hlen(STATE) < 10
+
+
+def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
+    """Given up in one loop, which then ends; published again in another: there once."""
+    publisher, _ = outside
+
+    async def give_up(n):
+        task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
+        for _ in range(n):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            return await task
+        return None
+
+    given_up = 0
+    for n in range(24):
+        proxy.plan([Act.PASS, Act.MUTE, Act.SLOW, Act.HELD][n % 4])
+        if asyncio.run(give_up(n)) is None:
+            given_up += 1
+            asyncio.run(publisher.publish_event("abc", {"n": n}))
+        proxy.release()
+    assert given_up > 12
+    assert numbers(redis_client) == list(range(24))
+
+
+def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
+    publisher, _ = outside
+    chance = [Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF, Act.SLOW, Act.PASS]
+    proxy.plan(*chance * 20)
+
+    async def publish(first):
+        ids = []
+        for n in range(first, first + 10):
+            event_id, _ = await again(lambda n=n: publisher.publish_event("abc", {"n": n}))
+            ids.append(event_id)
+        return ids
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(lambda n: asyncio.run(publish(n)), range(0, 360, 10))
+        ids = [event_id for answer in answers for event_id in answer]
+    by_id = dict(stream(redis_client))
+    assert [by_id[event_id] for event_id in ids] == list(range(360))
+    assert len(by_id) == 360
+
+
+def test_given_up_in_one_thread_and_repeated_in_another(outside, proxy, redis_client):
+    """While the loop that it was given up in still sends it."""
+    publisher, _ = outside
+    for n in range(12):
+        given_up, done = threading.Event(), threading.Event()
+
+        async def give_up(n=n, given_up=given_up, done=done):
+            behind = [asyncio.create_task(publisher.publish_event("abc", {"n": -n}))]
+            await asyncio.sleep(0)
+            behind.append(asyncio.create_task(publisher.publish_event("abc", {"n": 100 + n})))
+            for _ in range(1 + n % 5):
+                await asyncio.sleep(0)
+            behind[1].cancel()
+            await asyncio.gather(*behind[1:], return_exceptions=True)
+            given_up.set()
+            await behind[0]
+            await asyncio.to_thread(done.wait, 10)
+
+        proxy.plan(Act.SLOW)
+        thread = threading.Thread(target=lambda give_up=give_up: asyncio.run(give_up()))
+        thread.start()
+        assert given_up.wait(5)
+        asyncio.run(publisher.publish_event("abc", {"n": 100 + n}))
+        done.set()
+        thread.join()
+    assert sorted(n for n in numbers(redis_client) if n >= 100) == list(range(100, 112))
+
+
+SCRIPT = """
+import asyncio, redis.asyncio
+from events.publisher import RedisStreamPublisher
+client = redis.asyncio.Redis.from_url({url!r})
+publisher = RedisStreamPublisher(client)
+async def main(close):
+    await asyncio.gather(*[publisher.publish_event("abc", {{}}) for _ in range(3)])
+    if close:
+        await client.aclose()
+for close in (True, False, True):
+    asyncio.run(main(close))
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main(True))
+loop.close()
+asyncio.run(main(True))
+print("published")
+"""
+
+
+def test_no_warning_whoever_closes_what(redis_server):
+    """In a process of its own, with every warning an error, and to the last of its breath."""
+    ran = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT.format(url=redis_server.url)],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.stdout, ran.stderr) == ("published\n", "")
+
+
+def forked(task, *args):
+    """Start a fork, as Celery's prefork pool does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of the tests' proxy
+        process = multiprocessing.get_context("fork").Process(target=task, args=args)
+        process.start()
+    return process
+
+
+def answers_of(processes, receiver):
+    answers = [receiver.recv() for _ in processes]
+    for process in processes:
+        process.join(10)
+        assert process.exitcode == 0
+    return [pair for answer in answers for pair in answer]
+
+
+def _publish_in_fork(publisher, first, pipe):
+    """By several threads, which all find out together that this is a fork."""
+    together = threading.Barrier(4)
+
+    def publish(start):
+        together.wait()
+        return [(publisher.publish_event("abc", {"n": n}), n) for n in range(start, start + 10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        pairs = [pair for part in pool.map(publish, range(first, first + 40, 10)) for pair in part]
+    pipe.send(pairs)
+
+
+@pytest.mark.parametrize("kind", ["plain", "blocking", "single"])
+def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
+    with sync_client(proxy.port, kind if kind != "single" else "plain", seconds=2) as client:
+        publisher = SyncRedisStreamPublisher(client)
+        with ThreadPoolExecutor(4) as pool:  # so that several producers are at hand
+            list(pool.map(lambda n: publisher.publish_event("abc", {"n": n}), range(40)))
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        proxy.plan(*[Act.PASS, Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF] * 20)
+        processes = [
+            forked(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
+        ]
+        own = [(publisher.publish_event("abc", {"n": n}), n) for n in range(40, 80)]
+        theirs = answers_of(processes, receiver)
+        sender.close()
+        receiver.close()
+    by_id = dict(stream(redis_client))
+    assert {by_id[event_id] == n for event_id, n in own + theirs} == {True}
+    assert sorted(by_id.values()) == sorted([*range(40), *[n for _, n in own + theirs]])
+
+
+def _publish_in_loop_of_fork(publisher, first, pipe):
+    async def publish():
+        ids = await asyncio.gather(
+            *[publisher.publish_event("abc", {"n": n}) for n in range(first, first + 20)]
+        )
+        return list(zip(ids, range(first, first + 20), strict=True))
+
+    pipe.send([*asyncio.run(publish()), *asyncio.run(publish())][:20])
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["loop-over", "loop-running"])
+def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
+    """Forked after its loop has ended, and in the middle of it."""
+    publisher, _ = outside
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+
+    def fork():
+        return [forked(_publish_in_loop_of_fork, publisher, 100 * n, sender) for n in (1, 2, 3)]
+
+    async def parent():
+        await asyncio.gather(*[publisher.publish_event("abc", {"n": n}) for n in range(5)])
+        processes = fork() if inside else []
+        await asyncio.gather(*[publisher.publish_event("abc", {"n": n}) for n in range(5, 10)])
+        return processes
+
+    processes = asyncio.run(parent()) or fork()
+    asyncio.run(publisher.publish_event("abc", {"n": 10}))
+    theirs = answers_of(processes, receiver)
+    sender.close()
+    receiver.close()
+    by_id = dict(stream(redis_client))
+    assert {by_id[event_id] == n for event_id, n in theirs} == {True}
+    assert Counter(by_id.values()) == Counter(
+        [*range(11), *[n for _, n in theirs], *[n for _, n in theirs]]
+    )
+
+
+def test_what_the_parent_gave_up_is_its_own(proxy, redis_client):
+    """A fork that publishes what the parent has given up publishes it, and so does the parent."""
+    with sync_client(proxy.port) as client:
+        publisher = SyncRedisStreamPublisher(client)
+        proxy.plan(*[Act.LOST_AFTER] * 4)
+        with pytest.raises(Exception, match="did not answer"):
+            publisher.publish_event("abc", {"n": 1})
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if publisher.publish_event("abc", {"n": 1}) else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        publisher.publish_event("abc", {"n": 1})
+    assert [json.loads(f[b"data"])["n"] for _, f in redis_client.xrange("job_events:abc")] == [1, 1]

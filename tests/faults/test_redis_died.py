@@ -1,0 +1,194 @@
+"""A real Redis is killed, started with older files, stopped in the middle, full."""
+
+import asyncio
+import os
+import shutil
+import signal
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+
+from events import outbox
+from events.archiver import Archiver
+from events.connections import get_redis
+from events.embedded import EmbeddedRedis
+from events.exceptions import RedisUnavailable
+from events.history import read_events
+from events.models import ArchivedEvent
+from events.publisher import RedisStreamPublisher, get_publisher
+from tests.faults.clients import async_client
+from tests.faults.loss import KEY, STATE, Viewer, World
+from tests.faults.proxy import proxied
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+@pytest.fixture
+def own_redis(short_tmp, settings, monkeypatch):
+    """A Redis that may be killed; what it had then stays in its files."""
+    server = EmbeddedRedis(short_tmp / "mortal", save="")
+    server.start()
+    settings.JOB_EVENTS = {
+        **settings.JOB_EVENTS,
+        "REDIS_URL": server.url,
+        "REDIS_TIMEOUT": 0.5,
+        "STREAM_TAIL": 3,
+        "KEEP_ALIVE": 0.2,
+    }
+    monkeypatch.setattr("events.relay._GRACE", timedelta())
+    outbox._rest().worked()
+    yield server
+    server.kill()
+    outbox._rest().worked()
+    outbox._rest()._until = 0
+    shutil.rmtree(server.directory)
+
+
+@contextmanager
+def rolled_back(server):
+    """What happens inside is not in the files with which it starts again."""
+    files, kept = server.directory / "appendonlydir", server.directory / "kept"
+    shutil.copytree(files, kept)
+    yield
+    server.kill()
+    shutil.rmtree(files)
+    shutil.move(kept, files)
+    server.start()
+
+
+@contextmanager
+def stopped(server):
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+def finish(world, viewer=None):
+    world.settle()
+    whole = world.check()
+    world.check_pages(whole)
+    if viewer is not None:
+        viewer.check(whole)
+    return whole
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["pending", "archived"])
+@pytest.mark.parametrize("loss", ["killed", "rolled-back", "wiped"])
+def test_a_viewer_over_a_death(own_redis, loss, archived):
+    world = World()
+    world.commit(2)
+    world.publish(2)
+    with Viewer() as viewer:
+        viewer.wait_for(4)
+        if loss == "rolled-back":
+            with rolled_back(own_redis):
+                world.commit(2)
+                if archived:
+                    world.archive()
+                viewer.wait_for(6)
+        else:
+            world.commit(2)
+            if archived:
+                world.archive()
+            own_redis.kill()
+            world.commit()
+            if loss == "wiped":
+                shutil.rmtree(own_redis.directory / "appendonlydir")
+            own_redis.start()
+        world.commit()
+        world.publish()
+        finish(world, viewer)
+
+
+def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
+    """Its cursor is still in the stream, and what came after it is in the archive alone."""
+    world = World()
+    world.commit()
+    with Viewer() as viewer:
+        viewer.wait_for(1)
+        with viewer.asleep(), rolled_back(own_redis):
+            world.commit(3)
+            world.archive()
+        world.publish()
+        finish(world, viewer)
+    assert len(viewer.events) == 5
+
+
+def test_a_commit_while_redis_hangs(own_redis):
+    """It returns; and when Redis goes on, what it was sent is not there twice."""
+    world = World()
+    world.commit(2)
+    publisher = get_publisher()
+    with stopped(own_redis):
+        world.commit()
+        with pytest.raises(RedisUnavailable):
+            publisher.publish_event("abc", {"event_type": "step", "n": 100})
+        world.commit(2)
+        with pytest.raises(RedisUnavailable):
+            publisher.publish_event("abc", {"event_type": "step", "n": 100})
+        with pytest.raises(RedisUnavailable):
+            Archiver().step()
+        with pytest.raises(RedisUnavailable):
+            world.relay()
+    publisher.publish_event("abc", {"event_type": "step", "n": 100})
+    world.commit()
+    whole = finish(world)
+    assert [e.data["n"] for e in whole if "n" in e.data] == [100]
+
+
+def test_many_wait_for_a_redis_that_hangs(own_redis):
+    """Loops and threads at once are all told, in bounded time; then all is there once."""
+
+    async def publish(port):
+        async with async_client(port) as client:
+            publisher = RedisStreamPublisher(client)
+            return await asyncio.gather(
+                *[publisher.publish_event("abc", {"n": n}) for n in range(20)],
+                return_exceptions=True,
+            )
+
+    with proxied(own_redis.directory / "redis.sock") as proxy, stopped(own_redis):
+        outcomes = asyncio.run(asyncio.wait_for(publish(proxy.port), 30))
+    assert {type(outcome) for outcome in outcomes} == {RedisUnavailable}
+    there = [event.data["n"] for event in read_events("abc")]
+    assert len(there) == len(set(there))
+
+
+def test_redis_is_down_for_a_while(own_redis):
+    world = World()
+    world.commit()
+    own_redis.kill()
+    world.commit(3)
+    with pytest.raises(RedisUnavailable):
+        get_publisher().publish_event("abc", {})
+    with transaction.atomic():
+        outbox.publish_event("new", {"tx": 1})
+    assert ArchivedEvent.objects.filter(event_id=None).count() == 5
+    own_redis.start()
+    finish(world)
+    assert [event.data["tx"] for event in read_events("new")] == [1]
+
+
+def test_a_full_redis_is_trimmed_all_the_same(own_redis):
+    """One stream is to be set right, and there is no memory for it; the others are trimmed."""
+    client = get_redis()
+    ahead = (client.time()[0] + 3600) * 1000
+    client.xadd(KEY, {"data": '{"n":1}'}, id=f"{ahead}-0")
+    Archiver().step()
+    client.delete(KEY, STATE)
+    client.xadd(KEY, {"data": '{"n":2}'})
+    get_publisher().publish_events("big", [{"x": "y" * 100, "n": n} for n in range(3000)])
+    client.config_set("maxmemory", 1)
+    archiver = Archiver()
+    while archiver.step():
+        pass
+    assert client.xlen("job_events:big") < 300
+    client.config_set("maxmemory", 0)
+    for _ in range(3):
+        Archiver().step()
+    assert [event.data["n"] for event in read_events("abc")] == [1, 2]
+    assert len(read_events("big", limit=5000)) == 3000

@@ -1,0 +1,183 @@
+"""Many publish at once: on one loop they go together, threads do not meet."""
+
+import asyncio
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from events.exceptions import RedisUnavailable
+from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
+from tests.faults.clients import (
+    KINDS,
+    async_client,
+    numbers,
+    publishing,
+    stream,
+    sync_client,
+)
+from tests.faults.proxy import Act
+
+
+def evaluations(client):
+    return client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_fifty_at_once_go_in_order_and_together(proxy, redis_client, kind):
+    async with publishing("async", proxy.port, kind) as publish:
+        await publish.one({"n": -1})
+        redis_client.config_resetstat()
+        ids = await asyncio.gather(*[publish.one({"n": n}) for n in range(50)])
+    assert stream(redis_client)[1:] == list(zip(ids, range(50), strict=True))
+    assert evaluations(redis_client) <= 3
+
+
+async def test_several_publishers_and_batches_at_once(proxy, redis_client):
+    async with async_client(proxy.port) as client:
+        publishers = [RedisStreamPublisher(client) for _ in range(3)]
+        calls = [
+            publishers[n % 3].publish_events("abc", [{"n": 2 * n}, {"n": 2 * n + 1}])
+            if n % 2
+            else publishers[n % 3].publish_event("abc", {"n": 2 * n})
+            for n in range(20)
+        ]
+        await asyncio.gather(*calls)
+    assert numbers(redis_client) == [n for n in range(40) if n % 2 == 0 or n // 2 % 2]
+
+
+async def test_two_attempts_of_a_job_at_once(proxy, redis_client):
+    """One loop, one client, publishers of two epochs: a lost reply confuses neither's numbers."""
+    async with async_client(proxy.port) as client:
+        first, second = (RedisStreamPublisher(client, epoch=epoch) for epoch in (0, 2))
+        await first.publish_event("abc", {"n": -1})
+        for start in range(0, 60, 6):
+            proxy.plan(Act.PASS, Act.LOST_AFTER, Act.LOST_AFTER)
+            ids = await asyncio.gather(
+                first.publish_event("abc", {"n": start}),
+                first.publish_event("abc", {"n": start + 1}),
+                second.publish_events("abc", [{"n": start + 2}, {"n": start + 3}]),
+                first.publish_event("abc", {"n": start + 4}),
+                second.publish_event("abc", {"n": start + 5}),
+            )
+            by_id = dict(stream(redis_client))
+            flat = [*ids[:2], *ids[2], *ids[3:]]
+            assert [by_id[event_id] for event_id in flat] == list(range(start, start + 6))
+    assert sorted(numbers(redis_client)) == list(range(-1, 60))
+
+
+async def test_one_of_many_jobs_is_refused(proxy, redis_client):
+    """What is wrong with one job is told to who published to it, and to nobody else."""
+    redis_client.set("job_events:bad", "x")
+    async with async_client(proxy.port) as client:
+        publisher = RedisStreamPublisher(client)
+        proxy.plan(Act.PASS, Act.LOST_AFTER)
+        outcomes = await asyncio.gather(
+            *[publisher.publish_event("bad" if n % 5 == 0 else "abc", {"n": n}) for n in range(20)],
+            return_exceptions=True,
+        )
+    assert [n for n in range(20) if not isinstance(outcomes[n], str)] == [0, 5, 10, 15]
+    assert numbers(redis_client) == [n for n in range(20) if n % 5]
+
+
+@pytest.mark.parametrize("kind", ["plain", "blocking", "no-retries"])
+def test_threads_share_a_publisher_of_a_bad_connection(proxy, redis_client, kind):
+    chance = random.Random(kind)
+    with sync_client(proxy.port, kind) as client:
+        publisher = SyncRedisStreamPublisher(client)
+
+        def publish(n):
+            for _ in range(20):
+                try:
+                    return publisher.publish_event("abc", {"n": n})
+                except RedisUnavailable:
+                    continue
+            raise AssertionError("never answered")
+
+        proxy.plan(*chance.choices([*list(Act)[:5], Act.PASS, Act.PASS], k=150))
+        with ThreadPoolExecutor(8) as pool:
+            ids = list(pool.map(publish, range(200)))
+    by_id = dict(stream(redis_client))
+    assert [by_id[event_id] for event_id in ids] == list(range(200))
+    assert len(by_id) == 200
+
+
+def test_a_thread_is_interrupted_between_question_and_answer(proxy, redis_client):
+    """As Celery's soft time limit does: the next who asks must not get the answer."""
+    with sync_client(proxy.port, "single", seconds=5) as client:
+        publisher = SyncRedisStreamPublisher(client)
+        publisher.publish_event("abc", {"n": 0})
+        for n in range(1, 8):
+            proxy.plan(Act.SLOW)
+            with pytest.raises(Interruption):
+                interrupted(0.003 * n, lambda n=n: publisher.publish_event("abc", {"n": n}))
+            assert (publisher.publish_event("abc", {"n": n}), n) == stream(redis_client)[-1]
+            assert client.get("nothing") is None
+    assert numbers(redis_client) == list(range(8))
+
+
+class Interruption(Exception):
+    """What a signal handler raises."""
+
+
+def interrupted(seconds, call):
+    import signal
+
+    def interrupt(_number, _frame):
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+async def test_a_small_pool_is_left_to_its_owner(proxy, redis_client):
+    """The publisher's own connection is not one of the few that the client may have."""
+    for kind in ("single", "blocking"):
+        async with async_client(proxy.port, kind) as client:
+            publisher = RedisStreamPublisher(client)
+            await publisher.publish_event("abc", {"n": 0})
+            assert await client.xlen("job_events:abc")
+            proxy.plan(*[Act.LOST_AFTER] * 5)
+            with pytest.raises(RedisUnavailable):
+                await publisher.publish_event("abc", {"n": 1})
+            await publisher.publish_event("abc", {"n": 1})
+            assert await client.xlen("job_events:abc")
+    assert numbers(redis_client) == [0, 1, 0, 1]
+
+
+async def test_asking_often_what_became_of_a_call_costs_no_connections(proxy, redis_client):
+    async with async_client(proxy.port) as client:
+        publisher = RedisStreamPublisher(client)
+        for n in range(110):
+            task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await publisher.publish_event("abc", {"n": n})
+        pool = client.connection_pool
+        assert len(pool._in_use_connections) <= 2
+    assert numbers(redis_client) == list(range(110))
+
+
+def test_threads_make_publishers_of_a_new_client_at_once(proxy, redis_client):
+    """All of them share what was given up, whoever of them came first."""
+    for _ in range(30):
+        with sync_client(proxy.port) as client:
+            together, lines = threading.Barrier(8), []
+
+            def make(client=client, together=together, lines=lines):
+                together.wait()
+                lines.append(SyncRedisStreamPublisher(client)._lines)
+
+            threads = [threading.Thread(target=make) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(set(map(id, lines))) == 1
