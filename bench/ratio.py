@@ -11,22 +11,29 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+def nothing() -> None:
+    """What there is to prepare, by default."""
+
+
 def compare(
-    claim: str, ours: Callable[[], object], baseline: Callable[[], object], pairs: int = 15
+    claim: str,
+    ours: Callable[[], object],
+    baseline: Callable[[], object],
+    pairs: int = 15,
+    prepare: Callable[[], object] = nothing,
 ) -> float:
     """Print and return how many times as long the baseline takes as ours, the median of pairs.
 
     The two are run in turn, and which goes first alternates; the first pair is not counted.
+    What `prepare` does before each is not counted either.
     """
     ratios = []
     for number in range(pairs + 1):
-        if number % 2:
-            mine = seconds(ours)
-            theirs = seconds(baseline)
-        else:
-            theirs = seconds(baseline)
-            mine = seconds(ours)
-        ratios.append(theirs / mine)
+        took = {}
+        for work in (ours, baseline) if number % 2 else (baseline, ours):
+            prepare()
+            took[work] = seconds(work)
+        ratios.append(took[baseline] / took[ours])
     counted = sorted(ratios[1:])
     value = median(counted)
     print(f"{claim}: {value:.2f} (from {counted[0]:.2f} to {counted[-1]:.2f} in {pairs} pairs)")

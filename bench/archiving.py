@@ -1,0 +1,150 @@
+"""The archiver, against what a database takes at best: `python -m bench.archiving`.
+
+The baseline inserts the same rows, made before, by executemany: into the same table, with the same
+indexes, as many in a transaction as the archiver puts there. The archiver reads them from Redis.
+"""
+
+import argparse
+import resource
+from typing import Any
+
+from bench.databases import on_each_database, options, set_up
+from bench.publishing import EVENT
+from bench.ratio import compare
+from bench.redis import own_redis
+
+TOGETHER = 100
+
+
+def main() -> None:
+    chosen = options(events=20_000, drained=1_000_000)
+    if chosen.on:
+        measure(chosen)
+        return
+    with own_redis() as url:
+        on_each_database("bench.archiving", url, events=chosen.events, drained=chosen.drained)
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    set_up()
+    compare_with_inserts(chosen.on, chosen.events, streams=1)
+    compare_with_inserts(chosen.on, chosen.events, streams=100)
+    compare_with_publishing(chosen.on, chosen.events)
+    memory(chosen.on, chosen.drained)
+
+
+def fill(job_ids: list[str], events: int) -> None:
+    """Publish so many events, spread over the jobs."""
+    from events.publisher import get_publisher
+
+    publisher, several = get_publisher(), [EVENT] * min(500, events // len(job_ids))
+    for number in range(events // len(several)):
+        publisher.publish_events(job_ids[number % len(job_ids)], several)
+
+
+def archive_all() -> None:
+    from events.archiver import Archiver
+
+    archiver = Archiver()
+    while archiver.step():
+        pass
+
+
+class Scene:
+    """Streams that are full, and an archive that is empty, again and again."""
+
+    def __init__(self, streams: int, events: int) -> None:
+        from events.connections import get_redis
+        from events.models import ArchivedEvent
+
+        self.redis = get_redis()
+        self.redis.flushall()
+        self.jobs = [f"bench-{number}" for number in range(streams)]
+        fill(self.jobs, events)
+        for job_id in self.jobs:
+            self.redis.rename(f"job_events:{job_id}", f"kept:{job_id}")
+        self.reset()
+        archive_all()
+        columns = ("log_id", "event_id", "event_type", "timestamp", "data", "producer")
+        self.rows = [
+            (pk, self.packed(event_id), *rest)
+            for pk, event_id, *rest in ArchivedEvent.objects.order_by("pk").values_list(*columns)
+        ]
+        if len(self.rows) != events:
+            raise RuntimeError(f"{len(self.rows)} of {events} events were archived")
+
+    @staticmethod
+    def packed(event_id: Any) -> bytes:
+        from events.fields import pack
+
+        return pack(event_id)
+
+    def reset(self) -> None:
+        from django.db import connection
+
+        from events.models import ArchivePosition
+        from events.types import START
+
+        truncate = "DELETE FROM" if connection.vendor == "sqlite" else "TRUNCATE"
+        with connection.cursor() as cursor:
+            cursor.execute(f"{truncate} events_archivedevent")
+        ArchivePosition.objects.update(position=START)
+        for job_id in self.jobs:
+            self.redis.copy(f"kept:{job_id}", f"job_events:{job_id}", replace=True)
+
+    def insert(self) -> None:
+        from django.db import connection, transaction
+
+        from events.archiver import _EVENTS as BATCH
+
+        into = "INSERT INTO events_archivedevent"
+        columns = "(log_id, event_id, event_type, timestamp, data, producer)"
+        for start in range(0, len(self.rows), BATCH):
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.executemany(
+                    f"{into} {columns} VALUES (%s, %s, %s, %s, %s, %s)",
+                    self.rows[start : start + BATCH],
+                )
+
+
+def compare_with_inserts(database: str, events: int, streams: int) -> None:
+    scene = Scene(streams, events)
+    where = "one stream" if streams == 1 else f"{streams} streams"
+    claim = f"archiver on {database}, from {where}, rate against bare executemany (at least 0.5)"
+    compare(claim, archive_all, scene.insert, pairs=15, prepare=scene.reset)
+
+
+def compare_with_publishing(database: str, events: int) -> None:
+    from events.publisher import get_publisher
+
+    scene, publisher, several = Scene(1, events), get_publisher(), [EVENT] * TOGETHER
+
+    def publish() -> None:
+        for _ in range(events // TOGETHER):
+            publisher.publish_events("other", several)
+
+    def prepare() -> None:
+        scene.reset()
+        scene.redis.delete("job_events:other")
+
+    goal = "above 1" if database == "PostgreSQL" else "no claim"
+    claim = f"archiver on {database}, rate against publish_events of {TOGETHER} ({goal})"
+    compare(claim, archive_all, publish, pairs=15, prepare=prepare)
+
+
+def memory(database: str, events: int) -> None:
+    """How this process grows while it drains a stream of many events."""
+    Scene(1, 1000).redis.flushall()
+    peaks = []
+    for count in (events // 10, events - events // 10):
+        fill(["long"], count)
+        archive_all()
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(
+        f"archiver on {database}, peak memory with {events} events drained against"
+        f" {events // 10} (at most 1.1): {peaks[1] / peaks[0]:.2f} ({peaks[1] // 1024} MiB)"
+    )
+
+
+if __name__ == "__main__":
+    main()

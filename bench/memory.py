@@ -1,0 +1,51 @@
+"""What Redis remembers of a job once it is archived: `python -m bench.memory`.
+
+Bounded by the hot tail (`STREAM_TAIL`), however long the job: stream and state together, as
+MEMORY USAGE has them.
+"""
+
+import argparse
+from typing import Any
+
+from bench.archiving import archive_all, fill
+from bench.databases import on_sqlite, options, set_up
+from bench.redis import own_redis
+
+SHORT = 10_000
+
+
+def main() -> None:
+    chosen = options(events=1_000_000)
+    if chosen.on:
+        measure(chosen)
+        return
+    with own_redis() as url:
+        on_sqlite("bench.memory", url, events=chosen.events)
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    set_up()
+    from events.connections import get_redis
+
+    short, long = memory_of("short", SHORT), memory_of("long", chosen.events)
+    left = get_redis().xlen("job_events:long")
+    print(
+        f"Redis memory of a job of {chosen.events} events, archived, against one of {SHORT}"
+        f" (at most 1.2): {long / short:.2f} ({long // 1024} KiB, {left} events)"
+    )
+
+
+def memory_of(job_id: str, events: int) -> int:
+    """The bytes that Redis needs for the job when all its events are archived."""
+    from events.connections import get_redis
+
+    for _ in range(events // SHORT):
+        fill([job_id], SHORT)
+        archive_all()
+    client: Any = get_redis()
+    keys = client.scan_iter(match=f"*job_events:{job_id}*")
+    return sum(client.memory_usage(key, samples=0) for key in keys)
+
+
+if __name__ == "__main__":
+    main()
