@@ -19,6 +19,8 @@ from config.celery import app as celery_app
 from config.celery_broker import broker_url
 from events.connections import close_async_redis, get_redis
 from events.embedded import EmbeddedRedis
+from events.lines import Lines
+from events.producer import Floors
 from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
 from tests.support.site import Site
 
@@ -71,7 +73,7 @@ def empty_redis(redis_server: EmbeddedRedis) -> None:
     get_redis().flushall()
     apps.get_app_config("events").rest.worked()  # a test before may have had no Redis
     # Publishers know the latest ids of jobs, and those of another test may be of another time.
-    vars(get_redis().connection_pool).pop("_job_events_lines", None)
+    Lines.of(get_redis())._free.get().floors = Floors()
 
 
 @pytest.fixture(scope="session")
