@@ -11,7 +11,8 @@ pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
 
 
 @pytest.fixture
-def proxy(redis_server: EmbeddedRedis) -> Iterator[Proxy]:
-    """A proxy in front of the Redis of this run."""
+def proxy(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the Redis of this run; whoever tries again does so soon."""
+    monkeypatch.setattr("events.asking._PAUSES", (0.002, 0.005, 0.01, 0.0))
     with proxied(socket_path(redis_server.directory)) as proxy:
         yield proxy

@@ -42,7 +42,7 @@ def publish(publisher, method, first):
 async def test_cancelled_at_every_turn_of_the_loop(proxy, redis_client, method, act):
     """Each time on a new client, so that connecting is among what is cut short."""
     expected, cut_short = [], 0
-    for turns in range(30):
+    for turns in range(24):
         async with async_client(proxy.port) as client:
             publisher = RedisStreamPublisher(client)
             proxy.plan(act)
@@ -51,7 +51,7 @@ async def test_cancelled_at_every_turn_of_the_loop(proxy, redis_client, method, 
             ids = ids or await publish(publisher, method, 10 * turns)
         ids = [ids] if isinstance(ids, str) else ids
         expected += [(event_id, 10 * turns + i) for i, event_id in enumerate(ids)]
-    assert cut_short > 15
+    assert cut_short > 10
     assert stream(redis_client) == expected
 
 
@@ -60,14 +60,14 @@ async def test_waiting_for_a_while_only(proxy, redis_client, act):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": 0})
-        for n in range(1, 6):
+        for n in range(1, 3):
             proxy.plan(act)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(publisher.publish_event("abc", {"n": n}), 0.01)
             async with asyncio.timeout(5):
                 event_id = await publisher.publish_event("abc", {"n": n})
             assert stream(redis_client)[-1] == (event_id, n)
-    assert numbers(redis_client) == list(range(6))
+    assert numbers(redis_client) == list(range(3))
 
 
 async def test_the_repeat_is_given_up_as_well(proxy, redis_client):
@@ -83,7 +83,7 @@ async def test_the_repeat_is_given_up_as_well(proxy, redis_client):
     assert numbers(redis_client) == list(range(20))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_some_of_many_are_cancelled(proxy, redis_client, seed):
     """The others are there once, and in the order of their calls; so are these, at most once."""
     chance = random.Random(seed)
@@ -129,11 +129,11 @@ async def test_those_who_wait_behind_a_cancelled_one_are_served(proxy, redis_cli
 async def test_the_client_is_closed_in_the_middle(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
-        for n in range(30):
+        for n in range(24):
             proxy.plan(Act.SLOW)
             task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
             for _ in range(n):
                 await asyncio.sleep(0)
             await client.aclose()
             await task
-    assert numbers(redis_client) == list(range(30))
+    assert numbers(redis_client) == list(range(24))
