@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import redis
 import redis.asyncio
@@ -113,6 +113,14 @@ async def publishing(
     else:
         async with async_client(port, kind, seconds) as async_:
             yield Publishing(RedisStreamPublisher(async_, epoch=epoch))
+
+
+def insist(publisher: SyncRedisStreamPublisher, number: int) -> str:
+    """Publish an event as long as Redis is said to be unavailable; its id."""
+    for _ in range(20):
+        with suppress(RedisUnavailable):
+            return publisher.publish_event("abc", {"n": number})
+    raise AssertionError("never answered")
 
 
 def stream(client: redis.Redis, key: str = KEY) -> list[tuple[str, int]]:

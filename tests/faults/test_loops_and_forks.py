@@ -19,7 +19,7 @@ import redis
 import redis.asyncio
 
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
-from tests.faults.clients import STATE, again, numbers, stream, sync_client
+from tests.faults.clients import STATE, again, insist, numbers, stream, sync_client
 from tests.faults.proxy import Act
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +167,10 @@ def forked(task, *args):
 
 
 def answers_of(processes, receiver):
-    answers = [receiver.recv() for _ in processes]
+    answers = []
+    for _ in processes:
+        assert receiver.poll(20)
+        answers.append(receiver.recv())
     for process in processes:
         process.join(10)
         assert process.exitcode == 0
@@ -180,7 +183,7 @@ def _publish_in_fork(publisher, first, pipe):
 
     def publish(start):
         together.wait()
-        return [(publisher.publish_event("abc", {"n": n}), n) for n in range(start, start + 10)]
+        return [(insist(publisher, n), n) for n in range(start, start + 10)]
 
     with ThreadPoolExecutor(4) as pool:
         pairs = [pair for part in pool.map(publish, range(first, first + 40, 10)) for pair in part]
@@ -198,7 +201,7 @@ def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
         processes = [
             forked(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
         ]
-        own = [(publisher.publish_event("abc", {"n": n}), n) for n in range(40, 80)]
+        own = [(insist(publisher, n), n) for n in range(40, 80)]
         theirs = answers_of(processes, receiver)
         sender.close()
         receiver.close()

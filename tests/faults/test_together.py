@@ -12,6 +12,7 @@ from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 from tests.faults.clients import (
     KINDS,
     async_client,
+    insist,
     numbers,
     publishing,
     stream,
@@ -87,17 +88,9 @@ def test_threads_share_a_publisher_of_a_bad_connection(proxy, redis_client, kind
     with sync_client(proxy.port, kind) as client:
         publisher = SyncRedisStreamPublisher(client)
 
-        def publish(n):
-            for _ in range(20):
-                try:
-                    return publisher.publish_event("abc", {"n": n})
-                except RedisUnavailable:
-                    continue
-            raise AssertionError("never answered")
-
         proxy.plan(*chance.choices([*list(Act)[:5], Act.PASS, Act.PASS], k=70))
         with ThreadPoolExecutor(8) as pool:
-            ids = list(pool.map(publish, range(100)))
+            ids = list(pool.map(lambda n: insist(publisher, n), range(100)))
     by_id = dict(stream(redis_client))
     assert [by_id[event_id] for event_id in ids] == list(range(100))
     assert len(by_id) == 100
