@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from events import archive, commands
 from events.conf import event_settings
-from events.connections import ask_many, get_redis, run
+from events.connections import ask_many, ask_once, get_redis, run
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.keys import StreamKeys
 from events.owners import owners
@@ -119,7 +119,7 @@ class Archiver:
         limit = max(self._together // len(group), 1)
         command = commands.tails({key: by_key[key].position for key in by_key}, limit)
         try:
-            reply = commands.entries_of_tails(run(get_redis(), command))
+            reply = commands.entries_of_tails(ask_once(get_redis(), command))
         except NotAStream as error:
             if len(group) == 1:
                 self._stall(group[0], error)

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import monotonic, sleep
 from typing import Any, Final
 
+import hiredis
 from redis import exceptions
 
 from events import scripts
@@ -27,15 +29,11 @@ def ask(connection: Any, *commands: Command) -> list[Any]:
     """
     if not hasattr(connection, "pack_command"):
         return [_run_on_cluster(connection, command) for command in commands]
-    packed = connection.pack_command(*commands[0])
-    if len(commands) > 1:
-        packed = connection.pack_commands(commands)
-    started = monotonic()
+    packed, started = _packed(commands), monotonic()
     for pause in _PAUSES:
         try:
             connection.send_packed_command(packed, check_health=False)
-            replies = [_reply(connection) for _ in commands]
-            return [_understood(connection, *pair) for pair in zip(commands, replies, strict=True)]
+            return _replies(connection, commands)
         except _LOST as error:
             connection.disconnect()
             if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
@@ -64,18 +62,35 @@ def _run_on_cluster(client: Any, command: Command) -> Any:
     raise RedisUnavailable
 
 
-def _reply(connection: Any) -> Any:
+def _packed(commands: Sequence[Command]) -> list[bytes]:
+    """The commands as they are sent; redis-py looks at each argument three times."""
+    pack: Any = hiredis.pack_command  # typed as if a command had one word
+    return [b"".join(map(pack, commands))]
+
+
+def _replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """What Redis answers to each; all is read before anything more is sent."""
+    replies = []
+    for _ in commands:
+        try:
+            replies.append(connection.read_response())
+        except exceptions.ResponseError as error:
+            replies.append(error)
+    for number, reply in enumerate(replies):
+        if isinstance(reply, exceptions.ResponseError):
+            replies[number] = _refusal(connection, commands[number], reply)
+    return replies
+
+
+def _refusal(connection: Any, command: Command, error: exceptions.ResponseError) -> Any:
+    """The error as ours; if Redis has not got the script, what it answers to the source."""
+    if not isinstance(error, exceptions.NoScriptError):
+        return translated(error, command)
+    connection.send_command(*scripts.with_source(command))
     try:
         return connection.read_response()
-    except exceptions.ResponseError as error:
-        return error
-
-
-def _understood(connection: Any, command: Command, reply: Any) -> Any:
-    if isinstance(reply, exceptions.NoScriptError):
-        connection.send_command(*scripts.with_source(command))
-        reply = _reply(connection)
-    return translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
+    except exceptions.ResponseError as refusal:
+        return translated(refusal, command)
 
 
 async def close(connection: Any) -> None:
@@ -88,17 +103,11 @@ async def close(connection: Any) -> None:
 
 async def aask(connection: Any, *commands: Command) -> list[Any]:
     """The async twin of `ask`; cancelled, it leaves the connection fit for `close` only."""
-    packed = connection.pack_commands(commands)
-    started, before = monotonic(), cancellations()
+    packed, started, before = _packed(commands), monotonic(), cancellations()
     for pause in _PAUSES:
         try:
             await connection.send_packed_command(packed, check_health=False)
-            replies = [await _areply(connection) for _ in commands]
-            raise_lost_cancellation(before)
-            return [
-                await _aunderstood(connection, *pair)
-                for pair in zip(commands, replies, strict=True)
-            ]
+            return await _areplies(connection, commands, before)
         except _LOST as error:
             await close(connection)
             if not pause or monotonic() - started > event_settings.REDIS_TIMEOUT:
@@ -109,18 +118,30 @@ async def aask(connection: Any, *commands: Command) -> list[Any]:
     raise RedisUnavailable
 
 
-async def _areply(connection: Any) -> Any:
+async def _areplies(connection: Any, commands: Sequence[Command], before: int) -> list[Any]:
+    """The async twin of `_replies`."""
+    replies = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except exceptions.ResponseError as error:
+            replies.append(error)
+    raise_lost_cancellation(before)
+    for number, reply in enumerate(replies):
+        if isinstance(reply, exceptions.ResponseError):
+            replies[number] = await _arefusal(connection, commands[number], reply)
+    return replies
+
+
+async def _arefusal(connection: Any, command: Command, error: exceptions.ResponseError) -> Any:
+    """The async twin of `_refusal`."""
+    if not isinstance(error, exceptions.NoScriptError):
+        return translated(error, command)
+    await connection.send_command(*scripts.with_source(command))
     try:
         return await connection.read_response()
-    except exceptions.ResponseError as error:
-        return error
-
-
-async def _aunderstood(connection: Any, command: Command, reply: Any) -> Any:
-    if isinstance(reply, exceptions.NoScriptError):
-        await connection.send_command(*scripts.with_source(command))
-        reply = await _areply(connection)
-    return translated(reply, command) if isinstance(reply, exceptions.RedisError) else reply
+    except exceptions.ResponseError as refusal:
+        return translated(refusal, command)
 
 
 def cancellations() -> int:

@@ -6,7 +6,7 @@ The wire format is fixed: an entry has the fields `data` (JSON of the whole even
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import Enum
@@ -172,8 +172,14 @@ def _flaws(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield from _flaws(item, f"{path}[{index}]")
 
 
-def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) -> Event:
-    """Read a stream entry of any producer; one that is not an event becomes `unknown`."""
+def decode_entry(
+    job_id: str, entry_id: str | bytes, given: dict[Any, Any] | Sequence[Any]
+) -> Event:
+    """Read a stream entry of any producer; one that is not an event becomes `unknown`.
+
+    `given` are its fields: as redis-py has them, or names and values in turn, as Redis has them.
+    """
+    fields = given if isinstance(given, dict) else _paired(given)
     event_id = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     raw: bytes | None = fields.get(b"data") or _field(fields, "data")
     try:
@@ -195,10 +201,16 @@ def decode_entry(job_id: str, entry_id: str | bytes, fields: Mapping[Any, Any]) 
     return Event(event_id, job_id, event_type, timestamp, raw, _producer(fields))
 
 
+def _paired(given: Iterable[Any]) -> dict[Any, Any]:
+    words = iter(given)
+    return dict(zip(words, words, strict=False))
+
+
 def _producer(fields: Mapping[Any, Any]) -> str:
     """Who appended the entry, if it was one of ours."""
-    text = text_of(_field(fields, "producer") or b"")
-    return text if text and Producer.parse(text) else ""
+    value = fields.get(b"producer") or _field(fields, "producer")
+    text = text_of(value) if value else ""
+    return text if text and Producer.is_one(text) else ""
 
 
 def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: bytes | None) -> Event:

@@ -10,26 +10,29 @@ from events import scripts
 from events.codec import EncodedEvent, decode_entry, text_of
 from events.exceptions import RedisRefused
 from events.scripts import Command
-from events.types import START, Cursor, Event, Order, Producer
+from events.types import START, Cursor, Event, Order
 
 Keys = tuple[str, str]
-Reply = Sequence[str | bytes]
+# The id of a producer, its epoch, and the sequence of an event.
+Numbered = tuple[str, int, int]
+# What Redis answers to an append: the first and the last id; of one event, its id.
+Reply = Any
 
 NO_STREAM: Final = "no such key"
 
 
 def append(
-    keys: Keys, producer: Producer, floor: str, timestamp: str, event_type: str, data: bytes
+    keys: Keys, producer: Numbered, floor: str, timestamp: str, event_type: str, data: bytes
 ) -> Command:
     """Append one event; see `append_many`, of which this is the short way for the usual case."""
     return (
         "EVALSHA", scripts.APPEND.sha, 2, *keys,
-        producer.id, producer.epoch, producer.sequence, floor, 1, timestamp, event_type, data,
+        *producer, floor, 1, timestamp, event_type, data,
     )  # fmt: skip
 
 
 def append_many(
-    keys: Keys, producer: Producer, floor: str, events: Iterable[EncodedEvent]
+    keys: Keys, producer: Numbered, floor: str, events: Iterable[EncodedEvent]
 ) -> Command:
     """Append events in one round trip, all or none, or recognise that they were appended before.
 
@@ -46,7 +49,7 @@ def append_many(
 def ids_of_batch(reply: Reply, count: int) -> list[str]:
     """The ids of a batch of `count` events, from what Redis answers to `append_many`."""
     if count == 1:
-        return [text_of(reply[1])]
+        return [text_of(reply)]
     first, last = map(Cursor.parse, map(text_of, reply))
     if (last.ms, last.seq) != (first.ms, first.seq + count - 1):
         raise RedisRefused(f"Redis gave a batch of {count} the ids {first} to {last}.")
@@ -193,4 +196,4 @@ def entries_of_tails(reply: Any) -> dict[str, Any]:
 
 def _flat(entries: Any) -> Any:
     """With RESP3, redis-py wraps the entries of a stream in one more list."""
-    return entries[0] if entries and isinstance(entries[0], list) else entries
+    return entries if not entries or isinstance(entries[0][0], (bytes, str)) else entries[0]

@@ -59,3 +59,9 @@ class CursorField(_Field):
 def pack(cursor: Cursor) -> bytes:
     """The 16 bytes of a cursor."""
     return _PAIR.pack(*cursor)
+
+
+def pack_id(event_id: str) -> bytes:
+    """The 16 bytes of an event's id."""
+    ms, _, seq = event_id.partition("-")
+    return _PAIR.pack(int(ms), int(seq))

@@ -59,62 +59,38 @@ class _OfProcess(Generic[T]):
 
 
 @dataclass(slots=True, eq=False)
-class _Free:
-    """The lines of a sync client that are not in use, and what all of them know."""
+class OwnLines:
+    """The producers of a sync client in this process; each call has one to itself."""
 
+    unsettled: Unsettled = field(default_factory=Unsettled)
     lines: deque[Line] = field(default_factory=deque)
     floors: Floors = field(default_factory=Floors)
-    unsettled: Unsettled = field(default_factory=Unsettled)
-
-    def take(self) -> Line:
-        try:
-            return self.lines.pop()
-        except IndexError:
-            return Line()
-
-
-class Lines:
-    """The producers of a sync client; each call has one to itself, as it has a connection."""
-
-    def __init__(self) -> None:
-        self._free = _OfProcess(_Free)
-
-    @classmethod
-    def of(cls, client: "redis.Redis") -> "Lines":
-        """The lines that all publishers of a client share."""
-        return _on_pool(client, cls)
-
-    @property
-    def unsettled(self) -> Unsettled:
-        """The calls that were given up."""
-        return self._free.get().unsettled
 
     def publish(self, client: "redis.Redis", call: Call) -> list[str]:
         """Append the events of a call and return their ids."""
-        free = self._free.get()
-        line = free.take()
+        line = self._take()
         batch = Batch.of([call], line)
         try:
             if line.connection is None:
                 line.connection = lend(client)
-            (reply,) = ask(line.connection, batch.append(free.floors.get(call.keys)))
+            (reply,) = ask(line.connection, batch.append(self.floors.get(call.keys)))
         except BaseException:
             # The call may yet arrive: its producer is used no more.
             batch.fail(RedisUnavailable())
             self._give_back(client, line)
             raise
-        if len(free.lines) >= _KEPT or not may_keep(client):
+        if len(self.lines) >= _KEPT or not may_keep(client):
             self._give_back(client, line)
-        free.lines.append(line)
+        self.lines.append(line)
         if isinstance(reply, EventsError):
             raise reply
-        free.floors.set(call.keys, batch.settle(reply))
+        self.floors.set(call.keys, batch.settle(reply))
         return call.ids or []
 
     def resolve(self, client: "redis.Redis", call: Call) -> list[str] | None:
         """The ids of a call that was given up, if it came through; if not, it never will."""
-        if call.batch is None:
-            return None
+        if call.ids is not None or call.batch is None:
+            return call.ids
         try:
             connection = lend(client)
             try:
@@ -126,11 +102,33 @@ class Lines:
             self.unsettled.remember_again(call)
             raise
 
+    def _take(self) -> Line:
+        try:
+            return self.lines.pop()
+        except IndexError:
+            return Line()
+
     @staticmethod
     def _give_back(client: "redis.Redis", line: Line) -> None:
         if line.connection is not None:
             give_back(client, line.connection)
             line.connection = None
+
+
+class Lines:
+    """The producers of a sync client, for each process that has it."""
+
+    def __init__(self) -> None:
+        self._free = _OfProcess(OwnLines)
+
+    @classmethod
+    def of(cls, client: "redis.Redis") -> "Lines":
+        """The lines that all publishers of a client share."""
+        return _on_pool(client, cls)
+
+    def of_process(self) -> OwnLines:
+        """Those of this process."""
+        return self._free.get()
 
 
 @dataclass(slots=True, eq=False)
@@ -163,11 +161,6 @@ class AsyncLines:
         """The lines that all publishers of a client share."""
         return _on_pool(client, cls)
 
-    @property
-    def unsettled(self) -> Unsettled:
-        """The calls that were given up."""
-        return self._loops.get().unsettled
-
     def running_loop(self) -> "AsyncLine":
         """The line of the running event loop."""
         loop, loops = asyncio.get_running_loop(), self._loops.get()
@@ -186,7 +179,7 @@ class AsyncLine:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, loops: _Loops) -> None:
         self._loop = loop
-        self._unsettled = loops.unsettled
+        self.unsettled = loops.unsettled
         self._line = loops.line_left() or Line()
         self._floors = Floors()
         self._waiting: deque[Call] = deque()
@@ -205,7 +198,8 @@ class AsyncLine:
         call.line = self
         self._waiting.append(call)
         if self._busy:
-            await self._settled(call)
+            call.done = self._loop.create_future()
+            await call.done
         else:
             await self._send(client)
         if call.error is not None:
@@ -226,7 +220,7 @@ class AsyncLine:
                 await close(connection)
             return ids_found(call, reply)
         except BaseException:
-            self._unsettled.remember_again(call)
+            self.unsettled.remember_again(call)
             raise
 
     async def finish(self, call: Call) -> None:
@@ -280,10 +274,10 @@ class AsyncLine:
     async def _ask(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
         try:
             connection = await self._connection(client)
-            floors = [self._floors.get(batch.calls[0].keys) for batch in loaded]
-            pairs = zip(loaded, floors, strict=True)
+            floor = self._floors.get
+            commands = [batch.append(floor(batch.calls[0].keys)) for batch in loaded]
             self._broken = True
-            replies = await aask(connection, *[batch.append(floor) for batch, floor in pairs])
+            replies = await aask(connection, *commands)
             self._broken = False
         except EventsError as error:
             self._fail(loaded, error)

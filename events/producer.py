@@ -27,7 +27,6 @@ from events.codec import EncodedEvent
 from events.commands import Keys
 from events.exceptions import EventsError, RedisUnavailable
 from events.scripts import Command
-from events.types import Producer
 
 _REMEMBERED: Final = 10_000
 _REMEMBERED_SECONDS: Final = 60.0
@@ -43,12 +42,6 @@ class Line:
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     sequence: int = 1
     connection: Any = None
-
-    def take(self, count: int) -> int:
-        """The number of the next event, of `count` that are published together."""
-        first = self.sequence
-        self.sequence += count
-        return first
 
 
 @dataclass(slots=True, eq=False)
@@ -82,27 +75,27 @@ class Batch:
     """Calls for one job that one script call appends: all of them or none."""
 
     calls: list[Call]
-    producer: Producer
+    producer: commands.Numbered
     last: int
 
     @classmethod
     def of(cls, calls: list[Call], line: Line) -> "Batch":
         """Number the calls."""
-        count = sum(len(call.events) for call in calls)
-        first = line.take(count)
-        batch = cls(calls, Producer(line.id, calls[0].epoch, first), first + count - 1)
+        producer = (line.id, calls[0].epoch, line.sequence)
+        line.sequence += sum([len(call.events) for call in calls])
+        batch = cls(calls, producer, line.sequence - 1)
         for call in calls:
             call.batch = batch
         return batch
 
     def append(self, floor: str) -> Command:
         """The command that appends the events, or finds them appended."""
-        calls, keys = self.calls, self.calls[0].keys
-        if len(calls) == 1 and len(calls[0].events) == 1:
-            data, timestamp, event_type = calls[0].events[0]
-            return commands.append(keys, self.producer, floor, timestamp, event_type, data)
-        events = chain.from_iterable(call.events for call in calls)
-        return commands.append_many(keys, self.producer, floor, events)
+        call = self.calls[0]
+        if len(self.calls) == 1 and len(call.events) == 1:
+            data, timestamp, event_type = call.events[0]
+            return commands.append(call.keys, self.producer, floor, timestamp, event_type, data)
+        events = chain.from_iterable([call.events for call in self.calls])
+        return commands.append_many(call.keys, self.producer, floor, events)
 
     def resolve(self) -> Command:
         """The command that asks what became of the events, and makes sure that it stays so."""
@@ -112,7 +105,7 @@ class Batch:
 
     def ids(self, reply: commands.Reply) -> list[str]:
         """The ids of all events, from what Redis answers."""
-        return commands.ids_of_batch(reply, self.last - self.producer.sequence + 1)
+        return commands.ids_of_batch(reply, self.last - self.producer[2] + 1)
 
     def ids_of(self, call: Call, reply: commands.Reply) -> list[str]:
         """The ids of one call's events."""
@@ -122,11 +115,14 @@ class Batch:
 
     def settle(self, reply: commands.Reply) -> str:
         """Tell each call its ids; returns the last."""
-        ids = self.ids(reply)
-        rest = iter(ids)
+        ids, start = self.ids(reply), 0
         for call in self.calls:
-            call.ids = [next(rest) for _ in call.events]
-            call.tell()
+            stop = start + len(call.events)
+            call.ids = ids[start:stop]
+            call.batch = None  # they refer to each other: both would wait for the garbage collector
+            if call.done is not None:
+                call.tell()
+            start = stop
         return ids[-1]
 
     def fail(self, error: EventsError) -> None:

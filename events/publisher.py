@@ -131,15 +131,16 @@ class SyncRedisStreamPublisher(Publisher[str]):
         return self._publish(call, data) if data else []
 
     def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
-        unsettled = self._lines.unsettled
+        lines = self._lines.of_process()
+        unsettled = lines.unsettled
         try:
             if unsettled and (earlier := unsettled.recall(given(call, data))):
                 fresh, call = call, earlier
-                ids = self._lines.resolve(self._redis, earlier)
+                ids = lines.resolve(self._redis, earlier)
                 if ids is not None:
                     return ids
                 call = fresh
-            return self._lines.publish(self._redis, call)
+            return lines.publish(self._redis, call)
         except BaseException as error:
             if is_unanswered(error):
                 unsettled.remember(given(call, data), call)
@@ -178,7 +179,8 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
         return await self._publish(call, data) if data else []
 
     async def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
-        line, unsettled = self._lines.running_loop(), self._lines.unsettled
+        line = self._lines.running_loop()
+        unsettled = line.unsettled
         try:
             if unsettled and (earlier := unsettled.recall(given(call, data))):
                 fresh, call = call, earlier

@@ -67,7 +67,7 @@ local function rarely()
         while start < #ARGV do
             count, start = count + ARGV[start], start + 3 + ARGV[start]
         end
-        return {first_of(last, count), last}
+        return count > 1 and {first_of(last, count), last} or last
     end
     return again, recover, raise, keep, forget
 end
@@ -111,7 +111,7 @@ if known[3] or not known[1] then
     keep(known[3])
     forget()
 end
-return {first, last}
+return first == last and last or {first, last}
 """
 )
 
@@ -133,7 +133,7 @@ if known[1] then
     local past, last = match(known[1], '^(%d+) (%S+)$')
     if tonumber(past) >= tonumber(ARGV[3]) and sub(last, 1, 1) ~= '-'
         and held(field, past, last, known[2]) then
-        return {first_of(last, ARGV[4]), last}
+        return ARGV[4] ~= '1' and {first_of(last, ARGV[4]), last} or last
     end
 end
 call('HSET', state, field, ARGV[3] .. ' -' .. call('TIME')[1] .. '000')

@@ -114,6 +114,11 @@ class Producer(NamedTuple):
         match = _PRODUCER.fullmatch(text)
         return cls(match[1], int(match[2]), int(match[3])) if match else None
 
+    @staticmethod
+    def is_one(text: str) -> bool:
+        """Whether `parse` can read it."""
+        return _PRODUCER.fullmatch(text) is not None
+
     def __str__(self) -> str:
         return f"{self.id}:{self.epoch}:{self.sequence}"
 
