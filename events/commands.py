@@ -18,6 +18,7 @@ Numbered = tuple[str, int, int]
 # What Redis answers to an append: the first and the last id; of one event, its id.
 Reply = Any
 
+PING: Final[Command] = ("PING",)
 NO_STREAM: Final = "no such key"
 
 
@@ -68,25 +69,33 @@ class OutboxEvent:
 
 
 def outbox_state(keys: Keys) -> Command:
-    """Ask which number of the outbox was appended last; see `outbox_number`."""
+    """Ask what of the outbox was appended last; see `outbox_end`."""
     return scripts.OUTBOX_STATE.call(keys, ())
 
 
 def outbox_append(
-    keys: Keys, expected: int | None, floor: str, events: Sequence[OutboxEvent]
+    keys: Keys,
+    expected: int | None,
+    floor: str,
+    events: Sequence[OutboxEvent],
+    *,
+    archived: bool = True,
 ) -> Command:
-    """Append events whose numbers follow each other, if `expected` still is the last number."""
-    arguments: list[str | bytes | int] = [
-        "" if expected is None else expected, events[0].sequence, floor,
-    ]  # fmt: skip
+    """Append events whose numbers follow each other, if `expected` still is the last number.
+
+    If that one may be not `archived`, it does not count when it is not above `floor`.
+    """
+    last = "" if expected is None else expected
+    arguments: list[str | bytes | int] = [last, events[0].sequence, floor, int(archived)]
     for event in events:
         arguments += [event.epoch, event.timestamp, event.event_type, event.data]
     return scripts.OUTBOX_APPEND.call(keys, arguments)
 
 
-def outbox_number(reply: str | bytes) -> int | None:
-    """The number of the outbox that was appended last; None if Redis knows of none."""
-    return int(reply) if reply else None
+def outbox_end(reply: Reply) -> tuple[int, Cursor] | None:
+    """The number of the outbox that was appended last, and its id; None if Redis knows of none."""
+    number, event_id = map(text_of, reply)
+    return (int(number), Cursor.parse(event_id)) if number else None
 
 
 def trim(keys: Keys, archived: Cursor) -> Command:

@@ -144,8 +144,9 @@ end
 OUTBOX: Final = """\
 local function appended()
     local known = call('HMGET', state, 'outbox', 'trimmed')
-    if not known[1] then return '' end
+    if not known[1] then return '', '' end
     local past, last = match(known[1], '^(%d+) (%S+)$')
-    return held('outbox:', past, last, known[2]) and past or ''
+    if held('outbox:', past, last, known[2]) then return past, last end
+    return '', ''
 end
 """

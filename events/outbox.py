@@ -8,11 +8,11 @@ be, the relay of `manage.py process_events` does it later, or the next commit fo
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from events import commands, relay
@@ -41,7 +41,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
     with transaction.atomic():
-        log_id, sequence, position = _next_number(job_id)
+        log_id, sequence, archive = _next_number(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(
             log_id=log_id,
@@ -52,11 +52,18 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
             sequence=sequence,
             written_at=timezone.now(),
         )
-        transaction.on_commit(partial(_append, job_id, event, position))
+        transaction.on_commit(partial(_append, job_id, event, archive))
 
 
-def _next_number(job_id: str) -> tuple[int, int, Cursor | None]:
-    """The log, the next number of its outbox, and the position of its archive.
+class _Archive(NamedTuple):
+    """How far the archive has a log, and whether it has all of the outbox before an event."""
+
+    position: Cursor | None
+    complete: bool
+
+
+def _next_number(job_id: str) -> tuple[int, int, _Archive]:
+    """The log, the next number of its outbox, and what the archive has.
 
     Locks the log until the transaction ends.
     """
@@ -68,9 +75,10 @@ def _next_number(job_id: str) -> tuple[int, int, Cursor | None]:
         except IntegrityError:
             if not _count_up(job_id):  # nor has somebody else made the log meanwhile
                 raise
-    columns = ("pk", "sequence", "archived__position")
-    pk, sequence, position = EventLog.objects.values_list(*columns).get(job_id=job_id)
-    return pk, sequence, position
+    waiting = Exists(ArchivedEvent.objects.filter(log=OuterRef("pk"), event_id=None))
+    columns = ("pk", "sequence", "archived__position", ~waiting)
+    pk, sequence, *archive = EventLog.objects.values_list(*columns).get(job_id=job_id)
+    return pk, sequence, _Archive(*archive)
 
 
 def _count_up(job_id: str) -> bool:
@@ -78,7 +86,7 @@ def _count_up(job_id: str) -> bool:
     return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
 
 
-def _append(job_id: str, event: OutboxEvent, position: Cursor | None) -> None:
+def _append(job_id: str, event: OutboxEvent, archive: _Archive) -> None:
     """Append an event of a transaction that is committed: whatever fails, the row is there."""
     rest = _rest()
     if rest.resting:
@@ -87,7 +95,8 @@ def _append(job_id: str, event: OutboxEvent, position: Cursor | None) -> None:
     expected = event.sequence - 1 or None
     try:
         # What stands before this event in the outbox is committed; usually it is appended, too.
-        command = commands.outbox_append(keys, expected, relay.floor(position), [event])
+        floor = relay.floor(archive.position)
+        command = commands.outbox_append(keys, expected, floor, [event], archived=archive.complete)
         reply = ask_once(get_redis(), command)
         if not reply[1]:
             relay.append_pending(job_id)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import count, takewhile
 from typing import Final
 
+from django.db.models import Q
 from django.utils import timezone
 
 from events import commands
@@ -18,7 +19,7 @@ from events.conf import event_settings
 from events.connections import ask_once, get_redis
 from events.exceptions import EventsError, RedisUnavailable
 from events.keys import StreamKeys
-from events.models import ArchivedEvent, ArchivePosition
+from events.models import ArchivedEvent
 from events.types import START, Cursor, Producer
 
 logger = logging.getLogger(__name__)
@@ -38,38 +39,41 @@ def append_pending(job_id: str) -> int:
     client, appended = get_redis(), 0
     while True:
         # What Redis says must be older than what the database does.
-        past = commands.outbox_number(ask_once(client, commands.outbox_state(keys)))
-        events = _pending(job_id, past or 0)
+        end = commands.outbox_end(ask_once(client, commands.outbox_state(keys)))
+        position, events = _pending(job_id, end)
         if not events:
             return appended
-        command = commands.outbox_append(keys, past, floor(_position(job_id)), events)
+        command = commands.outbox_append(keys, end and end[0], floor(position), events)
         reply = ask_once(client, command)
         if reply[1]:  # else somebody else was first, or Redis has lost what it had: look again
             appended += len(events)
 
 
-def _pending(job_id: str, past: int) -> list[OutboxEvent]:
-    """The first events of the outbox after a number, without a gap."""
-    rows = (
-        ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None, sequence__gt=past)
-        .order_by("sequence")
-        .values_list("sequence", "producer", "timestamp", "event_type", "data")[:_BATCH]
-    )
-    events = [OutboxEvent(number or 0, _epoch(who), *rest) for number, who, *rest in rows]
-    first = events[0].sequence if events else 0
-    numbered = zip(events, count(first), strict=False)
-    return [event for event, _ in takewhile(lambda pair: pair[0].sequence == pair[1], numbered)]
+def _pending(
+    job_id: str, end: tuple[int, Cursor] | None
+) -> tuple[Cursor | None, list[OutboxEvent]]:
+    """The archive's position, and the first events, without a gap, that are to be appended.
+
+    What was appended is archived once the position is past it. If it is not, Redis was set back
+    to it after the archive had gone on: nobody reads it, and it is to be appended anew.
+    """
+    past, last = end or (0, START)
+    waiting = ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None)
+    # One statement sees the rows and the position as they were at one time.
+    waiting = waiting.filter(Q(sequence__gt=past) | Q(log__archived__position__gte=last))
+
+    columns = ("log__archived__position", "sequence", "producer")
+    what = ("timestamp", "event_type", "data")
+    rows = list(waiting.order_by("sequence").values_list(*columns, *what)[:_BATCH])
+    events = [OutboxEvent(number or 0, _epoch(who), *rest) for _, number, who, *rest in rows]
+    numbers = count(events[0].sequence if events else 0)
+    pairs = takewhile(lambda pair: pair[0].sequence == pair[1], zip(events, numbers, strict=False))
+    return rows[0][0] if rows else None, [event for event, _ in pairs]
 
 
 def _epoch(producer: str | None) -> int:
     parsed = Producer.parse(producer or "")
     return parsed.epoch if parsed else 0
-
-
-def _position(job_id: str) -> Cursor | None:
-    positions = ArchivePosition.objects.filter(log__job_id=job_id)
-    position: Cursor | None = positions.values_list("position", flat=True).first()
-    return position
 
 
 def floor(position: Cursor | None) -> str:

@@ -146,13 +146,16 @@ return false
 """
 )
 
-# Which number of the outbox was appended last; empty if none was, as far as Redis knows.
-OUTBOX_STATE: Final = Script(lua.HEAD + lua.IDS + lua.HELD + lua.OUTBOX + "return appended()\n")
+# Which number of the outbox was appended last, and its id; both empty if none was, as far as Redis
+# knows.
+OUTBOX_STATE: Final = Script(lua.HEAD + lua.IDS + lua.HELD + lua.OUTBOX + "return {appended()}\n")
 
-# ARGV: what OUTBOX_STATE said when the caller looked, the number of the first event, floor; then
-# four for each event: epoch, timestamp, type, data. Appends nothing if somebody else has appended,
-# or Redis has lost something, since the caller looked. Answers the number appended last and its id.
+# ARGV: the number that OUTBOX_STATE said when the caller looked, the number of the first event, the
+# position of the archive, whether what was appended last is known to be in the archive; then four
+# for each event: epoch, timestamp, type, data. Appends nothing if somebody else has appended, or
+# Redis has lost something, since the caller looked. Answers the number appended last and its id.
 # If it is not known what was appended last, what is in the stream to the letter is not repeated.
+# What is not archived, and not above the position, nobody reads: Redis was set back to it.
 OUTBOX_APPEND: Final = Script(
     lua.HEAD
     + lua.IDS
@@ -162,17 +165,22 @@ OUTBOX_APPEND: Final = Script(
     + lua.KEPT
     + lua.OUTBOX
     + """\
-local past = appended()
-if past ~= ARGV[1] then return {past, ''} end
+local past, id = appended()
+local floor = ARGV[3] ~= '' and ARGV[3] or '0-0'
+if past ~= ARGV[1] or (ARGV[4] == '0' and past ~= '' and not less(floor, id)) then
+    return {past, ''}
+end
 raise(ARGV[3])
 local known = call('HMGET', state, 'epoch', 'expiring')
 local sequence, fence, last, there = tonumber(ARGV[2]), nil, nil, {}
 if past == '' then
     latest(function(id, producer, data)
-        if sub(producer, 1, 7) == 'outbox:' then there[producer .. ' ' .. (data or '')] = id end
+        if sub(producer, 1, 7) == 'outbox:' and less(floor, id) then
+            there[producer .. ' ' .. (data or '')] = id
+        end
     end)
 end
-for i = 4, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
     local producer = 'outbox:' .. ARGV[i] .. ':' .. string.format('%d', sequence)
     last = there[producer .. ' ' .. ARGV[i + 3]]
         or call('XADD', stream, '*', 'data', ARGV[i + 3], 'timestamp', ARGV[i + 1],

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from events import scripts
+from events.connections import get_redis
 from events.embedded import EmbeddedRedis, socket_path
 from tests.faults.proxy import Proxy, proxied
 
@@ -14,5 +16,8 @@ pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
 def proxy(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of the Redis of this run; whoever tries again does so soon."""
     monkeypatch.setattr("events.asking._PAUSES", (0.002, 0.005, 0.01, 0.0))
+    for script in vars(scripts).values():  # else the first call of each would be two
+        if isinstance(script, scripts.Script):
+            get_redis().script_load(script.source)
     with proxied(socket_path(redis_server.directory)) as proxy:
         yield proxy
