@@ -8,7 +8,9 @@ that came back may have the entry, and not all that followed it: so a viewer is 
 it catches up, and catches up again when the wire is cut.
 
 What Redis had lost and was given again has a new id; it is known by its producer, and not given
-to a viewer twice.
+to a viewer twice. What it was set back to may have events that the viewer never was given, before
+the cursor, since they had been lost as it passed: then the viewer is reset to the last event that
+both know.
 """
 
 import asyncio
@@ -32,7 +34,9 @@ _BATCH: Final = 100
 _RETRY_FIRST: Final = 0.1
 _RETRY_LAST: Final = 5.0
 # What a Redis that was set back is given again is of its last seconds.
-_SEEN: Final = 1000
+_GIVEN: Final = 1000
+
+_SET_BACK: Final = "Redis was set back: the log has other events since."
 
 IsOver = Callable[[Event | None, bool], Awaitable[bool]]
 
@@ -76,22 +80,36 @@ async def _messages(viewer: "_Viewer", is_over: IsOver) -> AsyncIterator[Message
             over = viewer.catching_up = True
 
 
-class _Seen:
-    """The latest events that a viewer was given, by their producers."""
+class _Given:
+    """The latest events that a viewer was given, by their cursors and producers."""
 
-    def __init__(self) -> None:
-        self._producers: dict[str, None] = {}
+    def __init__(self, start: Cursor) -> None:
+        self.start = start  # what is up to here is not known
+        self._by_cursor: dict[Cursor, str] = {}
+        self._producers: set[str] = set()
 
-    def is_new(self, event: Event) -> bool:
-        """Whether the viewer was not given it lately; from now on, it was."""
-        if not event.producer:
-            return True
-        if event.producer in self._producers:
-            return False
-        self._producers[event.producer] = None
-        if len(self._producers) > _SEEN:
-            del self._producers[next(iter(self._producers))]
-        return True
+    def __contains__(self, event: Event) -> bool:
+        return event.cursor in self._by_cursor or event.producer in self._producers
+
+    def has(self, cursor: Cursor) -> bool:
+        """Whether the viewer was given this entry."""
+        return cursor in self._by_cursor
+
+    def add(self, event: Event) -> bool:
+        """Whether it is new to the viewer, who has it from now on."""
+        is_new = event not in self
+        self._by_cursor[event.cursor] = event.producer
+        if event.producer:
+            self._producers.add(event.producer)
+        if len(self._by_cursor) > _GIVEN:
+            self.start = next(iter(self._by_cursor))
+            self._producers.discard(self._by_cursor.pop(self.start))
+        return is_new
+
+    def forget_after(self, cursor: Cursor) -> None:
+        """The viewer is told to forget what came after it."""
+        for later in [given for given in self._by_cursor if given > cursor]:
+            self._producers.discard(self._by_cursor.pop(later))
 
 
 @dataclass(slots=True)
@@ -102,9 +120,13 @@ class _Viewer:
     last: Event | None = None
     catching_up: bool = True
     _wire: Wire | None = None
-    _seen: _Seen = field(default_factory=_Seen)
+    _was_cut: bool = False
+    _given: _Given = field(init=False)
     _retry_in: float = _RETRY_FIRST
     _spoke_at: float = field(default_factory=monotonic)
+
+    def __post_init__(self) -> None:
+        self._given = _Given(self.cursor)
 
     async def read(self) -> Sequence[Event | Reset] | None:
         """The next messages: those that are there or, live, those of the next seconds.
@@ -113,13 +135,16 @@ class _Viewer:
         """
         try:
             wire = self._wire = self._wire or await Wire.to(get_async_redis())
-            events = await (self._history() if self.catching_up else self._tail(wire))
+            if self._was_cut and (reset := await self._set_back()):
+                return [reset]
+            self._was_cut = False
+            events = await (self._history if self.catching_up else self._tail)(wire)
         except LogCut as cut:
             self.cursor = Cursor.parse(cut.after)
             return [Reset(str(cut), cut.after)]
         except RedisUnavailable:
             logger.warning("live_read_failed", extra={"job_id": self.job_id})
-            self.catching_up = True
+            self.catching_up = self._was_cut = True
             await self.close()
             await asyncio.sleep(self._retry_in)
             self._retry_in = min(self._retry_in * 2, _RETRY_LAST)
@@ -128,20 +153,46 @@ class _Viewer:
         if not events:
             return events
         self.cursor, self._spoke_at = events[-1].cursor, monotonic()
-        news = [event for event in events if self._seen.is_new(event)]
+        news = [event for event in events if self._given.add(event)]
         self.last = news[-1] if news else self.last
         # An empty answer means that there is nothing more: of repeats alone, read what follows.
         return news or await self.read()
 
-    async def _history(self) -> list[Event]:
-        return await aread_events(self.job_id, after=self.cursor, limit=_BATCH)
+    async def _set_back(self) -> Reset | None:
+        """Go back to the last event that viewer and log both have, if the log has others since.
+
+        Where the log has what the viewer was given last, it has nothing else before that: an
+        entry is never given a place before another that is there.
+        """
+        if self.cursor == self._given.start:
+            return None
+        before, unknown = self.cursor.next(), False
+        while True:
+            events = await aread_events(self.job_id, before=before, limit=_BATCH, order="desc")
+            for event in events:
+                if event.cursor <= self._given.start or self._given.has(event.cursor):
+                    return self._go_back(event.cursor) if unknown else None
+                unknown = unknown or event not in self._given
+            if len(events) < _BATCH:
+                return self._go_back(self._given.start) if unknown else None
+            before = events[-1].cursor
+
+    def _go_back(self, cursor: Cursor) -> Reset:
+        self.cursor = max(cursor, self._given.start)
+        self._given.forget_after(self.cursor)
+        return Reset(_SET_BACK, str(self.cursor))
+
+    async def _history(self, wire: Wire) -> list[Event]:
+        events = await aread_events(self.job_id, after=self.cursor, limit=_BATCH)
+        await wire.ask(commands.PING)  # or another Redis has answered, that came back with less
+        return events
 
     async def _tail(self, wire: Wire) -> list[Event]:
         block = min(block_ms(get_async_redis()), self._quiet_ms())
         command = commands.tail(self.key, after=self.cursor, limit=_BATCH, block=block)
         events = commands.entries_of_tail(self.job_id, await wire.ask(command))
         if events and not await wire.ask(commands.entry(self.key, self.cursor)):
-            return await self._history()
+            return await self._history(wire)
         return events
 
     async def close(self) -> None:

@@ -169,7 +169,10 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The cursor cannot be honoured: `reason` says why, `after` from where the log can be read."""
+    """The cursor cannot be honoured: `reason` says why, `after` from where the log can be read.
+
+    What follows are the events after `after`; what the viewer was given of them does not count.
+    """
 
     reason: str
     after: str

@@ -227,10 +227,12 @@ class Viewer:
                 async for message in follow(JOB, after=self._after, is_over=is_over):
                     if isinstance(message, Event):
                         self.events.append(message)
+                        with self._asleep:  # nobody else is on this loop
+                            pass
                     elif isinstance(message, Reset):
                         self.resets.append(message)
-                    with self._asleep:  # nobody else is on this loop
-                        pass
+                        after = Cursor.parse(message.after)
+                        self.events = [event for event in self.events if event.cursor <= after]
         except (EventsError, TimeoutError) as error:
             self.error = error
         finally:

@@ -27,9 +27,13 @@ def world(redis_client):
     world.empty()
 
 
-def run(world, steps, viewer=None):
+def run_steps(world, steps):
     for step in steps:
         getattr(world, step)()
+
+
+def run(world, steps, viewer=None):
+    run_steps(world, steps)
     world.settle()
     whole = world.check()
     world.check_pages(whole)
@@ -46,6 +50,38 @@ def test_each_loss_in_each_place(world, loss, place):
     steps += ["commit_unseen", "commit", "relay", "archive", "stranger", "commit"]
     at = 2 * place + 1
     run(world, [*steps[:at], loss, *steps[at:], loss, "commit", "publish"])
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        ["stranger", "archive"],
+        ["stranger", "archive", "commit"],
+        ["stranger", "archive", "commit_unseen", "relay"],
+        ["commit", "commit"],
+        ["relay", "commit"],
+        ["delete_state", "commit"],
+        ["stranger", "delete_state", "archive", "relay"],
+    ],
+    ids="-".join,
+)
+def test_what_was_lost_comes_back_behind_the_archive(world, then):
+    """The archive had gone on without it: there it is read by nobody, and archived by nobody."""
+    lost = ["commit", "commit", "snapshot", "evict", "stranger", "archive", "set_back"]
+    run(world, ["commit", "publish", "archive", *lost, *then])
+
+
+def test_a_viewer_was_past_what_comes_back(world):
+    """It saw the log without the event, and is told where it was another."""
+    with Viewer() as viewer:
+        with viewer.asleep():
+            world.commit()
+            viewer.wait_for(1)
+            run_steps(world, ["commit", "snapshot", "evict", "publish"])
+        viewer.wait_for(2)
+        assert [event.event_type for event in viewer.events] == ["tx", "step"]
+        run(world, ["set_back", "commit"], viewer)
+    assert [reset.after for reset in viewer.resets] == [viewer.events[0].id]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -183,7 +183,7 @@ class Watch {
   }
 
   reset(info) {
-    this.cursor = CURSOR.test(info.after) ? info.after : "0";
+    this.cursor = "0"; // whoever is reset begins anew, with what the log has now
     this.on.onReset(info);
     this.lost();
   }
