@@ -15,7 +15,8 @@ What is owed:
   whose outcome its writer could not know is in the database's own rows entirely, or not at all,
   and in the log just as it is there.
 - **A stream-first event** that was acknowledged is in the log once, unless Redis itself lost it:
-  wiped, rolled back to a snapshot older than the event, its stream deleted (`gone with Redis`).
+  wiped, rolled back to a snapshot older than the event, its stream deleted, and that before the
+  archive had come past it (`gone with Redis`).
 - **A live reader** from the start of a log: every event of the final log, once, ids rising. It
   may have seen others besides: stream-first ones that Redis lost before they were archived
   (`seen and gone`). Transactional events are never given twice to a reader that stays connected,

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from events.types import Cursor
+from events.types import START, Cursor
 from tests.faults.soak.faults import Loss
 from tests.faults.soak.notes import read_notes
 
@@ -34,6 +34,7 @@ class Publication:
     events: list[str]
     begin: float
     acknowledged: float | None = None
+    ids: list[Cursor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,15 @@ class Seen:
     """What a reader saw.
 
     `again` are transactional events that it saw a second time, under a new id, after it had
-    connected anew; `gone` are stream-first events that it saw, and Redis lost.
+    connected anew; `gone` are stream-first events that it saw, and Redis lost. After a `reset`,
+    what it saw beyond the cursor named there does not count.
     """
 
     events: int = 0
     again: int = 0
     gone: int = 0
     connections: int = 0
+    resets: int = 0
     counts: Counts = field(default_factory=Counts)
 
 
@@ -132,6 +135,7 @@ def publications(paths: Sequence[Path]) -> Iterator[Publication]:
                 last = Publication(note["job"], note["events"], note["at"])
             elif "acknowledged" in note and last:
                 last.acknowledged = note["at"]
+                last.ids = [Cursor.parse(event_id) for event_id in note["ids"]]
         if last:
             yield last
 
@@ -250,18 +254,23 @@ def _compare_publications(
         if each.acknowledged is None:
             continue
         result.acknowledged += len(each.events)
-        missing = [event for event in each.events if event not in in_log.get(each.job, ())]
-        if missing and any(_lost(each, loss) for loss in losses):
-            result.gone_with_redis += len(missing)
-        else:
-            result.log.add("lost", missing, f"published to {each.job} at {each.acknowledged:.1f}")
+        pairs = zip(each.events, each.ids, strict=True)
+        missing = [pair for pair in pairs if pair[0] not in in_log.get(each.job, ())]
+        lost = [
+            event
+            for event, event_id in missing
+            if not any(_explains(loss, each, event_id) for loss in losses)
+        ]
+        result.gone_with_redis += len(missing) - len(lost)
+        result.log.add("lost", lost, f"published to {each.job} at {each.acknowledged:.1f}")
 
 
-def _lost(published: Publication, loss: Loss) -> bool:
-    """Whether Redis may have lost it: it was there between the snapshot and the loss."""
+def _explains(loss: Loss, published: Publication, event_id: Cursor) -> bool:
+    """Whether Redis may have lost it: it came after the snapshot, and was not archived yet."""
     acknowledged = published.acknowledged or 0.0
     concerned = loss.job in (None, published.job)
-    return concerned and loss.since < acknowledged and published.begin < loss.until
+    there = loss.since < acknowledged and published.begin < loss.until
+    return concerned and there and event_id > loss.archived.get(published.job, START)
 
 
 def _compare_whole(
@@ -297,6 +306,10 @@ def seen_by(notes: Path, log: dict[str, list[Logged]], *, connected: bool) -> Se
         elif "id" in note:
             job = note["job"]
             given[job].append((Cursor.parse(note["id"]), note["c"], generation[job]))
+        elif "reset" in note:
+            after, job = Cursor.parse(note["reset"]), note["job"]
+            given[job] = [before for before in given[job] if before[0] <= after]
+            seen.resets += 1
     for job, events in log.items():
         _compare_seen(seen, job, given[job], events, connected=connected)
     return seen

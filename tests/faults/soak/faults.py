@@ -4,7 +4,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,21 @@ from typing import Any
 import psycopg
 import redis
 
+from events.types import Cursor
 from tests.faults.processes.world import Postgres
 from tests.faults.soak.stage import Stage
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Redis lost what came after `since`; of one job, or of all. Over at `until`."""
+    """Redis lost what came after `since`; of one job, or of all. Over at `until`.
+
+    `archived` is up to where the archive had each log just before.
+    """
 
     since: float
     until: float
+    archived: Mapping[str, Cursor]
     job: str | None = None
 
 
@@ -116,15 +121,16 @@ class Faults:
             self._stop(process.pid, 1.0)
 
     def flush(self) -> None:
+        archived = self.stage.positions()
         with self._client() as client:
             client.flushall()
-        self.losses.append(Loss(0.0, monotonic()))
+        self.losses.append(Loss(0.0, monotonic(), archived))
 
     def delete_stream(self) -> None:
-        job = self.random.choice(self.stage.jobs)
+        job, archived = self.random.choice(self.stage.jobs), self.stage.positions()
         with self._client() as client:
             client.delete(f"job_events:{job}")
-        self.losses.append(Loss(0.0, monotonic(), job))
+        self.losses.append(Loss(0.0, monotonic(), archived, job))
 
     def take_snapshot(self) -> None:
         """Copy the append-only file, to which Redis only appends; it begins as a whole."""
@@ -139,12 +145,13 @@ class Faults:
         if self._snapshot is None:
             self.take_snapshot()
             sleep(0.5)
+        archived = self.stage.positions()
         self.stage.world.redis.kill()
         shutil.rmtree(self._live)
         shutil.copytree(self._kept, self._live)
         sleep(self.random.choice([0.0, 0.3]))
         self.stage.world.redis.start()
-        self.losses.append(Loss(self._snapshot or 0.0, monotonic()))
+        self.losses.append(Loss(self._snapshot or 0.0, monotonic(), archived))
 
     @property
     def _live(self) -> Path:

@@ -144,7 +144,8 @@ def _line_of_reader(name: str, seen: Seen) -> str:
     return (
         f"{name} reader: saw {seen.events} in {seen.connections} connections, lost {counts.lost},"
         f" twice {counts.twice}, out of order {counts.out_of_order};"
-        f" seen again after a rollback {seen.again}, seen and gone {seen.gone}"
+        f" seen again after a rollback {seen.again}, seen and gone {seen.gone},"
+        f" reset {seen.resets} times"
     )
 
 

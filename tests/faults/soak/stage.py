@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from events.types import Cursor
 from tests.faults.processes.forks import Child
 from tests.faults.processes.world import World
 from tests.support.site import ROOT, free_port, wait_for_port
@@ -172,6 +173,11 @@ class Stage:
             if monotonic() > deadline:
                 raise TimeoutError(f"{waits} events still wait after {seconds} s")
             sleep(0.3)
+
+    def positions(self) -> dict[str, Cursor]:
+        """Up to where the archive has each log."""
+        told = self._child("tell_positions").until("positions")
+        return {job: Cursor.parse(position) for job, position in told.items()}
 
     def tell_logs(self) -> tuple[Path, dict[str, int]]:
         path = self.directory / "logs"

@@ -21,10 +21,10 @@ from events import outbox
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
-from events.models import ArchivedEvent, EventLog
+from events.models import ArchivedEvent, ArchivePosition, EventLog
 from events.publisher import get_publisher
 from events.status import get_status
-from events.types import START, Cursor, Event
+from events.types import START, Cursor, Event, Reset
 from jobs import services
 from jobs.exceptions import JobError
 from jobs.models import Job
@@ -173,14 +173,14 @@ def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str])
         noted.add(begin=name, job=job, events=events)
         for attempt in range(2):
             try:
-                get_publisher().publish_events(job, [{"c": event} for event in events])
+                ids = get_publisher().publish_events(job, [{"c": event} for event in events])
             except EventsError as error:
                 noted.add(failed=events, because=type(error).__name__)
                 if not isinstance(error, RedisUnavailable):
                     break
                 sleep(_RETRY * (attempt + 1))
             else:
-                noted.add(acknowledged=events, job=job)
+                noted.add(acknowledged=events, ids=ids, job=job)
                 break
         sleep(_PAUSE)
 
@@ -193,8 +193,8 @@ def cursors(notes: Path) -> dict[str, str]:
     seen: dict[str, str] = {}
     if notes.exists():
         for note in read_notes(notes):
-            if "id" in note:
-                seen[note["job"]] = note["id"]
+            if "id" in note or "reset" in note:
+                seen[note["job"]] = note.get("id") or note["reset"]
     return seen
 
 
@@ -241,15 +241,19 @@ async def _again_and_again(viewer: Any, notes: Notes, job: str, cursor: str) -> 
         notes.add(connects=job)
         try:
             async with aclosing(viewer(job, cursor)) as events:
-                async for event_id, data, raw in events:
-                    note_event(notes, job, event_id, data, raw)
-                    cursor = event_id
+                async for position, data, raw in events:
+                    cursor = position
+                    if data is None:
+                        notes.add(job=job, reset=cursor)
+                    else:
+                        note_event(notes, job, cursor, data, raw)
         except (EventsError, django.db.Error, httpx.HTTPError) as error:
             notes.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
             await asyncio.sleep(_RETRY)
 
 
-Given = AsyncIterator[tuple[str, dict[str, Any], str]]
+# The id, data and text of an event; or, for a reset, the cursor to which it goes back, and None.
+Given = AsyncIterator[tuple[str, dict[str, Any] | None, str]]
 
 
 async def _follow(job: str, cursor: str) -> Given:
@@ -259,6 +263,8 @@ async def _follow(job: str, cursor: str) -> Given:
     async for message in follow(job, after=Cursor.parse(cursor), is_over=never):
         if isinstance(message, Event):
             yield message.id, message.data, message.raw.decode()
+        elif isinstance(message, Reset):
+            yield message.after, None, message.reason
 
 
 async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
@@ -277,6 +283,8 @@ async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
             if line.startswith('data: {"id"'):
                 event = json.loads(line[6:])
                 yield event["id"], event["data"], line
+            elif line.startswith("data: {") and '"after"' in line:
+                yield json.loads(line[6:])["after"], None, line
             if monotonic() > stop:
                 return
 
@@ -308,6 +316,12 @@ def is_idle(lines: Lines) -> None:
     status = get_status()
     waits = status.outbox.depth + (status.archive.entries or 0)
     lines.say(waits=-1 if status.archive.error else waits)
+
+
+def tell_positions(lines: Lines) -> None:
+    """Up to where the archive has each log."""
+    positions = ArchivePosition.objects.values_list("log__job_id", "position")
+    lines.say(positions={job: str(position) for job, position in positions})
 
 
 def tell_logs(lines: Lines, path: str, jobs: Sequence[str]) -> None:
