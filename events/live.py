@@ -85,31 +85,32 @@ class _Given:
 
     def __init__(self, start: Cursor) -> None:
         self.start = start  # what is up to here is not known
-        self._by_cursor: dict[Cursor, str] = {}
+        # With a hash of what it was: a Redis that lost all may give an id again at once.
+        self._by_cursor: dict[Cursor, tuple[str, int]] = {}
         self._producers: set[str] = set()
 
     def __contains__(self, event: Event) -> bool:
-        return event.cursor in self._by_cursor or event.producer in self._producers
+        return self.has(event) or event.producer in self._producers
 
-    def has(self, cursor: Cursor) -> bool:
+    def has(self, event: Event) -> bool:
         """Whether the viewer was given this entry."""
-        return cursor in self._by_cursor
+        return self._by_cursor.get(event.cursor) == (event.producer, hash(event.raw))
 
     def add(self, event: Event) -> bool:
         """Whether it is new to the viewer, who has it from now on."""
         is_new = event not in self
-        self._by_cursor[event.cursor] = event.producer
+        self._by_cursor[event.cursor] = event.producer, hash(event.raw)
         if event.producer:
             self._producers.add(event.producer)
         if len(self._by_cursor) > _GIVEN:
             self.start = next(iter(self._by_cursor))
-            self._producers.discard(self._by_cursor.pop(self.start))
+            self._producers.discard(self._by_cursor.pop(self.start)[0])
         return is_new
 
     def forget_after(self, cursor: Cursor) -> None:
         """The viewer is told to forget what came after it."""
         for later in [given for given in self._by_cursor if given > cursor]:
-            self._producers.discard(self._by_cursor.pop(later))
+            self._producers.discard(self._by_cursor.pop(later)[0])
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class _Viewer:
         while True:
             events = await aread_events(self.job_id, before=before, limit=_BATCH, order="desc")
             for event in events:
-                if event.cursor <= self._given.start or self._given.has(event.cursor):
+                if event.cursor <= self._given.start or self._given.has(event):
                     return self._go_back(event.cursor) if unknown else None
                 unknown = unknown or event not in self._given
             if len(events) < _BATCH:

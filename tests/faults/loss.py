@@ -110,15 +110,18 @@ class World:
 
     def wipe(self) -> None:
         self.redis.flushall()
+        sleep(0.001)
 
     def delete_stream(self) -> None:
         self.redis.delete(KEY)
+        sleep(0.001)
 
     def delete_state(self) -> None:
         self.redis.delete(STATE)
 
     def evict(self) -> None:
         self.redis.delete(KEY, STATE)
+        sleep(0.001)  # within the same millisecond, the next entry would have the id of the last
 
     def snapshot(self) -> None:
         self._copy = {key: self.redis.dump(key) for key in (KEY, STATE)}
