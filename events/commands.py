@@ -1,6 +1,6 @@
 """The Redis commands of the log, as tuples, and what Redis answers to them. Does no I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -33,7 +33,7 @@ def append(
 
 
 def append_many(
-    keys: Keys, producer: Numbered, floor: str, events: Iterable[EncodedEvent]
+    keys: Keys, producer: Numbered, floor: str, events: Sequence[EncodedEvent]
 ) -> Command:
     """Append events in one round trip, all or none, or recognise that they were appended before.
 
@@ -41,10 +41,19 @@ def append_many(
     `floor`, if it is not empty. Redis answers as `ids_of_batch` reads it.
     """
     arguments: list[str | bytes | int] = [*producer, floor]
-    for (timestamp, event_type), run in groupby(events, itemgetter(1, 2)):
-        data = [event[0] for event in run]
+    for timestamp, event_type, data in _runs(events):
         arguments += [len(data), timestamp, event_type, *data]
     return scripts.APPEND.call(keys, arguments)
+
+
+def _runs(events: Sequence[EncodedEvent]) -> Iterator[tuple[str, str, Sequence[bytes]]]:
+    """The events in runs that are alike in timestamp and type."""
+    data, timestamps, types = zip(*events, strict=True)
+    if timestamps.count(timestamps[0]) == types.count(types[0]) == len(events):
+        yield timestamps[0], types[0], data
+        return
+    for (timestamp, event_type), run in groupby(events, itemgetter(1, 2)):
+        yield timestamp, event_type, [event[0] for event in run]
 
 
 def ids_of_batch(reply: Reply, count: int) -> list[str]:

@@ -94,7 +94,9 @@ class Batch:
         if len(self.calls) == 1 and len(call.events) == 1:
             data, timestamp, event_type = call.events[0]
             return commands.append(call.keys, self.producer, floor, timestamp, event_type, data)
-        events = chain.from_iterable([call.events for call in self.calls])
+        events = call.events
+        if len(self.calls) > 1:
+            events = list(chain.from_iterable([call.events for call in self.calls]))
         return commands.append_many(call.keys, self.producer, floor, events)
 
     def resolve(self) -> Command:
