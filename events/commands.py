@@ -37,8 +37,8 @@ def append_many(
 ) -> Command:
     """Append events in one round trip, all or none, or recognise that they were appended before.
 
-    `producer` is that of the first; the sequences of the others follow. New ids will be above
-    `floor`, if it is not empty. Redis answers as `ids_of_batch` reads it.
+    `producer` is that of the first; the sequences of the others follow. New ids will be above that
+    of `floor`, `<sequence> <id>`, if it is not empty. Redis answers as `ids_of_batch` reads it.
     """
     arguments: list[str | bytes | int] = [*producer, floor]
     for timestamp, event_type, data in _runs(events):

@@ -116,7 +116,7 @@ class Batch:
         return self.ids(reply)[start : start + len(call.events)]
 
     def settle(self, reply: commands.Reply) -> str:
-        """Tell each call its ids; returns the last."""
+        """Tell each call its ids; returns the last number and id, the floor from now on."""
         ids, start = self.ids(reply), 0
         for call in self.calls:
             stop = start + len(call.events)
@@ -125,7 +125,7 @@ class Batch:
             if call.done is not None:
                 call.tell()
             start = stop
-        return ids[-1]
+        return f"{self.last} {ids[-1]}"
 
     def fail(self, error: EventsError) -> None:
         """Tell each call what went wrong; none is sent again."""
@@ -145,20 +145,23 @@ def batches(calls: Iterable[Call], line: Line) -> Iterator[Batch]:
 
 
 class Floors:
-    """The last id that was given for each of the latest jobs: those to come must be above it."""
+    """What was appended last to each of the latest jobs: ids to come must be above its id.
+
+    It is `<sequence> <id>`, as Redis keeps it, so that the two are soon compared.
+    """
 
     def __init__(self) -> None:
         self._last: dict[Keys, str] = {}
 
     def get(self, keys: Keys) -> str:
-        """The last id; empty if none is known."""
+        """What was appended last; empty if nothing is known."""
         return self._last.get(keys, "")
 
-    def set(self, keys: Keys, event_id: str) -> None:
-        """Remember the last id. Without all of them the clock decides, as it does in Redis."""
+    def set(self, keys: Keys, last: str) -> None:
+        """Remember it. Without all of them the clock decides, as it does in Redis."""
         if len(self._last) >= _FLOORS:
             self._last = {}
-        self._last[keys] = event_id
+        self._last[keys] = last
 
 
 Given = tuple[Keys, int, bytes]

@@ -40,7 +40,8 @@ class Script:
 
 STALE_EPOCH: Final = "STALEEPOCH"
 
-# ARGV: producer, epoch, the sequence of the first event, floor; then runs of events alike in
+# ARGV: producer, epoch, the sequence of the first event, floor (what its process knows to have been
+# appended last, `<sequence> <id>` as the state has it, or empty); then runs of events alike in
 # timestamp and type, as most batches are: how many, the timestamp, the type, and the data of each;
 # half of what a batch costs is the number of arguments. Answers the first and the last id. A
 # producer has one call of an epoch under way at a time, so what may come again is its last call.
@@ -78,7 +79,9 @@ if not known[1] then
     local _, recover = rarely()
     if recover() then known = call('HMGET', state, field, 'epoch', 'expiring') end
 end
-if known[1] and sequence <= tonumber(match(known[1], '^%d+')) then
+-- Usually the caller was the last to append, and Redis has lost nothing: that is soon seen.
+local as_left = known[1] == floor
+if not as_left and known[1] and sequence <= tonumber(match(known[1], '^%d+')) then
     local answer = rarely()(match(known[1], '^(%d+) (%S+)$'))
     if answer then return answer end
 end
@@ -86,10 +89,9 @@ local fence = known[2] or '0'
 if epoch ~= fence and epoch ~= '0' and tonumber(epoch) < tonumber(fence) then
     return redis.error_reply('STALEEPOCH the job is at attempt ' .. fence .. ', not at ' .. epoch)
 end
--- What this producer appended last is the floor, unless Redis has lost it, or others append, too.
-if floor ~= '' and sub(known[1] or '', -#floor) ~= floor then
+if not as_left and floor ~= '' then
     local _, _, raise = rarely()
-    raise(floor)
+    raise(match(floor, '%S+$'))
 end
 local first, last
 -- Lua writes a number in the time that an XADD takes: once for ten events is enough.

@@ -144,7 +144,7 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
     world.archive()
     world.set_back()
     world.commit()
-    get_publisher()._lines._free.get().floors.set(KEYS, position())
+    get_publisher()._lines._free.get().floors.set(KEYS, f"1 {position()}")
     world.publish()
     world.commit()
     world.archive()
