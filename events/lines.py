@@ -183,7 +183,7 @@ class AsyncLine:
         self._line = loops.line_left() or Line()
         self._floors = Floors()
         self._waiting: deque[Call] = deque()
-        self._busy = False
+        self._busy = self._crowded = False
         # Whether the connection may have an answer that was not read.
         self._broken = self._line.connection is not None
         self._task: asyncio.Task[None] | None = None
@@ -239,8 +239,11 @@ class AsyncLine:
 
     async def _send(self, client: "redis.asyncio.Redis") -> None:
         self._busy = True
-        loaded = self._load()
+        loaded: list[Batch] = []
         try:
+            if self._crowded:
+                await asyncio.sleep(0)  # those who came together come again, and go together
+            loaded = self._load()
             await self._ask(client, loaded)
         except BaseException:
             # Its answer may be half read, and others may come to wait: the task sends it again.
@@ -253,6 +256,7 @@ class AsyncLine:
 
     def _load(self) -> list[Batch]:
         calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+        self._crowded = len(calls) > 1
         return list(batches([call for call in calls if not call.withdrawn], self._line))
 
     def _go_on(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
