@@ -76,7 +76,7 @@ end
 """
 )
 
-# A batch has ids without a gap: within a script time stands still, and nobody comes between.
+# A batch has ids without a gap, of the millisecond of its first.
 FIRST: Final = """local function first_of(last, count)
     local ms, number = match(last, '^(%d+)-(%d+)$')
     return ms .. '-' .. string.format('%d', tonumber(number) - count + 1)

@@ -96,18 +96,20 @@ end
 local first, last
 -- Lua writes a number in the time that an XADD takes: once for ten events is enough.
 local start, stop, mark, number, tens = 5, 0, field .. ':', ARGV[3], nil
+local id = '*'
 while start < #ARGV do
     local timestamp, event_type = ARGV[start + 1], ARGV[start + 2]
     stop = start + 2 + ARGV[start]
     for i = start + 3, stop do
         if first then
+            if not tens then id = match(first, '^%d+') .. '-*' end
             local digit = sequence % 10
             if digit == 0 or not tens then
                 tens = sequence < 10 and '' or string.format('%d', (sequence - digit) / 10)
             end
             number = tens .. sub('0123456789', digit + 1, digit + 1)
         end
-        last = call('XADD', stream, '*', 'data', ARGV[i], 'timestamp', timestamp,
+        last = call('XADD', stream, id, 'data', ARGV[i], 'timestamp', timestamp,
             'event_type', event_type, 'producer', mark .. number)
         first = first or last
         sequence = sequence + 1
