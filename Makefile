@@ -31,7 +31,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(TOGETHER)
-	$(BIN)/python -m tests.on_postgres $(TOGETHER) -m database
+	$(BIN)/python -m tests.on_other_servers $(TOGETHER) -m "database or redis"
 
 # Ten minutes of faults, from a seed that it prints: make soak SEED=7
 soak: setup

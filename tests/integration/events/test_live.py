@@ -12,7 +12,7 @@ from events.live import follow
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.types import Cursor, End, Event, KeepAlive, Live
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 
 async def never(_last, _idle):

@@ -30,6 +30,8 @@ from events.publisher import (
     get_publisher,
 )
 
+pytestmark = pytest.mark.redis
+
 KEY = "job_events:abc"
 NOW = "2026-01-02T03:04:05+00:00"
 

@@ -19,7 +19,7 @@ from events.live import follow
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from jobs import services
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 ORIGIN = b"http://localhost"
 PATIENCE = 20
