@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 @pytest.fixture
 def own_redis(short_tmp, settings, monkeypatch):
     """A Redis that may be killed; what it had then stays in its files."""
-    server = EmbeddedRedis(short_tmp / "mortal", save="")
+    server = EmbeddedRedis(short_tmp / "mortal", save="", appendfsync="no")
     server.start()
     settings.JOB_EVENTS = {
         **settings.JOB_EVENTS,

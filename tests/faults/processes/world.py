@@ -76,8 +76,10 @@ class World:
     ) -> None:
         self.directory = directory
         self.database = database
-        # Redis trims whole nodes of a stream only.
-        options = {"save": "", "stream-node-max-entries": "10", **redis_options}
+        # Redis trims whole nodes of a stream only. It writes before it answers, but while its file
+        # is synced, once a second by default: killed then, it would lose a little.
+        options = {"save": "", "stream-node-max-entries": "10", "appendfsync": "no"}
+        options.update(redis_options)
         self.redis = EmbeddedRedis(directory / "redis", **options)
         self._preload = preload
         self._forks: ForkServer | None = None
