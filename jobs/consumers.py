@@ -2,8 +2,8 @@
 
 The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}` and
 `{"type": "end"}`, as JSON text. Refused before it is accepted: a bad job_id or cursor by 400, a
-job that is not the viewer's to see by 404, a log that cannot be read by 503; as close codes, where
-the server cannot answer a handshake with a status, 4400, 4404 and 4503.
+ticket that is none by 403, a job that is not the viewer's to see by 404, a log that cannot be read
+by 503; as close codes, where the server cannot answer a handshake with a status, 4400 to 4503.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import follow
 from events.types import START, Cursor, End, Event, Live, Message, Reset
-from jobs.exceptions import JobNotFound
+from jobs.exceptions import InvalidTicket, JobNotFound
 from jobs.live import over_when_finished
 from jobs.selectors import visible_status
+from jobs.tickets import user_of_ticket
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class JobConsumer(AsyncWebsocketConsumer):
             await aread_events(self.job_id, limit=1)
         except (InvalidJobId, InvalidCursor) as error:
             await self._refuse(400, str(error))
+        except InvalidTicket as error:
+            await self._refuse(403, str(error))
         except JobNotFound as error:
             await self._refuse(404, str(error))
         except EventsError as error:
@@ -93,14 +96,21 @@ class JobConsumer(AsyncWebsocketConsumer):
         await self.send('{"type":"error","detail":"This socket takes no messages."}')
 
     def _after(self) -> Cursor:
-        query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        return Cursor.parse(query["after"][-1]) if "after" in query else START
+        return Cursor.parse(self._query["after"][-1]) if "after" in self._query else START
+
+    @property
+    def _query(self) -> dict[str, list[str]]:
+        return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
     async def _visible_job_id(self) -> str:
-        user = cast(Any, self.scope["user"])
-        job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        await database_sync_to_async(visible_status)(user, job_id)
-        return str(job_id)
+        job_id = str(self.scope["url_route"]["kwargs"]["job_id"])
+        await database_sync_to_async(self._see)(job_id)
+        return job_id
+
+    def _see(self, job_id: str) -> None:
+        ticket = self._query.get("ticket")
+        user = user_of_ticket(ticket[-1], job_id) if ticket else cast(Any, self.scope["user"])
+        visible_status(user, job_id)
 
     async def _refuse(self, status: int, detail: str) -> None:
         if _DENIAL not in (self.scope.get("extensions") or {}):

@@ -49,3 +49,7 @@ class StaleAttempt(JobError):
 
 class RunnerNotFound(JobError):
     """A runner named in RUNNERS cannot be imported."""
+
+
+class InvalidTicket(JobError):
+    """A ticket that nobody made, or for another job, or too late."""

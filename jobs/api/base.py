@@ -23,7 +23,8 @@ from events.exceptions import (
     StaleEpoch,
 )
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
-from jobs.exceptions import InvalidJob, JobError, JobNotFound, RunnerNotFound
+from jobs.exceptions import InvalidJob, InvalidTicket, JobError, JobNotFound, RunnerNotFound
+from jobs.tickets import user_of_ticket
 
 
 class Conflict(exceptions.APIException):
@@ -73,6 +74,20 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return Gone(error) if isinstance(error, LogCut) else Conflict(str(error))
         case _:
             return Unavailable(str(error))
+
+
+class TicketAuthentication(BaseAuthentication):
+    """Whoever shows a ticket for the job in the parameter `ticket` is its user."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        """The user of the ticket; None without one."""
+        ticket = request.query_params.get("ticket")
+        if ticket is None:
+            return None
+        try:
+            return user_of_ticket(ticket, request.parser_context["kwargs"]["job_id"]), ticket
+        except InvalidTicket as error:
+            raise exceptions.AuthenticationFailed(str(error)) from error
 
 
 class JobsAPIView(APIView):

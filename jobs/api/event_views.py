@@ -9,6 +9,7 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework import status
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -21,7 +22,7 @@ from events.history import archive_position, read_events
 from events.live import follow
 from events.publisher import get_publisher
 from events.types import START, Cursor, Event
-from jobs.api.base import JobsAPIView
+from jobs.api.base import JobsAPIView, TicketAuthentication
 from jobs.api.formats import OrjsonRenderer
 from jobs.api.params import HistoryParams, cursor_param, refuse_unknown
 from jobs.live import over_when_finished
@@ -123,9 +124,13 @@ class JobEventStreamView(JobsAPIView):
 
     content_negotiation_class = AnyNegotiation
 
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """A ticket will do."""
+        return [TicketAuthentication(), *super().get_authenticators()]
+
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`."""
-        refuse_unknown(request.query_params, {"after"})
+        refuse_unknown(request.query_params, {"after", "ticket"})
         visible_status(request.user, job_id)
         after = self._after(request)
         if not isinstance(request._request, ASGIRequest):  # noqa: SLF001 - DRF has no other name

@@ -9,6 +9,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/", views.JobDetailView.as_view(), name="api-job-detail"),
     path("jobs/<str:job_id>/cancel/", views.JobCancelView.as_view(), name="api-job-cancel"),
     path("jobs/<str:job_id>/retry/", views.JobRetryView.as_view(), name="api-job-retry"),
+    path("jobs/<str:job_id>/ticket/", views.JobTicketView.as_view(), name="api-job-ticket"),
     path("jobs/<str:job_id>/events/", event_views.JobEventsView.as_view(), name="api-job-events"),
     path(
         "jobs/<str:job_id>/events/stream/",

@@ -13,6 +13,7 @@ from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
 from jobs.selectors import user_of, visible_job, visible_jobs, visible_status
+from jobs.tickets import SECONDS, make_ticket
 
 
 class JobListView(JobsAPIView):
@@ -60,6 +61,16 @@ class JobCancelView(JobsAPIView):
         visible_status(request.user, job_id)
         job = services.job_cancel(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)
+
+
+class JobTicketView(JobsAPIView):
+    """The right to watch a job for who can show neither cookie nor header."""
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Make a ticket for the parameter `ticket` of the job's stream and socket."""
+        visible_status(request.user, job_id)
+        ticket = {"ticket": make_ticket(request.user, job_id), "expires_in": SECONDS}
+        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
 
 class JobRetryView(JobsAPIView):
