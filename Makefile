@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# How the tests are run: by two processes, of which one has all those that need the whole site.
-TOGETHER ?= -n 2 --dist loadgroup
+# How the tests are run: by two processes, each with servers of its own.
+TOGETHER ?= -n 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 

@@ -138,8 +138,7 @@ def staff(django_user_model: Any, db: None) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The site takes its time to start; its tests get more than the others, and one site."""
+    """The site takes its time to start; its tests get more than the others."""
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180))
-            item.add_marker(pytest.mark.xdist_group("site"))
