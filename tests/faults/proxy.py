@@ -227,9 +227,10 @@ def _end(end: socket.socket) -> None:
 
 
 def _reset(end: socket.socket) -> None:
+    """End a connection at once, also one of which a fork has a copy: that would keep it open."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        end.shutdown(socket.SHUT_RD)
+        end.shutdown(socket.SHUT_RDWR)
     end.close()
 
 

@@ -169,7 +169,7 @@ def forked(task, *args):
 def answers_of(processes, receiver):
     answers = []
     for _ in processes:
-        assert receiver.poll(20)
+        assert receiver.poll(60)
         answers.append(receiver.recv())
     for process in processes:
         process.join(10)
