@@ -141,6 +141,20 @@ class World:
     def empty(self) -> None:
         self.redis.config_set("maxmemory", 0)
 
+    def do(self, *steps: str) -> None:
+        """One step after the other, each a method of this class."""
+        for step in steps:
+            getattr(self, step)()
+
+    def finish(self, viewer: "Viewer | None" = None) -> list[Event]:
+        """Settle, and check the log, however it is read, and what the viewer saw of it."""
+        self.settle()
+        whole = self.check()
+        self.check_pages(whole)
+        if viewer is not None:
+            viewer.check(whole)
+        return whole
+
     def settle(self) -> None:
         """Everybody works until nothing is left to do."""
         self.empty()

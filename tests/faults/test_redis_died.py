@@ -67,15 +67,6 @@ def stopped(server):
         os.kill(server.process.pid, signal.SIGCONT)
 
 
-def finish(world, viewer=None):
-    world.settle()
-    whole = world.check()
-    world.check_pages(whole)
-    if viewer is not None:
-        viewer.check(whole)
-    return whole
-
-
 @pytest.mark.parametrize("archived", [False, True], ids=["pending", "archived"])
 @pytest.mark.parametrize("loss", ["killed", "rolled-back", "wiped"])
 def test_a_viewer_over_a_death(own_redis, loss, archived):
@@ -101,7 +92,7 @@ def test_a_viewer_over_a_death(own_redis, loss, archived):
             own_redis.start()
         world.commit()
         world.publish()
-        finish(world, viewer)
+        world.finish(viewer)
 
 
 def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
@@ -114,7 +105,7 @@ def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
             world.commit(3)
             world.archive()
         world.publish()
-        finish(world, viewer)
+        world.finish(viewer)
     assert len(viewer.events) == 5
 
 
@@ -136,7 +127,7 @@ def test_a_commit_while_redis_hangs(own_redis):
             world.relay()
     publisher.publish_event("abc", {"event_type": "step", "n": 100})
     world.commit()
-    whole = finish(world)
+    whole = world.finish()
     assert [e.data["n"] for e in whole if "n" in e.data] == [100]
 
 
@@ -169,7 +160,7 @@ def test_redis_is_down_for_a_while(own_redis):
         outbox.publish_event("new", {"tx": 1})
     assert ArchivedEvent.objects.filter(event_id=None).count() == 5
     own_redis.start()
-    finish(world)
+    world.finish()
     assert [event.data["tx"] for event in read_events("new")] == [1]
 
 

@@ -27,21 +27,6 @@ def world(redis_client):
     world.empty()
 
 
-def run_steps(world, steps):
-    for step in steps:
-        getattr(world, step)()
-
-
-def run(world, steps, viewer=None):
-    run_steps(world, steps)
-    world.settle()
-    whole = world.check()
-    world.check_pages(whole)
-    if viewer is not None:
-        viewer.check(whole)
-    return whole
-
-
 @pytest.mark.parametrize("loss", ["wipe", "delete_stream", "delete_state", "evict", "set_back"])
 @pytest.mark.parametrize("place", range(0, 7, 2))
 def test_each_loss_in_each_place(world, loss, place):
@@ -49,7 +34,8 @@ def test_each_loss_in_each_place(world, loss, place):
     steps = ["commit", "publish", "snapshot", "commit", "publish", "archive", "commit", "publish"]
     steps += ["commit_unseen", "commit", "relay", "archive", "stranger", "commit"]
     at = 2 * place + 1
-    run(world, [*steps[:at], loss, *steps[at:], loss, "commit", "publish"])
+    world.do(*steps[:at], loss, *steps[at:], loss, "commit", "publish")
+    world.finish()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +54,8 @@ def test_each_loss_in_each_place(world, loss, place):
 def test_what_was_lost_comes_back_behind_the_archive(world, then):
     """The archive had gone on without it: there it is read by nobody, and archived by nobody."""
     lost = ["commit", "commit", "snapshot", "evict", "stranger", "archive", "set_back"]
-    run(world, ["commit", "publish", "archive", *lost, *then])
+    world.do("commit", "publish", "archive", *lost, *then)
+    world.finish()
 
 
 def test_a_viewer_was_past_what_comes_back(world):
@@ -77,10 +64,11 @@ def test_a_viewer_was_past_what_comes_back(world):
         with viewer.asleep():
             world.commit()
             viewer.wait_for(1)
-            run_steps(world, ["commit", "snapshot", "evict", "publish"])
+            world.do("commit", "snapshot", "evict", "publish")
         viewer.wait_for(2)
         assert [event.event_type for event in viewer.events] == ["tx", "step"]
-        run(world, ["set_back", "commit"], viewer)
+        world.do("set_back", "commit")
+        world.finish(viewer)
     assert [reset.after for reset in viewer.resets] == [viewer.events[0].id]
 
 
@@ -89,7 +77,8 @@ def test_any_losses_in_any_order(world, seed):
     chance = random.Random(seed)
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
     with Viewer() as viewer:
-        run(world, steps, viewer)
+        world.do(*steps)
+        world.finish(viewer)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -97,4 +86,5 @@ def test_the_clock_is_set_back_as_well(world, seed):
     """Ids of an hour ahead are in the archive, or were only in Redis."""
     chance = random.Random(seed)
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late", "from_the_future"], k=40)
-    run(world, steps)
+    world.do(*steps)
+    world.finish()

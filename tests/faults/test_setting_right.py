@@ -27,18 +27,6 @@ def world(redis_client):
     return World()
 
 
-def finish(world):
-    world.settle()
-    whole = world.check()
-    world.check_pages(whole)
-    return whole
-
-
-def steps(world, names):
-    for name in names.split():
-        getattr(world, name)()
-
-
 def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
     """The stream is deleted; before the relay looks, the archiver trims above what was lost."""
     world.commit()
@@ -46,13 +34,13 @@ def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
     world.publish(500)
     world.archive()
     assert redis_client.xlen(KEY) < 500
-    finish(world)
+    world.finish()
 
 
 def test_what_was_lost_is_not_taken_for_set_right(world, redis_client):
-    steps(world, "commit from_the_future archive wipe commit_unseen relay")
-    steps(world, "delete_stream stranger archive")
-    finish(world)
+    world.do("commit", "from_the_future", "archive", "wipe", "commit_unseen", "relay")
+    world.do("delete_stream", "stranger", "archive")
+    world.finish()
 
 
 def test_another_entry_with_the_same_id(world, redis_client):
@@ -62,22 +50,22 @@ def test_another_entry_with_the_same_id(world, redis_client):
     redis_client.delete(KEY)
     redis_client.xadd(KEY, {"data": '{"n":1}'}, id=entry_id)
     world.commit()
-    finish(world)
+    world.finish()
 
 
 def test_a_stranger_moved_before_redis_was_set_back(world, redis_client):
     """It comes again as it was, below the archive's position: it is not moved there twice."""
-    steps(world, "from_the_future archive wipe stranger snapshot archive archive")
-    steps(world, "set_back archive archive stranger")
-    assert len(finish(world)) == 3
+    world.do("from_the_future", "archive", "wipe", "stranger", "snapshot", "archive", "archive")
+    world.do("set_back", "archive", "archive", "stranger")
+    assert len(world.finish()) == 3
 
 
 def test_the_state_alone_is_lost(world, redis_client):
     """Nothing is shown twice, not even until the archiver comes."""
-    steps(world, "publish commit commit delete_state publish commit")
+    world.do("publish", "commit", "commit", "delete_state", "publish", "commit")
     assert [event.data.get("tx") for event in world.check()] == [None, 2, 3, None, 5]
-    steps(world, "archive delete_state commit delete_state commit")
-    finish(world)
+    world.do("archive", "delete_state", "commit", "delete_state", "commit")
+    world.finish()
 
 
 def test_a_stream_that_is_another_is_not_trimmed(redis_client):
@@ -92,7 +80,7 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
 
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
     """At every moment of it; then no more of them come below, and all are moved."""
-    steps(world, "from_the_future archive wipe stranger")
+    world.do("from_the_future", "archive", "wipe", "stranger")
     real, seen = tending.ask_once, []
 
     def ask_after_a_stranger(client, command):
@@ -104,21 +92,21 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
     monkeypatch.setattr(tending, "ask_once", ask_after_a_stranger)
     for _ in range(4):
         Archiver().step()
-    assert len(finish(world)) == 2 + len(seen)
+    assert len(world.finish()) == 2 + len(seen)
     assert len(seen) > 1
     assert not redis_client.hexists(STATE, "raised")
 
 
 def test_another_archiver_was_slower(world, redis_client):
     """What it means to move it read from a stream that was lost since, and came again."""
-    steps(world, "from_the_future archive wipe stranger")
+    world.do("from_the_future", "archive", "wipe", "stranger")
     at = Cursor.parse(position())
     ((low, _),) = redis_client.xrange(KEY)
     command = commands.resequence(KEYS, at, "", Cursor.parse(low.decode()), [low.decode()])
-    steps(world, "wipe stranger stranger")
+    world.do("wipe", "stranger", "stranger")
     get_publisher().publish_event(JOB, {"n": world.next(), "event_type": "step"})
     assert ask_once(redis_client, command) == -1
-    ids = [event.data["n"] for event in finish(world)]
+    ids = [event.data["n"] for event in world.finish()]
     assert sorted(ids) == [1, 3, 4, 5]
 
 
@@ -132,7 +120,7 @@ def test_the_state_of_a_stream_that_is_gone_expires(world, redis_client):
     assert redis_client.ttl(STATE) > 0
     world.publish()
     assert redis_client.ttl(STATE) == redis_client.ttl(KEY) == -1
-    finish(world)
+    world.finish()
 
 
 def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
@@ -148,7 +136,7 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
     world.publish()
     world.commit()
     world.archive()
-    finish(world)
+    world.finish()
 
 
 def test_ids_only_rise(world):
@@ -156,7 +144,7 @@ def test_ids_only_rise(world):
     highest = Cursor(0, 0)
     losses = ["wipe", "delete_stream", "evict", "set_back", "delete_state", "set_back", "wipe"]
     for round_, loss in enumerate(losses):
-        steps(world, "commit publish stranger relay")
+        world.do("commit", "publish", "stranger", "relay")
         if round_ == 1:
             world.from_the_future()
         world.settle()
@@ -164,5 +152,5 @@ def test_ids_only_rise(world):
         new = [event.cursor for event in read_events(JOB, after=highest, limit=1000)]
         assert new
         highest = new[-1]
-        steps(world, loss)
-    finish(world)
+        world.do(loss)
+    world.finish()
