@@ -129,6 +129,11 @@ def raised(keys: Keys) -> Command:
     return ("HGET", keys[1], "raised")
 
 
+def exists(key: str) -> Command:
+    """Ask whether there is anything under a key; answers 1 or 0."""
+    return ("EXISTS", key)
+
+
 def length(key: str) -> Command:
     """Count the entries of a stream; 0 where there is none."""
     return ("XLEN", key)

@@ -55,6 +55,15 @@ def read_events(
         reply = wanted.read() if isinstance(wanted, _Archived) else run(get_redis(), wanted)
 
 
+def has_log(job_id: str) -> bool:
+    """Whether there is, or was, anything in a job's log, or is to be: in either end or the outbox.
+
+    Raises InvalidJobId, RedisUnavailable.
+    """
+    key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
+    return bool(run(get_redis(), commands.exists(key))) or archived_log(job_id) is not None
+
+
 def archive_position(job_id: str) -> str | None:
     """The id up to which the archive has the log; None if it has nothing of it yet."""
     log = archived_log(job_id)

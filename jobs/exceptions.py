@@ -8,7 +8,8 @@
     ├── InvalidJob
     ├── InvalidTransition
     ├── StaleAttempt
-    └── RunnerNotFound
+    ├── RunnerNotFound
+    └── InvalidTicket
 """
 
 

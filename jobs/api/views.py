@@ -6,7 +6,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events.publisher import get_publisher
+from events.history import has_log
 from jobs import services
 from jobs.api.base import Conflict, JobsAPIView
 from jobs.api.pages import JobPagination
@@ -41,7 +41,7 @@ def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
     """A log may be older than its job; who chooses its job_id must not come to own it so."""
     if job_id is None or user_of(request).is_staff:
         return
-    if get_publisher().get_stream_length(job_id):
+    if has_log(job_id):
         raise Conflict(f"There is a log of the name {job_id} already.")
 
 

@@ -10,11 +10,12 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authentication import BasicAuthentication
 
+from events.models import ArchivedEvent
 from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.models import Job
-from tests.integration.jobs.conftest import Api, told
+from tests.integration.jobs.conftest import Api, archived, told
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -533,6 +534,20 @@ def test_a_log_that_is_older_than_its_job_cannot_be_claimed(api, staff_api):
     assert "log of the name job_001" in answer.json()["detail"]
     answer = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
     assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("left", ["archive", "outbox"])
+def test_a_log_that_redis_has_not_got_cannot_be_claimed(api, make_job, redis_client, left):
+    """Its job was deleted, and its stream has expired; or Redis was never given it."""
+    make_job(job_id="job_001").delete()
+    if left == "archive":
+        archived()
+    else:
+        ArchivedEvent.objects.update(event_id=None)
+    redis_client.flushall()
+    answer = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert answer.status_code == 409
+    assert not Job.objects.exists()
 
 
 def test_a_misspelt_field_is_refused(api):

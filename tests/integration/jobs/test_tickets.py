@@ -6,8 +6,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core import signing
 from django.test import AsyncClient
+from rest_framework.authentication import BasicAuthentication
 
 from jobs import services
+from jobs.api.base import JobsAPIView
 from jobs.tickets import make_ticket
 from tests.integration.jobs.test_consumer import socket_of
 
@@ -116,6 +118,20 @@ async def test_whoever_may_not_see_the_job_any_more(user, other_user, job):
     assert (await by_sse(ticket))[0] == 403
     await user.adelete()
     assert (await by_sse(ticket))[0] == 403
+
+
+async def test_a_user_model_without_a_column_for_active_users(user, job, monkeypatch):
+    """Django's AbstractBaseUser has it as a constant."""
+    users = type(user)._default_manager
+    monkeypatch.setattr(type(users), "get", lambda self, pk: users.filter(pk=pk)[0], raising=False)
+    assert (await by_sse(await sync_to_async(make_ticket)(user, "abc")))[0] == 200
+
+
+def test_who_shows_nothing_is_challenged_as_the_project_does(client, job, monkeypatch):
+    monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
+    answer = client.get(SSE)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"].startswith("Basic")
 
 
 def test_it_opens_nothing_else(client, user, job):
