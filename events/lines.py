@@ -27,6 +27,8 @@ _KEPT: Final = 4
 # How many calls are sent together at most: Redis serves nobody else meanwhile.
 _TOGETHER: Final = 500
 _LAST_WAIT: Final = 5.0
+# Seconds after which a connection that is not used is closed.
+_IDLE: Final = 10.0
 _ATTRIBUTE: Final = "_job_events_lines"
 
 
@@ -79,9 +81,11 @@ class OwnLines:
             batch.fail(RedisUnavailable())
             self._give_back(client, line)
             raise
-        if len(self.lines) >= _KEPT or not may_keep(client):
+        if self._kept() >= _KEPT or not may_keep(client):
             self._give_back(client, line)
-        self.lines.append(line)
+            self.lines.appendleft(line)
+        else:
+            self.lines.append(line)
         if isinstance(reply, EventsError):
             raise reply
         self.floors.set(call.keys, batch.settle(reply))
@@ -102,7 +106,12 @@ class OwnLines:
             self.unsettled.remember_again(call)
             raise
 
+    def _kept(self) -> int:
+        """How many connections wait for the next call."""
+        return sum([line.connection is not None for line in list(self.lines)])
+
     def _take(self) -> Line:
+        """One with a connection, if there is one: these are at the right."""
         try:
             return self.lines.pop()
         except IndexError:
@@ -188,6 +197,8 @@ class AsyncLine:
         self._broken = self._line.connection is not None
         self._task: asyncio.Task[None] | None = None
         self._closing: AsyncGenerator[None, None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._was_used = False
 
     def left(self) -> Line | None:
         """What another loop may go on with, as this one is closed."""
@@ -269,7 +280,9 @@ class AsyncLine:
                 await self._ask(client, loaded)
                 loaded = []
         except BaseException:
-            self._fail([*loaded, *batches(self._waiting, self._line)], RedisUnavailable())
+            self._fail(loaded, RedisUnavailable())
+            # Numbered by another producer: what became of those must be known apart from these.
+            self._fail([*batches(self._waiting, self._line)], RedisUnavailable())
             self._waiting.clear()
             raise
         finally:
@@ -306,7 +319,21 @@ class AsyncLine:
         if self._closing is None:
             self._closing = self._close_with_loop()
             await anext(self._closing)
+        self._was_used = True
+        self._timer = self._timer or self._loop.call_later(_IDLE, self._close_when_idle)
         return self._line.connection
+
+    def _close_when_idle(self) -> None:
+        """The loop's timer has the line as long as its connection is open.
+
+        Of a client that is dropped, the connection would else be left to the garbage collector.
+        """
+        if self._busy or self._was_used:
+            self._was_used = False
+            self._timer = self._loop.call_later(_IDLE, self._close_when_idle)
+        else:
+            self._timer = None
+            self._task = self._loop.create_task(close(self._line.connection))
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
         """Finish when the loop does: it closes the generators that it has begun."""

@@ -31,7 +31,7 @@ from events.scripts import Command
 _REMEMBERED: Final = 10_000
 _REMEMBERED_SECONDS: Final = 60.0
 _FLOORS: Final = 1000
-# In the place of an event that is not sent again: what is remembered should be small.
+# In the place of an event that is not sent again.
 _NOTHING: Final[EncodedEvent] = (b"", "", "")
 
 
@@ -63,6 +63,10 @@ class Call:
     def settled(self) -> bool:
         """Whether the call is over, well or not."""
         return self.ids is not None or self.error is not None
+
+    def forget_events(self) -> None:
+        """They are not sent again, and what is remembered should be small."""
+        self.events = (_NOTHING,) * len(self.events)
 
     def tell(self) -> None:
         """Wake who waits for it, if they still do."""
@@ -121,6 +125,8 @@ class Batch:
         for call in self.calls:
             stop = start + len(call.events)
             call.ids = ids[start:stop]
+            if call.given is not None:
+                call.forget_events()
             call.batch = None  # they refer to each other: both would wait for the garbage collector
             if call.done is not None:
                 call.tell()
@@ -131,7 +137,7 @@ class Batch:
         """Tell each call what went wrong; none is sent again."""
         for call in self.calls:
             call.error = error
-            call.events = (_NOTHING,) * len(call.events)
+            call.forget_events()
             call.tell()
 
 
@@ -193,6 +199,8 @@ class Unsettled:
         """A call was given up; others that look alike may have been, too."""
         with self._lock:
             call.given = given
+            if call.settled:
+                call.forget_events()
             if call not in self._calls:
                 self._alike.setdefault(given, deque()).append(call)
             self._calls[call] = given, monotonic() + _REMEMBERED_SECONDS

@@ -133,13 +133,11 @@ class SyncRedisStreamPublisher(Publisher[str]):
     def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
         lines = self._lines.of_process()
         unsettled = lines.unsettled
+        if unsettled and (earlier := unsettled.recall(given(call, data))):
+            ids = lines.resolve(self._redis, earlier)
+            if ids is not None:
+                return ids
         try:
-            if unsettled and (earlier := unsettled.recall(given(call, data))):
-                fresh, call = call, earlier
-                ids = lines.resolve(self._redis, earlier)
-                if ids is not None:
-                    return ids
-                call = fresh
             return lines.publish(self._redis, call)
         except BaseException as error:
             if is_unanswered(error):
@@ -181,13 +179,11 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
     async def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
         line = self._lines.running_loop()
         unsettled = line.unsettled
+        if unsettled and (earlier := unsettled.recall(given(call, data))):
+            ids = await line.resolve(self._redis, earlier)
+            if ids is not None:
+                return ids
         try:
-            if unsettled and (earlier := unsettled.recall(given(call, data))):
-                fresh, call = call, earlier
-                ids = await line.resolve(self._redis, earlier)
-                if ids is not None:
-                    return ids
-                call = fresh
             return await line.publish(self._redis, call)
         except BaseException as error:
             if is_unanswered(error):

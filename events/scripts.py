@@ -1,6 +1,7 @@
 """The Lua scripts that Redis runs, each whole or not at all. Does no I/O.
 
-Every script has two keys: a job's stream, and its state, a hash that is gone when the stream is.
+Every script has two keys: a job's stream, and its state, a hash that expires when the stream does;
+of a stream that was deleted, an hour after the archiver has missed it.
 The state has, for each `<producer id>:<epoch>` and for `outbox`, what it appended last
 (`<sequence> <id>`, or `<sequence> -<ms>` for a call that was given up then), and:
 
@@ -172,7 +173,7 @@ OUTBOX_APPEND: Final = Script(
     lua.HEAD
     + lua.IDS
     + lua.HELD
-    + lua.LATEST
+    + lua.RECOVER
     + lua.RAISE
     + lua.KEPT
     + lua.OUTBOX
@@ -182,6 +183,7 @@ local floor = ARGV[3] ~= '' and ARGV[3] or '0-0'
 if past ~= ARGV[1] or (ARGV[4] == '0' and past ~= '' and not less(floor, id)) then
     return {past, ''}
 end
+recover()
 raise(ARGV[3])
 local known = call('HMGET', state, 'epoch', 'expiring')
 local sequence, fence, last, there = tonumber(ARGV[2]), nil, nil, {}

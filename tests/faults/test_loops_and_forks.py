@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,43 @@ def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
         proxy.release()
     assert given_up > 8
     assert numbers(redis_client) == list(range(16))
+
+
+def test_a_loop_ends_with_calls_under_way_and_others_waiting(outside, proxy, redis_client):
+    """Published again in any order, each is there once: what became of one is known by itself."""
+    publisher, _ = outside
+
+    async def leave_behind(first):
+        await publisher.publish_event("abc", {"n": first})
+        proxy.plan(Act.SWALLOWED, Act.MUTE)
+        for n in range(first + 1, first + 4):
+            task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
+            await asyncio.sleep(0.005)
+            assert task.cancel()
+        await asyncio.wait([task])
+
+    async def repeat(numbers):
+        for n in numbers:
+            await publisher.publish_event("abc", {"n": n})
+
+    for round_, order in enumerate(permutations((1, 2, 3))):
+        first = 4 * round_
+        asyncio.run(leave_behind(first))
+        asyncio.run(repeat([first + n for n in order]))
+    assert sorted(numbers(redis_client)) == list(range(24))
+
+
+def test_a_client_is_dropped_while_its_loop_runs(redis_server):
+    """It has too few connections to lend us one: that of ours is nobody else's to close."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", DROPPED.format(url=redis_server.url)],
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.stdout, ran.stderr) == ("[1, 0]\n", "")
 
 
 def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
@@ -141,6 +179,30 @@ loop.run_until_complete(main(True))
 loop.close()
 asyncio.run(main(True))
 print("published")
+"""
+
+
+DROPPED = """
+import asyncio, gc, redis, redis.asyncio
+from events import lines
+from events.publisher import RedisStreamPublisher
+lines._IDLE = 0.1
+ours = []
+async def publish():
+    options = dict(max_connections=1, client_name="dropped")
+    async with redis.asyncio.Redis.from_url({url!r}, **options) as client:
+        await RedisStreamPublisher(client).publish_event("abc", {{}})
+def count():
+    with redis.Redis.from_url({url!r}) as other:
+        ours.append(sum(each["name"] == "dropped" for each in other.client_list()))
+async def main():
+    await publish()
+    gc.collect()
+    count()
+    await asyncio.sleep(1)
+    count()
+asyncio.run(main())
+print(ours)
 """
 
 

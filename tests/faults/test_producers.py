@@ -5,13 +5,14 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from asgiref.sync import sync_to_async
 
-from events import commands, scripts
+from events import commands, outbox, scripts
 from events.connections import ask_once
 from events.exceptions import RedisRefused, StaleEpoch
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.types import Producer
-from tests.faults.clients import KEY, STATE, numbers, publishing
+from tests.faults.clients import KEY, STATE, numbers, publishing, sync_client
 from tests.faults.proxy import Act
 
 KEYS = (KEY, STATE)
@@ -83,6 +84,54 @@ async def test_the_state_lost_between_two_tries(proxy, redis_client, which):
     with pytest.raises(StaleEpoch):
         get_publisher(epoch=3).publish_event("abc", {"n": 4})
     assert numbers(redis_client) == [0, 1, 2, 3]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_state_lost_before_a_transactional_event(proxy, redis_client, which):
+    """Who finds it gone makes it anew of the stream, whichever way they publish."""
+    async with publishing(which, proxy.port, epoch=2) as publish:
+        await publish.one({"n": 0})
+        proxy.plan(*[Act.LOST_AFTER] * 4)
+        with pytest.raises(Exception, match="did not answer"):
+            await publish.one({"n": 1})
+        redis_client.delete(STATE)
+        await sync_to_async(outbox.publish_event)("abc", {"n": 2})
+        with pytest.raises(StaleEpoch):
+            get_publisher(epoch=1).publish_event("abc", {"n": 3})
+        await publish.one({"n": 1})
+    assert numbers(redis_client) == [0, 1, 2]
+
+
+async def test_what_was_cancelled_and_answered_is_not_kept(async_redis, redis_client):
+    """Only by what it is known is remembered of it, for a minute."""
+    publisher = RedisStreamPublisher(async_redis)
+    await publisher.publish_event("abc", {"n": 0})
+    for n in range(1, 9):
+        task = asyncio.create_task(publisher.publish_event("abc", {"n": n, "text": "x" * 100_000}))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    while len(numbers(redis_client)) < 9:  # noqa: ASYNC110 - nothing tells when it is so
+        await asyncio.sleep(0.01)
+    await publisher.publish_event("abc", {"n": 9})
+    remembered = list(publisher._lines.running_loop().unsettled._calls)
+    assert len(remembered) == 8
+    assert sum(len(event[0]) for call in remembered for event in call.events) == 0
+
+
+def test_connections_kept_after_many_threads_are_used(proxy, redis_client):
+    """Those who come later, one by one, find the connections that are kept, not those without."""
+    with sync_client(proxy.port) as client:
+        publisher = SyncRedisStreamPublisher(client)
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(lambda n: publisher.publish_event("abc", {"n": n}), range(200)))
+        kept = {id(line.connection) for line in publisher._lines.of_process().lines} - {id(None)}
+        assert len(kept) == 4
+        lent = []
+        client.connection_pool.get_connection = lambda: lent.append(1)
+        for n in range(20):
+            publisher.publish_event("abc", {"n": n})
+        assert not lent
 
 
 async def test_an_earlier_attempt_is_refused(proxy, redis_client, which):
