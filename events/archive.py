@@ -278,13 +278,9 @@ def _run_with_arrays(query: str, arrays: list[list[Any]]) -> int:
     """One statement for all rows: a third of the time that executemany takes on PostgreSQL.
 
     Django's cursors write values into the text of the query; of these that takes longer than all
-    else. psycopg's own send them as they are; those of psycopg2 cannot.
+    else. psycopg's own send them as they are.
     """
     psycopg: Any = connection.Database  # type: ignore[attr-defined]
-    if not hasattr(psycopg, "Cursor"):
-        with connection.cursor() as cursor:
-            cursor.execute(query, arrays)
-            return int(cursor.rowcount)
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(query.replace("%s", "%b"), arrays)
         return int(cursor.rowcount)

