@@ -128,9 +128,9 @@ class JobEventStreamView(JobsAPIView):
         """A ticket will do."""
         return [TicketAuthentication(), *super().get_authenticators()]
 
-    def get_authenticate_header(self, request: Request) -> str | None:
+    def get_authenticate_header(self, request: Request) -> str:
         """The challenge of the project's own way to log in, without which a 401 becomes a 403."""
-        return super().get_authenticators()[0].authenticate_header(request)
+        return super().get_authenticators()[0].authenticate_header(request) or ""
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`."""
