@@ -169,6 +169,7 @@ from events.publisher import RedisStreamPublisher
 client = redis.asyncio.Redis.from_url({url!r})
 publisher = RedisStreamPublisher(client)
 async def main(close):
+    asyncio.get_running_loop().slow_callback_duration = 60  # or it tells of a slow machine
     await asyncio.gather(*[publisher.publish_event("abc", {{}}) for _ in range(3)])
     if close:
         await client.aclose()
