@@ -93,6 +93,21 @@ def _refusal(connection: Any, command: Command, error: exceptions.ResponseError)
         return translated(refusal, command)
 
 
+async def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Send commands on an open connection, once, and read what Redis answers to each.
+
+    A refusal is an EventsError in the list. Raises redis.exceptions.RedisError if it is lost.
+    """
+    await connection.send_packed_command(_packed(commands), check_health=False)
+    replies: list[Any] = []
+    for command in commands:
+        try:
+            replies.append(await connection.read_response())
+        except exceptions.ResponseError as error:
+            replies.append(translated(error, command))
+    return replies
+
+
 async def close(connection: Any) -> None:
     """Close a connection without waiting for the other side."""
     try:

@@ -19,6 +19,7 @@ Numbered = tuple[str, int, int]
 Reply = Any
 
 PING: Final[Command] = ("PING",)
+CLIENT_ID: Final[Command] = ("CLIENT", "ID")
 NO_STREAM: Final = "no such key"
 
 
@@ -186,10 +187,15 @@ def entry(key: str, event_id: Cursor) -> Command:
     return ("XRANGE", key, str(event_id), str(event_id))
 
 
-def tail(key: str, *, after: Cursor, limit: int, block: int | None) -> Command:
-    """Read the entries after a cursor, waiting up to `block` milliseconds for the first."""
-    wait: Command = ("BLOCK", block) if block is not None else ()
-    return ("XREAD", "COUNT", limit, *wait, "STREAMS", key, str(after))
+def waiting_tails(positions: Mapping[str, Cursor], limit: int, block: int) -> Command:
+    """As `tails`, waiting up to `block` milliseconds for the first entry."""
+    ids = map(str, positions.values())
+    return ("XREAD", "COUNT", limit, "BLOCK", block, "STREAMS", *positions, *ids)
+
+
+def unblock(connection_id: int) -> Command:
+    """End another connection's waiting as if its time were over; answers whether it waited."""
+    return ("CLIENT", "UNBLOCK", connection_id)
 
 
 def tails(positions: Mapping[str, Cursor], limit: int) -> Command:
@@ -200,15 +206,6 @@ def tails(positions: Mapping[str, Cursor], limit: int) -> Command:
 def entries_of_page(job_id: str, reply: Any) -> list[Event]:
     """Decode what Redis answers to `page`."""
     return [decode_entry(job_id, entry_id, fields) for entry_id, fields in reply]
-
-
-def entries_of_tail(job_id: str, reply: Any) -> list[Event]:
-    """Decode what Redis answers to `tail` for its one stream."""
-    return [
-        event
-        for entries in entries_of_tails(reply).values()
-        for event in entries_of_page(job_id, entries)
-    ]
 
 
 def entries_of_tails(reply: Any) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from events.asking import ask, cancellations, raise_lost_cancellation, translated, unavailable
+from events.asking import (
+    ask,
+    cancellations,
+    close,
+    exchange,
+    raise_lost_cancellation,
+    translated,
+    unavailable,
+)
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.scripts import Command
@@ -26,8 +34,8 @@ _RETRIES: Final = 3
 _REFUSED: Final = (exceptions.ConnectionError,)
 # Of so many connections, a publisher may keep one to itself.
 _MANY: Final = 20
-# Each viewer waits on a connection of its own; redis-py would stop at 100.
-_MAX_VIEWERS: Final = 10_000
+# Of requests at once; redis-py would stop at 100.
+_MAX_CONNECTIONS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Connections:
                     clients[address] = redis.asyncio.Redis.from_url(
                         address.url,
                         retry=retry,
-                        max_connections=_MAX_VIEWERS,
+                        max_connections=_MAX_CONNECTIONS,
                         **address.options(),
                     )
             return clients[address]
@@ -172,6 +180,7 @@ class Wire:
     def __init__(self, client: redis.asyncio.Redis, connection: Any) -> None:
         self._client: Any = client
         self._connection = connection
+        self._is_ours = True
 
     @classmethod
     async def to(cls, client: redis.asyncio.Redis) -> Self:
@@ -189,20 +198,34 @@ class Wire:
 
     async def ask(self, command: Command) -> Any:
         """Run a command; raises as `run` does, and RedisUnavailable as soon as the wire is cut."""
-        if not self._connection.is_connected:
+        (reply,) = await self.ask_all([command])
+        if isinstance(reply, EventsError):
+            raise reply
+        return reply
+
+    async def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip; a refusal is an EventsError in the list.
+
+        One question at a time. Cancelled, or cut, the wire answers no more.
+        """
+        if not (self._is_ours and self._connection.is_connected):
             raise RedisUnavailable
         before = cancellations()
         try:
-            await self._connection.send_command(*command, check_health=False)
-            reply = await self._client.parse_response(self._connection, command[0])
+            replies = await exchange(self._connection, commands)
         except exceptions.RedisError as error:
-            raise translated(error, command) from error
+            raise translated(error, commands[0]) from error
+        except BaseException:
+            await close(self._connection)
+            raise
         raise_lost_cancellation(before)
-        return reply
+        return replies
 
     async def close(self) -> None:
-        """Give the connection back."""
-        await self._client.connection_pool.release(self._connection)
+        """Give the connection back; from now on it is not the wire's to ask."""
+        if self._is_ours:
+            self._is_ours = False
+            await self._client.connection_pool.release(self._connection)
 
 
 def lend(client: redis.Redis) -> Any:

@@ -8,22 +8,19 @@ by 503; as close codes, where the server cannot answer a handshake with a status
 
 import asyncio
 import logging
-from dataclasses import asdict
-from functools import singledispatch
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
-import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from events.codec import event_json
+from events.encoded import END
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
-from events.live import follow
-from events.types import START, Cursor, End, Event, Live, Message, Reset
+from events.live import viewing
+from events.types import START, Cursor
 from jobs.exceptions import InvalidTicket, JobNotFound
-from jobs.live import over_when_finished
+from jobs.live import job_ending
 from jobs.selectors import visible_status
 from jobs.tickets import user_of_ticket
 
@@ -34,32 +31,6 @@ _DENIAL: Final = "websocket.http.response"
 
 END_CODE = 1000
 FAULT_CODE = 1011
-
-
-@singledispatch
-def text_of(_message: Message) -> str | None:
-    """What a message is on the socket; None for one that is not sent: pings keep it alive."""
-    return None
-
-
-@text_of.register
-def _(message: Event) -> str:
-    return f'{{"type":"event","event":{event_json(message).decode()}}}'
-
-
-@text_of.register
-def _(_message: Live) -> str:
-    return '{"type":"live"}'
-
-
-@text_of.register
-def _(message: Reset) -> str:
-    return orjson.dumps({"type": "reset", **asdict(message)}).decode()
-
-
-@text_of.register
-def _(_message: End) -> str:
-    return '{"type":"end"}'
 
 
 class JobConsumer(AsyncWebsocketConsumer):
@@ -122,12 +93,12 @@ class JobConsumer(AsyncWebsocketConsumer):
         await send({"type": f"{_DENIAL}.body", "body": detail.encode()})
 
     async def _deliver(self, after: Cursor) -> None:
-        is_over = over_when_finished(self.job_id)
         try:
-            async for message in follow(self.job_id, after=after, is_over=is_over):
-                text = text_of(message)
-                if text is not None:
-                    await self.send(text)
+            async with viewing(self.job_id, after=after, ending=job_ending) as viewer:
+                last = None
+                while last is not END:
+                    for last in await viewer.next():
+                        await self.send(last.text)
             await self.close(END_CODE)
         except OSError:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception

@@ -1,56 +1,74 @@
-"""When a job's log is over for a viewer: the rule that `events.live.follow` is given."""
+"""When a job's log is over for its viewers: the rule that `events.live.follow` is given."""
 
 import logging
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 from django.utils import timezone
 
 from events.exceptions import EventsError
-from events.live import IsOver
 from events.relay import append_pending
 from events.types import Event
 from jobs.models import Job
 from jobs.projection import SETTLED, status_told
-from jobs.selectors import job_state
+from jobs.selectors import job_states
 
 logger = logging.getLogger(__name__)
 
-
-def over_when_finished(job_id: str) -> IsOver:
-    """The job is over once a viewer has its last event, or when that has long been due."""
-
-    async def is_over(last: Event | None, idle: bool) -> bool:
-        data = last.data if last is not None else {}
-        told = status_told(last.event_type, data) if last is not None else None
-        if told not in Job.OVER and not idle:
-            return False
-        over = sync_to_async(_is_over, thread_sensitive=False)
-        return await over(job_id, told, data.get("attempt"))
-
-    return is_over
+# SQLite allows some thousand values in a query, and a plan for few is made soon.
+_AT_ONCE: Final = 500
 
 
-def _is_over(job_id: str, told: Job.Status | None, attempt: object) -> bool:
-    """Asked now and then by viewers who wait for long, and who keep no connection meanwhile.
+class JobEnding:
+    """The job is over once its log has its last event, or when that has long been due."""
 
-    `told` and `attempt` are what the viewer's last event says.
-    """
+    def is_told_by(self, event: Event) -> bool:
+        """Whether the event says that its job is over."""
+        return _told(event) in Job.OVER
+
+    async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
+        """Those whose rows say so, or who have none; what services said is in their logs then."""
+        return await sync_to_async(_over, thread_sensitive=False)(last)
+
+
+job_ending: Final = JobEnding()
+
+
+def _told(event: Event) -> Job.Status | None:
+    return status_told(event.event_type, event.data)
+
+
+def _over(last: Mapping[str, Event | None]) -> Collection[str]:
+    """Asked now and then for viewers who wait for long, and who keep no connection meanwhile."""
     try:
-        state = job_state(job_id)
-        if not state:
-            return True
-        return _has_ended(state, told, attempt) and _all_appended(job_id)
+        return {job_id for some in _chunks(list(last)) for job_id in _over_of(some, last)}
     finally:
         connection.close()
 
 
-def _has_ended(state: dict[str, Any], told: Job.Status | None, attempt: object) -> bool:
-    """Whether the row says so, and the viewer has been told or could have been."""
+def _chunks(job_ids: Sequence[str]) -> Iterator[list[str]]:
+    rest = iter(job_ids)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
+
+
+def _over_of(job_ids: Sequence[str], last: Mapping[str, Event | None]) -> Iterator[str]:
+    states = job_states(job_ids)
+    for job_id in job_ids:
+        state = states.get(job_id)
+        if state is None or (_has_ended(state, last[job_id]) and _all_appended(job_id)):
+            yield job_id
+
+
+def _has_ended(state: dict[str, Any], last: Event | None) -> bool:
+    """Whether the row says so, and the log does or could have."""
     if state["status"] not in Job.OVER:
         return False
-    if told == state["status"] and attempt in (None, state["attempt"]):
+    told = last is not None and _told(last) == state["status"]
+    if last is not None and told and last.data.get("attempt") in (None, state["attempt"]):
         return True
     return bool(timezone.now() - state["finished_at"] > SETTLED)
 

@@ -18,14 +18,15 @@ from rest_framework.response import Response
 
 from events import sse
 from events.codec import event_dict
+from events.encoded import END
 from events.history import archive_position, read_events
-from events.live import follow
+from events.live import viewing
 from events.publisher import get_publisher
 from events.types import START, Cursor, Event
 from jobs.api.base import JobsAPIView, TicketAuthentication
 from jobs.api.formats import OrjsonRenderer
 from jobs.api.params import HistoryParams, cursor_param, refuse_unknown
-from jobs.live import over_when_finished
+from jobs.live import job_ending
 from jobs.selectors import visible_status
 
 
@@ -162,5 +163,9 @@ class JobEventStreamView(JobsAPIView):
 
 async def _frames(job_id: str, after: Cursor) -> AsyncIterator[bytes]:
     yield sse.OPENING
-    async for message in follow(job_id, after=after, is_over=over_when_finished(job_id)):
-        yield sse.frame(message)
+    async with viewing(job_id, after=after, ending=job_ending) as viewer:
+        last = None
+        while last is not END:
+            messages = await viewer.next()
+            last = messages[-1]
+            yield b"".join([message.frame for message in messages])

@@ -4,7 +4,8 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 
@@ -202,17 +203,65 @@ class World:
         return events
 
 
+class Gallery:
+    """An event loop in a thread of its own; its viewers share what it reads."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.viewers: list[Viewer] = []
+        self._left = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(self._stay())
+
+    async def _stay(self) -> None:
+        await self._left.wait()
+        await close_async_redis()
+        await asyncio.sleep(0)
+
+    def enter(self, after: str = "0") -> "Viewer":
+        """A viewer who comes now."""
+        viewer = Viewer(after)
+        viewer.view(self.loop)
+        self.viewers.append(viewer)
+        return viewer
+
+    def __enter__(self) -> "Gallery":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for viewer in self.viewers:
+            viewer.stop.set()  # any of them may be the one who is asked
+        for viewer in self.viewers:
+            viewer.leave()
+        self.loop.call_soon_threadsafe(self._left.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
 class Viewer:
-    """Follows the log in a thread of its own."""
+    """Follows the log, in a loop of its own or in that of a gallery."""
 
     def __init__(self, after: str = "0") -> None:
         self.events: list[Event] = []
         self.resets: list[Reset] = []
-        self._after = Cursor.parse(after)
-        self._stop = threading.Event()
-        self._asleep = threading.Lock()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._follow()))
         self.error: BaseException | None = None
+        self._after = Cursor.parse(after)
+        self.stop = threading.Event()
+        self._asleep = threading.Lock()
+        self._done: Future[None] | None = None
+        self._own: Gallery | None = None
+
+    def is_told_by(self, _event: Event) -> bool:
+        """No event says that the viewer is to stop."""
+        return False
+
+    async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
+        """Whether it is."""
+        return list(last) if self.stop.is_set() else ()
 
     def wait_for(self, count: int) -> None:
         """Wait until it has seen so many events."""
@@ -228,20 +277,30 @@ class Viewer:
             yield
 
     def __enter__(self) -> "Viewer":
-        self._thread.start()
+        self._own = Gallery()
+        self._own.__enter__()
+        self.view(self._own.loop)
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
+        assert self._own is not None
+        self.leave()
+        self._own.__exit__()
+
+    def view(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin."""
+        self._done = asyncio.run_coroutine_threadsafe(self._follow(), loop)
+
+    def leave(self) -> None:
+        """End, having seen everything."""
+        self.stop.set()
+        assert self._done is not None
+        self._done.result(20)
 
     async def _follow(self) -> None:
-        async def is_over(_last: Event | None, _idle: bool) -> bool:
-            return self._stop.is_set()
-
         try:
             async with asyncio.timeout(60):
-                async for message in follow(JOB, after=self._after, is_over=is_over):
+                async for message in follow(JOB, after=self._after, ending=self):
                     if isinstance(message, Event):
                         self.events.append(message)
                         with self._asleep:  # nobody else is on this loop
@@ -253,14 +312,11 @@ class Viewer:
         except (EventsError, TimeoutError) as error:
             self.error = error
         finally:
-            await close_async_redis()
-            await asyncio.sleep(0)
             connections.close_all()
 
     def check(self, whole: list[Event]) -> None:
         """It saw all that is in the log, each once, and those of a kind in their order."""
-        self.__exit__()
-        assert not self._thread.is_alive()
+        self.leave()
         assert self.error is None
         cursors = [event.cursor for event in self.events]
         assert cursors == sorted(set(cursors))

@@ -1,11 +1,14 @@
 """Redis loses everything, or something: the log does not."""
 
+import asyncio
 import random
 from datetime import timedelta
 
 import pytest
 
-from tests.faults.loss import Viewer, World
+from events import feed, viewer
+from events.reading import Reader
+from tests.faults.loss import Gallery, Viewer, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -79,6 +82,39 @@ def test_any_losses_in_any_order(world, seed):
     with Viewer() as viewer:
         world.do(*steps)
         world.finish(viewer)
+
+
+def hesitating(call, chance):
+    """As the call, with a pause before or after it, in which something else may happen."""
+
+    async def pause():
+        if chance.random() < 0.5:
+            await asyncio.sleep(chance.random() * 0.03)
+
+    async def hesitating_call(*args, **kwargs):
+        await pause()
+        answer = await call(*args, **kwargs)
+        await pause()
+        return answer
+
+    return hesitating_call
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
+    """They share what is read, and each has its own past: what one was given, another was not."""
+    chance = random.Random(seed)
+    for where, name in ((feed, "aread_events"), (Reader, "_deliver"), (viewer.Viewer, "_catch_up")):
+        monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
+    steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
+    with Gallery() as gallery:
+        for n, step in enumerate(steps):
+            if n == 0 or chance.random() < 0.15:
+                gallery.enter()
+            world.do(step)
+        whole = world.finish()
+    for visitor in gallery.viewers:
+        visitor.check(whole)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -255,13 +255,10 @@ async def _follow(job: str, cursor: str) -> list[Any]:
     """What a viewer is given from a cursor on, until it is live and nothing comes."""
     given, caught_up = [], False
 
-    async def never(_last: Event | None, _idle: bool) -> bool:
-        return False
-
     with suppress(TimeoutError):
         async with (
             asyncio.timeout(10),
-            aclosing(follow(job, after=Cursor.parse(cursor), is_over=never)) as messages,
+            aclosing(follow(job, after=Cursor.parse(cursor))) as messages,
         ):
             async for message in messages:
                 if isinstance(message, Event):
@@ -279,11 +276,9 @@ def view(lines: Lines, cursor: str) -> None:
 
 
 async def _view(lines: Lines, cursor: str) -> None:
-    async def never(_last: Event | None, _idle: bool) -> bool:
-        return False
 
     lines.say(live=True)
-    async with aclosing(follow(JOB, after=Cursor.parse(cursor), is_over=never)) as messages:
+    async with aclosing(follow(JOB, after=Cursor.parse(cursor))) as messages:
         lines.hear()
         async for message in messages:
             if isinstance(message, Event):

@@ -257,10 +257,8 @@ Given = AsyncIterator[tuple[str, dict[str, Any] | None, str]]
 
 
 async def _follow(job: str, cursor: str) -> Given:
-    async def never(_last: Event | None, _idle: bool) -> bool:
-        return False
 
-    async for message in follow(job, after=Cursor.parse(cursor), is_over=never):
+    async for message in follow(job, after=Cursor.parse(cursor)):
         if isinstance(message, Event):
             yield message.id, message.data, message.raw.decode()
         elif isinstance(message, Reset):

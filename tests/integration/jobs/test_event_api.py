@@ -316,10 +316,11 @@ async def listening(user, query="", **headers) -> AsyncIterator[AsyncIterator[di
 
 async def messages(parts) -> AsyncIterator[dict[str, str]]:
     async for part in parts:
-        lines = [line for line in part.decode().split("\n") if ": " in line]
-        fields = dict(line.split(": ", 1) for line in lines)
-        if "data" in fields:
-            yield fields
+        for text in part.decode().split("\n\n"):
+            lines = [line for line in text.split("\n") if ": " in line]
+            fields = dict(line.split(": ", 1) for line in lines)
+            if "data" in fields:
+                yield fields
 
 
 def seen(fields):

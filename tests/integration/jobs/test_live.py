@@ -13,7 +13,7 @@ from events.live import follow
 from events.publisher import get_publisher
 from events.types import End, Event, KeepAlive, Live
 from jobs import services
-from jobs.live import over_when_finished
+from jobs.live import job_ending
 from jobs.models import Job
 from tests.integration.jobs.conftest import archived
 
@@ -29,18 +29,21 @@ def impatient(settings):
 
 
 async def watch(stop, job_id="abc"):
-    """The event types and the names of the messages that a viewer is given, until one of these."""
+    """The event types and the names of the messages that a viewer is given, until one of these.
+
+    A sign of life counts once the viewer is live.
+    """
     given = []
     async with (
         asyncio.timeout(20),
-        aclosing(follow(job_id, is_over=over_when_finished(job_id))) as messages,
+        aclosing(follow(job_id, ending=job_ending)) as messages,
     ):
         async for message in messages:
             if isinstance(message, Event):
                 given.append(message.event_type)
             elif not isinstance(message, KeepAlive):
                 given.append(type(message).__name__)
-            if isinstance(message, stop):
+            if isinstance(message, stop) and (stop is not KeepAlive or "Live" in given):
                 break
     return given
 
@@ -113,8 +116,8 @@ def said(job_id="abc", **data):
     return next(event for event in read_events(job_id, order="desc") if event.id == event_id)
 
 
-async def asked(last, *, idle=True):
-    return await over_when_finished("abc")(last, idle)
+async def asked(last):
+    return list(await job_ending.over({"abc": last})) == ["abc"]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +153,13 @@ async def test_the_last_event_of_a_job_ends_it_at_once(status, data, over):
         assert await asked(None) is True
 
 
-async def test_who_was_given_something_else_is_not_asked_about(make_job):
+async def test_which_events_tell_of_the_end_and_who_has_no_job():
     last = await in_thread(lambda: said(event_type="thought"))
-    assert await asked(last, idle=False) is False
-    assert await asked(last) is True, "there is no such job"
+    assert not job_ending.is_told_by(last)
+    assert await asked(last) is True
+    assert job_ending.is_told_by(await in_thread(lambda: said(event_type="task_failed")))
+    told = {"event_type": "task_failed", "job_status": "running"}
+    assert not job_ending.is_told_by(await in_thread(lambda: said(**told)))
 
 
 async def test_a_job_whose_last_events_cannot_be_appended_is_not_over(
