@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
         "a number of seconds, 0 or more, at most those of 30 days",
         lambda value: is_number(value, most=30 * _LONGEST),
     ),
+    "SEND_TIMEOUT": Rule("job_events.E010", _DURATION, _is_duration),
 }
 
 

@@ -60,6 +60,11 @@ class EventSettings:
         """Seconds of silence after which a live connection is sent a sign of life."""
         return self._get("KEEP_ALIVE", 15.0)
 
+    @property
+    def SEND_TIMEOUT(self) -> float:
+        """Seconds after which a live viewer who takes nothing is closed."""
+        return self._get("SEND_TIMEOUT", 30.0)
+
     def _get(self, name: str, default: T) -> T:
         value: T = configured().get(name, default)
         return value

@@ -70,7 +70,7 @@ class Feed:
     # Viewers
 
     def join(self, viewer: "Viewer", job_id: str, ending: Ending | None) -> Channel:
-        """The channel of a job, which the viewer views from now on."""
+        """The channel of a job, which the viewer views from now on; raises InvalidJobId."""
         channel = self._channels.get(job_id)
         if channel is None:
             key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
@@ -83,8 +83,9 @@ class Feed:
             self._tasks = [asyncio.create_task(work) for work in (self._run(), self._tick())]
         return channel
 
-    async def leave(self, viewer: "Viewer", channel: Channel) -> None:
+    async def leave(self, viewer: "Viewer") -> None:
         """The viewer is gone; with the last one, the feed ends."""
+        channel = viewer.channel
         self.viewers.discard(viewer)
         channel.viewers.discard(viewer)
         channel.followers.discard(viewer)
@@ -269,7 +270,7 @@ class Feed:
             await asyncio.sleep(tick)
             now = monotonic()
             for viewer in list(self.viewers):
-                viewer.tick(now, quiet - tick)
+                viewer.tick(now, quiet - tick, event_settings.SEND_TIMEOUT)
             for channel in list(self._channels.values()):
                 _tidy(channel, now)
             ask_again = min(_ASK_AGAIN, quiet)

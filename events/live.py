@@ -1,7 +1,6 @@
 """Following a job's log: everything after a cursor, then what comes, until the job is over."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from django.apps import apps
@@ -14,17 +13,10 @@ from events.types import START, Cursor, Message
 from events.viewer import Viewer
 
 
-@asynccontextmanager
-async def viewing(
-    job_id: str, *, after: Cursor = START, ending: Ending | None = None
-) -> AsyncIterator[Viewer]:
-    """A viewer of a job's log, from a cursor on."""
+def viewing(job_id: str, *, after: Cursor = START, ending: Ending | None = None) -> Viewer:
+    """A viewer of a job's log, from a cursor on, for `async with`, which raises InvalidJobId."""
     feeds = cast(Feeds, cast(Any, apps.get_app_config("events")).feeds)
-    viewer = Viewer(feeds.running_loop(Feed), job_id, after, ending)
-    try:
-        yield viewer
-    finally:
-        await viewer.close()
+    return Viewer(feeds.running_loop(Feed), job_id, after, ending)
 
 
 async def follow(

@@ -6,9 +6,9 @@ its log, it looks where it stands to it, before anything else.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 
 from events.channel import Break, Channel, Ending
 from events.encoded import END, KEEP_ALIVE, LIVE, Encoded
@@ -28,8 +28,9 @@ class Viewer:
     """What one viewer has been given, and what comes next."""
 
     __slots__ = (
-        "_bounds", "_feed", "_future", "_generation", "_has_more", "_is_silent", "_is_told_live",
-        "_limit", "_since", "_spoke_at", "_start", "channel", "cursor", "number",
+        "_bounds", "_feed", "_future", "_gave_at", "_generation", "_has_more", "_is_silent",
+        "_is_told_live", "_joining", "_limit", "_since", "_spoke_at", "_start", "channel",
+        "cursor", "number", "on_stuck",
     )  # fmt: skip
 
     def __init__(
@@ -45,22 +46,30 @@ class Viewer:
         self._future: asyncio.Future[None] | None = None
         self._is_told_live = self._is_silent = self._has_more = False
         self._spoke_at = monotonic()
-        self.channel: Channel = feed.join(self, job_id, ending)
+        # Whoever passes on what the viewer is given may want to know that nobody takes it.
+        self.on_stuck: Callable[[], object] | None = None
+        self._gave_at: float | None = None
+        self._joining = job_id, ending
+        self.channel: Channel
 
     async def next(self) -> list[Encoded]:
         """What comes next, which may be just a sign of life; `END` is the last.
 
         Raises NotAStream, RedisRefused, django.db.Error.
         """
+        self._gave_at = None
         while True:
             messages = await self._messages()
             if messages:
-                self._spoke_at = monotonic()
+                self._spoke_at = self._gave_at = monotonic()
                 return messages
 
-    async def close(self) -> None:
-        """Take no part any more."""
-        await self._feed.leave(self, self.channel)
+    async def __aenter__(self) -> Self:
+        self.channel = self._feed.join(self, *self._joining)
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._feed.leave(self)
 
     async def _messages(self) -> list[Encoded]:
         channel = self.channel
@@ -118,11 +127,17 @@ class Viewer:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def tick(self, now: float, quiet: float) -> None:
-        """Give a sign of life when nothing else was given for so many seconds."""
+    def tick(self, now: float, quiet: float, patience: float) -> None:
+        """Give a sign of life when nothing else was given for so many seconds.
+
+        Call `on_stuck` when nobody has come back for `patience` seconds with what was given.
+        """
         if self._future is not None and now - self._spoke_at > quiet:
             self._is_silent = True
             self.wake()
+        if self.on_stuck and self._gave_at is not None and now - self._gave_at > patience:
+            on_stuck, self.on_stuck = self.on_stuck, None
+            on_stuck()
 
     # Catching up
 

@@ -31,6 +31,7 @@ _DENIAL: Final = "websocket.http.response"
 
 END_CODE = 1000
 FAULT_CODE = 1011
+STUCK_CODE = 4408
 
 
 class JobConsumer(AsyncWebsocketConsumer):
@@ -66,6 +67,13 @@ class JobConsumer(AsyncWebsocketConsumer):
         """Tell a viewer who speaks that this socket only listens."""
         await self.send('{"type":"error","detail":"This socket takes no messages."}')
 
+    def _close_stuck(self) -> None:
+        """The viewer takes nothing; if it ever comes back, it may resume."""
+        logger.info("viewer_stuck", extra={"job_id": self.job_id})
+        if self._delivery is not None:
+            self._delivery.cancel()
+        self._delivery = asyncio.create_task(self.close(STUCK_CODE))
+
     def _after(self) -> Cursor:
         return Cursor.parse(self._query["after"][-1]) if "after" in self._query else START
 
@@ -95,6 +103,7 @@ class JobConsumer(AsyncWebsocketConsumer):
     async def _deliver(self, after: Cursor) -> None:
         try:
             async with viewing(self.job_id, after=after, ending=job_ending) as viewer:
+                viewer.on_stuck = self._close_stuck
                 last = None
                 while last is not END:
                     for last in await viewer.next():

@@ -1,5 +1,6 @@
 """The views of a job's log: history, the stream's state, and live delivery by SSE."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -164,6 +165,9 @@ class JobEventStreamView(JobsAPIView):
 async def _frames(job_id: str, after: Cursor) -> AsyncIterator[bytes]:
     yield sse.OPENING
     async with viewing(job_id, after=after, ending=job_ending) as viewer:
+        # The task that sends what is yielded here waits for a viewer who takes nothing.
+        sending = asyncio.current_task()
+        viewer.on_stuck = sending.cancel if sending is not None else None
         last = None
         while last is not END:
             messages = await viewer.next()

@@ -241,6 +241,42 @@ async def test_a_viewer_may_be_cancelled_at_any_moment(settings, async_redis):
         assert task.cancelled(), f"after {steps} steps"
 
 
+class Stalled(Socket):
+    """A viewer whose side takes an event and no more; what is sent then waits."""
+
+    def __init__(self, path, headers):
+        super().__init__(path, headers)
+        self.taken, self.closed = 0, asyncio.Event()
+        application_send = self.output_queue.put
+
+        async def put(message):
+            if message["type"] == "websocket.close":
+                self.closed.set()
+            elif message["type"] == "websocket.send":
+                self.taken += 1
+                if self.taken > 1:
+                    await asyncio.Event().wait()
+            await application_send(message)
+
+        self.output_queue.put = put
+
+
+async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, settings, caplog):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
+    client = AsyncClient()
+    await client.aforce_login(user)
+    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    socket = Stalled("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
+    async with watching(user) as other:
+        assert await socket.connect() is None
+        await asyncio.wait_for(socket.closed.wait(), PATIENCE)
+        assert seen(await socket.hear()) == 0
+        assert await socket.closing() == 4408
+        assert "viewer_stuck" in caplog.messages
+        assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+    await socket.leave()
+
+
 async def gone(left):
     async with asyncio.timeout(PATIENCE):
         while left():  # noqa: ASYNC110 - nothing tells when it is so

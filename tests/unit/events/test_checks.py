@@ -23,6 +23,7 @@ GOOD = {
     "MAX_EVENT_BYTES": [1, 256 * 1024],
     "PAGE_LIMIT": [1, 1000],
     "KEEP_ALIVE": [15, 0.1],
+    "SEND_TIMEOUT": [30, 0.1],
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
 }
@@ -51,6 +52,7 @@ BAD = {
     "MAX_EVENT_BYTES": NO_COUNTS,
     "PAGE_LIMIT": NO_COUNTS,
     "KEEP_ALIVE": NO_DURATIONS,
+    "SEND_TIMEOUT": NO_DURATIONS,
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
 }  # fmt: skip
@@ -63,6 +65,7 @@ IDS = {
     "MAX_EVENT_BYTES": "job_events.E005",
     "PAGE_LIMIT": "job_events.E006",
     "KEEP_ALIVE": "job_events.E007",
+    "SEND_TIMEOUT": "job_events.E010",
 }
 
 
