@@ -173,9 +173,10 @@ class Channel:
         Who is held up by his own connection is waited for only as long as nobody has been without
         anything to do for a while; then he has to catch up by himself.
         """
-        mark = self.ring.end - MOST_EVENTS // 2
-        if self.ring.size > MOST_BYTES // 2:
-            mark = self.ring.end
+        ring = self.ring
+        if ring.size <= MOST_BYTES // 2 and ring.end - ring.start <= MOST_EVENTS // 2:
+            return True
+        mark = ring.end if ring.size > MOST_BYTES // 2 else ring.end - MOST_EVENTS // 2
         behind = [viewer for viewer in self.followers if (viewer.number or 0) < mark]
         if not behind:
             return True
