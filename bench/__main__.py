@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # Each is a process of its own: most of them set Django up, and that goes once.
-BENCHMARKS = ("publishing", "history", "archiving", "archive_pages", "memory")
+BENCHMARKS = ("publishing", "history", "archiving", "archive_pages", "memory", "fanout")
 
 if __name__ == "__main__":
     for name in BENCHMARKS:

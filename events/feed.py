@@ -332,9 +332,13 @@ async def _lost_before(channel: Channel, common: Cursor) -> list[Event]:
     first, again = channel.given.first_lost(), list[Event]()
     after = first.previous() if first is not None else None
     while after is not None and after < common:
-        page = await aread_events(
-            channel.job_id, after=after, before=common.next(), limit=event_settings.PAGE_LIMIT
-        )
+        try:
+            page = await aread_events(
+                channel.job_id, after=after, before=common.next(), limit=event_settings.PAGE_LIMIT
+            )
+        except LogCut as cut:
+            after = Cursor.parse(cut.after)
+            continue
         again += page
         after = page[-1].cursor if page else None
     return again
