@@ -8,9 +8,13 @@ had, and every channel is doubted until its log was compared with what was read 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import connections
 
 from events.channel import Channel, Ending
 from events.conf import event_settings
@@ -65,7 +69,8 @@ class Feed:
         self._control: Control | None = None
         self._group: asyncio.TaskGroup | None = None
         self._reading: set[asyncio.Task[list[Event]]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._context: Context | None = None
+        self._task: asyncio.Task[None] | None = None
 
     # Viewers
 
@@ -79,8 +84,9 @@ class Feed:
         channel.ending = ending or channel.ending
         channel.viewers.add(viewer)
         self.viewers.add(viewer)
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(work) for work in (self._run(), self._tick())]
+        if self._task is None:
+            # Not in the context of the first viewer's request, which ends before the feed does.
+            self._task = asyncio.create_task(self._live(), context=Context())
         return channel
 
     async def leave(self, viewer: "Viewer") -> None:
@@ -92,12 +98,11 @@ class Feed:
         channel.wait_no_more(viewer)
         if not channel.viewers and self._channels.get(channel.job_id) is channel:
             del self._channels[channel.job_id]
-        if not self.viewers and self._tasks:
+        if not self.viewers and self._task is not None:
             self._forget()
-            tasks, self._tasks = [*self._tasks, *self._reading], []
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
 
     def doubt(self, channel: Channel) -> None:
         """Compare the log with what was read of it."""
@@ -112,7 +117,9 @@ class Feed:
         """
         page = channel.pages.get((after, limit))
         if page is None or monotonic() > page.read_at + _PAGE_LASTS:
-            reading = asyncio.create_task(self._confirmed(channel, after, limit))
+            reading = asyncio.create_task(
+                self._confirmed(channel, after, limit), context=self._context
+            )
             self._reading.add(reading)
             reading.add_done_callback(self._has_read)
             page = _Page(reading, channel.ring.floor, monotonic())
@@ -137,6 +144,19 @@ class Feed:
             return events
 
     # The work
+
+    async def _live(self) -> None:
+        """Work until there are no more viewers; the database is asked in a thread of the feed's."""
+        async with ThreadSensitiveContext():
+            self._context = copy_context()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._run())
+                    group.create_task(self._tick())
+            finally:
+                for reading in self._reading:
+                    reading.cancel()
+                await sync_to_async(connections.close_all)()
 
     async def _run(self) -> None:
         retry_in = _RETRY_FIRST

@@ -1,15 +1,17 @@
 """Following a log: the seam between catch-up and tail, the end, and faults of Redis."""
 
 import asyncio
+import threading
 from contextlib import aclosing
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import connections
 
 from events.connections import get_async_redis
 from events.embedded import EmbeddedRedis
 from events.exceptions import NotAStream
-from events.history import aread_events
+from events.history import _Archived, aread_events
 from events.live import follow
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.types import Cursor, End, Event, KeepAlive, Live
@@ -244,3 +246,31 @@ async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings
         assert numbers(given) == [2]
     finally:
         redis.stop()
+
+
+async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
+    """A request's thread ends with it; the feed has one of its own, and leaves nothing open."""
+    threads, closed = set(), set()
+
+    def reading(wanted):
+        threads.add(threading.current_thread())
+        return read(wanted)
+
+    def close():
+        closed.add(threading.current_thread())
+        close_all()
+
+    read, close_all = _Archived.read, connections.close_all
+    monkeypatch.setattr(_Archived, "read", reading)
+    monkeypatch.setattr(connections, "close_all", close)
+    async with ThreadSensitiveContext():
+        ours = await sync_to_async(threading.current_thread)()
+        first = follow("abc")
+        await until(first, lambda m: isinstance(m, Live))
+    publish(1)
+    async with aclosing(follow("abc")) as second:
+        assert numbers(await until(second, lambda m: isinstance(m, Event))) == [1]
+    await first.aclose()
+    assert len(threads) == 1
+    assert ours not in threads
+    assert threads == closed
