@@ -13,11 +13,12 @@ django.setup(set_prefix=False)
 # ruff: noqa: E402 - these need the apps to be loaded
 from config.handler import OneThreadHandler
 from config.static import with_static
+from events.streams import EventStreams
 from jobs.routing import websocket_urlpatterns
 
 application = ProtocolTypeRouter(
     {
-        "http": with_static(OneThreadHandler()),
+        "http": EventStreams(with_static(OneThreadHandler())),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

@@ -1,12 +1,11 @@
 """The views of a job's log: history, the stream's state, and live delivery by SSE."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework import status
@@ -23,6 +22,7 @@ from events.encoded import END
 from events.history import archive_position, read_events
 from events.live import viewing
 from events.publisher import get_publisher
+from events.streams import stream_response
 from events.types import START, Cursor, Event
 from jobs.api.base import JobsAPIView, TicketAuthentication
 from jobs.api.formats import OrjsonRenderer
@@ -144,15 +144,7 @@ class JobEventStreamView(JobsAPIView):
         read_events(job_id, limit=1)  # an unreadable log is an HTTP error, not a broken stream
         if not connection.in_atomic_block:
             connection.close()  # the stream may last for hours
-        return StreamingHttpResponse(
-            _frames(job_id, after),
-            content_type=sse.CONTENT_TYPE,
-            headers={
-                "Cache-Control": "no-cache, no-transform",
-                "X-Accel-Buffering": "no",
-                "Content-Encoding": "identity",
-            },
-        )
+        return stream_response(request._request, _frames(job_id, after))  # noqa: SLF001 - as above
 
     def _after(self, request: Request) -> Cursor:
         """A browser that reconnects by itself says where it was in the header."""
@@ -162,7 +154,7 @@ class JobEventStreamView(JobsAPIView):
         return cursor_param(request.query_params, "after") or START
 
 
-async def _frames(job_id: str, after: Cursor) -> AsyncIterator[bytes]:
+async def _frames(job_id: str, after: Cursor) -> AsyncGenerator[bytes, None]:
     yield sse.OPENING
     async with viewing(job_id, after=after, ending=job_ending) as viewer:
         # The task that sends what is yielded here waits for a viewer who takes nothing.
