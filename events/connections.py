@@ -181,6 +181,7 @@ class Wire:
         self._client: Any = client
         self._connection = connection
         self._is_ours = True
+        self._is_answered = True
 
     @classmethod
     async def to(cls, client: redis.asyncio.Redis) -> Self:
@@ -211,8 +212,10 @@ class Wire:
         if not (self._is_ours and self._connection.is_connected):
             raise RedisUnavailable
         before = cancellations()
+        self._is_answered = False
         try:
             replies = await exchange(self._connection, commands)
+            self._is_answered = True
         except exceptions.RedisError as error:
             raise translated(error, commands[0]) from error
         except BaseException:
@@ -222,9 +225,14 @@ class Wire:
         return replies
 
     async def close(self) -> None:
-        """Give the connection back; from now on it is not the wire's to ask."""
+        """Give the connection back; from now on it is not the wire's to ask.
+
+        Whoever has it next must not be given an answer that somebody else was waiting for.
+        """
         if self._is_ours:
             self._is_ours = False
+            if not self._is_answered:
+                await close(self._connection)
             await self._client.connection_pool.release(self._connection)
 
 

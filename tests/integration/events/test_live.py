@@ -8,9 +8,9 @@ import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
-from events.connections import get_async_redis
+from events.connections import Wire, get_async_redis
 from events.embedded import EmbeddedRedis
-from events.exceptions import NotAStream
+from events.exceptions import NotAStream, RedisUnavailable
 from events.history import _Archived, aread_events
 from events.live import follow
 from events.publisher import RedisStreamPublisher, get_publisher
@@ -229,6 +229,25 @@ async def test_many_who_come_at_once_read_the_same_pages_once(monkeypatch):
     given = await asyncio.gather(*[watch() for _ in range(100)])
     assert given == [list(range(300))] * 100
     assert len(read) < 10
+
+
+async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_client):
+    """Whoever has the connection next is given its own answers."""
+    publish(1)
+    client = get_async_redis()
+    for steps in range(12):
+        wire = await Wire.to(client)
+        await wire.ask(("PING",))
+        waiting = asyncio.create_task(wire.ask(("ECHO", f"not yours {steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await wire.close()
+        waiting.cancel()
+        assert numbers(await aread_events("abc")) == [1]
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert numbers(await aread_events("abc")) == [1]
+        with pytest.raises(RedisUnavailable):
+            await wire.ask(("PING",))
 
 
 async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings):
