@@ -28,6 +28,7 @@ class Control:
         self._wire = wire
         self._lock = asyncio.Lock()
         self._next_ping: asyncio.Task[None] | None = None
+        self._pings: set[asyncio.Task[None]] = set()
         self.may_unblock = True
 
     async def ask(self, command: Command) -> Any:
@@ -39,6 +40,8 @@ class Control:
         """What was read until now came from this Redis; raises RedisUnavailable if it may not."""
         if self._next_ping is None:
             self._next_ping = asyncio.create_task(self._ping())
+            self._pings.add(self._next_ping)
+            self._next_ping.add_done_callback(self._pings.discard)
         await asyncio.shield(self._next_ping)
 
     async def _ping(self) -> None:
@@ -56,8 +59,10 @@ class Control:
 
     async def close(self) -> None:
         """Give back the connection."""
-        if self._next_ping is not None:
-            self._next_ping.cancel()
+        pings = list(self._pings)
+        for ping in pings:
+            ping.cancel()
+        await asyncio.gather(*pings, return_exceptions=True)
         await self._wire.close()
 
 
