@@ -209,8 +209,8 @@ class Feed:
 
     async def _read_on(self, channel: Channel, control: Control) -> None:
         for reader in self._readers:
-            if channel.key in reader.channels:
-                reader.change()
+            if channel.key in reader.channels:  # it, or one before it that nobody views any more
+                reader.add(channel)
                 return
         loads = [len(reader.channels) for reader in self._readers]
         if loads and (min(loads) < MOST_STREAMS or len(loads) >= _MOST_READERS):

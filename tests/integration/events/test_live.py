@@ -191,6 +191,18 @@ async def test_a_stream_that_is_viewed_later_is_read_at_once(redis_client):
                     assert numbers(await until(later, lambda m: isinstance(m, Event))) == [n]
 
 
+async def test_a_stream_that_is_viewed_again_is_read_again(redis_client):
+    """The one before has left, and what it waited for is still waited for."""
+    async with aclosing(follow("first")) as first:
+        await until(first, lambda m: isinstance(m, Live))
+        for n in range(6):
+            async with aclosing(follow("again")) as again:
+                await until(again, lambda m: isinstance(m, Live))
+                get_publisher().publish_event("again", {"n": n})
+                async with asyncio.timeout(2):
+                    await until(again, lambda m, n=n: isinstance(m, Event) and m.data["n"] == n)
+
+
 async def test_who_stops_taking_misses_nothing_and_holds_up_nobody(redis_client):
     """Far more comes than is kept for anybody; the others are given all of it meanwhile."""
     total = 5000
