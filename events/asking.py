@@ -98,13 +98,16 @@ async def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
     A refusal is an EventsError in the list. Raises redis.exceptions.RedisError if it is lost.
     """
+    before = cancellations()
     await connection.send_packed_command(_packed(commands), check_health=False)
+    raise_lost_cancellation(before)  # or the answer may be waited for as long as Redis may block
     replies: list[Any] = []
     for command in commands:
         try:
             replies.append(await connection.read_response())
         except exceptions.ResponseError as error:
             replies.append(translated(error, command))
+    raise_lost_cancellation(before)
     return replies
 
 

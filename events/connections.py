@@ -209,19 +209,14 @@ class Wire:
 
         One question at a time. Cancelled, or cut, the wire answers no more.
         """
-        if not (self._is_ours and self._connection.is_connected):
+        if not (self._is_ours and self._is_answered and self._connection.is_connected):
             raise RedisUnavailable
-        before = cancellations()
         self._is_answered = False
         try:
             replies = await exchange(self._connection, commands)
             self._is_answered = True
         except exceptions.RedisError as error:
             raise translated(error, commands[0]) from error
-        except BaseException:
-            await close(self._connection)
-            raise
-        raise_lost_cancellation(before)
         return replies
 
     async def close(self) -> None:
