@@ -73,8 +73,12 @@ class Channel:
         self.pages: dict[Any, Any] = {}
         self.quiet_since = monotonic()
         self._waiting: dict[Viewer, None] = {}
-        self._mark = 0
         self._starved_since = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more comes of it: the job is over, or its log cannot be read."""
+        return self.is_over or self.error is not None
 
     # What the feed has read
 

@@ -77,7 +77,7 @@ class Feed:
     def join(self, viewer: "Viewer", job_id: str, ending: Ending | None) -> Channel:
         """The channel of a job, which the viewer views from now on; raises InvalidJobId."""
         channel = self._channels.get(job_id)
-        if channel is None:
+        if channel is None or channel.is_done:
             key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
             channel = self._channels[job_id] = Channel(job_id, key)
             self._doubted.put_nowait(channel)
@@ -202,7 +202,7 @@ class Feed:
             except RedisUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - its viewers are told
-                self._fail(channel, error)
+                channel.fail(error)
             else:
                 await self._read_on(channel, control)
                 self._ask_if_told(channel)
@@ -223,15 +223,6 @@ class Feed:
         if self._group is not None:
             self._group.create_task(reader.run(await Wire.to(client)))
 
-    def _fail(self, channel: Channel, error: Exception) -> None:
-        self._drop(channel)
-        channel.fail(error)
-
-    def _drop(self, channel: Channel) -> None:
-        """Whoever comes from now on gets another channel."""
-        if self._channels.get(channel.job_id) is channel:
-            del self._channels[channel.job_id]
-
     # Whether jobs are over
 
     def _ask_if_told(self, channel: Channel) -> None:
@@ -250,7 +241,7 @@ class Feed:
             self._asking.clear()
             channels, self._to_ask = list(self._to_ask), {}
             for ending in {channel.ending for channel in channels}:
-                of_one = [c for c in channels if c.ending is ending and c.is_read]
+                of_one = [c for c in channels if c.ending is ending and c.is_read and not c.is_done]
                 if ending is None or not of_one:
                     continue
                 try:
@@ -270,11 +261,10 @@ class Feed:
             except RedisUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - its viewers are told
-                self._fail(channel, error)
+                channel.fail(error)
                 return
             await control.confirm()
             if not events and channel.is_read:
-                self._drop(channel)
                 channel.end()
                 return
             if channel.is_read:

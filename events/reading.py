@@ -9,6 +9,7 @@ from events.channel import Channel
 from events.connections import Wire
 from events.exceptions import EventsError, NotAStream, RedisRefused
 from events.scripts import Command
+from events.types import Cursor
 
 # XREAD of 1,000 streams costs Redis a millisecond; of 10,000, fourteen.
 MOST_STREAMS: Final = 1000
@@ -120,7 +121,7 @@ class Reader:
         held_up = False
         heads = {}
         for key, channel in list(self.channels.items()):
-            if not channel.viewers or channel.is_over or channel.error is not None:
+            if not channel.viewers or channel.is_done:
                 del self.channels[key]
             elif channel.is_read:
                 if channel.has_room():
@@ -145,7 +146,7 @@ class Reader:
             self._is_waiting = False
         news = commands.entries_of_tails(reply)
         if news:
-            await self._deliver(wire, news)
+            await self._deliver(wire, heads, news)
 
     async def _pause(self, held_up: bool) -> None:
         if held_up:
@@ -153,21 +154,17 @@ class Reader:
         else:
             await self._changed.wait()
 
-    async def _deliver(self, wire: Wire, news: dict[str, Any]) -> None:
+    async def _deliver(self, wire: Wire, asked: dict[str, Cursor], news: dict[str, Any]) -> None:
         """Take what has come to each stream, if it is known that nothing came before that.
 
         As long as the entry that was read last is there, what followed it is there, too.
         """
-        there = [self.channels[key] for key in news if key in self.channels]
-        heads = [commands.entry(channel.key, channel.head) for channel in there]
-        replies = await wire.ask_all(heads)
-        for channel, reply in zip(there, replies, strict=True):
-            if not channel.is_read:
-                continue
-            events = commands.entries_of_page(channel.job_id, news[channel.key])
-            events = [event for event in events if event.cursor > channel.head]
-            if not events:
-                continue
+        replies = await wire.ask_all([commands.entry(key, asked[key]) for key in news])
+        for (key, entries), reply in zip(news.items(), replies, strict=True):
+            channel = self.channels[key]
+            if not channel.is_read or channel.head != asked[key]:
+                continue  # it goes on from elsewhere, and is asked about again
+            events = commands.entries_of_page(channel.job_id, entries)
             if reply and not isinstance(reply, EventsError) and not channel.comes_back(events):
                 channel.add(events)
                 self._added(channel)

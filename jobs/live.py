@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -44,15 +43,12 @@ def _told(event: Event) -> Job.Status | None:
 def _over(last: Mapping[str, Event | None]) -> Collection[str]:
     """Asked now and then for viewers who wait for long, and who keep no connection meanwhile."""
     try:
-        return {job_id for some in _chunks(list(last)) for job_id in _over_of(some, last)}
+        job_ids, over = list(last), set[str]()
+        for first in range(0, len(job_ids), _AT_ONCE):
+            over.update(_over_of(job_ids[first : first + _AT_ONCE], last))
+        return over
     finally:
         connection.close()
-
-
-def _chunks(job_ids: Sequence[str]) -> Iterator[list[str]]:
-    rest = iter(job_ids)
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some
 
 
 def _over_of(job_ids: Sequence[str], last: Mapping[str, Event | None]) -> Iterator[str]:
