@@ -7,7 +7,7 @@ from django.core.checks import Tags, register
 
 from events.checks import check_settings
 from events.connections import Connections
-from events.feeds import Feeds
+from events.loops import PerLoop
 from events.owners import LogOwner
 from events.rest import Rest
 
@@ -22,7 +22,7 @@ class EventsConfig(AppConfig):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections()
-        self.feeds = Feeds()
+        self.feeds = PerLoop[Any]()
         self.rest = Rest()
         self.owners: list[LogOwner] = []
 

@@ -13,7 +13,7 @@ from events.conf import SETTING, configured, raw_setting
 from events.types import shown
 
 _LONGEST: Final = 24 * 60 * 60
-_DURATION: Final = "a number of seconds above 0, at most those of a day"
+DURATION: Final = "a number of seconds above 0, at most those of a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and is_number(value) and value > 0
 
 
-def _is_duration(value: object) -> bool:
+def is_duration(value: object) -> bool:
+    """Whether `value` is a number of seconds above 0, at most those of a day."""
     return is_number(value, most=_LONGEST) and value != 0
 
 
@@ -63,7 +64,7 @@ def _is_redis_url(value: object) -> bool:
 
 RULES: dict[str, Rule] = {
     "REDIS_URL": Rule("job_events.E002", "a redis://, rediss:// or unix:// address", _is_redis_url),
-    "REDIS_TIMEOUT": Rule("job_events.E003", _DURATION, _is_duration),
+    "REDIS_TIMEOUT": Rule("job_events.E003", DURATION, is_duration),
     "STREAM_PREFIX": Rule(
         "job_events.E004",
         "a string that is not empty and has no space",
@@ -71,7 +72,7 @@ RULES: dict[str, Rule] = {
     ),
     "MAX_EVENT_BYTES": Rule("job_events.E005", "a whole number of bytes above 0", is_count),
     "PAGE_LIMIT": Rule("job_events.E006", "a whole number of events above 0", is_count),
-    "KEEP_ALIVE": Rule("job_events.E007", _DURATION, _is_duration),
+    "KEEP_ALIVE": Rule("job_events.E007", DURATION, is_duration),
     "STREAM_TAIL": Rule(
         "job_events.E008",
         "a whole number of events, 0 or more",
@@ -82,7 +83,7 @@ RULES: dict[str, Rule] = {
         "a number of seconds, 0 or more, at most those of 30 days",
         lambda value: is_number(value, most=30 * _LONGEST),
     ),
-    "SEND_TIMEOUT": Rule("job_events.E010", _DURATION, _is_duration),
+    "SEND_TIMEOUT": Rule("job_events.E010", DURATION, is_duration),
 }
 
 

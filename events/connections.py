@@ -143,7 +143,7 @@ async def close_async_redis() -> None:
     await _connections().close_running_loop()
 
 
-def block_ms(client: redis.asyncio.Redis) -> int:
+def block_ms(client: redis.Redis | redis.asyncio.Redis) -> int:
     """How long a command may block: well below the time at which the socket gives up."""
     timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
     return max(int(min(timeout / 2, 5.0) * 1000), 1)  # 0 would be for ever

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from operator import attrgetter
+from time import monotonic
 from typing import Any, Final
 
 from channels.db import database_sync_to_async
@@ -16,7 +17,7 @@ from channels.db import database_sync_to_async
 from events import commands
 from events.archive import ArchivedLog, archived_log, archived_page
 from events.conf import event_settings
-from events.connections import arun, get_async_redis, get_redis, run
+from events.connections import arun, block_ms, get_async_redis, get_redis, run
 from events.exceptions import LogCut
 from events.keys import StreamKeys
 from events.scripts import Command
@@ -53,6 +54,20 @@ def read_events(
             events: list[Event] = end.value
             return events
         reply = wanted.read() if isinstance(wanted, _Archived) else run(get_redis(), wanted)
+
+
+def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
+    """Wait until something is appended after a cursor; False if nothing was for so many seconds.
+
+    Keeps the thread and a connection meanwhile: `events.live.await_events` keeps neither. Raises
+    InvalidJobId, NotAStream, RedisUnavailable.
+    """
+    client, deadline = get_redis(), monotonic() + seconds
+    key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
+    while (left := int((deadline - monotonic()) * 1000)) > 0:
+        if run(client, commands.waiting_tails({key: after}, 1, min(left, block_ms(client)))):
+            return True
+    return False
 
 
 def has_log(job_id: str) -> bool:

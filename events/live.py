@@ -1,5 +1,6 @@
 """Following a job's log: everything after a cursor, then what comes, until the job is over."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -8,15 +9,15 @@ from django.apps import apps
 from events.channel import Ending
 from events.encoded import END
 from events.feed import Feed
-from events.feeds import Feeds
-from events.types import START, Cursor, Message
+from events.loops import PerLoop
+from events.types import START, Cursor, End, Event, Message, Reset
 from events.viewer import Viewer
 
 
 def viewing(job_id: str, *, after: Cursor = START, ending: Ending | None = None) -> Viewer:
     """A viewer of a job's log, from a cursor on, for `async with`, which raises InvalidJobId."""
-    feeds = cast(Feeds, cast(Any, apps.get_app_config("events")).feeds)
-    return Viewer(feeds.running_loop(Feed), job_id, after, ending)
+    feeds = cast(PerLoop[Feed], cast(Any, apps.get_app_config("events")).feeds)
+    return Viewer(feeds.of_running_loop(Feed), job_id, after, ending)
 
 
 async def follow(
@@ -34,3 +35,20 @@ async def follow(
                 yield encoded.message
                 if encoded is END:
                     return
+
+
+async def await_events(
+    job_id: str, *, after: Cursor, seconds: float, ending: Ending | None = None
+) -> bool:
+    """Wait until there is something after a cursor, or the job is over; False if it took longer.
+
+    Raises what `follow` raises.
+    """
+    try:
+        async with asyncio.timeout(seconds), viewing(job_id, after=after, ending=ending) as viewer:
+            while True:
+                for each in await viewer.next():
+                    if isinstance(each.message, Event | Reset | End):
+                        return True
+    except TimeoutError:
+        return False

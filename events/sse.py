@@ -26,25 +26,33 @@ def frame(message: Message) -> bytes:
 
 @frame.register
 def _(message: Event) -> bytes:
-    # The JSON is on one line: encoders escape newlines, and the codec rewrites what has them.
-    return b"id: %s\ndata: %s\n\n" % (message.id.encode(), event_json(message))
+    return _event(message.id, message)
 
 
 @frame.register
-def _(_message: Live) -> bytes:
-    return b"event: live\ndata: {}\n\n"
-
-
-@frame.register
-def _(message: Reset) -> bytes:
-    return b"event: reset\ndata: %s\n\n" % orjson.dumps(asdict(message))
-
-
-@frame.register
-def _(_message: End) -> bytes:
-    return b"event: end\ndata: {}\n\n"
+def _(message: Live | Reset | End) -> bytes:
+    return _control(message, {})
 
 
 @frame.register
 def _(_message: KeepAlive) -> bytes:
     return b": keep-alive\n\n"
+
+
+def frame_of_many(message: Message, job_id: str, position: str) -> bytes:
+    """As `frame`, where several jobs are viewed: control says which, ids are positions in all."""
+    if isinstance(message, KeepAlive):
+        return frame(message)
+    if isinstance(message, Event):
+        return _event(position, message)
+    return _control(message, {"job_id": job_id})
+
+
+def _event(id_: str, event: Event) -> bytes:
+    # The JSON is on one line: encoders escape newlines, and the codec rewrites what has them.
+    return b"id: %s\ndata: %s\n\n" % (id_.encode(), event_json(event))
+
+
+def _control(message: Live | Reset | End, about: dict[str, str]) -> bytes:
+    name = type(message).__name__.lower().encode()
+    return b"event: %s\ndata: %s\n\n" % (name, orjson.dumps(about | asdict(message)))

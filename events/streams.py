@@ -36,14 +36,17 @@ class _Taken:
     """What a view has left to `EventStreams`."""
 
     frames: Frames | None = None
+    content_type = ""
 
 
-def stream_response(request: HttpRequest, frames: Frames) -> StreamingHttpResponse:
-    """The answer of a view whose body are the frames of SSE."""
+def stream_response(
+    request: HttpRequest, frames: Frames, content_type: str = sse.CONTENT_TYPE
+) -> StreamingHttpResponse:
+    """The answer of a view whose body is sent by and by: by default, the frames of SSE."""
     taken = (getattr(request, "scope", {}).get("extensions") or {}).get(_EXTENSION)
     if taken is not None:
-        taken.frames, frames = frames, _nothing()
-    return StreamingHttpResponse(frames, content_type=sse.CONTENT_TYPE, headers=_HEADERS)
+        taken.frames, frames, taken.content_type = frames, _nothing(), content_type
+    return StreamingHttpResponse(frames, content_type=content_type, headers=_HEADERS)
 
 
 async def _nothing() -> Frames:
@@ -74,7 +77,7 @@ class EventStreams:
         await self._application({**scope, "extensions": extensions}, receive, hold)
         if taken.frames is None:
             return
-        if _is_stream(held[0]):
+        if _is_of(held[0], taken.content_type):
             await send(held[0])
             del scope, extensions, held
             await _stream(taken.frames, receive, send)
@@ -84,11 +87,11 @@ class EventStreams:
                 await send(message)
 
 
-def _is_stream(start: Message) -> bool:
+def _is_of(start: Message, content_type: str) -> bool:
     # Django writes the names of headers as they were given.
     headers = {name.lower(): value for name, value in start.get("headers") or ()}
-    is_of_sse: bool = headers.get(b"content-type") == sse.CONTENT_TYPE.encode()
-    return start["status"] == HTTPStatus.OK and is_of_sse
+    is_same: bool = headers.get(b"content-type") == content_type.encode()
+    return start["status"] == HTTPStatus.OK and is_same
 
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:

@@ -15,6 +15,11 @@ def text(message: Message) -> str:
     raise TypeError(f"not a message: {type(message).__name__}")
 
 
+def naming(control: str, job_id: str) -> str:
+    """The text of a control message, with the job that it is about, on a socket of several."""
+    return f'{control[:-1]},"job_id":"{job_id}"}}'
+
+
 @text.register
 def _(message: Event) -> str:
     return f'{{"type":"event","event":{event_json(message).decode()}}}'

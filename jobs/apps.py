@@ -6,6 +6,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
+from events.loops import PerLoop
 from jobs.checks import check_settings
 
 
@@ -15,6 +16,10 @@ class JobsConfig(AppConfig):
     name = "jobs"
     verbose_name = _("Jobs")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.guards = PerLoop[Any]()
 
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""

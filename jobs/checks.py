@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
 
-from events.checks import Rule, broken_rules, is_count, is_number
+from events.checks import DURATION, Rule, broken_rules, is_count, is_duration, is_number
 from events.conf import KEYS as EVENT_KEYS
 from events.conf import SETTING, configured
 from jobs.conf import KEYS
@@ -42,6 +42,10 @@ RULES: dict[str, Rule] = {
         "a number of seconds, 0 or more, at most 10",
         lambda value: is_number(value, most=10),
     ),
+    "LOGIN_TIMEOUT": Rule("job_events.E026", DURATION, is_duration),
+    "RECHECK_LOGINS": Rule("job_events.E027", DURATION, is_duration),
+    "RECHECK_JOBS": Rule("job_events.E028", DURATION, is_duration),
+    "MAX_SUBSCRIPTIONS": Rule("job_events.E029", "a whole number above 0", is_count),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }
 

@@ -36,6 +36,34 @@ class JobSettings:
         return self._get("OFFLINE_TOKEN_DELAY", 0.0)
 
     @property
+    def LOGIN_TIMEOUT(self) -> float:
+        """Seconds after which a socket for several jobs is closed whose user is not known."""
+        return self._get("LOGIN_TIMEOUT", 5.0)
+
+    @property
+    def RECHECK_LOGINS(self) -> float:
+        """Seconds after which the users of live connections, and their logins, are looked at again.
+
+        And whose the jobs are that they view.
+        """
+        return self._get("RECHECK_LOGINS", 4.0)
+
+    @property
+    def RECHECK_JOBS(self) -> float:
+        """Seconds after which it is looked up again which jobs these users may see."""
+        return self._get("RECHECK_JOBS", 60.0)
+
+    @property
+    def MAX_SUBSCRIPTIONS(self) -> int:
+        """The most jobs that are viewed by one connection."""
+        return self._get("MAX_SUBSCRIPTIONS", 100)
+
+    @property
+    def SESSION_ENGINE(self) -> str:
+        """Where the project keeps its sessions, as Django knows it."""
+        return settings.SESSION_ENGINE
+
+    @property
     def DEMO(self) -> bool:
         """Whether the login page may tell the demo's user and password."""
         return self._get("DEMO", False)
@@ -52,6 +80,6 @@ class JobSettings:
 
 KEYS: Final = frozenset(
     name for name, value in vars(JobSettings).items() if isinstance(value, property)
-) - {"LOGIN_URL"}
+) - {"LOGIN_URL", "SESSION_ENGINE"}
 job_settings: Final = JobSettings()
 user_model: Final = settings.AUTH_USER_MODEL

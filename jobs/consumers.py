@@ -1,25 +1,36 @@
-"""The WebSocket consumer of one job's log.
+"""The WebSocket consumers: of one job's log, and of those of several.
 
 The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}` and
-`{"type": "end"}`, as JSON text. Refused before it is accepted: a bad job_id or cursor by 400, a
-ticket that is none by 403, a job that is not the viewer's to see by 404, a log that cannot be read
-by 503; as close codes, where the server cannot answer a handshake with a status, 4400 to 4503.
+`{"type": "end"}`, as JSON text; on the socket of several jobs, these name their `job_id`. Whoever
+is refused before the socket is accepted gets a status of HTTP: 400 for a bad job_id or cursor, 403
+for a ticket that is none, 404 for a job that is not the viewer's to see, 503 for a log that cannot
+be read. A server that can't answer a handshake so closes by the code that says the same.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextlib import ExitStack
+from enum import IntEnum
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
+import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth.models import AnonymousUser
 
-from events.encoded import END
+from events.bundle import Bundle
+from events.conf import event_settings
+from events.encoded import END, KEEP_ALIVE, Encoded
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import viewing
-from events.types import START, Cursor
-from jobs.exceptions import InvalidTicket, JobNotFound
+from events.types import Cursor, Event, check_job_id, shown
+from events.websocket import naming
+from jobs.access import Admission, guarded
+from jobs.conf import job_settings
+from jobs.exceptions import InvalidTicket, JobError, JobNotFound
 from jobs.live import job_ending
 from jobs.selectors import visible_status
 from jobs.tickets import user_of_ticket
@@ -29,22 +40,125 @@ logger = logging.getLogger(__name__)
 # https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
 _DENIAL: Final = "websocket.http.response"
 
-END_CODE = 1000
-FAULT_CODE = 1011
-STUCK_CODE = 4408
+
+class CloseCode(IntEnum):
+    """Why the server closes. Below 1004, and from 4500 on, nothing is gained by coming back."""
+
+    END = 1000  # the job is over, and the viewer has everything
+    FAULT = 1011
+    TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
+    LOGIN = 4401  # who it is, is not known, or not any more
+    BAD_TICKET = 4403
+    NOT_FOUND = 4404  # there is no such job, or it is not one that the viewer may see
+    STUCK = 4408  # nothing was taken for long
+    INVALID = 4500  # a job_id or a cursor that is none
 
 
-class JobConsumer(AsyncWebsocketConsumer):
+_STATUS: Final = {
+    400: CloseCode.INVALID,
+    403: CloseCode.BAD_TICKET,
+    404: CloseCode.NOT_FOUND,
+    503: CloseCode.TRY_AGAIN_LATER,
+}
+
+
+class LiveConsumer(AsyncWebsocketConsumer):
+    """What both have: who views, and one task that delivers."""
+
+    # Nothing comes to a single consumer by the channel layer, so none has a channel there.
+    channel_layer_alias = ""
+
+    _admission: Admission | None = None
+    _delivery: asyncio.Task[None] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guarding = ExitStack()
+
+    async def disconnect(self, code: int) -> None:
+        """Stop delivering."""
+        self._guarding.close()
+        if self._delivery is not None:
+            self._delivery.cancel()
+
+    @property
+    def _query(self) -> dict[str, list[str]]:
+        return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+    def _admit(self, job_id: str, ticket: str | None) -> Admission:
+        """Let the viewer view a job; asks the database.
+
+        Raises InvalidJobId, InvalidTicket, JobNotFound.
+        """
+        if ticket is None:
+            admission = self._admission if self._user.is_authenticated else None
+            admission = admission or Admission(self._user, self.scope.get("session"))
+        else:
+            admission = Admission(user_of_ticket(ticket, job_id))
+        if self._admission is not None and self._admission.user != admission.user:
+            raise InvalidTicket("This ticket is another user's than this socket.")
+        visible_status(admission.user, job_id)
+        self._admission = self._admission or admission
+        return self._admission
+
+    @property
+    def _user(self) -> Any:
+        """Whom the project's middleware knows this to be."""
+        scope = cast(Any, self.scope)
+        return scope.get("user") or AnonymousUser()
+
+    def _guard(self, admission: Admission) -> None:
+        self._guarding.enter_context(guarded(admission, self._revoke))
+
+    def _revoke(self, job_id: str | None) -> None:
+        """The viewer may not see this job any more; None: is logged in no more."""
+        self._close_by(CloseCode.LOGIN if job_id is None else CloseCode.NOT_FOUND)
+
+    def _close_by(self, code: CloseCode) -> None:
+        """Close, whatever is being sent."""
+        logger.info("viewer_closed", extra={"code": int(code)})
+        if self._delivery is not None:
+            self._delivery.cancel()
+        self._delivery = asyncio.create_task(self.close(code))
+
+    async def _refuse(self, status: int, detail: str) -> None:
+        if _DENIAL not in (self.scope.get("extensions") or {}):
+            await self.close(code=_STATUS[status])
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        send: Any = self.base_send
+        await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
+        await send({"type": f"{_DENIAL}.body", "body": detail.encode()})
+
+    async def _deliver(self) -> None:
+        try:
+            await self._send_all()
+            await self.close(CloseCode.END)
+        except OSError:
+            # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
+            logger.info("viewer_gone")
+        except Exception:
+            # Nobody awaits this task: unless it closes the socket, the viewer waits for ever.
+            logger.exception("live_delivery_failed")
+            await self.close(CloseCode.FAULT)
+
+    async def _send_all(self) -> None:
+        raise NotImplementedError
+
+
+class JobConsumer(LiveConsumer):
     """One viewer of one job: `/ws/jobs/{job_id}/?after=<cursor>`."""
 
     job_id: str
-    _delivery: asyncio.Task[None] | None = None
+    after: Cursor
 
     async def connect(self) -> None:
         """Accept a viewer who may see the job, and deliver."""
         try:
-            after = self._after()
-            self.job_id = await self._visible_job_id()
+            self.after = Cursor.parse(self._query.get("after", ["0"])[-1])
+            self.job_id = str(self.scope["url_route"]["kwargs"]["job_id"])
+            ticket = self._query.get("ticket", [None])[-1]
+            admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
             await aread_events(self.job_id, limit=1)
         except (InvalidJobId, InvalidCursor) as error:
             await self._refuse(400, str(error))
@@ -56,63 +170,141 @@ class JobConsumer(AsyncWebsocketConsumer):
             await self._refuse(503, str(error))
         else:
             await self.accept()
-            self._delivery = asyncio.create_task(self._deliver(after))
-
-    async def disconnect(self, code: int) -> None:
-        """Stop delivering."""
-        if self._delivery is not None:
-            self._delivery.cancel()
+            admission.job_ids = frozenset({self.job_id})
+            self._guard(admission)
+            self._delivery = asyncio.create_task(self._deliver())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Tell a viewer who speaks that this socket only listens."""
         await self.send('{"type":"error","detail":"This socket takes no messages."}')
 
-    def _close_stuck(self) -> None:
-        """The viewer takes nothing; if it ever comes back, it may resume."""
-        logger.info("viewer_stuck", extra={"job_id": self.job_id})
-        if self._delivery is not None:
-            self._delivery.cancel()
-        self._delivery = asyncio.create_task(self.close(STUCK_CODE))
+    async def _send_all(self) -> None:
+        async with viewing(self.job_id, after=self.after, ending=job_ending) as viewer:
+            viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
+            last = None
+            while last is not END:
+                for last in await viewer.next():
+                    await self.send(last.text)
 
-    def _after(self) -> Cursor:
-        return Cursor.parse(self._query["after"][-1]) if "after" in self._query else START
 
-    @property
-    def _query(self) -> dict[str, list[str]]:
-        return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+class BadMessage(JobError):
+    """What a viewer has sent is no message of this socket."""
 
-    async def _visible_job_id(self) -> str:
-        job_id = str(self.scope["url_route"]["kwargs"]["job_id"])
-        await database_sync_to_async(self._see)(job_id)
-        return job_id
 
-    def _see(self, job_id: str) -> None:
-        ticket = self._query.get("ticket")
-        user = user_of_ticket(ticket[-1], job_id) if ticket else cast(Any, self.scope["user"])
-        visible_status(user, job_id)
+class EventsConsumer(LiveConsumer):
+    """One viewer of several jobs: `/ws/events/`.
 
-    async def _refuse(self, status: int, detail: str) -> None:
-        if _DENIAL not in (self.scope.get("extensions") or {}):
-            await self.close(code=4000 + status)
-            return
-        headers = [(b"content-type", b"text/plain; charset=utf-8")]
-        send: Any = self.base_send
-        await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
-        await send({"type": f"{_DENIAL}.body", "body": detail.encode()})
+    It is sent `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two if need be, and
+    `{"action": "unsubscribe", "job_id"}`. What cannot be done is answered by
+    `{"type": "error", "job_id", "detail"}`. Somebody who is not logged in is closed unless the
+    first ticket comes within LOGIN_TIMEOUT seconds.
+    """
 
-    async def _deliver(self, after: Cursor) -> None:
+    async def connect(self) -> None:
+        """Accept; who it is, and what may be seen, is asked when somebody subscribes."""
+        if self._user.is_authenticated:
+            admit = database_sync_to_async(Admission)
+            self._admission = await admit(self._user, self.scope.get("session"))
+            self._guard(self._admission)
+        await self.accept()
+        self._bundle = Bundle()
+        self._delivery = asyncio.create_task(self._deliver())
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(job_settings.LOGIN_TIMEOUT, self._expect_login)
+        self._guarding.callback(late.cancel)
+
+    def _expect_login(self) -> None:
+        if self._admission is None:
+            self._close_by(CloseCode.LOGIN)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Do what the viewer says."""
+        job_id = None
         try:
-            async with viewing(self.job_id, after=after, ending=job_ending) as viewer:
-                viewer.on_stuck = self._close_stuck
-                last = None
-                while last is not END:
-                    for last in await viewer.next():
-                        await self.send(last.text)
-            await self.close(END_CODE)
-        except OSError:
-            # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
-            logger.info("viewer_gone", extra={"job_id": self.job_id})
-        except Exception:
-            # Nobody awaits this task: unless it closes the socket, the viewer waits for ever.
-            logger.exception("live_delivery_failed", extra={"job_id": self.job_id})
-            await self.close(FAULT_CODE)
+            message = _read(text_data)
+            job_id = check_job_id(message.get("job_id"))
+            if message["action"] == "subscribe":
+                await self._subscribe(job_id, message.get("after", "0"), message.get("ticket"))
+            else:
+                self._unsubscribe(job_id)
+        except (EventsError, JobError) as error:
+            await self._send_each([_error(job_id, error)])
+
+    async def _subscribe(self, job_id: str, after: Any, ticket: Any) -> None:
+        cursor = Cursor.parse(after)
+        most = job_settings.MAX_SUBSCRIPTIONS
+        if job_id not in self._bundle and len(self._bundle) >= most:
+            raise BadMessage(f"This socket has its {most} jobs: unsubscribe from one.")
+        was_known = self._admission is not None
+        admission = await database_sync_to_async(self._admit)(job_id, ticket)
+        if not was_known:
+            self._guard(admission)
+        admission.job_ids |= {job_id}
+        self._bundle.view(job_id, after=cursor, ending=job_ending)
+
+    def _unsubscribe(self, job_id: str) -> None:
+        self._bundle.drop(job_id)
+        if self._admission is not None:
+            self._admission.job_ids -= {job_id}
+
+    def _revoke(self, job_id: str | None) -> None:
+        if job_id is None:
+            super()._revoke(None)
+        else:
+            self._unsubscribe(job_id)
+            self._bundle.fail(job_id, JobNotFound(f"There is no job {job_id}."))
+
+    async def _send_all(self) -> None:
+        async with self._bundle as bundle:
+            while True:
+                batch = await bundle.next()
+                if batch.error is not None:
+                    if not isinstance(batch.error, EventsError | JobError):
+                        raise batch.error
+                    await self._send_each([_error(batch.job_id, batch.error)])
+                else:
+                    await self._send_each(_text(batch.job_id, each) for each in batch.messages)
+
+    async def _send_each(self, texts: Iterable[str]) -> None:
+        loop = asyncio.get_running_loop()
+        patience = event_settings.SEND_TIMEOUT
+        stuck = loop.call_later(patience, self._close_by, CloseCode.STUCK)
+        try:
+            for text in texts:
+                await self.send(text)
+        finally:
+            stuck.cancel()
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """What a viewer says, if it is an action with what that may have."""
+    try:
+        message = orjson.loads(text or "")
+    except orjson.JSONDecodeError:
+        message = None
+    message = message if isinstance(message, dict) else dict[str, Any]()
+    action = message.get("action")
+    if action not in ("subscribe", "unsubscribe"):
+        raise BadMessage(
+            f"Send a JSON object whose action is subscribe or unsubscribe. Given: {shown(text)}."
+        )
+    known = {"action", "job_id"} | ({"after", "ticket"} if action == "subscribe" else set())
+    if unknown := message.keys() - known:
+        raise BadMessage(
+            f"{action} takes {', '.join(sorted(known))}. Given: {shown(min(unknown))}."
+        )
+    if not isinstance(message.get("ticket", ""), str):
+        raise BadMessage("The ticket is a string.")
+    return message
+
+
+def _text(job_id: str, message: Encoded) -> str:
+    is_own = isinstance(message.message, Event) or message is KEEP_ALIVE
+    return message.text if is_own else naming(message.text, job_id)
+
+
+def _error(job_id: str | None, error: Exception) -> str:
+    words: dict[str, str] = {"type": "error"}
+    if job_id is not None:
+        words["job_id"] = job_id
+    return orjson.dumps(words | {"detail": str(error)}).decode()

@@ -4,6 +4,9 @@ from typing import Any, cast
 
 from django.urls import path
 
-from jobs.consumers import JobConsumer
+from jobs.consumers import EventsConsumer, JobConsumer
 
-websocket_urlpatterns: Any = [path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi()))]
+websocket_urlpatterns: Any = [
+    path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi())),
+    path("ws/events/", cast(Any, EventsConsumer.as_asgi())),
+]

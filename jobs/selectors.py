@@ -1,6 +1,6 @@
 """Reading jobs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
@@ -53,6 +53,17 @@ def visible_status(user: User, job_id: str) -> str:
         return str(statuses.get()[0])
     except Job.DoesNotExist as error:
         raise JobNotFound(f"There is no job {job_id}.") from error
+
+
+def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
+    """The status of each of the jobs; raises as `visible_status` does, of the first it cannot."""
+    checked = [check_job_id(job_id) for job_id in job_ids]
+    jobs = visible_jobs(user).filter(job_id__in=checked).values_list("job_id", "status")
+    statuses = {job_id: str(status) for job_id, status in jobs}
+    for job_id in checked:
+        if job_id not in statuses:
+            raise JobNotFound(f"There is no job {job_id}.")
+    return statuses
 
 
 def job_states(job_ids: Collection[str]) -> dict[str, dict[str, Any]]:

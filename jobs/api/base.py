@@ -77,17 +77,24 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
 
 
 class TicketAuthentication(BaseAuthentication):
-    """Whoever shows a ticket for the job in the parameter `ticket` is its user."""
+    """Whoever shows a ticket in the parameter `ticket` is its user; each job wants its own."""
 
-    def authenticate(self, request: Request) -> tuple[Any, str] | None:
-        """The user of the ticket; None without one."""
-        ticket = request.query_params.get("ticket")
-        if ticket is None:
+    def authenticate(self, request: Request) -> tuple[Any, list[str]] | None:
+        """The user of the tickets; None without any."""
+        tickets = request.query_params.getlist("ticket")
+        if not tickets:
             return None
+        named = request.parser_context["kwargs"].get("job_id")
+        job_ids = [named] if named else request.query_params.getlist("job")
+        if len(tickets) != len(job_ids):
+            raise exceptions.AuthenticationFailed("Show one ticket for each job, in their order.")
         try:
-            return user_of_ticket(ticket, request.parser_context["kwargs"]["job_id"]), ticket
+            users = {user_of_ticket(*each) for each in zip(tickets, job_ids, strict=True)}
         except InvalidTicket as error:
             raise exceptions.AuthenticationFailed(str(error)) from error
+        if len(users) > 1:
+            raise exceptions.AuthenticationFailed("These tickets are those of several users.")
+        return users.pop(), tickets
 
 
 class JobsAPIView(APIView):

@@ -1,5 +1,6 @@
 """Query parameters, read strictly: a wrong one is a 400 that says what is allowed."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, cast
@@ -12,6 +13,7 @@ from events.exceptions import InvalidCursor
 from events.types import Cursor, Order, shown
 
 _MAX_DIGITS: Final = 10
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class HistoryParams:
             order=_order(query),
             limit=limit_param(query, most=event_settings.PAGE_LIMIT),
         )
+
+    @classmethod
+    def of_poll(cls, query: QueryDict) -> "HistoryParams":
+        """Read `after` and `limit`."""
+        limit = limit_param(query, most=event_settings.PAGE_LIMIT)
+        return cls(after=cursor_param(query, "after"), before=None, order="asc", limit=limit)
 
 
 def refuse_unknown(query: QueryDict, allowed: Collection[str]) -> None:
@@ -68,3 +76,13 @@ def limit_param(query: QueryDict, *, most: int, default: int | None = None) -> i
     if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS and 1 <= int(text) <= most:
         return int(text)
     raise ValidationError({"limit": [f"It is a number from 1 to {most}. Given: {shown(text)}."]})
+
+
+def seconds_param(query: QueryDict, name: str, *, most: float, default: float) -> float:
+    """A number of seconds, whole or not."""
+    text = query.get(name, str(default))
+    if _SECONDS.fullmatch(text) and float(text) <= most:
+        return float(text)
+    raise ValidationError(
+        {name: [f"It is a number of seconds from 0 to {most:g}. Given: {shown(text)}."]}
+    )

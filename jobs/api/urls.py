@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jobs.api import event_views, views
+from jobs.api import event_views, live_views, views
 
 urlpatterns = [
     path("jobs/", views.JobListView.as_view(), name="api-job-list"),
@@ -13,8 +13,14 @@ urlpatterns = [
     path("jobs/<str:job_id>/events/", event_views.JobEventsView.as_view(), name="api-job-events"),
     path(
         "jobs/<str:job_id>/events/stream/",
-        event_views.JobEventStreamView.as_view(),
+        live_views.JobEventStreamView.as_view(),
         name="api-job-events-stream",
     ),
+    path(
+        "jobs/<str:job_id>/events/poll/",
+        live_views.JobEventPollView.as_view(),
+        name="api-job-events-poll",
+    ),
+    path("events/stream/", live_views.EventStreamView.as_view(), name="api-events-stream"),
     path("jobs/<str:job_id>/stream/", event_views.JobStreamView.as_view(), name="api-job-stream"),
 ]

@@ -3,26 +3,20 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis
 import websockets
 from asgiref.sync import sync_to_async
-from asgiref.testing import ApplicationCommunicator
-from django.test import AsyncClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from config.asgi import application
 from events.embedded import EmbeddedRedis
 from events.live import follow
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from jobs import services
+from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, seen, socket_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
-
-ORIGIN = b"http://localhost"
-PATIENCE = 20
 
 
 @pytest.fixture
@@ -38,82 +32,12 @@ def ids(job, log):
     return [str(event.id) for event in log(job)]
 
 
-class Socket(ApplicationCommunicator):
-    """A viewer's side of the consumer; Channels' own class for this needs daphne."""
-
-    def __init__(self, path, headers):
-        parts = urlsplit(path)
-        scope = {
-            "type": "websocket",
-            "path": unquote(parts.path),
-            "query_string": parts.query.encode(),
-            "headers": headers,
-            "subprotocols": [],
-        }
-        super().__init__(application, scope)
-
-    async def connect(self):
-        """None, or the code with which the server refused."""
-        await self.send_input({"type": "websocket.connect"})
-        answer = await self.receive_output(PATIENCE)
-        return answer.get("code", 1000) if answer["type"] == "websocket.close" else None
-
-    async def say(self, **data):
-        await self.send_input({"type": "websocket.receive", **data})
-
-    async def hear(self):
-        message = await self._output()
-        assert message["type"] == "websocket.send", message
-        return json.loads(message["text"])
-
-    async def _output(self):
-        """What the server sends, but for signs of life."""
-        while True:
-            message = await self.receive_output(PATIENCE)
-            if "keep-alive" not in message.get("text", ""):
-                return message
-
-    async def until(self, wanted):
-        """What comes up to the wanted: numbers of events, names of other messages."""
-        found = []
-        while wanted not in found:
-            found.append(seen(await self.hear()))
-        return found
-
-    async def closing(self):
-        """The code with which the server closes."""
-        message = await self._output()
-        assert message["type"] == "websocket.close", message
-        return message["code"]
-
-    async def leave(self):
-        await self.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self.wait(PATIENCE)
-
-
-async def socket_of(user, path="/ws/jobs/abc/", origin=ORIGIN):
-    """A socket of a browser in which the user is logged in; not yet connected."""
-    client = AsyncClient()
-    if user is not None:
-        await client.aforce_login(user)
-    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-    headers = [(b"cookie", cookie.encode())] + ([(b"origin", origin)] if origin else [])
-    return Socket(path, headers)
-
-
 @asynccontextmanager
 async def watching(user, query=""):
     socket = await socket_of(user, f"/ws/jobs/abc/{query}")
     assert await socket.connect() is None
     yield socket
     await socket.leave()
-
-
-def seen(message):
-    """The number of an event, the name of anything else."""
-    if message["type"] == "event":
-        return message["event"]["data"].get("n", 0)
-    return message["type"]
 
 
 in_thread = sync_to_async
@@ -263,24 +187,16 @@ class Stalled(Socket):
 
 async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, settings, caplog):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
-    client = AsyncClient()
-    await client.aforce_login(user)
-    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    cookie = await cookie_of(user)
     socket = Stalled("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
     async with watching(user) as other:
         assert await socket.connect() is None
         await asyncio.wait_for(socket.closed.wait(), PATIENCE)
         assert seen(await socket.hear()) == 0
         assert await socket.closing() == 4408
-        assert "viewer_stuck" in caplog.messages
+        assert "viewer_closed" in caplog.messages
         assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
     await socket.leave()
-
-
-async def gone(left):
-    async with asyncio.timeout(PATIENCE):
-        while left():  # noqa: ASYNC110 - nothing tells when it is so
-            await asyncio.sleep(0.01)
 
 
 # Who is refused
@@ -330,7 +246,7 @@ async def test_the_staff_watches_every_job(staff, job):
 )
 async def test_a_bad_job_id_or_cursor(user, job, path):
     socket = await socket_of(user, path)
-    assert await socket.connect() == 4400
+    assert await socket.connect() == 4500
 
 
 async def test_another_origin(user, job):
@@ -341,14 +257,14 @@ async def test_another_origin(user, job):
 
 async def test_a_log_that_cannot_be_read(user, job, redis_down):
     socket = await socket_of(user)
-    assert await socket.connect() == 4503
+    assert await socket.connect() == 1013
 
 
 async def test_a_key_that_is_no_stream(user, make_job, async_redis):
     await async_redis.set("job_events:abc", "text")
     await in_thread(make_job)(owner=user, job_id="abc")
     socket = await socket_of(user)
-    assert await socket.connect() == 4503
+    assert await socket.connect() == 1013
 
 
 async def test_a_key_that_becomes_something_else_closes_the_socket(
@@ -412,10 +328,10 @@ def site_job(site):
 
 
 @pytest.fixture
-def cookie_of(site):
+def site_cookie_of(site):
     """The session cookie of a user who logs in at the site's own page."""
 
-    def cookie_of(user):
+    def site_cookie_of(user):
         with site.client() as client:
             client.auth = None
             client.get("/jobs/login/")
@@ -427,7 +343,7 @@ def cookie_of(site):
             assert client.post("/jobs/login/", data=form).status_code == 302
             return {"Cookie": f"sessionid={client.cookies['sessionid']}"}
 
-    return cookie_of
+    return site_cookie_of
 
 
 def connect(site, job_id, headers, query="", origin=None):
@@ -447,9 +363,9 @@ async def numbers_until(socket, wanted):
     return found
 
 
-async def test_a_browser_on_the_real_site(site, site_job, cookie_of):
+async def test_a_browser_on_the_real_site(site, site_job, site_cookie_of):
     job_id, publisher = site_job
-    cookie = cookie_of("anna")
+    cookie = site_cookie_of("anna")
     ids = publisher.publish_events(job_id, [{"n": n} for n in range(1, 4)])
     async with connect(site, job_id, cookie) as socket:
         assert await numbers_until(socket, "live") == [0, 1, 2, 3, "live"]
@@ -465,9 +381,9 @@ async def test_a_browser_on_the_real_site(site, site_job, cookie_of):
         assert socket.close_code == 1000
 
 
-async def test_refusals_on_the_real_site_are_http_answers(site, site_job, cookie_of):
+async def test_refusals_on_the_real_site_are_http_answers(site, site_job, site_cookie_of):
     job_id, _ = site_job
-    anna, bert = cookie_of("anna"), cookie_of("bert")
+    anna, bert = site_cookie_of("anna"), site_cookie_of("bert")
     for headers, path, status in (
         (bert, job_id, 404),
         ({}, job_id, 404),
@@ -486,9 +402,9 @@ async def test_refusals_on_the_real_site_are_http_answers(site, site_job, cookie
     assert caught.value.response.status_code == 403
 
 
-async def test_viewers_who_vanish_leave_no_trace_on_the_real_site(site, site_job, cookie_of):
+async def test_viewers_who_vanish_leave_no_trace_on_the_real_site(site, site_job, site_cookie_of):
     job_id, publisher = site_job
-    cookie = cookie_of("anna")
+    cookie = site_cookie_of("anna")
     publisher.publish_events(job_id, [{"n": n, "text": "x" * 10_000} for n in range(1, 300)])
     connection = redis.Redis.from_url(site.redis.url, decode_responses=True)
     for _ in range(10):

@@ -13,7 +13,6 @@ import redis
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
-from config.asgi import application
 from events.archiver import Archiver
 from events.connections import get_redis
 from events.models import ArchivedEvent, EventLog
@@ -21,6 +20,7 @@ from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.types import Cursor
 from jobs import services
 from jobs.models import Job
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
 from tests.integration.jobs.conftest import told
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -346,33 +346,10 @@ async def test_live_events_from_the_start(user, ids):
 
 async def test_a_listener_who_takes_nothing_is_let_go(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
-    client = AsyncClient()
-    await client.aforce_login(user)
-    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-    asked, given = asyncio.Event(), []
-
-    async def receive():
-        if asked.is_set():
-            await asyncio.Event().wait()
-        asked.set()
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        given.append(message)
-        if len(given) > 2:
-            await asyncio.Event().wait()
-
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/api/jobs/abc/events/stream/",
-        "query_string": b"",
-        "headers": [(b"cookie", cookie.encode()), (b"host", b"localhost")],
-    }
-    serving = asyncio.create_task(application(scope, receive, send))
-    await asyncio.wait([serving], timeout=20)
-    assert serving.done()
-    assert [message["type"] for message in given] == [
+    request = Request(cookie=await cookie_of(user), takes=3)
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    assert request.task.done()
+    assert [message["type"] for message in request.sent] == [
         "http.response.start", "http.response.body", "http.response.body",
     ]  # fmt: skip
 

@@ -7,17 +7,15 @@ from contextlib import asynccontextmanager
 import pytest
 from django.conf import settings as django_settings
 from django.http import HttpResponse
-from django.test import AsyncClient
 
 from config.asgi import application
 from events import sse
 from events.publisher import get_publisher
 from events.streams import EventStreams, stream_response
 from jobs import services
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
-
-PATIENCE = 20
 
 
 @pytest.fixture
@@ -25,48 +23,6 @@ def job(user, make_job):
     job = make_job(owner=user, job_id="abc")
     get_publisher().publish_events("abc", [{"event_type": "x", "n": n} for n in range(1, 4)])
     return job
-
-
-class Request:
-    """A browser's side of one request to an ASGI application."""
-
-    def __init__(self, asked=application, path="/api/jobs/abc/events/stream/", cookie=""):
-        self.sent, self.news = [], asyncio.Event()
-        self._inbox = asyncio.Queue()
-        self._inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": path,
-            "query_string": b"",
-            "headers": [(b"cookie", cookie.encode()), (b"host", b"localhost")],
-        }
-        self.task = asyncio.create_task(asked(scope, self._inbox.get, self._send))
-
-    async def _send(self, message):
-        self.sent.append(message)
-        self.news.set()
-
-    @property
-    def body(self):
-        return b"".join(message.get("body", b"") for message in self.sent)
-
-    async def until(self, text):
-        async with asyncio.timeout(PATIENCE):
-            while text not in self.body:
-                self.news.clear()
-                await self.news.wait()
-
-    async def hang_up(self):
-        self._inbox.put_nowait({"type": "http.disconnect"})
-        await asyncio.wait([self.task], timeout=PATIENCE)
-        assert self.task.done()
-
-
-async def cookie_of(user):
-    client = AsyncClient()
-    await client.aforce_login(user)
-    return "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from rest_framework.authentication import BasicAuthentication
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.tickets import make_ticket
-from tests.integration.jobs.test_consumer import socket_of
+from tests.integration.jobs.asgi import socket_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

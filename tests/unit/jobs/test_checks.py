@@ -11,7 +11,10 @@ from jobs.conf import KEYS, job_settings
 # Some of the checks that run with ours, Django's, open the database.
 pytestmark = pytest.mark.django_db
 
+TIMES = ("LOGIN_TIMEOUT", "RECHECK_LOGINS", "RECHECK_JOBS")
 GOOD = {
+    **{name: [0.1, 4, 60.0, 24 * 60 * 60] for name in TIMES},
+    "MAX_SUBSCRIPTIONS": [1, 100, 10_000],
     "RUNNERS": [
         {},
         {"a": print},
@@ -24,6 +27,8 @@ GOOD = {
     "DEMO": [True, False],
 }
 BAD = {
+    **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in TIMES},
+    "MAX_SUBSCRIPTIONS": [0, -1, 1.5, True, "1", None],
     "RUNNERS": [None, [], "text", 5, {"a": None}, {"a": 5}, {5: print}, {"a": ["x"]}],
     "MAX_PAYLOAD_BYTES": [0, -1, 1.5, True, "1", None, math.nan, math.inf, 10**400],
     "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
@@ -36,6 +41,10 @@ IDS = {
     "CHAT_MODEL": "job_events.E022",
     "OFFLINE_TOKEN_DELAY": "job_events.E023",
     "DEMO": "job_events.E024",
+    "LOGIN_TIMEOUT": "job_events.E026",
+    "RECHECK_LOGINS": "job_events.E027",
+    "RECHECK_JOBS": "job_events.E028",
+    "MAX_SUBSCRIPTIONS": "job_events.E029",
 }
 
 NOT_CALLABLE = "text"

@@ -127,7 +127,9 @@ def test_exported_names():
         "job_retry",
     }  # fmt: skip
     assert public(events.outbox) == {"publish_event"}
-    assert public(events.history) == {"aread_events", "archive_position", "has_log", "read_events"}
+    assert public(events.history) == {
+        "aread_events", "archive_position", "has_log", "read_events", "wait_for_events",
+    }  # fmt: skip
     assert {
         "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",
     } <= public(events.integrations.langchain)  # fmt: skip

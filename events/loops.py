@@ -1,23 +1,22 @@
-"""The feeds of this process: one for each event loop in which somebody views a log."""
+"""What each event loop of a process has one of, as long as somebody needs it."""
 
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from events.feed import Feed
+T = TypeVar("T")
 
 
-class Feeds:
-    """A feed is made for the first viewer of a loop, and is gone with the last."""
+class PerLoop(Generic[T]):
+    """One object for each event loop, made for the first who asks, and gone when it says so."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_loop: dict[asyncio.AbstractEventLoop, Feed] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, T] = {}
 
-    def running_loop(self, make: "Callable[[Callable[[], None]], Feed]") -> "Feed":
-        """The feed of the running event loop; `make` is given what it calls at its end."""
+    def of_running_loop(self, make: Callable[[Callable[[], None]], T]) -> T:
+        """That of the running event loop; `make` is given what the object calls at its end."""
         loop = asyncio.get_running_loop()
         with self._lock:
             for closed in [other for other in self._by_loop if other.is_closed()]:
