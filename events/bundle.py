@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Self
 
 from events.channel import Ending
 from events.conf import event_settings
-from events.encoded import END, KEEP_ALIVE, Encoded
+from events.encoded import KEEP_ALIVE, Encoded
 from events.live import viewing
-from events.types import START, Cursor, check_job_id
+from events.types import START, Cursor, Restart, check_job_id
 
 
 class Batch(NamedTuple):
@@ -21,6 +21,11 @@ class Batch(NamedTuple):
     job_id: str
     messages: list[Encoded]
     error: Exception | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more comes of any log: the server goes away."""
+        return bool(self.messages) and isinstance(self.messages[-1].message, Restart)
 
 
 class Bundle:
@@ -66,7 +71,7 @@ class Bundle:
                 return Batch("", [KEEP_ALIVE])
             if self._views.get(batch.job_id) is not view:  # it was dropped meanwhile
                 continue
-            if batch.error is not None or batch.messages[-1] is END:
+            if batch.error is not None or batch.messages[-1].is_last:
                 del self._views[batch.job_id]
             return batch
 
@@ -82,11 +87,10 @@ class Bundle:
     async def _view(self, job_id: str, after: Cursor, ending: Ending | None) -> None:
         try:
             async with viewing(job_id, after=after, ending=ending) as viewer:
-                last = None
-                while last is not END:
+                messages: list[Encoded] = []
+                while not (messages and messages[-1].is_last):
                     messages = await viewer.next()
-                    last = messages[-1]
-                    if last is not KEEP_ALIVE:
+                    if messages[-1] is not KEEP_ALIVE:
                         await self._put(Batch(job_id, messages))
         except Exception as error:  # noqa: BLE001 - it is told
             await self._put(Batch(job_id, [], error))

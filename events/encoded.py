@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from events import sse, websocket
 from events.given import Place
-from events.types import START, End, Event, KeepAlive, Live, Message
+from events.types import START, End, Event, KeepAlive, Live, Message, Restart
 
 
 class Encoded:
@@ -23,6 +23,16 @@ class Encoded:
         self.size = len(message.raw) if isinstance(message, Event) else 0
         self._frame: bytes | None = None
         self._text: str | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing comes after it."""
+        return isinstance(self.message, End | Restart)
+
+    @property
+    def is_of_nobody(self) -> bool:
+        """Whether it is of the connection, not of a job."""
+        return isinstance(self.message, KeepAlive | Restart)
 
     @property
     def frame(self) -> bytes:

@@ -7,6 +7,7 @@ had, and every channel is doubted until its log was compared with what was read 
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ _TICK: Final = 1.0
 _ASK_AGAIN: Final = 5.0
 _PAGE_LASTS: Final = 1.0
 _RING_LASTS: Final = 5.0
+# Milliseconds after which viewers come back to a server that went away, and between two of them.
+_RETURN_MS: Final = 500
+_APART_MS: Final = 2
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Feed:
 
     def __init__(self, forget: Callable[[], None]) -> None:
         self.viewers: set[Viewer] = set()
+        self.is_closing = False
         self._forget = forget
         self._channels: dict[str, Channel] = {}
         self._readers: list[Reader] = []
@@ -103,6 +108,21 @@ class Feed:
             task, self._task = self._task, None
             task.cancel()
             await asyncio.wait([task])
+
+    def reads(self, job_id: str) -> bool:
+        """Whether this log is read at the moment; may be asked in any thread."""
+        channel = self._channels.get(job_id)
+        return channel is not None and channel.is_read
+
+    def close(self) -> None:
+        """The server goes away: let all viewers come back later."""
+        self.is_closing = True
+        for viewer in self.viewers:
+            viewer.wake()
+
+    def retry_ms(self) -> int:
+        """Milliseconds after which one of the viewers is to come back, chosen at random."""
+        return random.randint(_RETURN_MS, _RETURN_MS + _APART_MS * len(self.viewers))  # noqa: S311
 
     def doubt(self, channel: Channel) -> None:
         """Compare the log with what was read of it."""

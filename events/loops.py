@@ -25,6 +25,10 @@ class PerLoop(Generic[T]):
                 self._by_loop[loop] = make(lambda: self._forget(loop))
             return self._by_loop[loop]
 
+    def all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """Those that there are now, also for a signal that came while one is being made."""
+        return list(self._by_loop.items())
+
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             self._by_loop.pop(loop, None)

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from events.codec import event_json
-from events.types import End, Event, KeepAlive, Live, Message, Reset
+from events.types import End, Event, KeepAlive, Live, Message, Reset, Restart
 
 CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 RETRY_MS: Final = 2000
@@ -35,13 +35,19 @@ def _(message: Live | Reset | End) -> bytes:
 
 
 @frame.register
+def _(message: Restart) -> bytes:
+    # For an EventSource, and for a script, which is not told of the first.
+    return b"retry: %d\n" % message.retry + _control(message, {})
+
+
+@frame.register
 def _(_message: KeepAlive) -> bytes:
     return b": keep-alive\n\n"
 
 
 def frame_of_many(message: Message, job_id: str, position: str) -> bytes:
     """As `frame`, where several jobs are viewed: control says which, ids are positions in all."""
-    if isinstance(message, KeepAlive):
+    if isinstance(message, KeepAlive | Restart):
         return frame(message)
     if isinstance(message, Event):
         return _event(position, message)
@@ -53,6 +59,6 @@ def _event(id_: str, event: Event) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (id_.encode(), event_json(event))
 
 
-def _control(message: Live | Reset | End, about: dict[str, str]) -> bytes:
+def _control(message: Live | Reset | End | Restart, about: dict[str, str]) -> bytes:
     name = type(message).__name__.lower().encode()
     return b"event: %s\ndata: %s\n\n" % (name, orjson.dumps(about | asdict(message)))

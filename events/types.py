@@ -163,6 +163,16 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """The server goes away: whoever comes back after `retry` milliseconds goes on from its cursor.
+
+    Each viewer has a time of its own, so that they do not come all at once.
+    """
+
+    retry: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeepAlive:
     """Nothing happened; the connection is to be kept open."""
 
@@ -178,4 +188,4 @@ class Reset:
     after: str
 
 
-Message = Event | Live | End | KeepAlive | Reset
+Message = Event | Live | End | Restart | KeepAlive | Reset

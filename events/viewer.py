@@ -15,7 +15,7 @@ from events.encoded import END, KEEP_ALIVE, LIVE, Encoded
 from events.exceptions import LogCut, RedisUnavailable
 from events.feed import Feed
 from events.given import Place
-from events.types import START, Cursor, Event, Reset
+from events.types import START, Cursor, Event, Reset, Restart
 
 _SET_BACK: Final = "Redis was set back: the log has other events since."
 # Bytes of a page of history, and events of the first.
@@ -53,9 +53,9 @@ class Viewer:
         self.channel: Channel
 
     async def next(self) -> list[Encoded]:
-        """What comes next, which may be just a sign of life; `END` is the last.
+        """What comes next, which may be just a sign of life.
 
-        Raises NotAStream, RedisRefused, django.db.Error.
+        What `is_last` is the last. Raises NotAStream, RedisRefused, django.db.Error.
         """
         self._gave_at = None
         while True:
@@ -75,6 +75,8 @@ class Viewer:
         channel = self.channel
         if channel.error is not None:
             raise channel.error
+        if self._feed.is_closing:
+            return [Encoded(Restart(self._feed.retry_ms()))]
         if not channel.is_read:
             return await self._wait()
         if self._generation != channel.generation and (reset := self._meet_breaks()):

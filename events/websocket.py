@@ -6,7 +6,7 @@ from functools import singledispatch
 import orjson
 
 from events.codec import event_json
-from events.types import End, Event, KeepAlive, Live, Message, Reset
+from events.types import End, Event, KeepAlive, Live, Message, Reset, Restart
 
 
 @singledispatch
@@ -38,6 +38,11 @@ def _(message: Reset) -> str:
 @text.register
 def _(_message: End) -> str:
     return '{"type":"end"}'
+
+
+@text.register
+def _(message: Restart) -> str:
+    return f'{{"type":"restart","retry":{message.retry}}}'
 
 
 @text.register

@@ -22,10 +22,11 @@ from django.contrib.auth.models import AnonymousUser
 
 from events.bundle import Bundle
 from events.conf import event_settings
-from events.encoded import END, KEEP_ALIVE, Encoded
+from events.encoded import END, Encoded
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
-from events.live import viewing
+from events.live import is_viewed, viewing
+from events.shutdown import heed_signals
 from events.types import Cursor, Event, check_job_id, shown
 from events.websocket import naming
 from jobs.access import Admission, guarded
@@ -46,6 +47,7 @@ class CloseCode(IntEnum):
 
     END = 1000  # the job is over, and the viewer has everything
     FAULT = 1011
+    RESTART = 1012  # the server goes away
     TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
     LOGIN = 4401  # who it is, is not known, or not any more
     BAD_TICKET = 4403
@@ -74,6 +76,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._guarding = ExitStack()
+
+    async def accept(self, *args: Any, **kwargs: Any) -> None:
+        """Accept; whoever is there when the server is told to end is told so."""
+        heed_signals()
+        await super().accept(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
         """Stop delivering."""
@@ -132,8 +139,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _deliver(self) -> None:
         try:
-            await self._send_all()
-            await self.close(CloseCode.END)
+            last = await self._send_all()
+            await self.close(CloseCode.END if last is END else CloseCode.RESTART)
         except OSError:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
             logger.info("viewer_gone")
@@ -142,7 +149,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             logger.exception("live_delivery_failed")
             await self.close(CloseCode.FAULT)
 
-    async def _send_all(self) -> None:
+    async def _send_all(self) -> Encoded:
+        """Send until the last message, which it was."""
         raise NotImplementedError
 
 
@@ -159,7 +167,8 @@ class JobConsumer(LiveConsumer):
             self.job_id = str(self.scope["url_route"]["kwargs"]["job_id"])
             ticket = self._query.get("ticket", [None])[-1]
             admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
-            await aread_events(self.job_id, limit=1)
+            if not is_viewed(self.job_id):
+                await aread_events(self.job_id, limit=1)
         except (InvalidJobId, InvalidCursor) as error:
             await self._refuse(400, str(error))
         except InvalidTicket as error:
@@ -178,13 +187,14 @@ class JobConsumer(LiveConsumer):
         """Tell a viewer who speaks that this socket only listens."""
         await self.send('{"type":"error","detail":"This socket takes no messages."}')
 
-    async def _send_all(self) -> None:
+    async def _send_all(self) -> Encoded:
         async with viewing(self.job_id, after=self.after, ending=job_ending) as viewer:
             viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
-            last = None
-            while last is not END:
-                for last in await viewer.next():
-                    await self.send(last.text)
+            while True:
+                for message in await viewer.next():
+                    await self.send(message.text)
+                if message.is_last:
+                    return message
 
 
 class BadMessage(JobError):
@@ -254,7 +264,7 @@ class EventsConsumer(LiveConsumer):
             self._unsubscribe(job_id)
             self._bundle.fail(job_id, JobNotFound(f"There is no job {job_id}."))
 
-    async def _send_all(self) -> None:
+    async def _send_all(self) -> Encoded:
         async with self._bundle as bundle:
             while True:
                 batch = await bundle.next()
@@ -264,6 +274,8 @@ class EventsConsumer(LiveConsumer):
                     await self._send_each([_error(batch.job_id, batch.error)])
                 else:
                     await self._send_each(_text(batch.job_id, each) for each in batch.messages)
+                if batch.is_final:
+                    return batch.messages[-1]
 
     async def _send_each(self, texts: Iterable[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -299,8 +311,8 @@ def _read(text: str | None) -> dict[str, Any]:
 
 
 def _text(job_id: str, message: Encoded) -> str:
-    is_own = isinstance(message.message, Event) or message is KEEP_ALIVE
-    return message.text if is_own else naming(message.text, job_id)
+    is_named = isinstance(message.message, Event) or message.is_of_nobody
+    return message.text if is_named else naming(message.text, job_id)
 
 
 def _error(job_id: str | None, error: Exception) -> str:

@@ -22,10 +22,10 @@ from rest_framework.response import Response
 from events import sse
 from events.bundle import Batch, Bundle
 from events.conf import event_settings
-from events.encoded import END
 from events.exceptions import EventsError, InvalidCursor
 from events.history import read_events, wait_for_events
-from events.live import await_events, viewing
+from events.live import await_events, is_viewed, viewing
+from events.shutdown import heed_signals
 from events.streams import stream_response
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
 from jobs.access import Admission, guarded
@@ -115,7 +115,7 @@ class JobEventStreamView(StreamView):
         refuse_unknown(request.query_params, {"after", "ticket"})
         visible_status(request.user, job_id)
         after = self._after(request)
-        read_events(job_id, limit=1)  # an unreadable log is an HTTP error, not a broken stream
+        _check_readable(job_id)
         return self.stream(request, lambda admission: _frames(job_id, after, admission))
 
     def _after(self, request: Request) -> Cursor:
@@ -126,7 +126,14 @@ class JobEventStreamView(StreamView):
         return cursor_param(request.query_params, "after") or START
 
 
+def _check_readable(job_id: str) -> None:
+    """An unreadable log is an HTTP error, not a broken stream."""
+    if not is_viewed(job_id):
+        read_events(job_id, limit=1)
+
+
 async def _frames(job_id: str, after: Cursor, admission: Admission) -> AsyncGenerator[bytes, None]:
+    heed_signals()
     yield sse.OPENING
     # The task that sends what is yielded here waits for a viewer who takes nothing.
     let_go = _cancelling_this_task()
@@ -134,10 +141,10 @@ async def _frames(job_id: str, after: Cursor, admission: Admission) -> AsyncGene
     with guarded(admission, let_go):
         async with viewing(job_id, after=after, ending=job_ending) as viewer:
             viewer.on_stuck = let_go
-            last = None
-            while last is not END:
+            is_over = False
+            while not is_over:
                 messages = await viewer.next()
-                last = messages[-1]
+                is_over = messages[-1].is_last
                 yield b"".join([message.frame for message in messages])
 
 
@@ -159,7 +166,7 @@ class EventStreamView(StreamView):
         job_ids = _job_ids(query)
         positions = _positions(job_ids, request.headers.get("Last-Event-ID") or query.get("after"))
         visible_statuses(request.user, job_ids)
-        read_events(job_ids[0], limit=1)  # as above
+        _check_readable(job_ids[0])
         return self.stream(request, lambda admission: _frames_of_many(positions, admission))
 
 
@@ -186,6 +193,7 @@ def _positions(job_ids: list[str], text: str | None) -> dict[str, Cursor]:
 async def _frames_of_many(
     positions: dict[str, Cursor], admission: Admission
 ) -> AsyncGenerator[bytes, None]:
+    heed_signals()
     yield sse.OPENING
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset(positions)
@@ -194,10 +202,12 @@ async def _frames_of_many(
         async with Bundle() as bundle:
             for job_id, after in positions.items():
                 bundle.view(job_id, after=after, ending=job_ending)
-            while len(bundle):
+            is_over = False
+            while not is_over:
                 batch = await bundle.next()
                 if batch.error is not None:
                     raise batch.error
+                is_over = batch.is_final or not len(bundle)
                 stuck = loop.call_later(event_settings.SEND_TIMEOUT, let_go)
                 try:
                     yield b"".join(_batch_frames(batch, positions))

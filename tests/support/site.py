@@ -74,11 +74,10 @@ class Site:
     def start_worker(self) -> None:
         self._spawn("worker", "-m", "celery", "-A", "config", "worker", "--concurrency", "2")
 
-    def start_web(self) -> subprocess.Popen[bytes]:
-        web = self._spawn(
-            "web", "-m", "uvicorn", "config.asgi:application", "--port", str(self.port),
-            "--timeout-graceful-shutdown", "1",
-        )  # fmt: skip
+    def start_web(self, *options: str) -> subprocess.Popen[bytes]:
+        options = options or ("--timeout-graceful-shutdown", "1")
+        arguments = ["config.asgi:application", "--port", str(self.port), *options]
+        web = self._spawn("web", "-m", "uvicorn", *arguments)
         wait_for_port(self.port, web)
         return web
 

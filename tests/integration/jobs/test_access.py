@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.test import AsyncClient, override_settings
 from django.utils import timezone
 
@@ -53,6 +54,7 @@ def deactivate(user):
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
 
 
+@transaction.atomic
 def delete(user):
     Job.objects.update(owner=None)
     user.delete()
@@ -117,10 +119,17 @@ async def test_a_stream_of_events_ends(user, job, what):
     await asyncio.wait([request.task], timeout=PATIENCE)
     assert request.task.done()
     assert b"event: end" not in request.body
-    again = Request(cookie=await cookie_of(user) if user.pk else "")
+
+
+async def test_a_stream_that_ended_so_is_refused_to_who_comes_back(user, job):
+    cookie = await cookie_of(user)
+    request = Request(cookie=cookie)
+    await request.until(b"event: live")
+    await in_thread(give_away)(user)
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    again = Request(cookie=cookie)
     await asyncio.wait([again.task], timeout=PATIENCE)
-    if what is not expire and what is not new_password:
-        assert again.sent[0]["status"] in (401, 403, 404)
+    assert again.sent[0]["status"] == 404
 
 
 async def test_who_came_by_ticket_is_looked_at_too(user, job):

@@ -8,6 +8,7 @@ import pytest
 import redis
 import websockets
 from asgiref.sync import sync_to_async
+from django.db.backends.utils import CursorWrapper
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from events.embedded import EmbeddedRedis
@@ -197,6 +198,28 @@ async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, se
         assert "viewer_closed" in caplog.messages
         assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
     await socket.leave()
+
+
+async def test_many_who_come_back_at_once_cost_a_few_queries_each(user, ids, monkeypatch):
+    """Their session, their user, whether they may see the job; its log is read once for all."""
+    asked, execute = [], CursorWrapper.execute
+
+    def counted(self, sql, params=None):
+        asked.append(sql)
+        return execute(self, sql, params)
+
+    async with watching(user) as first:
+        await first.until("live")
+        sockets = [await socket_of(user, f"/ws/jobs/abc/?after={ids[2]}") for _ in range(60)]
+        monkeypatch.setattr(CursorWrapper, "execute", counted)
+        assert await asyncio.gather(*[socket.connect() for socket in sockets]) == [None] * 60
+        for socket in sockets:
+            assert await socket.until("live") == [3, 4, 5, "live"]
+    selects = [sql for sql in asked if sql.startswith("SELECT")]
+    assert len(selects) <= 3 * len(sockets) + 10
+    assert len([sql for sql in selects if "events_" in sql]) <= 10
+    for socket in sockets:
+        await socket.leave()
 
 
 # Who is refused
