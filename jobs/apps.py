@@ -20,10 +20,17 @@ class JobsConfig(AppConfig):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.guards = PerLoop[Any]()
+        self.news = PerLoop[Any]()
 
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""
-        from jobs.projection import JobRows  # noqa: PLC0415 - models are loaded after this module
+        from jobs import signals  # noqa: PLC0415 - models are loaded after this module
+        from jobs.news import Teller  # noqa: PLC0415 - as above
+        from jobs.projection import JobRows  # noqa: PLC0415 - as above
 
         register(check_settings)
+        self.teller = teller = Teller()
+        signals.job_created.connect(teller.changed, dispatch_uid="jobs.news")
+        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.news")
+        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.news")
         cast(Any, apps.get_app_config("events")).owners.append(JobRows())

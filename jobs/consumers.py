@@ -1,4 +1,4 @@
-"""The WebSocket consumers: of one job's log, and of those of several.
+"""The WebSocket consumer of one job's log, and what it shares with that of several.
 
 The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}` and
 `{"type": "end"}`, as JSON text; on the socket of several jobs, these name their `job_id`. Whoever
@@ -9,29 +9,23 @@ be read. A server that can't answer a handshake so closes by the code that says 
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import IntEnum
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
-import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
-from events.bundle import Bundle
-from events.conf import event_settings
 from events.encoded import END, Encoded
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import is_viewed, viewing
 from events.shutdown import heed_signals
-from events.types import Cursor, Event, check_job_id, shown
-from events.websocket import naming
+from events.types import Cursor
 from jobs.access import Admission, guarded
-from jobs.conf import job_settings
-from jobs.exceptions import InvalidTicket, JobError, JobNotFound
+from jobs.exceptions import InvalidTicket, JobNotFound
 from jobs.live import job_ending
 from jobs.selectors import visible_status
 from jobs.tickets import user_of_ticket
@@ -195,128 +189,3 @@ class JobConsumer(LiveConsumer):
                     await self.send(message.text)
                 if message.is_last:
                     return message
-
-
-class BadMessage(JobError):
-    """What a viewer has sent is no message of this socket."""
-
-
-class EventsConsumer(LiveConsumer):
-    """One viewer of several jobs: `/ws/events/`.
-
-    It is sent `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two if need be, and
-    `{"action": "unsubscribe", "job_id"}`. What cannot be done is answered by
-    `{"type": "error", "job_id", "detail"}`. Somebody who is not logged in is closed unless the
-    first ticket comes within LOGIN_TIMEOUT seconds.
-    """
-
-    async def connect(self) -> None:
-        """Accept; who it is, and what may be seen, is asked when somebody subscribes."""
-        if self._user.is_authenticated:
-            admit = database_sync_to_async(Admission)
-            self._admission = await admit(self._user, self.scope.get("session"))
-            self._guard(self._admission)
-        await self.accept()
-        self._bundle = Bundle()
-        self._delivery = asyncio.create_task(self._deliver())
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(job_settings.LOGIN_TIMEOUT, self._expect_login)
-        self._guarding.callback(late.cancel)
-
-    def _expect_login(self) -> None:
-        if self._admission is None:
-            self._close_by(CloseCode.LOGIN)
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Do what the viewer says."""
-        job_id = None
-        try:
-            message = _read(text_data)
-            job_id = check_job_id(message.get("job_id"))
-            if message["action"] == "subscribe":
-                await self._subscribe(job_id, message.get("after", "0"), message.get("ticket"))
-            else:
-                self._unsubscribe(job_id)
-        except (EventsError, JobError) as error:
-            await self._send_each([_error(job_id, error)])
-
-    async def _subscribe(self, job_id: str, after: Any, ticket: Any) -> None:
-        cursor = Cursor.parse(after)
-        most = job_settings.MAX_SUBSCRIPTIONS
-        if job_id not in self._bundle and len(self._bundle) >= most:
-            raise BadMessage(f"This socket has its {most} jobs: unsubscribe from one.")
-        was_known = self._admission is not None
-        admission = await database_sync_to_async(self._admit)(job_id, ticket)
-        if not was_known:
-            self._guard(admission)
-        admission.job_ids |= {job_id}
-        self._bundle.view(job_id, after=cursor, ending=job_ending)
-
-    def _unsubscribe(self, job_id: str) -> None:
-        self._bundle.drop(job_id)
-        if self._admission is not None:
-            self._admission.job_ids -= {job_id}
-
-    def _revoke(self, job_id: str | None) -> None:
-        if job_id is None:
-            super()._revoke(None)
-        else:
-            self._unsubscribe(job_id)
-            self._bundle.fail(job_id, JobNotFound(f"There is no job {job_id}."))
-
-    async def _send_all(self) -> Encoded:
-        async with self._bundle as bundle:
-            while True:
-                batch = await bundle.next()
-                if batch.error is not None:
-                    if not isinstance(batch.error, EventsError | JobError):
-                        raise batch.error
-                    await self._send_each([_error(batch.job_id, batch.error)])
-                else:
-                    await self._send_each(_text(batch.job_id, each) for each in batch.messages)
-                if batch.is_final:
-                    return batch.messages[-1]
-
-    async def _send_each(self, texts: Iterable[str]) -> None:
-        loop = asyncio.get_running_loop()
-        patience = event_settings.SEND_TIMEOUT
-        stuck = loop.call_later(patience, self._close_by, CloseCode.STUCK)
-        try:
-            for text in texts:
-                await self.send(text)
-        finally:
-            stuck.cancel()
-
-
-def _read(text: str | None) -> dict[str, Any]:
-    """What a viewer says, if it is an action with what that may have."""
-    try:
-        message = orjson.loads(text or "")
-    except orjson.JSONDecodeError:
-        message = None
-    message = message if isinstance(message, dict) else dict[str, Any]()
-    action = message.get("action")
-    if action not in ("subscribe", "unsubscribe"):
-        raise BadMessage(
-            f"Send a JSON object whose action is subscribe or unsubscribe. Given: {shown(text)}."
-        )
-    known = {"action", "job_id"} | ({"after", "ticket"} if action == "subscribe" else set())
-    if unknown := message.keys() - known:
-        raise BadMessage(
-            f"{action} takes {', '.join(sorted(known))}. Given: {shown(min(unknown))}."
-        )
-    if not isinstance(message.get("ticket", ""), str):
-        raise BadMessage("The ticket is a string.")
-    return message
-
-
-def _text(job_id: str, message: Encoded) -> str:
-    is_named = isinstance(message.message, Event) or message.is_of_nobody
-    return message.text if is_named else naming(message.text, job_id)
-
-
-def _error(job_id: str | None, error: Exception) -> str:
-    words: dict[str, str] = {"type": "error"}
-    if job_id is not None:
-        words["job_id"] = job_id
-    return orjson.dumps(words | {"detail": str(error)}).decode()

@@ -4,7 +4,8 @@ from typing import Any, cast
 
 from django.urls import path
 
-from jobs.consumers import EventsConsumer, JobConsumer
+from jobs.consumers import JobConsumer
+from jobs.events_consumer import EventsConsumer
 
 websocket_urlpatterns: Any = [
     path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi())),

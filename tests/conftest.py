@@ -63,6 +63,7 @@ def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
     server = EmbeddedRedis(short_tmp / "redis", save="")
     server.start()
     settings.JOB_EVENTS["REDIS_URL"] = server.url
+    settings.CHANNEL_LAYERS = {}
     celery_app.conf.broker_url = broker_url(server.url)
     yield server
     server.stop()
