@@ -79,7 +79,11 @@ class Demo:
         started = descendants(self.process.pid)
         self.process.send_signal(number)
         code = self.process.wait(60)
-        return code, {pid for pid in started if lives(pid)}
+        # Whoever was killed has no parent that waits until it is gone.
+        deadline = time.monotonic() + 5
+        while (left := {pid for pid in started if lives(pid)}) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return code, left
 
 
 @pytest.fixture
