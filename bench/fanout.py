@@ -4,15 +4,8 @@ The server is one process, Redis another, the viewers a third: sockets that look
 """
 
 import asyncio
-import base64
-import os
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -21,6 +14,8 @@ import redis
 from channels_redis.core import RedisChannelLayer
 
 from bench.redis import own_redis
+from bench.servers import fanout_site
+from bench.sockets import Watcher, all_done, connect, disconnect, handshake_of, request_of
 from events.publisher import SyncRedisStreamPublisher
 
 VIEWERS = 500
@@ -32,68 +27,40 @@ JOB = "bench"
 TEXT = "The outline has five sections, of which two are about tea."
 LAST = "This was the last of all."
 
-Burst = Callable[[list[dict[str, Any]]], Awaitable[None]]
+Publish = Callable[[list[dict[str, Any]]], Awaitable[None]]
 
 
-class Watcher(asyncio.Protocol):
-    """Asks for something, and knows when the last event of a burst has come."""
+class Burst(Watcher):
+    """Knows when the last event of a burst has come."""
 
-    def __init__(self, path: str) -> None:
-        self._request = request_of(path)
-        self._seen = b""
-        self.live = asyncio.get_running_loop().create_future()
-        self.done = self.live
-
-    def expect_burst(self) -> None:
+    def expect(self) -> None:
         self._seen, self.done = b"", asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        transport.write(self._request)
-
     def data_received(self, data: bytes) -> None:
+        if not self.live.done():
+            super().data_received(data)
+            return
         self._seen = self._seen[-64:] + data
-        wanted = b"live" if self.done is self.live else LAST.encode()
-        if not self.done.done() and wanted in self._seen:
+        if not self.done.done() and LAST.encode() in self._seen:
             self.done.set_result(None)
 
 
-def request_of(path: str) -> bytes:
-    """A handshake, or a plain request where the path is one of SSE."""
-    lines = [f"GET /{path}/ HTTP/1.1", "Host: localhost"]
-    if not path.startswith("sse"):
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines += ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}"]
-        lines += ["Sec-WebSocket-Version: 13"]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-async def rates_of(path: str, port: int, burst: Burst, events: int) -> list[float]:
+async def rates_of(path: str, port: int, publish: Publish, events: int) -> list[float]:
     """Deliveries per second of some bursts to new viewers."""
-    loop = asyncio.get_running_loop()
-    watchers = [
-        (await loop.create_connection(lambda: Watcher(path), "127.0.0.1", port))[1]
-        for _ in range(VIEWERS)
-    ]
-    await all_done(watchers)
+    ask = request_of if path.startswith("sse") else handshake_of
+    watchers = await connect(port, VIEWERS, lambda: Burst(ask(f"{path}/")))
     rates = []
     for _ in range(BURSTS):
         for watcher in watchers:
-            watcher.expect_burst()
+            watcher.expect()
         data = [{"event_type": "x", "text": text} for text in [TEXT] * (events - 1) + [LAST]]
         start = perf_counter()
-        await burst(data)
-        await all_done(watchers)
+        await publish(data)
+        await all_done([watcher.done for watcher in watchers])
         rates.append(VIEWERS * events / (perf_counter() - start))
         await asyncio.sleep(0.2)
-    for watcher in watchers:
-        watcher.transport.abort()
-    await asyncio.sleep(0.5)
+    await disconnect(watchers)
     return rates
-
-
-async def all_done(watchers: list[Watcher]) -> None:
-    await asyncio.wait_for(asyncio.gather(*[watcher.done for watcher in watchers]), 120)
 
 
 async def measure(url: str, port: int) -> None:
@@ -128,39 +95,13 @@ async def measure(url: str, port: int) -> None:
         print(f"{claim}: {rate[ours] / rate[baseline]:.2f}")
 
 
-@contextmanager
-def site(url: str, directory: str) -> Iterator[int]:
-    """The port of a server that is gone afterwards."""
-    environment = {**os.environ, "REDIS_URL": url, "DATABASE": str(Path(directory) / "db")}
-    migrate = (
-        "from django.core.management import call_command as call; call('migrate', verbosity=0)"
-    )
-    subprocess.run(
-        [sys.executable, "-c", f"import bench.fanout_site; {migrate}"], env=environment, check=True
-    )
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = subprocess.Popen(
-            [
-                sys.executable, "-m", "uvicorn", "bench.fanout_site:application",
-                "--fd", str(listening.fileno()), "--log-level", "error",
-            ],
-            env=environment,
-            pass_fds=[listening.fileno()],
-        )  # fmt: skip
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            server.kill()  # it would wait for viewers
-            server.wait()
-
-
 def main() -> None:
     with (
         own_redis() as url,
         tempfile.TemporaryDirectory(prefix="jb") as directory,
-        site(url, directory) as port,
+        fanout_site(url, directory) as server,
     ):
-        asyncio.run(measure(url, port))
+        asyncio.run(measure(url, server.port))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The feed of an event loop: it reads each stream that somebody views, once for all viewers.
 
-It has a connection to read by for each 1,000 streams, and one more, to know that it is still the
+It has a connection to read by for each 500 streams, and one more, to know that it is still the
 same Redis that answers. When one of them is lost, all are: Redis may come back with less than it
 had, and every channel is doubted until its log was compared with what was read of it.
 """
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _RETRY_FIRST: Final = 0.1
 _RETRY_LAST: Final = 5.0
-_MOST_READERS: Final = 16
+_MOST_READERS: Final = 32
 # How many logs are compared, and pages of history read, at once.
 _AT_ONCE: Final = 8
 _LATEST: Final = 32
