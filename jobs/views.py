@@ -220,6 +220,7 @@ def _job_config(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.job_id,
         "apiUrl": reverse("jobs:api-job-list"),
+        "socketUrl": f"{get_script_prefix()}ws/jobs/",
         "jobUrl": reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id}),
         "job": {
             "status": job.status,

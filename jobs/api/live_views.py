@@ -235,7 +235,8 @@ class JobEventPollView(LiveView, JobEventsView):
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Answer as the history does, but wait up to `wait` seconds for something after `after`.
 
-        There is no waiting for a job that is over.
+        There is no waiting for a job that is over. `waits` says whether that keeps no worker of
+        the server's: under ASGI it does not.
         """
         query = request.query_params
         refuse_unknown(query, {"after", "limit", "wait", "ticket", "format"})
@@ -251,6 +252,11 @@ class JobEventPollView(LiveView, JobEventsView):
         if not connection.in_atomic_block:
             connection.close()
         return stream_response(asked, self._later(request, params, page, wait), _JSON)
+
+    def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
+        """The page, as it is answered."""
+        waits = isinstance(request._request, ASGIRequest)  # noqa: SLF001 - as above
+        return {**super().page(request, params), "waits": waits}
 
     async def _later(
         self, request: Request, params: HistoryParams, page: dict[str, Any], wait: float

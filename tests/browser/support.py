@@ -56,3 +56,16 @@ def job_page(job_id: str) -> str:
 
 def job_id_of(page: Any) -> str:
     return str(page.url.rstrip("/").rsplit("/", 1)[-1])
+
+
+def no_sockets(page: Any) -> None:
+    """The browser of this page knows nothing of WebSockets; server-sent events are next."""
+    page.add_init_script("delete globalThis.WebSocket")
+
+
+def log_in(page: Any) -> None:
+    """Log in as demo, on the page to which somebody is led who has not."""
+    page.get_by_label("Username").fill("demo")
+    page.get_by_label("Password").fill("demo")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Jobs", exact=True).wait_for()

@@ -8,7 +8,15 @@ import pytest
 import redis
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import README, job_id_of, job_page, live_state, logged_ids, shown_ids
+from tests.browser.support import (
+    README,
+    job_id_of,
+    job_page,
+    live_state,
+    logged_ids,
+    no_sockets,
+    shown_ids,
+)
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -171,6 +179,7 @@ def test_cancel_and_try_again(page: Any, job_id: str) -> None:
 def test_a_server_that_cannot_stream_is_polled(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
+    no_sockets(page)
     page.route("**/events/stream/**", lambda route: route.fulfill(status=501))
     page.goto(job_page(job_id))
     live_state(page, "polling")
@@ -184,6 +193,7 @@ def test_a_server_that_cannot_stream_is_polled(
 def test_a_lost_connection_comes_back_where_it_was(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
+    no_sockets(page)
     watch(page, job_id)
     cut = {"on": True}
     pattern = "**/events/stream/**"
@@ -208,6 +218,7 @@ def sse_event(event_id: str, **data: Any) -> str:
 
 
 def test_a_repeat_is_dropped_and_ids_are_numbers(page: Any, job_id: str) -> None:
+    no_sockets(page)
     big = "18446744073709551615"
     ids = ["9-9", "9-9", "10-0", "9-10", "10-2", "10-10", "10-9", f"{big}-1", f"{big}-0", "10-11"]
     sent = stream_of(*map(sse_event, ids), "event: end\ndata: {}")
@@ -218,6 +229,7 @@ def test_a_repeat_is_dropped_and_ids_are_numbers(page: Any, job_id: str) -> None
 
 
 def test_a_reset_starts_anew(page: Any, job_id: str, site: Site) -> None:
+    no_sockets(page)
     asked: list[str] = []
 
     def answer(route: Any) -> None:
@@ -236,6 +248,7 @@ def test_a_reset_starts_anew(page: Any, job_id: str, site: Site) -> None:
 
 @pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
 def test_a_broken_message_is_passed_over(page: Any, job_id: str, broken: str) -> None:
+    no_sockets(page)
     sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
     page.goto(job_page(job_id))
@@ -281,6 +294,7 @@ def test_a_text_that_is_there_already_is_shown_from_its_beginning(
 
 
 def test_a_job_that_is_gone_is_not_asked_for_again(page: Any, job_id: str) -> None:
+    no_sockets(page)
     asked: list[str] = []
 
     def gone(route: Any) -> None:

@@ -2,52 +2,27 @@
  * Follows the events of one job in the browser: each event once, in order, from a cursor.
  *
  *     import { watchJob } from "./job-events.js";
- *     const watch = watchJob("job_001", { baseUrl: "/api/jobs/", onEvent: console.log });
+ *     const watch = watchJob("job_001", { onEvent: console.log });
  *
- * A transport is a function that is given a link, starts reading and returns what stops it. The
- * transports are tried in their order; each goes on from the cursor that the one before left.
- *
- * @typedef {{id: string, job_id: string, event_type: string, timestamp: string, data: Object}} JobEvent
- * @typedef {"connecting"|"live"|"reconnecting"|"polling"|"ended"} Status
- * @typedef {(link: Link) => (() => void)} Transport
- *
- * @typedef {Object} Link  What a transport reads from and reports to.
- * @property {string} root                      URL of the job's events, ending in "/".
- * @property {() => string} cursor              The id after which to read.
- * @property {() => boolean} proven             Whether this transport has worked before.
- * @property {() => number} failures            How often in a row it has failed.
- * @property {(event: JobEvent) => void} deliver
- * @property {(status: Status) => void} live    Everything up to now was delivered.
- * @property {() => void} end                   The job is over and everything was delivered.
- * @property {(info: Object) => void} reset     The cursor cannot be honoured.
- * @property {() => void} lost                  The connection broke: come back later.
- * @property {() => void} unavailable           This transport does not work here: take the next one.
- * @property {(httpStatus: number) => void} refused  The server will not answer: give up.
+ * By WebSocket; where there are none, by server-sent events; where a server cannot stream, by asking
+ * again and again. The transports are tried in their order; each goes on from the cursor that the one
+ * before left. The types are in job-events.d.ts.
  */
+import { eventSource, isFinal, isObject, openSocket, polling, webSocket } from "./job-transports.js";
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
+export { eventSource, polling, webSocket };
+
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
-const POLL_MS = 1_000;
-const HIDDEN_POLL_MS = 5_000;
-const LAST_POLL_MS = 5000;
-const POLL_LIMIT = 500;
-/** Of a cursor behind which the log was cut. */
-const GONE = 410;
-/** Answers of a server that speaks no SSE: wrong method or type, not implemented (under WSGI). */
-const CANNOT_STREAM = new Set([405, 406, 501]);
-/** Refusals that pass. */
-const PASSING = new Set([408, 425, 429]);
-const PATIENCE = 3;
+/** A timer that is this late tells that the page was frozen, or the machine asleep. */
+const TICK_MS = 5_000;
+const ASLEEP_MS = 20_000;
+/** Of a server that restarts, for its last viewers. */
+const LAST_RETURN_MS = 60_000;
 const CURSOR = /^(\d{1,20})(?:-(\d{1,20}))?$/;
 const nothing = () => {};
 
-/**
- * Compares two cursors as numbers, without losing digits: below 0, 0 or above 0.
- * @param {string} a
- * @param {string} b
- * @returns {number}
- */
+/** Compares two cursors as numbers, without losing digits: below 0, 0 or above 0. */
 export function compareCursors(a, b) {
   const [left, right] = [a, b].map((cursor) => CURSOR.exec(cursor));
   if (!left || !right) return NaN;
@@ -66,22 +41,9 @@ function retryDelay(failures) {
   return full * (0.5 + Math.random() / 2);
 }
 
-/**
- * Watches a job from a cursor on.
- * @param {string} jobId
- * @param {Object} options
- * @param {string} options.baseUrl  URL of the job list of the API, ending in "/".
- * @param {string} [options.after]  Cursor: events after it are delivered; "0" for all.
- * @param {Transport[]} [options.transports]
- * @param {(event: JobEvent) => void} [options.onEvent]
- * @param {() => void} [options.onLive]  Caught up; called again after each reconnect.
- * @param {() => void} [options.onEnd]
- * @param {(info: Object) => void} [options.onReset]  Forget what was shown: reading starts anew.
- * @param {(status: Status, detail?: {refused: number}) => void} [options.onStatus]
- * @returns {{close: () => void, readonly cursor: string}}
- */
-export function watchJob(jobId, options) {
-  const watch = new Watch(jobId, options);
+/** Watches a job from a cursor on. See job-events.d.ts. */
+export function watchJob(jobId, options = {}) {
+  const watch = new JobWatch(jobId, options);
   watch.open();
   return {
     close: () => watch.close(),
@@ -91,29 +53,46 @@ export function watchJob(jobId, options) {
   };
 }
 
+/** Tells of the jobs that the reader may see, as they are created and change. See job-events.d.ts. */
+export function watchJobs(options = {}) {
+  const watch = new JobsWatch(options);
+  watch.open();
+  return { close: () => watch.close() };
+}
+
+/** What comes back after each break: connects, waits, and connects again. */
 class Watch {
-  constructor(jobId, { baseUrl, after = "0", transports = [eventSource, polling], ...handlers }) {
-    this.root = `${baseUrl}${encodeURIComponent(jobId)}/events/`;
-    this.cursor = after;
-    this.transports = transports;
-    this.rung = 0;
-    this.proven = new Set();
+  constructor({ ticket = null, ...handlers }, names) {
+    this.ticket = ticket;
     this.failures = 0;
     this.stop = nothing;
     this.run = null;
     this.timer = 0;
-    this.on = { onEvent: nothing, onLive: nothing, onEnd: nothing, onReset: nothing, onStatus: nothing };
-    for (const name of Object.keys(this.on)) if (handlers[name]) this.on[name] = handlers[name];
+    this.on = Object.fromEntries(names.map((name) => [name, handlers[name] ?? nothing]));
     this.listeners = new AbortController();
   }
 
   open() {
     const { signal } = this.listeners;
-    addEventListener("online", () => this.connect(), { signal });
+    const connect = () => this.connect();
+    addEventListener("online", connect, { signal });
     // A page in the back/forward cache holds no connection; it goes on from its cursor when shown.
     addEventListener("pagehide", () => this.halt(), { signal });
-    addEventListener("pageshow", (event) => event.persisted && this.connect(), { signal });
+    addEventListener("pageshow", (event) => event.persisted && connect(), { signal });
+    document.addEventListener("resume", connect, { signal });
+    this.watchSleep(signal);
     this.connect();
+  }
+
+  /** A connection may have died while the machine was asleep, and nobody says so. */
+  watchSleep(signal) {
+    let before = Date.now();
+    const ticking = setInterval(() => {
+      const slept = Date.now() - before > ASLEEP_MS;
+      before = Date.now();
+      if (slept && this.run) this.connect();
+    }, TICK_MS);
+    signal.addEventListener("abort", () => clearInterval(ticking));
   }
 
   close() {
@@ -128,22 +107,72 @@ class Watch {
     this.stop = nothing;
   }
 
-  connect() {
+  async connect() {
     this.halt();
     if (this.failures === 0) this.on.onStatus("connecting");
     const run = {};
     this.run = run;
-    const stop = this.transports[this.rung](this.link(run));
+    const query = await this.credentials();
+    if (this.run !== run) return;
+    if (query === null) return this.lost();
+    const stop = this.start(run, query);
     if (this.run === run) this.stop = stop;
     else stop();
   }
 
-  /** The link of one run of a transport: what a stopped run still reports is not heard. */
-  link(run) {
+  /** What stands in each address besides: a new ticket, if the page has whom to ask for one. */
+  async credentials() {
+    if (!this.ticket) return "";
+    try {
+      return `&ticket=${encodeURIComponent(await this.ticket())}`;
+    } catch {
+      return null;
+    }
+  }
+
+  /** What a run reports is heard as long as it is not stopped. */
+  hear(run) {
+    return (report) => (value) => this.run === run && report(value);
+  }
+
+  finish(detail) {
+    this.close();
+    this.on.onStatus("ended", detail);
+  }
+
+  /** @param {number} [after]  Milliseconds, if the server has said when to come back. */
+  lost(after) {
+    this.halt();
+    this.failures += 1;
+    this.on.onStatus("reconnecting");
+    const told = Number.isFinite(after) ? Math.min(Math.max(after, 0), LAST_RETURN_MS) : null;
+    this.timer = setTimeout(() => this.connect(), told ?? retryDelay(this.failures));
+  }
+}
+
+class JobWatch extends Watch {
+  constructor(jobId, options) {
+    super(options, ["onEvent", "onLive", "onEnd", "onReset", "onStatus"]);
+    const { baseUrl = "/api/jobs/", socketUrl = "/ws/jobs/", after = "0" } = options;
+    const id = encodeURIComponent(jobId);
+    this.addresses = { root: `${baseUrl}${id}/events/`, socket: `${socketUrl}${id}/` };
+    this.cursor = after;
+    this.transports = options.transports ?? [webSocket, eventSource, polling];
+    this.rung = 0;
+    this.proven = new Set();
+  }
+
+  start(run, query) {
+    return this.transports[this.rung](this.link(run, query));
+  }
+
+  /** The link of one run of a transport. */
+  link(run, query) {
     const transport = this.transports[this.rung];
-    const heard = (report) => (value) => this.run === run && report(value);
+    const heard = this.hear(run);
     return {
-      root: this.root,
+      ...this.addresses,
+      query,
       cursor: () => this.cursor,
       proven: () => this.proven.has(transport),
       failures: () => this.failures,
@@ -151,9 +180,9 @@ class Watch {
       live: heard((status) => this.live(transport, status)),
       end: heard(() => this.end()),
       reset: heard((info) => this.reset(info)),
-      lost: heard(() => this.lost()),
+      lost: heard((after) => this.lost(after)),
       unavailable: heard(() => this.unavailable()),
-      refused: heard((httpStatus) => this.finish({ refused: httpStatus })),
+      refused: heard((status) => this.finish({ refused: status })),
     };
   }
 
@@ -177,22 +206,10 @@ class Watch {
     this.on.onEnd();
   }
 
-  finish(detail) {
-    this.close();
-    this.on.onStatus("ended", detail);
-  }
-
   reset(info) {
     this.cursor = "0"; // whoever is reset begins anew, with what the log has now
     this.on.onReset(info);
     this.lost();
-  }
-
-  lost() {
-    this.halt();
-    this.failures += 1;
-    this.on.onStatus("reconnecting");
-    this.timer = setTimeout(() => this.connect(), retryDelay(this.failures));
   }
 
   unavailable() {
@@ -203,122 +220,35 @@ class Watch {
   }
 }
 
-/**
- * Server-sent events.
- * @type {Transport}
- */
-export function eventSource(link) {
-  const source = new EventSource(`${link.root}stream/?after=${link.cursor()}`);
-  let opened = false;
-  source.onopen = () => (opened = true);
-  source.onmessage = (message) => deliverText(link, message.data);
-  source.addEventListener("live", () => link.live("live"));
-  source.addEventListener("end", () => link.end());
-  source.addEventListener("reset", (message) => link.reset(parseObject(message.data)));
-  source.onerror = () => {
-    // It would reconnect by itself, but at a fixed pace, and would never say why it was turned away.
-    const turnedAway = source.readyState === EventSource.CLOSED && !opened;
-    source.close();
-    if (turnedAway) askWhy(link, source.url);
-    else link.lost();
-  };
-  return () => source.close();
-}
-
-/** Asks once more for what was turned away, to see the answer that an EventSource does not tell. */
-async function askWhy(link, url) {
-  const controller = new AbortController();
-  try {
-    const { ok, status, headers } = await fetch(url, { signal: controller.signal });
-    const streams = headers.get("Content-Type")?.startsWith("text/event-stream");
-    if (CANNOT_STREAM.has(status) || (ok && !streams)) link.unavailable();
-    else if (isRefusal(status)) link.refused(status);
-    // A proxy that cannot stream may say 502 or 504; one whose server restarts says so too.
-    else if (status !== 503 && !link.proven() && link.failures() >= PATIENCE) link.unavailable();
-    else link.lost();
-  } catch {
-    link.lost();
-  } finally {
-    controller.abort();
+class JobsWatch extends Watch {
+  constructor(options) {
+    super(options, ["onJob", "onLive", "onStatus"]);
+    this.url = options.socketUrl ?? "/ws/events/";
   }
-}
 
-/** Whether asking again would not help: the job is gone, the reader logged out. */
-function isRefusal(status) {
-  return status >= 400 && status < 500 && !PASSING.has(status);
-}
-
-function deliverText(link, text) {
-  const event = parseObject(text);
-  if (typeof event.id === "string") link.deliver(event);
-}
-
-function parseObject(text) {
-  try {
-    const value = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value : {};
-  } catch {
-    return {};
+  start(run) {
+    const heard = this.hear(run);
+    const lost = heard((after) => this.lost(after));
+    const socket = openSocket(this.url, {
+      opened: () => socket.send('{"action":"subscribe_jobs"}'),
+      message: heard((message) => this.take(message, lost)),
+      closed: heard(({ code }) => this.closed(code)),
+    });
+    return () => socket.close();
   }
-}
 
-/**
- * Asks for the history again and again: for servers that cannot stream.
- * @type {Transport}
- */
-export function polling(link) {
-  const controller = new AbortController();
-  poll(link, controller.signal).catch((error) => {
-    if (controller.signal.aborted) return;
-    if (error.cut) link.reset(error.cut);
-    else if (error.refused) link.refused(error.refused);
-    else link.lost();
-  });
-  return () => controller.abort();
-}
-
-async function poll(link, signal) {
-  let wasOver = false;
-  while (!signal.aborted) {
-    const page = await fetchPage(link, POLL_LIMIT, signal);
-    page.results.forEach(link.deliver);
-    if (page.next && page.results.length) continue;
-    link.live("polling");
-    // An event is appended just after the commit that it speaks of: only an empty page that was
-    // asked for well after the job was over says that there is no more.
-    if (wasOver && !page.results.length) return link.end();
-    wasOver = OVER.has(page.job_status);
-    await pause(wasOver ? LAST_POLL_MS : document.hidden ? HIDDEN_POLL_MS : POLL_MS, signal);
+  take(message, lost) {
+    if (message.type === "restart") return lost(message.retry);
+    if (message.type === "jobs_live") {
+      this.failures = 0;
+      this.on.onStatus("live");
+      this.on.onLive();
+    }
+    if (message.type === "job" && isObject(message.job)) this.on.onJob(message.job);
   }
-}
 
-/**
- * A page of the history; an error has `refused` when asking again would not help, and `cut` when
- * the log begins after the cursor.
- */
-async function fetchPage(link, limit, signal) {
-  const url = `${link.root}?after=${link.cursor()}&limit=${limit}`;
-  const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
-  const body = parseObject(await response.text());
-  if (response.ok) return { results: [], ...body };
-  if (response.status === GONE) {
-    throw Object.assign(new Error("The log was cut"), { cut: { ...body, reason: body.detail } });
+  closed(code) {
+    if (isFinal(code)) this.finish({ refused: code });
+    else this.lost();
   }
-  const refused = isRefusal(response.status) ? response.status : undefined;
-  throw Object.assign(new Error(`HTTP ${response.status}`), { refused });
-}
-
-/** Waits; a page that comes back into view does not wait. */
-function pause(ms, signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      document.removeEventListener("visibilitychange", done);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    document.addEventListener("visibilitychange", done);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -41,6 +41,7 @@ function main() {
   localiseTimes(document);
   watchJob(config.jobId, {
     baseUrl: config.apiUrl,
+    socketUrl: config.socketUrl,
     onEvent: (event) => {
       page.arrived.push(event);
       drawSoon();

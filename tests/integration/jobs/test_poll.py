@@ -82,7 +82,8 @@ async def test_what_comes_is_answered_as_it_comes(user, ids):
 async def test_nothing_comes(user, ids):
     async with asked(user, wait=0.2, after=ids[2]) as request:
         page = await answer(request)
-        assert page == {"results": [], "next": None, "cursor": ids[2], "job_status": "pending"}
+        nothing = {"results": [], "next": None, "cursor": ids[2], "job_status": "pending"}
+        assert page == {**nothing, "waits": True}
 
 
 async def test_nobody_waits_for_a_job_that_is_over(user, ids):
@@ -134,6 +135,7 @@ def test_under_wsgi(user, ids):
     assert ns(page) == [3]
     page = client.get(POLL, {"wait": "0.1", "after": page["cursor"]}).json()
     assert ns(page) == []
+    assert page["waits"] is False
 
 
 def test_nobody_waits_longer_than_a_socket_to_redis(user, ids, settings):
