@@ -92,6 +92,7 @@ class JobListView(PageView):
             return self.page("jobs/_job_table.html", context)
         config = {
             "refreshMs": LIST_REFRESH_MS,
+            "socketUrl": f"{get_script_prefix()}ws/events/",
             "now": timezone.now(),
             "strings": list_page_strings(),
         }

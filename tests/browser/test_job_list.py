@@ -33,6 +33,19 @@ def test_a_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) ->
     assert page.evaluate("document.activeElement.innerText") == "Newer"
 
 
+def test_the_table_is_asked_for_when_there_is_news(page: Any, site: Site) -> None:
+    create(site, "Older")
+    page.goto("/jobs/")
+    live_state(page, "live")
+    page.wait_for_timeout(3_000)  # by now the socket tells
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(3_000)
+    assert [url for url in asked if "rows=1" in url] == []
+    job_id = create(site, "Newer")
+    page.locator(f"tr[data-job-id='{job_id}']").wait_for(timeout=5_000)
+
+
 def test_the_first_job_replaces_the_empty_page(page: Any, site: Site) -> None:
     page.goto("/jobs/?q=the-only-one")
     page.get_by_text("No job matches").wait_for()

@@ -1,10 +1,15 @@
 /**
- * The job list, live: asks for its own table again and again and changes the cells that differ.
+ * The job list, live: asks for its own table when it is told of a job, and changes the cells that differ.
+ * Where nobody tells it, it asks again and again.
  */
+import { watchJobs } from "../events/job-events.js";
 import { announcer, byId, setText } from "./elements.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
 
 const LAST_RETRY_MS = 30_000;
+/** How long to wait for more news, and how often to ask although there are none. */
+const NEWS_MS = 250;
+const TOLD_REFRESH_MS = 10_000;
 
 const config = pageConfig();
 const say = translator(config.strings);
@@ -12,7 +17,7 @@ const announce = announcer(byId("announce"));
 /** The server's clock counts, not the browser's: it may be wrong by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 const serverNow = () => performance.now() + serverOffset;
-const list = { timer: 0, failures: 0, asking: false, text: "" };
+const list = { timer: 0, failures: 0, asking: false, text: "", told: false, news: false };
 
 function main() {
   freshen();
@@ -23,6 +28,19 @@ function main() {
   addEventListener("pageshow", (event) => event.persisted && wake());
   showState("live");
   plan(config.refreshMs);
+  watchJobs({
+    socketUrl: config.socketUrl,
+    onJob: heed,
+    onLive: heed,
+    onStatus: (status) => (list.told = status === "live"),
+  });
+}
+
+/** There is news: of all that comes at once, the table is asked for once. */
+function heed() {
+  if (list.news || document.hidden || !navigator.onLine) return;
+  list.news = true;
+  if (!list.asking) plan(NEWS_MS);
 }
 
 /** Goes on or pauses, as the page is shown or hidden, online or offline. */
@@ -42,6 +60,7 @@ function plan(ms) {
 async function refresh() {
   if (list.asking) return;
   list.asking = true;
+  list.news = false;
   try {
     await takeTable();
     list.failures = 0;
@@ -54,7 +73,9 @@ async function refresh() {
     list.asking = false;
   }
   if (document.hidden || !navigator.onLine) return wake();
-  plan(Math.min(LAST_RETRY_MS, config.refreshMs * 2 ** list.failures));
+  if (list.news && !list.failures) return plan(NEWS_MS);
+  const every = list.told ? TOLD_REFRESH_MS : config.refreshMs;
+  plan(Math.min(LAST_RETRY_MS, every * 2 ** list.failures));
 }
 
 async function takeTable() {
