@@ -21,6 +21,8 @@ class JobsConfig(AppConfig):
         super().__init__(*args, **kwargs)
         self.guards = PerLoop[Any]()
         self.news = PerLoop[Any]()
+        # Whether this process has routes for our sockets; else pages do not ask for them.
+        self.has_sockets = False
 
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""

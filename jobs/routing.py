@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from django.apps import apps
 from django.urls import path
 
 from jobs.consumers import JobConsumer
@@ -11,3 +12,5 @@ websocket_urlpatterns: Any = [
     path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi())),
     path("ws/events/", cast(Any, EventsConsumer.as_asgi())),
 ]
+
+cast(Any, apps.get_app_config("jobs")).has_sockets = True

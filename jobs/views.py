@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView
@@ -92,7 +93,7 @@ class JobListView(PageView):
             return self.page("jobs/_job_table.html", context)
         config = {
             "refreshMs": LIST_REFRESH_MS,
-            "socketUrl": f"{get_script_prefix()}ws/events/",
+            "socketUrl": _socket_url("ws/events/"),
             "now": timezone.now(),
             "strings": list_page_strings(),
         }
@@ -105,6 +106,12 @@ class JobListView(PageView):
                 "processing_stopped": self.processing_stopped(),
             },
         )
+
+
+def _socket_url(path: str) -> str | None:
+    """Where our sockets are, if this process has routes for them; servers log what they lack."""
+    config = cast(Any, apps.get_app_config("jobs"))
+    return f"{get_script_prefix()}{path}" if config.has_sockets else None
 
 
 def _page_context(request: HttpRequest, found: JobSlice) -> dict[str, Any]:
@@ -221,7 +228,7 @@ def _job_config(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.job_id,
         "apiUrl": reverse("jobs:api-job-list"),
-        "socketUrl": f"{get_script_prefix()}ws/jobs/",
+        "socketUrl": _socket_url("ws/jobs/"),
         "jobUrl": reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id}),
         "job": {
             "status": job.status,

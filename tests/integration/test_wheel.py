@@ -85,7 +85,9 @@ def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "jobs/templates/jobs/job_detail.html", "jobs/static/jobs/jobs.css", "jobs/py.typed",
-        "events/static/events/job-events.js", "events/py.typed",
+        "events/static/events/job-events.js", "events/static/events/job-events.d.ts",
+        "events/static/events/job-transports.js", "events/static/events/job-elements.js",
+        "jobs/management/commands/watch_job.py", "events/py.typed",
     ):  # fmt: skip
         assert name in names
     for name in ("config/", "tests/", "bench/", "manage.py"):

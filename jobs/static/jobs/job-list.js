@@ -28,6 +28,10 @@ function main() {
   addEventListener("pageshow", (event) => event.persisted && wake());
   showState("live");
   plan(config.refreshMs);
+  if (config.socketUrl) watchNews();
+}
+
+function watchNews() {
   watchJobs({
     socketUrl: config.socketUrl,
     onJob: heed,

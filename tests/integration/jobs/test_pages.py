@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.messages import get_messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -381,3 +382,16 @@ def test_a_page_stays_when_the_job_before_it_leaves_the_filter(client, user):
     page = client.get(reverse("jobs:list") + query).text
     assert older.title in page
     assert "Youngest" not in page
+
+
+@pytest.mark.parametrize("has_sockets", [True, False])
+def test_pages_ask_for_sockets_where_there_are_some(
+    client, user, make_job, monkeypatch, has_sockets
+):
+    """A server without them would log a traceback for each page that is opened."""
+    monkeypatch.setattr(apps.get_app_config("jobs"), "has_sockets", has_sockets)
+    make_job(owner=user, job_id="abc")
+    client.force_login(user)
+    for path, url in (("/jobs/job/abc/", "/ws/jobs/"), ("/jobs/", "/ws/events/")):
+        page = client.get(path).content.decode()
+        assert f'"socketUrl": {json.dumps(url if has_sockets else None)}' in page
