@@ -8,6 +8,8 @@ sent with a body that the event loop sends by itself.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -95,15 +97,23 @@ def _is_of(start: Message, content_type: str) -> bool:
 
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
-    """Send until it is over, or nobody listens any more."""
-    tasks = [asyncio.create_task(_send_all(frames, send)), asyncio.create_task(_hung_up(receive))]
+    """Send until it is over, nobody listens any more, or the task is cancelled."""
+    this = asyncio.current_task()
+    listening = asyncio.create_task(_hung_up(receive))
+    stop = partial(_cancel, this)
+    listening.add_done_callback(stop)
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):
+            await _send_all(frames, send)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        listening.remove_done_callback(stop)
+        listening.cancel()
         await frames.aclose()
+
+
+def _cancel(task: "asyncio.Task[None] | None", _listening: object) -> None:
+    if task is not None:
+        task.cancel()
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -25,6 +25,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
+from django.utils.functional import LazyObject
 
 from events.loops import PerLoop
 from jobs.conf import job_settings
@@ -47,7 +48,7 @@ class Admission:
     """
 
     def __init__(self, user: Any, login: Any = None) -> None:
-        self.user = user
+        self.user = _itself(user)
         self.job_ids = frozenset[str]()
         self.token = login if isinstance(login, Model) else None
         is_of_session = self.token is None and _names(login, user)
@@ -56,6 +57,13 @@ class Admission:
         self.owners: dict[str, Any] = {}
         self.checked_at = monotonic()
         self.on_revoked: OnRevoked = lambda _job_id: None
+
+
+def _itself(user: Any) -> Any:
+    """The user, without what looks it up on demand, which would keep its request for hours."""
+    if isinstance(user, LazyObject) and user.pk is not None:
+        return cast(Any, user)._wrapped  # noqa: SLF001 - there is no other way to it
+    return user
 
 
 def _names(session: Any, user: Any) -> bool:

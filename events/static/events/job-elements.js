@@ -225,6 +225,7 @@ class JobProgress extends JobElement {
     const { state, isLive, connection } = this.source;
     const away = connection === "refused" || (!isLive && connection !== "ended") ? connection : "";
     this.dataset.status = state.status;
+    this.bar.hidden = away === "refused";
     const isKnown = away !== "refused" && (isLive || this.source.latest.length > 0);
     setText(this.status, this.label(isKnown ? state.status : away || "connecting"));
     setText(this.message, state.message);
@@ -239,7 +240,8 @@ class JobTimeline extends JobElement {
   build() {
     this.style(`
       ol { list-style: none; margin: 0; padding: 0; }
-      li { display: grid; grid-template-columns: auto auto minmax(0, 1fr); gap: .75em; padding: .15em 0; }
+      ol, li { display: grid; grid-template-columns: auto auto minmax(0, 1fr); column-gap: .75em; }
+      li { grid-column: 1 / -1; grid-template-columns: subgrid; padding: .15em 0; }
       time { font-variant-numeric: tabular-nums; opacity: .7; }
       [part=type] { font-weight: 600; }
       [part=text] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }`);

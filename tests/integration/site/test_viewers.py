@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -82,16 +83,19 @@ class Viewer:
         raise NotImplementedError
 
 
+def socket_to(site: Site, job_id: str, cookie: str, after: str = "0") -> Any:
+    origin: Any = site.url
+    return websockets.connect(
+        f"{site.ws_url}/ws/jobs/{job_id}/?after={after}",
+        additional_headers={"Cookie": cookie},
+        origin=origin,
+        close_timeout=0.05,  # whoever has not read everything would wait for the server's frame
+    )
+
+
 class SocketViewer(Viewer):
     async def once(self, most: int) -> None:
-        url = f"{self.site.ws_url}/ws/jobs/{self.job_id}/?after={self.after}"
-        connecting: Any = websockets.connect(
-            url,
-            additional_headers={"Cookie": self.cookie},
-            origin=self.site.url,  # type: ignore[arg-type]
-            close_timeout=0.05,  # whoever has not read everything would wait for the server's frame
-        )
-        async with connecting as socket:
+        async with socket_to(self.site, self.job_id, self.cookie, self.after) as socket:
             told = len(self.told)
             try:
                 async for text in socket:
@@ -209,3 +213,32 @@ async def test_the_server_is_ended_under_its_viewers(own_site: Site, number: int
     assert told == [0 if number == signal.SIGKILL else 3] * len(viewers)
     times = {retry for viewer in viewers for retry in viewer.told}
     assert len(times) > len(viewers) or number == signal.SIGKILL  # they do not come all at once
+
+
+def memory_of(process: Any) -> int:
+    """Bytes of memory that a process has for itself."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+async def test_a_hundred_megabytes_past_a_viewer_who_takes_nothing(own_site: Site) -> None:
+    web = await asyncio.to_thread(own_site.start_web, "--no-access-log")
+    job_id, cookie = new_job(own_site), cookie_of(own_site)
+    viewers = [SocketViewer(own_site, job_id, cookie) for _ in range(2)]
+    async with socket_to(own_site, job_id, cookie) as stalled:
+        await stalled.recv()
+        stalled.transport.pause_reading()
+        watching = [asyncio.create_task(viewer.view()) for viewer in viewers]
+        publisher, text = publisher_to(own_site), "x" * 200_000
+        before = 0
+        for count in (200, 500):  # the first is what it takes to read and send that much to others
+            for n in range(count):
+                await asyncio.to_thread(publisher.publish_event, job_id, {"n": n, "text": text})
+            last = publisher.publish_event(job_id, {"n": "last"})
+            while any(viewer.after != last for viewer in viewers):  # noqa: ASYNC110 - there are two
+                await asyncio.sleep(0.05)
+            grown, before = memory_of(web) - before, memory_of(web)
+        assert grown < 30 * 1024 * 1024
+    await end(own_site, job_id)
+    await asyncio.gather(*watching)
+    assert all(viewer.ids == whole_log(own_site, job_id) for viewer in viewers)
