@@ -8,7 +8,7 @@ had, and every channel is doubted until its log was compared with what was read 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from time import monotonic
@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Final
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
+from events.asking import raise_lost_cancellation
 from events.channel import Channel, Ending
+from events.comparing import compare
 from events.conf import event_settings
 from events.connections import Wire, block_ms, get_async_redis
-from events.exceptions import LogCut, RedisUnavailable
+from events.exceptions import RedisUnavailable
 from events.history import aread_events
 from events.keys import StreamKeys
 from events.reading import MOST_STREAMS, Control, Reader
-from events.ring import MOST_BYTES, MOST_EVENTS
-from events.types import START, Cursor, Event
+from events.types import Cursor, Event
 
 if TYPE_CHECKING:
     from events.viewer import Viewer
@@ -37,7 +38,6 @@ _RETRY_LAST: Final = 5.0
 _MOST_READERS: Final = 32
 # How many logs are compared, and pages of history read, at once.
 _AT_ONCE: Final = 8
-_LATEST: Final = 32
 _PAGE: Final = 100
 # Seconds.
 _TICK: Final = 1.0
@@ -180,7 +180,7 @@ class Feed:
 
     async def _run(self) -> None:
         retry_in = _RETRY_FIRST
-        while True:
+        while self.viewers:  # a group loses a cancellation when a task of its own fails meanwhile
             began = monotonic()
             try:
                 await self._work()
@@ -214,11 +214,12 @@ class Feed:
 
     async def _compare_doubted(self, control: Control) -> None:
         while True:
+            raise_lost_cancellation(0)
             channel = await self._doubted.get()
             if not channel.viewers:
                 continue
             try:
-                await _compare(channel, control.confirm)
+                await compare(channel, control.confirm)
             except RedisUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - its viewers are told
@@ -257,6 +258,7 @@ class Feed:
 
     async def _ask_about(self, control: Control) -> None:
         while True:
+            raise_lost_cancellation(0)
             await self._asking.wait()
             self._asking.clear()
             channels, self._to_ask = list(self._to_ask), {}
@@ -320,80 +322,3 @@ def _tidy(channel: Channel, now: float) -> None:
         del channel.pages[key]
     if now > channel.quiet_since + _RING_LASTS:
         channel.ring.keep(0, 0)
-
-
-async def _compare(channel: Channel, confirm: Callable[[], Awaitable[None]]) -> None:
-    """Read the log's end, or where it went on; the channel is read then."""
-    if channel.generation == 0:
-        latest = await _latest(channel)
-        await confirm()
-        channel.begin(latest)
-        return
-    common, set_back = await _common(channel)
-    try:
-        news, is_all = await _after(channel, common)
-    except LogCut as cut:
-        common, news, is_all = Cursor.parse(cut.after), [], False
-    latest = [] if is_all else await _latest(channel)
-    again = await _lost_before(channel, common)
-    await confirm()
-    channel.go_on(common, set_back=set_back, again=again)
-    if is_all:
-        channel.add(news)
-    elif latest:
-        channel.skip_to(latest)
-
-
-async def _after(channel: Channel, cursor: Cursor) -> tuple[list[Event], bool]:
-    """What follows a cursor, as far as it fits into a ring, and whether that is all."""
-    events, size = list[Event](), 0
-    while len(events) < MOST_EVENTS and size < MOST_BYTES:
-        page = await aread_events(channel.job_id, after=cursor, limit=_PAGE)
-        events += page
-        if len(page) < _PAGE:
-            return events, True
-        size += sum(len(event.raw) for event in page)
-        cursor = page[-1].cursor
-    return events, False
-
-
-async def _lost_before(channel: Channel, common: Cursor) -> list[Event]:
-    """What the log has from the first place on at which something was lost, up to a cursor."""
-    first, again = channel.given.first_lost(), list[Event]()
-    after = first.previous() if first is not None else None
-    while after is not None and after < common:
-        try:
-            page = await aread_events(
-                channel.job_id, after=after, before=common.next(), limit=event_settings.PAGE_LIMIT
-            )
-        except LogCut as cut:
-            after = Cursor.parse(cut.after)
-            continue
-        again += page
-        after = page[-1].cursor if page else None
-    return again
-
-
-async def _latest(channel: Channel) -> list[Event]:
-    latest = await aread_events(channel.job_id, limit=_LATEST, order="desc")
-    return latest[::-1]
-
-
-async def _common(channel: Channel) -> tuple[Cursor, bool]:
-    """Up to where the log is what was read of it, and whether it has others after that.
-
-    Where the log has what was read last, it has nothing else before that: an entry is never given
-    a place before another that is there.
-    """
-    before, set_back = channel.high.next(), False
-    while True:
-        events: Sequence[Event] = await aread_events(
-            channel.job_id, before=before, limit=_PAGE, order="desc"
-        )
-        for event in events:
-            if event.cursor <= channel.given.start or channel.given.has(event):
-                return event.cursor, set_back
-            set_back = set_back or not channel.given.knows(event)
-        if len(events) < _PAGE:
-            return START, set_back
-        before = events[-1].cursor

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from events import commands
+from events.asking import raise_lost_cancellation
 from events.channel import Channel
 from events.connections import Wire
 from events.exceptions import EventsError, NotAStream, RedisRefused
@@ -110,6 +111,7 @@ class Reader:
         try:
             self._connection_id = await wire.ask(commands.CLIENT_ID)
             while True:
+                raise_lost_cancellation(0)
                 await self._turn(wire)
         finally:
             if self._call is not None:

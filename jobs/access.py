@@ -47,6 +47,10 @@ class Admission:
     `login` is the session, or the row of the token, by which its user was known, if there is one.
     """
 
+    __slots__ = (
+        "checked_at", "job_ids", "on_revoked", "owners", "password", "session_key", "token", "user",
+    )  # fmt: skip
+
     def __init__(self, user: Any, login: Any = None) -> None:
         self.user = _itself(user)
         self.job_ids = frozenset[str]()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from events import feed, viewer
+from events import comparing, feed, viewer
 from events.reading import Reader
 from tests.faults.loss import Gallery, Viewer, World
 
@@ -104,7 +104,10 @@ def hesitating(call, chance):
 def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
     """They share what is read, and each has its own past: what one was given, another was not."""
     chance = random.Random(seed)
-    for where, name in ((feed, "aread_events"), (Reader, "_deliver"), (viewer.Viewer, "_catch_up")):
+    for where, name in (
+        (feed, "aread_events"), (comparing, "aread_events"), (Reader, "_deliver"),
+        (viewer.Viewer, "_catch_up"),
+    ):  # fmt: skip
         monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
     with Gallery() as gallery:

@@ -227,6 +227,10 @@ class JobsWatch extends Watch {
   }
 
   start(run) {
+    if (!("WebSocket" in globalThis)) {
+      this.finish({ refused: 501 });
+      return nothing;
+    }
     const heard = this.hear(run);
     const lost = heard((after) => this.lost(after));
     const socket = openSocket(this.url, {

@@ -310,3 +310,23 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
     assert len(threads) == 1
     assert ours not in threads
     assert threads == closed
+
+
+@pytest.mark.parametrize("lost_in", ["to", "ask_all"])
+async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch, lost_in):
+    """A library may take a cancellation for a lost connection; a group of tasks then loses it."""
+    real = getattr(Wire, lost_in)
+
+    async def lose(*arguments):
+        try:
+            return await real(*arguments)
+        except asyncio.CancelledError:
+            raise RedisUnavailable from None
+
+    monkeypatch.setattr(Wire, lost_in, lose)
+    for delay in (0, 0, 0.001, 0.01, 0.1):
+        viewer = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
+        await asyncio.sleep(0.05 + delay)
+        viewer.cancel()
+        await asyncio.wait([viewer], timeout=10)
+        assert viewer.done()
