@@ -112,7 +112,7 @@ class Feed:
     def reads(self, job_id: str) -> bool:
         """Whether this log is read at the moment; may be asked in any thread."""
         channel = self._channels.get(job_id)
-        return channel is not None and channel.is_read
+        return channel is not None and channel.is_read and channel.error is None
 
     def close(self) -> None:
         """The server goes away: let all viewers come back later."""

@@ -37,7 +37,7 @@ _DENIAL: Final = "websocket.http.response"
 
 
 class CloseCode(IntEnum):
-    """Why the server closes. Below 1004, and from 4500 on, nothing is gained by coming back."""
+    """Why the server closes. After 1000, and from 4500 on, nothing is gained by coming back."""
 
     END = 1000  # the job is over, and the viewer has everything
     FAULT = 1011

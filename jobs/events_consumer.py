@@ -49,13 +49,13 @@ class EventsConsumer(LiveConsumer):
     _news: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """Accept; who it is, and what may be seen, is asked when somebody subscribes."""
+        """Accept; what may be seen is asked when somebody subscribes."""
+        self._bundle = Bundle()
         if self._user.is_authenticated:
             admit = database_sync_to_async(Admission)
             self._admission = await admit(self._user, self.scope.get("session"))
             self._guard(self._admission)
         await self.accept()
-        self._bundle = Bundle()
         self._delivery = asyncio.create_task(self._deliver())
         loop = asyncio.get_running_loop()
         late = loop.call_later(job_settings.LOGIN_TIMEOUT, self._expect_login)

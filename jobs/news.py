@@ -8,7 +8,7 @@ every few seconds anyway.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -33,6 +33,8 @@ _NEWEST: Final = 100
 _OFTEN: Final = 5.0
 _TOGETHER: Final = 0.1
 _RENEW: Final = 3600.0
+# Seconds that whoever changes a job waits for the layer at most.
+_PATIENCE: Final = 2.0
 # Seconds between two news of the progress of a job by one process.
 _PROGRESS: Final = 0.5
 
@@ -68,13 +70,17 @@ class Teller:
         if layer is None or self.rest.resting:
             return
         try:
-            message = {"type": "jobs.changed", "job_id": job_id}
-            async_to_sync(layer.group_send)(GROUP, message)
+            async_to_sync(_send)(layer, {"type": "jobs.changed", "job_id": job_id})
         except Exception as error:  # noqa: BLE001 - whatever a layer raises, the job has changed
             self.rest.failed()
-            logger.warning("news_not_told", extra={"job_id": job_id, "error": str(error)})
+            logger.warning("news_not_told", extra={"job_id": job_id, "error": repr(error)})
         else:
             self.rest.worked()
+
+
+async def _send(layer: Any, message: dict[str, str]) -> None:
+    async with asyncio.timeout(_PATIENCE):  # a layer's readers wait for long, and so might this
+        await layer.group_send(GROUP, message)
 
 
 # Who shows them
@@ -147,19 +153,20 @@ class JobNews:
             self._hears.set()
         while layer is not None:
             try:
-                channel = await layer.new_channel("jobs")
-                await layer.group_add(GROUP, channel)
+                async with asyncio.timeout(_PATIENCE):
+                    channel = await layer.new_channel("jobs")
+                    await layer.group_add(GROUP, channel)
                 try:
-                    async with asyncio.timeout(_RENEW):
-                        await self._hear(layer, channel)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_RENEW):
+                            await self._hear(layer, channel)
                 finally:
-                    await layer.group_discard(GROUP, channel)
-            except TimeoutError:
-                continue
+                    async with asyncio.timeout(_PATIENCE):
+                        await layer.group_discard(GROUP, channel)
             except Exception as error:  # noqa: BLE001 - it may be back later
-                logger.warning("news_not_heard", extra={"error": str(error)})
+                logger.warning("news_not_heard", extra={"error": repr(error)})
                 self._hears.set()
-            await asyncio.sleep(_OFTEN)
+                await asyncio.sleep(_OFTEN)
 
     async def _hear(self, layer: Any, channel: str) -> None:
         self._hears.set()

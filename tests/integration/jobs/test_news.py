@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -139,6 +140,28 @@ async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monk
     async with listing(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
         await told(socket, "abc")
+    assert "news_not_told" in caplog.messages
+    assert "news_not_heard" in caplog.messages
+
+
+async def test_a_layer_that_hangs_holds_up_nobody_for_long(
+    user, settings, monkeypatch, short_tmp, caplog
+):
+    """Its connections have no timeout, for the sake of those who wait for messages."""
+    monkeypatch.setattr(news, "_PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(short_tmp / "silent.sock"))
+        silent.listen()
+        hosts = [{"address": f"unix://{short_tmp / 'silent.sock'}", "socket_timeout": None}]
+        settings.CHANNEL_LAYERS = {
+            "default": {
+                "BACKEND": "channels_redis.core.RedisChannelLayer",
+                "CONFIG": {"hosts": hosts},
+            }
+        }
+        async with listing(user) as viewer:
+            await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+            await told(viewer, "abc")
     assert "news_not_told" in caplog.messages
     assert "news_not_heard" in caplog.messages
 
