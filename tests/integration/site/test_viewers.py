@@ -212,7 +212,7 @@ async def test_the_server_is_ended_under_its_viewers(own_site: Site, number: int
     told = [len(viewer.told) for viewer in viewers]
     assert told == [0 if number == signal.SIGKILL else 3] * len(viewers)
     times = {retry for viewer in viewers for retry in viewer.told}
-    assert len(times) > len(viewers) or number == signal.SIGKILL  # they do not come all at once
+    assert len(times) > 3 or number == signal.SIGKILL  # they do not come all at once
 
 
 def memory_of(process: Any) -> int:
