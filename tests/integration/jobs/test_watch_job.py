@@ -95,6 +95,8 @@ def test_a_terminal_has_a_bar_and_ctrl_c_tells_how_to_go_on(site: Site):
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        # A shell that runs the tests in the background lets its children ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no lock
     )
     os.close(theirs)
     said = b""
