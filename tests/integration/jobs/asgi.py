@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 from asgiref.testing import ApplicationCommunicator
@@ -49,6 +50,16 @@ class Request:
             while text not in self.body:
                 self.news.clear()
                 await self.news.wait()
+
+    async def status(self):
+        """The status of the answer; of one that is no stream, once Django is done with it."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.sent:
+                self.news.clear()
+                await self.news.wait()
+            if self.sent[0]["status"] != HTTPStatus.OK:
+                await self.task
+        return self.sent[0]["status"]
 
     async def hang_up(self):
         self._inbox.put_nowait({"type": "http.disconnect"})
