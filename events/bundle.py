@@ -5,7 +5,6 @@ kept for a reader who is slow, and each log has its turn.
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 from events.channel import Ending
@@ -40,9 +39,6 @@ class Bundle:
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._views
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
 
     def view(self, job_id: str, *, after: Cursor = START, ending: Ending | None = None) -> None:
         """View a log from a cursor on, anew if it is viewed already; raises InvalidJobId."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
@@ -30,15 +30,11 @@ from django.utils.functional import LazyObject
 from events.loops import PerLoop
 from jobs.conf import job_settings
 from jobs.models import Job
-from jobs.selectors import visible_jobs
+from jobs.selectors import found, visible_jobs
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 OnRevoked = Callable[[str | None], object]
-
-# SQLite allows some thousand values in a query.
-_AT_ONCE: Final = 500
 
 
 class Admission:
@@ -179,28 +175,21 @@ def _rank(user: Any) -> tuple[Any, Any]:
 def _lost(user: Any, admissions: Iterable[Admission]) -> Iterator[tuple[Admission, str]]:
     wanted = {job_id for each in admissions for job_id in each.owners}
     jobs = visible_jobs(user)
-    seen = _found(wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk"))
+    seen = found(wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk"))
     for admission in admissions:
         for job_id in admission.owners:
             if job_id not in seen:
                 yield admission, job_id
 
 
-def _found(keys: Iterable[T], ask: Callable[[list[T]], Iterable[tuple[T, Any]]]) -> dict[T, Any]:
-    wanted, found = list(keys), dict[T, Any]()
-    for first in range(0, len(wanted), _AT_ONCE):
-        found.update(ask(wanted[first : first + _AT_ONCE]))
-    return found
-
-
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
     users = get_user_model()._default_manager  # noqa: SLF001 - Django documents it
-    return _found(keys, lambda some: users.in_bulk(some).items())
+    return found(keys, lambda some: users.in_bulk(some).items())
 
 
 def _owners(job_ids: Iterable[str]) -> dict[str, Any]:
     jobs = Job.objects.values_list("job_id", "owner_id")
-    return _found(job_ids, lambda some: jobs.filter(job_id__in=some))
+    return found(job_ids, lambda some: jobs.filter(job_id__in=some))
 
 
 def _good_logins(admissions: Iterable[Admission]) -> Callable[[Admission], bool]:
@@ -211,7 +200,7 @@ def _good_logins(admissions: Iterable[Admission]) -> Callable[[Admission], bool]
         if each.token is not None:
             of_kind[type(each.token)].add(each.token.pk)
     tokens = {
-        kind: _found(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
+        kind: found(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
     }  # a kind, then a key
 
     def is_good(admission: Admission) -> bool:
@@ -234,5 +223,5 @@ def _sessions(keys: Collection[str]) -> Collection[str]:
     if hasattr(store, "get_model_class"):
         rows = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
         ask = rows.values_list("session_key", "session_key")
-        return _found(keys, lambda some: ask.filter(session_key__in=some))
+        return found(keys, lambda some: ask.filter(session_key__in=some))
     return {key for key in keys if store().exists(key)}

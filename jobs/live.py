@@ -1,7 +1,7 @@
 """When a job's log is over for its viewers: the rule that `events.live.follow` is given."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -16,9 +16,6 @@ from jobs.projection import SETTLED, status_told
 from jobs.selectors import job_states
 
 logger = logging.getLogger(__name__)
-
-# SQLite allows some thousand values in a query, and a plan for few is made soon.
-_AT_ONCE: Final = 500
 
 
 class JobEnding:
@@ -43,17 +40,14 @@ def _told(event: Event) -> Job.Status | None:
 def _over(last: Mapping[str, Event | None]) -> Collection[str]:
     """Asked now and then for viewers who wait for long, and who keep no connection meanwhile."""
     try:
-        job_ids, over = list(last), set[str]()
-        for first in range(0, len(job_ids), _AT_ONCE):
-            over.update(_over_of(job_ids[first : first + _AT_ONCE], last))
-        return over
+        return set(_over_of(last))
     finally:
         connection.close()
 
 
-def _over_of(job_ids: Sequence[str], last: Mapping[str, Event | None]) -> Iterator[str]:
-    states = job_states(job_ids)
-    for job_id in job_ids:
+def _over_of(last: Mapping[str, Event | None]) -> Iterator[str]:
+    states = job_states(last)
+    for job_id in last:
         state = states.get(job_id)
         if state is None or (_has_ended(state, last[job_id]) and _all_appended(job_id)):
             yield job_id

@@ -1,7 +1,7 @@
 """Reading jobs."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
 from django.db.models import QuerySet
@@ -11,6 +11,10 @@ from jobs.exceptions import JobNotFound
 from jobs.models import Job
 
 User = AbstractBaseUser | AnonymousUser
+T = TypeVar("T")
+
+# SQLite allows some thousand values in a query, and a plan for few is made soon.
+_AT_ONCE: Final = 500
 
 
 class HasUser(Protocol):
@@ -66,8 +70,20 @@ def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
     return statuses
 
 
-def job_states(job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """The status, attempt and finish time of those of the jobs that there are, in one query."""
+def job_states(job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The status, attempt and finish time of those of the jobs that there are."""
     fields = ("job_id", "status", "attempt", "finished_at")
-    rows = Job.objects.filter(job_id__in=job_ids).values(*fields)
-    return {row["job_id"]: row for row in rows}
+    jobs = Job.objects.values(*fields)
+
+    def rows(some: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+        return ((row["job_id"], row) for row in jobs.filter(job_id__in=some))
+
+    return found(job_ids, rows)
+
+
+def found(keys: Iterable[T], ask: Callable[[list[T]], Iterable[tuple[T, Any]]]) -> dict[T, Any]:
+    """What is asked of many keys, by queries of some hundred each: pairs of a key and its value."""
+    wanted, answers = list(keys), dict[T, Any]()
+    for first in range(0, len(wanted), _AT_ONCE):
+        answers.update(ask(wanted[first : first + _AT_ONCE]))
+    return answers

@@ -15,6 +15,7 @@
  * `data-live`.
  */
 import { watchJob } from "./job-events.js";
+import { isObject } from "./job-transports.js";
 
 const OVER = new Set(["completed", "failed", "cancelled"]);
 const STATUSES = new Set(["pending", "running", ...OVER]);
@@ -113,7 +114,7 @@ function readInto(state, event) {
   if (state.status === "completed") Object.assign(state, { progress: 100, message: "" });
 }
 
-const asObject = (value) => (typeof value === "object" && value !== null && !Array.isArray(value) ? value : {});
+const asObject = (value) => (isObject(value) ? value : {});
 
 // The elements
 
