@@ -73,11 +73,9 @@ TEMPLATES = [
 
 LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
-    "default": dj_database_url.parse(
-        text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"),
-        conn_max_age=60,
-        conn_health_checks=True,
-    )
+    # No CONN_MAX_AGE: under ASGI each request has a thread of its own, whose connection nobody
+    # could use again, and which would stay open until it is garbage collected.
+    "default": dj_database_url.parse(text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"))
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
