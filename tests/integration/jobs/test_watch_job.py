@@ -11,6 +11,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from events.history import read_events
 from events.publisher import get_publisher
@@ -37,8 +38,13 @@ def watched(*arguments):
     return out.getvalue(), 0
 
 
+def complete():
+    services.job_complete(job_id="abc")
+    connection.close()
+
+
 def test_the_log_and_what_comes_until_the_end(job):
-    later = threading.Timer(0.3, lambda: services.job_complete(job_id="abc"))
+    later = threading.Timer(0.3, complete)
     later.start()
     text, code = watched("abc")
     later.join()
