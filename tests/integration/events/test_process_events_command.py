@@ -159,7 +159,7 @@ def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, re
 def test_after_kill_9_another_goes_on(manage):
     killed = manage.start()
     publish("first")
-    manage.wait_for(lambda: archived() == ["first"])
+    manage.wait_for(lambda: archived() == ["first"] and Processor.objects.exists())
     killed.kill()
     killed.wait()
     assert Processor.objects.count() == 1  # it could not say goodbye
