@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
 from time import monotonic
@@ -114,17 +114,27 @@ class Guard:
                     admission.on_revoked(job_id)
 
 
-@contextmanager
-def guarded(admission: Admission, on_revoked: OnRevoked) -> Iterator[None]:
+def guarded(admission: Admission, on_revoked: OnRevoked) -> AbstractContextManager[None]:
     """Call `on_revoked` with the job that is not to be seen any more; None if it is the login."""
     guards = cast(PerLoop[Guard], cast(Any, apps.get_app_config("jobs")).guards)
-    guard = guards.of_running_loop(Guard)
     admission.on_revoked = on_revoked
-    guard.admit(admission)
-    try:
-        yield
-    finally:
-        guard.dismiss(admission)
+    return _Guarded(guards.of_running_loop(Guard), admission)
+
+
+class _Guarded:
+    """Small: there is one for each connection."""
+
+    __slots__ = ("_admission", "_guard")
+
+    def __init__(self, guard: Guard, admission: Admission) -> None:
+        self._guard = guard
+        self._admission = admission
+
+    def __enter__(self) -> None:
+        self._guard.admit(self._admission)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._guard.dismiss(self._admission)
 
 
 Revoked = list[tuple[Admission, str | None]]
