@@ -1,10 +1,11 @@
 """What all views of the API share: formats, access, and our errors as HTTP's."""
 
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final
 
 from django.apps import apps
 from django.db import DataError
-from rest_framework import exceptions, status
+from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
@@ -23,34 +24,16 @@ from events.exceptions import (
     StaleEpoch,
 )
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
+from jobs.api.problems import (
+    CONTENT_TYPE,
+    Conflict,
+    Gone,
+    Problem,
+    Unavailable,
+    problem_response,
+)
 from jobs.exceptions import InvalidJob, InvalidTicket, JobError, JobNotFound, RunnerNotFound
 from jobs.tickets import user_of_ticket
-
-
-class Conflict(exceptions.APIException):
-    """The job, or its log, is not in a state that allows this."""
-
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-
-class Gone(exceptions.APIException):
-    """Part of the log is not kept any more; says from where it can be read."""
-
-    status_code = status.HTTP_410_GONE
-    default_code = "gone"
-
-    def __init__(self, cut: LogCut) -> None:
-        words = {"detail": str(cut), "first": cut.first, "after": cut.after}
-        super().__init__(cast(Any, words))
-
-
-class Unavailable(exceptions.APIException):
-    """What it takes to answer is not there now."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "unavailable"
-
 
 # These errors' own words are for those who run the site.
 _UNAVAILABLE: Final[dict[type[Exception], str]] = {
@@ -70,10 +53,13 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return exceptions.NotFound(str(error))
         case RedisUnavailable() | RunnerNotFound():
             return Unavailable(_UNAVAILABLE[type(error)])
-        case JobError() | NotAStream() | StaleEpoch() | LogCut():
-            return Gone(error) if isinstance(error, LogCut) else Conflict(str(error))
+        case LogCut():
+            problem: Problem = Gone(str(error), first=error.first, after=error.after)
+        case JobError() | NotAStream() | StaleEpoch():
+            problem = Conflict(str(error))
         case _:
-            return Unavailable(str(error))
+            problem = Unavailable(str(error))
+    return problem
 
 
 class TicketAuthentication(BaseAuthentication):
@@ -130,3 +116,17 @@ class JobsAPIView(APIView):
         if isinstance(exc, (EventsError, JobError)):
             exc = as_http(exc)
         return super().handle_exception(exc)
+
+    def get_exception_handler(self) -> Callable[[Exception, Any], Response | None]:
+        """One shape of errors, whatever the rest of the project's API has."""
+        return problem_response
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Say of an error in JSON that it is a problem."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        renderer = getattr(answer, "accepted_renderer", None)  # a stream has none
+        if isinstance(renderer, OrjsonRenderer) and answer.exception:
+            answer.content_type = CONTENT_TYPE
+        return answer

@@ -115,10 +115,20 @@ class Api:
         return self._json(send(f"/api/{path}", data, content_type=kind, headers=headers))
 
     def _json(self, response: Any) -> HttpResponse:
-        assert response["Content-Type"] == "application/json", response.content[:200]
-        if response.status_code >= 400:
-            assert " " in told(response)
-            assert "Traceback" not in told(response)
+        kind = response["Content-Type"]
+        if response.status_code < 400:
+            assert kind == "application/json", response.content[:200]
+            return response
+        assert kind == "application/problem+json", response.content[:200]
+        problem = response.json()
+        assert problem["status"] == response.status_code
+        assert problem["type"].startswith("urn:job-events:")
+        assert problem["title"]
+        assert " " in problem["detail"]
+        for error in problem.get("errors", []):
+            assert error["field"]
+            assert error["detail"] in problem["detail"]
+        assert "Traceback" not in told(response)
         return response
 
 

@@ -168,7 +168,7 @@ def test_a_payload_that_does_not_fit_the_runner(api, settings):
     for payload in ({}, {"word": 1, "job_id": "x"}, {"word": 1, "more": 1}):
         response = api.post("jobs/", {"task_type": "it", "payload": payload})
         assert response.status_code == 400
-        assert list(response.json()) == ["payload"]
+        assert [error["field"] for error in response.json()["errors"]] == ["payload"]
     assert not Job.objects.exists()
 
 
