@@ -30,7 +30,7 @@ from django.utils.functional import LazyObject
 from events.loops import PerLoop
 from jobs.conf import job_settings
 from jobs.models import Job
-from jobs.selectors import found, visible_jobs
+from jobs.selectors import found, sees_all, visible_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _is_due(admission: Admission, user: Any, owners: dict[str, Any]) -> bool:
 
 
 def _rank(user: Any) -> tuple[Any, Any]:
-    return getattr(user, "is_staff", None), getattr(user, "is_superuser", None)
+    return getattr(user, "is_superuser", None), sees_all(user)
 
 
 def _lost(user: Any, admissions: Iterable[Admission]) -> Iterator[tuple[Admission, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
+from django.utils.module_loading import import_string
 
 from events.checks import DURATION, Rule, broken_rules, is_count, is_duration, is_number
 from events.conf import KEYS as EVENT_KEYS
@@ -19,6 +20,16 @@ def _is_runner_map(value: object) -> bool:
         isinstance(task_type, str) and (isinstance(runner, str) or callable(runner))
         for task_type, runner in value.items()
     )
+
+
+def is_callable_or_path(value: object) -> bool:
+    """Whether it can be called, or is the dotted path of what can."""
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except (ImportError, ValueError):
+            return False
+    return callable(value)
 
 
 RULES: dict[str, Rule] = {
@@ -46,6 +57,11 @@ RULES: dict[str, Rule] = {
     "RECHECK_LOGINS": Rule("job_events.E027", DURATION, is_duration),
     "RECHECK_JOBS": Rule("job_events.E028", DURATION, is_duration),
     "MAX_SUBSCRIPTIONS": Rule("job_events.E029", "a whole number above 0", is_count),
+    "VISIBLE_JOBS": Rule(
+        "job_events.E030",
+        "a callable, or the dotted path of one: user -> QuerySet of Job",
+        is_callable_or_path,
+    ),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }
 

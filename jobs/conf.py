@@ -59,6 +59,11 @@ class JobSettings:
         return self._get("MAX_SUBSCRIPTIONS", 100)
 
     @property
+    def VISIBLE_JOBS(self) -> Any:
+        """Which jobs a user may see: a callable, or its dotted path; user -> QuerySet of Job."""
+        return self._get("VISIBLE_JOBS", "jobs.selectors.own_jobs")
+
+    @property
     def SESSION_ENGINE(self) -> str:
         """Where the project keeps its sessions, as Django knows it."""
         return settings.SESSION_ENGINE

@@ -5,8 +5,10 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
 from django.db.models import QuerySet
+from django.utils.module_loading import import_string
 
 from events.types import check_job_id
+from jobs.conf import job_settings
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
 
@@ -31,12 +33,36 @@ def user_of(request: HasUser) -> AbstractUser:
 
 
 def visible_jobs(user: User) -> QuerySet[Job]:
-    """The jobs that a user may see: the own ones; for staff, all."""
+    """The jobs that a user may see, by the rule of the setting VISIBLE_JOBS.
+
+    Everything that shows a job or an event of one asks here. Who is not logged in, or deactivated,
+    sees none, whatever the rule says.
+    """
     if not user.is_authenticated or not user.is_active:
         return Job.objects.none()
-    if getattr(user, "is_staff", False):
-        return Job.objects.all()
-    return Job.objects.filter(owner_id=user.pk)
+    rule = job_settings.VISIBLE_JOBS
+    jobs: QuerySet[Job] = (import_string(rule) if isinstance(rule, str) else rule)(user)
+    return jobs
+
+
+def own_jobs(user: AbstractBaseUser) -> QuerySet[Job]:
+    """The rule that holds if the project has none: the own jobs; for some of the staff, all."""
+    return Job.objects.all() if sees_all(user) else Job.objects.filter(owner_id=user.pk)
+
+
+def sees_all(user: User) -> bool:
+    """Whether this is one of the staff who has the permission `jobs.view_job`."""
+    has_perm = getattr(user, "has_perm", None)
+    return bool(getattr(user, "is_staff", False) and has_perm and has_perm("jobs.view_job"))
+
+
+def may_change(user: Any, job: Job) -> bool:
+    """Whether a user who sees a job may also cancel it, or try it again: its owner may.
+
+    So may whoever has the permission `jobs.change_job`.
+    """
+    has_perm = getattr(user, "has_perm", None)
+    return job.owner_id == user.pk or bool(has_perm and has_perm("jobs.change_job"))
 
 
 def visible_job(user: User, job_id: str) -> Job:

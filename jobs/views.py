@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.urls import (
@@ -31,7 +32,7 @@ from jobs.forms import JobFilterForm, NewJobForm
 from jobs.job_list import JobSlice, duration, job_row, job_slice, percent
 from jobs.models import Job
 from jobs.page_strings import job_page_strings, list_page_strings
-from jobs.selectors import user_of, visible_jobs
+from jobs.selectors import may_change, user_of, visible_jobs
 
 DOCUMENT_TASKS = frozenset({"outline_generation", "document_generation"})
 LIST_REFRESH_MS = 1500
@@ -171,7 +172,8 @@ class JobDetailView(PageView):
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
         """The job as it is now; the script of the page follows it from here."""
-        context = _job_context(self.visible_job(job_id))
+        job = self.visible_job(job_id)
+        context = _job_context(job, may_change=may_change(request.user, job))
         context["processing_stopped"] = self.processing_stopped()
         return self.page("jobs/job_detail.html", context)
 
@@ -181,6 +183,8 @@ class JobDetailView(PageView):
         action = self.actions.get(request.POST.get("action", ""))
         if action is None:
             return HttpResponse(status=400)
+        if not may_change(request.user, job):
+            raise PermissionDenied
         try:
             action(job_id=job.job_id, by=user_of(request))
         except JobError as error:
@@ -188,7 +192,7 @@ class JobDetailView(PageView):
         return redirect("jobs:detail", job_id=job.job_id)
 
 
-def _job_context(job: Job) -> dict[str, Any]:
+def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
     writes_document = job.task_type in DOCUMENT_TASKS
     return {
         "job": job,
@@ -196,6 +200,7 @@ def _job_context(job: Job) -> dict[str, Any]:
         "owner_name": job.owner.get_username() if job.owner else "",
         "percent": percent(job),
         "duration": duration(job.started_at, job.finished_at),
+        "may_change": may_change,
         "can_cancel": not job.is_over,
         "can_retry": job.status in (Job.Status.FAILED, Job.Status.CANCELLED),
         "writes_document": writes_document,

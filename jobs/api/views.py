@@ -3,16 +3,18 @@
 from django.http import HttpRequest
 from django.urls import reverse
 from rest_framework import status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.history import has_log
 from jobs import services
-from jobs.api.base import Conflict, JobsAPIView
+from jobs.api.base import JobsAPIView
 from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
+from jobs.api.problems import Conflict
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
-from jobs.selectors import user_of, visible_job, visible_jobs, visible_status
+from jobs.selectors import may_change, user_of, visible_job, visible_jobs, visible_status
 from jobs.tickets import SECONDS, make_ticket
 
 
@@ -39,7 +41,7 @@ class JobListView(JobsAPIView):
 
 def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
     """A log may be older than its job; who chooses its job_id must not come to own it so."""
-    if job_id is None or user_of(request).is_staff:
+    if job_id is None or user_of(request).has_perm("jobs.add_job"):
         return
     if has_log(job_id):
         raise Conflict(f"There is a log of the name {job_id} already.")
@@ -53,12 +55,18 @@ class JobDetailView(JobsAPIView):
         return Response(JobSerializer(visible_job(request.user, job_id)).data)
 
 
+def changeable_job(request: Request, job_id: str) -> None:
+    """Refuse whoever may see the job, and nothing else: 403."""
+    if not may_change(request.user, visible_job(request.user, job_id)):
+        raise PermissionDenied("This job is another user's: you may see it, not change it.")
+
+
 class JobCancelView(JobsAPIView):
     """The end of a job that nobody wants any more."""
 
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel the job; 409 if it is over."""
-        visible_status(request.user, job_id)
+        changeable_job(request, job_id)
         job = services.job_cancel(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)
 
@@ -78,6 +86,6 @@ class JobRetryView(JobsAPIView):
 
     def post(self, request: Request, job_id: str) -> Response:
         """Retry the job; 409 unless it failed or was cancelled."""
-        visible_status(request.user, job_id)
+        changeable_job(request, job_id)
         job = services.job_retry(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)

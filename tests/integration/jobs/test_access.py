@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import AsyncClient, override_settings
@@ -32,6 +33,16 @@ def _soon(settings):
 @pytest.fixture
 def job(user, make_job):
     return make_job(owner=user, job_id="abc")
+
+
+@pytest.fixture
+def clerk(django_user_model):
+    """Somebody on the staff who may look at all jobs, as a member of a group."""
+    clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
+    group = Group.objects.create(name="clerks")
+    group.permissions.add(Permission.objects.get(codename="view_job"))
+    clerk.groups.add(group)
+    return clerk
 
 
 @asynccontextmanager
@@ -101,11 +112,20 @@ async def test_a_job_that_is_somebody_elses_now_is_closed(user, staff, job):
         assert 7 in await other.until(7)
 
 
-async def test_who_is_of_the_staff_no_more_sees_the_own_jobs(staff, user, job, make_job):
-    await in_thread(make_job)(owner=staff, job_id="own")
-    cookie = await cookie_of(staff)
+def take_from_staff(clerk):
+    get_user_model().objects.filter(pk=clerk.pk).update(is_staff=False)
+
+
+def take_permission(clerk):
+    clerk.groups.get().permissions.clear()
+
+
+@pytest.mark.parametrize("what", [take_from_staff, take_permission])
+async def test_who_may_see_all_no_more_sees_the_own_jobs(clerk, user, job, make_job, what):
+    await in_thread(make_job)(owner=clerk, job_id="own")
+    cookie = await cookie_of(clerk)
     async with watching("/ws/jobs/abc/", cookie) as one, watching("/ws/jobs/own/", cookie) as own:
-        await in_thread(get_user_model().objects.filter(pk=staff.pk).update)(is_staff=False)
+        await in_thread(what)(clerk)
         assert await one.closing() == 4404
         get_publisher().publish_event("own", {"n": 7})
         assert 7 in await own.until(7)

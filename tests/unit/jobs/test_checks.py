@@ -25,6 +25,7 @@ GOOD = {
     "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b"],
     "OFFLINE_TOKEN_DELAY": [0, 0.0, 0.02, 10],
     "DEMO": [True, False],
+    "VISIBLE_JOBS": [print, "jobs.selectors.own_jobs"],
 }
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in TIMES},
@@ -34,6 +35,7 @@ BAD = {
     "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
     "OFFLINE_TOKEN_DELAY": [-1, 11, True, False, "0", None, math.nan, math.inf, 10**400],
     "DEMO": [0, 1, "", "yes", None],
+    "VISIBLE_JOBS": [None, "", "own_jobs", "jobs.selectors.nothing", "no.such.module", 5, []],
 }
 IDS = {
     "RUNNERS": "job_events.E020",
@@ -45,6 +47,7 @@ IDS = {
     "RECHECK_LOGINS": "job_events.E027",
     "RECHECK_JOBS": "job_events.E028",
     "MAX_SUBSCRIPTIONS": "job_events.E029",
+    "VISIBLE_JOBS": "job_events.E030",
 }
 
 NOT_CALLABLE = "text"
