@@ -1,7 +1,7 @@
 """The archive in SQL: reading pages of it, and writing batches into it."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +11,8 @@ from django.db.models import F, Model, Q
 from django.utils import timezone
 
 from events.fields import pack, pack_id
+from events.filters import EventFilter, terms_of
+from events.matching import matching
 from events.models import ArchivedEvent, ArchivePosition, EventLog
 from events.types import OUTBOX, START, Cursor, Event, Order
 
@@ -49,7 +51,7 @@ def archived_page(
     before: Cursor | None,
     limit: int,
     order: Order,
-    event_types: Collection[str] | None,
+    wanted: EventFilter,
 ) -> list[Event]:
     """Up to `limit` events of the archive, up to its position."""
     rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
@@ -57,9 +59,7 @@ def archived_page(
         rows = rows.filter(event_id__gt=after)
     if before is not None:
         rows = rows.filter(event_id__lt=before)
-    if event_types is not None:
-        rows = rows.filter(event_type__in=event_types)
-    rows = rows.order_by("event_id" if order == "asc" else "-event_id")
+    rows = matching(rows, wanted).order_by("event_id" if order == "asc" else "-event_id")
     columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer")
     return [
         Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
@@ -222,9 +222,12 @@ def _number(pairs: Pairs) -> int:
     table = _table(ArchivedEvent)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET event_id = %s"  # noqa: S608 - the name of our own table
+            f"UPDATE {table} SET event_id = %s, terms = {_as_terms()}"  # noqa: S608 - our own
             " WHERE log_id = %s AND producer = %s AND event_id IS NULL AND data = %s",
-            [(pack_id(event.id), pk, event.producer, event.raw.decode()) for pk, event in pairs],
+            [
+                (pack_id(event.id), _terms(event), pk, event.producer, event.raw.decode())
+                for pk, event in pairs
+            ],
         )
         return int(cursor.rowcount)
 
@@ -253,14 +256,26 @@ def _insert(pairs: Pairs) -> int:
             event.timestamp,
             event.raw.decode(),
             event.producer or None,
+            _terms(event),
         )
         for pk, event in pairs
     ]
     return _run_insert(rows) if rows else 0
 
 
-_COLUMNS: Final = '"log_id", "event_id", "event_type", "timestamp", "data", "producer"'
-_ARRAYS: Final = "%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[]"
+def _terms(event: Event) -> str:
+    return " ".join(terms_of(event))
+
+
+def _as_terms() -> str:
+    return "%s::tsvector" if connection.vendor == "postgresql" else "%s"
+
+
+_COLUMNS: Final = '"log_id", "event_id", "event_type", "timestamp", "data", "producer", "terms"'
+_ARRAYS: Final = (
+    "%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],"
+    " %s::text[]::tsvector[]"
+)
 
 
 def _run_insert(rows: Sequence[tuple[Any, ...]]) -> int:
@@ -268,7 +283,7 @@ def _run_insert(rows: Sequence[tuple[Any, ...]]) -> int:
     if connection.vendor == "postgresql":
         query = f"{into} SELECT * FROM unnest({_ARRAYS}) ON CONFLICT DO NOTHING"  # noqa: S608
         return _run_with_arrays(query, [list(column) for column in zip(*rows, strict=True)])
-    query = f"{into} VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    query = f"{into} VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
     with connection.cursor() as cursor:
         cursor.executemany(query, rows)
         return int(cursor.rowcount)

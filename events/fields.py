@@ -1,4 +1,4 @@
-"""A column for cursors."""
+"""Columns for cursors, and for what can be searched."""
 
 import struct
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +16,9 @@ _PAIR: Final = struct.Struct(">QQ")
 # Django's class takes these parameters only in the eyes of a type checker.
 if TYPE_CHECKING:
     _Field = models.Field[Cursor | str | None, Any]
+    _TermsBase = models.Field[str | None, str | None]
 else:
-    _Field = models.Field
+    _Field = _TermsBase = models.Field
 
 
 class CursorField(_Field):
@@ -54,6 +55,20 @@ class CursorField(_Field):
     def value_to_string(self, obj: models.Model) -> str:
         """An id as text, for fixtures."""
         return str(self.value_from_object(obj))
+
+
+class TermsField(_TermsBase):
+    """The terms of an event (events.filters), as text with spaces between them.
+
+    On PostgreSQL a tsvector, of which there is an inverted index; on SQLite text, of which the
+    full-text table `events_terms` is the index (events/migrations/0002).
+    """
+
+    description = "The terms of an event"
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        """The type of the column."""
+        return "tsvector" if connection.vendor == "postgresql" else "text"
 
 
 def pack(cursor: Cursor) -> bytes:

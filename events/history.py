@@ -6,7 +6,7 @@ counts only what is after the position, of the archive only what is up to it.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from time import monotonic
@@ -19,6 +19,7 @@ from events.archive import ArchivedLog, archived_log, archived_page
 from events.conf import event_settings
 from events.connections import arun, block_ms, get_async_redis, get_redis, run
 from events.exceptions import LogCut
+from events.filters import EventFilter
 from events.keys import StreamKeys
 from events.scripts import Command
 from events.types import START, Cursor, Event, Order
@@ -26,7 +27,7 @@ from events.types import START, Cursor, Event, Order
 _CHUNK: Final = 1000
 
 
-def read_events(
+def read_events(  # noqa: PLR0913 - all are keywords
     job_id: str,
     *,
     after: Cursor | str | None = None,
@@ -34,18 +35,23 @@ def read_events(
     limit: int | None = None,
     order: Order = "asc",
     event_types: Collection[str] | None = None,
+    search: str = "",
+    where: Mapping[str, str] | None = None,
 ) -> list[Event]:
     """Read up to `limit` events (`PAGE_LIMIT` by default) between two cursors, both exclusive.
 
-    `order` is by id: "asc" from the oldest, "desc" from the newest; with `event_types`, events of
-    these types only. Fewer than `limit` means that there are no more. Costs one Redis command and
+    `order` is by id: "asc" from the oldest, "desc" from the newest. With `event_types`, events of
+    these types only; with `search`, those that have all of these words (`word*`: the start of one)
+    in their texts; with `where`, those that have this value, as text, at each of these paths
+    (events.filters). Fewer than `limit` means that there are no more. Costs one Redis command and
     one or two queries.
 
-    Raises InvalidJobId, InvalidCursor, ValueError for `limit`, `order` or `event_types`,
-    NotAStream, RedisUnavailable, and LogCut if events after the cursor `after` are not kept any
-    more.
+    Raises InvalidJobId, InvalidCursor, ValueError for `limit`, `order`, `event_types`, `search` or
+    `where`, NotAStream, RedisUnavailable, and LogCut if events after the cursor `after` are not
+    kept any more.
     """
-    reading = _Reading.of(job_id, after, before, limit, order, event_types)
+    conditions = EventFilter.of(event_types, search, where)
+    reading = _Reading.of(job_id, after, before, limit, order, conditions)
     steps, reply = reading.steps(), None
     while True:
         try:
@@ -85,7 +91,7 @@ def archive_position(job_id: str) -> str | None:
     return None if log is None or log.position == START else str(log.position)
 
 
-async def aread_events(
+async def aread_events(  # noqa: PLR0913 - all are keywords
     job_id: str,
     *,
     after: Cursor | str | None = None,
@@ -93,9 +99,12 @@ async def aread_events(
     limit: int | None = None,
     order: Order = "asc",
     event_types: Collection[str] | None = None,
+    search: str = "",
+    where: Mapping[str, str] | None = None,
 ) -> list[Event]:
     """The async twin of `read_events`; the database is asked in a thread."""
-    reading = _Reading.of(job_id, after, before, limit, order, event_types)
+    conditions = EventFilter.of(event_types, search, where)
+    reading = _Reading.of(job_id, after, before, limit, order, conditions)
     steps, reply = reading.steps(), None
     while True:
         try:
@@ -119,7 +128,7 @@ class _Reading:
     before: Cursor | None
     limit: int
     order: Order
-    event_types: frozenset[str] | None
+    wanted: EventFilter
 
     @classmethod
     def of(
@@ -129,16 +138,12 @@ class _Reading:
         before: Cursor | str | None,
         limit: int | None,
         order: Order,
-        event_types: Collection[str] | None,
+        wanted: EventFilter,
     ) -> "_Reading":
         if order not in ("asc", "desc"):
             raise ValueError(f"order is 'asc' or 'desc'. Given: {order!r}.")
         if limit is not None and limit < 1:
             raise ValueError(f"limit is at least 1. Given: {limit}.")
-        if isinstance(event_types, str):
-            raise ValueError(  # noqa: TRY004 - an argument among others that are wrong
-                f"event_types is several, such as a list. Given: {event_types!r}."
-            )
         return cls(
             job_id,
             StreamKeys(event_settings.STREAM_PREFIX).stream(job_id),
@@ -146,7 +151,7 @@ class _Reading:
             None if before is None else Cursor.parse(before),
             limit or event_settings.PAGE_LIMIT,
             order,
-            None if event_types is None else frozenset(event_types),
+            wanted,
         )
 
     def steps(self) -> Generator["Command | _Archived", Any, list[Event]]:
@@ -176,20 +181,17 @@ class _Reading:
     ) -> Generator["Command | _Archived", Any, list[Event]]:
         """The first, or last, `wanted` events of the stream after a cursor."""
         before, found, ascending = self.before, list[Event](), self.order == "asc"
-        limit = wanted if self.event_types is None else _CHUNK
+        limit = _CHUNK if self.wanted else wanted
         while True:
             command = commands.page(
                 self.key, after=after, before=before, limit=limit, order=self.order
             )
             entries = (yield command) if command else []
             events = commands.entries_of_page(self.job_id, entries)
-            found += [e for e in events if self._is_wanted(e)]
+            found += [event for event in events if self.wanted.matches(event)]
             if len(events) < limit or len(found) >= wanted:
                 return found[:wanted]
             after, before = (events[-1].cursor, before) if ascending else (after, events[-1].cursor)
-
-    def _is_wanted(self, event: Event) -> bool:
-        return self.event_types is None or event.event_type in self.event_types
 
 
 def _refuse_if_cut(log: ArchivedLog, after: Cursor) -> None:
@@ -219,6 +221,6 @@ class _Archived:
             before=self.reading.before,
             limit=self.limit,
             order=self.reading.order,
-            event_types=self.reading.event_types,
+            wanted=self.reading.wanted,
         )
         return log, events

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from events.fields import CursorField
+from events.fields import CursorField, TermsField
 from events.types import START
 
 
@@ -83,6 +83,7 @@ class ArchivedEvent(models.Model):
         _("sequence"), null=True, help_text=_("In the outbox of the job.")
     )
     written_at = models.DateTimeField(_("written"), null=True)
+    terms = TermsField(_("terms"), null=True, editable=False, help_text=_("What is searched."))
 
     class Meta:
         verbose_name = _("archived event")
@@ -96,6 +97,8 @@ class ArchivedEvent(models.Model):
             models.Index(
                 fields=("log", "sequence"), condition=Q(event_id=None), name="events_outbox"
             ),
+            # For what is looked for in several logs, in the order of time.
+            models.Index(fields=("event_id", "log"), name="events_by_time"),
         )
 
     def __str__(self) -> str:
