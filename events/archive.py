@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from events.fields import pack, pack_id
 from events.filters import EventFilter, terms_of
-from events.matching import matching
+from events.matching import Rows, matching
 from events.models import ArchivedEvent, ArchivePosition, EventLog
 from events.types import OUTBOX, START, Cursor, Event, Order
 
@@ -55,16 +55,21 @@ def archived_page(
 ) -> list[Event]:
     """Up to `limit` events of the archive, up to its position."""
     rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
-    if after is not None:
-        rows = rows.filter(event_id__gt=after)
-    if before is not None:
-        rows = rows.filter(event_id__lt=before)
-    rows = matching(rows, wanted).order_by("event_id" if order == "asc" else "-event_id")
+    rows = matching(between(rows, after, before), wanted).order_by(
+        "event_id" if order == "asc" else "-event_id"
+    )
     columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer")
     return [
         Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
         for event_id, event_type, timestamp, data, producer in columns[:limit]
     ]
+
+
+def between(rows: Rows, after: Cursor | None, before: Cursor | None) -> Rows:
+    """Those of the rows that are between two cursors, both exclusive."""
+    if after is not None:
+        rows = rows.filter(event_id__gt=after)
+    return rows if before is None else rows.filter(event_id__lt=before)
 
 
 Known = tuple[int, Cursor, bool]

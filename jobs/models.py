@@ -96,6 +96,7 @@ class Job(models.Model):
             models.Index(fields=("owner", "-created_at", "-id"), name="jobs_by_owner"),
             models.Index(fields=("status", "-created_at", "-id"), name="jobs_by_status"),
             models.Index(fields=("task_type", "-created_at", "-id"), name="jobs_by_task_type"),
+            models.Index(fields=("-finished_at", "-id"), name="jobs_by_finish"),
         )
         constraints = (
             models.CheckConstraint(

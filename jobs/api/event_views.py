@@ -1,28 +1,53 @@
-"""The views of a job's log: history, the stream's state, and live delivery by SSE."""
+"""The views of logs: a job's history, what is found in all of them, the state of a stream."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.http.response import HttpResponseBase
-from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import conditional_page
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.codec import event_dict
+from events.conf import event_settings
+from events.filters import EventFilter
 from events.history import archive_position, read_events
 from events.publisher import get_publisher
+from events.searching import search_events
 from events.types import START, Event
 from jobs.api.base import JobsAPIView
-from jobs.api.params import HistoryParams
+from jobs.api.filters import JOB_FILTERS, filtered_jobs
+from jobs.api.params import (
+    CONDITIONS,
+    HistoryParams,
+    conditions_param,
+    limit_param,
+    link_of,
+    order_param,
+    position_param,
+    refuse_unknown,
+    times_param,
+)
+from jobs.models import Job
 from jobs.selectors import visible_status
+
+_SEARCH_PAGE: Final = 100
+# Whoever has a page asks whether it has changed, unless it never will.
+_ASK: Final = "private, no-cache"
+_FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 class JobEventsView(JobsAPIView):
     """The history of a job."""
 
+    @method_decorator(conditional_page)
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Read a page of events; `cursor` is the position after it, `next` the page after it."""
-        return Response(self.page(request, HistoryParams.read(request.query_params)))
+        params = HistoryParams.read(request.query_params)
+        page = self.page(request, params)
+        lasts = _FOR_EVER if _is_fixed(params, page) else _ASK
+        return Response(page, headers={"Cache-Control": lasts, "Vary": "Authorization, Cookie"})
 
     def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
         """The page, as it is answered."""
@@ -35,20 +60,26 @@ class JobEventsView(JobsAPIView):
             before=params.before,
             limit=params.limit + 1,
             order=params.order,
+            **params.conditions,
         )
         page = events[: params.limit]
+        forward = "before" if params.order == "desc" else "after"
+        is_more = len(events) > len(page)
         return {
             "results": [event_dict(event) for event in page],
-            "next": self._next(request, page) if len(events) > len(page) else None,
+            "next": link_of(request, **{forward: page[-1].id}) if is_more else None,
             "cursor": _cursor_after(params, page),
             "job_status": job_status,
         }
 
-    def _next(self, request: Request, page: Sequence[Event]) -> str:
-        query = request.query_params.copy()
-        query["before" if query.get("order") == "desc" else "after"] = page[-1].id
-        path = reverse("jobs:api-job-events", kwargs=self.kwargs)
-        return request.build_absolute_uri(f"{path}?{query.urlencode()}")
+
+def _is_fixed(params: HistoryParams, page: dict[str, Any]) -> bool:
+    """Whether the page will be the same for ever.
+
+    Only a completed job is never tried again; even so, something may be appended to its log.
+    """
+    is_closed = page["next"] is not None and (params.order == "asc" or params.before is not None)
+    return is_closed and page["job_status"] == Job.Status.COMPLETED
 
 
 def _cursor_after(params: HistoryParams, page: Sequence[Event]) -> str:
@@ -56,6 +87,32 @@ def _cursor_after(params: HistoryParams, page: Sequence[Event]) -> str:
     if not page:
         return str(params.after or START)
     return page[-1 if params.order == "asc" else 0].id
+
+
+class EventSearchView(JobsAPIView):
+    """The events of all jobs that the caller may see."""
+
+    @method_decorator(conditional_page)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Search what is archived of the caller's jobs, the newest first; `next` goes on."""
+        query = request.query_params
+        refuse_unknown(query, {"cursor", "order", "limit", "format"} | CONDITIONS | JOB_FILTERS)
+        since, until = times_param(query)
+        order = order_param(query, "desc")
+        found = search_events(
+            filtered_jobs(request).order_by().values_list("job_id"),
+            EventFilter.of(**conditions_param(query)),
+            after=since,
+            before=until,
+            position=position_param(query),
+            order=order,
+            limit=limit_param(query, most=event_settings.PAGE_LIMIT, default=_SEARCH_PAGE),
+        )
+        page = {
+            "results": [event_dict(event) for event in found.events],
+            "next": link_of(request, cursor=found.position) if found.position else None,
+        }
+        return Response(page, headers={"Cache-Control": _ASK, "Vary": "Authorization, Cookie"})
 
 
 class JobStreamView(JobsAPIView):

@@ -2,13 +2,16 @@
 
 import re
 from datetime import MAXYEAR, MINYEAR
-from typing import Final
+from typing import Any, Final
 
+from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
+from events.types import shown
 from jobs.api.params import limit_param
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=]+")
@@ -17,9 +20,20 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/=]+")
 class JobPagination(CursorPagination):
     """Pages of jobs, the newest first, stable while jobs are added."""
 
+    orders = ("-created_at", "created_at", "-finished_at", "finished_at")
     ordering = ("-created_at", "-id")
     page_size = 50
     max_page_size = 200
+
+    def get_ordering(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> tuple[str, ...]:
+        """The column that `ordering` names, and the key."""
+        order = request.query_params.get("ordering", self.orders[0])
+        if order not in self.orders:
+            known = ", ".join(self.orders)
+            raise ValidationError({"ordering": [f"It is one of: {known}. Given: {shown(order)}."]})
+        return order, "-id" if order.startswith("-") else "id"
 
     def get_page_size(self, request: Request) -> int:
         """How many jobs `limit` asks for."""

@@ -1,18 +1,29 @@
 """Query parameters, read strictly: a wrong one is a 400 that says what is allowed."""
 
+import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final, cast
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
 
 from django.http import QueryDict
+from django.utils.timezone import make_aware
 from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
 
 from events.conf import event_settings
 from events.exceptions import InvalidCursor
+from events.filters import MOST_CONDITIONS, EventFilter
+from events.searching import Position
 from events.types import Cursor, Order, shown
 
 _MAX_DIGITS: Final = 10
+_DATA: Final = "data."
+CONDITIONS: Final = frozenset({"event_type", "search", "since", "until", _DATA})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
+_BARE_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -24,16 +35,19 @@ class HistoryParams:
     before: Cursor | None
     order: Order
     limit: int
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, query: QueryDict) -> "HistoryParams":
-        """Read `after`, `before`, `order` and `limit`."""
-        refuse_unknown(query, {"after", "before", "order", "limit", "format"})
+        """Read `after`, `before`, `order`, `limit`, and the conditions on events."""
+        refuse_unknown(query, {"after", "before", "order", "limit", "format"} | CONDITIONS)
+        since, until = times_param(query)
         return cls(
-            after=cursor_param(query, "after"),
-            before=cursor_param(query, "before"),
-            order=_order(query),
+            after=_latest(cursor_param(query, "after"), since),
+            before=_earliest(cursor_param(query, "before"), until),
+            order=order_param(query, "asc"),
             limit=limit_param(query, most=event_settings.PAGE_LIMIT),
+            conditions=conditions_param(query),
         )
 
     @classmethod
@@ -43,13 +57,76 @@ class HistoryParams:
         return cls(after=cursor_param(query, "after"), before=None, order="asc", limit=limit)
 
 
+def _latest(*cursors: Cursor | None) -> Cursor | None:
+    return max((cursor for cursor in cursors if cursor is not None), default=None)
+
+
+def _earliest(*cursors: Cursor | None) -> Cursor | None:
+    return min((cursor for cursor in cursors if cursor is not None), default=None)
+
+
+def conditions_param(query: QueryDict) -> dict[str, Any]:
+    """What an event has to be: `event_type`, `search` and `data.<path>`, for `EventFilter.of`."""
+    types = query.getlist("event_type")
+    if len(types) > MOST_CONDITIONS:
+        raise ValidationError({"event_type": [f"At most {MOST_CONDITIONS} types at once."]})
+    where = {name.removeprefix(_DATA): query[name] for name in query if name.startswith(_DATA)}
+    conditions = {"event_types": types or None, "search": query.get("search", ""), "where": where}
+    _check("search", search=conditions["search"])
+    for path, value in where.items():
+        _check(_DATA + path, where={path: value})
+    _check("search", **conditions)
+    return conditions
+
+
+def _check(name: str, **conditions: Any) -> None:
+    try:
+        EventFilter.of(**conditions)
+    except ValueError as error:
+        raise ValidationError({_named(name): [str(error)]}) from error
+
+
+def _named(name: str) -> str:
+    """A parameter's name as an error tells it: short, and with nothing in it that does harm."""
+    return name if _NAME.fullmatch(name) else shown(name)
+
+
+def times_param(query: QueryDict) -> tuple[Cursor | None, Cursor | None]:
+    """The cursors between which the events are that were appended from `since` to `until`."""
+    since, until = (_time_param(query, name) for name in ("since", "until"))
+    # The event of that very millisecond is one of them.
+    return since and since.previous(), until
+
+
+def _time_param(query: QueryDict, name: str) -> Cursor | None:
+    if name not in query:
+        return None
+    try:
+        time = parse_time(query.get(name, ""))
+    except ValueError as error:
+        raise ValidationError({name: [str(error)]}) from error
+    milliseconds = (time - _EPOCH) / timedelta(milliseconds=1)
+    return Cursor(max(math.ceil(milliseconds), 0), 0)
+
+
+def parse_time(text: str) -> datetime:
+    """A time as ISO 8601 has it, in UTC; without an offset, of the project's time zone."""
+    try:
+        # A plus sign that nobody encoded comes as a space.
+        time = datetime.fromisoformat(_BARE_PLUS.sub(r"+\1", text))
+        return (time if time.tzinfo else make_aware(time)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        words = "It is a time as ISO 8601 has it, such as 2026-11-22T10:00:00+00:00."
+        raise ValueError(f"{words} Given: {shown(text)}.") from error
+
+
 def refuse_unknown(query: QueryDict, allowed: Collection[str]) -> None:
     """A parameter that is not understood must not be ignored: the answer would be a wrong one."""
     for name in query:
-        if name not in allowed:
+        if name not in allowed and not (_DATA in allowed and name.startswith(_DATA)):
             known = ", ".join(sorted(allowed))
             raise ValidationError(
-                {shown(name): [f"There is no such parameter; there are: {known}."]}
+                {_named(name): [f"There is no such parameter; there are: {known}."]}
             )
 
 
@@ -63,8 +140,27 @@ def cursor_param(query: QueryDict, name: str) -> Cursor | None:
         raise ValidationError({name: [str(error)]}) from error
 
 
-def _order(query: QueryDict) -> Order:
-    order = query.get("order", "asc")
+def position_param(query: QueryDict) -> Position | None:
+    """The position in the parameter `cursor`; None without one."""
+    if "cursor" not in query:
+        return None
+    try:
+        return Position.parse(query.get("cursor", ""))
+    except InvalidCursor as error:
+        raise ValidationError({"cursor": [str(error)]}) from error
+
+
+def link_of(request: Request, **params: object) -> str:
+    """The address that was asked, with some other parameters."""
+    query = request.query_params.copy()
+    for name, value in params.items():
+        query[name] = str(value)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+
+
+def order_param(query: QueryDict, default: Order) -> Order:
+    """In which order: the parameter `order`."""
+    order = query.get("order", default)
     if order in ("asc", "desc"):
         return cast(Order, order)
     raise ValidationError({"order": [f"It is asc or desc. Given: {shown(order)}."]})

@@ -6,6 +6,8 @@ from jobs.api import event_views, live_views, views
 
 urlpatterns = [
     path("jobs/", views.JobListView.as_view(), name="api-job-list"),
+    # Not below jobs/, where a job may be called so.
+    path("job-counts/", views.JobCountsView.as_view(), name="api-job-counts"),
     path("jobs/<str:job_id>/", views.JobDetailView.as_view(), name="api-job-detail"),
     path("jobs/<str:job_id>/cancel/", views.JobCancelView.as_view(), name="api-job-cancel"),
     path("jobs/<str:job_id>/retry/", views.JobRetryView.as_view(), name="api-job-retry"),
@@ -21,6 +23,7 @@ urlpatterns = [
         live_views.JobEventPollView.as_view(),
         name="api-job-events-poll",
     ),
+    path("events/", event_views.EventSearchView.as_view(), name="api-events"),
     path("events/stream/", live_views.EventStreamView.as_view(), name="api-events-stream"),
     path("jobs/<str:job_id>/stream/", event_views.JobStreamView.as_view(), name="api-job-stream"),
 ]

@@ -1,7 +1,10 @@
 """The views of jobs: list, create, retrieve, cancel, retry."""
 
+from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import conditional_page
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -10,23 +13,29 @@ from rest_framework.response import Response
 from events.history import has_log
 from jobs import services
 from jobs.api.base import JobsAPIView
+from jobs.api.filters import JOB_LIST_FILTERS, JobListFilter, filtered_jobs
 from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.problems import Conflict
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
-from jobs.selectors import may_change, user_of, visible_job, visible_jobs, visible_status
+from jobs.models import Job
+from jobs.selectors import may_change, user_of, visible_job, visible_status
 from jobs.tickets import SECONDS, make_ticket
 
 
 class JobListView(JobsAPIView):
     """The caller's jobs, and a new one."""
 
+    @method_decorator(conditional_page)
     def get(self, request: Request) -> Response:
         """List the jobs that the caller may see."""
-        refuse_unknown(request.query_params, {"cursor", "limit", "format"})
+        query = request.query_params
+        refuse_unknown(query, {"cursor", "limit", "ordering", "format"} | JOB_LIST_FILTERS)
+        jobs = filtered_jobs(request, JobListFilter).select_related("owner")
+        if "finished_at" in query.get("ordering", ""):
+            jobs = jobs.filter(finished_at__isnull=False)
         pages = JobPagination()
-        jobs = visible_jobs(request.user).select_related("owner").defer("payload", "result")
-        page = pages.paginate_queryset(jobs, request, view=self)
+        page = pages.paginate_queryset(jobs.defer("payload", "result"), request, view=self)
         return pages.get_paginated_response(JobListSerializer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
@@ -47,9 +56,22 @@ def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
         raise Conflict(f"There is a log of the name {job_id} already.")
 
 
+class JobCountsView(JobsAPIView):
+    """How many jobs there are."""
+
+    @method_decorator(conditional_page)
+    def get(self, request: Request) -> Response:
+        """Count the jobs that the caller may see, by status; a status without any has 0."""
+        refuse_unknown(request.query_params, {"format"} | JOB_LIST_FILTERS)
+        jobs = filtered_jobs(request, JobListFilter).order_by()
+        counts = dict(jobs.values_list("status").annotate(Count("pk")))
+        return Response({str(status): counts.get(str(status), 0) for status in Job.Status})
+
+
 class JobDetailView(JobsAPIView):
     """One job."""
 
+    @method_decorator(conditional_page)
     def get(self, request: HttpRequest, job_id: str) -> Response:
         """Retrieve the job."""
         return Response(JobSerializer(visible_job(request.user, job_id)).data)

@@ -15,9 +15,51 @@ from events.publisher import get_publisher
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-WORDS = ["tea", "milk", "naïve", "東京", "Straße", "x_1", "7", "0.5", "tée", "_", "ﬁne", "it's", '"']
-VALUES = [True, False, None, 3, 0.5, 1e22, "", " ", "Tea", "a b", "'; --", {}, [], {"a": [{"b": 1}]}]
-SEARCHES = ["tea", "TEA milk", "te*", "tea naïve", "京", "strasse", "7", "5", "_", "x_1", "fine", "s"]
+WORDS = [
+    "tea",
+    "milk",
+    "naïve",
+    "東京",
+    "Straße",
+    "x_1",
+    "7",
+    "0.5",
+    "tée",
+    "_",
+    "ﬁne",
+    "it's",
+    '"',
+]
+VALUES = [
+    True,
+    False,
+    None,
+    3,
+    0.5,
+    1e22,
+    "",
+    " ",
+    "Tea",
+    "a b",
+    "'; --",
+    {},
+    [],
+    {"a": [{"b": 1}]},
+]
+SEARCHES = [
+    "tea",
+    "TEA milk",
+    "te*",
+    "tea naïve",
+    "京",
+    "strasse",
+    "7",
+    "5",
+    "_",
+    "x_1",
+    "fine",
+    "s",
+]
 WHERE = [
     {"v": "true"}, {"v": "null"}, {"v": "3"}, {"v": "0.5"}, {"v": ""}, {"v": "Tea"}, {"v": "a b"},
     {"v": "'; --"}, {"v.a.b": "1"}, {"v": "1e+22"}, {"w": "x"}, {"v": "3", "text": "tea"},

@@ -491,7 +491,11 @@ BAD_QUERIES = [
     *[{"limit": limit} for limit in ("0", "-1", "201", "abc", "1.5", "", "9" * 5000, "٣", "\x00")],
     *[{"cursor": cursor} for cursor in ("", "nonsense", "ü", "\x00")],
     *[{"cursor": base64.b64encode(position).decode()} for position in BAD_POSITIONS],
-    *[{name: "x"} for name in ("page", "owner", "status", "", "\x00", "<script>", "a" * 5000)],
+    *[{name: "x"} for name in ("page", "status", "", "\x00", "<script>", "a" * 5000)],
+    *[{"status": "running", name: "x"} for name in ("created_after", "created_before", "ordering")],
+    *[{"ordering": order} for order in ("", "id", "title", "--created_at", "\x00")],
+    *[{name: "a\x00"} for name in ("owner", "task_type", "search", "status")],
+    *[{name: "a" * 201} for name in ("owner", "task_type", "search")],
 ]
 
 
@@ -500,7 +504,7 @@ def test_a_bad_parameter_of_the_list(api, user, make_job):
     for query in BAD_QUERIES:
         response = api.get("jobs/", query)
         assert response.status_code == 400, query
-        assert len(told(response)) < 400
+        assert len(response.json()["detail"]) < 400
     assert api.get("jobs/", {"format": "xml"}).status_code == 404
 
 

@@ -32,15 +32,21 @@ BAD_CURSORS = (
 )  # fmt: skip
 BAD_LIMITS = ("", "0", "-1", "1001", "9" * 5000, "1.5", "ten", "٣", " 1")
 BAD_ORDERS = ("", "ASC", "up", "-id", "\x00")
+BAD_TIMES = (
+    "", "x", "yesterday", "2026-02-31", "2026-01-01T25:00:00", "0001-01-01T00:00:00+14:00", "\x00",
+    "9999-12-31T23:59:59-14:00", "1795315967", "٢٠٢٦-01-01", "9" * 5000,
+)  # fmt: skip
 BAD_QUERIES = [
     *[{"after": cursor} for cursor in BAD_CURSORS],
     *[{"before": cursor} for cursor in BAD_CURSORS],
     *[{"limit": limit} for limit in BAD_LIMITS],
     *[{"order": order} for order in BAD_ORDERS],
-    *[
-        {name: "x"}
-        for name in ("since", "event_type", "limits", "cursor", "<b>", "\x00", "a" * 5000)
-    ],
+    *[{name: time} for name in ("since", "until") for time in BAD_TIMES],
+    *[{"search": text} for text in (" ", "!?", "\x00", "*", " ".join("abcdefghijklmnopqrstuvw"))],
+    *[{path: "x"} for path in ("data.", "data." + "a" * 201, "data", "dat.a")],
+    {"event_type": ["x"] * 21},
+    {"search": "a", **{f"data.{n}": "x" for n in range(21)}},
+    *[{name: "x"} for name in ("event", "limits", "cursor", "<b>", "\x00", "a" * 5000)],
 ]
 
 
@@ -198,7 +204,7 @@ def test_a_bad_parameter_of_the_history(api, job):
         response = api.get("jobs/abc/events/", query)
         assert response.status_code == 400, query
         assert len(response.json()["detail"]) < 300
-        assert next(iter(query))[:30].replace("\x00", "x00") in told(response)
+        assert next(iter(query))[:4].replace("\x00", "x00") in told(response)
 
 
 def test_a_bad_cursor_of_the_live_stream(api, job):
