@@ -11,7 +11,14 @@ from redis import exceptions
 
 from events import scripts
 from events.conf import event_settings
-from events.exceptions import EventsError, NotAStream, RedisRefused, RedisUnavailable, StaleEpoch
+from events.exceptions import (
+    EventsError,
+    NotAStream,
+    OutOfOrder,
+    RedisRefused,
+    RedisUnavailable,
+    StaleEpoch,
+)
 from events.scripts import Command
 
 logger = logging.getLogger(__name__)
@@ -185,6 +192,8 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
         return unavailable(error)
     if str(error).startswith(scripts.STALE_EPOCH):
         return StaleEpoch(f"{StaleEpoch.__doc__} Redis says: {error}.")
+    if str(error).startswith(scripts.OUT_OF_ORDER):
+        return OutOfOrder(int(str(error).split()[1]))
     if "WRONGTYPE" in str(error):
         return NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.")
     return RedisRefused(f"Redis refused {command[0]!r}: {error}")

@@ -41,10 +41,21 @@ def append_many(
     `producer` is that of the first; the sequences of the others follow. New ids will be above that
     of `floor`, `<sequence> <id>`, if it is not empty. Redis answers as `ids_of_batch` reads it.
     """
+    return scripts.APPEND.call(keys, _appended(producer, floor, events))
+
+
+def append_in_order(keys: Keys, producer: Numbered, events: Sequence[EncodedEvent]) -> Command:
+    """As `append_many`, of a producer that counts by itself."""
+    return scripts.APPEND_IN_ORDER.call(keys, _appended(producer, "", events))
+
+
+def _appended(
+    producer: Numbered, floor: str, events: Sequence[EncodedEvent]
+) -> list[str | bytes | int]:
     arguments: list[str | bytes | int] = [*producer, floor]
     for timestamp, event_type, data in _runs(events):
         arguments += [len(data), timestamp, event_type, *data]
-    return scripts.APPEND.call(keys, arguments)
+    return arguments
 
 
 def _runs(events: Sequence[EncodedEvent]) -> Iterator[tuple[str, str, Sequence[bytes]]]:

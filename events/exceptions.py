@@ -9,6 +9,7 @@
     │   └── EventTooLarge
     ├── NotAStream
     ├── StaleEpoch
+    ├── OutOfOrder
     ├── LogCut
     ├── RedisUnavailable
     ├── RedisRefused
@@ -45,6 +46,18 @@ class NotAStream(EventsError):
 
 class StaleEpoch(EventsError):
     """The job is at a later attempt: whoever publishes for this one has been given up."""
+
+
+class OutOfOrder(EventsError):
+    """The call does not follow on the producer's last.
+
+    `expected` is the number that comes next. If it is above the call's, that was appended before;
+    if it is below, something before it is missing.
+    """
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(f"This producer's next event has the number {expected}.")
+        self.expected = expected
 
 
 class LogCut(EventsError):

@@ -40,13 +40,9 @@ class Script:
 
 
 STALE_EPOCH: Final = "STALEEPOCH"
+OUT_OF_ORDER: Final = "OUTOFORDER"
 
-# ARGV: producer, epoch, the sequence of the first event, floor (what its process knows to have been
-# appended last, `<sequence> <id>` as the state has it, or empty); then runs of events alike in
-# timestamp and type, as most batches are: how many, the timestamp, the type, and the data of each;
-# half of what a batch costs is the number of arguments. Answers the first and the last id. A
-# producer has one call of an epoch under way at a time, so what may come again is its last call.
-APPEND: Final = Script(
+_RARELY: Final = (
     lua.HEAD
     + """\
 local function rarely()
@@ -73,6 +69,10 @@ local function rarely()
     end
     return again, recover, raise, keep, forget
 end
+"""
+)
+
+_APPEND: Final = """\
 local epoch, sequence, floor = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local field = ARGV[1] .. ':' .. epoch
 local known = call('HMGET', state, field, 'epoch', 'expiring')
@@ -126,6 +126,39 @@ if known[3] or not known[1] then
 end
 return first == last and last or {first, last}
 """
+
+# ARGV: producer, epoch, the sequence of the first event, floor (what its process knows to have been
+# appended last, `<sequence> <id>` as the state has it, or empty); then runs of events alike in
+# timestamp and type, as most batches are: how many, the timestamp, the type, and the data of each;
+# half of what a batch costs is the number of arguments. Answers the first and the last id. A
+# producer has one call of an epoch under way at a time, so what may come again is its last call.
+APPEND: Final = Script(_RARELY + _APPEND)
+
+# As APPEND, for a producer that counts by itself: its call has to follow on the one before, or be
+# that call again. Whoever Redis knows nothing of may begin with any number.
+APPEND_IN_ORDER: Final = Script(
+    _RARELY
+    + """\
+do
+    local field = ARGV[1] .. ':' .. ARGV[2]
+    local past = call('HGET', state, field)
+    if not past then
+        local _, recover = rarely()
+        past = recover() and call('HGET', state, field)
+    end
+    if past then
+        local count, start = 0, 5
+        while start < #ARGV do
+            count, start = count + ARGV[start], start + 3 + ARGV[start]
+        end
+        local expected, first = match(past, '^%d+') + 1, tonumber(ARGV[3])
+        if first ~= expected and first + count ~= expected then
+            return redis.error_reply('OUTOFORDER ' .. string.format('%d', expected))
+        end
+    end
+end
+"""
+    + _APPEND
 )
 
 # ARGV: producer, epoch, the sequence of the last event of a call that was given up unanswered, how
@@ -299,7 +332,17 @@ return call('PEXPIRE', state, 3600000)
 
 _SOURCES: Final = {
     script.sha: script.source
-    for script in (APPEND, RESOLVE, OUTBOX_STATE, OUTBOX_APPEND, TRIM, EXPIRE, RESEQUENCE, BURY)
+    for script in (
+        APPEND,
+        APPEND_IN_ORDER,
+        RESOLVE,
+        OUTBOX_STATE,
+        OUTBOX_APPEND,
+        TRIM,
+        EXPIRE,
+        RESEQUENCE,
+        BURY,
+    )
 }
 
 

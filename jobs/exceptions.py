@@ -5,12 +5,18 @@
     JobError
     ├── JobNotFound
     ├── JobExists
+    │   └── AlreadyCreated
     ├── InvalidJob
     ├── InvalidTransition
     ├── StaleAttempt
     ├── RunnerNotFound
     └── InvalidTicket
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.models import Job
 
 
 class JobError(Exception):
@@ -26,6 +32,14 @@ class JobNotFound(JobError):
 
 class JobExists(JobError):
     """There is a job with this job_id already."""
+
+
+class AlreadyCreated(JobExists):
+    """This request has come before; `job` is what it created."""
+
+    def __init__(self, job: "Job") -> None:
+        super().__init__(f"This request has created the job {job.job_id}.")
+        self.job = job
 
 
 class InvalidJob(JobError):

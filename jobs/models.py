@@ -83,6 +83,20 @@ class Job(models.Model):
     payload = models.JSONField(_("payload"), default=dict, blank=True)
     result = models.JSONField(_("result"), null=True, blank=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
+    creation_key = models.CharField(  # noqa: DJ001 - those without one are not all the same
+        _("creation key"),
+        max_length=64,
+        null=True,
+        editable=False,
+        help_text=_("By what a request is recognised that comes again."),
+    )
+    creation_digest = models.CharField(
+        _("creation digest"),
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text=_("What that request asked for."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
@@ -90,6 +104,7 @@ class Job(models.Model):
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
+        permissions = (("publish_events", _("Can publish events of jobs by the API")),)
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("-created_at", "-id"), name="jobs_by_time"),
@@ -99,6 +114,7 @@ class Job(models.Model):
             models.Index(fields=("-finished_at", "-id"), name="jobs_by_finish"),
         )
         constraints = (
+            models.UniqueConstraint(fields=("owner", "creation_key"), name="jobs_created_once"),
             models.CheckConstraint(
                 name="jobs_status_is_known",
                 condition=Q(status__in=("pending", "running", "completed", "failed", "cancelled")),

@@ -30,6 +30,7 @@ from events.types import EventType, check_job_id, shown
 from jobs import runners, signals
 from jobs.conf import job_settings
 from jobs.exceptions import (
+    AlreadyCreated,
     InvalidJob,
     InvalidTransition,
     JobError,
@@ -97,15 +98,20 @@ def job_create(
     payload: Mapping[str, Any] | None = None,
     title: str = "",
     job_id: str | None = None,
+    creation: tuple[str, str] | None = None,
 ) -> Job:
     """Create a pending job; one whose task_type has a runner is handed to it on commit.
 
-    Raises InvalidJob, JobExists, InvalidJobId.
+    `creation` is by what the request of an owner is recognised that may come again, and a digest
+    of what it asks for: raises AlreadyCreated if it has come, with the job that there is. Raises
+    InvalidJob, JobExists, InvalidJobId, too.
     """
     job = Job(
         task_type=task_type, owner=cast(Any, owner), payload={} if payload is None else payload
     )
     job.title = title
+    if creation is not None:
+        job.creation_key, job.creation_digest = creation
     if job_id is not None:
         job.job_id = check_job_id(job_id)
     _check_fields(job)
@@ -232,6 +238,10 @@ def _insert(job: Job) -> None:
         with transaction.atomic():
             job.save(force_insert=True)
     except IntegrityError as error:
+        if job.creation_key is not None:
+            created = Job.objects.filter(owner_id=job.owner_id, creation_key=job.creation_key)
+            if (same := created.first()) is not None:
+                raise AlreadyCreated(same) from error
         if not Job.objects.filter(job_id=job.job_id).exists():
             raise
         raise JobExists(f"There is a job {job.job_id} already.") from error

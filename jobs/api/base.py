@@ -20,6 +20,7 @@ from events.exceptions import (
     InvalidJobId,
     LogCut,
     NotAStream,
+    OutOfOrder,
     RedisUnavailable,
     StaleEpoch,
 )
@@ -28,13 +29,17 @@ from jobs.api.problems import (
     CONTENT_TYPE,
     Conflict,
     Gone,
+    OutOfSequence,
     Problem,
+    Stale,
     Unavailable,
     problem_response,
 )
+from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, InvalidTicket, JobError, JobNotFound, RunnerNotFound
 from jobs.tickets import user_of_ticket
 
+_ENVELOPE_BYTES: Final = 64 * 1024
 # These errors' own words are for those who run the site.
 _UNAVAILABLE: Final[dict[type[Exception], str]] = {
     RedisUnavailable: "The event log cannot be read now: Redis does not answer.",
@@ -55,7 +60,11 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return Unavailable(_UNAVAILABLE[type(error)])
         case LogCut():
             problem: Problem = Gone(str(error), first=error.first, after=error.after)
-        case JobError() | NotAStream() | StaleEpoch():
+        case OutOfOrder():
+            problem = OutOfSequence(str(error), expected=error.expected)
+        case StaleEpoch():
+            problem = Stale(str(StaleEpoch.__doc__))
+        case JobError() | NotAStream():
             problem = Conflict(str(error))
         case _:
             problem = Unavailable(str(error))
@@ -88,6 +97,11 @@ class JobsAPIView(APIView):
 
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
+
+    @property
+    def body_limit(self) -> int:
+        """The most bytes of a request's body: a job's payload, and what stands round it."""
+        return job_settings.MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """What the project has set, and the session, by which our own pages ask."""

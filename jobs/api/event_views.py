@@ -6,6 +6,8 @@ from typing import Any, Final
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
+from rest_framework import status
+from rest_framework.exceptions import ParseError, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,9 +15,10 @@ from events.codec import event_dict
 from events.conf import event_settings
 from events.filters import EventFilter
 from events.history import archive_position, read_events
+from events.numbered import publish_numbered
 from events.publisher import get_publisher
 from events.searching import search_events
-from events.types import START, Event
+from events.types import START, Event, shown
 from jobs.api.base import JobsAPIView
 from jobs.api.filters import JOB_FILTERS, filtered_jobs
 from jobs.api.params import (
@@ -29,10 +32,14 @@ from jobs.api.params import (
     refuse_unknown,
     times_param,
 )
+from jobs.api.publishing import Producing
 from jobs.models import Job
-from jobs.selectors import visible_status
+from jobs.selectors import user_of, visible_status
 
 _SEARCH_PAGE: Final = 100
+_MAY_PUBLISH: Final = "jobs.publish_events"
+_MOST_EVENTS: Final = 1000
+_LARGE_EVENTS: Final = 8
 # Whoever has a page asks whether it has changed, unless it never will.
 _ASK: Final = "private, no-cache"
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
@@ -48,6 +55,36 @@ class JobEventsView(JobsAPIView):
         page = self.page(request, params)
         lasts = _FOR_EVER if _is_fixed(params, page) else _ASK
         return Response(page, headers={"Cache-Control": lasts, "Vary": "Authorization, Cookie"})
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Publish an event, or an array of events, all or none; answer their ids.
+
+        With `Producer-Id` and `Producer-Sequence`, the number of the first event, or with an
+        `Idempotency-Key`, a request may come again: its events are there once.
+        """
+        visible_status(request.user, job_id)
+        if not user_of(request).has_perm(_MAY_PUBLISH):
+            raise PermissionDenied(f"To publish events takes the permission {_MAY_PUBLISH}.")
+        refuse_unknown(request.query_params, {"format"})
+        producing = Producing.read(request.headers, request.user)
+        events = _events_of(request)
+        if producing.producer is None:
+            publisher = get_publisher(epoch=producing.epoch)
+            ids = publisher.publish_events(job_id, events)
+        else:
+            ids = publish_numbered(
+                job_id,
+                events,
+                producer=producing.producer,
+                epoch=producing.epoch,
+                sequence=producing.sequence,
+            )
+        return Response({"ids": ids}, status.HTTP_201_CREATED)
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes: some of the largest events, or many small ones."""
+        return event_settings.MAX_EVENT_BYTES * _LARGE_EVENTS
 
     def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
         """The page, as it is answered."""
@@ -71,6 +108,19 @@ class JobEventsView(JobsAPIView):
             "cursor": _cursor_after(params, page),
             "job_status": job_status,
         }
+
+
+def _events_of(request: Request) -> list[dict[str, Any]]:
+    body = request.data
+    if not body and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
+        raise ParseError("There is no body: send an event, or an array of events.")
+    events = body if isinstance(body, list) else [body]
+    if not 1 <= len(events) <= _MOST_EVENTS:
+        raise ParseError(f"Publish 1 to {_MOST_EVENTS} events at once. Given: {len(events)}.")
+    for number, event in enumerate(events):
+        if not isinstance(event, dict):
+            raise ParseError(f"An event is an object. Number {number} is not: {shown(event)}.")
+    return events
 
 
 def _is_fixed(params: HistoryParams, page: dict[str, Any]) -> bool:

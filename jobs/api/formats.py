@@ -10,14 +10,9 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.views import APIView
 
-from jobs.conf import job_settings
-
-# Room for what stands round the payload in a request's body.
-_ENVELOPE_BYTES = 64 * 1024
-
 
 class BodyTooLarge(APIException):
-    """The request's body is larger than a job's payload may be."""
+    """The request's body is larger than what is asked for can be."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "body_too_large"
@@ -35,7 +30,7 @@ class OrjsonParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the body's value; answer 400 to what is not JSON, 413 to what is too large."""
-        limit = job_settings.MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES
+        limit = (parser_context or {})["view"].body_limit
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise BodyTooLarge(f"The body is larger than {limit} bytes.")

@@ -232,6 +232,8 @@ def _batch_frames(batch: Batch, positions: dict[str, Cursor]) -> list[bytes]:
 class JobEventPollView(LiveView, JobEventsView):
     """A job's events by asking again and again; the answer waits until there are some."""
 
+    http_method_names = ("get", "head", "options")
+
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Answer as the history does, but wait up to `wait` seconds for something after `after`.
 

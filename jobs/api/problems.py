@@ -42,6 +42,27 @@ class Conflict(Problem):
     default_code = "conflict"
 
 
+class OutOfSequence(Problem):
+    """The events do not follow on the producer's last; `expected` is the number that does."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "out_of_order"
+
+
+class Stale(Problem):
+    """The job is at a later attempt than the producer."""
+
+    status_code = status.HTTP_403_FORBIDDEN
+    default_code = "stale_epoch"
+
+
+class KeyUsed(Problem):
+    """An Idempotency-Key that came with another request."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "key_used"
+
+
 class Gone(Problem):
     """Part of the log is not kept any more; `first` and `after` say from where it can be read."""
 

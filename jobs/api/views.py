@@ -1,5 +1,8 @@
 """The views of jobs: list, create, retrieve, cancel, retry."""
 
+from typing import Any
+
+import orjson
 from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
@@ -11,13 +14,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.history import has_log
+from events.numbered import digest_of
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.api.filters import JOB_LIST_FILTERS, JobListFilter, filtered_jobs
 from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
-from jobs.api.problems import Conflict
+from jobs.api.problems import Conflict, KeyUsed
+from jobs.api.publishing import IDEMPOTENCY_KEY, name_header
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
+from jobs.exceptions import AlreadyCreated
 from jobs.models import Job
 from jobs.selectors import may_change, user_of, visible_job, visible_status
 from jobs.tickets import SECONDS, make_ticket
@@ -39,13 +45,45 @@ class JobListView(JobsAPIView):
         return pages.get_paginated_response(JobListSerializer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
-        """Create a job; one whose task_type has a runner starts at once."""
+        """Create a job; one whose task_type has a runner starts at once.
+
+        A request with an `Idempotency-Key` may come again: it is answered with the job there is.
+        """
         given = JobCreateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        _refuse_foreign_log(request, given.validated_data.get("job_id"))
-        job = services.job_create(owner=user_of(request), **given.validated_data)
-        url = reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id})
-        return Response(JobSerializer(job).data, status.HTTP_201_CREATED, headers={"Location": url})
+        fields, creation = given.validated_data, None
+        if (key := name_header(request.headers, IDEMPOTENCY_KEY)) is not None:
+            creation = digest_of([key]), digest_of([_as_text(fields)])
+        if creation is None or not _is_created(request, creation):
+            _refuse_foreign_log(request, fields.get("job_id"))
+        try:
+            job = services.job_create(owner=user_of(request), creation=creation, **fields)
+        except AlreadyCreated as error:
+            return _again(error.job, creation)
+        return _created(job, status.HTTP_201_CREATED)
+
+
+def _as_text(fields: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # it is too deep, and refused as such
+        return ""
+
+
+def _is_created(request: Request, creation: tuple[str, str]) -> bool:
+    created = Job.objects.filter(owner_id=user_of(request).pk, creation_key=creation[0])
+    return created.exists()
+
+
+def _again(job: Job, creation: tuple[str, str] | None) -> Response:
+    if creation is None or creation[1] != job.creation_digest:
+        raise KeyUsed(f"This {IDEMPOTENCY_KEY} came with another request, for job {job.job_id}.")
+    return _created(job, status.HTTP_200_OK)
+
+
+def _created(job: Job, code: int) -> Response:
+    url = reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id})
+    return Response(JobSerializer(job).data, code, headers={"Location": url})
 
 
 def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
