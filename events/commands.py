@@ -20,6 +20,7 @@ Reply = Any
 
 PING: Final[Command] = ("PING",)
 CLIENT_ID: Final[Command] = ("CLIENT", "ID")
+TIME: Final[Command] = ("TIME",)
 NO_STREAM: Final = "no such key"
 
 

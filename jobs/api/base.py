@@ -7,6 +7,7 @@ from django.apps import apps
 from django.db import DataError
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
@@ -69,6 +70,23 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
         case _:
             problem = Unavailable(str(error))
     return problem
+
+
+class AnyNegotiation(BaseContentNegotiation):
+    """Answers everybody: an EventSource asks for nothing but text/event-stream."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """The one parser there is."""
+        return parsers[0]
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Any,
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """JSON, in which errors are told."""
+        return OrjsonRenderer(), OrjsonRenderer.media_type
 
 
 class TicketAuthentication(BaseAuthentication):

@@ -14,8 +14,6 @@ from django.http.response import HttpResponseBase
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, ValidationError
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,7 +27,7 @@ from events.shutdown import heed_signals
 from events.streams import stream_response
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
 from jobs.access import Admission, guarded
-from jobs.api.base import JobsAPIView, TicketAuthentication
+from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication
 from jobs.api.event_views import JobEventsView
 from jobs.api.formats import OrjsonRenderer
 from jobs.api.params import HistoryParams, cursor_param, refuse_unknown, seconds_param
@@ -52,23 +50,6 @@ class LiveNeedsASGI(APIException):
         "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this one runs"
         " under WSGI. Ask .../events/poll/?after=<cursor>&wait=20 again and again instead."
     )
-
-
-class AnyNegotiation(BaseContentNegotiation):
-    """Answers everybody: an EventSource asks for nothing but text/event-stream."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        """The one parser there is."""
-        return parsers[0]
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Any,
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str]:
-        """JSON, in which errors are told."""
-        return OrjsonRenderer(), OrjsonRenderer.media_type
 
 
 class LiveView(JobsAPIView):

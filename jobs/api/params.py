@@ -41,12 +41,23 @@ class HistoryParams:
     def read(cls, query: QueryDict) -> "HistoryParams":
         """Read `after`, `before`, `order`, `limit`, and the conditions on events."""
         refuse_unknown(query, {"after", "before", "order", "limit", "format"} | CONDITIONS)
+        order = order_param(query, "asc")
+        return cls._of(query, order, limit_param(query, most=event_settings.PAGE_LIMIT))
+
+    @classmethod
+    def of_export(cls, query: QueryDict) -> "HistoryParams":
+        """Read `after`, `before`, and the conditions on events."""
+        refuse_unknown(query, {"after", "before", "format"} | CONDITIONS)
+        return cls._of(query, "asc", event_settings.PAGE_LIMIT)
+
+    @classmethod
+    def _of(cls, query: QueryDict, order: Order, limit: int) -> "HistoryParams":
         since, until = times_param(query)
         return cls(
             after=_latest(cursor_param(query, "after"), since),
             before=_earliest(cursor_param(query, "before"), until),
-            order=order_param(query, "asc"),
-            limit=limit_param(query, most=event_settings.PAGE_LIMIT),
+            order=order,
+            limit=limit,
             conditions=conditions_param(query),
         )
 

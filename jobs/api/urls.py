@@ -2,10 +2,15 @@
 
 from django.urls import path
 
-from jobs.api import event_views, live_views, views
+from jobs.api import event_views, export_views, live_views, views
 
 urlpatterns = [
     path("jobs/", views.JobListView.as_view(), name="api-job-list"),
+    path(
+        "jobs/<str:job_id>/events/export/",
+        export_views.JobEventExportView.as_view(),
+        name="api-job-events-export",
+    ),
     # Not below jobs/, where a job may be called so.
     path("job-counts/", views.JobCountsView.as_view(), name="api-job-counts"),
     path("jobs/<str:job_id>/", views.JobDetailView.as_view(), name="api-job-detail"),

@@ -1,0 +1,98 @@
+"""Exported logs into the archive: the other half of `events.export`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, islice, pairwise
+from operator import attrgetter
+from typing import Any, Final
+
+import orjson
+from django.db import transaction
+
+from events import archive, commands
+from events.conf import event_settings
+from events.connections import get_redis, run
+from events.exceptions import EventsError, InvalidEvent
+from events.keys import StreamKeys
+from events.types import START, Cursor, Event, check_job_id, shown
+
+_TOGETHER: Final = 1000
+_FIELDS: Final = frozenset({"id", "job_id", "event_type", "timestamp", "data"})
+
+
+class NotRestored(EventsError):
+    """The log has other events than those that are to be restored."""
+
+
+def read_lines(lines: Iterable[bytes], job_id: str | None = None) -> Iterator[Event]:
+    """The events of an export; with `job_id`, as those of that job. Raises InvalidEvent."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _event(orjson.loads(line), job_id)
+        except (orjson.JSONDecodeError, EventsError) as error:
+            raise InvalidEvent(f"Line {number} is no event of an export: {error}") from error
+
+
+def _event(entry: Any, job_id: str | None) -> Event:
+    if not isinstance(entry, Mapping) or entry.keys() != _FIELDS:
+        raise InvalidEvent(f"it is an object with {', '.join(sorted(_FIELDS))}.")
+    data, texts = entry["data"], (entry["event_type"], entry["timestamp"])
+    if not isinstance(data, dict) or not all(isinstance(text, str) for text in texts):
+        raise InvalidEvent(f"event_type and timestamp are text, data is an object: {shown(entry)}.")
+    cursor = Cursor.parse(entry["id"])
+    return Event(str(cursor), check_job_id(job_id or entry["job_id"]), *texts, orjson.dumps(data))
+
+
+def restore(events: Iterable[Event]) -> int:
+    """Put events into the archive, in batches, each whole or not at all; returns how many were new.
+
+    What is there already is left as it is, so that it may be done again. The events of a log come
+    in its order. Raises NotRestored for a log that has others in their place, or a stream that is
+    not in the archive yet.
+    """
+    restored = 0
+    for job_id, of_job in groupby(events, attrgetter("job_id")):
+        while batch := list(islice(of_job, _TOGETHER)):
+            restored += _restore(job_id, batch)
+    return restored
+
+
+def _restore(job_id: str, batch: list[Event]) -> int:
+    _check_order(batch)
+    with transaction.atomic():
+        known = archive.known_logs([job_id]).get(job_id)
+        position = archive.lock_positions([known[0]]).get(known[0]) if known else None
+        if known is None or position is None:
+            raise NotRestored(f"The log of {job_id} is being written. Try again.")
+        log_id = known[0]
+        later = [event for event in batch if event.cursor > position]
+        _check_same(log_id, [event for event in batch if event.cursor <= position])
+        if later:
+            _check_stream(job_id, position)
+            archive.store({log_id: later})
+            archive.move_positions({log_id: later[-1].cursor})
+    return len(later)
+
+
+def _check_order(batch: list[Event]) -> None:
+    cursors = [event.cursor for event in batch]
+    if cursors[0] <= START or any(a >= b for a, b in pairwise(cursors)):
+        raise NotRestored("The events of a log are to come in its order, each once.")
+    seconds, microseconds = map(int, run(get_redis(), commands.TIME))
+    if cursors[-1].ms >= seconds * 1000 + microseconds // 1000:
+        raise NotRestored(f"The event {cursors[-1]} is of the future: the log could not go on.")
+
+
+def _check_same(log_id: int, batch: list[Event]) -> None:
+    there = archive.archived_data(log_id, [event.id for event in batch])
+    for event in batch:
+        if event.id not in there or orjson.loads(there[event.id]) != event.data:
+            raise NotRestored(f"The log of {event.job_id} has something else than {event.id}.")
+
+
+def _check_stream(job_id: str, position: Cursor) -> None:
+    key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
+    command = commands.page(key, after=position, before=None, limit=1, order="asc")
+    if command and run(get_redis(), command):
+        raise NotRestored(f"The stream of {job_id} has events that are not archived yet.")
