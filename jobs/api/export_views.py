@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
+from django.db import connection, connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
@@ -82,5 +82,5 @@ async def _in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         while (chunk := await loop.run_in_executor(thread, next, chunks, None)) is not None:
             yield chunk
     finally:
-        thread.submit(connection.close)
+        thread.submit(connections.close_all)
         thread.shutdown(wait=False)
