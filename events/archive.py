@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import F, Model, Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from events.fields import pack, pack_id
+from events.fields import pack, pack_id, unpack
 from events.filters import EventFilter, terms_of
 from events.matching import Rows, matching
 from events.models import ArchivedEvent, ArchivePosition, EventLog
@@ -52,16 +53,22 @@ def archived_page(
     limit: int,
     order: Order,
     wanted: EventFilter,
-) -> list[Event]:
-    """Up to `limit` events of the archive, up to its position."""
+) -> tuple[ArchivedLog, list[Event]]:
+    """Up to `limit` events of the archive, up to its position, and the log as it was then.
+
+    It may be cut at any time: where it begins is read by the same statement.
+    """
     rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
-    rows = matching(between(rows, after, before), wanted).order_by(
-        "event_id" if order == "asc" else "-event_id"
-    )
-    columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer")
-    return [
+    rows = matching(between(rows, after, before), wanted)
+    rows = rows.order_by("event_id" if order == "asc" else "-event_id")
+    first = RawSQL(f'SELECT "first" FROM {_table(EventLog)} WHERE "id" = %s', (log.pk,))  # noqa: S611, S608
+    columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer", first)
+    found = list(columns[:limit])
+    if not found:
+        return archived_log(job_id) or log, []
+    return replace(log, first=unpack(found[0][-1])), [
         Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
-        for event_id, event_type, timestamp, data, producer in columns[:limit]
+        for event_id, event_type, timestamp, data, producer, _ in found
     ]
 
 
@@ -193,6 +200,12 @@ def id_before_last(log_id: int, upto: Cursor, count: int) -> Cursor | None:
     """The id after which there are `count` events up to a position; None if there are fewer."""
     rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__lte=upto).order_by("-event_id")
     return rows.values_list("event_id", flat=True)[count : count + 1].first()
+
+
+def first_id(log_id: int) -> Cursor | None:
+    """The id of the first event that the archive has; None without any."""
+    rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__isnull=False)
+    return rows.order_by("event_id").values_list("event_id", flat=True).first()
 
 
 def store(batch: dict[int, list[Event]]) -> set[tuple[int, str]]:

@@ -43,7 +43,7 @@ class CursorField(_Field):
 
     def from_db_value(self, value: Any, *_args: Any) -> Cursor | None:
         """The Cursor of stored bytes."""
-        return None if value is None else Cursor(*_PAIR.unpack(value))
+        return None if value is None else unpack(value)
 
     def to_python(self, value: Any) -> Cursor | None:
         """A Cursor of what a form or a fixture has."""
@@ -74,6 +74,11 @@ class TermsField(_TermsBase):
 def pack(cursor: Cursor) -> bytes:
     """The 16 bytes of a cursor."""
     return _PAIR.pack(*cursor)
+
+
+def unpack(value: bytes) -> Cursor:
+    """The cursor of 16 bytes."""
+    return Cursor(*_PAIR.unpack(value))
 
 
 def pack_id(event_id: str) -> bytes:

@@ -214,7 +214,7 @@ class _Archived:
         log = archived_log(self.reading.job_id)
         if log is None or (self.after is not None and self.after >= log.position):
             return log, []
-        events = archived_page(
+        return archived_page(
             log,
             self.reading.job_id,
             after=self.after,
@@ -223,4 +223,3 @@ class _Archived:
             order=self.reading.order,
             wanted=self.reading.wanted,
         )
-        return log, events

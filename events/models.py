@@ -98,7 +98,11 @@ class ArchivedEvent(models.Model):
                 fields=("log", "sequence"), condition=Q(event_id=None), name="events_outbox"
             ),
             # For what is looked for in several logs, in the order of time.
-            models.Index(fields=("event_id", "log"), name="events_by_time"),
+            models.Index(
+                fields=("event_id", "log"),
+                condition=Q(event_id__isnull=False),
+                name="events_by_time",
+            ),
         )
 
     def __str__(self) -> str:

@@ -133,6 +133,8 @@ def _tend(stream: Stream, info: dict[str, Any], raised: Any) -> bool:
 def _trim(stream: Stream, tail: int) -> None:
     """Leave the latest events, so that viewers who come back find them without the database."""
     upto = archive.id_before_last(stream.log_id, stream.position, tail)
+    if upto is None:  # the archive was cut, and has fewer
+        upto = archive.first_id(stream.log_id)
     if upto is not None:
         ask_once(get_redis(), commands.trim(_keys(stream), upto))
 
@@ -170,10 +172,13 @@ def _not_archived(stream: Stream) -> Iterator[str]:
     """The ids of entries up to the position that the archive does not have."""
     after, key = START, _keys(stream)[0]
     before = stream.position.next()
+    log = archive.archived_log(stream.job_id)
+    first = log.first if log is not None else START
     while command := commands.page(key, after=after, before=before, limit=_PAGE, order="asc"):
         events = commands.entries_of_page(stream.job_id, run(get_redis(), command))
         there = archive.archived_data(stream.log_id, [event.id for event in events])
-        yield from (e.id for e in events if there.get(e.id) != e.raw.decode())
+        kept = (event for event in events if event.cursor >= first)  # others were archived, and cut
+        yield from (e.id for e in kept if there.get(e.id) != e.raw.decode())
         if len(events) < _PAGE:
             return
         after = events[-1].cursor

@@ -32,6 +32,22 @@ def is_callable_or_path(value: object) -> bool:
     return callable(value)
 
 
+def _is_retention(value: object) -> bool:
+    kinds = {"days": is_days, "events": is_count}
+    return isinstance(value, Mapping) and all(
+        isinstance(task_type, str)
+        and isinstance(rule, Mapping)
+        and bool(rule)
+        and all(name in kinds and kinds[name](amount) for name, amount in rule.items())
+        for task_type, rule in value.items()
+    )
+
+
+def is_days(value: object) -> bool:
+    """Whether it is a number of days, at most a hundred years."""
+    return is_number(value, most=36_525) and value != 0
+
+
 RULES: dict[str, Rule] = {
     "RUNNERS": Rule(
         "job_events.E020",
@@ -61,6 +77,12 @@ RULES: dict[str, Rule] = {
         "job_events.E030",
         "a callable, or the dotted path of one: user -> QuerySet of Job",
         is_callable_or_path,
+    ),
+    "RETENTION": Rule(
+        "job_events.E031",
+        "a dict of task_type, or '*', to {'days': a number above 0, 'events': a whole number above"
+        " 0}, either or both",
+        _is_retention,
     ),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }

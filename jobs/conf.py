@@ -64,6 +64,14 @@ class JobSettings:
         return self._get("VISIBLE_JOBS", "jobs.selectors.own_jobs")
 
     @property
+    def RETENTION(self) -> dict[str, dict[str, Any]]:
+        """task_type, or `*` for all others -> what is kept: `days` and `events`, either or both.
+
+        `manage.py prune_events` removes the rest. Empty: everything is kept.
+        """
+        return self._get("RETENTION", dict[str, dict[str, Any]]())
+
+    @property
     def SESSION_ENGINE(self) -> str:
         """Where the project keeps its sessions, as Django knows it."""
         return settings.SESSION_ENGINE

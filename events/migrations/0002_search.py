@@ -59,7 +59,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="archivedevent",
-            index=models.Index(fields=["event_id", "log"], name="events_by_time"),
+            index=models.Index(
+                fields=["event_id", "log"],
+                condition=models.Q(event_id__isnull=False),
+                name="events_by_time",
+            ),
         ),
         migrations.RunPython(create_index, drop_index),
     ]

@@ -25,6 +25,7 @@ GOOD = {
     "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b"],
     "OFFLINE_TOKEN_DELAY": [0, 0.0, 0.02, 10],
     "DEMO": [True, False],
+    "RETENTION": [{}, {"*": {"days": 0.5}}, {"a": {"days": 90, "events": 1}, "*": {"events": 9}}],
     "VISIBLE_JOBS": [print, "jobs.selectors.own_jobs"],
 }
 BAD = {
@@ -35,6 +36,19 @@ BAD = {
     "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
     "OFFLINE_TOKEN_DELAY": [-1, 11, True, False, "0", None, math.nan, math.inf, 10**400],
     "DEMO": [0, 1, "", "yes", None],
+    "RETENTION": [
+        None,
+        [],
+        {"*": {}},
+        {"*": 5},
+        {5: {"days": 1}},
+        {"*": {"days": 0}},
+        {"*": {"days": "1"}},
+        {"*": {"events": 0}},
+        {"*": {"events": 1.5}},
+        {"*": {"weeks": 1}},
+        {"*": {"days": None}},
+    ],
     "VISIBLE_JOBS": [None, "", "own_jobs", "jobs.selectors.nothing", "no.such.module", 5, []],
 }
 IDS = {
@@ -48,6 +62,7 @@ IDS = {
     "RECHECK_JOBS": "job_events.E028",
     "MAX_SUBSCRIPTIONS": "job_events.E029",
     "VISIBLE_JOBS": "job_events.E030",
+    "RETENTION": "job_events.E031",
 }
 
 NOT_CALLABLE = "text"

@@ -1,0 +1,62 @@
+"""How long which logs are kept: the setting RETENTION, and what it takes away."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from django.utils import timezone
+
+from events.pruning import count_upto, cut, cut_point, logs_after
+from events.types import Cursor
+from jobs.conf import job_settings
+from jobs.models import Job
+from jobs.selectors import found
+
+DEFAULT: Final = "*"
+_LOGS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A log of which the oldest events are to go, up to `point`."""
+
+    log_id: int
+    job_id: str
+    task_type: str
+    point: Cursor
+
+    def count(self) -> int:
+        """How many events these are."""
+        return count_upto(self.log_id, self.point)
+
+    def carry_out(self) -> Iterator[int]:
+        """Remove them, batch by batch: how many each was."""
+        while removed := cut(self.log_id, self.point):
+            yield removed
+
+
+def due_cuts() -> Iterator[Cut]:
+    """What is to go by RETENTION, log by log; logs without a job are kept as `*` says."""
+    rules, now = job_settings.RETENTION, timezone.now()
+    last = 0
+    while rules and (logs := logs_after(last, _LOGS)):
+        types = found(
+            [job_id for _, job_id in logs],
+            lambda some: Job.objects.filter(job_id__in=some).values_list("job_id", "task_type"),
+        )
+        for log_id, job_id in logs:
+            task_type = types.get(job_id, DEFAULT)
+            rule = rules.get(task_type, rules.get(DEFAULT, {}))
+            before = _before(rule, now)
+            point = cut_point(log_id, job_id, before=before, keep=rule.get("events"))
+            if point is not None:
+                yield Cut(log_id, job_id, task_type, point)
+        last = logs[-1][0]
+
+
+def _before(rule: dict[str, Any], now: Any) -> Cursor | None:
+    if rule.get("days") is None:
+        return None
+    time = now - timedelta(days=rule["days"])
+    return Cursor(max(int(time.timestamp() * 1000), 0), 0)
