@@ -65,7 +65,8 @@ def archived_page(
     columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer", first)
     found = list(columns[:limit])
     if not found:
-        return archived_log(job_id) or log, []
+        now = archived_log(job_id)  # of which only where it begins counts: the rows are of before
+        return replace(log, first=now.first if now else log.first), []
     return replace(log, first=unpack(found[0][-1])), [
         Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
         for event_id, event_type, timestamp, data, producer, _ in found
