@@ -64,6 +64,11 @@ class Viewer:
                 self._spoke_at = self._gave_at = monotonic()
                 return messages
 
+    @property
+    def is_sent_away(self) -> bool:
+        """Whether the server goes away: `next` says so at once."""
+        return self._feed.is_closing
+
     async def __aenter__(self) -> Self:
         self.channel = self._feed.join(self, *self._joining)
         return self

@@ -14,19 +14,23 @@ from enum import IntEnum
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
+import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
+from events.conf import event_settings
 from events.encoded import END, Encoded
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import is_viewed, viewing
+from events.replaying import Replay
 from events.shutdown import heed_signals
-from events.types import Cursor
+from events.types import Cursor, check_job_id
 from jobs.access import Admission, guarded
 from jobs.exceptions import InvalidTicket, JobNotFound
 from jobs.live import job_ending
+from jobs.replays import BadMessage, InvalidSpeed, speed_asked, steer
 from jobs.selectors import visible_status
 from jobs.tickets import user_of_ticket
 
@@ -149,21 +153,28 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
 
 class JobConsumer(LiveConsumer):
-    """One viewer of one job: `/ws/jobs/{job_id}/?after=<cursor>`."""
+    """One viewer of one job: `/ws/jobs/{job_id}/?after=<cursor>`.
+
+    With `&replay=1` it is the log as it was, with the time between its events divided by `speed`;
+    then the viewer may send `{"action": "pause"}`, `{"action": "resume"}`,
+    `{"action": "speed", "speed": 2}` and `{"action": "seek", "after": "<cursor>"}`.
+    """
 
     job_id: str
     after: Cursor
+    _replay: Replay | None = None
 
     async def connect(self) -> None:
         """Accept a viewer who may see the job, and deliver."""
         try:
             self.after = Cursor.parse(self._query.get("after", ["0"])[-1])
-            self.job_id = str(self.scope["url_route"]["kwargs"]["job_id"])
+            self.job_id = check_job_id(str(self.scope["url_route"]["kwargs"]["job_id"]))
+            speed = speed_asked(self._query)
             ticket = self._query.get("ticket", [None])[-1]
             admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
             if not is_viewed(self.job_id):
                 await aread_events(self.job_id, limit=1)
-        except (InvalidJobId, InvalidCursor) as error:
+        except (InvalidJobId, InvalidCursor, InvalidSpeed) as error:
             await self._refuse(400, str(error))
         except InvalidTicket as error:
             await self._refuse(403, str(error))
@@ -172,16 +183,23 @@ class JobConsumer(LiveConsumer):
         except EventsError as error:
             await self._refuse(503, str(error))
         else:
+            if speed is not None:
+                self._replay = Replay(self.job_id, self.after, speed=speed, ending=job_ending)
             await self.accept()
             admission.job_ids = frozenset({self.job_id})
             self._guard(admission)
             self._delivery = asyncio.create_task(self._deliver())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Tell a viewer who speaks that this socket only listens."""
-        await self.send('{"type":"error","detail":"This socket takes no messages."}')
+        """Do with a replay what the viewer says; any other socket only listens."""
+        try:
+            steer(self._replay, text_data)
+        except (BadMessage, InvalidCursor, InvalidSpeed) as error:
+            await self.send(orjson.dumps({"type": "error", "detail": str(error)}).decode())
 
     async def _send_all(self) -> Encoded:
+        if self._replay is not None:
+            return await self._send_replay(self._replay)
         async with viewing(self.job_id, after=self.after, ending=job_ending) as viewer:
             viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
             while True:
@@ -189,3 +207,18 @@ class JobConsumer(LiveConsumer):
                     await self.send(message.text)
                 if message.is_last:
                     return message
+
+    async def _send_replay(self, replay: Replay) -> Encoded:
+        loop = asyncio.get_running_loop()
+        async with replay:
+            while True:
+                messages = await replay.next()
+                patience = event_settings.SEND_TIMEOUT
+                stuck = loop.call_later(patience, self._close_by, CloseCode.STUCK)
+                try:
+                    for message in messages:
+                        await self.send(message.text)
+                finally:
+                    stuck.cancel()
+                if messages[-1].is_last:
+                    return messages[-1]

@@ -20,6 +20,7 @@ from jobs.consumers import CloseCode, LiveConsumer
 from jobs.exceptions import JobError, JobNotFound
 from jobs.live import job_ending
 from jobs.news import listed
+from jobs.replays import BadMessage
 
 # What a viewer may say, and what belongs to it.
 _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -28,10 +29,6 @@ _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
     "subscribe_jobs": (),
     "unsubscribe_jobs": (),
 }
-
-
-class BadMessage(JobError):
-    """What a viewer has sent is no message of this socket."""
 
 
 class EventsConsumer(LiveConsumer):

@@ -23,6 +23,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_viewed, viewing
+from events.replaying import Replay
 from events.shutdown import heed_signals
 from events.streams import stream_response
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
@@ -30,7 +31,13 @@ from jobs.access import Admission, guarded
 from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication
 from jobs.api.event_views import JobEventsView
 from jobs.api.formats import OrjsonRenderer
-from jobs.api.params import HistoryParams, cursor_param, refuse_unknown, seconds_param
+from jobs.api.params import (
+    HistoryParams,
+    cursor_param,
+    refuse_unknown,
+    seconds_param,
+    speed_param,
+)
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
 from jobs.live import job_ending
@@ -92,11 +99,17 @@ class JobEventStreamView(StreamView):
     """A job's events as they happen, by server-sent events."""
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`."""
-        refuse_unknown(request.query_params, {"after", "ticket"})
+        """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`.
+
+        With `replay=1` as it was, with the time between the events divided by `speed`.
+        """
+        query = request.query_params
+        refuse_unknown(query, {"after", "ticket", "replay", "speed"})
         visible_status(request.user, job_id)
-        after = self._after(request)
+        after, speed = self._after(request), speed_param(query)
         _check_readable(job_id)
+        if speed is not None:
+            return self.stream(request, lambda admission: _replay(job_id, after, speed, admission))
         return self.stream(request, lambda admission: _frames(job_id, after, admission))
 
     def _after(self, request: Request) -> Cursor:
@@ -127,6 +140,27 @@ async def _frames(job_id: str, after: Cursor, admission: Admission) -> AsyncGene
                 messages = await viewer.next()
                 is_over = messages[-1].is_last
                 yield b"".join([message.frame for message in messages])
+
+
+async def _replay(
+    job_id: str, after: Cursor, speed: float, admission: Admission
+) -> AsyncGenerator[bytes, None]:
+    heed_signals()
+    yield sse.OPENING
+    let_go = _cancelling_this_task()
+    admission.job_ids = frozenset({job_id})
+    loop = asyncio.get_running_loop()
+    with guarded(admission, let_go):
+        async with Replay(job_id, after, speed=speed, ending=job_ending) as replay:
+            is_over = False
+            while not is_over:
+                messages = await replay.next()
+                is_over = messages[-1].is_last
+                stuck = loop.call_later(event_settings.SEND_TIMEOUT, let_go)
+                try:
+                    yield b"".join([message.frame for message in messages])
+                finally:
+                    stuck.cancel()
 
 
 def _cancelling_this_task() -> Callable[..., object]:

@@ -17,6 +17,7 @@ from events.exceptions import InvalidCursor
 from events.filters import MOST_CONDITIONS, EventFilter
 from events.searching import Position
 from events.types import Cursor, Order, shown
+from jobs.replays import InvalidSpeed, speed_asked
 
 _MAX_DIGITS: Final = 10
 _DATA: Final = "data."
@@ -193,3 +194,11 @@ def seconds_param(query: QueryDict, name: str, *, most: float, default: float) -
     raise ValidationError(
         {name: [f"It is a number of seconds from 0 to {most:g}. Given: {shown(text)}."]}
     )
+
+
+def speed_param(query: QueryDict) -> float | None:
+    """How fast the log is wanted again: `replay=1`, and `speed`; None if it is not."""
+    try:
+        return speed_asked(dict(query.lists()))
+    except InvalidSpeed as error:
+        raise ValidationError({error.field: [error.message]}) from error
