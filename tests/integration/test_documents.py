@@ -8,12 +8,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import get_commands
 from langchain_core.runnables import RunnableLambda
 
 from events.archiver import Archiver
 from events.history import aread_events, read_events
 from jobs import services
+from jobs.checks import check_settings
+from jobs.selectors import visible_jobs
 from tests.support.site import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -214,6 +217,49 @@ def test_the_signal_snippet():
         job_status_changed.disconnect(namespace["tell_the_log"])
     last = read_events(job.job_id)[-1]
     assert (last.event_type, last.data["reason"]) == ("bill_sent", "pending to running")
+
+
+@pytest.mark.django_db
+def test_the_rule_snippet(settings, user, other_user):
+    from django.contrib.auth.models import Group
+
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["visible"], namespace)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": namespace["jobs_of_teams"]}
+    job = services.job_create(task_type="x", owner=user)
+    assert not visible_jobs(other_user).exists()
+    for member in (user, other_user):
+        member.groups.add(Group.objects.get_or_create(name="team")[0])
+    assert visible_jobs(other_user).get() == job
+
+
+def test_the_retention_snippet_is_a_setting(settings):
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["retention"], namespace)
+    settings.JOB_EVENTS = namespace["JOB_EVENTS"]
+    assert check_settings(None) == []
+
+
+@pytest.mark.django_db
+def test_the_curl_snippet_is_taken(client, user, may_publish):
+    """What the how-to sends by HTTP is an event."""
+    text = (ROOT / "docs" / "how-to.md").read_text()
+    command = re.search(r"curl -u .*?'(?=\n```)", text, re.DOTALL)[0]
+    headers = dict(re.findall(r"-H '([\w-]+): (.*?)'", command))
+    services.job_create(task_type="x", owner=user, job_id="abc")
+    client.force_login(user)
+    kind = headers.pop("Content-Type")
+    body = re.search(r"-d '(.*?)'", command)[1]
+    path = "/api/jobs/abc/events/"
+    assert path in command
+    answer = client.post(path, body, content_type=kind, headers=headers)
+    assert answer.status_code == 201
+    assert read_events("abc")[-1].id == answer.json()["ids"][0]
+
+
+@pytest.fixture
+def may_publish(user):
+    user.user_permissions.add(Permission.objects.get(codename="publish_events"))
 
 
 @pytest.mark.django_db
