@@ -15,7 +15,7 @@ from jobs.tickets import make_ticket
 from tests.integration.jobs.asgi import socket_of
 from tests.integration.jobs.conftest import archived
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = "cinnamon"
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
