@@ -9,6 +9,7 @@ BENCHMARKS = (
     "history",
     "archiving",
     "archive_pages",
+    "searching",
     "memory",
     "fanout",
     "latency",

@@ -1,7 +1,8 @@
 """The archiver, against what a database takes at best: `python -m bench.archiving`.
 
 The baseline inserts the same rows, made before, by executemany: into the same table, with the same
-indexes, as many in a transaction as the archiver puts there. The archiver reads them from Redis.
+indexes, as many in a transaction as the archiver puts there. The archiver reads them from Redis,
+and finds out what in them can be searched.
 """
 
 import argparse
@@ -66,7 +67,7 @@ class Scene:
             self.redis.rename(f"job_events:{job_id}", f"kept:{job_id}")
         self.reset()
         archive_all()
-        columns = ("log_id", "event_id", "event_type", "timestamp", "data", "producer")
+        columns = ("log_id", "event_id", "event_type", "timestamp", "data", "producer", "terms")
         self.rows = [
             (pk, self.packed(event_id), *rest)
             for pk, event_id, *rest in ArchivedEvent.objects.order_by("pk").values_list(*columns)
@@ -100,11 +101,12 @@ class Scene:
         from events.archiver import _EVENTS as BATCH
 
         into = "INSERT INTO events_archivedevent"
-        columns = "(log_id, event_id, event_type, timestamp, data, producer)"
+        columns = "(log_id, event_id, event_type, timestamp, data, producer, terms)"
+        terms = "%s::tsvector" if connection.vendor == "postgresql" else "%s"
         for start in range(0, len(self.rows), BATCH):
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.executemany(
-                    f"{into} {columns} VALUES (%s, %s, %s, %s, %s, %s)",
+                    f"{into} {columns} VALUES (%s, %s, %s, %s, %s, %s, {terms})",
                     self.rows[start : start + BATCH],
                 )
 

@@ -28,7 +28,8 @@ from events.replaying import Replay
 from events.shutdown import heed_signals
 from events.types import Cursor, check_job_id
 from jobs.access import Admission, guarded
-from jobs.exceptions import InvalidTicket, JobNotFound
+from jobs.api import throttles
+from jobs.exceptions import InvalidTicket, JobError, JobNotFound
 from jobs.live import job_ending
 from jobs.replays import BadMessage, InvalidSpeed, speed_asked, steer
 from jobs.selectors import visible_status
@@ -58,8 +59,13 @@ _STATUS: Final = {
     400: CloseCode.INVALID,
     403: CloseCode.BAD_TICKET,
     404: CloseCode.NOT_FOUND,
+    429: CloseCode.TRY_AGAIN_LATER,
     503: CloseCode.TRY_AGAIN_LATER,
 }
+
+
+class TooOften(JobError):
+    """Somebody has connected too often."""
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -111,6 +117,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Whom the project's middleware knows this to be."""
         scope = cast(Any, self.scope)
         return scope.get("user") or AnonymousUser()
+
+    async def _limit(self, user: Any, *, is_replay: bool = False) -> None:
+        """Raise TooOften for who connects more often than the project lets them."""
+        wanted = [throttles.CONNECT, *([throttles.REPLAY] if is_replay else [])]
+        scopes = list(filter(throttles.rate_of, wanted))
+        wait = database_sync_to_async(throttles.wait_for)  # the cache may be a database's
+        if scopes and (seconds := await wait(scopes, user)) is not None:
+            raise TooOften(f"Too often. Come back in {seconds:.0f} seconds.")
 
     def _guard(self, admission: Admission) -> None:
         self._guarding.enter_context(guarded(admission, self._revoke))
@@ -172,6 +186,7 @@ class JobConsumer(LiveConsumer):
             speed = speed_asked(self._query)
             ticket = self._query.get("ticket", [None])[-1]
             admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
+            await self._limit(admission.user, is_replay=speed is not None)
             if not is_viewed(self.job_id):
                 await aread_events(self.job_id, limit=1)
         except (InvalidJobId, InvalidCursor, InvalidSpeed) as error:
@@ -180,6 +195,8 @@ class JobConsumer(LiveConsumer):
             await self._refuse(403, str(error))
         except JobNotFound as error:
             await self._refuse(404, str(error))
+        except TooOften as error:
+            await self._refuse(429, str(error))
         except EventsError as error:
             await self._refuse(503, str(error))
         else:

@@ -16,7 +16,7 @@ from events.types import Cursor, Event, check_job_id, shown
 from events.websocket import naming
 from jobs.access import Admission
 from jobs.conf import job_settings
-from jobs.consumers import CloseCode, LiveConsumer
+from jobs.consumers import CloseCode, LiveConsumer, TooOften
 from jobs.exceptions import JobError, JobNotFound
 from jobs.live import job_ending
 from jobs.news import listed
@@ -49,6 +49,11 @@ class EventsConsumer(LiveConsumer):
         """Accept; what may be seen is asked when somebody subscribes."""
         self._bundle = Bundle()
         if self._user.is_authenticated:
+            try:
+                await self._limit(self._user)
+            except TooOften as error:
+                await self._refuse(429, str(error))
+                return
             admit = database_sync_to_async(Admission)
             self._admission = await admit(self._user, self.scope.get("session"))
             self._guard(self._admission)

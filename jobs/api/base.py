@@ -12,6 +12,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from events.exceptions import (
@@ -36,6 +37,7 @@ from jobs.api.problems import (
     Unavailable,
     problem_response,
 )
+from jobs.api.throttles import ScopeThrottle
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, InvalidTicket, JobError, JobNotFound, RunnerNotFound
 from jobs.tickets import user_of_ticket
@@ -115,6 +117,15 @@ class JobsAPIView(APIView):
 
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
+
+    def scopes(self, request: Request) -> list[str]:
+        """The scopes of throttling in which a request counts."""
+        return []
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """What the project has set, and ours."""
+        scopes = self.scopes(self.request)
+        return [*super().get_throttles(), *map(ScopeThrottle, scopes)]
 
     @property
     def body_limit(self) -> int:

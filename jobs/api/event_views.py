@@ -19,6 +19,7 @@ from events.numbered import publish_numbered
 from events.publisher import get_publisher
 from events.searching import search_events
 from events.types import START, Event, shown
+from jobs.api import throttles
 from jobs.api.base import JobsAPIView
 from jobs.api.filters import JOB_FILTERS, filtered_jobs
 from jobs.api.params import (
@@ -47,6 +48,10 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 class JobEventsView(JobsAPIView):
     """The history of a job."""
+
+    def scopes(self, request: Request) -> list[str]:
+        """Publishing is limited; reading is not."""
+        return [throttles.PUBLISH] if request.method == "POST" else []
 
     @method_decorator(conditional_page)
     def get(self, request: Request, job_id: str) -> HttpResponseBase:

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from events.export import CSV_HEADER, csv_rows, ndjson, pages
 from events.streams import stream_response
 from events.types import Event, shown
+from jobs.api import throttles
 from jobs.api.base import AnyNegotiation, JobsAPIView
 from jobs.api.params import HistoryParams
 from jobs.selectors import visible_status
@@ -36,6 +37,10 @@ class JobEventExportView(JobsAPIView):
     """A job's log, whole or what is wanted of it, as a file."""
 
     content_negotiation_class = AnyNegotiation
+
+    def scopes(self, request: Request) -> list[str]:
+        """Exports are limited."""
+        return [throttles.EXPORT]
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """Send the log up to now as NDJSON, or with `format=csv` as CSV.

@@ -28,6 +28,7 @@ from events.shutdown import heed_signals
 from events.streams import stream_response
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
 from jobs.access import Admission, guarded
+from jobs.api import throttles
 from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication
 from jobs.api.event_views import JobEventsView
 from jobs.api.formats import OrjsonRenderer
@@ -75,6 +76,11 @@ class StreamView(LiveView):
     """Answers by server-sent events."""
 
     content_negotiation_class = AnyNegotiation
+
+    def scopes(self, request: Request) -> list[str]:
+        """To connect is limited, and to have a log again is besides."""
+        replays = "replay" in request.query_params
+        return [throttles.CONNECT, *([throttles.REPLAY] if replays else [])]
 
     def stream(self, request: Request, frames: Callable[[Admission], Any]) -> HttpResponseBase:
         """The answer whose body are these frames."""

@@ -1,0 +1,108 @@
+"""A word that ten of a million events have, against `icontains`: `python -m bench.searching`.
+
+The events are those of 200 jobs of one user, in whose jobs is searched. The baseline is a query of
+Django's for the events whose data contains the word, in the same order, over all jobs.
+"""
+
+import argparse
+import random
+from itertools import accumulate
+from typing import Any
+
+import orjson
+
+from bench.databases import on_each_database, options, set_up
+from bench.ratio import compare
+from bench.redis import own_redis
+
+JOBS = 200
+TOGETHER = 2000
+WORDS = 20_000
+RARE, HITS = "cinnamon", 10
+FIRST = 1_700_000_000_000
+PAGE = 100
+
+
+def main() -> None:
+    chosen = options(events=1_000_000)
+    if chosen.on:
+        measure(chosen)
+        return
+    with own_redis() as url:
+        on_each_database("bench.searching", url, events=chosen.events)
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    set_up()
+    from events.filters import EventFilter
+    from events.models import ArchivedEvent
+    from events.searching import search_events
+    from jobs.selectors import visible_jobs
+
+    user = make_jobs()
+    fill(chosen.events)
+    analyse()
+
+    def ours(word: str) -> list[str]:
+        jobs = visible_jobs(user).order_by().values_list("job_id")
+        return [e.id for e in search_events(jobs, EventFilter.of(search=word), limit=PAGE).events]
+
+    def baseline(word: str) -> list[str]:
+        events = ArchivedEvent.objects.filter(data__icontains=word).order_by("-event_id")
+        return [str(event.event_id) for event in events[:PAGE]]
+
+    if ours(RARE) != baseline(RARE) or len(ours(RARE)) != HITS:
+        raise RuntimeError(f"found {ours(RARE)}, and by icontains {baseline(RARE)}")
+    where = f"{chosen.events} events on {chosen.on}, against icontains"
+    claim = f"search for a word of {HITS} of {where} (at least 50)"
+    compare(claim, lambda: ours(RARE), lambda: baseline(RARE), pairs=5)
+    claim = f"search for a word of every second of {where} (no claim)"
+    compare(claim, lambda: ours("tea"), lambda: baseline("tea"), pairs=15)
+
+
+def make_jobs() -> Any:
+    from django.contrib.auth import get_user_model
+
+    from jobs.models import Job
+
+    user = get_user_model().objects.create_user("anna")
+    Job.objects.bulk_create(Job(job_id=f"bench-{n}", owner=user) for n in range(JOBS))
+    return user
+
+
+def fill(events: int) -> None:
+    """Put events into the archive, as the archiver does; their words are as common as words are."""
+    from django.db import transaction
+
+    from events import archive
+    from events.types import Cursor, Event
+
+    chance = random.Random(1)
+    words = [f"w{n}" for n in range(WORDS)]
+    weights = list(accumulate(1 / (n + 1) for n in range(WORDS)))
+    rare = set(chance.sample(range(events), HITS))
+    job_ids = [f"bench-{n}" for n in range(JOBS)]
+    logs = {job_id: pk for job_id, (pk, *_) in archive.known_logs(job_ids).items()}
+    for start in range(0, events, TOGETHER):
+        batch: dict[int, list[Event]] = {}
+        for n in range(start, start + TOGETHER):
+            text = " ".join(chance.choices(words, cum_weights=weights, k=12))
+            text += " tea" if n % 2 else ""
+            data = {"event_type": "thought", "text": f"{text} {RARE}" if n in rare else text}
+            job_id = chance.choice(job_ids)
+            event = Event(str(Cursor(FIRST + n, 0)), job_id, "thought", "", orjson.dumps(data))
+            batch.setdefault(logs[job_id], []).append(event)
+        with transaction.atomic():
+            archive.store(batch)
+            archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+
+
+def analyse() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+if __name__ == "__main__":
+    main()
