@@ -61,7 +61,7 @@ class TimeFilter(django_filters.Filter):
 class JobFilter(django_filters.FilterSet):
     """The parameters; what they say holds at once, and of a repeated one, one."""
 
-    status = django_filters.MultipleChoiceFilter(choices=Job.Status.choices)
+    status = django_filters.MultipleChoiceFilter(choices=Job.Status.choices, distinct=False)
     task_type = TextsFilter()
     owner = TextsFilter(field_name=f"owner__{get_user_model().USERNAME_FIELD}")
 

@@ -1,0 +1,114 @@
+"""What is asked of a large database goes by an index, whatever is listed or searched for.
+
+The tables here are small enough to be made for a test, and large enough that reading one from end
+to end would be the dearer way; `python -m bench.searching` and `bench.archive_pages` have millions.
+"""
+
+import re
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from events import archive
+from events.types import Cursor, Event
+from jobs.models import Job
+from tests.integration.jobs.conftest import Api
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+JOBS = 3000
+EVENTS = 12_000
+FIRST = 1_700_000_000_000
+LARGE = ("events_archivedevent", "jobs_job")
+LISTS = [
+    "jobs/", "jobs/?limit=200", "jobs/?ordering=created_at", "jobs/?ordering=-finished_at",
+    "jobs/?status=completed", "jobs/?task_type=rare", "jobs/?owner=bert", "jobs/job-7/",
+    "jobs/?created_after=2026-01-01&created_before=2026-01-02",
+    "jobs/job-7/events/", "jobs/job-7/events/?order=desc&limit=3", "jobs/job-7/events/?search=rare",
+    "jobs/job-7/events/?after=1700000003000-0&limit=2", "jobs/job-7/stream/",
+    "jobs/job-7/events/?event_type=even&since=2023-11-14T22:13:20Z",
+    "events/", "events/?order=asc", "events/?search=rare", "events/?search=rar*",
+    "events/?search=common", "events/?data.n=77", "events/?event_type=odd", "events/?owner=bert",
+    "events/?since=2023-11-14T22:13:25Z&until=2023-11-14T22:13:26Z",
+    "events/?cursor=1700000003000-0@7", "events/?task_type=rare&search=common",
+]  # fmt: skip
+
+
+@pytest.fixture
+def large(user, other_user, staff):
+    """Many jobs of anna's, each with a few events, and one of bert's."""
+    now = timezone.now()
+    over = {"status": "completed", "started_at": now, "finished_at": now}
+    Job.objects.bulk_create(
+        [
+            Job(
+                job_id=f"job-{n}",
+                owner=other_user if n == 7 else user,
+                task_type="rare" if n == 7 else "manual",
+                **(over if n % 2 else {}),
+            )
+            for n in range(JOBS)
+        ],
+        batch_size=500,
+    )
+    logs = archive.known_logs([f"job-{n}" for n in range(JOBS)])
+    batch = {}
+    for n in range(EVENTS):
+        kind, job_id = ("odd" if n % 2 else "even"), f"job-{n % JOBS}"
+        word = "rare" if n % 5000 == 7 else "common"
+        raw = f'{{"event_type":"{kind}","text":"{word}","n":{n}}}'.encode()
+        event = Event(str(Cursor(FIRST + n, 0)), job_id, kind, "", raw)
+        batch.setdefault(logs[job_id][0], []).append(event)
+    with transaction.atomic():
+        archive.store(batch)
+        archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+
+
+def plans(queries):
+    """Of each query that reads: what the database makes of it."""
+    word = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+    for query in queries:
+        if query["sql"].startswith("SELECT"):
+            with connection.cursor() as cursor:
+                cursor.execute(f"{word} {query['sql']}".replace("%", "%%"))
+                yield query["sql"], "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+
+def reads_all_of(plan):
+    """The large tables that are read from end to end."""
+    if connection.vendor == "sqlite":
+        found = re.findall(r"SCAN (\w+)(?! USING)\b(?! USING)", plan)
+    else:
+        found = re.findall(r"Seq Scan on (\w+)", plan)
+    return set(found) & set(LARGE)
+
+
+def test_every_list_goes_by_an_index(large, staff, user):
+    for who in (staff, user):
+        from django.test import Client
+
+        client = Client()
+        client.force_login(who)
+        for path in LISTS:
+            if who == user and "job-7/" in path:
+                continue
+            with CaptureQueriesContext(connection) as captured:
+                assert Api(client).get(path).status_code == 200, path
+            asked = list(plans(captured.captured_queries))
+            assert asked
+            for sql, plan in asked:
+                assert not reads_all_of(plan), (who, path, sql, plan)
+
+
+def test_a_plan_that_reads_all_is_noticed(large):
+    """The test's own test."""
+    for sql in (
+        "SELECT * FROM events_archivedevent WHERE data LIKE '%rare%'",
+        "SELECT count(payload) FROM jobs_job",
+    ):
+        [(_, plan)] = plans([{"sql": sql}])
+        assert reads_all_of(plan)
