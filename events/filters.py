@@ -52,8 +52,8 @@ def terms_of(event: Event) -> set[str]:
     """The terms of an event."""
     data = orjson.loads(event.raw)
     data.pop(_TYPE, None)
-    timestamp = data.pop(_TIMESTAMP, event.timestamp)
-    terms = {value_term(_TYPE, event.event_type), value_term(_TIMESTAMP, str(timestamp))}
+    data.pop(_TIMESTAMP, None)
+    terms = {value_term(_TYPE, event.event_type), value_term(_TIMESTAMP, event.timestamp)}
     room = _MOST_CHARACTERS
     for path, value in _values(data):
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -73,12 +73,18 @@ def _values(data: object) -> Iterator[tuple[str, Any]]:
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, dict):
-            start = f"{path}." if path else ""
-            waiting.extend((start + key, inner) for key, inner in reversed(value.items()))
+            waiting.extend((_joined(path, key), inner) for key, inner in reversed(value.items()))
         elif isinstance(value, list):
             waiting.extend((path, inner) for inner in reversed(value))
         else:
             yield path, value
+
+
+def _joined(path: str, key: str) -> str:
+    """The path to a key; of one that is too long no more than shows that it is."""
+    if len(path) > LONGEST_PATH:
+        return path
+    return f"{path}.{key}"[: LONGEST_PATH + 1] if path else key[: LONGEST_PATH + 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def test_a_server_that_is_away_is_said_and_comes_back(page: Any, site: Site) -> 
     page.goto("/jobs/")
     live_state(page, "live")
     page.route("**/jobs/?rows=1", lambda route: route.abort() if away["on"] else route.continue_())
+    create(site, "A reason to ask")
     live_state(page, "offline")
     away["on"] = False
     live_state(page, "live")

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from events.filters import EventFilter, terms_of, words_of
+from events.filters import EventFilter, terms_of, value_term, words_of
 from events.types import Event
 
 
 def event(event_type="x", **data):
     raw = json.dumps({"event_type": event_type, **data}).encode()
-    return Event("1-0", "abc", event_type, "", raw)
+    return Event("1-0", "abc", event_type, data.get("timestamp", ""), raw)
 
 
 SAID = event(
@@ -108,6 +108,19 @@ def test_a_very_long_event_has_many_terms_but_not_all():
 def test_however_deep():
     raw = b'{"k":[' * 500 + b'"x"' + b"]}" * 500
     assert "x" in terms_of(Event("1-0", "abc", "x", "", raw))
+
+
+def test_however_long_the_names_are():
+    """A path for each of the values would take gigabytes."""
+    inner = {f"k{n}": n for n in range(10_000)}
+    terms = terms_of(event(**{"n" * 200_000: {"x": {"y": inner}}, "short": 7}))
+    assert {"0", "7", "9999", value_term("short", "7")} <= terms
+
+
+@pytest.mark.parametrize("value", [b"[" * 900 + b"]" * 900, b"5", b"null", b'{"a": "b"}'])
+def test_a_time_or_type_of_anothers_making(value):
+    raw = b'{"timestamp": %s, "event_type": %s, "text": "tea"}' % (value, value)
+    assert EventFilter.of(search="tea").matches(Event("1-0", "abc", "unknown", "", raw))
 
 
 def test_no_term_is_more_than_an_index_takes():
