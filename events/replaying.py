@@ -7,7 +7,7 @@ now is passed on as it comes.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final, Self, TypeVar
 
@@ -33,8 +33,11 @@ class Replay:
     def __init__(
         self, job_id: str, after: Cursor = START, *, speed: float = 1.0, ending: Ending | None
     ) -> None:
-        self._job_id, self._ending = job_id, ending
-        self._viewer = self._new_viewer(after)
+        self._job_id, self._after, self._ending = job_id, after, ending
+        self._viewer: Viewer
+        # As that of a viewer: whoever passes on what comes may want to know that nobody takes it.
+        self.on_stuck: Callable[[], object] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._waiting: deque[Encoded] = deque()
         self._is_live = self._is_paused = False
         self._speed = speed
@@ -63,6 +66,26 @@ class Replay:
 
     async def next(self) -> list[Encoded]:
         """What is due next, as `Viewer.next` has it; raises what that raises."""
+        self._expect_nobody()
+        messages = await self._next()
+        if self.on_stuck is not None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(event_settings.SEND_TIMEOUT, self.on_stuck)
+        return messages
+
+    async def __aenter__(self) -> Self:
+        await self._view(self._after)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._expect_nobody()
+        await self._viewer.__aexit__(*exception)
+
+    def _expect_nobody(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+    async def _next(self) -> list[Encoded]:
         spoke_at = monotonic()
         while True:
             self._changed.clear()
@@ -83,20 +106,13 @@ class Replay:
                 return [KEEP_ALIVE]
             await self._wait()
 
-    async def __aenter__(self) -> Self:
+    async def _view(self, after: Cursor) -> None:
+        self._viewer = viewing(self._job_id, after=after, ending=self._ending)
         await self._viewer.__aenter__()
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self._viewer.__aexit__(*exception)
-
-    def _new_viewer(self, after: Cursor) -> Viewer:
-        return viewing(self._job_id, after=after, ending=self._ending)
 
     async def _go_to(self, after: Cursor) -> Encoded:
         await self._viewer.__aexit__()
-        self._viewer = self._new_viewer(after)
-        await self._viewer.__aenter__()
+        await self._view(after)
         self._waiting.clear()
         self._at, self._sought, self._is_live = None, None, False
         return Encoded(Reset(_SOUGHT, str(after)))

@@ -19,7 +19,6 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
-from events.conf import event_settings
 from events.encoded import END, Encoded
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
@@ -215,27 +214,11 @@ class JobConsumer(LiveConsumer):
             await self.send(orjson.dumps({"type": "error", "detail": str(error)}).decode())
 
     async def _send_all(self) -> Encoded:
-        if self._replay is not None:
-            return await self._send_replay(self._replay)
-        async with viewing(self.job_id, after=self.after, ending=job_ending) as viewer:
+        view = self._replay or viewing(self.job_id, after=self.after, ending=job_ending)
+        async with view as viewer:
             viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
             while True:
                 for message in await viewer.next():
                     await self.send(message.text)
                 if message.is_last:
                     return message
-
-    async def _send_replay(self, replay: Replay) -> Encoded:
-        loop = asyncio.get_running_loop()
-        async with replay:
-            while True:
-                messages = await replay.next()
-                patience = event_settings.SEND_TIMEOUT
-                stuck = loop.call_later(patience, self._close_by, CloseCode.STUCK)
-                try:
-                    for message in messages:
-                        await self.send(message.text)
-                finally:
-                    stuck.cancel()
-                if messages[-1].is_last:
-                    return messages[-1]

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.apps import apps
-from django.db import DataError
+from django.core.handlers.asgi import ASGIRequest
+from django.db import DataError, connection
+from django.http import StreamingHttpResponse
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
@@ -15,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from events import sse
 from events.exceptions import (
     EventsError,
     InvalidCursor,
@@ -26,6 +29,7 @@ from events.exceptions import (
     RedisUnavailable,
     StaleEpoch,
 )
+from events.streams import Frames, stream_response
 from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.api.problems import (
     CONTENT_TYPE,
@@ -72,6 +76,15 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
         case _:
             problem = Unavailable(str(error))
     return problem
+
+
+def respond_later(
+    asked: ASGIRequest, frames: Frames, content_type: str = sse.CONTENT_TYPE
+) -> StreamingHttpResponse:
+    """The answer whose body comes by and by, perhaps for hours: it keeps no connection so long."""
+    if not connection.in_atomic_block:
+        connection.close()
+    return stream_response(asked, frames, content_type)
 
 
 class AnyNegotiation(BaseContentNegotiation):

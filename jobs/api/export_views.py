@@ -6,17 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection, connections
+from django.db import connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from events.export import CSV_HEADER, csv_rows, ndjson, pages
-from events.streams import stream_response
 from events.types import Event, shown
 from jobs.api import throttles
-from jobs.api.base import AnyNegotiation, JobsAPIView
+from jobs.api.base import AnyNegotiation, JobsAPIView, respond_later
 from jobs.api.params import HistoryParams
 from jobs.selectors import visible_status
 
@@ -72,9 +71,7 @@ def _chunks(form: _Form, first: list[Event], found: Iterator[list[Event]]) -> It
 def _respond(request: Request, chunks: Iterator[bytes], content_type: str) -> HttpResponseBase:
     asked = request._request  # noqa: SLF001 - DRF has no other name for it
     if isinstance(asked, ASGIRequest):
-        if not connection.in_atomic_block:
-            connection.close()
-        return stream_response(asked, _in_thread(chunks), content_type)
+        return respond_later(asked, _in_thread(chunks), content_type)
     return StreamingHttpResponse(
         chunks, content_type=content_type, headers={"Cache-Control": "private, no-cache"}
     )

@@ -25,11 +25,10 @@ from events.history import read_events, wait_for_events
 from events.live import await_events, is_viewed, viewing
 from events.replaying import Replay
 from events.shutdown import heed_signals
-from events.streams import stream_response
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
 from jobs.access import Admission, guarded
 from jobs.api import throttles
-from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication
+from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, respond_later
 from jobs.api.event_views import JobEventsView
 from jobs.api.formats import OrjsonRenderer
 from jobs.api.params import (
@@ -87,10 +86,7 @@ class StreamView(LiveView):
         asked = request._request  # noqa: SLF001 - DRF has no other name for it
         if not isinstance(asked, ASGIRequest):
             raise LiveNeedsASGI
-        admission = _admission(request)
-        if not connection.in_atomic_block:
-            connection.close()  # the stream may last for hours
-        return stream_response(asked, frames(admission))
+        return respond_later(asked, frames(_admission(request)))
 
 
 def _admission(request: Request) -> Admission:
@@ -114,9 +110,7 @@ class JobEventStreamView(StreamView):
         visible_status(request.user, job_id)
         after, speed = self._after(request), speed_param(query)
         _check_readable(job_id)
-        if speed is not None:
-            return self.stream(request, lambda admission: _replay(job_id, after, speed, admission))
-        return self.stream(request, lambda admission: _frames(job_id, after, admission))
+        return self.stream(request, lambda admission: _frames(job_id, after, speed, admission))
 
     def _after(self, request: Request) -> Cursor:
         """A browser that reconnects by itself says where it was in the header."""
@@ -132,41 +126,27 @@ def _check_readable(job_id: str) -> None:
         read_events(job_id, limit=1)
 
 
-async def _frames(job_id: str, after: Cursor, admission: Admission) -> AsyncGenerator[bytes, None]:
+async def _frames(
+    job_id: str, after: Cursor, speed: float | None, admission: Admission
+) -> AsyncGenerator[bytes, None]:
+    """What a viewer is given; with a speed, a replay's."""
     heed_signals()
     yield sse.OPENING
     # The task that sends what is yielded here waits for a viewer who takes nothing.
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset({job_id})
     with guarded(admission, let_go):
-        async with viewing(job_id, after=after, ending=job_ending) as viewer:
+        async with (
+            viewing(job_id, after=after, ending=job_ending)
+            if speed is None
+            else Replay(job_id, after, speed=speed, ending=job_ending)
+        ) as viewer:
             viewer.on_stuck = let_go
             is_over = False
             while not is_over:
                 messages = await viewer.next()
                 is_over = messages[-1].is_last
                 yield b"".join([message.frame for message in messages])
-
-
-async def _replay(
-    job_id: str, after: Cursor, speed: float, admission: Admission
-) -> AsyncGenerator[bytes, None]:
-    heed_signals()
-    yield sse.OPENING
-    let_go = _cancelling_this_task()
-    admission.job_ids = frozenset({job_id})
-    loop = asyncio.get_running_loop()
-    with guarded(admission, let_go):
-        async with Replay(job_id, after, speed=speed, ending=job_ending) as replay:
-            is_over = False
-            while not is_over:
-                messages = await replay.next()
-                is_over = messages[-1].is_last
-                stuck = loop.call_later(event_settings.SEND_TIMEOUT, let_go)
-                try:
-                    yield b"".join([message.frame for message in messages])
-                finally:
-                    stuck.cancel()
 
 
 def _cancelling_this_task() -> Callable[..., object]:
@@ -272,9 +252,7 @@ class JobEventPollView(LiveView, JobEventsView):
         if not isinstance(asked, ASGIRequest):
             wait_for_events(job_id, after=after, seconds=wait)
             return Response(self.page(request, params))
-        if not connection.in_atomic_block:
-            connection.close()
-        return stream_response(asked, self._later(request, params, page, wait), _JSON)
+        return respond_later(asked, self._later(request, params, page, wait), _JSON)
 
     def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
         """The page, as it is answered."""

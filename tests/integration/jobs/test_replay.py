@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from events.connections import get_redis
 from events.history import read_events
+from events.live import send_away
 from events.publisher import get_publisher
 from jobs import services
 from jobs.models import Job
@@ -188,6 +189,17 @@ async def test_a_job_that_is_somebody_elses_now(user, ids, settings):
         if message["type"] == "websocket.close":
             break
     assert message["code"] == 4404
+
+
+async def test_a_server_that_goes_away_says_so(user, ids):
+    """At once, though nothing is due."""
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(text='{"action": "pause"}')
+    send_away()
+    assert await socket.until("restart") == ["restart"]
+    assert await socket.closing() == 1012
 
 
 async def test_who_takes_nothing_is_let_go(user, ids, settings):
