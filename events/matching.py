@@ -67,10 +67,8 @@ def matching(rows: Rows, wanted: EventFilter) -> Rows:
     return rows.filter(reduce(and_, (reduce(or_, group) for group in groups)))
 
 
-# No term has a quotation mark in it.
-
-
 def _query(wanted: EventFilter, and_word: str, or_word: str, quoted: Any) -> str:
+    # No term has a quotation mark in it.
     groups: Iterable[str] = (or_word.join(map(quoted, group)) for group in wanted.groups)
     return and_word.join(f"({group})" for group in groups)
 

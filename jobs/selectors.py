@@ -52,8 +52,13 @@ def own_jobs(user: AbstractBaseUser) -> QuerySet[Job]:
 
 def sees_all(user: User) -> bool:
     """Whether this is one of the staff who has the permission `jobs.view_job`."""
+    return getattr(user, "is_staff", False) and has_permission(user, "jobs.view_job")
+
+
+def has_permission(user: Any, name: str) -> bool:
+    """Whether a user has a permission; a project's own kind of users may have none at all."""
     has_perm = getattr(user, "has_perm", None)
-    return bool(getattr(user, "is_staff", False) and has_perm and has_perm("jobs.view_job"))
+    return has_perm is not None and bool(has_perm(name))
 
 
 def may_change(user: Any, job: Job) -> bool:
@@ -61,8 +66,7 @@ def may_change(user: Any, job: Job) -> bool:
 
     So may whoever has the permission `jobs.change_job`.
     """
-    has_perm = getattr(user, "has_perm", None)
-    return job.owner_id == user.pk or bool(has_perm and has_perm("jobs.change_job"))
+    return job.owner_id == user.pk or has_permission(user, "jobs.change_job")
 
 
 def visible_job(user: User, job_id: str) -> Job:

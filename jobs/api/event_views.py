@@ -35,7 +35,7 @@ from jobs.api.params import (
 )
 from jobs.api.publishing import Producing
 from jobs.models import Job
-from jobs.selectors import user_of, visible_status
+from jobs.selectors import has_permission, visible_status
 
 _SEARCH_PAGE: Final = 100
 _MAY_PUBLISH: Final = "jobs.publish_events"
@@ -68,7 +68,7 @@ class JobEventsView(JobsAPIView):
         `Idempotency-Key`, a request may come again: its events are there once.
         """
         visible_status(request.user, job_id)
-        if not user_of(request).has_perm(_MAY_PUBLISH):
+        if not has_permission(request.user, _MAY_PUBLISH):
             raise PermissionDenied(f"To publish events takes the permission {_MAY_PUBLISH}.")
         refuse_unknown(request.query_params, {"format"})
         producing = Producing.read(request.headers, request.user)

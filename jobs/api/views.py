@@ -25,7 +25,7 @@ from jobs.api.publishing import IDEMPOTENCY_KEY, name_header
 from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
 from jobs.exceptions import AlreadyCreated
 from jobs.models import Job
-from jobs.selectors import may_change, user_of, visible_job, visible_status
+from jobs.selectors import has_permission, may_change, user_of, visible_job, visible_status
 from jobs.tickets import SECONDS, make_ticket
 
 
@@ -88,7 +88,7 @@ def _created(job: Job, code: int) -> Response:
 
 def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
     """A log may be older than its job; who chooses its job_id must not come to own it so."""
-    if job_id is None or user_of(request).has_perm("jobs.add_job"):
+    if job_id is None or has_permission(request.user, "jobs.add_job"):
         return
     if has_log(job_id):
         raise Conflict(f"There is a log of the name {job_id} already.")

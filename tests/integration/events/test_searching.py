@@ -5,13 +5,13 @@ import random
 import pytest
 
 from events import matching
-from events.archiver import Archiver
 from events.connections import get_redis
 from events.filters import EventFilter
 from events.history import read_events
 from events.models import ArchivedEvent
 from events.outbox import publish_event
 from events.publisher import get_publisher
+from tests.integration.jobs.conftest import archived
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -65,12 +65,6 @@ WHERE = [
     {"v": "'; --"}, {"v.a.b": "1"}, {"v": "1e+22"}, {"w": "x"}, {"v": "3", "text": "tea"},
 ]  # fmt: skip
 TYPES = [None, ["a"], ["a", "b"], ["c"], ["it's"], []]
-
-
-def archived():
-    archiver = Archiver()
-    while archiver.step():
-        pass
 
 
 def published(job_id, count, chance):
