@@ -67,7 +67,13 @@ local function rarely()
         end
         return count > 1 and {first_of(last, count), last} or last
     end
-    return again, recover, raise, keep, forget
+    local function is_whole(last, count)
+        local number = match(last, '^%d+%-(%d+)$')
+        if not number or tonumber(number) < count - 1 then return false end
+        local who, trimmed = ARGV[1] .. ':' .. ARGV[2], call('HGET', state, 'trimmed')
+        return held(who, ARGV[3], first_of(last, count), trimmed)
+    end
+    return again, recover, raise, keep, forget, is_whole
 end
 """
 )
@@ -152,7 +158,9 @@ do
             count, start = count + ARGV[start], start + 3 + ARGV[start]
         end
         local expected, first = match(past, '^%d+') + 1, tonumber(ARGV[3])
-        if first ~= expected and first + count ~= expected then
+        local _, _, _, _, _, is_whole = rarely()
+        if first ~= expected
+            and (first + count ~= expected or not is_whole(match(past, '%S+$'), count)) then
             return redis.error_reply('OUTOFORDER ' .. string.format('%d', expected))
         end
     end

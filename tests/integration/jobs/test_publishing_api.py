@@ -90,6 +90,15 @@ def test_a_producer_that_left_something_out_or_repeats_an_older_call(api, job):
     assert numbers() == [1, 2, 3, 4]
 
 
+def test_two_requests_that_come_again_as_one(api, job):
+    """Their events are there; but an answer could not say where each is."""
+    for number in (1, 2):
+        ids(api.post(PATH, {"n": number}, **as_producer(number)))
+    answer = api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1))
+    assert (answer.status_code, answer.json()["expected"]) == (409, 3)
+    assert numbers() == [1, 2]
+
+
 def test_a_producer_of_an_older_attempt(api, job):
     ids(api.post(PATH, {"n": 1}, **as_producer(1, epoch=1)))
     services.job_fail(job_id="abc", error="boom")
