@@ -1,6 +1,5 @@
 """What a viewer may ask of a replay: by parameters, and by messages while it runs."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,8 +8,8 @@ import orjson
 from events.replaying import FASTEST, SLOWEST, Replay
 from events.types import Cursor, shown
 from jobs.exceptions import InvalidJob, JobError
+from jobs.validators import number_of
 
-_SPEED: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 # What a viewer may say, and what belongs to it.
 _ACTIONS: Final = {"pause": None, "resume": None, "speed": "speed", "seek": "after"}
 
@@ -33,11 +32,11 @@ def speed_asked(query: Mapping[str, Sequence[str]]) -> float | None:
 
 
 def _speed(text: str) -> float:
-    if _SPEED.fullmatch(text) and SLOWEST <= float(text) <= FASTEST:
-        return float(text)
-    raise InvalidSpeed(
-        "speed", f"It is a number from {SLOWEST:g} to {FASTEST:g}. Given: {shown(text)}."
-    )
+    speed = number_of(text, SLOWEST, FASTEST)
+    if speed is None:
+        allowed = f"It is a number from {SLOWEST:g} to {FASTEST:g}."
+        raise InvalidSpeed("speed", f"{allowed} Given: {shown(text)}.")
+    return speed
 
 
 def steer(replay: Replay | None, text: str | None) -> None:

@@ -1,6 +1,7 @@
 """What text a database, a browser and a terminal all take."""
 
 import logging
+import re
 from typing import Final
 
 from django.core.exceptions import ValidationError
@@ -9,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS: Final = 10_000
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def validate_text(value: str) -> None:
@@ -43,3 +45,9 @@ def _said(error: object) -> str:
         # Anybody's exception class: its own fault must not keep its job from being failed.
         logger.exception("error_without_words", extra={"error_type": type(error).__name__})
         return ""
+
+
+def number_of(text: str, least: float, most: float) -> float | None:
+    """The number from `least` to `most` that a text is, as JSON writes it; else None."""
+    number = float(text) if _NUMBER.fullmatch(text) else -1.0
+    return number if least <= number <= most else None

@@ -37,9 +37,9 @@ from jobs.api.publishing import Producing
 from jobs.models import Job
 from jobs.selectors import has_permission, visible_status
 
-_SEARCH_PAGE: Final = 100
+SEARCH_PAGE: Final = 100
 _MAY_PUBLISH: Final = "jobs.publish_events"
-_MOST_EVENTS: Final = 1000
+MOST_EVENTS: Final = 1000
 _LARGE_EVENTS: Final = 8
 # Whoever has a page asks whether it has changed, unless it never will.
 _ASK: Final = "private, no-cache"
@@ -120,8 +120,8 @@ def _events_of(request: Request) -> list[dict[str, Any]]:
     if not body and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
         raise ParseError("There is no body: send an event, or an array of events.")
     events = body if isinstance(body, list) else [body]
-    if not 1 <= len(events) <= _MOST_EVENTS:
-        raise ParseError(f"Publish 1 to {_MOST_EVENTS} events at once. Given: {len(events)}.")
+    if not 1 <= len(events) <= MOST_EVENTS:
+        raise ParseError(f"Publish 1 to {MOST_EVENTS} events at once. Given: {len(events)}.")
     for number, event in enumerate(events):
         if not isinstance(event, dict):
             raise ParseError(f"An event is an object. Number {number} is not: {shown(event)}.")
@@ -161,7 +161,7 @@ class EventSearchView(JobsAPIView):
             before=until,
             position=position_param(query),
             order=order,
-            limit=limit_param(query, most=event_settings.PAGE_LIMIT, default=_SEARCH_PAGE),
+            limit=limit_param(query, most=event_settings.PAGE_LIMIT, default=SEARCH_PAGE),
         )
         page = {
             "results": [event_dict(event) for event in found.events],

@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from events.filters import MOST_CONDITIONS
 from jobs.api.params import parse_time
 from jobs.models import Job
 from jobs.selectors import visible_jobs
@@ -26,8 +27,10 @@ class TextsField(forms.Field):
     widget = forms.SelectMultiple
 
     def clean(self, value: Sequence[str]) -> list[str]:
-        """Refuse NUL, and what is longer than any of it may be."""
-        return [forms.CharField(max_length=_LONGEST).clean(text) for text in value]
+        """Refuse NUL, what is longer than any of it may be, and very many."""
+        if len(value) > MOST_CONDITIONS:
+            raise forms.ValidationError(f"At most {MOST_CONDITIONS} at once.")
+        return [forms.CharField(max_length=_LONGEST, strip=False).clean(text) for text in value]
 
 
 class TextsFilter(django_filters.Filter):
@@ -43,11 +46,10 @@ class TextsFilter(django_filters.Filter):
 class TimeField(forms.CharField):
     """A time as ISO 8601 has it."""
 
-    def clean(self, value: str) -> datetime | None:
+    def clean(self, value: str | None) -> datetime | None:
         """The time; None without one."""
-        text: str = super().clean(value)
         try:
-            return parse_time(text) if text else None
+            return None if value is None else parse_time(value)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 

@@ -45,7 +45,7 @@ from jobs.models import Job
 from jobs.selectors import visible_status, visible_statuses
 
 _JSON: Final = "application/json"
-_MOST_WAIT: Final = 30.0
+MOST_WAIT: Final = 30.0
 
 
 class LiveNeedsASGI(APIException):
@@ -114,10 +114,9 @@ class JobEventStreamView(StreamView):
 
     def _after(self, request: Request) -> Cursor:
         """A browser that reconnects by itself says where it was in the header."""
+        after = cursor_param(request.query_params, "after") or START
         last_event_id = request.headers.get("Last-Event-ID")
-        if last_event_id:
-            return Cursor.parse(last_event_id)
-        return cursor_param(request.query_params, "after") or START
+        return Cursor.parse(last_event_id) if last_event_id else after
 
 
 def _check_readable(job_id: str) -> None:
@@ -165,7 +164,9 @@ class EventStreamView(StreamView):
         query = request.query_params
         refuse_unknown(query, {"job", "after", "ticket"})
         job_ids = _job_ids(query)
-        positions = _positions(job_ids, request.headers.get("Last-Event-ID") or query.get("after"))
+        positions = _positions(job_ids, query.get("after"))
+        if last_event_id := request.headers.get("Last-Event-ID"):
+            positions = _positions(job_ids, last_event_id)
         visible_statuses(request.user, job_ids)
         _check_readable(job_ids[0])
         return self.stream(request, lambda admission: _frames_of_many(positions, admission))
@@ -182,7 +183,7 @@ def _job_ids(query: QueryDict) -> list[str]:
 
 
 def _positions(job_ids: list[str], text: str | None) -> dict[str, Cursor]:
-    cursors = text.split(",") if text else ["0"] * len(job_ids)
+    cursors = ["0"] * len(job_ids) if text is None else text.split(",")
     if len(cursors) != len(job_ids):
         raise InvalidCursor(
             f"The position in {len(job_ids)} jobs is as many cursors, with commas between them."
@@ -244,7 +245,7 @@ class JobEventPollView(LiveView, JobEventsView):
         query = request.query_params
         refuse_unknown(query, {"after", "limit", "wait", "ticket", "format"})
         params = HistoryParams.of_poll(query)
-        wait = seconds_param(query, "wait", most=_MOST_WAIT, default=0.0)
+        wait = seconds_param(query, "wait", most=MOST_WAIT, default=0.0)
         page = self.page(request, params)
         if page["results"] or page["job_status"] in Job.OVER or not wait:
             return Response(page)

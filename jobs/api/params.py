@@ -18,6 +18,7 @@ from events.filters import MOST_CONDITIONS, EventFilter
 from events.searching import Position
 from events.types import Cursor, Order, shown
 from jobs.replays import InvalidSpeed, speed_asked
+from jobs.validators import number_of
 
 _MAX_DIGITS: Final = 10
 _DATA: Final = "data."
@@ -25,7 +26,6 @@ CONDITIONS: Final = frozenset({"event_type", "search", "since", "until", _DATA})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _BARE_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
-_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +189,11 @@ def limit_param(query: QueryDict, *, most: int, default: int | None = None) -> i
 def seconds_param(query: QueryDict, name: str, *, most: float, default: float) -> float:
     """A number of seconds, whole or not."""
     text = query.get(name, str(default))
-    if _SECONDS.fullmatch(text) and float(text) <= most:
-        return float(text)
-    raise ValidationError(
-        {name: [f"It is a number of seconds from 0 to {most:g}. Given: {shown(text)}."]}
-    )
+    seconds = number_of(text, 0, most)
+    if seconds is None:
+        allowed = f"It is a number of seconds from 0 to {most:g}."
+        raise ValidationError({name: [f"{allowed} Given: {shown(text)}."]})
+    return seconds
 
 
 def speed_param(query: QueryDict) -> float | None:

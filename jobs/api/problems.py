@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 CONTENT_TYPE: Final = "application/problem+json"
-_TYPE: Final = "urn:job-events:"
+TYPE: Final = "urn:job-events:"
 
 # What DRF calls its own errors, where a program is better told the same by one name.
 _CODES: Final = {"parse_error": "invalid", "authentication_failed": "not_authenticated"}
@@ -99,7 +99,7 @@ def _problem(error: exceptions.APIException) -> dict[str, Any]:
     code = error.default_code
     errors = list(_field_errors(error.detail))
     problem = {
-        "type": _TYPE + _CODES.get(code, code).replace("_", "-"),
+        "type": TYPE + _CODES.get(code, code).replace("_", "-"),
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
         "detail": " ".join(": ".join(filter(None, each)) for each in errors),

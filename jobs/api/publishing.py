@@ -11,11 +11,11 @@ from events.numbered import LARGEST_NUMBER
 from events.types import shown
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-_ID: Final = "Producer-Id"
-_EPOCH: Final = "Producer-Epoch"
-_SEQUENCE: Final = "Producer-Sequence"
-_LARGEST_EPOCH: Final = 2**31 - 1
-_NAME: Final = re.compile(r"[\x21-\x7e]{1,200}")
+PRODUCER_ID: Final = "Producer-Id"
+PRODUCER_EPOCH: Final = "Producer-Epoch"
+PRODUCER_SEQUENCE: Final = "Producer-Sequence"
+LARGEST_EPOCH: Final = 2**31 - 1
+NAME: Final = r"[\x21-\x7e]{1,200}"
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
@@ -30,13 +30,17 @@ class Producing:
     @classmethod
     def read(cls, headers: HttpHeaders, user: Any) -> "Producing":
         """Read `Producer-Id`, `-Epoch` and `-Sequence`, or `Idempotency-Key`."""
-        epoch = _number(headers, _EPOCH, least=0, most=_LARGEST_EPOCH) or 0
-        key, name = name_header(headers, IDEMPOTENCY_KEY), name_header(headers, _ID)
-        sequence = _number(headers, _SEQUENCE, least=1, most=LARGEST_NUMBER)
+        epoch = _number(headers, PRODUCER_EPOCH, least=0, most=LARGEST_EPOCH) or 0
+        key, name = name_header(headers, IDEMPOTENCY_KEY), name_header(headers, PRODUCER_ID)
+        sequence = _number(headers, PRODUCER_SEQUENCE, least=1, most=LARGEST_NUMBER)
         if key is not None and name is not None:
-            raise ValidationError({_ID: [f"Send this, or {IDEMPOTENCY_KEY}: not both."]})
+            raise ValidationError({PRODUCER_ID: [f"Send this, or {IDEMPOTENCY_KEY}: not both."]})
         if (name is None) != (sequence is None):
-            missing, given = (_ID, _SEQUENCE) if name is None else (_SEQUENCE, _ID)
+            missing, given = (
+                (PRODUCER_ID, PRODUCER_SEQUENCE)
+                if name is None
+                else (PRODUCER_SEQUENCE, PRODUCER_ID)
+            )
             raise ValidationError({missing: [f"It is needed beside {given}."]})
         if name is not None:
             return cls((str(user.pk), "producer", name), epoch, sequence or 1)
@@ -46,7 +50,7 @@ class Producing:
 def name_header(headers: HttpHeaders, name: str) -> str | None:
     """A header with a name or a key; None without it."""
     text = headers.get(name)
-    if text is not None and not _NAME.fullmatch(text):
+    if text is not None and not re.fullmatch(NAME, text):
         words = "It is 1 to 200 characters of ASCII that can be seen."
         raise ValidationError({name: [f"{words} Given: {shown(text)}."]})
     return text

@@ -46,12 +46,25 @@ class ParsedJSONField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
+class TextField(serializers.CharField):
+    """Text as it came; a number is none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what DRF would make text of."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class JobCreateSerializer(serializers.Serializer[Job]):
     """What a caller says of a new job."""
 
-    task_type = serializers.CharField(max_length=100)
-    title = serializers.CharField(max_length=200, default="", allow_blank=True)
-    job_id = serializers.CharField(max_length=64, required=False)
+    task_type = TextField(max_length=100)
+    title = TextField(max_length=200, default="", allow_blank=True)
+    job_id = TextField(max_length=64, required=False)
     payload = ParsedJSONField(default=dict)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
