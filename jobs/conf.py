@@ -86,6 +86,11 @@ class JobSettings:
         """The project's own login page, as Django knows it."""
         return str(settings.LOGIN_URL)
 
+    @property
+    def CSRF_HEADER(self) -> str:
+        """The header in which a script of ours sends the CSRF token."""
+        return str(settings.CSRF_HEADER_NAME).removeprefix("HTTP_").replace("_", "-")
+
     def _get(self, name: str, default: T) -> T:
         value: T = configured().get(name, default)
         return value
@@ -93,6 +98,6 @@ class JobSettings:
 
 KEYS: Final = frozenset(
     name for name, value in vars(JobSettings).items() if isinstance(value, property)
-) - {"LOGIN_URL", "SESSION_ENGINE"}
+) - {"LOGIN_URL", "SESSION_ENGINE", "CSRF_HEADER"}
 job_settings: Final = JobSettings()
 user_model: Final = settings.AUTH_USER_MODEL

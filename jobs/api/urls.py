@@ -3,6 +3,7 @@
 from django.urls import path
 
 from jobs.api import event_views, export_views, live_views, views
+from jobs.api.schema import views as schema_views
 
 urlpatterns = [
     path("jobs/", views.JobListView.as_view(), name="api-job-list"),
@@ -31,4 +32,6 @@ urlpatterns = [
     path("events/", event_views.EventSearchView.as_view(), name="api-events"),
     path("events/stream/", live_views.EventStreamView.as_view(), name="api-events-stream"),
     path("jobs/<str:job_id>/stream/", event_views.JobStreamView.as_view(), name="api-job-stream"),
+    path("schema/", schema_views.SchemaView.as_view(), name="api-schema"),
+    path("docs/", schema_views.ApiDocsView.as_view(), name="api-docs"),
 ]

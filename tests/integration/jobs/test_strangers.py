@@ -27,7 +27,7 @@ OF_A_JOB = {
 }  # fmt: skip
 OF_SEVERAL = {"api-job-list", "api-job-counts", "api-events", "list"}
 OF_NAMED = {"api-events-stream"}
-OF_NONE = {"new", "login", "logout"}
+OF_NONE = {"new", "login", "logout", "api-schema", "api-docs"}
 OPEN = {"login"}
 SOCKETS = {"ws/jobs/", "ws/events/"}
 
