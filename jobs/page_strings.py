@@ -40,6 +40,9 @@ def job_page_strings() -> dict[str, str]:
         "events.count": _("{total} in all"),
         "events.filtered": _("{shown} of {total}"),
         "events.earlier": _("Show earlier events: {count}"),
+        "replay.play": _("Play"),
+        "replay.pause": _("Pause"),
+        "replay.at": _("{at} of {length}"),
         "error.unnamed": _("An error without a message"),
     }
 

@@ -7,6 +7,7 @@ import { announcer, byId, setText } from "./elements.js";
 import { createEventList } from "./event-list.js";
 import { applyEvent, applyJob, initialState, isOver, PARTS } from "./job-state.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
+import { createReplay } from "./replay.js";
 import {
   createErrors,
   createHead,
@@ -35,7 +36,11 @@ const views = {
   result: createResult(),
 };
 
-const page = { state: initialState(config.job), arrived: [], settled: false, drawing: false };
+/** A job of which nothing is known but what its log says. */
+const BLANK = { ...config.job, status: "pending", attempt: 1, progress: 0, error: "", started_at: null, finished_at: null };
+/** The log as it arrived, how much of it the state has, and the job as it was once that was over. */
+const page = { log: [], taken: 0, state: initialState(config.job), final: null, settled: false, drawing: false, replays: false };
+const replay = createReplay(say, drawSoon);
 
 function main() {
   localiseTimes(document);
@@ -43,7 +48,7 @@ function main() {
     baseUrl: config.apiUrl,
     ...(config.socketUrl ? { socketUrl: config.socketUrl } : { transports: [eventSource, polling] }),
     onEvent: (event) => {
-      page.arrived.push(event);
+      page.log.push(event);
       drawSoon();
     },
     onLive: settle,
@@ -67,9 +72,9 @@ async function finish() {
   try {
     const response = await fetch(config.jobUrl, { headers: { Accept: "application/json" } });
     if (!response.ok) return;
-    const job = await response.json();
-    takeArrived();
-    applyJob(page.state, job);
+    page.final = await response.json();
+    takeEvents();
+    if (!replay.isOn) applyJob(page.state, page.final);
   } catch {
     // The events have said what there is to say.
   } finally {
@@ -78,11 +83,17 @@ async function finish() {
 }
 
 function startAnew(info) {
-  Object.assign(page, { state: initialState(config.job), arrived: [] });
-  PARTS.forEach((part) => page.state.changed.add(part));
-  eventList.clear();
+  Object.assign(page, { log: [], final: null, replays: false });
+  beginWith(config.job);
   announce(say("reset", { reason: String(info.reason ?? "") }));
   drawSoon();
+}
+
+/** Forgets all events: from here the state is built anew. */
+function beginWith(job) {
+  Object.assign(page, { state: initialState(job), taken: 0 });
+  PARTS.forEach((part) => page.state.changed.add(part));
+  eventList.clear();
 }
 
 function showLiveState(status, detail) {
@@ -100,7 +111,8 @@ function drawSoon() {
 
 function draw() {
   page.drawing = false;
-  takeArrived();
+  takeEvents();
+  if (page.settled) replay.offer(page.log);
   for (const part of PARTS) {
     if (!page.state.changed.has(part) || (part === "head" && !page.settled)) continue;
     page.state.changed.delete(part);
@@ -109,11 +121,18 @@ function draw() {
   drawElapsed();
 }
 
-function takeArrived() {
-  const events = page.arrived;
-  page.arrived = [];
+/** Brings the state to where the log is, or the replay. */
+function takeEvents() {
+  const until = replay.isOn ? replay.count(page.log) : page.log.length;
+  if (replay.isOn !== page.replays || until < page.taken) {
+    page.replays = replay.isOn;
+    beginWith(replay.isOn ? BLANK : config.job);
+  }
+  const events = page.log.slice(page.taken, until);
+  page.taken = until;
   events.forEach((event) => applyEvent(page.state, event));
   if (events.length) eventList.add(events);
+  if (events.length && !replay.isOn && page.final) applyJob(page.state, page.final);
 }
 
 /** The server's clock counts, not the browser's: it may be wrong by hours. */
@@ -122,7 +141,8 @@ const serverOffset = Date.parse(config.now) - performance.now();
 function drawElapsed() {
   const { state } = page;
   if (!page.settled || state.startedAt === null) return;
-  const until = isOver(state) ? state.finishedAt : performance.now() + serverOffset;
+  const now = replay.isOn ? replay.now : performance.now() + serverOffset;
+  const until = isOver(state) ? state.finishedAt : now;
   setText(byId("elapsed"), formatDuration((until ?? state.startedAt) - state.startedAt));
 }
 

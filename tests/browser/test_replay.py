@@ -1,0 +1,111 @@
+"""The slider of the job page: the job as it was at any time of its log."""
+
+from time import sleep
+from typing import Any
+
+import pytest
+
+from events.publisher import SyncRedisStreamPublisher
+from tests.browser.support import job_page, live_state, logged_ids, shown_ids
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+STEP = 0.12
+
+
+@pytest.fixture
+def log(job_id: str, publisher: SyncRedisStreamPublisher) -> list[str]:
+    """Half a job, with some time between its events; their ids."""
+    ids = [publisher.publish_event(job_id, {"event_type": "task_started", "job_status": "running"})]
+    for percent in (20, 40, 60, 80):
+        sleep(STEP)
+        ids.append(publisher.publish_task_progress(job_id, "by_hand", percent))
+        text = f"thought at {percent} "
+        ids.append(publisher.publish_event(job_id, {"event_type": "thought", "text": text}))
+    return ids
+
+
+def seek(page: Any, share: float) -> None:
+    """Pull the slider to a share of its length."""
+    page.locator("#replay-at").evaluate(
+        """(slider, share) => {
+            slider.value = share * slider.max;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        share,
+    )
+
+
+def begin(page: Any, job_id: str) -> None:
+    page.goto(job_page(job_id))
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_role("button", name="Pause").click()
+
+
+def percent(page: Any, text: str) -> None:
+    page.locator("#percent", has_text=text).wait_for()
+
+
+def test_any_time_of_the_log_is_shown(
+    page: Any, site: Site, job_id: str, log: list[str], publisher: SyncRedisStreamPublisher
+) -> None:
+    begin(page, job_id)
+    seek(page, 0)
+    percent(page, "0%")
+    created = logged_ids(site, job_id)[0]
+    assert shown_ids(page) == [created]
+    assert page.locator("#job-badge").inner_text() == "Pending"
+    assert page.locator("#cancel-form").is_hidden()
+
+    seek(page, 1)
+    percent(page, "80%")
+    assert shown_ids(page) == [created, *log]
+    everything = page.locator("#thoughts").inner_text()
+
+    seek(page, 0.5)  # back, and on again
+    page.locator("#percent", has_not_text="80%").wait_for()
+    half = shown_ids(page)
+    assert half == [created, *log][: len(half)]
+    assert 1 < len(half) < len(log)
+    seek(page, 1)
+    percent(page, "80%")
+    assert page.locator("#thoughts").inner_text() == everything
+
+    # What happens meanwhile is seen when the replay has come so far, or ends.
+    seek(page, 0.5)
+    length = page.locator("#replay-at").get_attribute("max")
+    sleep(STEP)
+    last = publisher.publish_event(job_id, {"event_type": "task_failed", "error": "No more tea"})
+    page.wait_for_function(
+        "before => document.querySelector('#replay-at').max !== before", arg=length
+    )
+    assert page.locator(f"[data-event-id='{last}']").count() == 0
+    page.get_by_role("button", name="End the replay").click()
+    page.locator(f"[data-event-id='{last}']").wait_for()
+    assert shown_ids(page) == [created, *log, last]
+    assert page.evaluate("document.activeElement.id") == "replay-open"
+    assert page.locator("#replay-bar").is_hidden()
+
+
+def test_it_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str]) -> None:
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
+    page.goto(job_page(job_id))
+    live_state(page, "ended")
+    shown = [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")]
+    page.get_by_role("button", name="Replay").click()
+    page.wait_for_function("document.querySelector('#job-badge').textContent.trim() === 'Running'")
+    page.get_by_label("Speed").select_option("20")
+    page.get_by_role("button", name="Play", exact=True).wait_for()  # it has come to its end
+    assert shown_ids(page) == logged_ids(site, job_id)
+    assert [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")] == shown
+
+    page.locator("#replay-at").focus()
+    page.keyboard.press("Home")
+    assert len(shown_ids(page)) == 1
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#replay-at").get_attribute("aria-valuetext").startswith("0:00 of 0:0")
+    page.get_by_role("button", name="End the replay").click()
+    page.locator("#job-badge", has_text="Cancelled").wait_for()
+    assert page.locator("#retry-form").is_visible()
