@@ -150,9 +150,7 @@ def test_nobody_waits_longer_than_a_socket_to_redis(user, ids, settings):
     assert monotonic() - began >= 1
 
 
-@pytest.mark.parametrize(
-    "wait", ["", "-1", "31", "x", "nan", "inf", "1e9", "9" * 99, "1\n", "٣"]
-)
+@pytest.mark.parametrize("wait", ["", "-1", "31", "x", "nan", "inf", "1e9", "9" * 99, "1\n", "٣"])
 def test_a_wait_that_is_none(api, ids, wait):
     assert api.get("jobs/abc/events/poll/", {"wait": wait}).status_code == 400
 
