@@ -51,6 +51,7 @@ class Site:
         self.redis = EmbeddedRedis(directory / "redis")
         self.environment = {
             **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.support.site_settings",
             "REDIS_URL": self.redis.url,
             "DATABASE_URL": f"sqlite:///{directory / 'site.sqlite3'}",
             "OFFLINE_TOKEN_DELAY": "0.002",

@@ -78,7 +78,7 @@ async function refresh() {
   }
   if (document.hidden || !navigator.onLine) return wake();
   if (list.news && !list.failures) return plan(NEWS_MS);
-  const every = list.told ? TOLD_REFRESH_MS : config.refreshMs;
+  const every = list.told && !list.failures ? TOLD_REFRESH_MS : config.refreshMs;
   plan(Math.min(LAST_RETRY_MS, every * 2 ** list.failures));
 }
 

@@ -1,5 +1,6 @@
 """A world of processes on each database, one for the whole run."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +45,11 @@ def clean(world: World) -> Iterator[World]:
     world.forks.end_children()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# Another Redis is tried on one database; the tests run once on both.
+DATABASES = ["postgres"] if os.environ.get("REDIS_SERVER") else ["sqlite", "postgres"]
+
+
+@pytest.fixture(params=DATABASES)
 def world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> Iterator[World]:
     if request.param == "postgres":
         need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")

@@ -17,7 +17,7 @@ from events.publisher import SyncRedisStreamPublisher, get_publisher
 from jobs import services
 from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, seen, socket_of
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

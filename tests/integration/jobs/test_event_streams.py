@@ -15,7 +15,7 @@ from events.streams import EventStreams, stream_response
 from jobs import services
 from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

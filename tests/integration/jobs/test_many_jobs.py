@@ -13,7 +13,7 @@ from jobs.models import Job
 from jobs.tickets import make_ticket
 from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, gone, socket_of
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SOCKET, STREAM = "/ws/events/", "/api/events/stream/"
 in_thread = sync_to_async

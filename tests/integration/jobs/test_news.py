@@ -17,7 +17,7 @@ from jobs.tickets import make_ticket
 from tests.integration.jobs.asgi import PATIENCE, cookie_of, gone, socket_of
 from tests.integration.jobs.conftest import archived
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 in_thread = sync_to_async
 

@@ -18,7 +18,7 @@ from events.publisher import get_publisher
 from jobs import services
 from tests.support.site import ROOT, Site
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ class Viewer:
         while not self.is_over:
             told = len(self.told)
             try:
-                await self.once(chance.randrange(1, 80) if chance else 10**9)
+                await self.once(chance.randrange(1, 36) if chance else 10**9)
             except (OSError, websockets.WebSocketException):
                 await asyncio.sleep(0.05)
             self.cuts += 1
@@ -176,7 +176,7 @@ async def test_a_thousand_disconnects(site: Site) -> None:
     """Wherever they are cut off, gently or not, all have seen the log once they are at its end."""
     job_id, cookie = new_job(site), cookie_of(site)
     kinds = [SocketViewer, StreamViewer]
-    viewers = [kinds[n % 2](site, job_id, cookie) for n in range(20)]
+    viewers = [kinds[n % 2](site, job_id, cookie) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for n, viewer in enumerate(viewers):
             group.create_task(viewer.view(random.Random(n)))
