@@ -10,6 +10,8 @@ BENCHMARKS = (
     "archiving",
     "archive_pages",
     "searching",
+    "pages",
+    "exporting",
     "memory",
     "fanout",
     "latency",

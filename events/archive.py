@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import F, Model, Q
+from django.db.models import ExpressionWrapper, F, Model, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from events.fields import pack, pack_id, unpack
+from events.fields import IdField, pack, pack_id, unpack
 from events.filters import EventFilter, terms_of
 from events.matching import Rows, matching
 from events.models import ArchivedEvent, ArchivePosition, EventLog
@@ -19,6 +19,7 @@ from events.types import OUTBOX, START, Cursor, Event, Order
 
 logger = logging.getLogger(__name__)
 
+EVENT_ID: Final = ExpressionWrapper(F("event_id"), output_field=IdField())
 _OUTBOX_MARK: Final = f"{OUTBOX}:"
 _LONGEST_FAULT: Final = 1000
 _LONGEST_WAIT_MS: Final = 50
@@ -62,13 +63,13 @@ def archived_page(
     rows = matching(between(rows, after, before), wanted)
     rows = rows.order_by("event_id" if order == "asc" else "-event_id")
     first = RawSQL(f'SELECT "first" FROM {_table(EventLog)} WHERE "id" = %s', (log.pk,))  # noqa: S611, S608
-    columns = rows.values_list("event_id", "event_type", "timestamp", "data", "producer", first)
+    columns = rows.values_list(EVENT_ID, "event_type", "timestamp", "data", "producer", first)
     found = list(columns[:limit])
     if not found:
         now = archived_log(job_id)  # of which only where it begins counts: the rows are of before
         return replace(log, first=now.first if now else log.first), []
     return replace(log, first=unpack(found[0][-1])), [
-        Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
+        Event(event_id, job_id, event_type, timestamp, data.encode(), producer or "")
         for event_id, event_type, timestamp, data, producer, _ in found
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from django.db.models import Q, QuerySet
 
-from events.archive import between
+from events.archive import EVENT_ID, between
 from events.exceptions import InvalidCursor
 from events.filters import EventFilter
 from events.matching import Rows, matching
@@ -63,7 +63,7 @@ def search_events(
     rows = between(matching(_rows_of(job_ids), wanted), after, before)
     found = list(_ordered(rows, position, order)[: limit + 1])
     events = [
-        Event(str(event_id), job_id, event_type, timestamp, data.encode(), producer or "")
+        Event(event_id, job_id, event_type, timestamp, data.encode(), producer or "")
         for event_id, event_type, timestamp, data, producer, job_id, _ in found[:limit]
     ]
     if len(found) <= limit:
@@ -87,5 +87,5 @@ def _ordered(rows: Rows, position: Position | None, order: Order) -> QuerySet[An
         at, log_id = position
         later = Q(**{f"event_id__{way}": at}) | Q(**{f"log_id__{way}": log_id})
         rows = rows.filter(later, **{f"event_id__{way}e": at})
-    columns = "event_id", "event_type", "timestamp", "data", "producer", "log__job_id", "log_id"
+    columns = EVENT_ID, "event_type", "timestamp", "data", "producer", "log__job_id", "log_id"
     return rows.order_by(f"{sign}event_id", f"{sign}log_id").values_list(*columns)

@@ -38,9 +38,13 @@ def seek(page: Any, share: float) -> None:
 
 
 def begin(page: Any, job_id: str) -> None:
+    """Open the replay, and stop it where it begins."""
     page.goto(job_page(job_id))
-    page.get_by_role("button", name="Replay").click()
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Replay").wait_for()
+    page.evaluate(
+        "for (const name of ['open', 'play']) document.getElementById(`replay-${name}`).click()"
+    )
+    page.get_by_role("button", name="Play", exact=True).wait_for()
 
 
 def percent(page: Any, text: str) -> None:
@@ -52,7 +56,7 @@ def test_any_time_of_the_log_is_shown(
 ) -> None:
     begin(page, job_id)
     seek(page, 0)
-    percent(page, "0%")
+    page.locator("#events > li").nth(1).wait_for(state="detached")
     created = logged_ids(site, job_id)[0]
     assert shown_ids(page) == [created]
     assert page.locator("#job-badge").inner_text() == "Pending"
@@ -94,8 +98,11 @@ def test_it_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str])
     page.goto(job_page(job_id))
     live_state(page, "ended")
     shown = [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")]
-    page.get_by_role("button", name="Replay").click()
-    page.wait_for_function("document.querySelector('#job-badge').textContent.trim() === 'Running'")
+    begin(page, job_id)
+    page.locator("#events > li").nth(1).wait_for(state="detached")
+    assert page.locator("#job-badge").inner_text() == "Pending"
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.locator("#events > li").nth(1).wait_for()
     page.get_by_label("Speed").select_option("20")
     page.get_by_role("button", name="Play", exact=True).wait_for()  # it has come to its end
     assert shown_ids(page) == logged_ids(site, job_id)
@@ -103,6 +110,7 @@ def test_it_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str])
 
     page.locator("#replay-at").focus()
     page.keyboard.press("Home")
+    page.locator("#events > li").nth(1).wait_for(state="detached")
     assert len(shown_ids(page)) == 1
     page.keyboard.press("ArrowRight")
     assert page.locator("#replay-at").get_attribute("aria-valuetext").startswith("0:00 of 0:0")

@@ -112,7 +112,7 @@ def another_web(site: Site, **environment: str) -> Iterator[Site]:
 def more_settings(directory: Path, line: str) -> dict[str, str]:
     """The environment of a process whose settings have one more line."""
     name = "settings_and_more"
-    (directory / f"{name}.py").write_text(f"from config.settings import *\n{line}\n")
+    (directory / f"{name}.py").write_text(f"from tests.support.site_settings import *\n{line}\n")
     path = [str(directory), os.environ.get("PYTHONPATH", "")]
     return {
         "DJANGO_SETTINGS_MODULE": name,

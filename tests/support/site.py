@@ -120,6 +120,7 @@ class Site:
         form = {"username": user, "password": user, "csrfmiddlewaretoken": token}
         answer = client.post("/jobs/login/", data=form, headers={"Referer": self.url})
         if answer.status_code != httpx.codes.FOUND:
+            client.close()
             raise RuntimeError(f"{user} could not log in: {answer.text[:200]}")
         return client
 

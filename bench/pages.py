@@ -1,0 +1,97 @@
+"""A page of 1,000 events from the API, against bare work: `python -m bench.pages`.
+
+All are views that a client of Django's asks, with the site's middleware. The bare ones read the
+same events by `xrange`, or by one SELECT, write the same JSON by orjson, and ask nobody who may
+see them. The other is what Django REST framework does by itself: a ModelSerializer.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from bench.archiving import archive_all
+from bench.databases import on_each_database, options, set_up
+from bench.publishing import EVENT
+from bench.ratio import compare
+from bench.redis import own_redis
+
+PAGE = 1000
+HOT, COLD = "hot", "cold"
+SELECT = """
+    SELECT event_id, event_type, timestamp, data FROM events_archivedevent
+    WHERE log_id = (SELECT id FROM events_eventlog WHERE job_id = %s) ORDER BY event_id LIMIT %s
+"""
+
+
+def main() -> None:
+    chosen = options(pairs=101)
+    if chosen.on:
+        measure(chosen)
+        return
+    with own_redis() as url:
+        on_each_database("bench.pages", url, pairs=chosen.pairs)
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    set_up()
+    from django.conf import settings
+
+    user = make_jobs()
+    settings.ROOT_URLCONF = "bench.page_urls"
+    get = getter(user)
+    of_hot, of_cold = (f"/api/jobs/{job_id}/events/" for job_id in (HOT, COLD))
+    claim = f"a page of {PAGE} events from the %s (%s): "
+    bare = "time of bare %s, orjson and an empty view against ours (at least 0.67)"
+    where = (("stream", "Redis", of_hot, "xrange"), ("archive", chosen.on, of_cold, "SELECT"))
+    for end, server, path, reading in where:
+        name = claim % (end, server) + bare % reading
+        compare(name, get(path), get(f"/bare/{end}/"), pairs=chosen.pairs)
+    name = claim % ("archive", chosen.on) + "time by a ModelSerializer against ours (at least 5)"
+    compare(name, get(of_cold), get("/serializer/"), pairs=min(chosen.pairs, 31))
+
+
+def make_jobs() -> Any:
+    """A user with two jobs: one whose page is in the stream alone, one in the archive alone."""
+    from django.contrib.auth import get_user_model
+
+    from events.connections import get_redis
+    from events.publisher import get_publisher
+    from jobs.models import Job
+
+    user = get_user_model().objects.create_user("anna")
+    for job_id in (COLD, HOT):
+        Job.objects.create(job_id=job_id, owner=user)
+        get_publisher().publish_events(job_id, [{**EVENT, "n": n} for n in range(PAGE)])
+        if job_id == COLD:
+            archive_all()
+            get_redis().delete(f"job_events:{COLD}")
+    return user
+
+
+def getter(user: Any) -> Callable[[str], Callable[[], None]]:
+    """Makes what asks for a page, and looks whether it is whole."""
+    from django.test import Client
+
+    client = Client(headers={"Accept": "application/json"}, SERVER_NAME="localhost")
+    client.force_login(user)
+
+    def getting(path: str) -> Callable[[], None]:
+        def get() -> None:
+            answer = client.get(path)
+            if answer.status_code != 200 or answer.content.count(b'"event_type"') < PAGE:
+                raise RuntimeError(f"not the whole page: {answer.content[:200]!r}")
+
+        return get
+
+    for job_id, end in ((HOT, "stream"), (COLD, "archive")):
+        paths = f"/api/jobs/{job_id}/events/", f"/bare/{end}/"
+        ours, bare = (orjson.loads(client.get(path).content)["results"] for path in paths)
+        if ours != bare:
+            raise RuntimeError(f"the pages of {job_id} are not the same: {ours[0]} {bare[0]}")
+    return getting
+
+
+if __name__ == "__main__":
+    main()
