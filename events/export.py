@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
 
-from events.codec import event_json
+import orjson
+
+from events.codec import event_dict
 from events.history import read_events
 from events.types import START, Cursor, Event
 
@@ -38,7 +40,8 @@ def pages(
 
 def ndjson(events: Sequence[Event]) -> bytes:
     """Each event as a line of JSON, as the API has it."""
-    return b"".join([event_json(event) + b"\n" for event in events])
+    newline = orjson.OPT_APPEND_NEWLINE
+    return b"".join([orjson.dumps(event_dict(event), option=newline) for event in events])
 
 
 CSV_HEADER: Final = ",".join(_COLUMNS).encode() + b"\r\n"

@@ -57,14 +57,6 @@ class CursorField(_Field):
         return str(self.value_from_object(obj))
 
 
-class IdField(CursorField):
-    """A column of cursors, read as the ids that they are: pages have them by the thousand."""
-
-    def from_db_value(self, value: Any, *_args: Any) -> Any:
-        """The text of stored bytes."""
-        return None if value is None else "%d-%d" % _PAIR.unpack(value)  # noqa: UP031 - the fastest
-
-
 class TermsField(_TermsBase):
     """The terms of an event (events.filters), as text with spaces between them.
 
@@ -87,6 +79,11 @@ def pack(cursor: Cursor) -> bytes:
 def unpack(value: bytes) -> Cursor:
     """The cursor of 16 bytes."""
     return Cursor(*_PAIR.unpack(value))
+
+
+def unpack_id(value: bytes) -> str:
+    """The event's id of 16 bytes."""
+    return "%d-%d" % _PAIR.unpack(value)  # noqa: UP031 - the fastest
 
 
 def pack_id(event_id: str) -> bytes:

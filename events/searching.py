@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from events.archive import EVENT_ID, between
 from events.exceptions import InvalidCursor
+from events.fields import unpack_id
 from events.filters import EventFilter
 from events.matching import Rows, matching
 from events.models import ArchivedEvent, EventLog
@@ -63,8 +64,8 @@ def search_events(
     rows = between(matching(_rows_of(job_ids), wanted), after, before)
     found = list(_ordered(rows, position, order)[: limit + 1])
     events = [
-        Event(event_id, job_id, event_type, timestamp, data.encode(), producer or "")
-        for event_id, event_type, timestamp, data, producer, job_id, _ in found[:limit]
+        Event(unpack_id(packed), job_id, event_type, timestamp, data.encode(), producer or "")
+        for packed, event_type, timestamp, data, producer, job_id, _ in found[:limit]
     ]
     if len(found) <= limit:
         return FoundEvents(events, None)
