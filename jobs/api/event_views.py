@@ -175,6 +175,7 @@ class JobStreamView(JobsAPIView):
 
     def get(self, request: Request, job_id: str) -> Response:
         """Say how long the stream is, the ids of the log's ends, and how far it is archived."""
+        refuse_unknown(request.query_params, {"format"})
         visible_status(request.user, job_id)
         first = read_events(job_id, limit=1)
         last = read_events(job_id, limit=1, order="desc")

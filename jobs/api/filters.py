@@ -63,7 +63,11 @@ class TimeFilter(django_filters.Filter):
 class JobFilter(django_filters.FilterSet):
     """The parameters; what they say holds at once, and of a repeated one, one."""
 
-    status = django_filters.MultipleChoiceFilter(choices=Job.Status.choices, distinct=False)
+    status = django_filters.MultipleChoiceFilter(
+        choices=Job.Status.choices,
+        distinct=False,
+        error_messages={"invalid_choice": f"It is one of: {', '.join(Job.Status)}."},
+    )
     task_type = TextsFilter()
     owner = TextsFilter(field_name=f"owner__{get_user_model().USERNAME_FIELD}")
 

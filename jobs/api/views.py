@@ -112,6 +112,7 @@ class JobDetailView(JobsAPIView):
     @method_decorator(conditional_page)
     def get(self, request: HttpRequest, job_id: str) -> Response:
         """Retrieve the job."""
+        refuse_unknown(request.GET, {"format"})
         return Response(JobSerializer(visible_job(request.user, job_id)).data)
 
 
