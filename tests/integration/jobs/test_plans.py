@@ -1,9 +1,11 @@
 """What is asked of a large database goes by an index, whatever is listed or searched for.
 
 The tables here are small enough to be made for a test, and large enough that reading one from end
-to end would be the dearer way; `python -m bench.searching` and `bench.archive_pages` have millions.
+to end would be the dearer way. With millions, on PostgreSQL:
+`PLAN_EVENTS=5000000 python -m tests.on_other_servers --timeout 3000 <this file>`.
 """
 
+import os
 import re
 
 import pytest
@@ -12,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events import archive
+from events.filters import value_term
 from events.types import Cursor, Event
 from jobs.models import Job
 from tests.integration.jobs.conftest import Api
@@ -19,7 +22,8 @@ from tests.integration.jobs.conftest import Api
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 JOBS = 3000
-EVENTS = 12_000
+EVENTS = int(os.environ.get("PLAN_EVENTS", "12000"))
+FEW = 100_000
 FIRST = 1_700_000_000_000
 LARGE = ("events_archivedevent", "jobs_job")
 LISTS = [
@@ -39,6 +43,7 @@ LISTS = [
 @pytest.fixture
 def large(user, other_user, staff):
     """Many jobs of anna's, each with a few events, and one of bert's."""
+    fill = store if EVENTS <= FEW else store_fast
     now = timezone.now()
     over = {"status": "completed", "started_at": now, "finished_at": now}
     Job.objects.bulk_create(
@@ -54,18 +59,47 @@ def large(user, other_user, staff):
         batch_size=500,
     )
     logs = archive.known_logs([f"job-{n}" for n in range(JOBS)])
+    fill([logs[f"job-{n}"][0] for n in range(JOBS)])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+
+
+def store(logs):
+    """Store the events as the archiver does."""
     batch = {}
     for n in range(EVENTS):
-        kind, job_id = ("odd" if n % 2 else "even"), f"job-{n % JOBS}"
-        word = "rare" if n % 5000 == 7 else "common"
+        kind, word = ("odd" if n % 2 else "even"), "rare" if n % 5000 == 7 else "common"
         raw = f'{{"event_type":"{kind}","text":"{word}","n":{n}}}'.encode()
-        event = Event(str(Cursor(FIRST + n, 0)), job_id, kind, "", raw)
-        batch.setdefault(logs[job_id][0], []).append(event)
+        event = Event(str(Cursor(FIRST + n, 0)), f"job-{n % JOBS}", kind, "", raw)
+        batch.setdefault(logs[n % JOBS], []).append(event)
     with transaction.atomic():
         archive.store(batch)
         archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+
+
+def store_fast(logs):
+    """Store the same events by SQL; of their values, one can be found."""
+    kinds = {kind: value_term("event_type", kind) for kind in ("even", "odd")}
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+        cursor.execute("CREATE TEMPORARY TABLE own (n bigint PRIMARY KEY, log bigint)")
+        cursor.executemany("INSERT INTO own VALUES (%s, %s)", list(enumerate(logs)))
+        # Each row would be asked for its log.
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            f"""INSERT INTO events_archivedevent
+                (log_id, event_id, event_type, timestamp, data, producer, terms)
+            SELECT own.log, int8send({FIRST} + i) || int8send(0), kind, '',
+                format('{{"event_type":"%%s","text":"%%s","n":%%s}}', kind, word, i), NULL,
+                array_to_tsvector(array[word, i::text, CASE kind WHEN 'odd' THEN %s ELSE %s END,
+                    CASE i WHEN 77 THEN %s ELSE word END])
+            FROM generate_series(0, %s) AS i
+            JOIN own ON own.n = i %% {JOBS},
+            LATERAL (SELECT CASE WHEN i %% 2 = 1 THEN 'odd' ELSE 'even' END AS kind,
+                CASE WHEN i %% 5000 = 7 THEN 'rare' ELSE 'common' END AS word) AS made""",
+            [kinds["odd"], kinds["even"], value_term("n", "77"), EVENTS - 1],
+        )
+        cursor.execute("SET session_replication_role = DEFAULT")
+    archive.move_positions({pk: Cursor(FIRST + EVENTS, 0) for pk in logs})
 
 
 def plans(queries):
