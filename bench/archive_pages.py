@@ -8,9 +8,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from bench.databases import on_each_database, options, set_up
+from bench.databases import measured, set_up
 from bench.ratio import compare
-from bench.redis import own_redis
 
 SMALL = 10_000
 PAGE = 1000
@@ -30,15 +29,6 @@ class Router:
 
     def db_for_read(self, *_args: object, **_hints: object) -> str:
         return self.alias
-
-
-def main() -> None:
-    chosen = options(events=5_000_000, jobs=500)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_each_database("bench.archive_pages", url, events=chosen.events, jobs=chosen.jobs)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -152,4 +142,4 @@ def pages(alias: str, events: int, part: float) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.archive_pages", measure, events=5_000_000, jobs=500)

@@ -10,21 +10,11 @@ import gc
 import resource
 from typing import Any
 
-from bench.databases import on_each_database, options, set_up
+from bench.databases import measured, set_up
 from bench.publishing import EVENT
 from bench.ratio import compare
-from bench.redis import own_redis
 
 TOGETHER = 100
-
-
-def main() -> None:
-    chosen = options(events=50_000, drained=1_000_000)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_each_database("bench.archiving", url, events=chosen.events, drained=chosen.drained)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -151,4 +141,4 @@ def memory(database: str, events: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.archiving", measure, events=50_000, drained=1_000_000)

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import django
 
+from bench.redis import own_redis
 from tests.support.postgres import PostgresServer, find_binary
 
 _ROOT = Path(__file__).parents[1]
@@ -57,6 +58,21 @@ def _run(module: str, name: str, environment: dict[str, str], options: dict[str,
             cwd=_ROOT,
             check=True,
         )
+
+
+def measured(
+    module: str,
+    measure: Callable[[argparse.Namespace], None],
+    on: Callable[..., None] = on_each_database,
+    **defaults: int,
+) -> None:
+    """Be `python -m <module>`: measure with a Redis and each database, or with those there are."""
+    chosen = options(**defaults)
+    if chosen.on:
+        measure(chosen)
+        return
+    with own_redis() as url:
+        on(module, url, **{name: getattr(chosen, name) for name in defaults})
 
 
 def options(**defaults: int) -> argparse.Namespace:

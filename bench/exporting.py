@@ -12,22 +12,12 @@ from typing import Any
 import orjson
 
 from bench.archive_pages import fill
-from bench.databases import on_each_database, options, set_up
+from bench.databases import measured, set_up
 from bench.pages import SELECT
 from bench.ratio import compare
-from bench.redis import own_redis
 
 JOB = "job-0"
 TOGETHER = 2000
-
-
-def main() -> None:
-    chosen = options(events=1_000_000, pairs=3)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_each_database("bench.exporting", url, events=chosen.events, pairs=chosen.pairs)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -100,4 +90,4 @@ def bare(events: int) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.exporting", measure, events=1_000_000, pairs=3)

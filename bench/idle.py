@@ -17,8 +17,7 @@ from typing import Any
 
 import uvloop
 
-from bench.databases import on_sqlite, options, set_up
-from bench.redis import own_redis
+from bench.databases import measured, on_sqlite, set_up
 from bench.servers import Server, fanout_site, leave_a_core, serving
 from bench.sockets import Watcher, connect, disconnect, handshake_of, request_of
 
@@ -26,15 +25,6 @@ JOB = "bench"
 QUIET = 20  # seconds: a sign of life comes after 15
 
 Serving = Callable[[], AbstractContextManager[Server]]
-
-
-def main() -> None:
-    chosen = options(viewers=2000)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_sqlite("bench.idle", url, viewers=chosen.viewers)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -127,4 +117,4 @@ def own_memory(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.idle", measure, on_sqlite, viewers=2000)

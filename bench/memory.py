@@ -8,19 +8,9 @@ import argparse
 from typing import Any
 
 from bench.archiving import archive_all, fill
-from bench.databases import on_sqlite, options, set_up
-from bench.redis import own_redis
+from bench.databases import measured, on_sqlite, set_up
 
 SHORT = 10_000
-
-
-def main() -> None:
-    chosen = options(events=1_000_000)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_sqlite("bench.memory", url, events=chosen.events)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -48,4 +38,4 @@ def memory_of(job_id: str, events: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.memory", measure, on_sqlite, events=1_000_000)

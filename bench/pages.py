@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 
 from bench.archiving import archive_all
-from bench.databases import on_each_database, options, set_up
+from bench.databases import measured, set_up
 from bench.publishing import EVENT
 from bench.ratio import compare
-from bench.redis import own_redis
 
 PAGE = 1000
 HOT, COLD = "hot", "cold"
@@ -23,15 +22,6 @@ SELECT = """
     SELECT event_id, event_type, timestamp, data FROM events_archivedevent
     WHERE log_id = (SELECT id FROM events_eventlog WHERE job_id = %s) ORDER BY event_id LIMIT %s
 """
-
-
-def main() -> None:
-    chosen = options(pairs=101)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_each_database("bench.pages", url, pairs=chosen.pairs)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -94,4 +84,4 @@ def getter(user: Any) -> Callable[[str], Callable[[], None]]:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.pages", measure, pairs=101)

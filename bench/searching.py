@@ -11,9 +11,8 @@ from typing import Any
 
 import orjson
 
-from bench.databases import on_each_database, options, set_up
+from bench.databases import measured, set_up
 from bench.ratio import compare
-from bench.redis import own_redis
 
 JOBS = 200
 TOGETHER = 2000
@@ -21,15 +20,6 @@ WORDS = 20_000
 RARE, HITS = "cinnamon", 10
 FIRST = 1_700_000_000_000
 PAGE = 100
-
-
-def main() -> None:
-    chosen = options(events=1_000_000)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_each_database("bench.searching", url, events=chosen.events)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -105,4 +95,4 @@ def analyse() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.searching", measure, events=1_000_000)

@@ -20,8 +20,7 @@ from time import monotonic, monotonic_ns, sleep
 import redis
 import uvloop
 
-from bench.databases import on_sqlite, options, set_up
-from bench.redis import own_redis
+from bench.databases import measured, on_sqlite, set_up
 from bench.servers import keep_on, leave_a_core
 from events.publisher import SyncRedisStreamPublisher
 
@@ -30,15 +29,6 @@ RATE = 100
 EVENTS = 500
 NOT_COUNTED = 50  # the first of a turn
 TURNS = 8
-
-
-def main() -> None:
-    chosen = options(streams=10_000)
-    if chosen.on:
-        measure(chosen)
-        return
-    with own_redis() as url:
-        on_sqlite("bench.streams", url, streams=chosen.streams)
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -149,4 +139,4 @@ class Watch:
 
 
 if __name__ == "__main__":
-    main()
+    measured("bench.streams", measure, on_sqlite, streams=10_000)
