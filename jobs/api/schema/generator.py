@@ -35,9 +35,11 @@ class JobsSchema(AutoSchema):
 
     @property
     def said(self) -> dict[str, Any]:
-        """What is written of the operation."""
-        operations = OPERATIONS.get(type(self.view))
-        return operations()[self.method.lower()] if operations else {}
+        """What is written of the operation; a project's own view may be made of one of ours."""
+        for view in type(self.view).__mro__:
+            if operations := OPERATIONS.get(view):
+                return operations().get(self.method.lower(), {})
+        return {}
 
     def get_operation_id(self) -> str:
         """The name of the operation."""
