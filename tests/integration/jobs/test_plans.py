@@ -15,15 +15,16 @@ from django.utils import timezone
 
 from events import archive
 from events.filters import value_term
+from events.models import ArchivePosition, EventLog
 from events.types import Cursor, Event
 from jobs.models import Job
 from tests.integration.jobs.conftest import Api
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-JOBS = 3000
 EVENTS = int(os.environ.get("PLAN_EVENTS", "12000"))
 FEW = 100_000
+JOBS = max(3000, EVENTS // 50)
 FIRST = 1_700_000_000_000
 LARGE = ("events_archivedevent", "jobs_job")
 LISTS = [
@@ -58,31 +59,35 @@ def large(user, other_user, staff):
         ],
         batch_size=500,
     )
-    logs = archive.known_logs([f"job-{n}" for n in range(JOBS)])
-    fill([logs[f"job-{n}"][0] for n in range(JOBS)])
+    fill()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
 
 
-def store(logs):
+def store():
     """Store the events as the archiver does."""
-    batch = {}
+    logs, batch = archive.known_logs([f"job-{n}" for n in range(JOBS)]), {}
     for n in range(EVENTS):
         kind, word = ("odd" if n % 2 else "even"), "rare" if n % 5000 == 7 else "common"
         raw = f'{{"event_type":"{kind}","text":"{word}","n":{n}}}'.encode()
         event = Event(str(Cursor(FIRST + n, 0)), f"job-{n % JOBS}", kind, "", raw)
-        batch.setdefault(logs[n % JOBS], []).append(event)
+        batch.setdefault(logs[event.job_id][0], []).append(event)
     with transaction.atomic():
         archive.store(batch)
         archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
 
 
-def store_fast(logs):
+def store_fast():
     """Store the same events by SQL; of their values, one can be found."""
+    logs = EventLog.objects.bulk_create([EventLog(job_id=f"job-{n}") for n in range(JOBS)])
+    last = Cursor(FIRST + EVENTS, 0)
+    ArchivePosition.objects.bulk_create([ArchivePosition(log=log, position=last) for log in logs])
     kinds = {kind: value_term("event_type", kind) for kind in ("even", "odd")}
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE own (n bigint PRIMARY KEY, log bigint)")
-        cursor.executemany("INSERT INTO own VALUES (%s, %s)", list(enumerate(logs)))
+        cursor.executemany(
+            "INSERT INTO own VALUES (%s, %s)", [(n, log.pk) for n, log in enumerate(logs)]
+        )
         # Each row would be asked for its log.
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(
@@ -99,7 +104,6 @@ def store_fast(logs):
             [kinds["odd"], kinds["even"], value_term("n", "77"), EVENTS - 1],
         )
         cursor.execute("SET session_replication_role = DEFAULT")
-    archive.move_positions({pk: Cursor(FIRST + EVENTS, 0) for pk in logs})
 
 
 def plans(queries):
