@@ -78,7 +78,7 @@ def mend(case: Case) -> None:
 
 
 def mend_cursors(path: str, query: Any, headers: Any) -> None:
-    if path == "/api/jobs/" and "cursor" in query:
+    if path == "/api/jobs/" and re.fullmatch("[A-Za-z0-9+/=]+", str(query.get("cursor", ""))):
         query["cursor"] = A_LINK
     if path == "/api/events/stream/":
         query.pop("after", None)  # there are as many as jobs
@@ -115,6 +115,7 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
+@pytest.mark.timeout(max(180, CASES))
 @schema.parametrize()
 @settings(
     max_examples=CASES,
