@@ -67,8 +67,14 @@ def test_any_time_of_the_log_is_shown(
     assert shown_ids(page) == [created, *log]
     everything = page.locator("#thoughts").inner_text()
 
+    page.get_by_label("Type", exact=True).select_option("thought")
     seek(page, 0.5)  # back, and on again
     page.locator("#percent", has_not_text="80%").wait_for()
+    kinds = page.locator("#events > li").evaluate_all(
+        "all => all.map(row => row.dataset.eventType)"
+    )
+    assert set(kinds) == {"thought"}
+    page.get_by_label("Type", exact=True).select_option("")
     half = shown_ids(page)
     assert half == [created, *log][: len(half)]
     assert 1 < len(half) < len(log)

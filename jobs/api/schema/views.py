@@ -8,6 +8,7 @@ from django.apps import apps
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_script_prefix, get_urlconf, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import get_language
 from django.views.decorators.http import conditional_page
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -44,12 +45,12 @@ class SchemaView(JobsAPIView):
         """Answer the schema, as JSON."""
         if not _IS_INSTALLED:
             raise NeedsOpenAPI
-        return Response(_schema(get_urlconf(), get_script_prefix()))
+        return Response(_schema(get_urlconf(), get_script_prefix(), get_language()))
 
 
-@lru_cache(maxsize=8)
-def _schema(_urlconf: str | None, _prefix: str) -> dict[str, Any]:
-    """The schema, which is the same as long as the process lives."""
+@lru_cache(maxsize=32)
+def _schema(_urlconf: str | None, _prefix: str, _language: str) -> dict[str, Any]:
+    """The schema, which for all of these is the same as long as the process lives."""
     return generator.schema()
 
 

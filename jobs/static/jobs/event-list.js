@@ -32,10 +32,10 @@ class EventList {
     this.clear();
   }
 
-  /** Forgets all events. */
-  clear() {
+  /** Forgets all events; which are wanted may stay as it is. */
+  clear({ keepType = false } = {}) {
     this.events = [];
-    byId("event-type").value = this.type = "";
+    if (!keepType) byId("event-type").value = this.type = "";
     this.cap = STEP;
     this.restart();
   }

@@ -90,10 +90,10 @@ function startAnew(info) {
 }
 
 /** Forgets all events: from here the state is built anew. */
-function beginWith(job) {
+function beginWith(job, options) {
   Object.assign(page, { state: initialState(job), taken: 0 });
   PARTS.forEach((part) => page.state.changed.add(part));
-  eventList.clear();
+  eventList.clear(options);
 }
 
 function showLiveState(status, detail) {
@@ -126,7 +126,7 @@ function takeEvents() {
   const until = replay.isOn ? replay.count(page.log) : page.log.length;
   if (replay.isOn !== page.replays || until < page.taken) {
     page.replays = replay.isOn;
-    beginWith(replay.isOn ? BLANK : config.job);
+    beginWith(replay.isOn ? BLANK : config.job, { keepType: true });
   }
   const events = page.log.slice(page.taken, until);
   page.taken = until;
