@@ -93,8 +93,8 @@ class Replay {
   }
 
   /** From here, at the speed that is chosen. */
-  goOn() {
-    this.before = performance.now();
+  goOn(before = performance.now()) {
+    this.before = before;
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame((time) => this.tick(time));
   }
@@ -104,7 +104,7 @@ class Replay {
     const passed = Math.max(0, time - this.before) * Number(byId("replay-speed").value);
     this.seek(this.at + passed);
     if (this.at >= this.length) this.play(false);
-    else this.goOn();
+    else this.goOn(Math.max(time, this.before));
   }
 
   seek(at) {
