@@ -95,7 +95,7 @@ def test_any_time_of_the_log_is_shown(
     page.locator(f"[data-event-id='{last}']").wait_for()
     assert shown_ids(page) == [created, *log, last]
     assert page.evaluate("document.activeElement.id") == "replay-open"
-    assert page.locator("#replay-bar").is_hidden()
+    assert page.locator("#replay").is_hidden()
 
 
 def test_it_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str]) -> None:

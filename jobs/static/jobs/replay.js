@@ -36,8 +36,8 @@ class Replay {
   offer(log) {
     this.start = log.length ? timeOf(log[0]) : 0;
     this.length = log.length ? Math.max(0, timeOf(log.at(-1)) - this.start) : 0;
-    byId("replay").hidden = this.length === 0;
     if (this.isOn && this.length === 0) this.close();
+    byId("replay-open").hidden = this.isOn || this.length === 0;
     if (this.isOn) this.draw();
   }
 
@@ -65,7 +65,7 @@ class Replay {
   }
 
   close() {
-    const hadFocus = byId("replay-bar").contains(document.activeElement);
+    const hadFocus = byId("replay").contains(document.activeElement);
     this.play(false);
     this.show(false);
     if (hadFocus) byId("replay-open").focus();
@@ -74,7 +74,7 @@ class Replay {
 
   show(isOn) {
     this.isOn = isOn;
-    byId("replay-bar").hidden = !isOn;
+    byId("replay").hidden = !isOn;
     byId("replay-open").hidden = isOn;
     document.documentElement.toggleAttribute("data-replay", isOn);
   }
