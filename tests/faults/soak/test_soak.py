@@ -14,7 +14,7 @@ def test_a_short_soak(request, capsys):
     database = "postgres" if connection.vendor == "postgresql" else "sqlite"
     if database == "postgres":
         need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")
-    plan = Plan(seed=7, events=400, faults=6, database=database, spacing=3.0)
+    plan = Plan(seed=7, events=300, faults=5, database=database, spacing=3.0)
     outcome = soak(plan, tell=print)
     lines = "\n".join(report(outcome))
     print(lines)

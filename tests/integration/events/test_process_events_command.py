@@ -21,11 +21,7 @@ from events.publisher import get_publisher
 from events.status import get_status, is_running
 from tests.support.site import ROOT
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.database,
-    pytest.mark.timeout(180),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
 NOWHERE = "unix:///nonexistent/redis.sock"
 
@@ -126,6 +122,7 @@ def publish(*event_types, job_id="abc"):
 # Until it is told to stop
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_works_until_it_is_told_to_stop(manage, number):
     publish("first")
@@ -144,6 +141,7 @@ def test_it_works_until_it_is_told_to_stop(manage, number):
     assert "state='stopped'" in last
 
 
+@pytest.mark.database
 def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, redis_server):
     down = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
     up = settings.JOB_EVENTS
@@ -156,6 +154,7 @@ def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, re
     assert get_status().outbox.depth == 0
 
 
+@pytest.mark.database
 def test_after_kill_9_another_goes_on(manage):
     killed = manage.start()
     publish("first")
@@ -171,6 +170,7 @@ def test_after_kill_9_another_goes_on(manage):
     assert len(names) == 2
 
 
+@pytest.mark.database
 def test_several_run_at_once(manage):
     processes = [manage.start(), manage.start()]
     manage.wait_for(lambda: Processor.objects.count() == 2)
@@ -224,6 +224,7 @@ def test_a_project_that_shows_no_logs_has_them_on_stderr(manage, tmp_path):
 # Once
 
 
+@pytest.mark.database
 def test_once_does_all_there_is_to_do(manage, settings):
     publish("first", "second", "third")
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
@@ -296,6 +297,7 @@ def test_the_status_of_a_project_where_it_does_not_run(capsys):
     assert "process_events NOT RUNNING" in capsys.readouterr().out
 
 
+@pytest.mark.database
 def test_the_status_while_it_runs(manage):
     manage.start()
     manage.wait_for(is_running)

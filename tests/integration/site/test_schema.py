@@ -21,7 +21,7 @@ from events.filters import words_of
 from jobs.api.schema.generator import schema as made_schema
 from tests.support.site import Site
 
-FEW = 20
+FEW = 12
 CASES = int(os.environ.get("SCHEMA_CASES", FEW))
 
 # A user of their own: the site is that of other tests, too.
