@@ -58,13 +58,13 @@ def test_by_token(client: httpx.Client) -> None:
     for number in range(3):
         body = {"task_type": "manual", "job_id": f"token-{number}", "title": f"Tea {number}"}
         assert client.post("/api/jobs/", json=body).status_code == 201
-    jobs = client.get("/api/jobs/").json()["results"]
+    jobs = client.get("/api/jobs/?search=Tea").json()["results"]
     assert [job["job_id"] for job in jobs] == ["token-2", "token-1", "token-0"]
     job = client.post("/api/jobs/token-0/cancel/").json()
     assert job["status"] == "cancelled"
     events = client.get("/api/jobs/token-0/events/").json()["results"]
     assert [event["event_type"] for event in events] == ["job_created", "job_cancelled"]
-    assert client.get("/api/job-counts/").json()["pending"] == 2
+    assert client.get("/api/job-counts/?search=Tea").json()["pending"] == 2
     assert client.get("/api/jobs/?search=Tea 1").json()["results"][0]["title"] == "Tea 1"
     stream = client.get("/api/jobs/token-0/events/stream/").text
     assert stream.count("\nid: ") == 2
