@@ -1,5 +1,6 @@
 """The Django app of the log; it has this process's Redis connections, and knows whose logs are."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.apps import AppConfig
@@ -25,10 +26,17 @@ class EventsConfig(AppConfig):
         self.feeds = PerLoop[Any]()
         self.rest = Rest()
         self.owners: list[LogOwner] = []
+        self.adapters: dict[str, Any] = {}
+        # Further loops of `process_events`, by name: a step each, hasty for `--once`.
+        self.work: dict[str, Callable[[bool], Callable[[], int]]] = {}
 
     def ready(self) -> None:
         """Register the system checks."""
         from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
+        from events.heartbeat import Heart  # noqa: PLC0415 - as above
+        from events.stream_keeper import StreamKeeper  # noqa: PLC0415 - as above
 
+        self.heart = Heart()
+        self.keeper: Any = StreamKeeper()
         register(check_settings)
         register(check_processing, Tags.database)

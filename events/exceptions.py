@@ -11,6 +11,8 @@
     ├── StaleEpoch
     ├── OutOfOrder
     ├── LogCut
+    ├── JobCancelled
+    ├── NotBegun
     ├── RedisUnavailable
     ├── RedisRefused
     └── EmbeddedRedisError
@@ -72,6 +74,21 @@ class LogCut(EventsError):
         )
         self.first = first
         self.after = after
+
+
+class JobCancelled(EventsError):
+    """The job was cancelled: whoever works on it is to stop."""
+
+
+class NotBegun(EventsError):
+    """The task is not to be run: its job is over, or another worker has it.
+
+    `retry_in` are the seconds after which it may be tried again; None if it never may.
+    """
+
+    def __init__(self, message: str, retry_in: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_in = retry_in
 
 
 class RedisUnavailable(EventsError):

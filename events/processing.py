@@ -1,4 +1,4 @@
-"""What `manage.py process_events` runs: the relay, the archiver, a heartbeat and a health line."""
+"""What `manage.py process_events` runs: relay, archiver, reaper, a heartbeat and a health line."""
 
 import logging
 import os
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic, sleep, time
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import django.db
+from django.apps import apps
 from django.utils import timezone
 
 from events.archiver import Archiver
@@ -34,9 +35,11 @@ _SETTLED_SECONDS: Final = 2.0
 _LONGEST_HOST: Final = 180
 
 
-def work() -> dict[str, Step]:
-    """What there is to do, by the names of the loops."""
-    return {"relay": Relay().step, "archiver": Archiver().step}
+def work(*, hasty: bool = False) -> dict[str, Step]:
+    """What there is to do, by the names of the loops; `hasty` if it is done once."""
+    more = cast(Any, apps.get_app_config("events")).work
+    steps = {name: make(hasty) for name, make in more.items()}
+    return {"relay": Relay().step, "archiver": Archiver().step, **steps}
 
 
 class Processing:

@@ -1,7 +1,7 @@
 """System checks for the settings of jobs/, and for keys that nobody reads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
@@ -13,6 +13,9 @@ from events.conf import SETTING, configured
 from jobs.conf import KEYS
 from jobs.exceptions import JobError
 from jobs.runners import get_runner
+
+# Below, a worker that is busy for a moment would be taken for dead.
+SHORTEST_TIMEOUT: Final = 3.0
 
 
 def _is_runner_map(value: object) -> bool:
@@ -83,6 +86,16 @@ RULES: dict[str, Rule] = {
         "a dict of task_type, or '*', to {'days': a number above 0, 'events': a whole number above"
         " 0}, either or both",
         _is_retention,
+    ),
+    "WORKER_TIMEOUT": Rule(
+        "job_events.E032",
+        "a number of seconds from 3, at most those of a day",
+        lambda value: is_duration(value) and value >= SHORTEST_TIMEOUT,
+    ),
+    "QUEUE_TIMEOUT": Rule(
+        "job_events.E033",
+        "a number of seconds above 0, at most those of a hundred years, or None",
+        lambda value: value is None or (is_number(value, most=36_525 * 86_400) and value != 0),
     ),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }

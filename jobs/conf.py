@@ -72,6 +72,16 @@ class JobSettings:
         return self._get("RETENTION", dict[str, dict[str, Any]]())
 
     @property
+    def WORKER_TIMEOUT(self) -> float:
+        """Seconds after which a worker that was not heard of is taken for dead."""
+        return self._get("WORKER_TIMEOUT", 30.0)
+
+    @property
+    def QUEUE_TIMEOUT(self) -> float | None:
+        """Seconds after which a job fails that no worker took up; None: never."""
+        return self._get("QUEUE_TIMEOUT", 86400.0)
+
+    @property
     def SESSION_ENGINE(self) -> str:
         """Where the project keeps its sessions, as Django knows it."""
         return settings.SESSION_ENGINE

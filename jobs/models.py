@@ -1,6 +1,7 @@
 """The Job: what a user asked for, and where it stands."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -97,6 +98,15 @@ class Job(models.Model):
         editable=False,
         help_text=_("What that request asked for."),
     )
+    settles_at = models.DateTimeField(
+        _("settles at"),
+        null=True,
+        editable=False,
+        help_text=_("When the job is over by itself, unless a worker takes it up before."),
+    )
+    settles_as = models.CharField(
+        _("settles as"), max_length=16, choices=Status, blank=True, editable=False
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
@@ -112,6 +122,11 @@ class Job(models.Model):
             models.Index(fields=("status", "-created_at", "-id"), name="jobs_by_status"),
             models.Index(fields=("task_type", "-created_at", "-id"), name="jobs_by_task_type"),
             models.Index(fields=("-finished_at", "-id"), name="jobs_by_finish"),
+            models.Index(
+                fields=("settles_at",),
+                name="jobs_that_settle",
+                condition=Q(settles_at__isnull=False),
+            ),
         )
         constraints = (
             models.UniqueConstraint(fields=("owner", "creation_key"), name="jobs_created_once"),
@@ -145,6 +160,67 @@ class Job(models.Model):
         """Whether nothing more will happen, unless somebody retries it."""
         return self.status in self.OVER
 
+    def settle(self, *, at: datetime | None = None, status: Status | None = None) -> None:
+        """Be over by itself at some time, as this; without a time, not at all."""
+        self.settles_at, self.settles_as = at, status or ""
+
     def lifecycle(self) -> dict[str, Any]:
         """What the job's own lifecycle events say of it."""
         return {"task_type": self.task_type, "job_status": self.status, "attempt": self.attempt}
+
+
+class Task(models.Model):
+    """One step that a worker runs, or is to run, for the present attempt at a job.
+
+    `number` counts how often a worker took it up: whoever has a lower one has been given up.
+    Written by `jobs.runs` and `jobs.reaper`, with the job's row locked, except for `seen_at`.
+    """
+
+    class State(models.TextChoices):
+        """Where a task stands."""
+
+        WAITING = "waiting", _("Waiting")
+        RUNNING = "running", _("Running")
+        RELEASED = "released", _("Released")
+        OVER = "over", _("Over")
+        LOST = "lost", _("Lost")
+
+    AT_WORK = frozenset({State.RUNNING, State.RELEASED})
+    OPEN = frozenset({State.WAITING, *AT_WORK})
+
+    job = models.ForeignKey(
+        Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")
+    )
+    queue = models.CharField(_("queue"), max_length=32)
+    key = models.CharField(_("key"), max_length=255, help_text=_("The queue's own id of the task."))
+    task_type = models.CharField(_("task type"), max_length=100)
+    group_key = models.CharField(
+        _("group"), max_length=255, blank=True, help_text=_("What the tasks of one group share.")
+    )
+    state = models.CharField(_("state"), max_length=16, choices=State)
+    number = models.PositiveIntegerField(_("number"), default=0)
+    worker = models.CharField(_("worker"), max_length=255, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    seen_at = models.DateTimeField(
+        _("seen"), null=True, help_text=_("When the worker was heard of last, by the database.")
+    )
+    deadline = models.DateTimeField(
+        _("deadline"), null=True, help_text=_("When the queue ends it, by its time limit.")
+    )
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        constraints = (
+            models.UniqueConstraint(fields=("job", "key"), name="jobs_task_of_a_job_once"),
+        )
+        indexes = (
+            models.Index(
+                fields=("seen_at",),
+                name="jobs_tasks_by_heartbeat",
+                condition=Q(state__in=("running", "released")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task_type} {self.key}"

@@ -127,7 +127,7 @@ class _Row:
         if status is not None and status in Job.OVER:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
-            self._set(started_at=_time(event))
+            self._set(started_at=_time(event), settles_at=None, settles_as="")
             self._become(status)
         if self.job.status == Status.RUNNING:
             self._progress(data.get("progress"))
@@ -136,6 +136,7 @@ class _Row:
         time = _time(event)
         started_at = self.job.started_at or time
         self._set(started_at=started_at, finished_at=max(time, started_at))
+        self._set(settles_at=None, settles_as="")
         if status == Status.COMPLETED:
             self._set(progress=100.0)
             if (result := _result(event, data.get("result"))) is not None:

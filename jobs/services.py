@@ -1,48 +1,30 @@
 """Writing jobs: the state machine, each step in one transaction.
 
-A step locks the job's row, checks the transition, writes its event to the outbox and saves; on
-commit the event is appended to the log, signals are sent and, for a new attempt, the job is handed
-to its runner. Rolled back, none of this happens. Every function raises JobNotFound, InvalidJobId,
+A step (`jobs.steps`) writes its event to the outbox and saves the job; on commit the event is
+appended to the log, signals are sent and, for a new attempt, the job is handed to its runner.
+Rolled back, none of this happens. Every function raises JobNotFound, InvalidJobId,
 InvalidTransition, and StaleAttempt when it is given an `attempt` that is not the job's.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
-import orjson
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from events.checks import is_number
-from events.codec import dump_json
 from events.conf import event_settings
-from events.exceptions import InvalidEvent
-from events.outbox import publish_event
 from events.types import EventType, check_job_id, shown
-from jobs import runners, signals
+from jobs import runners, signals, steps, stopping
 from jobs.conf import job_settings
-from jobs.exceptions import (
-    AlreadyCreated,
-    InvalidJob,
-    InvalidTransition,
-    JobError,
-    JobExists,
-    JobNotFound,
-    StaleAttempt,
-)
-from jobs.models import Job
+from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
+from jobs.models import Job, Task
 from jobs.validators import clean_error
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
 
 logger = logging.getLogger(__name__)
 
@@ -51,44 +33,6 @@ Status = Job.Status
 JOB_CREATED: Final = "job_created"
 JOB_CANCELLED: Final = "job_cancelled"
 JOB_RETRIED: Final = "job_retried"
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A step of the state machine: from which statuses it may be taken, and the refusal."""
-
-    allowed_from: tuple[Status, ...]
-    refusal: "_StrPromise"
-
-
-_START: Final = _Step(
-    (Status.PENDING,),
-    _("Job %(job_id)s is %(status)s: it cannot be started; only a pending job can."),
-)
-_PROGRESS: Final = _Step(
-    (Status.RUNNING,),
-    _("Job %(job_id)s is %(status)s: it cannot be given progress; only a running job can."),
-)
-_COMPLETE: Final = _Step(
-    (Status.RUNNING,),
-    _("Job %(job_id)s is %(status)s: it cannot be completed; only a running job can."),
-)
-_FAIL: Final = _Step(
-    (Status.PENDING, Status.RUNNING),
-    _("Job %(job_id)s is %(status)s: it cannot be failed; only a pending or running job can."),
-)
-_CANCEL: Final = _Step(
-    (Status.PENDING, Status.RUNNING),
-    _("Job %(job_id)s is %(status)s: it cannot be cancelled; only a pending or running job can."),
-)
-_RETRY: Final = _Step(
-    (Status.FAILED, Status.CANCELLED),
-    _("Job %(job_id)s is %(status)s: it cannot be retried; only a failed or cancelled job can."),
-)
-
-_MUTABLE: Final = (
-    "status", "attempt", "progress", "result", "error", "started_at", "finished_at",
-)  # fmt: skip
 
 
 def job_create(
@@ -115,9 +59,10 @@ def job_create(
     if job_id is not None:
         job.job_id = check_job_id(job_id)
     _check_fields(job)
+    _await_worker(job)
     with transaction.atomic():
         _insert(job)
-        _publish(job, JOB_CREATED, title=job.title)
+        steps.publish(job, JOB_CREATED, title=job.title)
         transaction.on_commit(partial(signals.job_created.send_robust, sender=Job, job=job))
         transaction.on_commit(partial(_dispatch, job))
     return job
@@ -125,10 +70,11 @@ def job_create(
 
 def job_start(*, job_id: str, attempt: int | None = None, **data: Any) -> Job:
     """A worker begins: pending -> running. `data` is added to the event, here and below."""
-    with _step(_START, job_id, attempt) as job:
+    with steps.taken(steps.START, job_id, attempt) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
-        _publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
+        job.settle()
+        steps.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 
 
@@ -136,10 +82,10 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
     """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
     if not is_number(progress, most=100):
         raise InvalidJob("progress", f"is a number from 0 to 100. Given: {shown(progress)}.")
-    with _step(_PROGRESS, job_id, attempt) as job:
+    with steps.taken(steps.PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
-        _publish(job, EventType.TASK_PROGRESS, **event)
+        steps.publish(job, EventType.TASK_PROGRESS, **event)
         transaction.on_commit(partial(signals.job_progressed.send_robust, sender=Job, job=job))
     return job
 
@@ -148,89 +94,88 @@ def job_complete(
     *, job_id: str, result: Any = None, attempt: int | None = None, **data: Any
 ) -> Job:
     """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
-    with _step(_COMPLETE, job_id, attempt) as job:
+    with steps.taken(steps.COMPLETE, job_id, attempt) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = _as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
-        job.finished_at = _finish_time(job)
+        job.result = steps.as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
+        job.finished_at = steps.finish_time(job)
         event = {"status": "completed", "result": job.result, **data}
-        _publish(job, EventType.TASK_COMPLETED, **event)
+        steps.publish(job, EventType.TASK_COMPLETED, **event)
     return job
 
 
 def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
     """The job failed: pending or running -> failed. `error` is a message or an exception."""
-    with _step(_FAIL, job_id, attempt) as job:
+    with steps.taken(steps.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error = clean_error(error)
-        job.finished_at = _finish_time(job)
+        job.finished_at = steps.finish_time(job)
         event = {"status": "failed", "error": job.error, **data}
-        _publish(job, EventType.TASK_FAILED, **event)
+        steps.publish(job, EventType.TASK_FAILED, **event)
     return job
 
 
 def job_cancel(
-    *, job_id: str, by: AbstractBaseUser | None = None, attempt: int | None = None
+    *,
+    job_id: str,
+    by: AbstractBaseUser | None = None,
+    attempt: int | None = None,
+    terminate: bool = False,
+    event_type: str = JOB_CANCELLED,
+    **data: Any,
 ) -> Job:
-    """Somebody no longer wants it: pending or running -> cancelled."""
-    with _step(_CANCEL, job_id, attempt) as job:
+    """Somebody no longer wants it: pending or running -> cancelled.
+
+    Its tasks are told within a second, and stop when they look. With `terminate` their queue is
+    told, too, to end them where they stand, if it can.
+    """
+    with steps.taken(steps.CANCEL, job_id, attempt) as job:
+        tasks = [] if not terminate else list(job.tasks.filter(state__in=Task.OPEN))
         job.status = Status.CANCELLED
-        job.finished_at = _finish_time(job)
-        _publish(job, JOB_CANCELLED, **_by(by))
+        job.finished_at = steps.finish_time(job)
+        how = {"terminate": True} if terminate else {}
+        steps.publish(job, event_type, **_by(by), **how, **data)
+        transaction.on_commit(partial(stopping.stop, tasks))
     return job
 
 
 def job_retry(
-    *, job_id: str, by: AbstractBaseUser | None = None, attempt: int | None = None
+    *,
+    job_id: str,
+    by: AbstractBaseUser | None = None,
+    attempt: int | None = None,
+    dispatch: bool = True,
+    **data: Any,
 ) -> Job:
-    """Try again, in the same log: failed or cancelled -> pending, as a new attempt."""
-    with _step(_RETRY, job_id, attempt) as job:
+    """Try again, in the same log: failed or cancelled -> pending, as a new attempt.
+
+    It is handed to its runner, unless `dispatch` is False: then the caller runs it.
+    """
+    with steps.taken(steps.RETRY, job_id, attempt) as job:
         job.status = Status.PENDING
         job.attempt += 1
         job.progress = 0.0
         job.result = None
         job.error = ""
         job.started_at = job.finished_at = None
-        _publish(job, JOB_RETRIED, **_by(by))
+        job.tasks.all().delete()
+        _await_worker(job)
+        steps.publish(job, JOB_RETRIED, **_by(by), **data)
     # After the step, so that its signals come before those of a runner that works at once.
-    transaction.on_commit(partial(_dispatch, job))
+    if dispatch:
+        transaction.on_commit(partial(_dispatch, job))
     return job
+
+
+def _await_worker(job: Job) -> None:
+    """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
+    if job_settings.QUEUE_TIMEOUT is not None and job.task_type in job_settings.RUNNERS:
+        due = timezone.now() + timedelta(seconds=job_settings.QUEUE_TIMEOUT)
+        job.settle(at=due, status=Status.FAILED)
 
 
 def _by(user: AbstractBaseUser | None) -> dict[str, str]:
     return {"by": user.get_username()} if user is not None else {}
-
-
-def _finish_time(job: Job) -> Any:
-    """Now, or the start if the clock has gone back since."""
-    return max(timezone.now(), job.started_at or job.created_at)
-
-
-@contextmanager
-def _step(step: _Step, job_id: str, attempt: int | None) -> Iterator[Job]:
-    """Lock the job, check that the step may be taken, and save what the body did to it."""
-    with transaction.atomic():
-        job = _locked(check_job_id(job_id))
-        if attempt is not None and attempt != job.attempt:
-            raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
-        old_status = Status(job.status)
-        if old_status not in step.allowed_from:
-            raise InvalidTransition(step.refusal % {"job_id": job_id, "status": old_status})
-        yield job
-        job.save(update_fields=_MUTABLE)
-        if job.status != old_status:
-            _signal_on_commit(job, old_status)
-
-
-def _locked(job_id: str) -> Job:
-    if not connection.features.has_select_for_update:
-        # SQLite has one lock, for writers: taken by the first statement, it is waited for; asked
-        # for after a read, it may be refused at once.
-        Job.objects.filter(job_id=job_id).update(progress=F("progress"))
-    try:
-        return Job.objects.select_for_update().defer("payload", "result").get(job_id=job_id)
-    except Job.DoesNotExist as error:
-        raise JobNotFound(f"There is no job {job_id}.") from error
 
 
 def _insert(job: Job) -> None:
@@ -252,44 +197,13 @@ def _check_fields(job: Job) -> None:
         raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
     if not isinstance(job.title, str):
         raise InvalidJob("title", f"is text. Given: {shown(job.title)}.")
-    job.payload = _as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
+    job.payload = steps.as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidJob(field, messages[0]) from error
     runners.check_payload(job.task_type, job.payload)
-
-
-def _as_read_back(field: str, value: object, limit: int) -> Any:
-    """`value` as JSON has it: a date as text, a tuple as a list; InvalidJob for what it has not."""
-    try:
-        data = dump_json(value, "it")
-    except InvalidEvent as error:
-        raise InvalidJob(field, str(error)) from error
-    if len(data) > limit:
-        raise InvalidJob(field, f"is {len(data)} bytes of JSON; the limit is {limit}.")
-    return orjson.loads(data)
-
-
-def _publish(job: Job, event_type: str, **data: Any) -> None:
-    """Write the event in the job's transaction; on commit it is appended to the log."""
-    event_data = {"event_type": event_type, **job.lifecycle(), **data}
-    try:
-        publish_event(job.job_id, event_data, epoch=job.attempt)
-    except InvalidEvent as error:
-        raise InvalidJob("event", str(error)) from error
-
-
-def _signal_on_commit(job: Job, old_status: Status) -> None:
-    send = partial(
-        signals.job_status_changed.send_robust,
-        sender=Job,
-        job=job,
-        old_status=old_status,
-        new_status=Status(job.status),
-    )
-    transaction.on_commit(send)
 
 
 def _dispatch(job: Job) -> None:

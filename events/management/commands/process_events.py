@@ -78,9 +78,11 @@ class Command(BaseCommand):
 
     def _run_once(self, timeout: float) -> None:
         with self._shown_logs():
-            done = process_once(work(), timeout=timeout)
+            done = process_once(work(hasty=True), timeout=timeout)
         counts = done.counts
         self.stdout.write(f"Appended {counts['relay']} events, archived {counts['archiver']}.")
+        if ended := counts.get("reaper"):
+            self.stdout.write(f"Ended {ended} jobs whose worker is dead, or never came.")
         problem = unfinished_business(done)
         if problem:
             raise CommandError(problem)

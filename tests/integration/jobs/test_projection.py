@@ -13,7 +13,7 @@ from django.utils import timezone
 from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.owners import owners
 from events.types import Event
-from jobs import services, signals
+from jobs import services, signals, steps
 from jobs.models import Job
 from jobs.projection import SETTLED, JobRows
 
@@ -667,7 +667,7 @@ def test_a_row_that_somebody_else_has_locked_is_left_to_them():
 
     def hold():
         with transaction.atomic():
-            services._locked("abc")
+            steps.locked("abc")
             locked.set()
             done.wait(20)
         connections.close_all()

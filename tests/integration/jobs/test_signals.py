@@ -5,6 +5,7 @@ from django.db import transaction
 
 from events.publisher import get_publisher
 from jobs import services, signals
+from jobs.exceptions import InvalidTransition
 from jobs.models import Job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -80,7 +81,7 @@ def test_nothing_is_told_of_what_was_rolled_back(heard, make_job):
 def test_a_refused_step_is_not_told(heard, make_job):
     job = make_job()
     heard.clear()
-    with pytest.raises(services.InvalidTransition):
+    with pytest.raises(InvalidTransition):
         services.job_complete(job_id=job.job_id)
     assert heard == []
 

@@ -15,6 +15,8 @@ TIMES = ("LOGIN_TIMEOUT", "RECHECK_LOGINS", "RECHECK_JOBS")
 GOOD = {
     **{name: [0.1, 4, 60.0, 24 * 60 * 60] for name in TIMES},
     "MAX_SUBSCRIPTIONS": [1, 100, 10_000],
+    "WORKER_TIMEOUT": [3, 30.0, 24 * 60 * 60],
+    "QUEUE_TIMEOUT": [None, 0.5, 86_400, 10 * 365 * 86_400],
     "RUNNERS": [
         {},
         {"a": print},
@@ -31,6 +33,8 @@ GOOD = {
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in TIMES},
     "MAX_SUBSCRIPTIONS": [0, -1, 1.5, True, "1", None],
+    "WORKER_TIMEOUT": [0, 2.9, -1, True, "30", None, math.nan, math.inf, 24 * 60 * 60 + 1],
+    "QUEUE_TIMEOUT": [0, -1, True, "30", math.nan, math.inf, 10**400],
     "RUNNERS": [None, [], "text", 5, {"a": None}, {"a": 5}, {5: print}, {"a": ["x"]}],
     "MAX_PAYLOAD_BYTES": [0, -1, 1.5, True, "1", None, math.nan, math.inf, 10**400],
     "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
@@ -63,6 +67,8 @@ IDS = {
     "MAX_SUBSCRIPTIONS": "job_events.E029",
     "VISIBLE_JOBS": "job_events.E030",
     "RETENTION": "job_events.E031",
+    "WORKER_TIMEOUT": "job_events.E032",
+    "QUEUE_TIMEOUT": "job_events.E033",
 }
 
 NOT_CALLABLE = "text"

@@ -1,0 +1,174 @@
+"""The base of the integrations of queues: runs a task of a job, and tells its keeper what comes.
+
+To write one for another queue, make a subclass of `QueueAdapter` (docs/how-to.md, "Use another
+queue").
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar, cast
+
+from django.apps import apps
+from django.utils.module_loading import import_string
+
+from events.connections import close_async_redis
+from events.exceptions import JobCancelled, NotBegun
+from events.heartbeat import Heart
+from events.runs import (
+    CONTROL_SECONDS,
+    Delivery,
+    Reason,
+    Run,
+    current_run,
+    keeper,
+    reset_current,
+    set_current,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_ADAPTERS: Final = {"celery": "events.integrations.celery.CeleryAdapter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task failed; for a reason, and with words, if not by an error of its own."""
+
+    reason: Reason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """The queue will bring the task again after some seconds."""
+
+    seconds: float
+    error: object = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Nothing is known of the task: the queue, or its heartbeat, will tell."""
+
+
+Outcome = Failed | PutBack | Left
+
+
+class QueueAdapter:
+    """What a queue's integration is made of."""
+
+    name: ClassVar[str] = ""
+
+    def outcome(self, error: BaseException) -> Outcome:
+        """What an error that a task raised means to the queue."""
+        return Failed() if isinstance(error, Exception) else Left()
+
+    def refuse(self, delivery: Delivery, refusal: NotBegun) -> Any:
+        """What is done with a task that is not to be run; returns what the task returns, or raises.
+
+        With `refusal.retry_in` it is to be brought again after so many seconds.
+        """
+        return None
+
+    def give_up(self, run: Run, error: BaseException) -> Any:
+        """What is done with a task that stopped because its job is over; returns or raises."""
+        return None
+
+    def stop(self, key: str) -> None:
+        """Have the queue end a task where it stands, or not begin it."""
+        raise NotImplementedError(f"{self.name} cannot end a task.")
+
+    def run(self, delivery: Delivery, call: Callable[[], Any], *, more: bool = False) -> Any:
+        """Run a task of a job; `more` says that another follows, and that the job goes on.
+
+        Returns what the task returns, or what `refuse` or `give_up` do; raises what it raises.
+        """
+        try:
+            attempt, number = keeper().begin(delivery)
+        except NotBegun as refusal:
+            extra = {"job_id": delivery.job_id, "key": delivery.key, "why": str(refusal)}
+            logger.info("task_not_begun", extra=extra)
+            return self.refuse(delivery, refusal)
+        run = Run(delivery, attempt, number, keeper())
+        token = set_current(run)
+        try:
+            with _heart().beating(run):
+                return self._run(run, call, more)
+        finally:
+            reset_current(token)
+
+    def _run(self, run: Run, call: Callable[[], Any], more: bool) -> Any:
+        try:
+            result = call()
+            keeper().complete(run, result, more=more)
+        except BaseException as error:
+            if self._is_given_up(run, error):
+                extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
+                logger.info("task_given_up", extra=extra)
+                return self.give_up(run, error)
+            self._tell(run, error)
+            raise
+        return result
+
+    @staticmethod
+    def _is_given_up(run: Run, error: BaseException) -> bool:
+        if not isinstance(error, (JobCancelled, *keeper().given_up)):
+            return False
+        return run.stopped or run in keeper().beat([run])
+
+    def _tell(self, run: Run, error: BaseException) -> None:
+        outcome = self.outcome(error)
+        try:
+            if isinstance(outcome, Failed):
+                keeper().fail(run, error, outcome.reason, outcome.message)
+            elif isinstance(outcome, PutBack):
+                keeper().put_back(run, outcome.error, outcome.seconds)
+        except keeper().given_up as refusal:
+            extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(refusal)}
+            logger.info("task_end_refused", extra=extra)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own, and cancel it when its job is cancelled.
+
+    Raises JobCancelled then. What it opened by `get_async_redis` is closed with the loop.
+    """
+    return asyncio.run(_guarded(coroutine))
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T:
+    run = current_run()
+    task = asyncio.ensure_future(coroutine)
+    try:
+        while not (await asyncio.wait([task], timeout=CONTROL_SECONDS / 4))[0]:
+            if run is not None and run.should_cancel():
+                task.cancel()
+                await asyncio.wait([task])
+                raise JobCancelled
+        return task.result()
+    finally:
+        task.cancel()
+        await close_async_redis()
+
+
+def get_adapter(name: str) -> QueueAdapter:
+    """The adapter of a queue; raises LookupError."""
+    adapters = cast(Any, apps.get_app_config("events")).adapters
+    adapter = adapters.get(name) or _ADAPTERS.get(name)
+    if adapter is None:
+        raise LookupError(f"No adapter {name!r} is known here: {sorted({*adapters, *_ADAPTERS})}.")
+    return cast(QueueAdapter, (import_string(adapter) if isinstance(adapter, str) else adapter)())
+
+
+def register_adapter(adapter: type[QueueAdapter]) -> type[QueueAdapter]:
+    """Let jobs that are cancelled find it by its name; for a decorator, or `AppConfig.ready`."""
+    cast(Any, apps.get_app_config("events")).adapters[adapter.name] = adapter
+    return adapter
+
+
+def _heart() -> Heart:
+    return cast(Heart, cast(Any, apps.get_app_config("events")).heart)

@@ -1,0 +1,68 @@
+"""The keeper of a project without the app of the jobs: it says in the log what becomes of a task.
+
+Nobody knows there whether a job is over, so nothing is refused, and no death is noticed that the
+queue itself does not tell of.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from events.publisher import get_publisher
+from events.runs import Delivery, Reason, Run
+from events.types import EventType
+
+RUNNING = {"job_status": "running"}
+
+
+class StreamKeeper:
+    """Publishes; an `events.runs.Keeper`."""
+
+    given_up: tuple[type[Exception], ...] = ()
+
+    def attempt_of(self, job_id: str) -> int | None:
+        """Nobody knows."""
+        return None
+
+    def announce(self, delivery: Delivery) -> None:
+        """It is not waited for."""
+
+    def begin(self, delivery: Delivery) -> tuple[int, int]:
+        """Whoever comes may begin."""
+        get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
+        return 0, 1
+
+    def beat(self, runs: Sequence[Run]) -> Collection[Run]:
+        """Nobody is stopped."""
+        return ()
+
+    def complete(self, run: Run, result: Any, *, more: bool) -> None:
+        """Say so."""
+        goes_on = RUNNING if more else {}
+        run.publisher.publish_task_completed(run.job_id, run.task_type, result, **goes_on)
+
+    def fail(self, run: Run, error: BaseException, reason: Reason | None, message: str) -> None:
+        """Say so, and why."""
+        self._fail(run.delivery, message or str(error) or type(error).__name__, reason)
+
+    def put_back(self, run: Run, error: object, seconds: float) -> None:
+        """Say when it is tried again."""
+        self._say(run.delivery, "task_retry", error=str(error), retry_in=seconds, **RUNNING)
+
+    def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
+        """Say so."""
+        self._fail(delivery, error, reason)
+
+    def release(self, delivery: Delivery) -> None:
+        """It goes on."""
+
+    def revoke(self, delivery: Delivery, reason: Reason) -> None:
+        """Say so."""
+        self._say(delivery, "task_revoked", reason=reason, job_status="cancelled")
+
+    def _fail(self, delivery: Delivery, error: str, reason: Reason | None) -> None:
+        why = {"reason": reason} if reason else {}
+        self._say(delivery, EventType.TASK_FAILED, status="failed", error=error, **why)
+
+    def _say(self, delivery: Delivery, event_type: str, **data: Any) -> None:
+        event = {"event_type": event_type, "task_type": delivery.task_type, **data}
+        get_publisher().publish_event(delivery.job_id, event)

@@ -1,0 +1,116 @@
+"""The reaper: ends the jobs whose worker is dead, or never came.
+
+A worker says every few seconds, in the row of its task, that it lives. Whose row is silent for
+WORKER_TIMEOUT is taken for dead, and its job fails. All times are the database's, so that no clock
+of a worker matters. After the database was away, or the reaper itself, workers could not say
+anything, or were not heard: then everybody has WORKER_TIMEOUT once more.
+"""
+
+import logging
+from collections.abc import Iterable
+from time import monotonic
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from events.runs import Reason
+from jobs import services, steps
+from jobs.conf import job_settings
+from jobs.exceptions import InvalidTransition
+from jobs.models import Job, Task
+from jobs.runs import lose_task, silent_tasks
+
+logger = logging.getLogger(__name__)
+
+Status = Job.Status
+
+_AT_ONCE: Final = 100
+_LOOK_SECONDS: Final = 0.5
+_AWAY_SECONDS: Final = 5.0
+
+
+class Reaper:
+    """Looks now and then; several may run.
+
+    One that is `hasty` looks once, and believes what it sees: for `process_events --once`.
+    """
+
+    def __init__(self, *, hasty: bool = False) -> None:
+        self._hasty = hasty
+        self._looked_at = self._listens_since = float("-inf")
+
+    def step(self) -> int:
+        """End what is to be ended; returns how many jobs. Raises django.db.Error."""
+        now = monotonic()
+        if now < self._looked_at + _LOOK_SECONDS and not self._hasty:
+            return 0
+        if now > self._looked_at + _AWAY_SECONDS:
+            self._listens_since = now
+        ended = self._bury(now) + _settle_due()
+        self._looked_at = monotonic()
+        return ended
+
+    def _bury(self, now: float) -> int:
+        # What is left for the looking itself: the job is to be over within the time of the setting.
+        seconds = job_settings.WORKER_TIMEOUT - 2 * _LOOK_SECONDS
+        if now < self._listens_since + seconds and not self._hasty:
+            return 0
+        silent = silent_tasks(seconds).order_by("seen_at").values_list("job__job_id", "pk")
+        return _count(_is_buried(job_id, pk, seconds) for job_id, pk in silent[:_AT_ONCE])
+
+
+def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
+    """Let a job fail, unless its worker was heard of, or somebody else was faster, meanwhile."""
+    with transaction.atomic():
+        job = steps.locked(job_id)
+        task = silent_tasks(seconds).filter(pk=task_pk).first()
+        if task is None:
+            return False
+        is_late = task.deadline is not None and task.deadline <= timezone.now()
+        if is_late:
+            reason, error = Reason.TIMED_OUT, "The task was ended by its time limit."
+        else:
+            worker = f"Worker {task.worker}" if task.worker else "The worker"
+            reason = Reason.WORKER_LOST
+            error = f"{worker} was lost: it was not heard of for {job_settings.WORKER_TIMEOUT:g} s."
+        lose_task(job, task, reason, error)
+    logger.warning("task_lost", extra={"job_id": job_id, "reason": reason, "worker": task.worker})
+    return True
+
+
+def _settle_due() -> int:
+    due = Job.objects.filter(settles_at__lte=timezone.now()).order_by("settles_at")
+    return _count(_is_settled(job_id) for job_id in due.values_list("job_id", flat=True)[:_AT_ONCE])
+
+
+def _is_settled(job_id: str) -> bool:
+    with transaction.atomic():
+        job = steps.locked(job_id)
+        if job.settles_at is None or job.settles_at > timezone.now():
+            return False
+        status = job.settles_as
+        if job.is_over or job.tasks.filter(state__in=Task.AT_WORK).exists():
+            job.settle()
+            job.save(update_fields=("settles_at", "settles_as"))
+            return False
+        try:
+            _settle(job, status)
+        except InvalidTransition:
+            logger.info("job_settled_late", extra={"job_id": job_id})
+            return False
+    logger.info("job_settled", extra={"job_id": job_id, "status": status})
+    return True
+
+
+def _settle(job: Job, status: str) -> None:
+    if status == Status.COMPLETED:
+        services.job_complete(job_id=job.job_id, attempt=job.attempt)
+        return
+    error = f"No worker took the job up for {job_settings.QUEUE_TIMEOUT:g} s."
+    reason = Reason.QUEUE_TIMEOUT
+    services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, reason=reason)
+
+
+def _count(ended: Iterable[bool]) -> int:
+    return sum(1 for each in ended if each)

@@ -1,0 +1,339 @@
+"""The tasks of jobs: who may run one, and what its end is for its job.
+
+A task of a job is *waiting* (told of before it was taken up, or to be tried again later) ->
+*running* (a worker has it, and is heard of) -> *over*. Instead of over it may be *released* (its
+worker is dead, and the queue brings it again at once) or *lost* (its worker is dead, and its job
+has failed of it). Each step locks the job first, so that two of them follow one another.
+
+A message may come twice, or again after its worker died. By the row of its task it is known, and
+
+- refused, if the job is over, or at another attempt, or the task is over;
+- put off, while another worker has the task and is heard of;
+- run again otherwise: as a new attempt at the job, so that the log and the row refuse the former
+  worker should it wake up; a task of a group in the same attempt, for the others still run in it.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from events.conf import event_settings
+from events.exceptions import NotBegun, StaleEpoch
+from events.runs import Delivery, Reason, Run
+from events.types import EventType
+from jobs import services, steps
+from jobs.conf import job_settings
+from jobs.exceptions import InvalidJob, InvalidTransition, JobError, JobNotFound, StaleAttempt
+from jobs.models import Job, Task
+from jobs.validators import clean_error, clean_text
+
+logger = logging.getLogger(__name__)
+
+State = Task.State
+Status = Job.Status
+
+TASK_RETRY: Final = "task_retry"
+TASK_REVOKED: Final = "task_revoked"
+
+# How often a task is taken up whose worker dies of it again and again.
+MOST_RUNS: Final = 5
+_LONGEST: Final = 255
+# A group is sent task by task: the first may be over before the last is told of.
+_GROUP_SECONDS: Final = 3.0
+_BEATS: Final = 6  # in the time after which a worker is taken for dead
+
+
+class JobRuns:
+    """The keeper of the tasks of jobs: an `events.runs.Keeper`."""
+
+    given_up: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, StaleEpoch)
+
+    def attempt_of(self, job_id: str) -> int | None:
+        """The attempt that the job is at; None if there is no such job."""
+        return Job.objects.filter(job_id=job_id).values_list("attempt", flat=True).first()
+
+    def announce(self, delivery: Delivery) -> None:
+        """Remember that the task is still to come."""
+        with transaction.atomic():
+            job = steps.locked(delivery.job_id)
+            if not job.is_over:
+                Task.objects.get_or_create(job=job, key=delivery.key, defaults=_told(delivery))
+
+    def begin(self, delivery: Delivery) -> tuple[int, int]:
+        """Let a worker have the task; raises NotBegun and JobNotFound."""
+        with transaction.atomic():
+            job = steps.locked(delivery.job_id)
+            task = Task.objects.filter(job=job, key=delivery.key).first()
+            _refuse_unless_next(job, task, delivery)
+            if task is not None and task.state != State.WAITING:
+                task = _again(job, task)
+                job = steps.locked(delivery.job_id)
+            return job.attempt, _begin(job, task, delivery)
+
+    def beat(self, runs: Sequence[Run]) -> Collection[Run]:
+        """Write that the workers live; returns the runs whose job or task is theirs no more."""
+        wanted = Q()
+        for run in runs:
+            wanted |= Q(job__job_id=run.job_id, key=run.delivery.key)
+        columns = ("job__job_id", "key", "pk", "number", "state", "job__status", "job__attempt")
+        rows = {
+            (row[0], row[1]): row[2:] for row in Task.objects.filter(wanted).values_list(*columns)
+        }
+        due, stopped = list[int](), list[Run]()
+        for run in runs:
+            row = rows.get((run.job_id, run.delivery.key))
+            if row is None or row[1:] != (run.number, State.RUNNING, Status.RUNNING, run.attempt):
+                stopped.append(run)
+            elif run.delivery.beats and _is_due(run):
+                due.append(row[0])
+        if due:
+            Task.objects.filter(pk__in=due, state=State.RUNNING).update(seen_at=Now())
+        return stopped
+
+    def complete(self, run: Run, result: Any, *, more: bool) -> None:
+        """End the task; with the last one, the job is completed."""
+        with transaction.atomic():
+            job = _held(run)
+            data = {"task_type": run.task_type, **_kept(result)}
+            more = more or job.tasks.filter(state__in=Task.OPEN).exists()
+            if not more and not run.delivery.group:
+                services.job_complete(job_id=job.job_id, attempt=run.attempt, **data)
+                return
+            event = {"status": "completed", **data}
+            steps.publish(job, EventType.TASK_COMPLETED, **event)
+            _await_next(job, is_last=not more)
+
+    def fail(self, run: Run, error: BaseException, reason: Reason | None, message: str) -> None:
+        """End the task, and the job with it."""
+        said = {"task_type": run.task_type, "error_type": type(error).__name__}
+        if reason is not None:
+            said["reason"] = reason
+        with transaction.atomic():
+            _held(run)
+            services.job_fail(
+                job_id=run.job_id, attempt=run.attempt, error=message or error, **said
+            )
+
+    def put_back(self, run: Run, error: object, seconds: float) -> None:
+        """Let the task wait for its next try."""
+        with transaction.atomic():
+            job = _held(run, State.WAITING)
+            said = {"error": clean_error(error), "retry_in": round(seconds, 3)}
+            steps.publish(job, TASK_RETRY, task_type=run.task_type, **said)
+            _await_worker(job, timezone.now() + timedelta(seconds=seconds))
+
+    def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
+        """The job fails, if the task is still at work, or was about to begin it."""
+        with transaction.atomic():
+            job, task = _at_work(delivery)
+            if job is None:
+                return
+            if task is not None:
+                lose_task(job, task, reason, error)
+            elif job.status == Status.PENDING and delivery.attempt == job.attempt:
+                said = {"task_type": delivery.task_type, "reason": reason}
+                services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **said)
+
+    def release(self, delivery: Delivery) -> None:
+        """Let whoever is brought the task next have it at once."""
+        with transaction.atomic():
+            _job, task = _at_work(delivery)
+            if task is not None:
+                _set(task, state=State.RELEASED)
+
+    def revoke(self, delivery: Delivery, reason: Reason) -> None:
+        """The job is cancelled, unless it is over."""
+        try:
+            with transaction.atomic():
+                job = steps.locked(delivery.job_id)
+                if delivery.attempt not in (None, job.attempt):
+                    return
+                services.job_cancel(
+                    job_id=job.job_id,
+                    event_type=TASK_REVOKED,
+                    task_type=delivery.task_type,
+                    reason=reason,
+                )
+        except (InvalidTransition, JobNotFound) as error:
+            logger.info("task_revoked_late", extra={"job_id": delivery.job_id, "why": str(error)})
+
+
+def lose_task(job: Job, task: Task, reason: Reason, error: str) -> None:
+    """The job, which is locked, fails of the death of the worker of one of its tasks."""
+    said = {"task_type": task.task_type, "reason": reason, "worker": task.worker}
+    try:
+        services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **said)
+    except InvalidTransition:
+        logger.info("task_lost_late", extra={"job_id": job.job_id})
+    _set(task, state=State.LOST)
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "queue": delivery.queue,
+        "task_type": delivery.task_type,
+        "group_key": delivery.group,
+        "state": State.WAITING,
+    }
+
+
+def _refuse_unless_next(job: Job, task: Task | None, delivery: Delivery) -> None:
+    """Refuse a message of another attempt, or of a job that is over."""
+    if task is None and delivery.attempt not in (None, job.attempt):
+        raise NotBegun(f"The task was sent for attempt {delivery.attempt}, not {job.attempt}.")
+    if job.is_over and (task is None or task.state != State.LOST):
+        raise NotBegun(f"Job {job.job_id} is {job.status}.")
+    if task is None and job.status == Status.RUNNING and _is_twice(job, delivery):
+        raise NotBegun(f"Another message has begun {delivery.task_type} of job {job.job_id}.")
+
+
+def _is_twice(job: Job, delivery: Delivery) -> bool:
+    """Whether the same task was sent twice, and not as two steps of one canvas."""
+    of_job = job.tasks.order_by()
+    if of_job.filter(Q(key__in=delivery.relatives) | _of_group(delivery.group)).exists():
+        return False
+    return of_job.filter(task_type=delivery.task_type).exists()
+
+
+def _of_group(group: str) -> Q:
+    return Q(group_key=group) if group else Q(pk=None)
+
+
+def _again(job: Job, task: Task) -> Task | None:
+    """See to it that a task that was begun before may be begun again; raises NotBegun."""
+    if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
+        raise NotBegun(f"Worker {task.worker} has the task, and is heard of.", left)
+    if task.state == State.OVER and not _is_stuck(job):
+        raise NotBegun("The task is over.")
+    if task.number >= MOST_RUNS:
+        lose_task(job, task, Reason.WORKER_LOST, f"Its worker died {task.number} times.")
+        raise NotBegun(f"The task was begun {task.number} times.")
+    if task.group_key and not job.is_over:
+        return task
+    return _new_attempt(job, task)
+
+
+def _is_stuck(job: Job) -> bool:
+    """Whether the job waits for a step of which nothing was heard."""
+    return job.status == Status.RUNNING and not job.tasks.filter(state__in=Task.OPEN).exists()
+
+
+def _new_attempt(job: Job, task: Task) -> Task:
+    number, key, queue = task.number, task.key, task.queue
+    if not job.is_over:
+        error = f"Worker {task.worker} was lost; the task was brought again."
+        # The log goes on: whoever views it is not to be sent away.
+        said = {"reason": Reason.WORKER_LOST, "job_status": Status.RUNNING}
+        data = {"task_type": task.task_type, "worker": task.worker, **said}
+        services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **data)
+    services.job_retry(job_id=job.job_id, dispatch=False, reason="redelivered")
+    return Task(job=job, key=key, queue=queue, number=number, task_type=task.task_type)
+
+
+def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
+    """Write that the task runs; returns its number."""
+    task = task or Task(job=job, key=delivery.key)
+    task.queue, task.task_type = delivery.queue, delivery.task_type
+    task.group_key = delivery.group
+    task.number += 1
+    said = {"task_type": delivery.task_type, **_asides(delivery)}
+    if job.status == Status.PENDING:
+        job = services.job_start(job_id=job.job_id, attempt=job.attempt, **said)
+    else:
+        steps.publish(job, EventType.TASK_STARTED, **{"status": "started", **said})
+        job.settle()
+        job.save(update_fields=("settles_at", "settles_as"))
+    task.save()
+    limit = delivery.time_limit
+    _set(
+        task,
+        state=State.RUNNING,
+        worker=clean_text(delivery.worker)[:_LONGEST],
+        started_at=timezone.now(),
+        seen_at=Now() if delivery.beats else None,
+        deadline=None if limit is None else timezone.now() + timedelta(seconds=limit),
+    )
+    return task.number
+
+
+def _asides(delivery: Delivery) -> dict[str, Any]:
+    said: dict[str, Any] = {"worker": delivery.worker} if delivery.worker else {}
+    return {**said, **({"retries": delivery.again} if delivery.again else {})}
+
+
+def _held(run: Run, state: State = State.OVER) -> Job:
+    """End the task with the job locked; raises StaleAttempt if somebody else has it by now."""
+    job = steps.locked(run.job_id)
+    mine = Task.objects.filter(
+        job=job, key=run.delivery.key, number=run.number, state=State.RUNNING
+    )
+    if job.attempt != run.attempt or not mine.update(state=state):
+        raise StaleAttempt(f"Job {run.job_id} was given to another worker, or is over.")
+    return job
+
+
+def _kept(result: Any) -> dict[str, Any]:
+    """The result as an event and a row can hold it; a task does not fail of what it returns."""
+    try:
+        return {"result": steps.as_read_back("result", result, event_settings.MAX_EVENT_BYTES // 2)}
+    except InvalidJob as error:
+        return {"result": None, "result_omitted": error.message}
+
+
+def _await_next(job: Job, *, is_last: bool) -> None:
+    """Another task is to come; after what seems to be the last of a group, for a moment only."""
+    if is_last:
+        job.settle(at=timezone.now() + timedelta(seconds=_GROUP_SECONDS), status=Status.COMPLETED)
+        job.save(update_fields=("settles_at", "settles_as"))
+    else:
+        _await_worker(job, timezone.now())
+
+
+def _await_worker(job: Job, since: datetime) -> None:
+    timeout = job_settings.QUEUE_TIMEOUT
+    if timeout is not None:
+        job.settle(at=since + timedelta(seconds=timeout), status=Status.FAILED)
+        job.save(update_fields=("settles_at", "settles_as"))
+
+
+def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
+    """The job, locked, and its task, if a worker has it."""
+    try:
+        job = steps.locked(delivery.job_id)
+    except JobError:
+        return None, None
+    return job, job.tasks.filter(key=delivery.key, state__in=Task.AT_WORK).first()
+
+
+def _set(task: Task, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(task, name, value)
+    task.save(update_fields=values)
+
+
+def silent_tasks(seconds: float) -> QuerySet[Task]:
+    """The tasks of running jobs whose workers were not heard of for so long, by the database."""
+    at_work = Task.objects.filter(state__in=Task.AT_WORK, job__status=Status.RUNNING)
+    return at_work.filter(seen_at__lt=Now() - timedelta(seconds=seconds))
+
+
+def _seconds_left(task: Task) -> float:
+    """How long the worker of a running task may still be silent."""
+    timeout = job_settings.WORKER_TIMEOUT
+    if task.seen_at is None or not silent_tasks(timeout).filter(pk=task.pk).exists():
+        return timeout / 2
+    return 0.0
+
+
+def _is_due(run: Run) -> bool:
+    if monotonic() < run.beaten_at + job_settings.WORKER_TIMEOUT / _BEATS:
+        return False
+    run.beaten_at = monotonic()
+    return True

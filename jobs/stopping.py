@@ -1,0 +1,20 @@
+"""Telling queues to end tasks, by the adapters of `events.integrations`."""
+
+import logging
+from collections.abc import Iterable
+
+from events.integrations.queue import get_adapter
+from jobs.models import Task
+
+logger = logging.getLogger(__name__)
+
+
+def stop(tasks: Iterable[Task]) -> None:
+    """Have their queues end them; where that cannot be, they stop when they look."""
+    for task in tasks:
+        try:
+            get_adapter(task.queue).stop(task.key)
+        except Exception:
+            # A queue that is away, or cannot: the job is cancelled all the same.
+            extra = {"job_id": task.job.job_id, "queue": task.queue, "key": task.key}
+            logger.exception("task_not_stopped", extra=extra)

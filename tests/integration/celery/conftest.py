@@ -1,0 +1,29 @@
+"""A site with a worker for each module, which is killed and started again where a test does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.workers import Workers
+
+
+@pytest.fixture(scope="session")
+def worker_site(short_tmp: Path) -> Iterator[Workers]:
+    directory = short_tmp / "workers"
+    directory.mkdir()
+    site = Workers(directory)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def workers(worker_site: Workers) -> Workers:
+    """A prefork worker, with nothing left of the test before."""
+    if worker_site.worker is None or worker_site.worker.poll() is not None:
+        worker_site.kill_worker()
+        worker_site.start_worker()
+    return worker_site

@@ -1,0 +1,22 @@
+"""The site with the tasks of `tests.support.worker_tasks`, and less patience."""
+
+from tests.support.site_settings import *  # noqa: F403
+from tests.support.site_settings import CELERY_BROKER_TRANSPORT_OPTIONS, JOB_EVENTS, REDIS_URL
+
+JOB_EVENTS = {
+    **JOB_EVENTS,
+    "WORKER_TIMEOUT": 3.0,
+    "KEEP_ALIVE": 1.0,
+    "RUNNERS": {
+        name: f"tests.support.worker_tasks.{name}"
+        for name in (
+            "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
+            "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
+            "chain_fails", "chord_in_chain", "late",
+        )
+    },
+}  # fmt: skip
+
+CELERY_TASK_IGNORE_RESULT = False
+CELERY_RESULT_BACKEND = REDIS_URL.replace("unix://", "redis+socket://")
+CELERY_BROKER_TRANSPORT_OPTIONS = {**CELERY_BROKER_TRANSPORT_OPTIONS, "visibility_timeout": 3}

@@ -1,0 +1,191 @@
+"""Tasks that do what a test tells them, and die where it says.
+
+`die:{job_id}` in Redis is a list of `<who> at <point>`: whoever comes to the point that is first in
+it is killed there, by SIGKILL: a `child` of the pool, or the whole `worker`.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from celery import chain, chord, group, shared_task
+
+from events.connections import get_async_redis, get_redis
+from events.integrations.celery import JobTask, follows_job
+from events.publisher import RedisStreamPublisher
+from events.runs import current_run
+from jobs.runs import JobRuns
+
+
+def die_at(job_id: str, point: str) -> None:
+    key = f"die:{job_id}"
+    first = get_redis().lindex(key, 0)
+    who, _, where = (first or b"").decode().partition(" at ")
+    if where == point:
+        get_redis().lpop(key)
+        if who == "worker":
+            os.killpg(os.getpgid(0), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(name: str, job_of: Callable[[Any], str]) -> None:
+    """Let a step of the keeper be one before, in, and after which its process may die."""
+    original = getattr(JobRuns, name)
+
+    @wraps(original)
+    def patched(self: JobRuns, subject: Any, *args: Any, **kwargs: Any) -> Any:
+        die_at(job_of(subject), f"before {name}")
+        result = original(self, subject, *args, **kwargs)
+        die_at(job_of(subject), f"after {name}")
+        return result
+
+    setattr(JobRuns, name, patched)
+
+
+deadly("begin", lambda delivery: delivery.job_id)
+deadly("complete", lambda run: run.job_id)
+
+
+@shared_task(base=JobTask, bind=True)
+def steps(self, job_id: str, count: int = 3, **_more: Any) -> dict:
+    for number in range(count):
+        self.progress(100 * (number + 1) / count, f"step {number}")
+        die_at(job_id, "work")
+    self.publisher.publish_event(job_id, {"event_type": "worked", "pid": os.getpid()})
+    return {"steps": count}
+
+
+@shared_task(base=JobTask, bind=True)
+def fails(self, job_id: str) -> None:
+    raise ValueError("what a pity")
+
+
+@shared_task(base=JobTask, bind=True, max_retries=2)
+def tries_again(self, job_id: str, times: int = 2, countdown: float = 0.2) -> str:
+    if self.request.retries < times:
+        raise self.retry(countdown=countdown, exc=ValueError(f"try {self.request.retries}"))
+    return f"after {times}"
+
+
+@shared_task(base=JobTask, bind=True, soft_time_limit=1)
+def soft(self, job_id: str) -> None:
+    time.sleep(30)
+
+
+@shared_task(base=JobTask, bind=True, time_limit=1)
+def hard(self, job_id: str) -> None:
+    time.sleep(30)
+
+
+def stand(job_id: str, *, heeds: bool = True) -> str:
+    """Stand at the gate until it is opened, or the job is cancelled."""
+    run = current_run()
+    run.publisher.publish_event(job_id, {"event_type": "at_gate", "pid": os.getpid()})
+    while not get_redis().exists(f"open:{job_id}"):
+        if heeds:
+            run.check_cancelled()
+        time.sleep(0.05)
+    run.publisher.publish_event(job_id, {"event_type": "through_gate"})
+    return "through"
+
+
+@shared_task(base=JobTask, bind=True)
+def gate(self, job_id: str, heeds: bool = True) -> str:
+    return stand(job_id, heeds=heeds)
+
+
+@shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
+def late_gate(self, job_id: str) -> str:
+    return stand(job_id)
+
+
+@shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
+def late(self, job_id: str) -> str:
+    return steps.run(job_id)
+
+
+@shared_task(base=JobTask, bind=True)
+async def coroutine(self, job_id: str, wait: float = 0.0) -> str:
+    publisher = RedisStreamPublisher(get_async_redis(), epoch=self.job_run.attempt)
+    try:
+        for number in range(3):
+            await publisher.publish_event(job_id, {"event_type": "awaited", "number": number})
+        await asyncio.sleep(wait)
+    except asyncio.CancelledError:
+        self.publisher.publish_event(job_id, {"event_type": "unwound"})
+        raise
+    return "awaited"
+
+
+@shared_task(base=JobTask, bind=True)
+def loops(self, job_id: str, count: int = 20) -> int:
+    """The pattern of those who had no sync publisher: returns how many connections it took."""
+
+    async def publish() -> None:
+        publisher = RedisStreamPublisher(get_async_redis())
+        for number in range(count):
+            await publisher.publish_event(job_id, {"event_type": "looped", "number": number})
+
+    before = get_redis().info("stats")["total_connections_received"]
+    asyncio.run(publish())
+    return int(get_redis().info("stats")["total_connections_received"]) - int(before)
+
+
+@shared_task
+@follows_job(task_type="decorated_work")
+def decorated(job_id: str) -> str:
+    current_run().progress(50)
+    return "decorated"
+
+
+@shared_task(bind=True, autoretry_for=(ValueError,), max_retries=1, default_retry_delay=0)
+@follows_job
+def decorated_tries(self, job_id: str) -> str:
+    if not self.request.retries:
+        raise ValueError("not yet")
+    return "decorated"
+
+
+@shared_task(base=JobTask, bind=True)
+def link(self, previous: Any, job_id: str, name: str, fail: bool = False) -> str:
+    self.publisher.publish_event(job_id, {"event_type": "linked", "name": name})
+    if fail:
+        raise ValueError(f"{name} failed")
+    return f"{previous or ''}{name}"
+
+
+@shared_task(base=JobTask, bind=True)
+def gather(self, previous: list[str], job_id: str) -> str:
+    return "+".join(sorted(previous))
+
+
+def chained(job_id: str) -> None:
+    chain(link.s("", job_id, "a"), link.s(job_id, "b"), link.s(job_id, "c")).delay()
+
+
+def chain_fails(job_id: str) -> None:
+    chain(link.s("", job_id, "a"), link.s(job_id, "b", fail=True), link.s(job_id, "c")).delay()
+
+
+def grouped(job_id: str, count: int = 4) -> None:
+    group(link.s("", job_id, str(number)) for number in range(count)).delay()
+
+
+def chorded(job_id: str, count: int = 4) -> None:
+    header = [link.s("", job_id, str(number)) for number in range(count)]
+    chord(header, gather.s(job_id)).delay()
+
+
+def chord_in_chain(job_id: str) -> None:
+    header = group(link.s(job_id, str(number)) for number in range(3))
+    chain(link.s("", job_id, "first"), header, gather.s(job_id), link.s(job_id, "last")).delay()
+
+
+@shared_task(base=JobTask, bind=True)
+def nested(self, job_id: str) -> str:
+    link.delay("", job_id, "inner")
+    return "outer"

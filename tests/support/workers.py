@@ -1,0 +1,144 @@
+"""The site with real Celery workers, which a test starts, kills, and starts again."""
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import redis
+
+from tests.support.site import Site
+
+OVER = {"completed", "failed", "cancelled"}
+TERMINAL = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
+
+
+class Workers(Site):
+    """A site whose tasks are those of `tests.support.worker_tasks`."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.environment["DJANGO_SETTINGS_MODULE"] = "tests.support.worker_settings"
+        self.worker: subprocess.Popen[bytes] | None = None
+        self.api: httpx.Client | None = None
+
+    def start(self, *, worker: bool = False) -> None:
+        super().start(worker=worker)
+        self.api = self.client("anna")
+
+    def stop(self) -> None:
+        if self.api is not None:
+            self.api.close()
+        super().stop()
+
+    def start_worker(self, pool: str = "prefork", name: str = "celery") -> None:
+        """Start one, and wait until it takes tasks."""
+        options = ("-n", f"{name}@%h", "-c", "2", "--pool", pool, "--loglevel", "INFO")
+        log = self.directory / "worker.log"
+        before = log.stat().st_size if log.exists() else 0
+        app = ("-m", "celery", "-A", "tests.support.worker_app", "worker")
+        self.worker = self._spawn("worker", *app, *options)
+        deadline = monotonic() + 40
+        while b" ready." not in log.read_bytes()[before:]:
+            if self.worker.poll() is not None or monotonic() > deadline:
+                raise RuntimeError(f"no worker: {log.read_text()[-2000:]}")
+            sleep(0.05)
+
+    def kill_worker(self, worker: subprocess.Popen[bytes] | None = None) -> None:
+        """Kill it with all of its children, as a lost machine does."""
+        worker = worker or self.worker
+        if worker is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+            self._children.remove(worker)
+        if worker is self.worker:
+            self.worker = None
+
+    def client_of_redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.redis.url)
+
+    def job(self, task_type: str, *deaths: str, **payload: Any) -> str:
+        """Start a job; whoever comes to the points named is killed there."""
+        job_id = f"{task_type}-{os.urandom(6).hex()}"
+        if deaths:
+            with self.client_of_redis() as client:
+                client.rpush(f"die:{job_id}", *deaths)
+        body = {"task_type": task_type, "payload": payload, "job_id": job_id}
+        answer = self._api.post("/api/jobs/", json=body)
+        assert answer.status_code == 201, answer.text
+        return job_id
+
+    def open(self, job_id: str) -> None:
+        """Let whoever stands at the job's gate go through."""
+        with self.client_of_redis() as client:
+            client.set(f"open:{job_id}", "1")
+
+    def row(self, job_id: str) -> dict[str, Any]:
+        return dict(self._api.get(f"/api/jobs/{job_id}/").json())
+
+    def post(self, job_id: str, action: str, **body: Any) -> httpx.Response:
+        return self._api.post(f"/api/jobs/{job_id}/{action}/", json=body)
+
+    def log(self, job_id: str) -> list[dict[str, Any]]:
+        """The events of a job's log, as their data."""
+        results = self._api.get(f"/api/jobs/{job_id}/events/").json()["results"]
+        return [event["data"] for event in results]
+
+    def finished(
+        self, job_id: str, *, seconds: float = 40, attempt: int = 1, until: str = ""
+    ) -> dict[str, Any]:
+        """The job, once it is over, at an attempt and as a status if they are given."""
+        deadline = monotonic() + seconds
+        while True:
+            row = self.row(job_id)
+            wanted = {until} if until else OVER
+            if row["status"] in wanted and row["attempt"] >= attempt:
+                return row
+            assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
+            sleep(0.1)
+
+    def until(self, job_id: str, event_type: str, count: int = 1, seconds: float = 30) -> dict:
+        """The last of so many events of a type, once they are there."""
+        deadline = monotonic() + seconds
+        while True:
+            found = [event for event in self.log(job_id) if event["event_type"] == event_type]
+            if len(found) >= count:
+                return found[count - 1]
+            assert monotonic() < deadline, (self.log(job_id), self.worker_log())
+            sleep(0.05)
+
+    def until_log(self, text: str, seconds: float = 40) -> None:
+        """Wait until the worker has logged something."""
+        deadline = monotonic() + seconds
+        while text not in self.worker_log():
+            assert monotonic() < deadline, self.worker_log()
+            sleep(0.1)
+
+    def worker_log(self) -> str:
+        return (self.directory / "worker.log").read_text()[-3000:]
+
+    @property
+    def _api(self) -> httpx.Client:
+        if self.api is None:
+            raise RuntimeError("the site is not started")
+        return self.api
+
+
+def kinds(log: list[dict[str, Any]]) -> list[str]:
+    return [event["event_type"] for event in log]
+
+
+def ends(log: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Each attempt that ended, and how: the events that end one, but for those of its steps."""
+    told = {"completed", "failed", "cancelled"}
+    return [
+        (event["attempt"], event["event_type"])
+        for event in log
+        if event["event_type"] in TERMINAL
+        and (event["job_status"] in told or event.get("reason") == "worker_lost")
+    ]
