@@ -5,7 +5,7 @@ rows; without it, `events.stream_keeper` says it in the log alone.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -84,7 +84,10 @@ class Keeper(Protocol):
         """The task failed, and with it the job; without a message, the error's is told."""
 
     def put_back(self, run: "Run", error: object, seconds: float) -> None:
-        """The queue will bring the task again after some seconds."""
+        """The queue will bring the task again after some seconds; without an error, silently."""
+
+    def break_off(self, run: "Run", error: BaseException) -> None:
+        """The task is over, but what was to follow could not be sent."""
 
     def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """The worker of a task is dead, as somebody else has seen."""
@@ -100,8 +103,8 @@ class Run:
     """A task of a job while a worker runs it: what its code uses to speak of it."""
 
     __slots__ = (
-        "_asked_at", "_keeper", "_publisher", "attempt", "beaten_at", "delivery", "number",
-        "stopped",
+        "_asked_at", "_keeper", "_publisher", "attempt", "beaten_at", "delivery",
+        "followers", "number", "stopped",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, attempt: int, number: int, keeper: Keeper) -> None:
@@ -109,6 +112,7 @@ class Run:
         self.attempt = attempt
         self.number = number
         self.stopped = False
+        self.followers: list[Callable[[], Any]] = []
         self.beaten_at = self._asked_at = monotonic()
         self._keeper = keeper
         self._publisher: SyncRedisStreamPublisher | None = None

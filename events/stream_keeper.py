@@ -46,7 +46,13 @@ class StreamKeeper:
 
     def put_back(self, run: Run, error: object, seconds: float) -> None:
         """Say when it is tried again."""
-        self._say(run.delivery, "task_retry", error=str(error), retry_in=seconds, **RUNNING)
+        if error is not None:
+            said = {"error": str(error), "retry_in": seconds, **RUNNING}
+            self._say(run.delivery, "task_retry", **said)
+
+    def break_off(self, run: Run, error: BaseException) -> None:
+        """Say so, and why."""
+        self._fail(run.delivery, str(error) or type(error).__name__, None)
 
     def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """Say so."""

@@ -125,9 +125,16 @@ class JobRuns:
         """Let the task wait for its next try."""
         with transaction.atomic():
             job = _held(run, State.WAITING)
-            said = {"error": clean_error(error), "retry_in": round(seconds, 3)}
-            steps.publish(job, TASK_RETRY, task_type=run.task_type, **said)
+            if error is not None:
+                said = {"error": clean_error(error), "retry_in": round(seconds, 3)}
+                steps.publish(job, TASK_RETRY, task_type=run.task_type, **said)
             _await_worker(job, timezone.now() + timedelta(seconds=seconds))
+
+    def break_off(self, run: Run, error: BaseException) -> None:
+        """Fail the job, whose next task nobody was asked to run."""
+        services.job_fail(
+            job_id=run.job_id, attempt=run.attempt, error=error, task_type=run.task_type
+        )
 
     def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """The job fails, if the task is still at work, or was about to begin it."""

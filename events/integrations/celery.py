@@ -67,16 +67,20 @@ class CeleryAdapter(QueueAdapter):
     def outcome(self, error: BaseException) -> Outcome:
         """What an error means; one for which the task is retried is known by the retry only."""
         if isinstance(error, Retry):
-            return PutBack(_seconds(error.when), error.exc or "")
+            return PutBack(_seconds(error.when), error.exc or error)
         if isinstance(error, SoftTimeLimitExceeded):
             return Failed(Reason.TIMED_OUT, "The task took longer than its soft time limit.")
-        if isinstance(error, (Ignore, Reject)) or not isinstance(error, Exception):
+        if isinstance(error, Ignore) or (isinstance(error, Reject) and cast(Any, error).requeue):
+            return PutBack(0.0)  # as `replace` does, whose task has the same id
+        if not isinstance(error, Exception):
             return Left()
         return _retried(error) or Failed()
 
     def refuse(self, delivery: Delivery, refusal: Any) -> Any:
         """Acknowledge it; one that another worker has comes again."""
         task = cast(Any, current_task)
+        if not task:  # called directly, by who expects what the task returns
+            return None
         request = task.request
         if refusal.retry_in is not None and not request.is_eager:
             again = task.signature_from_request(
@@ -87,6 +91,8 @@ class CeleryAdapter(QueueAdapter):
 
     def give_up(self, run: Run, error: BaseException) -> Any:
         """Acknowledge it: nothing more is to come of it."""
+        if not cast(Any, current_task):
+            return None
         raise Ignore(str(error)) from error
 
     def stop(self, key: str) -> None:
@@ -147,6 +153,10 @@ class JobTask(Base):
     def should_cancel(self) -> bool:
         """Whether the task is to stop; see `Run.should_cancel`."""
         return _running().should_cancel()
+
+    def then(self, signature: Any) -> None:
+        """Go on with another task of the job, which is sent once the end of this one is told."""
+        _running().followers.append(signature.apply_async)
 
     def check_cancelled(self) -> None:
         """Raise JobCancelled if the task is to stop."""

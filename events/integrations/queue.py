@@ -44,10 +44,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """The queue will bring the task again after some seconds."""
+    """The queue will bring the task again after some seconds; it says so if there is an error."""
 
     seconds: float
-    error: object = ""
+    error: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class QueueAdapter:
     def _run(self, run: Run, call: Callable[[], Any], more: bool) -> Any:
         try:
             result = call()
-            keeper().complete(run, result, more=more)
+            keeper().complete(run, result, more=more or bool(run.followers))
         except BaseException as error:
             if self._is_given_up(run, error):
                 extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
@@ -112,7 +112,17 @@ class QueueAdapter:
                 return self.give_up(run, error)
             self._tell(run, error)
             raise
+        self._follow(run)
         return result
+
+    @staticmethod
+    def _follow(run: Run) -> None:
+        try:
+            for send in run.followers:
+                send()
+        except Exception as error:
+            keeper().break_off(run, error)
+            raise
 
     @staticmethod
     def _is_given_up(run: Run, error: BaseException) -> bool:

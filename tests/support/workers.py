@@ -1,8 +1,10 @@
 """The site with real Celery workers, which a test starts, kills, and starts again."""
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -11,7 +13,7 @@ from typing import Any
 import httpx
 import redis
 
-from tests.support.site import Site
+from tests.support.site import ROOT, Site
 
 OVER = {"completed", "failed", "cancelled"}
 TERMINAL = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
@@ -118,6 +120,17 @@ class Workers(Site):
         while text not in self.worker_log():
             assert monotonic() < deadline, self.worker_log()
             sleep(0.1)
+
+    def celery(self, code: str) -> None:
+        """Run a line of Python that has the Celery app as `app`."""
+        script = f"from tests.support.worker_app import app; {code}"
+        command = [sys.executable, "-c", script]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, timeout=60)
+
+    def key_of(self, job_id: str) -> str:
+        """The id that Celery gave to the only task of a job, by what its worker logged."""
+        log = (self.directory / "worker.log").read_text()
+        return re.findall(rf"'id': '([0-9a-f-]+)'[^\n]*{job_id}", log)[0]
 
     def worker_log(self) -> str:
         return (self.directory / "worker.log").read_text()[-3000:]
