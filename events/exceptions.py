@@ -13,10 +13,14 @@
     ├── LogCut
     ├── JobCancelled
     ├── NotBegun
+    ├── InputPending
     ├── RedisUnavailable
     ├── RedisRefused
     └── EmbeddedRedisError
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class EventsError(Exception):
@@ -89,6 +93,17 @@ class NotBegun(EventsError):
     def __init__(self, message: str, retry_in: float | None = None) -> None:
         super().__init__(message)
         self.retry_in = retry_in
+
+
+class InputPending(EventsError):
+    """A person has to answer before the task can go on; it is to end, and is run again then.
+
+    `questions` are the `events.runs.Question`s.
+    """
+
+    def __init__(self, questions: Sequence[Any]) -> None:
+        super().__init__()
+        self.questions = questions
 
 
 class RedisUnavailable(EventsError):

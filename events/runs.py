@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from django.apps import apps
 
-from events.exceptions import JobCancelled, RedisRefused, RedisUnavailable, StaleEpoch
+from events.exceptions import InputPending, JobCancelled, RedisRefused, RedisUnavailable, StaleEpoch
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,15 @@ class Delivery:
     beats: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a task asks a person: `name` is of the form of a job_id, `prompt` any JSON."""
+
+    name: str
+    prompt: Any
+    choices: tuple[str, ...] = ()
+
+
 class Keeper(Protocol):
     """Who knows the jobs, and what becomes of their tasks."""
 
@@ -86,6 +95,12 @@ class Keeper(Protocol):
     def put_back(self, run: "Run", error: object, seconds: float) -> None:
         """The queue will bring the task again after some seconds; without an error, silently."""
 
+    def answer(self, run: "Run", name: str) -> tuple[bool, Any]:
+        """Whether a person has answered a question of this attempt, and what."""
+
+    def ask(self, run: "Run", questions: Sequence[Question], resume: Any) -> None:
+        """The task waits for a person; with `resume` its adapter has it run again."""
+
     def break_off(self, run: "Run", error: BaseException) -> None:
         """The task is over, but what was to follow could not be sent."""
 
@@ -103,7 +118,7 @@ class Run:
     """A task of a job while a worker runs it: what its code uses to speak of it."""
 
     __slots__ = (
-        "_asked_at", "_keeper", "_publisher", "attempt", "beaten_at", "delivery",
+        "_asked_at", "_keeper", "_publisher", "asked", "attempt", "beaten_at", "delivery",
         "followers", "number", "stopped",
     )  # fmt: skip
 
@@ -112,6 +127,7 @@ class Run:
         self.attempt = attempt
         self.number = number
         self.stopped = False
+        self.asked = 0
         self.followers: list[Callable[[], Any]] = []
         self.beaten_at = self._asked_at = monotonic()
         self._keeper = keeper
@@ -166,6 +182,26 @@ class Run:
         """Raise JobCancelled if the task is to stop."""
         if self.should_cancel():
             raise JobCancelled
+
+    def ask(self, prompt: Any, *, choices: Sequence[str] = (), name: str = "") -> Any:
+        """What a person answers; raises InputPending until they have.
+
+        The task is then to end, keeping no worker, and is run again from its beginning with the
+        answer. `prompt` is text, or any JSON; with `choices` the answer is one of them. `name` says
+        which question of the attempt it is: by default the first one that has none, the second, ...
+        """
+        if not name:
+            self.asked += 1
+            name = f"input-{self.asked}"
+        return self.ask_all([Question(name, prompt, tuple(choices))])[0]
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Any]:
+        """What persons answer to several questions; raises InputPending until all are answered."""
+        answers = [self._keeper.answer(self, each.name) for each in questions]
+        pending = [each for each, (known, _) in zip(questions, answers, strict=True) if not known]
+        if pending:
+            raise InputPending(pending)
+        return [value for _, value in answers]
 
     def _ask(self) -> None:
         """For a task that has no heartbeat, such as one that runs in its caller's thread."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from events.publisher import get_publisher
-from events.runs import Delivery, Reason, Run
+from events.runs import Delivery, Question, Reason, Run
 from events.types import EventType
 
 RUNNING = {"job_status": "running"}
@@ -49,6 +49,14 @@ class StreamKeeper:
         if error is not None:
             said = {"error": str(error), "retry_in": seconds, **RUNNING}
             self._say(run.delivery, "task_retry", **said)
+
+    def answer(self, run: Run, name: str) -> tuple[bool, Any]:
+        """Nobody can."""
+        raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
+
+    def ask(self, run: Run, questions: Sequence[Question], resume: Any) -> None:
+        """Nobody can be asked."""
+        raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
 
     def break_off(self, run: Run, error: BaseException) -> None:
         """Say so, and why."""

@@ -9,6 +9,8 @@
     ├── InvalidJob
     ├── InvalidTransition
     ├── StaleAttempt
+    ├── InputNotFound
+    ├── AlreadyAnswered
     ├── RunnerNotFound
     └── InvalidTicket
 """
@@ -60,6 +62,14 @@ class InvalidTransition(JobError):
 
 class StaleAttempt(JobError):
     """The job is at a later attempt: whoever works on this one has been given up."""
+
+
+class InputNotFound(JobError):
+    """The job does not ask for this."""
+
+
+class AlreadyAnswered(JobError):
+    """Somebody has answered before."""
 
 
 class RunnerNotFound(JobError):

@@ -182,11 +182,12 @@ class Task(models.Model):
         WAITING = "waiting", _("Waiting")
         RUNNING = "running", _("Running")
         RELEASED = "released", _("Released")
+        ASKED = "asked", _("Waiting for input")
         OVER = "over", _("Over")
         LOST = "lost", _("Lost")
 
     AT_WORK = frozenset({State.RUNNING, State.RELEASED})
-    OPEN = frozenset({State.WAITING, *AT_WORK})
+    OPEN = frozenset({State.WAITING, State.ASKED, *AT_WORK})
 
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")
@@ -208,6 +209,10 @@ class Task(models.Model):
         _("deadline"), null=True, help_text=_("When the queue ends it, by its time limit.")
     )
 
+    resume = models.JSONField(
+        _("resume"), null=True, help_text=_("By what its queue has it run again, once answered.")
+    )
+
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
@@ -224,3 +229,35 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_type} {self.key}"
+
+
+class InputRequest(models.Model):
+    """What an attempt at a job asks a person, and the answer.
+
+    Written by `jobs.inputs`, with the job's row locked.
+    """
+
+    job = models.ForeignKey(
+        Job, on_delete=models.CASCADE, related_name="inputs", verbose_name=_("job")
+    )
+    attempt = models.PositiveIntegerField(_("attempt"))
+    name = models.CharField(_("name"), max_length=64, help_text=_("Once in an attempt."))
+    prompt = models.JSONField(_("prompt"))
+    choices = models.JSONField(_("choices"), default=list, blank=True)
+    asked_at = models.DateTimeField(_("asked"), auto_now_add=True)
+    answered_at = models.DateTimeField(_("answered"), null=True)
+    answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
+    value = models.JSONField(_("value"), null=True)
+
+    class Meta:
+        verbose_name = _("request for input")
+        verbose_name_plural = _("requests for input")
+        ordering = ("asked_at", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("job", "attempt", "name"), name="jobs_input_asked_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -43,6 +43,9 @@ def job_page_strings() -> dict[str, str]:
         "replay.play": _("Play"),
         "replay.pause": _("Pause"),
         "replay.at": _("{at} of {length}"),
+        "question.asked": _("The job asks: {text}"),
+        "question.send": _("Send the answer"),
+        "question.failed": _("The answer was not taken. Try again."),
         "error.unnamed": _("An error without a message"),
     }
 

@@ -1,7 +1,8 @@
 """The tasks of jobs: who may run one, and what its end is for its job.
 
 A task of a job is *waiting* (told of before it was taken up, or to be tried again later) ->
-*running* (a worker has it, and is heard of) -> *over*. Instead of over it may be *released* (its
+*running* (a worker has it, and is heard of) -> *over*; or *asked* on the way, while a person is to
+answer. Instead of over it may be *released* (its
 worker is dead, and the queue brings it again at once) or *lost* (its worker is dead, and its job
 has failed of it). Each step locks the job first, so that two of them follow one another.
 
@@ -26,12 +27,12 @@ from django.utils import timezone
 
 from events.conf import event_settings
 from events.exceptions import NotBegun, StaleEpoch
-from events.runs import Delivery, Reason, Run
+from events.runs import Delivery, Question, Reason, Run
 from events.types import EventType
-from jobs import services, steps
+from jobs import inputs, services, steps
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, InvalidTransition, JobError, JobNotFound, StaleAttempt
-from jobs.models import Job, Task
+from jobs.models import InputRequest, Job, Task
 from jobs.validators import clean_error, clean_text
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,31 @@ class JobRuns:
             services.job_fail(
                 job_id=run.job_id, attempt=run.attempt, error=message or error, **said
             )
+
+    def answer(self, run: Run, name: str) -> tuple[bool, Any]:
+        """Whether a person has answered what this attempt asked by this name, and what."""
+        asked = InputRequest.objects.filter(
+            job__job_id=run.job_id, attempt=run.attempt, name=name, answered_at__isnull=False
+        )
+        found = list(asked.values_list("value", flat=True))
+        return bool(found), found[0] if found else None
+
+    def ask(self, run: Run, questions: Sequence[Question], resume: Any) -> None:
+        """Let the task wait for a person: without a worker, and for as long as it takes."""
+        with transaction.atomic():
+            job = _held(run, State.ASKED)
+            job.tasks.filter(key=run.delivery.key).update(resume=resume)
+            for each in questions:
+                inputs.input_request(
+                    job_id=job.job_id,
+                    name=each.name,
+                    prompt=each.prompt,
+                    choices=each.choices,
+                    task_type=run.task_type,
+                )
+            job.settle()
+            job.save(update_fields=("settles_at", "settles_as"))
+            inputs.go_on(job)  # the answer may have come meanwhile
 
     def put_back(self, run: Run, error: object, seconds: float) -> None:
         """Let the task wait for its next try."""
@@ -217,6 +243,8 @@ def _again(job: Job, task: Task) -> Task | None:
     """See to it that a task that was begun before may be begun again; raises NotBegun."""
     if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
         raise NotBegun(f"Worker {task.worker} has the task, and is heard of.", left)
+    if task.state == State.ASKED:
+        raise NotBegun("The task waits for a person.")
     if task.state == State.OVER and not _is_stuck(job):
         raise NotBegun("The task is over.")
     if task.number >= MOST_RUNS:
@@ -304,9 +332,9 @@ def _await_next(job: Job, *, is_last: bool) -> None:
 
 
 def _await_worker(job: Job, since: datetime) -> None:
-    timeout = job_settings.QUEUE_TIMEOUT
-    if timeout is not None:
-        job.settle(at=since + timedelta(seconds=timeout), status=Status.FAILED)
+    """Somebody is to come, unless it is a person who takes their time."""
+    if not job.tasks.filter(state=State.ASKED).exists():
+        services.await_worker(job, since)
         job.save(update_fields=("settles_at", "settles_as"))
 
 

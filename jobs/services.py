@@ -8,7 +8,7 @@ InvalidTransition, and StaleAttempt when it is given an `attempt` that is not th
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
 
@@ -20,7 +20,7 @@ from django.utils import timezone
 from events.checks import is_number
 from events.conf import event_settings
 from events.types import EventType, check_job_id, shown
-from jobs import runners, signals, steps, stopping
+from jobs import queues, runners, signals, steps
 from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
 from jobs.models import Job, Task
@@ -59,7 +59,8 @@ def job_create(
     if job_id is not None:
         job.job_id = check_job_id(job_id)
     _check_fields(job)
-    _await_worker(job)
+    if job.task_type in job_settings.RUNNERS:
+        await_worker(job)
     with transaction.atomic():
         _insert(job)
         steps.publish(job, JOB_CREATED, title=job.title)
@@ -135,7 +136,7 @@ def job_cancel(
         job.finished_at = steps.finish_time(job)
         how = {"terminate": True} if terminate else {}
         steps.publish(job, event_type, **_by(by), **how, **data)
-        transaction.on_commit(partial(stopping.stop, tasks))
+        transaction.on_commit(partial(queues.stop, tasks))
     return job
 
 
@@ -159,7 +160,8 @@ def job_retry(
         job.error = ""
         job.started_at = job.finished_at = None
         job.tasks.all().delete()
-        _await_worker(job)
+        if job.task_type in job_settings.RUNNERS:
+            await_worker(job)
         steps.publish(job, JOB_RETRIED, **_by(by), **data)
     # After the step, so that its signals come before those of a runner that works at once.
     if dispatch:
@@ -167,10 +169,11 @@ def job_retry(
     return job
 
 
-def _await_worker(job: Job) -> None:
+def await_worker(job: Job, since: datetime | None = None) -> None:
     """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
-    if job_settings.QUEUE_TIMEOUT is not None and job.task_type in job_settings.RUNNERS:
-        due = timezone.now() + timedelta(seconds=job_settings.QUEUE_TIMEOUT)
+    timeout = job_settings.QUEUE_TIMEOUT
+    if timeout is not None:
+        due = (since or timezone.now()) + timedelta(seconds=timeout)
         job.settle(at=due, status=Status.FAILED)
 
 

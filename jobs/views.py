@@ -201,6 +201,7 @@ def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
         "percent": percent(job),
         "duration": duration(job.started_at, job.finished_at),
         "may_change": may_change,
+        "csrf_header": job_settings.CSRF_HEADER,
         "can_cancel": not job.is_over,
         "can_retry": job.status in (Job.Status.FAILED, Job.Status.CANCELLED),
         "writes_document": writes_document,
@@ -234,6 +235,7 @@ def _job_config(job: Job) -> dict[str, Any]:
         "jobId": job.job_id,
         "apiUrl": reverse("jobs:api-job-list"),
         "socketUrl": _socket_url("ws/jobs/"),
+        "inputsUrl": reverse("jobs:api-job-inputs", kwargs={"job_id": job.job_id}),
         "jobUrl": reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id}),
         "job": {
             "status": job.status,

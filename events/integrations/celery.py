@@ -11,17 +11,15 @@ The job starts when the task does, is completed by the last task of its chain or
 returns, and fails when one does. docs/how-to.md, "Run jobs by Celery", has the rest.
 """
 
-import inspect
-import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from uuid import uuid4
 
-from django.db import connections
 from django.utils import timezone
 
+from events.exceptions import InputPending, JobCancelled
 from events.integrations.queue import (
     Failed,
     Left,
@@ -34,11 +32,21 @@ from events.publisher import SyncRedisStreamPublisher
 from events.runs import Delivery, Reason, Run, current_run, keeper
 
 try:
-    from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
-    from celery import current_app, current_task, signals
+    from billiard.exceptions import SoftTimeLimitExceeded
+    from celery import current_app, current_task, signature
     from celery.contrib.django.task import DjangoTask
     from celery.exceptions import Ignore, Reject, Retry
-    from celery.worker.request import Request
+
+    from events.integrations import celery_deaths  # noqa: F401 - it listens to signals
+    from events.integrations.celery_messages import (
+        ATTEMPT_HEADER,
+        QUEUE,
+        delivery_of,
+        is_decorated,
+        job_id_of,
+        option,
+        task_type_of,
+    )
 except ImportError as error:
     raise ImportError(
         "Tasks that publish need Celery: pip install 'django-job-events[celery]'"
@@ -50,19 +58,13 @@ if TYPE_CHECKING:
 else:
     Base = DjangoTask
 
-logger = logging.getLogger(__name__)
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-ATTEMPT_HEADER: Final = "job_attempt"
-_QUEUE: Final = "celery"
-_TOO_LONG: Final = "The task took longer than its time limit, and was ended."
 
 
 class CeleryAdapter(QueueAdapter):
     """Celery, as a queue of tasks of jobs."""
 
-    name: ClassVar[str] = _QUEUE
+    name: ClassVar[str] = QUEUE
 
     def outcome(self, error: BaseException) -> Outcome:
         """What an error means; one for which the task is retried is known by the retry only."""
@@ -95,6 +97,19 @@ class CeleryAdapter(QueueAdapter):
             return None
         raise Ignore(str(error)) from error
 
+    def resume_data(self, run: Run) -> Any:
+        """The task with all that is to follow it, as Celery writes it in a message."""
+        task = cast(Any, current_task)
+        if not task:
+            raise RuntimeError("A task that is called directly cannot wait for a person.")
+        return dict(task.signature_from_request(task.request, retries=task.request.retries))
+
+    def resume(self, data: Any, attempt: int) -> None:
+        """Send the task again."""
+        again = cast(Any, signature(data, app=current_app))
+        headers = again.options.get("headers") or {}
+        again.apply_async(headers={**headers, ATTEMPT_HEADER: attempt})
+
     def stop(self, key: str) -> None:
         """Have the worker end it by SIGTERM, in a prefork pool; in others it cannot."""
         current_app.control.revoke(key, terminate=True)
@@ -109,10 +124,11 @@ class JobTask(Base):
     """
 
     abstract = True
-    Request = "events.integrations.celery:JobRequest"
+    Request = "events.integrations.celery_deaths:JobRequest"
     job_argument: str = "job_id"
     task_type: str = ""
     ends_job: bool = True
+    dont_autoretry_for = (InputPending, JobCancelled)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task, called by a worker or directly."""
@@ -128,7 +144,7 @@ class JobTask(Base):
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
     ) -> Any:
         """Send the task, for the attempt at which the job is, or for which this task works."""
-        job_id = _job_id(self, args or (), kwargs or {})
+        job_id = job_id_of(self, args or (), kwargs or {})
         if job_id is not None:
             task_id = task_id or str(uuid4())
             attempt = _announced(self, job_id, task_id, options)
@@ -154,6 +170,10 @@ class JobTask(Base):
         """Whether the task is to stop; see `Run.should_cancel`."""
         return _running().should_cancel()
 
+    def ask(self, prompt: Any, *, choices: Sequence[str] = (), name: str = "") -> Any:
+        """What a person answers; until they have, the task ends here; see `Run.ask`."""
+        return _running().ask(prompt, choices=choices, name=name)
+
     def then(self, signature: Any) -> None:
         """Go on with another task of the job, which is sent once the end of this one is told."""
         _running().followers.append(signature.apply_async)
@@ -161,27 +181,6 @@ class JobTask(Base):
     def check_cancelled(self) -> None:
         """Raise JobCancelled if the task is to stop."""
         _running().check_cancelled()
-
-
-class JobRequest(Request):
-    """A task in the eyes of the worker's main process, which sees its child die."""
-
-    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        """Say that the child is dead; if the broker brings the task again, the next may have it."""
-        error = getattr(exc_info.exception, "exc", exc_info.exception)
-        is_lost = isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt))
-        comes_again = self.task.acks_late and self.task.reject_on_worker_lost
-        if is_lost and comes_again:
-            _tell_of(self, keeper().release)
-        elif is_lost:
-            _lose(self, Reason.WORKER_LOST, str(error) or "The worker was lost.")
-        return super().on_failure(exc_info, *args, **kwargs)
-
-    def on_timeout(self, soft: bool, timeout: float) -> Any:
-        """Say at once that the hard limit has ended it."""
-        super().on_timeout(soft, timeout)
-        if not soft:
-            _lose(self, Reason.TIMED_OUT, _TOO_LONG)
 
 
 def follows_job(function: Function | None = None, **options: Any) -> Any:
@@ -209,7 +208,7 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
 
 
 def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Any:
-    job_id = _job_id(task, args, kwargs)
+    job_id = job_id_of(task, args, kwargs)
     if job_id is None:
         return function(*args, **kwargs)
 
@@ -218,28 +217,9 @@ def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: A
         return run_coroutine(cast(Any, result)) if isinstance(result, Coroutine) else result
 
     request = task.request
-    delivery = _delivery(task, job_id, request)
-    more = bool(request.chain or request.chord) or not _option(task, "ends_job")
+    delivery = delivery_of(task, job_id, request)
+    more = bool(request.chain or request.chord) or not option(task, "ends_job")
     return CeleryAdapter().run(delivery, call, more=more)
-
-
-def _delivery(task: Any, job_id: str, request: Any) -> Delivery:
-    is_eager = bool(request.is_eager)
-    # The body of a chord has the group of its header, but no place in it.
-    is_member = request.group_index is not None
-    return Delivery(
-        queue=_QUEUE,
-        key=request.id,
-        job_id=job_id,
-        task_type=_task_type(task),
-        attempt=_attempt(request),
-        worker=str(request.hostname or ""),
-        relatives=tuple({request.root_id, request.parent_id, request.group} - {None, ""}),
-        group=request.group if is_member and request.group else "",
-        time_limit=_time_limit(task, request),
-        again=request.retries or 0,
-        beats=not is_eager,
-    )
 
 
 def _announced(task: Any, job_id: str, key: str, options: Mapping[str, Any]) -> int | None:
@@ -256,53 +236,14 @@ def _announced(task: Any, job_id: str, key: str, options: Mapping[str, Any]) -> 
         attempt = keeper().attempt_of(job_id)
     is_retry = run is not None and run.delivery.key == key
     if attempt is not None and (sent_within or group) and not is_retry:
-        keeper().announce(Delivery(_QUEUE, key, job_id, _task_type(task), attempt, group=group))
+        keeper().announce(Delivery(QUEUE, key, job_id, task_type_of(task), attempt, group=group))
     return attempt
-
-
-def _job_id(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """The job that the arguments name; raises TypeError for a task that has no such argument."""
-    name = _option(task, "job_argument")
-    signature = inspect.signature(task.run)
-    try:
-        arguments = signature.bind_partial(*args, **kwargs).arguments
-    except TypeError:  # it is told by the call itself
-        return None
-    if name in arguments:
-        value = arguments[name]
-        return None if value is None else str(value)
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            return cast(str | None, arguments.get(parameter.name, {}).get(name))
-    if name not in signature.parameters:
-        raise TypeError(f"The task {task.name} has no argument {name!r} that names its job.")
-    default = signature.parameters[name].default
-    return default if isinstance(default, str) else None
-
-
-def _option(task: Any, name: str) -> Any:
-    options = getattr(task.run, "job_options", None)
-    return options[name] if options is not None else getattr(task, name)
-
-
-def _task_type(task: Any) -> str:
-    return _option(task, "task_type") or str(task.name).rsplit(".", 1)[-1]
-
-
-def _attempt(request: Any) -> int | None:
-    attempt = request.get(ATTEMPT_HEADER) or (request.headers or {}).get(ATTEMPT_HEADER)
-    return attempt if isinstance(attempt, int) else None
-
-
-def _time_limit(task: Any, request: Any) -> float | None:
-    limit = (request.timelimit or (None, None))[0] or task.time_limit
-    return cast(float | None, limit or task.app.conf.task_time_limit)
 
 
 def _retried(error: Exception) -> PutBack | None:
     """Whether Celery retries the task for this error, which a decorated function raises first."""
     task = cast(Any, current_task)
-    if not task or not hasattr(task.run, "job_options"):
+    if not task or not is_decorated(task):
         return None
     retried_for = tuple(getattr(task, "autoretry_for", ()))
     most = task.max_retries
@@ -324,77 +265,3 @@ def _running() -> Run:
     if run is None:
         raise RuntimeError("No task of a job is run here: its publisher is that of a run.")
     return run
-
-
-def _tell_of(request: Any, tell: Callable[[Delivery], None]) -> None:
-    """Tell of a task from the worker's main process, whose loop must not fail of it."""
-    try:
-        task = request.task
-        job_id = _job_id(task, request.args or (), request.kwargs or {})
-        if job_id is not None:
-            tell(Delivery(_QUEUE, request.id, job_id, _task_type(task), _sent_for(request)))
-    except Exception:
-        logger.exception("task_end_not_told", extra={"key": request.id})
-    finally:
-        # Its children are forked, and must not have its connections.
-        connections.close_all()
-
-
-def _sent_for(request: Any) -> int | None:
-    headers = getattr(request, "request_dict", None)
-    return (headers or {}).get(ATTEMPT_HEADER)
-
-
-def _lose(request: Any, reason: Reason, error: str) -> None:
-    _tell_of(request, lambda delivery: keeper().lose(delivery, reason, error))
-
-
-def _follows(task: Any) -> bool:
-    return isinstance(task, JobTask) or hasattr(getattr(task, "run", None), "job_options")
-
-
-class _Ended:
-    """What a signal says of a task, as a request has it."""
-
-    def __init__(self, task: Any, key: str, args: Any, kwargs: Any) -> None:
-        self.task, self.id, self.args, self.kwargs = task, key, args, kwargs
-
-
-@signals.task_failure.connect(dispatch_uid="job_events")
-def _on_failure(
-    sender: Any = None,
-    task_id: str = "",
-    exception: BaseException | None = None,
-    args: Any = None,
-    kwargs: Any = None,
-    **_rest: Any,
-) -> None:
-    """A child died: the main process says so, here of tasks that have no `JobRequest`."""
-    if (
-        isinstance(sender, JobTask)
-        or not _follows(sender)
-        or not isinstance(exception, (WorkerLostError, TimeLimitExceeded))
-    ):
-        return
-    ended = _Ended(sender, task_id, args, kwargs)
-    if isinstance(exception, TimeLimitExceeded):
-        _lose(ended, Reason.TIMED_OUT, _TOO_LONG)
-    else:
-        _lose(ended, Reason.WORKER_LOST, str(exception) or "The worker was lost.")
-
-
-@signals.task_revoked.connect(dispatch_uid="job_events")
-def _on_revoked(
-    sender: Any = None,
-    request: Any = None,
-    terminated: bool = False,
-    expired: bool = False,
-    **_rest: Any,
-) -> None:
-    """Somebody told Celery to end it, or its time to begin was over."""
-    if not _follows(sender):
-        return
-    ended = Reason.TERMINATED if terminated else Reason.REVOKED
-    reason = Reason.EXPIRED if expired else ended
-    known = _Ended(sender, request.id, request.args, request.kwargs)
-    _tell_of(known, lambda delivery: keeper().revoke(delivery, reason))

@@ -14,7 +14,7 @@ from django.apps import apps
 from django.utils.module_loading import import_string
 
 from events.connections import close_async_redis
-from events.exceptions import JobCancelled, NotBegun
+from events.exceptions import InputPending, JobCancelled, NotBegun
 from events.heartbeat import Heart
 from events.runs import (
     CONTROL_SECONDS,
@@ -75,8 +75,16 @@ class QueueAdapter:
         return None
 
     def give_up(self, run: Run, error: BaseException) -> Any:
-        """What is done with a task that stopped because its job is over; returns or raises."""
+        """What is done with a task that stopped as its job is over, or waits; returns or raises."""
         return None
+
+    def resume_data(self, run: Run) -> Any:
+        """By what `resume` has the task run again, as JSON; raises where that cannot be."""
+        raise NotImplementedError(f"Tasks of {self.name} cannot wait for a person.")
+
+    def resume(self, data: Any, attempt: int) -> None:
+        """Have the queue bring a task to a worker again that waited for a person."""
+        raise NotImplementedError(f"Tasks of {self.name} cannot wait for a person.")
 
     def stop(self, key: str) -> None:
         """Have the queue end a task where it stands, or not begin it."""
@@ -111,6 +119,8 @@ class QueueAdapter:
                 logger.info("task_given_up", extra=extra)
                 return self.give_up(run, error)
             self._tell(run, error)
+            if isinstance(error, InputPending):
+                return self.give_up(run, error)
             raise
         self._follow(run)
         return result
@@ -133,7 +143,9 @@ class QueueAdapter:
     def _tell(self, run: Run, error: BaseException) -> None:
         outcome = self.outcome(error)
         try:
-            if isinstance(outcome, Failed):
+            if isinstance(error, InputPending):
+                keeper().ask(run, error.questions, self.resume_data(run))
+            elif isinstance(outcome, Failed):
                 keeper().fail(run, error, outcome.reason, outcome.message)
             elif isinstance(outcome, PutBack):
                 keeper().put_back(run, outcome.error, outcome.seconds)

@@ -43,7 +43,14 @@ from jobs.api.problems import (
 )
 from jobs.api.throttles import ScopeThrottle
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidJob, InvalidTicket, JobError, JobNotFound, RunnerNotFound
+from jobs.exceptions import (
+    InputNotFound,
+    InvalidJob,
+    InvalidTicket,
+    JobError,
+    JobNotFound,
+    RunnerNotFound,
+)
 from jobs.tickets import user_of_ticket
 
 _ENVELOPE_BYTES: Final = 64 * 1024
@@ -61,7 +68,7 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return exceptions.ValidationError({error.field: [error.message]})
         case InvalidJobId() | InvalidCursor() | InvalidEvent():
             return exceptions.ParseError(str(error))
-        case JobNotFound():
+        case JobNotFound() | InputNotFound():
             return exceptions.NotFound(str(error))
         case RedisUnavailable() | RunnerNotFound():
             return Unavailable(_UNAVAILABLE[type(error)])

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from events.types import shown
-from jobs.models import Job
+from jobs.models import InputRequest, Job
 
 
 class JobListSerializer(serializers.ModelSerializer[Job]):
@@ -59,13 +59,22 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class JobCreateSerializer(serializers.Serializer[Job]):
-    """What a caller says of a new job."""
+class FlagField(serializers.Field[bool, Any, bool, Any]):
+    """True or false as JSON has them, and nothing that may be taken for one."""
 
-    task_type = TextField(max_length=100)
-    title = TextField(max_length=200, default="", allow_blank=True)
-    job_id = TextField(max_length=64, required=False)
-    payload = ParsedJSONField(default=dict)
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse all else."""
+        if not isinstance(data, bool):
+            raise serializers.ValidationError(f"It is true or false. Given: {shown(data)}.")
+        return data
+
+    def to_representation(self, value: bool) -> bool:
+        """The value as it is."""
+        return value
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A body in which each field is known."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a field that nobody reads: it is a misspelt one."""
@@ -73,3 +82,43 @@ class JobCreateSerializer(serializers.Serializer[Job]):
             known = ", ".join(self.fields)
             raise serializers.ValidationError({shown(name): f"No such field; there are: {known}."})
         return attrs
+
+
+class JobCreateSerializer(StrictSerializer):
+    """What a caller says of a new job."""
+
+    task_type = TextField(max_length=100)
+    title = TextField(max_length=200, default="", allow_blank=True)
+    job_id = TextField(max_length=64, required=False)
+    payload = ParsedJSONField(default=dict)
+
+
+class InputRequestSerializer(serializers.ModelSerializer[InputRequest]):
+    """What a job asks, and the answer."""
+
+    prompt = serializers.JSONField(help_text="Text, or any JSON for who answers.")
+    choices = serializers.ListField(
+        child=serializers.CharField(), help_text="Of which one is to be given; empty: anything."
+    )
+    value = serializers.JSONField(allow_null=True)
+
+    class Meta:
+        model = InputRequest
+        fields: ClassVar[tuple[str, ...]] = (
+            "name", "attempt", "prompt", "choices", "asked_at", "answered_at", "answered_by",
+            "value",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class InputGiveSerializer(StrictSerializer):
+    """An answer to what a job asks."""
+
+    name = TextField(max_length=64)
+    value = ParsedJSONField(allow_null=True)
+
+
+class JobCancelSerializer(StrictSerializer):
+    """How a job is to be cancelled."""
+
+    terminate = FlagField(default=False)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jobs.api import event_views, export_views, live_views, views
+from jobs.api import event_views, export_views, input_views, live_views, views
 from jobs.api.schema import views as schema_views
 
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/", views.JobDetailView.as_view(), name="api-job-detail"),
     path("jobs/<str:job_id>/cancel/", views.JobCancelView.as_view(), name="api-job-cancel"),
     path("jobs/<str:job_id>/retry/", views.JobRetryView.as_view(), name="api-job-retry"),
+    path("jobs/<str:job_id>/inputs/", input_views.JobInputsView.as_view(), name="api-job-inputs"),
     path("jobs/<str:job_id>/ticket/", views.JobTicketView.as_view(), name="api-job-ticket"),
     path("jobs/<str:job_id>/events/", event_views.JobEventsView.as_view(), name="api-job-events"),
     path(

@@ -22,7 +22,12 @@ from jobs.api.pages import JobPagination
 from jobs.api.params import refuse_unknown
 from jobs.api.problems import Conflict, KeyUsed
 from jobs.api.publishing import IDEMPOTENCY_KEY, name_header
-from jobs.api.serializers import JobCreateSerializer, JobListSerializer, JobSerializer
+from jobs.api.serializers import (
+    JobCancelSerializer,
+    JobCreateSerializer,
+    JobListSerializer,
+    JobSerializer,
+)
 from jobs.exceptions import AlreadyCreated
 from jobs.models import Job
 from jobs.selectors import has_permission, may_change, user_of, visible_job, visible_status
@@ -126,9 +131,12 @@ class JobCancelView(JobsAPIView):
     """The end of a job that nobody wants any more."""
 
     def post(self, request: Request, job_id: str) -> Response:
-        """Cancel the job; 409 if it is over."""
+        """Cancel the job; 409 if it is over. With `terminate` its queue ends its tasks."""
         changeable_job(request, job_id)
-        job = services.job_cancel(job_id=job_id, by=user_of(request))
+        given = JobCancelSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        how = given.validated_data
+        job = services.job_cancel(job_id=job_id, by=user_of(request), **how)
         return Response(JobSerializer(job).data)
 
 

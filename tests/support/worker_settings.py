@@ -12,7 +12,7 @@ JOB_EVENTS = {
         for name in (
             "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
             "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
-            "chain_fails", "chord_in_chain", "late",
+            "chain_fails", "chord_in_chain", "late", "asks", "asks_in_chain",
         )
     },
 }  # fmt: skip

@@ -163,6 +163,18 @@ def gather(self, previous: list[str], job_id: str) -> str:
     return "+".join(sorted(previous))
 
 
+@shared_task(base=JobTask, bind=True, autoretry_for=(Exception,), max_retries=1)
+def asks(self, job_id: str) -> str:
+    self.publisher.publish_event(job_id, {"event_type": "begun"})
+    name = self.ask("What is your name?")
+    sure = self.ask({"text": "Are you sure?", "of": name}, choices=["yes", "no"], name="sure")
+    return f"{name}: {sure}"
+
+
+def asks_in_chain(job_id: str) -> None:
+    chain(asks.si(job_id), link.s(job_id, "!")).delay()
+
+
 def chained(job_id: str) -> None:
     chain(link.s("", job_id, "a"), link.s(job_id, "b"), link.s(job_id, "c")).delay()
 

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 from events.conf import event_settings
 from events.numbered import LARGEST_NUMBER
 from events.replaying import FASTEST, SLOWEST
-from jobs.api import event_views, export_views, live_views, views
+from jobs.api import event_views, export_views, input_views, live_views, views
 from jobs.api.pages import JobPagination
 from jobs.api.problems import CONTENT_TYPE
 from jobs.api.publishing import (
@@ -35,7 +35,7 @@ from jobs.api.schema.shapes import (
     one_of,
     several,
 )
-from jobs.api.serializers import JobSerializer
+from jobs.api.serializers import InputRequestSerializer, JobSerializer
 from jobs.conf import job_settings
 from jobs.models import Job
 
@@ -215,12 +215,37 @@ def _step(name: str) -> Operations:
 
 @_describes(views.JobCancelView)
 def _job_cancel() -> Operations:
-    return _step("job_cancel")
+    post = _operation(
+        "job_cancel",
+        "jobs",
+        [_job()],
+        _answers(200, JobSerializer, shapes.A_JOB),
+        *_OF_A_JOB,
+        *_OF_A_BODY,
+        "conflict",
+        "unavailable",
+    )
+    return {"post": _with_body(post, shapes.CANCELLATION, {"terminate": True})}
 
 
 @_describes(views.JobRetryView)
 def _job_retry() -> Operations:
     return _step("job_retry")
+
+
+@_describes(input_views.JobInputsView)
+def _job_inputs() -> Operations:
+    listed = _answers(200, shapes.InputList, {"results": [shapes.A_QUESTION]})
+    answered = _answers(200, InputRequestSerializer, shapes.A_QUESTION)
+    problems = (*_OF_A_JOB, *_OF_A_BODY, "conflict", "unavailable")
+    return {
+        "get": _operation("input_list", "jobs", [_job()], listed, *_OF_A_JOB),
+        "post": _with_body(
+            _operation("input_give", "jobs", [_job()], answered, *problems),
+            shapes.ANSWER,
+            {"name": "approve", "value": "yes"},
+        ),
+    }
 
 
 @_describes(views.JobTicketView)

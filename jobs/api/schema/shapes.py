@@ -14,7 +14,7 @@ from events.filters import MOST_CONDITIONS
 from events.types import Event, Live
 from jobs.api.problems import TYPE
 from jobs.api.publishing import NAME
-from jobs.api.serializers import JobListSerializer
+from jobs.api.serializers import InputRequestSerializer, JobListSerializer
 from jobs.models import Job
 from jobs.tickets import SECONDS
 
@@ -138,6 +138,12 @@ class Ticket(serializers.Serializer[Any]):
     expires_in = serializers.IntegerField(help_text="In seconds.")
 
 
+class InputList(serializers.Serializer[Any]):
+    """What a job has asked."""
+
+    results = InputRequestSerializer(many=True)
+
+
 class StreamState(serializers.Serializer[Any]):
     """The state of a job's stream."""
 
@@ -168,6 +174,26 @@ NEW_JOB: Final = {
         "payload": {"type": "object", "description": "The arguments of its runner."},
     },
     "required": ["task_type"],
+    "additionalProperties": False,
+}
+CANCELLATION: Final = {
+    "type": "object",
+    "properties": {
+        "terminate": {
+            "type": "boolean",
+            "default": False,
+            "description": "Have the queue end the job's tasks where they stand, if it can.",
+        },
+    },
+    "additionalProperties": False,
+}
+ANSWER: Final = {
+    "type": "object",
+    "properties": {
+        "name": {**JOB_ID, "description": "Which question it answers."},
+        "value": {"description": "Any JSON; one of the choices, if there are any."},
+    },
+    "required": ["name", "value"],
     "additionalProperties": False,
 }
 _NEW_EVENT: Final = {
@@ -218,6 +244,16 @@ A_LISTED_JOB: Final = {
     "finished_at": None,
 }
 A_JOB: Final = {**A_LISTED_JOB, "payload": {"year": 2026}, "result": None}
+A_QUESTION: Final = {
+    "name": "approve",
+    "attempt": 1,
+    "prompt": "Shall it be sent?",
+    "choices": ["yes", "no"],
+    "asked_at": "2026-11-22T02:52:47Z",
+    "answered_at": "2026-11-22T02:53:10Z",
+    "answered_by": "anna",
+    "value": "yes",
+}
 A_JOB_PAGE: Final = {"next": None, "previous": None, "results": [A_LISTED_JOB]}
 SOME_COUNTS: Final = {"pending": 0, "running": 1, "completed": 12, "failed": 2, "cancelled": 0}
 A_TICKET: Final = {"ticket": "MToxdHQ…", "expires_in": SECONDS}

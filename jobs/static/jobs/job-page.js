@@ -7,6 +7,7 @@ import { announcer, byId, setText } from "./elements.js";
 import { createEventList } from "./event-list.js";
 import { applyEvent, applyJob, initialState, isOver, PARTS } from "./job-state.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
+import { createQuestions } from "./questions.js";
 import { createReplay } from "./replay.js";
 import {
   createErrors,
@@ -29,6 +30,7 @@ const eventList = createEventList(say);
 const views = {
   head: createHead(say, announce),
   errors: createErrors(say),
+  questions: createQuestions(say, announce, config.inputsUrl),
   thoughts: createThoughts(say),
   tools: createTools(say),
   outline: createOutline(say),

@@ -4,6 +4,7 @@
  * @typedef {{runId: string, node: string, text: string}} Thought
  * @typedef {{runId: string, name: string, input: string, output: string, status: "running"|"done"|"failed"}} Tool
  * @typedef {{key: string, level: number, heading: string, text: string}} Section
+ * @typedef {{name: string, text: string, choices: string[]}} Question
  * @typedef {{key: string, heading: string, summary: string, children: OutlineNode[]}} OutlineNode
  */
 import { asLabel, asList, asObject, asPercent, asText, asTime } from "./untrusted.js";
@@ -26,6 +27,8 @@ function freshAttempt() {
     document: null,
     result: undefined,
     errors: [],
+    /** What is asked and not answered, by name. @type {Map<string, Question>} */
+    questions: new Map(),
   };
 }
 
@@ -78,7 +81,7 @@ function applyStatus(state, status, event) {
   state.status = status;
   if (OVER.has(status)) {
     state.finishedAt = asTime(event.timestamp) ?? state.finishedAt;
-    state.changed.add("tools").add("result");
+    state.changed.add("tools").add("result").add("questions");
   }
   state.changed.add("head");
 }
@@ -91,7 +94,7 @@ export function applyJob(state, job) {
   state.finishedAt = asTime(job.finished_at) ?? state.finishedAt;
   if (job.error && !state.errors.length) addError(state, { message: job.error });
   if (job.result !== null && job.result !== undefined) state.result = job.result;
-  for (const part of ["head", "tools", "result"]) state.changed.add(part);
+  for (const part of ["head", "tools", "result", "questions"]) state.changed.add(part);
 }
 
 const REDUCERS = new Map([
@@ -109,6 +112,8 @@ const REDUCERS = new Map([
   ["outline_generated", setOutline],
   ["document_section", addSection],
   ["document_generated", setDocument],
+  ["input_requested", ask],
+  ["input_received", takeAnswer],
 ]);
 
 function setAttempt(state, data) {
@@ -123,7 +128,7 @@ function startAttempt(state, data) {
 }
 
 /** Everything that is drawn on its own. */
-export const PARTS = ["head", "errors", "thoughts", "tools", "outline", "document", "result"];
+export const PARTS = ["head", "errors", "questions", "thoughts", "tools", "outline", "document", "result"];
 
 function startTask(state, data, event) {
   state.startedAt ??= asTime(event.timestamp);
@@ -182,6 +187,24 @@ function handlerError(state, data) {
     state.changed.add("tools");
   }
   addError(state, { message: data.message ?? data.error, type: data.error_type });
+}
+
+function ask(state, data) {
+  const name = asText(data.name);
+  const choices = asList(data.choices).map(asText).filter(Boolean);
+  state.questions.set(name, { name, text: questionText(data.prompt), choices });
+  state.changed.add("questions");
+}
+
+/** What is asked: text, or the part of an object that is usually it. */
+function questionText(prompt) {
+  const { text, question, message } = asObject(prompt);
+  return asText(text ?? question ?? message ?? prompt);
+}
+
+function takeAnswer(state, data) {
+  state.questions.delete(asText(data.name));
+  state.changed.add("questions");
 }
 
 function addError(state, { message, type }) {

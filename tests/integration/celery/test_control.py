@@ -40,7 +40,7 @@ def test_a_task_that_does_not_look_is_terminated(workers):
     job_id = workers.job("gate", heeds=False)
     workers.until(job_id, "at_gate")
     assert workers.post(job_id, "cancel", terminate=True).status_code == 200
-    workers.until_log("Terminated")
+    workers.until_log("Terminating")
     workers.open(job_id)
     log = workers.log(job_id)
     assert (log[-1]["by"], log[-1]["terminate"]) == ("anna", True)
@@ -87,3 +87,30 @@ def test_celery_is_told_to_revoke_a_task(workers, terminate):
     log = workers.log(job_id)
     assert log[-1]["reason"] == ("terminated" if terminate else "revoked")
     assert ends(log) == [(1, "task_revoked")]
+
+
+def test_a_job_asks_a_person(workers):
+    """It has no worker while it waits, and goes on with all that is to follow."""
+    job_id = workers.job("asks_in_chain")
+    asked = workers.until(job_id, "input_requested")
+    assert (asked["name"], asked["prompt"], asked["job_status"]) == (
+        "input-1", "What is your name?", "running",
+    )  # fmt: skip
+    assert workers.post(job_id, "inputs", name="input-1", value="Anna").status_code == 200
+    asked = workers.until(job_id, "input_requested", 2)
+    assert (asked["name"], asked["choices"]) == ("sure", ["yes", "no"])
+    assert workers.post(job_id, "inputs", name="sure", value="perhaps").status_code == 400
+    assert workers.post(job_id, "inputs", name="sure", value="yes").json()["answered_by"] == "anna"
+    assert workers.finished(job_id)["result"] == "Anna: yes!"
+    log = workers.log(job_id)
+    assert kinds(log) == [
+        "job_created",
+        "task_started", "begun", "input_requested", "input_received",
+        "task_started", "begun", "input_requested", "input_received",
+        "task_started", "begun", "task_completed",
+        "task_started", "linked", "task_completed",
+    ]  # fmt: skip
+    assert [event["by"] for event in log if event["event_type"] == "input_received"] == [
+        "anna",
+        "anna",
+    ]

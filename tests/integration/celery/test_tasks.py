@@ -14,7 +14,7 @@ def test_a_task_that_works(workers):
     log = workers.log(job_id)
     assert kinds(log) == [*LIFE, *["task_progress"] * 3, "worked", "task_completed"]
     assert [event["message"] for event in log[2:5]] == ["step 0", "step 1", "step 2"]
-    assert log[1]["worker"].startswith("celery@")
+    assert "@" in log[1]["worker"]
     assert {event["attempt"] for event in log if event["event_type"] != "worked"} == {1}
 
 

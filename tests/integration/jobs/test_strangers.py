@@ -23,7 +23,7 @@ METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 OF_A_JOB = {
     "api-job-detail", "api-job-cancel", "api-job-retry", "api-job-ticket", "api-job-events",
     "api-job-events-export", "api-job-events-stream", "api-job-events-poll", "api-job-stream",
-    "detail",
+    "api-job-inputs", "detail",
 }  # fmt: skip
 OF_SEVERAL = {"api-job-list", "api-job-counts", "api-events", "list"}
 OF_NAMED = {"api-events-stream"}

@@ -1,4 +1,4 @@
-"""Telling queues to end tasks, by the adapters of `events.integrations`."""
+"""Telling queues to end tasks, or to go on, by the adapters of `events.integrations`."""
 
 import logging
 from collections.abc import Iterable
@@ -18,3 +18,8 @@ def stop(tasks: Iterable[Task]) -> None:
             # A queue that is away, or cannot: the job is cancelled all the same.
             extra = {"job_id": task.job.job_id, "queue": task.queue, "key": task.key}
             logger.exception("task_not_stopped", extra=extra)
+
+
+def resume(task: Task, attempt: int) -> None:
+    """Have its queue bring a task to a worker again; raises what the queue raises."""
+    get_adapter(task.queue).resume(task.resume, attempt)
