@@ -73,10 +73,15 @@ class JobRuns:
             job = steps.locked(delivery.job_id)
             task = Task.objects.filter(job=job, key=delivery.key).first()
             _refuse_unless_next(job, task, delivery)
-            if task is not None and task.state != State.WAITING:
-                task = _again(job, task)
+            if task is None or task.state == State.WAITING:
+                return job.attempt, _begin(job, task, delivery)
+            _refuse_unless_dead(job, task)
+            if task.number < MOST_RUNS:
+                task = task if task.group_key and not job.is_over else _new_attempt(job, task)
                 job = steps.locked(delivery.job_id)
-            return job.attempt, _begin(job, task, delivery)
+                return job.attempt, _begin(job, task, delivery)
+            lose_task(job, task, Reason.WORKER_LOST, f"Its worker died {task.number} times.")
+        raise NotBegun(f"The task was begun {task.number} times.")
 
     def beat(self, runs: Sequence[Run]) -> Collection[Run]:
         """Write that the workers live; returns the runs whose job or task is theirs no more."""
@@ -239,20 +244,14 @@ def _of_group(group: str) -> Q:
     return Q(group_key=group) if group else Q(pk=None)
 
 
-def _again(job: Job, task: Task) -> Task | None:
-    """See to it that a task that was begun before may be begun again; raises NotBegun."""
+def _refuse_unless_dead(job: Job, task: Task) -> None:
+    """Refuse a message that comes again, unless its task was begun and nobody works on it."""
     if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
         raise NotBegun(f"Worker {task.worker} has the task, and is heard of.", left)
     if task.state == State.ASKED:
         raise NotBegun("The task waits for a person.")
     if task.state == State.OVER and not _is_stuck(job):
         raise NotBegun("The task is over.")
-    if task.number >= MOST_RUNS:
-        lose_task(job, task, Reason.WORKER_LOST, f"Its worker died {task.number} times.")
-        raise NotBegun(f"The task was begun {task.number} times.")
-    if task.group_key and not job.is_over:
-        return task
-    return _new_attempt(job, task)
 
 
 def _is_stuck(job: Job) -> bool:
