@@ -33,6 +33,10 @@ class StreamKeys:
         except TypeError:  # what cannot be hashed is no job_id either
             return check_job_id(job_id), ""
 
+    def viewed(self, job_id: str) -> str:
+        """The key by which it is known when the job was viewed last."""
+        return f"{self.state(job_id)}:viewed"
+
     @property
     def pattern(self) -> str:
         """What SCAN finds every stream by, and possibly other keys."""

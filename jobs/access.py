@@ -27,10 +27,12 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.functional import LazyObject
 
+from events.exceptions import EventsError
 from events.loops import PerLoop
 from jobs.conf import job_settings
 from jobs.models import Job
 from jobs.selectors import found, sees_all, visible_jobs
+from jobs.unwatched import say_watched
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,8 @@ class Guard:
 
     async def _watch(self) -> None:
         while True:
+            if job_settings.CANCEL_UNWATCHED:
+                await sync_to_async(_say_watched, thread_sensitive=False)(list(self._admissions))
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:
                 look = sync_to_async(_look, thread_sensitive=False)
@@ -138,6 +142,13 @@ class _Guarded:
 
 
 Revoked = list[tuple[Admission, str | None]]
+
+
+def _say_watched(admissions: Collection[Admission]) -> None:
+    try:
+        say_watched({job_id for each in admissions for job_id in each.job_ids})
+    except EventsError as error:
+        logger.warning("watched_not_said", extra={"error": str(error)})
 
 
 def _look(admissions: Collection[Admission]) -> Revoked:

@@ -31,6 +31,7 @@ class JobsConfig(AppConfig):
         from jobs.projection import JobRows  # noqa: PLC0415 - as above
         from jobs.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.runs import JobRuns  # noqa: PLC0415 - as above
+        from jobs.unwatched import Unwatched  # noqa: PLC0415 - as above
 
         register(check_settings)
         self.teller = teller = Teller()
@@ -40,4 +41,5 @@ class JobsConfig(AppConfig):
         events = cast(Any, apps.get_app_config("events"))
         events.owners.append(JobRows())
         events.keeper = JobRuns()
+        events.work["unwatched"] = lambda _hasty: Unwatched().step
         events.work["reaper"] = lambda hasty: Reaper(hasty=hasty).step

@@ -18,6 +18,20 @@ from jobs.runners import get_runner
 SHORTEST_TIMEOUT: Final = 3.0
 
 
+# A viewer whose connection broke, or whose server went away, is to have come back.
+SHORTEST_PATIENCE: Final = 15.0
+_LONGEST_PATIENCE: Final = 12 * 60 * 60
+
+
+def _is_patience(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(task_type, str)
+        and is_number(seconds, most=_LONGEST_PATIENCE)
+        and seconds >= SHORTEST_PATIENCE
+        for task_type, seconds in value.items()
+    )
+
+
 def _is_runner_map(value: object) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(task_type, str) and (isinstance(runner, str) or callable(runner))
@@ -96,6 +110,12 @@ RULES: dict[str, Rule] = {
         "job_events.E033",
         "a number of seconds above 0, at most those of a hundred years, or None",
         lambda value: value is None or (is_number(value, most=36_525 * 86_400) and value != 0),
+    ),
+    "CANCEL_UNWATCHED": Rule(
+        "job_events.E034",
+        f"a dict of task_type to a number of seconds from {SHORTEST_PATIENCE:g}, at most those of"
+        " half a day",
+        _is_patience,
     ),
     "DEMO": Rule("job_events.E024", "True or False", lambda value: isinstance(value, bool)),
 }

@@ -82,6 +82,11 @@ class JobSettings:
         return self._get("QUEUE_TIMEOUT", 86400.0)
 
     @property
+    def CANCEL_UNWATCHED(self) -> dict[str, float]:
+        """task_type -> seconds after which a job is cancelled whose last viewer has left."""
+        return self._get("CANCEL_UNWATCHED", dict[str, float]())
+
+    @property
     def SESSION_ENGINE(self) -> str:
         """Where the project keeps its sessions, as Django knows it."""
         return settings.SESSION_ENGINE
