@@ -139,7 +139,8 @@ class JobRuns:
         """Let the task wait for a person: without a worker, and for as long as it takes."""
         with transaction.atomic():
             job = _held(run, State.ASKED)
-            job.tasks.filter(key=run.delivery.key).update(resume=resume)
+            kept = steps.as_read_back("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
+            job.tasks.filter(key=run.delivery.key).update(resume=kept)
             for each in questions:
                 inputs.input_request(
                     job_id=job.job_id,

@@ -144,7 +144,7 @@ class QueueAdapter:
         outcome = self.outcome(error)
         try:
             if isinstance(error, InputPending):
-                keeper().ask(run, error.questions, self.resume_data(run))
+                self._ask(run, error)
             elif isinstance(outcome, Failed):
                 keeper().fail(run, error, outcome.reason, outcome.message)
             elif isinstance(outcome, PutBack):
@@ -152,6 +152,16 @@ class QueueAdapter:
         except keeper().given_up as refusal:
             extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(refusal)}
             logger.info("task_end_refused", extra=extra)
+
+    def _ask(self, run: Run, pending: InputPending) -> None:
+        try:
+            keeper().ask(run, pending.questions, self.resume_data(run))
+        except keeper().given_up:
+            raise
+        except Exception as error:
+            # Nobody could bring the task again: it would wait for ever.
+            keeper().fail(run, error, None, "")
+            raise
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

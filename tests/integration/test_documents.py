@@ -12,9 +12,10 @@ from django.contrib.auth.models import Permission
 from django.core.management import get_commands
 from langchain_core.runnables import RunnableLambda
 
+from config.celery import app
 from events.archiver import Archiver
 from events.history import aread_events, read_events
-from jobs import services
+from jobs import inputs, services
 from jobs.checks import check_settings
 from jobs.selectors import visible_jobs
 from tests.support.site import ROOT
@@ -169,18 +170,42 @@ def test_the_retry_snippet():
     assert [event.id for event in read_events("abc")] == [event_id]
 
 
+@pytest.fixture
+def eager_celery():
+    """Tasks run where they are sent."""
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False
+
+
 @pytest.mark.django_db(transaction=True)
-def test_the_celery_snippet(settings):
+@pytest.mark.parametrize(
+    ("name", "task", "result"),
+    [("celery", "convert", {"path": "a.odt.pdf"}), ("celery-decorated", "shrink", None)],
+)
+def test_the_celery_snippets(settings, eager_celery, name, task, result):
     namespace: dict = {"__name__": "documented"}
-    exec(snippets(ROOT / "docs" / "how-to.md")["celery"], namespace)
-    task = namespace["convert"].run  # in this process, by whichever runner would call it
-    settings.JOB_EVENTS = {
-        **settings.JOB_EVENTS,
-        "RUNNERS": {"conversion": task},
-    }
+    exec(snippets(ROOT / "docs" / "how-to.md")[name], namespace)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"conversion": namespace[task]}}
     job = services.job_create(task_type="conversion", payload={"path": "a.odt"})
     job.refresh_from_db()
-    assert (job.status, job.result) == ("completed", {"path": "a.odt.pdf"})
+    assert (job.status, job.result) == ("completed", result)
+    assert "task_progress" in [event.event_type for event in read_events(job.job_id)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_snippet_that_asks(eager_celery, mailoutbox):
+    namespace: dict = {"__name__": "documented"}
+    exec(snippets(ROOT / "docs" / "how-to.md")["ask"], namespace)
+    job = services.job_create(task_type="letters")
+    namespace["invite"].delay(job.job_id, ["anna@example.org"])
+    for name, value in (("input-1", "It is on Monday."), ("sure", "yes")):
+        inputs.input_give(job_id=job.job_id, name=name, value=value)
+    job.refresh_from_db()
+    assert job.status == "completed"
+    assert [(mail.to, mail.body) for mail in mailoutbox] == [
+        (["anna@example.org"], "It is on Monday.")
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
