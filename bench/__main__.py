@@ -17,6 +17,7 @@ BENCHMARKS = (
     "latency",
     "idle",
     "streams",
+    "celery_tasks",
 )
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     """
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
-    with transaction.atomic():
+    # What fails in here fails the caller's transaction: a savepoint is two more questions to ask.
+    with transaction.atomic(savepoint=False):
         log_id, sequence, archive = _next_number(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(

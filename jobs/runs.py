@@ -110,7 +110,7 @@ class JobRuns:
             data = {"task_type": run.task_type, **_kept(result)}
             more = more or job.tasks.filter(state__in=Task.OPEN).exists()
             if not more and not run.delivery.group:
-                services.job_complete(job_id=job.job_id, attempt=run.attempt, **data)
+                services.job_complete(job_id=job.job_id, attempt=run.attempt, held=job, **data)
                 return
             event = {"status": "completed", **data}
             steps.publish(job, EventType.TASK_COMPLETED, **event)
@@ -278,23 +278,20 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.queue, task.task_type = delivery.queue, delivery.task_type
     task.group_key = delivery.group
     task.number += 1
+    task.state = State.RUNNING
+    task.worker = clean_text(delivery.worker)[:_LONGEST]
+    now, limit = timezone.now(), delivery.time_limit
+    task.started_at = now
+    task.seen_at = Now() if delivery.beats else None
+    task.deadline = None if limit is None else now + timedelta(seconds=limit)
     said = {"task_type": delivery.task_type, **_asides(delivery)}
     if job.status == Status.PENDING:
-        job = services.job_start(job_id=job.job_id, attempt=job.attempt, **said)
+        services.job_start(job_id=job.job_id, attempt=job.attempt, held=job, **said)
     else:
         steps.publish(job, EventType.TASK_STARTED, **{"status": "started", **said})
         job.settle()
         job.save(update_fields=("settles_at", "settles_as"))
     task.save()
-    limit = delivery.time_limit
-    _set(
-        task,
-        state=State.RUNNING,
-        worker=clean_text(delivery.worker)[:_LONGEST],
-        started_at=timezone.now(),
-        seen_at=Now() if delivery.beats else None,
-        deadline=None if limit is None else timezone.now() + timedelta(seconds=limit),
-    )
     return task.number
 
 

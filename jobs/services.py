@@ -69,9 +69,14 @@ def job_create(
     return job
 
 
-def job_start(*, job_id: str, attempt: int | None = None, **data: Any) -> Job:
-    """A worker begins: pending -> running. `data` is added to the event, here and below."""
-    with steps.taken(steps.START, job_id, attempt) as job:
+def job_start(
+    *, job_id: str, attempt: int | None = None, held: Job | None = None, **data: Any
+) -> Job:
+    """A worker begins: pending -> running. `data` is added to the event, here and below.
+
+    `held` is the job if the caller's transaction has locked it, here and below.
+    """
+    with steps.taken(steps.START, job_id, attempt, held) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
         job.settle()
@@ -92,10 +97,15 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
 
 
 def job_complete(
-    *, job_id: str, result: Any = None, attempt: int | None = None, **data: Any
+    *,
+    job_id: str,
+    result: Any = None,
+    attempt: int | None = None,
+    held: Job | None = None,
+    **data: Any,
 ) -> Job:
     """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
-    with steps.taken(steps.COMPLETE, job_id, attempt) as job:
+    with steps.taken(steps.COMPLETE, job_id, attempt, held) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
         job.result = steps.as_read_back("result", result, event_settings.MAX_EVENT_BYTES)

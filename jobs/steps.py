@@ -63,16 +63,19 @@ RETRY: Final = Step(
 )
 
 _MUTABLE: Final = (
-    "status", "attempt", "progress", "result", "error", "started_at", "finished_at",
-    "settles_at", "settles_as",
+    "status", "attempt", "progress", "error", "started_at", "finished_at", "settles_at",
+    "settles_as",
 )  # fmt: skip
 
 
 @contextmanager
-def taken(step: Step, job_id: str, attempt: int | None) -> Iterator[Job]:
-    """Lock the job, check that the step may be taken, and save what the body did to it."""
-    with transaction.atomic():
-        job = locked(check_job_id(job_id))
+def taken(step: Step, job_id: str, attempt: int | None, held: Job | None = None) -> Iterator[Job]:
+    """Lock the job, check that the step may be taken, and save what the body did to it.
+
+    `held` is the job if the caller's transaction has locked it.
+    """
+    with transaction.atomic(savepoint=held is None):
+        job = held or locked(check_job_id(job_id))
         if attempt is not None and attempt != job.attempt:
             raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
         old_status = Status(job.status)
@@ -82,7 +85,9 @@ def taken(step: Step, job_id: str, attempt: int | None) -> Iterator[Job]:
         if job.is_over:
             job.settle()
             job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.OVER)
-        job.save(update_fields=_MUTABLE)
+        # What it had before is not read, and may be large.
+        result = () if "result" in job.get_deferred_fields() else ("result",)
+        job.save(update_fields=(*_MUTABLE, *result))
         if job.status != old_status:
             _signal_on_commit(job, old_status)
 
