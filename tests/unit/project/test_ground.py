@@ -157,7 +157,7 @@ def test_the_pure_modules_need_neither_redis_nor_django():
         "import sys\n"
         "for name in ('redis', 'django', 'channels', 'rest_framework'): sys.modules[name] = None\n"
         "import events.types, events.codec, events.keys, events.commands, events.sse\n"
-        "import events.lua, events.scripts, events.producer, events.rest\n"
+        "import events.lua, events.scripts, events.producer, events.rest, events.redaction\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False
