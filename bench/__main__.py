@@ -18,6 +18,7 @@ BENCHMARKS = (
     "idle",
     "streams",
     "celery_tasks",
+    "tokens",
 )
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ class Publisher(ABC, Generic[_Id]):
         self._keys = StreamKeys(event_settings.STREAM_PREFIX)
         self._limit = event_settings.MAX_EVENT_BYTES
 
+    @property
+    def max_event_bytes(self) -> int:
+        """How many bytes of JSON an event may have."""
+        return self._limit
+
     @abstractmethod
     def publish_event(self, job_id: str, event_data: EventData) -> _Id:
         """Append one event; a missing `event_type` and `timestamp` are filled in."""

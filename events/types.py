@@ -35,6 +35,14 @@ class EventType(StrEnum):
     TOOL_RESULT = "tool_result"
     ERROR = "error"
     DONE = "done"
+    MODEL_CALL = "model_call"
+    MODEL_USAGE = "model_usage"
+    RETRIEVER_CALL = "retriever_call"
+    RETRIEVER_RESULT = "retriever_result"
+    CUSTOM_EVENT = "custom_event"
+    RETRY = "retry"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
     UNKNOWN = UNKNOWN
 
 

@@ -61,7 +61,10 @@ def _write(
     **state: Any,
 ) -> Any:
     """Run the graph that makes `what`, watched by the callback handler."""
-    from events.integrations.langchain import SyncRedisCallbackHandler  # noqa: PLC0415
+    from events.integrations.langchain import (  # noqa: PLC0415
+        RecordOptions,
+        SyncRedisCallbackHandler,
+    )
     from jobs.writing import chat, graphs, sources  # noqa: PLC0415
 
     model = chat.get_chat_model(
@@ -71,7 +74,13 @@ def _write(
     files = [sources.ContextFile(name, text) for name, text in _texts(context_files)]
     graph: Any = make(model, files, steps)
     run = steps.task.job_run
-    handler = SyncRedisCallbackHandler(run.job_id, run.publisher, control_flow=(JobCancelled,))
+    handler = SyncRedisCallbackHandler(
+        run.job_id,
+        run.publisher,
+        # The tools look things up in the user's own files: what they are asked may be shown.
+        record=RecordOptions(tool_inputs=True),
+        should_cancel=run.should_cancel,
+    )
     given = {"task_prompt": task_prompt, **state}
     return graph.invoke(given, config={"callbacks": [handler]})[what]
 

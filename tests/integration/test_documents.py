@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission
 from django.core.management import get_commands
 from langchain_core.runnables import RunnableLambda
@@ -139,6 +140,12 @@ async def test_the_langgraph_snippets(redis_server):
     assert await asynchronous["run"](graph, "abc", "why?") == "WHY?"
     synchronous: dict = {}
     exec(code["langgraph-sync"], synchronous)
+    for name in ("langgraph-record", "langgraph-cancel"):
+        other: dict = {}
+        exec(code[name], other)
+        assert await sync_to_async(other["run"])(graph, "other", "why?") == "WHY?"
+    other["cancelled"].set()
+    assert await sync_to_async(other["run"])(graph, "other", "why?") is None
     assert synchronous["run"](graph, "abc", "why?") == "WHY?"
     assert [e.event_type for e in await aread_events("abc")] == ["phase_update", "done"] * 2
 
