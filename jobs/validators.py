@@ -7,6 +7,8 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from events.redaction import DEFAULT_REDACTOR
+
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS: Final = 10_000
@@ -31,8 +33,8 @@ def clean_text(value: str) -> str:
 
 
 def clean_error(error: object) -> str:
-    """What an exception says, as text that can be stored, cut to a readable length."""
-    text = clean_text(_said(error)) or type(error).__name__
+    """What an exception says, as text that can be stored and shown, cut to a readable length."""
+    text = DEFAULT_REDACTOR.text(clean_text(_said(error))) or type(error).__name__
     if len(text) <= MAX_ERROR_CHARACTERS:
         return text
     return f"{text[:MAX_ERROR_CHARACTERS]} [... {len(text) - MAX_ERROR_CHARACTERS} more characters]"

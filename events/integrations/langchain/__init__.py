@@ -30,7 +30,7 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
-from events.integrations.langchain.contents import delta_text
+from events.integrations.langchain.contents import delta_text, said
 from events.integrations.langchain.interrupts import GraphBubbleUp
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.run_log import Events, RunLog
@@ -158,8 +158,12 @@ class _Handler:
         # No exc_info: an error may quote what it was given, and logging does not redact.
         extra = {"job_id": self.job_id}
         if error:
-            extra["error"] = self._values.text(f"{type(error).__name__}: {error}")
-            extra["traceback"] = self._values.text(trimmed_traceback(error))
+            extra["error"] = type(error).__name__
+            try:
+                extra["error"] = self._values.text(f"{type(error).__name__}: {said(error)}")
+                extra["traceback"] = self._values.text(trimmed_traceback(error))
+            except Exception:  # noqa: BLE001 - a redactor of the user's, then: the name must do
+                extra["redactor"] = "failed"
         logger.warning(event, extra=extra)
 
 

@@ -101,12 +101,20 @@ def error_message(error: BaseException) -> str:
     """What an error says; one of pydantic without the values that it was given."""
     errors = getattr(error, "errors", None)
     if type(error).__name__ != "ValidationError" or not callable(errors):
-        return str(error)
+        return said(error)
     try:
         told = errors(include_input=False, include_context=False, include_url=False)
     except TypeError:  # another package's ValidationError
-        return str(error)
+        return said(error)
     return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in told)
+
+
+def said(error: BaseException) -> str:
+    """The error's words, if it has any: those of some classes fail over them."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - its own fault must not hide it
+        return ""
 
 
 def own_tags(tags: Any) -> list[str]:

@@ -67,3 +67,8 @@ def test_a_long_error_is_cut_and_says_by_how_much():
     assert clean_error("x" * MAX_ERROR_CHARACTERS) == "x" * MAX_ERROR_CHARACTERS
     cut = clean_error("x" * (MAX_ERROR_CHARACTERS + 7))
     assert cut == "x" * MAX_ERROR_CHARACTERS + " [... 7 more characters]"
+
+
+def test_an_error_that_quotes_a_secret_is_stored_without_it():
+    error = ConnectionError("redis://:hunter2@cache:6379 does not answer")
+    assert clean_error(error) == "redis://[redacted]@cache:6379 does not answer"
