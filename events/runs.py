@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol, cast
 
 from django.apps import apps
 
+from events.connections import get_async_redis
 from events.exceptions import InputPending, JobCancelled, RedisRefused, RedisUnavailable, StaleEpoch
-from events.publisher import SyncRedisStreamPublisher, get_publisher
+from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +150,10 @@ class Run:
         if self._publisher is None:
             self._publisher = get_publisher(epoch=self.attempt)
         return self._publisher
+
+    def async_publisher(self) -> RedisStreamPublisher:
+        """The same for the running event loop, by its connection to the project's Redis."""
+        return RedisStreamPublisher(get_async_redis(), epoch=self.attempt)
 
     def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
         """Say how far the task is, from 0 to 100; returns the event's id.

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from celery import shared_task
 
-from events.exceptions import JobCancelled
 from events.integrations.celery import JobTask
 from jobs.conf import job_settings
 from jobs.models import Job

@@ -44,7 +44,12 @@ _Conversation = Generator[_Invoke | _Ask, Any, Any]
 
 
 def invoke(
-    graph: Any, given: Any, run: Run, *, config: Config | None = None, record: RecordOptions = RECORD
+    graph: Any,
+    given: Any,
+    run: Run,
+    *,
+    config: Config | None = None,
+    record: RecordOptions = RECORD,
 ) -> Any:
     """Invoke a graph for a task of a job, or go on with it; returns what the graph does.
 
@@ -61,7 +66,7 @@ def invoke(
     )
     thread, is_ours = _thread(graph, run, config, handler)
     conversation = _conversation(graph.get_state(thread), given, is_ours=is_ours)
-    answer = None
+    answer: Any = None
     while True:
         try:
             step = conversation.send(answer)
@@ -74,7 +79,12 @@ def invoke(
 
 
 async def ainvoke(
-    graph: Any, given: Any, run: Run, *, config: Config | None = None, record: RecordOptions = RECORD
+    graph: Any,
+    given: Any,
+    run: Run,
+    *,
+    config: Config | None = None,
+    record: RecordOptions = RECORD,
 ) -> Any:
     """The async twin of `invoke`."""
     handler = create_redis_callback_handler(
@@ -82,7 +92,7 @@ async def ainvoke(
     )
     thread, is_ours = _thread(graph, run, config, handler)
     conversation = _conversation(await graph.aget_state(thread), given, is_ours=is_ours)
-    answer = None
+    answer: Any = None
     while True:
         try:
             step = conversation.send(answer)
@@ -117,9 +127,9 @@ def _questions(state: Any) -> list[Question]:
 
 def _choices(value: Any) -> tuple[str, ...]:
     choices = value.get("choices") if isinstance(value, Mapping) else None
-    is_list = isinstance(choices, Sequence) and not isinstance(choices, str)
-    texts = [each for each in choices if isinstance(each, str) and each] if is_list else []
-    return tuple(texts)
+    if not isinstance(choices, list):
+        return ()
+    return tuple(each for each in choices if isinstance(each, str) and each)
 
 
 def _thread(

@@ -8,11 +8,12 @@ JOB_EVENTS = {
     "WORKER_TIMEOUT": 3.0,
     "KEEP_ALIVE": 1.0,
     "RUNNERS": {
-        name: f"tests.support.worker_tasks.{name}"
+        name: f"tests.support.{'graph_tasks' if 'graph' in name else 'worker_tasks'}.{name}"
         for name in (
             "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
             "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
-            "chain_fails", "chord_in_chain", "late", "asks", "asks_in_chain",
+            "chain_fails", "chord_in_chain", "late", "graph_asks", "graph_asks_twice",
+            "async_graph_asks", "endless_graph", "graph_dies", "asks", "asks_in_chain",
         )
     },
 }  # fmt: skip

@@ -114,11 +114,12 @@ class Workers(Site):
             assert monotonic() < deadline, (self.log(job_id), self.worker_log())
             sleep(0.05)
 
-    def until_log(self, text: str, seconds: float = 40) -> None:
-        """Wait until the worker has logged something."""
+    def until_log(self, *texts: str, seconds: float = 40) -> None:
+        """Wait until the worker has logged a line that has all of these texts."""
         deadline = monotonic() + seconds
-        while text not in self.worker_log():
-            assert monotonic() < deadline, self.worker_log()
+        log = self.directory / "worker.log"
+        while not any(all(t in line for t in texts) for line in log.read_text().splitlines()):
+            assert monotonic() < deadline, (texts, self.worker_log())
             sleep(0.1)
 
     def celery(self, code: str) -> None:

@@ -15,7 +15,7 @@ def test_a_task_that_looks_stops(workers):
     workers.until(job_id, "at_gate")
     answer = workers.post(job_id, "cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
-    workers.until_log("task_given_up")
+    workers.until_log("task_given_up", job_id)
     workers.open(job_id)
     log = workers.log(job_id)
     assert log[-1]["by"] == "anna"
@@ -31,7 +31,7 @@ def test_a_task_that_does_not_look_ends_in_vain(workers):
     workers.post(job_id, "cancel")
     workers.open(job_id)
     workers.until(job_id, "through_gate")
-    workers.until_log("task_given_up")
+    workers.until_log("task_given_up", job_id)
     assert workers.row(job_id)["status"] == "cancelled"
     assert ends(workers.log(job_id)) == [(1, "job_cancelled")]
 
@@ -40,7 +40,7 @@ def test_a_task_that_does_not_look_is_terminated(workers):
     job_id = workers.job("gate", heeds=False)
     workers.until(job_id, "at_gate")
     assert workers.post(job_id, "cancel", terminate=True).status_code == 200
-    workers.until_log("Terminating")
+    workers.until_log("Terminating", workers.key_of(job_id))
     workers.open(job_id)
     log = workers.log(job_id)
     assert (log[-1]["by"], log[-1]["terminate"]) == ("anna", True)
@@ -66,7 +66,7 @@ def test_a_job_that_waits_for_a_worker_is_cancelled(workers):
     workers.post(job_id, "cancel")
     for each in held:
         workers.open(each)
-    workers.until_log(f"job_id='{job_id}'")
+    workers.until_log("task_not_begun", job_id)
     assert kinds(workers.log(job_id)) == ["job_created", "job_cancelled"]
 
 
@@ -79,7 +79,7 @@ def test_celery_is_told_to_revoke_a_task(workers, terminate):
     job_id = held[0] if terminate else workers.job("steps")
     revoke(workers, workers.key_of(job_id), terminate=terminate)
     if not terminate:
-        workers.until_log("revoke", 10)
+        workers.until_log("revoked", workers.key_of(job_id))
     workers.open(held[1])
     if not terminate:
         workers.open(held[0])

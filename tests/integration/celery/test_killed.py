@@ -108,7 +108,7 @@ def test_a_child_is_killed_twice(workers: Workers, watch):
 def test_a_task_that_kills_its_worker_each_time_is_given_up(workers: Workers):
     job_id = workers.job("late", *["child at work"] * 20)
     row = workers.finished(job_id, attempt=5, seconds=60)
-    workers.until_log("was begun 5 times")
+    workers.until_log("was begun 5 times", job_id)
     assert row["status"] == "failed"
     assert ends(workers.log(job_id)) == [(attempt, "task_failed") for attempt in range(1, 6)]
 
@@ -171,7 +171,7 @@ def test_a_task_that_another_worker_has_is_put_off(workers: Workers):
     first = workers.worker
     workers.start_worker(name="second")
     try:
-        workers.until_log("is heard of")
+        workers.until_log("is heard of", job_id)
         workers.open(job_id)
         assert workers.finished(job_id)["attempt"] == 1
     finally:

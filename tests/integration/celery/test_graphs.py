@@ -1,0 +1,69 @@
+"""Graphs in tasks of a real worker: watched, cancelled, interrupted by questions, and resumed."""
+
+from tests.support.workers import ends, kinds
+
+
+def asked(workers, job_id, count=1):
+    return workers.until(job_id, "input_requested", count)
+
+
+def test_a_graph_asks_and_goes_on_where_it_stood(workers):
+    """In whichever process of the pool it is: its state is in the checkpointer."""
+    job_id = workers.job("graph_asks")
+    question = asked(workers, job_id)
+    assert question["prompt"] == {"text": "Shall it be sent?", "choices": ["yes", "no"]}
+    assert question["choices"] == ["yes", "no"]
+    answer = workers.post(job_id, "inputs", name=question["name"], value="yes")
+    assert answer.status_code == 200
+    row = workers.finished(job_id)
+    assert row["result"] == {"drafts": 1, "sent": "yes"}
+    log = workers.log(job_id)
+    assert kinds(log).count("interrupted") == 1
+    assert kinds(log).count("done") == 1
+    assert "error" not in kinds(log)
+    phases = [event["data"]["phase"] for event in log if event["event_type"] == "phase_update"]
+    # What was done before the question is not done again.
+    assert phases.count("draft") == 1
+    assert ends(log) == [(1, "task_completed")]
+
+
+def test_parallel_branches_ask_together(workers):
+    job_id = workers.job("graph_asks_twice")
+    asked(workers, job_id, 2)
+    questions = {
+        event["prompt"]: event["name"]
+        for event in workers.log(job_id)
+        if event["event_type"] == "input_requested"
+    }
+    assert set(questions) == {"left?", "right?"}
+    for prompt, name in questions.items():
+        workers.post(job_id, "inputs", name=name, value=f"{prompt[:-1]}!")
+    assert workers.finished(job_id)["result"] == ["left!", "right!"]
+
+
+def test_an_async_graph_asks_and_goes_on(workers):
+    job_id = workers.job("async_graph_asks")
+    question = asked(workers, job_id)
+    workers.post(job_id, "inputs", name=question["name"], value="yes")
+    assert workers.finished(job_id)["result"] == {"drafts": 1, "sent": "yes"}
+    assert kinds(workers.log(job_id)).count("done") == 1
+
+
+def test_a_graph_that_is_cancelled_stops(workers):
+    job_id = workers.job("endless_graph")
+    workers.until(job_id, "phase_update", 5)
+    workers.post(job_id, "cancel")
+    workers.until_log("task_given_up", job_id)
+    log = workers.log(job_id)
+    assert workers.row(job_id)["status"] == "cancelled"
+    assert ends(log) == [(1, "job_cancelled")]
+    assert "error" not in kinds(log)
+    assert workers.finished(workers.job("steps"))["status"] == "completed"
+
+
+def test_a_graph_whose_worker_dies_begins_anew(workers):
+    """A new attempt is a new thread: what the former wrote is not gone on with."""
+    job_id = workers.job("graph_dies", "child at drafted")
+    row = workers.finished(job_id, until="completed")
+    assert (row["attempt"], row["result"]) == (2, {"drafts": 1})
+    assert ends(workers.log(job_id)) == [(1, "task_failed"), (2, "task_completed")]

@@ -1,0 +1,102 @@
+"""Tasks that run graphs, with their state in a file that all processes of the worker share."""
+
+import operator
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypedDict
+
+from celery import shared_task
+from django.conf import settings
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+
+from events.integrations import langgraph
+from events.integrations.celery import JobTask
+from events.runs import current_run
+from tests.support.worker_tasks import die_at
+
+FILE = str(settings.LOCAL_DIR / "checkpoints.sqlite3")
+QUESTION = {"text": "Shall it be sent?", "choices": ["yes", "no"]}
+
+
+class Letter(TypedDict, total=False):
+    drafts: Annotated[int, operator.add]
+    sent: str
+
+
+class Sides(TypedDict, total=False):
+    said: Annotated[list[str], operator.add]
+
+
+@contextmanager
+def saver() -> Iterator[SqliteSaver]:
+    with SqliteSaver.from_conn_string(FILE) as opened:
+        yield opened
+
+
+def letter() -> Any:
+    graph = StateGraph(Letter)
+    graph.add_node("draft", lambda _state: {"drafts": 1})
+    graph.add_node("send", lambda _state: {"sent": interrupt(QUESTION)})
+    graph.add_edge(START, "draft")
+    graph.add_edge("draft", "send")
+    graph.add_edge("send", END)
+    return graph
+
+
+@shared_task(base=JobTask, bind=True)
+def graph_asks(self, job_id: str) -> Any:
+    with saver() as checkpointer:
+        return langgraph.invoke(letter().compile(checkpointer), {"drafts": 0}, self.job_run)
+
+
+@shared_task(base=JobTask, bind=True)
+async def async_graph_asks(self, job_id: str) -> Any:
+    async with AsyncSqliteSaver.from_conn_string(FILE) as checkpointer:
+        return await langgraph.ainvoke(letter().compile(checkpointer), {"drafts": 0}, self.job_run)
+
+
+@shared_task(base=JobTask, bind=True)
+def graph_asks_twice(self, job_id: str) -> Any:
+    graph = StateGraph(Sides)
+    for side in ("left", "right"):
+        graph.add_node(side, lambda _state, side=side: {"said": [interrupt(f"{side}?")]})
+        graph.add_edge(START, side)
+        graph.add_edge(side, END)
+    with saver() as checkpointer:
+        result = langgraph.invoke(graph.compile(checkpointer), {"said": []}, self.job_run)
+    return sorted(result["said"])
+
+
+@shared_task(base=JobTask, bind=True)
+def endless_graph(self, job_id: str) -> None:
+    def turn(_state: Letter) -> dict[str, int]:
+        time.sleep(0.05)
+        return {"drafts": 1}
+
+    graph = StateGraph(Letter)
+    graph.add_node("turn", turn)
+    graph.add_edge(START, "turn")
+    graph.add_edge("turn", "turn")
+    with saver() as checkpointer:
+        config = {"recursion_limit": 10_000}
+        langgraph.invoke(graph.compile(checkpointer), {}, self.job_run, config=config)
+
+
+@shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
+def graph_dies(self, job_id: str) -> Any:
+    def end(_state: Letter) -> dict[str, int]:
+        die_at(current_run().job_id, "drafted")
+        return {}
+
+    graph = StateGraph(Letter)
+    graph.add_node("draft", lambda _state: {"drafts": 1})
+    graph.add_node("end", end)
+    graph.add_edge(START, "draft")
+    graph.add_edge("draft", "end")
+    graph.add_edge("end", END)
+    with saver() as checkpointer:
+        return langgraph.invoke(graph.compile(checkpointer), {"drafts": 0}, self.job_run)
