@@ -73,7 +73,7 @@ class JobRuns:
             job = steps.locked(delivery.job_id)
             task = Task.objects.filter(job=job, key=delivery.key).first()
             _refuse_unless_next(job, task, delivery)
-            if task is None or task.state == State.WAITING:
+            if task is None or task.state == State.WAITING or _is_nested(task, delivery):
                 return job.attempt, _begin(job, task, delivery)
             _refuse_unless_dead(job, task)
             if task.number < MOST_RUNS:
@@ -233,9 +233,16 @@ def _refuse_unless_next(job: Job, task: Task | None, delivery: Delivery) -> None
         raise NotBegun(f"Another message has begun {delivery.task_type} of job {job.job_id}.")
 
 
+def _is_nested(task: Task, delivery: Delivery) -> bool:
+    """Whether a task is run within itself, as Celery's `replace` does where there is no worker."""
+    return task.state == State.RUNNING and task.seen_at is None and not delivery.beats
+
+
 def _is_twice(job: Job, delivery: Delivery) -> bool:
     """Whether the same task was sent twice, and not as two steps of one canvas."""
     of_job = job.tasks.order_by()
+    if not delivery.beats:  # where there is no queue, nothing is sent
+        return False
     if of_job.filter(Q(key__in=delivery.relatives) | _of_group(delivery.group)).exists():
         return False
     return of_job.filter(task_type=delivery.task_type).exists()

@@ -189,11 +189,11 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
     Takes what `JobTask` has as attributes: `job_argument`, `task_type`, `ends_job`. The task
     speaks of its job by `current_run()`.
     """
-    if function is None:
-        return lambda wrapped: follows_job(wrapped, **options)
     given = {"job_argument": "job_id", "task_type": "", "ends_job": True}
     if unknown := sorted(set(options) - set(given)):
         raise TypeError(f"follows_job takes {sorted(given)}, not {unknown}.")
+    if function is None:
+        return lambda wrapped: follows_job(wrapped, **options)
 
     @wraps(function)
     def followed(*args: Any, **kwargs: Any) -> Any:

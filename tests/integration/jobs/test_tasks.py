@@ -1,14 +1,13 @@
 """The writing tasks, run in this process; a real worker runs them in tests/integration/site."""
 
-from contextvars import Context
-
 import pytest
 
 from config.celery import app
 from events import runs
+from events.exceptions import NotBegun
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER
-from events.runs import Run
+from events.runs import Delivery, Run, keeper
 from jobs import services
 from jobs.models import Job
 from jobs.tasks import generate_document_from_outline_task, generate_outline_from_query_task
@@ -164,7 +163,9 @@ def test_a_task_that_was_sent_twice_is_begun_once(job, monkeypatch):
 
     def send_again(run, *args, **kwargs):
         monkeypatch.setattr(Run, "progress", told)
-        Context().run(generate_outline_from_query_task.delay, job.job_id, "x")
+        message = Delivery("celery", "another", job.job_id, "outline_generation")
+        with pytest.raises(NotBegun, match="Another message"):
+            keeper().begin(message)
         return told(run, *args, **kwargs)
 
     monkeypatch.setattr(Run, "progress", send_again)
