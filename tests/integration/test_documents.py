@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
+from celery import shared_task
 from django.contrib.auth.models import Permission
 from django.core.management import get_commands
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
 
 from config.celery import app
 from events.archiver import Archiver
 from events.history import aread_events, read_events
+from events.integrations.celery import JobTask
 from jobs import inputs, services
 from jobs.checks import check_settings
+from jobs.models import InputRequest
 from jobs.selectors import visible_jobs
 from tests.support.site import ROOT
 
@@ -213,6 +219,27 @@ def test_the_snippet_that_asks(eager_celery, mailoutbox):
     assert [(mail.to, mail.body) for mail in mailoutbox] == [
         (["anna@example.org"], "It is on Monday.")
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_snippet_of_a_graph_that_asks(eager_celery):
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["langgraph-ask"], namespace)
+    builder, checkpointer = StateGraph(dict), InMemorySaver()
+    builder.add_node("ask", lambda _state: {"answer": interrupt({"text": "Sure?"})})
+    builder.add_edge(START, "ask")
+
+    @shared_task(base=JobTask, bind=True, name="documented.graph")
+    def work(self, job_id):
+        return namespace["run"](builder, checkpointer, {}, self)
+
+    job = services.job_create(task_type="manual")
+    work.delay(job.job_id)
+    (asked,) = InputRequest.objects.all()
+    assert asked.prompt == {"text": "Sure?"}
+    inputs.input_give(job_id=job.job_id, name=asked.name, value="yes")
+    job.refresh_from_db()
+    assert (job.status, job.result) == ("completed", {"answer": "yes"})
 
 
 @pytest.mark.django_db(transaction=True)
