@@ -5,13 +5,14 @@ queue itself does not tell of.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from events.publisher import get_publisher
+from events.redaction import DEFAULT_REDACTOR
 from events.runs import Delivery, Question, Reason, Run
 from events.types import EventType
 
-RUNNING = {"job_status": "running"}
+RUNNING: Final = {"job_status": "running"}
 
 
 class StreamKeeper:
@@ -42,12 +43,12 @@ class StreamKeeper:
 
     def fail(self, run: Run, error: BaseException, reason: Reason | None, message: str) -> None:
         """Say so, and why."""
-        self._fail(run.delivery, message or str(error) or type(error).__name__, reason)
+        self._fail(run.delivery, message or _said(error), reason)
 
     def put_back(self, run: Run, error: object, seconds: float) -> None:
         """Say when it is tried again."""
         if error is not None:
-            said = {"error": str(error), "retry_in": seconds, **RUNNING}
+            said = {"error": _said(error), "retry_in": seconds, **RUNNING}
             self._say(run.delivery, "task_retry", **said)
 
     def answer(self, run: Run, name: str) -> tuple[bool, Any]:
@@ -60,7 +61,7 @@ class StreamKeeper:
 
     def break_off(self, run: Run, error: BaseException) -> None:
         """Say so, and why."""
-        self._fail(run.delivery, str(error) or type(error).__name__, None)
+        self._fail(run.delivery, _said(error), None)
 
     def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """Say so."""
@@ -80,3 +81,7 @@ class StreamKeeper:
     def _say(self, delivery: Delivery, event_type: str, **data: Any) -> None:
         event = {"event_type": event_type, "task_type": delivery.task_type, **data}
         get_publisher().publish_event(delivery.job_id, event)
+
+
+def _said(error: object) -> str:
+    return DEFAULT_REDACTOR.text(str(error)) or type(error).__name__

@@ -1,0 +1,61 @@
+"""Tasks in a project that has the log and not the jobs: the log alone says what becomes of them."""
+
+import json
+import subprocess
+import sys
+
+from events.connections import get_redis
+from tests.support.site import ROOT
+
+PROJECT = """
+import sys
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["events"], JOB_EVENTS={"REDIS_URL": sys.argv[1]}, SECRET_KEY="x" * 50,
+)
+django.setup()
+from celery import Celery
+from events.integrations.celery import JobTask
+app = Celery("project", task_cls=JobTask)
+app.conf.task_always_eager = True
+
+@app.task(bind=True, max_retries=1)
+def work(self, job_id, how):
+    self.progress(50)
+    if how == "fails":
+        raise ValueError("with sk-ant-api03-" + "a" * 40)
+    if how == "tries" and not self.request.retries:
+        raise self.retry(countdown=0, exc=ValueError("not yet"))
+    if how == "asks":
+        self.ask("Sure?")
+    return how
+
+for how in ("works", "fails", "tries", "asks"):
+    try:
+        work.delay(how, how).get()
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def logged(job_id):
+    return [json.loads(fields[b"data"]) for _, fields in get_redis().xrange(f"job_events:{job_id}")]
+
+
+def test_tasks_say_in_the_log_what_becomes_of_them(redis_server):
+    command = [sys.executable, "-c", PROJECT, redis_server.url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ValueError", "NotImplementedError"]
+
+    def kinds(job_id):
+        return [event["event_type"] for event in logged(job_id)]
+
+    begun = ["task_started", "task_progress"]
+    assert kinds("works") == [*begun, "task_completed"]
+    assert logged("works")[-1]["result"] == "works"
+    assert kinds("fails") == [*begun, "task_failed"]
+    assert logged("fails")[-1]["error"] == "with [redacted]"
+    assert kinds("tries") == [*begun, "task_retry", *begun, "task_completed"]
+    assert kinds("asks") == [*begun, "task_failed"]
+    assert "Only the jobs of the app" in logged("asks")[-1]["error"]
