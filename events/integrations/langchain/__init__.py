@@ -114,6 +114,7 @@ class _Handler:
             if seconds is not None:
                 self._flush_in(seconds)
         except Exception as error:  # noqa: BLE001 - a graph must not fail because its log does
+            self._log.expect_no_flush()
             self._failed(error)
 
     def take_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
@@ -271,6 +272,7 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
         loop = asyncio.get_running_loop()
         if self._home is None or self._home.is_closed():
             self._home, self._turn = loop, asyncio.Lock()
+            self._log.expect_no_flush()  # that of a loop that is gone never comes
         if self._home is loop:
             await self._drain()
         else:
@@ -300,6 +302,7 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
     def _flush_in(self, seconds: float) -> None:
         home = self._home
         if home is None or home.is_closed():  # a sync graph: the text comes at the model's end
+            self._log.expect_no_flush()
             return
         home.call_soon_threadsafe(home.call_later, seconds, self._flush, home)
 

@@ -45,6 +45,7 @@ class RunLog:
         self._control_flow = (GraphBubbleUp, JobCancelled, *control_flow)
         self._record = record
         self._values = Values(record)
+        self._keeps_text = record.model_text
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
         self._runs: dict[UUID, Run] = {}
         self._told: list[BaseException] = []
@@ -136,10 +137,13 @@ class RunLog:
         Some models give each piece twice, the second time as an event of a protocol.
         """
         run = self._runs.get(run_id)
-        if run is None or not token or (run.streamed and run.protocol is not protocol):
+        if run is None or not token:
             return None
-        run.streamed, run.protocol = True, protocol
-        if not self._record.model_text:
+        if run.by_protocol is not protocol:
+            if run.by_protocol is not None:
+                return None
+            run.by_protocol = protocol
+        if not self._keeps_text:
             return None
         if token.__class__ is not str:
             token = contents.token_text(token)
@@ -153,6 +157,10 @@ class RunLog:
         self._waiting = True
         return FLUSH_SECONDS
 
+    def expect_no_flush(self) -> None:
+        """None comes after all: the next token is to ask for one."""
+        self._waiting = False
+
     def flush(self) -> Events:
         """What models have said since the last flush, but for what may turn out to be a secret."""
         self._waiting = False
@@ -164,7 +172,7 @@ class RunLog:
     def llm_end(self, response: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """A model has said everything; what was not streamed comes now."""
         run = self._close(run_id)
-        if not run.streamed and (text := contents.response_text(response)):
+        if not run.is_streamed and (text := contents.response_text(response)):
             run.text.append(text)
         return [*self._rest(run), *self._usage(run, response)]
 
@@ -317,10 +325,10 @@ class RunLog:
 
     def _rest(self, run: Run) -> Events:
         """All that a model has said, when it is at its end."""
-        if self._record.model_text:
+        if self._keeps_text:
             with self._lock:
                 return self._said(run, all_of_it=True)
-        if not (run.text or run.streamed):
+        if not (run.text or run.is_streamed):
             return []
         return [self._event(EventType.THOUGHT, run, withheld=["text"], **run.its_model)]
 

@@ -22,8 +22,7 @@ class Run:
     text: deque[str] = field(default_factory=deque)
     size: int = 0
     held: str = ""
-    streamed: bool = False
-    protocol: bool = False
+    by_protocol: bool | None = None  # None: nothing was streamed
     # Of roots alone:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     usage: dict[str, Usage] = field(default_factory=dict)
@@ -33,6 +32,11 @@ class Run:
     def top(self) -> "Run":
         """The root of its tree."""
         return self.root or self
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a model gave its text in pieces."""
+        return self.by_protocol is not None
 
     @property
     def seconds(self) -> float:

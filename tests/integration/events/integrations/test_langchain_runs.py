@@ -114,7 +114,7 @@ def test_a_node_that_is_tried_again():
             raise ConnectionError("gone")
         return {"messages": [AIMessage("here")]}
 
-    policy = RetryPolicy(initial_interval=0.001, max_attempts=3)
+    policy = RetryPolicy(initial_interval=0.001, max_attempts=3, jitter=False)
     invoke(node_graph(flaky, "flaky", retry_policy=policy))
     assert kinds() == [
         "phase_update", "phase_update", "error", "retry", "phase_update", "error", "retry",

@@ -8,6 +8,7 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
+import redis.asyncio
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
@@ -251,6 +252,35 @@ def test_a_secret_of_a_model_that_pauses_in_it():
     speaking(words).invoke(QUESTION, config={"callbacks": [watched()]})
     texts = [data["text"] for data in of_kind("thought")]
     assert texts == ["Mail to ", "[redacted] today"]
+
+
+def test_a_handler_that_outlives_its_loop():
+    """A flush that was due when the loop was closed never comes, and keeps no other from coming."""
+    events = []
+
+    class Publisher(RedisStreamPublisher):
+        async def publish_event(self, job_id, event_data):
+            events.append(event_data)
+            return "1-0"
+
+    async def quick():
+        for word in ("some", " words"):
+            yield word
+
+    async def pausing():
+        yield "one two "
+        for _ in range(500):
+            if "one two " in thought(events):
+                break
+            await asyncio.sleep(0.01)
+        yield "seen" if "one two " in thought(events) else "late"
+
+    publisher = Publisher(redis.asyncio.Redis.from_url("unix:///nowhere"))
+    handler = create_redis_callback_handler("abc", publisher)
+    for words in (quick, pausing):
+        asyncio.run(aspeaking(words).ainvoke(QUESTION, config={"callbacks": [handler]}))
+    assert thought(events) == "some wordsone two seen"
+    assert handler.failures == 0
 
 
 def test_what_was_said_before_a_failure_is_told_before_it():
