@@ -84,7 +84,7 @@ class _Handler:
         self.failures = 0
         self._publisher = publisher
         self._log = RunLog(job_id, control_flow, record, publisher.max_event_bytes)
-        self._values = Values(record)
+        self._values = Values(record, publisher.max_event_bytes)
         self._rest = Rest()
         self._should_cancel = should_cancel
         self._asking = Rest()

@@ -44,7 +44,7 @@ class RunLog:
         self._job_id = check_job_id(job_id)
         self._control_flow = (GraphBubbleUp, JobCancelled, *control_flow)
         self._record = record
-        self._values = Values(record)
+        self._values = Values(record, max_event_bytes)
         self._keeps_text = record.model_text
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
         self._runs: dict[UUID, Run] = {}

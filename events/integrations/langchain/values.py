@@ -16,6 +16,12 @@ class Values:
     """Makes values fit for an event."""
 
     record: RecordOptions
+    max_event_bytes: int
+
+    @property
+    def limit(self) -> int:
+        """How many characters of a value are kept, so that a few of them fit into an event."""
+        return min(self.record.max_characters, self.max_event_bytes // 8)
 
     def shown(self, value: Any) -> Any:
         """`value` as JSON has it, redacted; large, or with a NUL, it becomes cut text."""
@@ -27,18 +33,18 @@ class Values:
             data = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
         except TypeError:  # hundreds of levels, numbers of hundreds of digits
             return self.text(str(value))
-        if len(data) > self.record.max_characters * _SEARCHED:
+        if len(data) > self.limit * _SEARCHED:
             return self.text(data.decode())
         hidden = self.record.redactor.value(orjson.loads(data))
         data = orjson.dumps(hidden)
-        if len(data) > self.record.max_characters or b"\\u0000" in data:
+        if len(data) > self.limit or b"\\u0000" in data:
             return self._cut(data.decode(), 0)
         return hidden
 
     def text(self, text: str) -> str:
         """Text without secrets, cut with a word on how much is missing."""
         text, dropped = clean(text), 0
-        most = self.record.max_characters * _SEARCHED
+        most = self.limit * _SEARCHED
         if len(text) > most:
             # What is cut in half is not known as a secret any more.
             end = self.record.redactor.settled(text[:most])
@@ -46,12 +52,10 @@ class Values:
         return self._cut(self.record.redactor.text(text), dropped)
 
     def _cut(self, text: str, dropped: int) -> str:
-        more = len(text) - self.record.max_characters
+        more = len(text) - self.limit
         if more <= 0 and not dropped:
             return text
-        return (
-            f"{text[: self.record.max_characters]} [... {max(more, 0) + dropped} more characters]"
-        )
+        return f"{text[: self.limit]} [... {max(more, 0) + dropped} more characters]"
 
 
 def clean(text: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import operator
 from typing import Annotated, TypedDict
+from uuid import uuid4
 
 import pytest
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
@@ -17,9 +18,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
+from tenacity import Retrying
 
 from events.connections import get_async_redis
-from events.integrations.langchain import RecordOptions, create_redis_callback_handler
+from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
 from tests.support.graphs import (
     QUESTION,
@@ -140,6 +142,20 @@ def test_with_retry():
 
     invoke(RunnableLambda(flaky).with_retry(stop_after_attempt=2, wait_exponential_jitter=False), 1)
     assert [data["attempt"] for data in of_kind("retry")] == [2]
+
+
+def test_a_model_that_is_asked_again():
+    log, run, events = RunLog("abc"), uuid4(), []
+    log.llm_start({"name": "model"}, [], run_id=run)
+
+    def flaky():
+        if not events:
+            raise ConnectionError("redis://:hunter2@cache")
+
+    Retrying(before_sleep=lambda state: events.extend(log.retry(state, run_id=run)))(flaky)
+    (data,) = [event["data"] for event in events]
+    assert (data["name"], data["attempt"], data["error_type"]) == ("model", 2, "ConnectionError")
+    assert data["message"] == "redis://[redacted]@cache"
 
 
 class Shelf(BaseRetriever):
@@ -294,6 +310,18 @@ def test_large_values_say_how_much_is_missing():
     whole = len('["' + '","'.join(["x" * 400] * 5) + '"]')
     assert data["output"].endswith(f"x [... {whole - 100} more characters]")
     assert len(data["output"]) < 140
+
+
+def test_values_fit_into_small_events(settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_EVENT_BYTES": 4096}
+
+    @tool
+    def read() -> str:
+        """Read."""
+        return "x" * 10_000
+
+    invoke(read, {})
+    assert of_kind("tool_result")[0]["output"].endswith(f"x [... {10_000 - 512} more characters]")
 
 
 def test_a_secret_at_the_cut_is_not_seen_in_part():
