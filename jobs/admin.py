@@ -19,7 +19,7 @@ from events.exceptions import EventsError
 from events.history import read_events
 from jobs import services
 from jobs.exceptions import JobError
-from jobs.models import Job
+from jobs.models import InputRequest, Job, Task
 from jobs.selectors import user_of
 from jobs.timeline import timeline_rows
 
@@ -28,8 +28,46 @@ TIMELINE_LENGTH = 200
 # Django's class takes its model as a parameter only in the eyes of a type checker.
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Job]
+    TaskInline = admin.TabularInline[Task, Job]
+    InputInline = admin.TabularInline[InputRequest, Job]
 else:
     ModelAdmin = admin.ModelAdmin
+    TaskInline = InputInline = admin.TabularInline
+
+
+class ReadOnly:
+    """Nothing here is written by hand."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, *_args: Any) -> bool:
+        """The workers write it."""
+        return False
+
+    has_change_permission = has_add_permission
+
+    def has_view_permission(self, *_args: Any) -> bool:
+        """Whoever sees the job sees this."""
+        return True
+
+
+class Tasks(ReadOnly, TaskInline):
+    """Who works on the job, and when they were heard of last."""
+
+    model = Task
+    fields = readonly_fields = (
+        "task_type", "state", "worker", "number", "started_at", "seen_at", "deadline", "key",
+    )  # fmt: skip
+
+
+class Inputs(ReadOnly, InputInline):
+    """What the job asks."""
+
+    model = InputRequest
+    fields = readonly_fields = (
+        "name", "attempt", "prompt", "asked_at", "answered_at", "answered_by", "value",
+    )  # fmt: skip
 
 
 @admin.register(Job)
@@ -45,7 +83,8 @@ class JobAdmin(ModelAdmin):
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
-    actions = ("cancel_jobs", "retry_jobs")
+    actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
+    inlines = (Tasks, Inputs)
     readonly_fields = (
         "job_id", "task_type", "title", "owner", "status", "attempt", "percent", "created_at",
         "started_at", "finished_at", "error", "payload", "result", "page", "timeline",
@@ -112,6 +151,14 @@ class JobAdmin(ModelAdmin):
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Cancel jobs that are not over."""
         self._apply(request, queryset, partial(services.job_cancel, by=user_of(request)))
+
+    @admin.action(
+        description=_("Cancel the selected jobs, and end their tasks"), permissions=["change"]
+    )
+    def terminate_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Cancel jobs that are not over, and have their queues end them where they stand."""
+        how = partial(services.job_cancel, by=user_of(request), terminate=True)
+        self._apply(request, queryset, how)
 
     @admin.action(description=_("Retry the selected jobs"), permissions=["change"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -5,7 +5,10 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
+from events.history import read_events
 from events.publisher import get_publisher
+from events.runs import Delivery, keeper
+from jobs.inputs import input_request
 from jobs.models import Job
 from jobs.services import job_create
 
@@ -301,3 +304,22 @@ def test_others_are_sent_to_the_login(request, client, make_job, who):
         response = client.get(url)
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_who_works_on_a_job_and_what_it_asks(admin):
+    job = job_create(job_id="abc", task_type="manual")
+    keeper().begin(Delivery("celery", "key-1", "abc", "convert", worker=f"w1 {SCRIPT}"))
+    input_request(job_id="abc", name="sure", prompt={"text": f"Sure? {SCRIPT}"})
+    page = text(admin.get(page_of(job)))
+    for shown in ("convert", "key-1", "w1 ", "sure", "Sure?"):
+        assert shown in page
+    assert SCRIPT not in page
+
+
+def test_jobs_are_ended_where_they_stand(admin, caplog):
+    job = job_create(job_id="abc", task_type="manual")
+    keeper().begin(Delivery("none", "key-1", "abc", "convert"))
+    assert said(act(admin, "terminate_jobs", job)) == ["1 job changed."]
+    assert read_events("abc")[-1].data["terminate"] is True
+    # A queue that cannot be told: the job is cancelled all the same.
+    assert "task_not_stopped" in caplog.text
