@@ -17,7 +17,7 @@ def test_the_api_is_read_and_tried_without_asking_anybody_else(context: Any, sit
     page.goto("/jobs/")
     page.get_by_role("link", name="API", exact=True).click()
     page.get_by_text("/api/jobs/{job_id}/events/export/").wait_for()
-    assert page.locator(".opblock").count() == 15
+    assert page.locator(".opblock").count() == 17
 
     create = page.locator("#operations-jobs-job_create")
     create.locator(".opblock-summary-control").click()

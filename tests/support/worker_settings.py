@@ -12,7 +12,7 @@ JOB_EVENTS = {
         for name in (
             "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
             "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
-            "chain_fails", "chord_in_chain", "late", "graph_asks", "graph_asks_twice",
+            "chain_fails", "chord_in_chain", "late", "holds", "graph_asks", "graph_asks_twice",
             "async_graph_asks", "endless_graph", "graph_dies", "asks", "asks_in_chain",
         )
     },

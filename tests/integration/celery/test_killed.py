@@ -179,3 +179,20 @@ def test_a_task_that_another_worker_has_is_put_off(workers: Workers):
     log = workers.log(job_id)
     assert ends(log) == [(1, "task_completed")]
     assert kinds(log).count("task_started") == 1
+
+
+def test_the_broker_and_the_streams_are_away_for_a_while(workers: Workers, tmp_path):
+    """Longer than a worker may be silent: but it is heard of by the database."""
+    job_id = workers.job("holds", path=str(tmp_path / "go on"))
+    workers.until(job_id, "holds")
+    workers.redis.kill()
+    try:
+        time.sleep(6)  # twice the WORKER_TIMEOUT
+        assert workers.row(job_id)["status"] == "running"
+        (tmp_path / "go on").touch()
+        workers.finished(job_id, until="completed")
+    finally:
+        workers.redis.start()
+    workers.until(job_id, "task_completed")
+    assert ends(workers.log(job_id)) == [(1, "task_completed")]
+    workers.kill_worker()  # the next test has one that never lost its broker
