@@ -7,8 +7,6 @@ not beat for the WORKER_TIMEOUT of its keeper is taken for dead.
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import django.db
 from django.db import connections
@@ -31,11 +29,9 @@ class Heart:
         self._runs: set[Run] = set()
         self._beats = False
 
-    @contextmanager
-    def beating(self, run: Run) -> Iterator[None]:
-        """Beat for a run as long as the body lasts."""
+    def beat_for(self, run: Run) -> None:
+        """Beat for a run, until `rest_from` it."""
         if not run.delivery.beats:
-            yield
             return
         if self._pid != os.getpid():
             self._reset()
@@ -44,11 +40,11 @@ class Heart:
             if not self._beats:
                 self._beats = True
                 threading.Thread(target=self._beat, name="job-heartbeat", daemon=True).start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._runs.discard(run)
+
+    def rest_from(self, run: Run) -> None:
+        """The run is over."""
+        with self._lock:
+            self._runs.discard(run)
 
     def _beat(self) -> None:
         pause = threading.Event()

@@ -6,6 +6,7 @@ rows; without it, `events.stream_keeper` says it in the log alone.
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,12 +14,15 @@ from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 from django.apps import apps
+from django.core.exceptions import SynchronousOnlyOperation
 
 from events.connections import get_async_redis
 from events.exceptions import InputPending, JobCancelled, RedisRefused, RedisUnavailable, StaleEpoch
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 
 logger = logging.getLogger(__name__)
+
+TASK_ENQUEUED: Final = "task_enqueued"
 
 # How long it takes at most until a worker knows that its job was cancelled.
 CONTROL_SECONDS: Final = 1.0
@@ -75,13 +79,16 @@ class Keeper(Protocol):
     def attempt_of(self, job_id: str) -> int | None:
         """The attempt that the job is at."""
 
+    def enqueued(self, delivery: Delivery) -> None:
+        """A queue has a task; raises LookupError if there is no such job."""
+
     def announce(self, delivery: Delivery) -> None:
         """A task of a group is sent: the job is not over before it is."""
 
     def begin(self, delivery: Delivery) -> tuple[int, int]:
         """A worker takes up a task: the job's attempt, and a number that is higher each time.
 
-        Raises NotBegun.
+        Raises NotBegun; LookupError if there is no such job.
         """
 
     def beat(self, runs: Sequence["Run"]) -> Collection["Run"]:
@@ -120,10 +127,19 @@ class Run:
 
     __slots__ = (
         "_asked_at", "_keeper", "_publisher", "asked", "attempt", "beaten_at", "delivery",
-        "followers", "number", "stopped",
+        "followers", "number", "outer", "stopped",
     )  # fmt: skip
 
-    def __init__(self, delivery: Delivery, attempt: int, number: int, keeper: Keeper) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        attempt: int,
+        number: int,
+        keeper: Keeper,
+        *,
+        outer: "Run | None" = None,
+    ) -> None:
+        self.outer = outer
         self.delivery = delivery
         self.attempt = attempt
         self.number = number
@@ -212,7 +228,8 @@ class Run:
         """For a task that has no heartbeat, such as one that runs in its caller's thread."""
         if monotonic() >= self._asked_at + CONTROL_SECONDS:
             self._asked_at = monotonic()
-            self.stopped = self in self._keeper.beat([self])
+            with suppress(SynchronousOnlyOperation):  # a coroutine may not ask the database
+                self.stopped = self in self._keeper.beat([self])
 
 
 _current: ContextVar[Run | None] = ContextVar("job_run", default=None)
@@ -223,14 +240,9 @@ def current_run() -> Run | None:
     return _current.get()
 
 
-def set_current(run: Run | None) -> Any:
-    """Let it be the current one; returns what `reset_current` takes."""
-    return _current.set(run)
-
-
-def reset_current(token: Any) -> None:
-    """Let the one before be the current one."""
-    _current.reset(token)
+def set_current(run: Run | None) -> None:
+    """Let it be the current one."""
+    _current.set(run)
 
 
 def keeper() -> Keeper:

@@ -7,9 +7,10 @@ queue itself does not tell of.
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from events.outbox import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
-from events.runs import Delivery, Question, Reason, Run
+from events.runs import TASK_ENQUEUED, Delivery, Question, Reason, Run
 from events.types import EventType
 
 RUNNING: Final = {"job_status": "running"}
@@ -23,6 +24,11 @@ class StreamKeeper:
     def attempt_of(self, job_id: str) -> int | None:
         """Nobody knows."""
         return None
+
+    def enqueued(self, delivery: Delivery) -> None:
+        """Say so, if the transaction commits in which the queue was asked."""
+        said = {"task_type": delivery.task_type, "queue": delivery.queue, "key": delivery.key}
+        publish_event(delivery.job_id, {"event_type": TASK_ENQUEUED, **said})
 
     def announce(self, delivery: Delivery) -> None:
         """It is not waited for."""

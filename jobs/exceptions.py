@@ -3,7 +3,7 @@
 ::
 
     JobError
-    ├── JobNotFound
+    ├── JobNotFound          (also a LookupError)
     ├── JobExists
     │   └── AlreadyCreated
     ├── InvalidJob
@@ -28,7 +28,7 @@ class JobError(Exception):
         super().__init__(message or type(self).__doc__)
 
 
-class JobNotFound(JobError):
+class JobNotFound(JobError, LookupError):
     """There is no such job."""
 
 

@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from events.conf import event_settings
 from events.exceptions import NotBegun, StaleEpoch
-from events.runs import Delivery, Question, Reason, Run
+from events.runs import TASK_ENQUEUED, Delivery, Question, Reason, Run
 from events.types import EventType
 from jobs import inputs, services, steps
 from jobs.conf import job_settings
@@ -59,6 +59,14 @@ class JobRuns:
     def attempt_of(self, job_id: str) -> int | None:
         """The attempt that the job is at; None if there is no such job."""
         return Job.objects.filter(job_id=job_id).values_list("attempt", flat=True).first()
+
+    def enqueued(self, delivery: Delivery) -> None:
+        """Say that a queue has the task, unless a worker was faster; raises JobNotFound."""
+        said = {"task_type": delivery.task_type, "queue": delivery.queue, "key": delivery.key}
+        with transaction.atomic():
+            job = steps.locked(delivery.job_id)
+            if not job.is_over and not job.tasks.filter(key=delivery.key).exists():
+                steps.publish(job, TASK_ENQUEUED, **said)
 
     def announce(self, delivery: Delivery) -> None:
         """Remember that the task is still to come."""

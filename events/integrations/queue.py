@@ -23,7 +23,6 @@ from events.runs import (
     Run,
     current_run,
     keeper,
-    reset_current,
     set_current,
 )
 
@@ -59,7 +58,12 @@ Outcome = Failed | PutBack | Left
 
 
 class QueueAdapter:
-    """What a queue's integration is made of."""
+    """What a queue's integration is made of.
+
+    One that calls the tasks itself, or wraps them, calls `run`; one that is only told of them calls
+    `begin` and `finish`. The rest is for a subclass to say what its queue can do; all of it may be
+    left as it is, but for `name`.
+    """
 
     name: ClassVar[str] = ""
 
@@ -96,34 +100,73 @@ class QueueAdapter:
         Returns what the task returns, or what `refuse` or `give_up` do; raises what it raises.
         """
         try:
+            run = self.begin(delivery)
+        except NotBegun as refusal:
+            return self.refuse(delivery, refusal)
+        try:
+            return self._run(run, call, more)
+        finally:
+            self._leave(run)
+
+    def begin(self, delivery: Delivery) -> Run:
+        """Begin a task that somebody else calls, in this thread; `finish` is to follow.
+
+        For queues that only tell of their tasks. Raises NotBegun for one that is not to be run;
+        LookupError if there is no such job.
+        """
+        try:
             attempt, number = keeper().begin(delivery)
         except NotBegun as refusal:
             extra = {"job_id": delivery.job_id, "key": delivery.key, "why": str(refusal)}
             logger.info("task_not_begun", extra=extra)
-            return self.refuse(delivery, refusal)
-        run = Run(delivery, attempt, number, keeper())
-        token = set_current(run)
+            raise
+        run = Run(delivery, attempt, number, keeper(), outer=current_run())
+        set_current(run)
+        _heart().beat_for(run)
+        return run
+
+    def finish(
+        self,
+        run: Run,
+        result: Any = None,
+        error: BaseException | None = None,
+        *,
+        more: bool = False,
+    ) -> None:
+        """Tell how a task ended that `begin` began: by an error, or else with a result."""
         try:
-            with _heart().beating(run):
-                return self._run(run, call, more)
+            if error is None:
+                self._run(run, lambda: result, more)
+            else:
+                self._is_no_failure(run, error)
         finally:
-            reset_current(token)
+            self._leave(run)
 
     def _run(self, run: Run, call: Callable[[], Any], more: bool) -> Any:
         try:
             result = call()
             keeper().complete(run, result, more=more or bool(run.followers))
         except BaseException as error:
-            if self._is_given_up(run, error):
-                extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
-                logger.info("task_given_up", extra=extra)
-                return self.give_up(run, error)
-            self._tell(run, error)
-            if isinstance(error, InputPending):
+            if self._is_no_failure(run, error):
                 return self.give_up(run, error)
             raise
         self._follow(run)
         return result
+
+    def _is_no_failure(self, run: Run, error: BaseException) -> bool:
+        """Tell of an error; whether the task only stopped, for its job is over, or waits."""
+        if self._is_given_up(run, error):
+            extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
+            logger.info("task_given_up", extra=extra)
+            return True
+        self._tell(run, error)
+        return isinstance(error, InputPending)
+
+    @staticmethod
+    def _leave(run: Run) -> None:
+        _heart().rest_from(run)
+        if current_run() is run:
+            set_current(run.outer)
 
     @staticmethod
     def _follow(run: Run) -> None:
@@ -169,10 +212,18 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
     Raises JobCancelled then. What it opened by `get_async_redis` is closed with the loop.
     """
-    return asyncio.run(_guarded(coroutine))
+    return asyncio.run(_closing(coroutine))
 
 
-async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T:
+async def _closing(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await guarded(coroutine)
+    finally:
+        await close_async_redis()
+
+
+async def guarded(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine, and cancel it when the job is cancelled that it works for."""
     run = current_run()
     task = asyncio.ensure_future(coroutine)
     try:
@@ -184,7 +235,6 @@ async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T:
         return task.result()
     finally:
         task.cancel()
-        await close_async_redis()
 
 
 def get_adapter(name: str) -> QueueAdapter:

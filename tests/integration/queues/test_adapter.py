@@ -1,0 +1,123 @@
+"""The base of all adapters of queues."""
+
+import time
+
+import pytest
+
+from events import runs
+from events.exceptions import JobCancelled, NotBegun
+from events.history import read_events
+from events.integrations.queue import QueueAdapter, get_adapter, register_adapter, run_coroutine
+from events.runs import Delivery, current_run, keeper
+from jobs import services
+from jobs.models import Job
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+class Adapter(QueueAdapter):
+    name = "test"
+
+
+@pytest.fixture(autouse=True)
+def job():
+    yield services.job_create(job_id="abc", task_type="manual")
+    assert current_run() is None
+
+
+def message(key="k1", **more):
+    return Delivery(**{"queue": "test", "key": key, "job_id": "abc", "task_type": "work", **more})
+
+
+def row():
+    return Job.objects.get(job_id="abc")
+
+
+def log():
+    return [event.event_type for event in read_events("abc")]
+
+
+def test_a_coroutine_in_its_callers_thread(monkeypatch):
+    """Nobody can tell it that it is to stop, and it may not ask the database; it may ask us."""
+    monkeypatch.setattr(runs, "CONTROL_SECONDS", 0.0)
+
+    async def looks():
+        return current_run().should_cancel()
+
+    result = Adapter().run(message(beats=False), lambda: run_coroutine(looks()))
+    assert (result, row().status) == (False, "completed")
+
+
+def test_a_task_that_is_told_of():
+    run = Adapter().begin(message())
+    assert (current_run(), row().status) == (run, "running")
+    Adapter().finish(run, {"pages": 2})
+    assert (row().status, row().result) == ("completed", {"pages": 2})
+
+
+def test_a_task_that_is_told_to_have_failed():
+    run = Adapter().begin(message())
+    Adapter().finish(run, error=ValueError("what a pity"))
+    assert (row().status, row().error) == ("failed", "what a pity")
+
+
+def test_the_heart_beats_until_the_end_is_told():
+    adapter = Adapter()
+    run = adapter.begin(message())
+    services.job_cancel(job_id="abc")
+    while not run.stopped:
+        time.sleep(0.01)
+    adapter.finish(run, error=JobCancelled())
+    assert log() == ["job_created", "task_started", "job_cancelled"]
+
+
+def test_a_task_that_works_on_though_its_job_is_cancelled():
+    run = Adapter().begin(message())
+    services.job_cancel(job_id="abc")
+    Adapter().finish(run, "in vain")
+    assert log() == ["job_created", "task_started", "job_cancelled"]
+
+
+def test_a_task_that_is_not_to_be_run():
+    services.job_cancel(job_id="abc")
+    with pytest.raises(NotBegun, match="cancelled"):
+        Adapter().begin(message())
+    assert Adapter().run(message(), lambda: pytest.fail("it was run")) is None
+
+
+def test_a_task_of_no_job():
+    with pytest.raises(LookupError):
+        Adapter().begin(message(job_id="nothing"))
+
+
+def test_the_end_cannot_be_told(monkeypatch):
+    """The queue is to know, and the job fails."""
+
+    def broken(*_args, **_more):
+        raise ValueError("cannot be kept")
+
+    run = Adapter().begin(message())
+    monkeypatch.setattr(keeper(), "complete", broken)
+    with pytest.raises(ValueError, match="kept"):
+        Adapter().finish(run, 1)
+    assert (row().status, row().error) == ("failed", "cannot be kept")
+
+
+def test_a_task_within_a_task():
+    adapter = Adapter()
+    outer = adapter.begin(message("k1"))
+    inner = adapter.begin(message("k2", relatives=("k1",)))
+    assert current_run() is inner
+    adapter.finish(inner, 2)
+    assert (current_run(), row().status) == (outer, "running")
+    adapter.finish(outer, 1)
+    assert (row().status, row().result) == ("completed", 1)
+
+
+def test_an_adapter_is_found_by_its_name(monkeypatch):
+    with pytest.raises(LookupError, match="celery"):
+        get_adapter("test")
+    events = runs.apps.get_app_config("events")
+    monkeypatch.setattr(events, "adapters", {})
+    register_adapter(Adapter)
+    assert isinstance(get_adapter("test"), Adapter)
