@@ -12,7 +12,7 @@ from events.conf import KEYS as EVENT_KEYS
 from events.conf import SETTING, configured
 from jobs.conf import KEYS
 from jobs.exceptions import JobError
-from jobs.runners import get_runner
+from jobs.runners import get_runner, is_runner
 
 # Below, a worker that is busy for a moment would be taken for dead.
 SHORTEST_TIMEOUT: Final = 3.0
@@ -34,7 +34,7 @@ def _is_patience(value: object) -> bool:
 
 def _is_runner_map(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(task_type, str) and (isinstance(runner, str) or callable(runner))
+        isinstance(task_type, str) and (isinstance(runner, str) or is_runner(runner))
         for task_type, runner in value.items()
     )
 
@@ -68,7 +68,7 @@ def is_days(value: object) -> bool:
 RULES: dict[str, Rule] = {
     "RUNNERS": Rule(
         "job_events.E020",
-        "a dict of task_type to a Celery task, a callable or the dotted path of one",
+        "a dict of task_type to a task of a queue, a callable or the dotted path of one",
         _is_runner_map,
     ),
     "MAX_PAYLOAD_BYTES": Rule(

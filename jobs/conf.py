@@ -14,9 +14,9 @@ class JobSettings:
 
     @property
     def RUNNERS(self) -> dict[str, Any]:
-        """task_type -> what runs it: a Celery task or a callable, or the dotted path of one.
+        """task_type -> what runs it: a task of a queue or a callable, or the dotted path of one.
 
-        It is called with `(job_id, **payload)`, a Celery task by `apply_async`.
+        It is called with `(job_id, **payload)`; a task of Celery or Django is sent with them.
         """
         return self._get("RUNNERS", dict[str, Any]())
 

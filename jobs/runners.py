@@ -1,8 +1,13 @@
-"""From a task_type to what runs it: a Celery task or any callable, as the setting RUNNERS says."""
+"""From a task_type to what runs it: a task of a queue or any callable, as the setting RUNNERS says.
+
+A task is one of Celery, which has `apply_async`, or has `enqueue(job_id, **payload)`, as those of
+Django's own framework have.
+"""
 
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -26,13 +31,14 @@ def get_runner(task_type: str) -> Runner | None:
         raise RunnerNotFound(
             f"The runner {runner!r} of {task_type!r} cannot be imported: {error}."
         ) from error
-    if not _is_runner(imported):
+    if not is_runner(imported):
         raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} cannot be called.")
     return imported
 
 
-def _is_runner(value: object) -> bool:
-    return callable(value) or hasattr(value, "apply_async")
+def is_runner(value: object) -> bool:
+    """Whether it is a task of a queue, or can be called."""
+    return callable(value) or hasattr(value, "apply_async") or hasattr(value, "enqueue")
 
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
@@ -52,6 +58,9 @@ def _signature(runner: Runner) -> inspect.Signature | None:
     called: Any = runner
     if hasattr(runner, "apply_async"):  # a Celery task is called through its `run`
         called = getattr(runner, "run", runner)
+    elif hasattr(runner, "enqueue"):
+        called = getattr(called, "func", called)
+        called = partial(called, None) if getattr(runner, "takes_context", False) else called
     try:
         return inspect.signature(called)
     except (TypeError, ValueError):
@@ -63,9 +72,10 @@ def run(job_id: str, task_type: str, payload: Mapping[str, Any]) -> bool:
     runner = get_runner(task_type)
     if runner is None:
         return False
-    apply_async = getattr(runner, "apply_async", None)
-    if apply_async is not None:
-        apply_async(args=(job_id,), kwargs=dict(payload))
+    if hasattr(runner, "apply_async"):
+        runner.apply_async(args=(job_id,), kwargs=dict(payload))
+    elif hasattr(runner, "enqueue"):
+        runner.enqueue(job_id, **payload)
     else:
         runner(job_id, **payload)
     logger.info("job_dispatched", extra={"job_id": job_id, "task_type": task_type})

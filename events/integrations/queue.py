@@ -30,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ADAPTERS: Final = {"celery": "events.integrations.celery.CeleryAdapter"}
+_ADAPTERS: Final = {
+    "celery": "events.integrations.celery.CeleryAdapter",
+    "django_tasks": "events.integrations.django_tasks.DjangoTasksAdapter",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from jobs import inputs, services
 from jobs.checks import check_settings
 from jobs.models import InputRequest
 from jobs.selectors import visible_jobs
+from tests.support.followed import followed_tasks
+from tests.support.queue_tasks import FRAMEWORK
 from tests.support.site import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -204,6 +206,27 @@ def test_the_celery_snippets(settings, eager_celery, name, task, result):
     job.refresh_from_db()
     assert (job.status, job.result) == ("completed", result)
     assert "task_progress" in [event.event_type for event in read_events(job.job_id)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_snippets_of_djangos_tasks(settings):
+    code = snippets(ROOT / "docs" / "how-to.md")
+    namespace: dict = {"__name__": "documented"}
+    for name in ("django-tasks", "django-tasks-named"):
+        exec(code[name].replace("from django.tasks", f"from {FRAMEWORK}"), namespace)
+    settings.JOB_EVENTS = {
+        **settings.JOB_EVENTS,
+        "RUNNERS": {"conversion": namespace["convert"]},
+    }
+    with followed_tasks():
+        job = services.job_create(task_type="conversion", payload={"path": "a.odt"})
+        report = services.job_create(task_type="report")
+        namespace["convert_report"].enqueue(report_id=report.job_id)
+    job.refresh_from_db()
+    assert (job.status, job.result) == ("completed", {"path": "a.odt.pdf"})
+    assert "task_enqueued" in [event.event_type for event in read_events(job.job_id)]
+    said = read_events(report.job_id)[-1].data
+    assert (said["task_type"], said["job_status"]) == ("conversion", "running")
 
 
 @pytest.mark.django_db(transaction=True)

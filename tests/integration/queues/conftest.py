@@ -1,0 +1,60 @@
+"""A site with a worker of each queue, which is started again when a test has killed it."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.workers import Workers
+
+COMMANDS = {
+    "django_tasks": (
+        "manage.py",
+        "db_worker",
+        "--interval",
+        "0.1",
+        "--no-startup-delay",
+        "--no-reload",
+    ),
+}
+
+
+class QueueSite(Workers):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.environment["DJANGO_SETTINGS_MODULE"] = "tests.support.queue_settings"
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def need_worker(self, queue: str) -> None:
+        worker = self.workers.get(queue)
+        if worker is None or worker.poll() is not None:
+            self.workers[queue] = self._spawn("worker", *COMMANDS[queue])
+
+    def stop_worker(self, queue: str) -> None:
+        self.stop_child(self.workers.pop(queue), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def queue_site(short_tmp: Path) -> Iterator[QueueSite]:
+    directory = short_tmp / "queues"
+    directory.mkdir()
+    site = QueueSite(directory)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(params=sorted(COMMANDS))
+def queue(request: pytest.FixtureRequest, queue_site: QueueSite) -> str:
+    queue_site.need_worker(request.param)
+    return request.param
+
+
+@pytest.fixture
+def db_worker(queue_site: QueueSite) -> QueueSite:
+    queue_site.need_worker("django_tasks")
+    return queue_site

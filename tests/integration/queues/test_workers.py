@@ -1,0 +1,82 @@
+"""Jobs whose tasks come by Django's tasks, with a real worker."""
+
+import os
+import signal
+
+from tests.support.workers import ends, kinds
+
+
+def told(log: list[dict]) -> list[str]:
+    """The kinds of its events, without that of what waits: signals tell it late, or not at all."""
+    found = kinds(log)
+    if "task_enqueued" in found:
+        assert found[:2] == ["job_created", "task_enqueued"]
+        found.remove("task_enqueued")
+    return found
+
+
+def test_a_task_that_works(queue_site, queue):
+    job_id = queue_site.job(f"{queue}-steps", count=2)
+    row = queue_site.finished(job_id)
+    assert (row["status"], row["progress"]) == ("completed", 100.0)
+    assert row["result"] == {"steps": 2, "attempt": 1}
+    log = queue_site.log(job_id)
+    assert told(log) == [
+        "job_created", "task_started", *["task_progress"] * 2, "worked", "task_completed",
+    ]  # fmt: skip
+    started = log[-5]
+    assert (started["task_type"], bool(started["worker"])) == ("steps", True)
+
+
+def test_a_task_that_fails(queue_site, queue):
+    job_id = queue_site.job(f"{queue}-fails")
+    row = queue_site.finished(job_id)
+    assert (row["status"], row["error"]) == ("failed", "what a pity")
+    log = queue_site.log(job_id)
+    assert told(log) == ["job_created", "task_started", "task_failed"]
+    assert log[-1]["error_type"] == "ValueError"
+
+
+def test_jobs_that_are_cancelled(queue_site, queue):
+    """One stops when it looks; of two that wait behind it, one is tried again: once, not twice."""
+    at_work = queue_site.job(f"{queue}-gate")
+    queue_site.until(at_work, "at_gate")
+    waiting, tried_again = (queue_site.job(f"{queue}-steps") for _ in range(2))
+    for job_id in (waiting, tried_again):
+        assert queue_site.post(job_id, "cancel").status_code == 200
+    assert queue_site.post(tried_again, "retry").status_code == 200
+    assert queue_site.post(at_work, "cancel").status_code == 200
+    # The worker is free for the next.
+    assert queue_site.finished(queue_site.job(f"{queue}-steps"))["status"] == "completed"
+    log = queue_site.log(at_work)
+    assert "through_gate" not in kinds(log)
+    assert ends(log) == [(1, "job_cancelled")]
+    enqueued = ["task_enqueued"] if queue == "django_tasks" else []
+    assert kinds(queue_site.log(waiting)) == ["job_created", *enqueued, "job_cancelled"]
+    log = queue_site.log(tried_again)
+    assert (kinds(log).count("task_started"), log[-1]["attempt"]) == (1, 2)
+    assert ends(log) == [(1, "job_cancelled"), (2, "task_completed")]
+
+
+def test_a_worker_is_killed_and_the_job_is_tried_again(queue_site, queue):
+    job_id = queue_site.job(f"{queue}-gate")
+    os.kill(queue_site.until(job_id, "at_gate")["pid"], signal.SIGKILL)
+    row = queue_site.finished(job_id)
+    assert (row["status"], "not heard of" in row["error"]) == ("failed", True)
+    assert queue_site.log(job_id)[-1]["reason"] == "worker_lost"
+    if queue == "django_tasks":
+        queue_site.workers[queue].wait(10)
+        queue_site.need_worker(queue)
+    queue_site.open(job_id)
+    assert queue_site.post(job_id, "retry").status_code == 200
+    row = queue_site.finished(job_id, attempt=2)
+    assert (row["status"], row["result"]) == ("completed", "through")
+    assert ends(queue_site.log(job_id)) == [(1, "task_failed"), (2, "task_completed")]
+
+
+def test_a_coroutine_of_djangos_is_cancelled(db_worker):
+    job_id = db_worker.job("django_tasks-sleeps")
+    db_worker.until(job_id, "asleep")
+    db_worker.post(job_id, "cancel")
+    assert db_worker.finished(db_worker.job("django_tasks-steps"))["status"] == "completed"
+    assert ends(db_worker.log(job_id)) == [(1, "job_cancelled")]

@@ -1,0 +1,20 @@
+"""Jobs follow Django's tasks in this process, as with our app in INSTALLED_APPS."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.apps import AppConfig
+
+from events.integrations.django_tasks.apps import JobsOfTasks, signals_of_tasks
+
+
+@contextmanager
+def followed_tasks() -> Iterator[JobsOfTasks]:
+    config = AppConfig.create("events.integrations.django_tasks")
+    config.ready()
+    try:
+        yield config
+    finally:
+        for signals in signals_of_tasks():
+            for signal in (signals.task_enqueued, signals.task_started, signals.task_finished):
+                assert signal.disconnect(dispatch_uid=config.label)

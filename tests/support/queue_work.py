@@ -1,0 +1,28 @@
+"""What the tasks of the tests do, by whichever queue they come."""
+
+import os
+import time
+from typing import Any
+
+from events.connections import get_redis
+from events.runs import current_run
+
+
+def steps(job_id: str, count: int = 3) -> dict[str, Any]:
+    run = current_run()
+    for number in range(count):
+        run.progress(100 * (number + 1) / count, f"step {number}")
+    run.publisher.publish_event(job_id, {"event_type": "worked"})
+    return {"steps": count, "attempt": run.attempt}
+
+
+def stand(job_id: str, *, heeds: bool = True) -> str:
+    """Stand at the gate until it is opened, or the job is cancelled."""
+    run = current_run()
+    run.publisher.publish_event(job_id, {"event_type": "at_gate", "pid": os.getpid()})
+    while not get_redis().exists(f"open:{job_id}"):
+        if heeds:
+            run.check_cancelled()
+        time.sleep(0.05)
+    run.publisher.publish_event(job_id, {"event_type": "through_gate"})
+    return "through"
