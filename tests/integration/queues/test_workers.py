@@ -1,4 +1,4 @@
-"""Jobs whose tasks come by Django's tasks, with a real worker."""
+"""Jobs whose tasks come by Django's tasks and by RQ, with a real worker of each."""
 
 import os
 import signal
@@ -80,3 +80,29 @@ def test_a_coroutine_of_djangos_is_cancelled(db_worker):
     db_worker.post(job_id, "cancel")
     assert db_worker.finished(db_worker.job("django_tasks-steps"))["status"] == "completed"
     assert ends(db_worker.log(job_id)) == [(1, "job_cancelled")]
+
+
+def test_rq_ends_a_task_where_it_stands(rq):
+    job_id = rq.job("rq-gate", heeds=False)
+    rq.until(job_id, "at_gate")
+    assert rq.post(job_id, "cancel", terminate=True).status_code == 200
+    rq.until_log("stopped by user")
+    rq.open(job_id)
+    assert rq.finished(rq.job("rq-steps"))["status"] == "completed"
+    assert "through_gate" not in kinds(rq.log(job_id))
+
+
+def test_rq_tries_a_task_again(rq):
+    job_id = rq.job("rq-with_retry")
+    assert rq.finished(job_id)["result"] == "at last"
+    log = rq.log(job_id)
+    assert kinds(log) == [
+        "job_created", "task_started", "task_retry", "task_started", "task_completed",
+    ]  # fmt: skip
+    assert (log[2]["error"], log[2]["retry_in"]) == ("not yet", 0)
+
+
+def test_rq_has_a_timeout(rq):
+    job_id = rq.job("rq-with_timeout")
+    assert rq.finished(job_id)["status"] == "failed"
+    assert rq.log(job_id)[-1]["reason"] == "timed_out"
