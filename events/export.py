@@ -1,13 +1,10 @@
-"""Whole logs as files: NDJSON, of which `manage.py import_events` makes a log again, and CSV."""
+"""Whole logs, by pages, and as CSV; events.ndjson has the other form."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
 
-import orjson
-
-from events.codec import event_dict
 from events.history import read_events
 from events.types import START, Cursor, Event
 
@@ -36,12 +33,6 @@ def pages(
         if len(page) < _PAGE:
             return
         after = page[-1].cursor
-
-
-def ndjson(events: Sequence[Event]) -> bytes:
-    """Each event as a line of JSON, as the API has it."""
-    newline = orjson.OPT_APPEND_NEWLINE
-    return b"".join([orjson.dumps(event_dict(event), option=newline) for event in events])
 
 
 CSV_HEADER: Final = ",".join(_COLUMNS).encode() + b"\r\n"

@@ -1,9 +1,9 @@
-"""Exported logs into the archive: the other half of `events.export`."""
+"""Exported logs into the archive."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from itertools import groupby, islice, pairwise
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from django.db import transaction
@@ -11,37 +11,15 @@ from django.db import transaction
 from events import archive, commands
 from events.conf import event_settings
 from events.connections import get_redis, run
-from events.exceptions import EventsError, InvalidEvent
+from events.exceptions import EventsError
 from events.keys import StreamKeys
-from events.types import START, Cursor, Event, check_job_id, shown
+from events.types import START, Cursor, Event
 
 _TOGETHER: Final = 1000
-_FIELDS: Final = frozenset({"id", "job_id", "event_type", "timestamp", "data"})
 
 
 class NotRestored(EventsError):
     """The log has other events than those that are to be restored."""
-
-
-def read_lines(lines: Iterable[bytes], job_id: str | None = None) -> Iterator[Event]:
-    """The events of an export; with `job_id`, as those of that job. Raises InvalidEvent."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield _event(orjson.loads(line), job_id)
-        except (orjson.JSONDecodeError, EventsError) as error:
-            raise InvalidEvent(f"Line {number} is no event of an export: {error}") from error
-
-
-def _event(entry: Any, job_id: str | None) -> Event:
-    if not isinstance(entry, Mapping) or entry.keys() != _FIELDS:
-        raise InvalidEvent(f"it is an object with {', '.join(sorted(_FIELDS))}.")
-    data, texts = entry["data"], (entry["event_type"], entry["timestamp"])
-    if not isinstance(data, dict) or not all(isinstance(text, str) for text in texts):
-        raise InvalidEvent(f"event_type and timestamp are text, data is an object: {shown(entry)}.")
-    cursor = Cursor.parse(entry["id"])
-    return Event(str(cursor), check_job_id(job_id or entry["job_id"]), *texts, orjson.dumps(data))
 
 
 def restore(events: Iterable[Event]) -> int:

@@ -12,7 +12,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.export import CSV_HEADER, csv_rows, ndjson, pages
+from events.export import CSV_HEADER, csv_rows, pages
+from events.ndjson import ndjson
 from events.types import Event, shown
 from jobs.api import throttles
 from jobs.api.base import AnyNegotiation, JobsAPIView, respond_later

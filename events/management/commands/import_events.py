@@ -10,7 +10,8 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from events.exceptions import EventsError
-from events.restoring import read_lines, restore
+from events.ndjson import read_lines
+from events.restoring import restore
 
 
 class Command(BaseCommand):

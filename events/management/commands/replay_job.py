@@ -1,7 +1,6 @@
 """`manage.py replay_job JOB_ID --to OTHER_JOB_ID`: a recording into another job's log."""
 
 from argparse import ArgumentParser
-from time import monotonic, sleep
 from typing import Any
 
 from django.core.management import CommandError
@@ -10,6 +9,7 @@ from django.core.management.base import BaseCommand
 from events.exceptions import EventsError
 from events.export import pages
 from events.publisher import get_publisher
+from events.recording import publish_again
 from events.types import check_job_id
 
 
@@ -47,18 +47,5 @@ class Command(BaseCommand):
 
 def replay(job_id: str, to: str, speed: float | None) -> int:
     """Publish the events of one log into another; returns how many."""
-    publisher, count, began, first_ms = get_publisher(), 0, monotonic(), 0
-    for page in pages(job_id):
-        if speed is None:
-            count += len(publisher.publish_events(to, [_untimed(event.data) for event in page]))
-            continue
-        for event in page:
-            first_ms = first_ms or event.cursor.ms
-            sleep(max(0.0, began + (event.cursor.ms - first_ms) / 1000 / speed - monotonic()))
-            publisher.publish_event(to, _untimed(event.data))
-            count += 1
-    return count
-
-
-def _untimed(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != "timestamp"}
+    events = (event._replace(job_id=to) for page in pages(job_id) for event in page)
+    return publish_again(get_publisher(), events, speed)

@@ -9,8 +9,9 @@ from rest_framework import serializers
 from events import sse
 from events.codec import event_json
 from events.exceptions import StaleEpoch
-from events.export import CSV_HEADER, csv_rows, ndjson
+from events.export import CSV_HEADER, csv_rows
 from events.filters import MOST_CONDITIONS
+from events.ndjson import ndjson
 from events.types import Event, Live
 from jobs.api.problems import TYPE
 from jobs.api.publishing import NAME
