@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 from weakref import WeakKeyDictionary
@@ -36,6 +36,7 @@ _REFUSED: Final = (exceptions.ConnectionError,)
 _MANY: Final = 20
 # Of requests at once; redis-py would stop at 100.
 _MAX_CONNECTIONS: Final = 10_000
+_SCANNED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +307,22 @@ def _loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
 
 def answers(url: str) -> bool:
     """Whether a Redis answers at `url`, asked once and without waiting long."""
-    client = redis.Redis.from_url(
+    with _hasty(url) as client:
+        try:
+            return bool(client.ping())
+        except exceptions.RedisError:
+            return False
+
+
+def remove_keys(url: str, pattern: str) -> None:
+    """Remove all keys that match a pattern, of a Redis that may be gone already."""
+    with _hasty(url) as client, suppress(exceptions.RedisError):
+        for key in client.scan_iter(match=pattern, count=_SCANNED):
+            client.unlink(key)
+
+
+def _hasty(url: str) -> redis.Redis:
+    """A client of its own for a question or two; `with` closes it."""
+    return redis.Redis.from_url(
         url, retry=Retry(_backoff(), 0), socket_connect_timeout=1, socket_timeout=1
     )
-    try:
-        return bool(client.ping())
-    except exceptions.RedisError:
-        return False
-    finally:
-        client.close()

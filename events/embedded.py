@@ -11,7 +11,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Final
 
@@ -46,6 +49,18 @@ def socket_path(directory: Path) -> Path:
 def embedded_url(directory: Path) -> str:
     """The REDIS_URL of the Redis with its data in `directory`."""
     return f"unix://{socket_path(directory)}"
+
+
+@contextmanager
+def throwaway_redis() -> Iterator[str]:
+    """The address of a Redis whose data goes with it; raises EmbeddedRedisError."""
+    with TemporaryDirectory(prefix="je") as directory:  # short, for a socket in it
+        server = EmbeddedRedis(Path(directory), save="", appendonly="no")
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
 
 
 class EmbeddedRedis:

@@ -1,7 +1,8 @@
 """The names of Redis keys; nowhere else are they spelled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from secrets import token_hex
 from typing import Final
 
 from events.exceptions import InvalidJobId
@@ -48,6 +49,22 @@ class StreamKeys:
             return check_job_id(key.removeprefix(self.prefix))
         except InvalidJobId:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Keys that nobody else has, in a Redis that others may use, too: those of a run of tests."""
+
+    token: str = field(default_factory=lambda: token_hex(8))
+
+    def prefix(self, number: int) -> str:
+        """The prefix of one test's streams."""
+        return f"scratch_{self.token}_{number}:"
+
+    @property
+    def pattern(self) -> str:
+        """What SCAN finds all of them by: streams, and what Redis remembers of their producers."""
+        return f"*scratch_{self.token}_*"
 
 
 @lru_cache(maxsize=1024)

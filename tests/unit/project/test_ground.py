@@ -13,6 +13,7 @@ import events.history
 import events.integrations.langchain
 import events.outbox
 import events.publisher
+import events.testing
 import jobs.services
 import jobs.signals
 from events.publisher import Publisher
@@ -127,6 +128,13 @@ def test_exported_names():
         "job_retry",
     }  # fmt: skip
     assert public(events.outbox) == {"publish_event"}
+    assert set(events.testing.__all__) == {
+        "Expected", "JobEvents", "aassert_events", "assert_events",
+    }  # fmt: skip
+    assert {name for name in vars(events.testing.JobEvents) if not name.startswith("_")} == {
+        "aassert_events", "aevents", "assert_events", "async_publisher", "events", "process",
+        "publisher", "record", "replay",
+    }  # fmt: skip
     assert public(events.history) == {
         "aread_events", "archive_position", "has_log", "read_events", "wait_for_events",
     }  # fmt: skip

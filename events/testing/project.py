@@ -1,0 +1,94 @@
+"""Logs as tests of a Django project have them: archive, outbox and stream."""
+
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from channels.db import database_sync_to_async
+from django.apps import apps
+from django.db import connection
+
+from events.archive import logs_in_outbox
+from events.connections import Connections, get_redis
+from events.export import pages
+from events.models import ArchivedEvent
+from events.processing import work
+from events.relay import append_pending
+from events.testing.job_events import JobEvents
+from events.testing.streams import read_stream
+from events.types import OUTBOX, Event, Producer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LOGS: Final = 1000
+
+
+class ProjectJobEvents(JobEvents):
+    """The logs of one test of a Django project that has `events` in INSTALLED_APPS."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        app = cast(Any, apps.get_app_config("events"))
+        super().__init__(url, prefix, cast(Connections, app.connections))
+        app.rest.worked()  # a test before may have had no Redis
+
+    def events(self, job_id: str) -> list[Event]:
+        """The whole log of a job; empty if nothing was published to it.
+
+        A test that may not use the database has archived nothing: for it, that is the stream.
+        """
+        self._check_settings()
+        return read_log(job_id)
+
+    def process(self) -> None:
+        """Do what `manage.py process_events` does, until there is nothing left to do.
+
+        What stands in the outbox is appended to the streams, also that of a transaction which the
+        test never commits; streams are archived; jobs follow their logs.
+        """
+        self._check_settings()
+        for _, job_id in logs_in_outbox(0, limit=_LOGS):
+            append_pending(job_id)
+        steps = list(work(hasty=True).values())
+        while sum(step() for step in steps):
+            pass
+
+    async def _in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        __tracebackhide__ = True
+        return await database_sync_to_async(function)(*given, **named)
+
+    def _hint(self, job_id: str, events: list[Event]) -> str:
+        return outbox_hint(job_id, events) or super()._hint(job_id, events)
+
+
+def read_log(job_id: str) -> list[Event]:
+    """The whole log of a job; of a test that may not use the database, its stream."""
+    if not _may_query():
+        return read_stream(get_redis(), job_id)
+    return [event for page in pages(job_id) for event in page]
+
+
+def outbox_hint(job_id: str, events: list[Event]) -> str:
+    """A sentence if some events are only in the outbox, as in a test that commits nothing."""
+    if not _may_query():
+        return ""
+    producers = [Producer.parse(event.producer) for event in events]
+    appended = {each.sequence for each in producers if each and each.id == OUTBOX}
+    rows = ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None).order_by("sequence")
+    waiting = [name for number, name in rows.values_list("sequence", "event_type")
+               if number not in appended]  # fmt: skip
+    if not waiting:
+        return ""
+    return (
+        f"{len(waiting)} more in the outbox, not committed: {', '.join(waiting)}. Mark the test"
+        " django_db(transaction=True), or use django_capture_on_commit_callbacks(execute=True), or"
+        " call job_events.process() before."
+    )
+
+
+def _may_query() -> bool:
+    """Whether the test may use the database; pytest-django refuses by a RuntimeError."""
+    try:
+        connection.ensure_connection()
+    except RuntimeError:
+        return False
+    return True
