@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Self, cast
 from weakref import WeakKeyDictionary
 
@@ -317,8 +318,9 @@ def answers(url: str) -> bool:
 def remove_keys(url: str, pattern: str) -> None:
     """Remove all keys that match a pattern, of a Redis that may be gone already."""
     with _hasty(url) as client, suppress(exceptions.RedisError):
-        for key in client.scan_iter(match=pattern, count=_SCANNED):
-            client.unlink(key)
+        keys = client.scan_iter(match=pattern, count=_SCANNED)
+        while some := list(islice(keys, _SCANNED)):
+            client.unlink(*some)
 
 
 def _hasty(url: str) -> redis.Redis:

@@ -34,9 +34,11 @@ def publish_again(
     """Publish events to the jobs that they name; returns how many.
 
     The time between them is as it was, divided by `speed`; None: they are published at once. They
-    have the time of now; all else is as it was.
+    have the time of now; all else is as it was. Raises ValueError for a speed that is none.
     """
     if speed is not None:
+        if not 0 < speed < float("inf"):
+            raise ValueError(f"speed is a number above 0. Given: {speed}.")
         return _paced(publisher, events, speed)
     count = 0
     for job_id, of_job in groupby(events, attrgetter("job_id")):

@@ -1,6 +1,6 @@
 """What a log is expected to be, and where it departs from that. Does no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, Final, NoReturn
@@ -18,15 +18,20 @@ _COMMON: Final = ("event_type", "timestamp")
 
 
 def check_events(
-    job_id: str, events: Sequence[Event], expected: Iterable[Expected], hint: str = ""
+    job_id: str,
+    events: Sequence[Event],
+    expected: Iterable[Expected],
+    hint: Callable[[], str] = str,
 ) -> None:
-    """Raise AssertionError, with the whole log, unless it is as expected; TypeError for items
-    that are none of `Expected`."""
+    """Raise AssertionError, with the whole log and a hint, unless it is as expected.
+
+    Raises TypeError for items that are none of `Expected`.
+    """
     __tracebackhide__ = True
     wanted = _Wanted.all_of(expected)
     departure = _departure(events, wanted)
     if departure is not None:
-        _fail(job_id, events, wanted, departure, hint)
+        _fail(job_id, events, wanted, departure, hint())
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class JobEvents:
         """
         __tracebackhide__ = True
         events = self.events(job_id)
-        check_events(job_id, events, expected, self._hint(job_id, events))
+        check_events(job_id, events, expected, lambda: self._hint(job_id, events))
 
     async def aassert_events(self, job_id: str, expected: Iterable[Expected]) -> None:
         """The async twin of `assert_events`."""

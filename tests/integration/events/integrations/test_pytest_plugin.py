@@ -179,6 +179,8 @@ def test_the_time_between_events_is_kept(job_events, tmp_path, monkeypatch):
     assert job_events.replay(path, speed=4.0) == 3
     assert pauses == [0, 0, 2]
     job_events.assert_events("abc", [{"n": 1000}, {"n": 1000}, {"n": 9000}])
+    with pytest.raises(ValueError, match="above 0"):
+        job_events.replay(path, speed=0)
 
 
 @pytest.mark.django_db
@@ -207,11 +209,13 @@ def test_what_is_no_recording(job_events, tmp_path):
 
 A_PROJECT = """
 import pytest
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
+from django.test import TestCase
 from events import outbox
 from events.history import read_events
-from events.testing import JobEvents
+from events.testing import JobEvents, assert_events
 
 
 @pytest.mark.django_db(transaction=True)
@@ -225,12 +229,27 @@ def test_a_task(job_events: JobEvents):
     job_events.assert_events("abc", ["hello"])
 
 
+@pytest.mark.usefixtures("job_events")
+class Tests(TestCase):
+    def test_it(self):
+        with self.captureOnCommitCallbacks(execute=True):
+            outbox.publish_event("abc", {"event_type": "hello"})
+        assert_events("abc", ["hello"])
+
+
 def test_settings_of_both(settings, job_events):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 8}
     job_events.assert_events("abc", [])
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_async_with_a_database(job_events):
+    await sync_to_async(outbox.publish_event)("abc", {"event_type": "hello"})
+    await job_events.aassert_events("abc", ["hello"])
+
+
 async def test_async(job_events):
+    # After the other, whose thread has had a connection.
     await job_events.async_publisher.publish_event("abc", {"event_type": "hello"})
     await job_events.aassert_events("abc", ["hello"])
 
@@ -243,7 +262,7 @@ def test_all_is_as_it_was():
 def test_a_project_without_jobs(run, redis_client):
     """Somebody's keys are neither seen nor touched, and none is left."""
     redis_client.set("job_events:abc", "somebody's")
-    run(A_PROJECT, apps='"channels"').assert_outcomes(passed=4)
+    run(A_PROJECT, apps='"channels"').assert_outcomes(passed=6)
     assert redis_client.keys() == [b"job_events:abc"]
 
 
@@ -305,6 +324,8 @@ def test_without_django(run, redis_client):
     """For who publishes only: their program finds the Redis by REDIS_URL, as it does elsewhere."""
     tests = """
     import os, pytest, redis
+    from events.exceptions import EventsError
+    from events.testing import assert_events
     from events.publisher import SyncRedisStreamPublisher
 
     def work(job_id):
@@ -317,8 +338,10 @@ def test_without_django(run, redis_client):
         job_events.record("abc", tmp_path / "abc")
         job_events.replay(tmp_path / "abc", job_id="again")
         job_events.assert_events("again", [{"task_type": "report"}])
-        with pytest.raises(Exception, match="process.. needs a Django project"):
+        with pytest.raises(EventsError, match="process.. needs a Django project"):
             job_events.process()
+        with pytest.raises(EventsError, match="assert_events needs a Django project"):
+            assert_events("abc", [])
 
     async def test_async(job_events):
         await job_events.async_publisher.publish_event("abc", {"event_type": "hello"})
@@ -344,18 +367,20 @@ def test_a_project_without_pytest_django_is_told_what_to_install(run, monkeypatc
 def test_a_project_that_sets_django_up_by_itself(run, pytester, monkeypatch):
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "project_settings")
     pytester.makepyfile(project_settings=SETTINGS.format(apps='"channels"'))
-    pytester.makeconftest("import django; django.setup()")
+    pytester.makeconftest("""
+        import django
+        from django.core.management import call_command
+        django.setup()
+        call_command("migrate", verbosity=0)
+    """)
     tests = """
     from django.conf import settings
     from events.publisher import get_publisher
 
-    def test_it(job_events, monkeypatch):
-        monkeypatch.setattr("events.testing.project.connection.ensure_connection", blocked)
+    def test_it(job_events):
         get_publisher().publish_event("abc", {"event_type": "hello"})
+        job_events.process()
         job_events.assert_events("abc", ["hello"])
-
-    def blocked():
-        raise RuntimeError
 
     def test_all_is_as_it_was():
         assert settings.JOB_EVENTS == {"STREAM_TAIL": 7}

@@ -25,7 +25,7 @@ def log(*events):
 A, B, C = ("a", {}), ("b", {}), ("c", {})
 
 
-def told(events, expected, hint=""):
+def told(events, expected, hint=str):
     with pytest.raises(AssertionError) as error:
         check_events("abc", events, expected, hint)
     return str(error.value).splitlines()
@@ -113,7 +113,7 @@ def test_the_whole_log_is_shown_one_line_an_event():
 
 
 def test_a_hint_comes_last():
-    assert told([], ["a"], "Look there.")[-1] == "Look there."
+    assert told([], ["a"], lambda: "Look there.")[-1] == "Look there."
     assert told([], ["a", ...])[-1] == "expected, in all: ['a', ...]"
 
 
