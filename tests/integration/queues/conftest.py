@@ -4,6 +4,8 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,15 @@ class QueueSite(Workers):
         super().__init__(directory)
         self.environment["DJANGO_SETTINGS_MODULE"] = "tests.support.queue_settings"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def finished(self, job_id: str, **wanted: Any) -> dict[str, Any]:
+        """The job, once it is over and its log says so: that is told when the row is committed."""
+        row = super().finished(job_id, **wanted)
+        deadline = monotonic() + 30
+        while self.log(job_id)[-1].get("job_status") != row["status"]:
+            assert monotonic() < deadline, self.log(job_id)
+            sleep(0.05)
+        return row
 
     def need_worker(self, queue: str) -> None:
         worker = self.workers.get(queue)
