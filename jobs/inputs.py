@@ -136,7 +136,7 @@ def go_on(job: Job) -> None:
         return
     job.tasks.filter(state=Task.State.ASKED).update(state=Task.State.WAITING)
     services.await_worker(job)
-    job.save(update_fields=("settles_at", "settles_as"))
+    job.save_settling()
     transaction.on_commit(partial(_resume, job, asked))
 
 

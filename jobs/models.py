@@ -164,6 +164,10 @@ class Job(models.Model):
         """Be over by itself at some time, as this; without a time, not at all."""
         self.settles_at, self.settles_as = at, status or ""
 
+    def save_settling(self) -> None:
+        """Keep what `settle` said."""
+        self.save(update_fields=("settles_at", "settles_as"))
+
     def lifecycle(self) -> dict[str, Any]:
         """What the job's own lifecycle events say of it."""
         return {"task_type": self.task_type, "job_status": self.status, "attempt": self.attempt}

@@ -92,7 +92,7 @@ def _is_settled(job_id: str) -> bool:
         status = job.settles_as
         if job.is_over or job.tasks.filter(state__in=Task.AT_WORK).exists():
             job.settle()
-            job.save(update_fields=("settles_at", "settles_as"))
+            job.save_settling()
             return False
         try:
             _settle(job, status)

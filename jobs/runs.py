@@ -2,9 +2,9 @@
 
 A task of a job is *waiting* (told of before it was taken up, or to be tried again later) ->
 *running* (a worker has it, and is heard of) -> *over*; or *asked* on the way, while a person is to
-answer. Instead of over it may be *released* (its
-worker is dead, and the queue brings it again at once) or *lost* (its worker is dead, and its job
-has failed of it). Each step locks the job first, so that two of them follow one another.
+answer. Instead of over it may be *released* (its worker is dead, and the queue brings it again at
+once) or *lost* (its worker is dead, and its job has failed of it). Each step locks the job first,
+so that two of them follow one another.
 
 A message may come twice, or again after its worker died. By the row of its task it is known, and
 
@@ -158,7 +158,7 @@ class JobRuns:
                     task_type=run.task_type,
                 )
             job.settle()
-            job.save(update_fields=("settles_at", "settles_as"))
+            job.save_settling()
             inputs.go_on(job)  # the answer may have come meanwhile
 
     def put_back(self, run: Run, error: object, seconds: float) -> None:
@@ -305,7 +305,7 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     else:
         steps.publish(job, EventType.TASK_STARTED, **{"status": "started", **said})
         job.settle()
-        job.save(update_fields=("settles_at", "settles_as"))
+        job.save_settling()
     task.save()
     return task.number
 
@@ -338,7 +338,7 @@ def _await_next(job: Job, *, is_last: bool) -> None:
     """Another task is to come; after what seems to be the last of a group, for a moment only."""
     if is_last:
         job.settle(at=timezone.now() + timedelta(seconds=_GROUP_SECONDS), status=Status.COMPLETED)
-        job.save(update_fields=("settles_at", "settles_as"))
+        job.save_settling()
     else:
         _await_worker(job, timezone.now())
 
@@ -347,7 +347,7 @@ def _await_worker(job: Job, since: datetime) -> None:
     """Somebody is to come, unless it is a person who takes their time."""
     if not job.tasks.filter(state=State.ASKED).exists():
         services.await_worker(job, since)
-        job.save(update_fields=("settles_at", "settles_as"))
+        job.save_settling()
 
 
 def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:

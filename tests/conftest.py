@@ -22,7 +22,7 @@ from events.embedded import EmbeddedRedis
 from events.lines import Lines
 from events.producer import Floors
 from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
-from tests.support.site import Site
+from tests.support.site import Site, started
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -113,14 +113,8 @@ async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[No
 @pytest.fixture(scope="session")
 def site(short_tmp: Path) -> Iterator[Site]:
     """uvicorn and a Celery worker, with a Redis and a database of their own."""
-    directory = short_tmp / "site"
-    directory.mkdir()
-    site = Site(directory)
-    try:
-        site.start()
+    with started(Site, short_tmp / "site") as site:
         yield site
-    finally:
-        site.stop()
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TypeVar
 
 import httpx
 
@@ -38,6 +41,9 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
         if process.poll() is not None or monotonic() > deadline:
             raise RuntimeError(f"the server on port {port} did not start")
         sleep(0.05)
+
+
+SomeSite = TypeVar("SomeSite", bound="Site")
 
 
 class Site:
@@ -126,3 +132,15 @@ class Site:
 
     def client(self, user: str = "demo") -> httpx.Client:
         return httpx.Client(base_url=self.url, auth=(user, user), timeout=30)
+
+
+@contextmanager
+def started(kind: type[SomeSite], directory: Path) -> Iterator[SomeSite]:
+    """A site in a folder that is made for it; stopped in the end, however far it had come."""
+    directory.mkdir()
+    site = kind(directory)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()

@@ -20,6 +20,7 @@ from events.integrations.celery import JobTask, follows_job
 from events.publisher import RedisStreamPublisher
 from events.runs import current_run
 from jobs.runs import JobRuns
+from tests.support.queue_work import stand
 
 
 def die_at(job_id: str, point: str) -> None:
@@ -83,18 +84,6 @@ def soft(self, job_id: str) -> None:
 @shared_task(base=JobTask, bind=True, time_limit=1)
 def hard(self, job_id: str) -> None:
     time.sleep(30)
-
-
-def stand(job_id: str, *, heeds: bool = True) -> str:
-    """Stand at the gate until it is opened, or the job is cancelled."""
-    run = current_run()
-    run.publisher.publish_event(job_id, {"event_type": "at_gate", "pid": os.getpid()})
-    while not get_redis().exists(f"open:{job_id}"):
-        if heeds:
-            run.check_cancelled()
-        time.sleep(0.05)
-    run.publisher.publish_event(job_id, {"event_type": "through_gate"})
-    return "through"
 
 
 @shared_task(base=JobTask, bind=True)

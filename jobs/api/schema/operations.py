@@ -206,25 +206,16 @@ def _job_detail() -> Operations:
     return {"get": _operation("job_retrieve", "jobs", [_job()], answers, *_OF_A_JOB)}
 
 
-def _step(name: str) -> Operations:
-    """Something that is done to a job."""
+def _step(name: str, *more: str) -> Operations:
+    """Something that is done to a job; `more` are further problems."""
     answers = _answers(200, JobSerializer, shapes.A_JOB)
-    problems = (*_OF_A_JOB, "conflict", "unavailable")
+    problems = (*_OF_A_JOB, *more, "conflict", "unavailable")
     return {"post": _operation(name, "jobs", [_job()], answers, *problems)}
 
 
 @_describes(views.JobCancelView)
 def _job_cancel() -> Operations:
-    post = _operation(
-        "job_cancel",
-        "jobs",
-        [_job()],
-        _answers(200, JobSerializer, shapes.A_JOB),
-        *_OF_A_JOB,
-        *_OF_A_BODY,
-        "conflict",
-        "unavailable",
-    )
+    post = _step("job_cancel", *_OF_A_BODY)["post"]
     return {"post": _with_body(post, shapes.CANCELLATION, {"terminate": True})}
 
 

@@ -5,19 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.site import started
 from tests.support.workers import Workers
 
 
 @pytest.fixture(scope="session")
 def worker_site(short_tmp: Path) -> Iterator[Workers]:
-    directory = short_tmp / "workers"
-    directory.mkdir()
-    site = Workers(directory)
-    try:
-        site.start()
+    with started(Workers, short_tmp / "workers") as site:
         yield site
-    finally:
-        site.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.site import started
 from tests.support.workers import Workers
 
 COMMANDS = {
@@ -50,14 +51,8 @@ class QueueSite(Workers):
 
 @pytest.fixture(scope="session")
 def queue_site(short_tmp: Path) -> Iterator[QueueSite]:
-    directory = short_tmp / "queues"
-    directory.mkdir()
-    site = QueueSite(directory)
-    try:
-        site.start()
+    with started(QueueSite, short_tmp / "queues") as site:
         yield site
-    finally:
-        site.stop()
 
 
 @pytest.fixture(params=sorted(COMMANDS))
