@@ -27,17 +27,17 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""
         from jobs import signals  # noqa: PLC0415 - models are loaded after this module
-        from jobs.news import Teller  # noqa: PLC0415 - as above
         from jobs.projection import JobRows  # noqa: PLC0415 - as above
         from jobs.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.runs import JobRuns  # noqa: PLC0415 - as above
+        from jobs.telling import Teller  # noqa: PLC0415 - as above
         from jobs.unwatched import Unwatched  # noqa: PLC0415 - as above
 
         register(check_settings)
         self.teller = teller = Teller()
-        signals.job_created.connect(teller.changed, dispatch_uid="jobs.news")
-        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.news")
-        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.news")
+        signals.job_created.connect(teller.changed, dispatch_uid="jobs.telling")
+        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.telling")
+        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.telling")
         events = cast(Any, apps.get_app_config("events"))
         events.owners.append(JobRows())
         events.keeper = JobRuns()

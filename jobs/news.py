@@ -1,89 +1,39 @@
 """News of jobs, for lists that are shown live: which are new, and what has changed of them.
 
-Whoever changes a job says so by the project's channel layer, if it has one. That only wakes up the
-processes in which somebody shows jobs, and may be lost: these look into the database, as they do
-every few seconds anyway.
+Whoever changes a job says so by the project's channel layer, if it has one (`jobs.telling`). That
+only wakes up the processes in which somebody shows jobs, and may be lost: these look into the
+database, as they do every few seconds anyway.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import Any, Final, cast
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.apps import apps
 from django.db import connection
 
 from events.loops import PerLoop
-from events.rest import Rest
 from jobs.access import Admission
 from jobs.api.serializers import JobListSerializer
-from jobs.models import Job
 from jobs.selectors import visible_jobs
+from jobs.telling import GROUP
 
 logger = logging.getLogger(__name__)
 
-GROUP: Final = "job_events.jobs"
 # The newest of the jobs that a user may see, which are looked at whether woken up or not.
 _NEWEST: Final = 100
 # Seconds: between two looks, for what comes at once, and for a channel, which a layer forgets.
 _OFTEN: Final = 5.0
 _TOGETHER: Final = 0.1
 _RENEW: Final = 3600.0
-# Seconds that whoever changes a job waits for the layer at most.
+# Seconds that a layer may take to let us join.
 _PATIENCE: Final = 2.0
-# Seconds between two news of the progress of a job by one process.
-_PROGRESS: Final = 0.5
 
 Row = dict[str, Any]
-
-
-# Who changes a job
-
-
-class Teller:
-    """Tells the channel layer, which is left alone for a while when it does not answer."""
-
-    def __init__(self) -> None:
-        self.rest = Rest()
-        self._told: dict[str, float] = {}
-
-    def changed(self, job: Job, **_given: Any) -> None:
-        """Receiver of the signals of a job that is new, or has another status."""
-        self._told.pop(job.job_id, None)
-        self._tell(job.job_id)
-
-    def progressed(self, job: Job, **_given: Any) -> None:
-        """Receiver of the signal of progress, of which there may be much."""
-        now = monotonic()
-        if now >= self._told.get(job.job_id, 0.0) + _PROGRESS:
-            if len(self._told) > _NEWEST:
-                self._told.clear()
-            self._told[job.job_id] = now
-            self._tell(job.job_id)
-
-    def _tell(self, job_id: str) -> None:
-        layer: Any = get_channel_layer()
-        if layer is None or self.rest.resting:
-            return
-        try:
-            async_to_sync(_send)(layer, {"type": "jobs.changed", "job_id": job_id})
-        except Exception as error:  # noqa: BLE001 - whatever a layer raises, the job has changed
-            self.rest.failed()
-            logger.warning("news_not_told", extra={"job_id": job_id, "error": repr(error)})
-        else:
-            self.rest.worked()
-
-
-async def _send(layer: Any, message: dict[str, str]) -> None:
-    async with asyncio.timeout(_PATIENCE):  # a layer's readers wait for long, and so might this
-        await layer.group_send(GROUP, message)
-
-
-# Who shows them
 
 
 class Listing:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import socket
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +13,7 @@ from channels.layers import get_channel_layer
 from django.apps import apps
 
 from events.publisher import get_publisher
-from jobs import news, services
+from jobs import news, services, telling
 from jobs.models import Job
 from jobs.tickets import make_ticket
 from tests.integration.jobs.asgi import PATIENCE, cookie_of, gone, socket_of
@@ -25,7 +27,9 @@ in_thread = sync_to_async
 @pytest.fixture(autouse=True)
 def _rested():
     """A test before may have had a layer that was away, and is left alone for a while."""
-    apps.get_app_config("jobs").teller.rest.worked()
+    teller = apps.get_app_config("jobs").teller
+    teller.end()
+    teller.rest.worked()
 
 
 @pytest.fixture(params=["channels_redis", "none"])
@@ -140,7 +144,7 @@ async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monk
     async with listing(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
         await told(socket, "abc")
-    assert "news_not_told" in caplog.messages
+    await gone(lambda: "news_not_told" not in caplog.messages)
     assert "news_not_heard" in caplog.messages
 
 
@@ -149,6 +153,7 @@ async def test_a_layer_that_hangs_holds_up_nobody_for_long(
 ):
     """Its connections have no timeout, for the sake of those who wait for messages."""
     monkeypatch.setattr(news, "_PATIENCE", 0.2)
+    monkeypatch.setattr(telling, "_PATIENCE", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(short_tmp / "silent.sock"))
         silent.listen()
@@ -162,7 +167,7 @@ async def test_a_layer_that_hangs_holds_up_nobody_for_long(
         async with listing(user) as viewer:
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
             await told(viewer, "abc")
-    assert "news_not_told" in caplog.messages
+    await gone(lambda: "news_not_told" not in caplog.messages)
     assert "news_not_heard" in caplog.messages
 
 
@@ -219,5 +224,49 @@ async def test_who_leaves_leaves_nothing(user, layer):
     await gone(lambda: asyncio.all_tasks() - before)
     if (there := get_channel_layer()) is not None:
         connection = there.connection(0)
-        assert await connection.zcard(there._group_key(news.GROUP)) == 0
+        assert await connection.zcard(there._group_key(telling.GROUP)) == 0
         await there.close_pools()
+
+
+async def test_a_layer_in_memory_is_that_of_the_server(user, settings, monkeypatch):
+    monkeypatch.setattr(news, "_OFTEN", 60)
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    async with listing(user) as socket:
+        await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+        await told(socket, "abc")
+
+
+# A process that tells of a job and is over, and so does a child that it forked before.
+TELLING = """
+import os
+import django
+django.setup()
+from django.apps import apps
+from jobs.models import Job
+teller = apps.get_app_config("jobs").teller
+teller.changed(Job(job_id="first"))
+if not (child := os.fork()):
+    teller.changed(Job(job_id="of the child"))
+    teller.end()
+    os._exit(0)
+os.waitpid(child, 0)
+teller.changed(Job(job_id="last"))
+"""
+
+
+async def test_processes_tell_before_they_end(settings, redis_server, monkeypatch):
+    hosts = [{"address": redis_server.url, "socket_timeout": None}]
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
+    }
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(telling.GROUP, channel)
+    given = {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": redis_server.url}
+    script = [sys.executable, "-c", TELLING]
+    process = await asyncio.create_subprocess_exec(*script, env={**os.environ, **given})
+    assert await process.wait() == 0
+    async with asyncio.timeout(PATIENCE):
+        told = {(await layer.receive(channel))["job_id"] for _ in range(3)}
+    assert told == {"first", "of the child", "last"}
+    await layer.close_pools()
