@@ -88,21 +88,40 @@ class Workers(Site):
 
     def log(self, job_id: str) -> list[dict[str, Any]]:
         """The events of a job's log, as their data."""
-        results = self._api.get(f"/api/jobs/{job_id}/events/").json()["results"]
+        page = self._api.get(f"/api/jobs/{job_id}/events/", params={"limit": 1000})
+        results = page.json()["results"]
         return [event["data"] for event in results]
 
     def finished(
         self, job_id: str, *, seconds: float = 40, attempt: int = 1, until: str = ""
     ) -> dict[str, Any]:
-        """The job, once it is over, at an attempt and as a status if they are given."""
+        """The job, once it is over, at an attempt and as a status if they are given.
+
+        Its log says so, too: the event is appended a moment after the row is committed.
+        """
+        deadline = monotonic() + seconds
+        row = self.until_row(
+            job_id, *([until] if until else OVER), attempt=attempt, seconds=seconds
+        )
+        while (row["attempt"], row["status"]) not in self._told(job_id):
+            assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
+            sleep(0.05)
+        return row
+
+    def until_row(
+        self, job_id: str, *statuses: str, attempt: int = 1, seconds: float = 40
+    ) -> dict[str, Any]:
+        """The job, once its row has one of these statuses, whatever its log says yet."""
         deadline = monotonic() + seconds
         while True:
             row = self.row(job_id)
-            wanted = {until} if until else OVER
-            if row["status"] in wanted and row["attempt"] >= attempt:
+            if row["status"] in statuses and row["attempt"] >= attempt:
                 return row
             assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
             sleep(0.1)
+
+    def _told(self, job_id: str) -> set[tuple[int | None, str | None]]:
+        return {(event.get("attempt"), event.get("job_status")) for event in self.log(job_id)}
 
     def until(self, job_id: str, event_type: str, count: int = 1, seconds: float = 30) -> dict:
         """The last of so many events of a type, once they are there."""

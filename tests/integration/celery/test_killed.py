@@ -190,7 +190,7 @@ def test_the_broker_and_the_streams_are_away_for_a_while(workers: Workers, tmp_p
         time.sleep(6)  # twice the WORKER_TIMEOUT
         assert workers.row(job_id)["status"] == "running"
         (tmp_path / "go on").touch()
-        workers.finished(job_id, until="completed")
+        workers.until_row(job_id, "completed")
     finally:
         workers.redis.start()
     workers.until(job_id, "task_completed")
