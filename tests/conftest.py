@@ -13,7 +13,8 @@ import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
+from django.test import TransactionTestCase
 
 from config.celery import app as celery_app
 from config.celery_broker import broker_url
@@ -85,6 +86,30 @@ def django_db_modify_db_settings(
     database = connections["default"]
     if database.vendor == "sqlite":
         database.settings_dict["TEST"]["NAME"] = str(short_tmp / "test.sqlite3")
+
+
+# Made with the tables, and never changed.
+FOR_EVERYBODY = {"auth_permission", "django_content_type"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush() -> Iterator[None]:
+    """Empty the tables after a test, and no more.
+
+    Django's own way makes all permissions again each time, which takes longer than most tests.
+    """
+
+    def empty(test_case: Any) -> None:
+        for alias in test_case._databases_names(include_mirrors=False):
+            connection = connections[alias]
+            with transaction.atomic(alias), connection.cursor() as cursor:
+                tables = connection.introspection.django_table_names(include_views=False)
+                for table in sorted({*tables} - FOR_EVERYBODY):
+                    cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
 
 
 @pytest.fixture
