@@ -1,9 +1,10 @@
-"""A Celery task of 100 progress steps: `python -m bench.celery_tasks`.
+"""A Celery task of 100 progress steps, and of 1,000: `python -m bench.celery_tasks`.
 
 The same task three times: with `JobTask.progress`, with Celery's own `update_state`, whose results
 are in the same Redis, and without saying anything. A real worker runs them, of the pool `solo`; a
 time is that from the sending to the end of the task, with all that is written of it in the log and
-in the row. The job is made before.
+in the row. The job is made before. Its start and its end are a transaction each: with more steps
+they matter less.
 """
 
 import argparse
@@ -20,70 +21,73 @@ DONE = "bench:done"
 
 def measure(chosen: argparse.Namespace) -> None:
     set_up()
+    from celery.signals import task_postrun
+
     from config.celery import app
     from config.celery_broker import broker_url
     from events.conf import event_settings
+    from events.connections import get_redis
 
     app.conf.update(
         result_backend=broker_url(event_settings.REDIS_URL),
         task_ignore_result=False,
         worker_prefetch_multiplier=1,
     )
-    followed, updating, silent = tasks(app, chosen.steps)
-    numbers = count()
-    name = f"a task of {chosen.steps} progress steps on {chosen.on}"
+    # What each says when it is over: after all that is said of it in the worker.
+    task_postrun.connect(lambda **_sent: get_redis().rpush(DONE, "1"), weak=False)
+    compared = {steps: tasks(app, steps) for steps in (chosen.steps, 10 * chosen.steps)}
     with worker(app):
+        for steps, some in compared.items():
+            compare_tasks(steps, some, chosen)
 
-        def ours() -> None:
-            done(followed, f"job-{next(numbers)}")
 
-        def make_job() -> None:
-            from jobs import services
+def compare_tasks(steps: int, some: tuple[Any, Any, Any], chosen: argparse.Namespace) -> None:
+    followed, updating, silent = some
+    numbers = count()
 
-            numbers_now = next(numbers)
-            services.job_create(job_id=f"job-{numbers_now + 1}", task_type="manual")
+    def ours() -> None:
+        done(followed, f"job-{steps}-{next(numbers)}")
 
-        def theirs() -> None:
-            next(numbers)
-            done(updating, "none")
+    def make_job() -> None:
+        from jobs import services
 
-        def bare() -> None:
-            next(numbers)
-            done(silent, "none")
+        numbers_now = next(numbers)
+        services.job_create(job_id=f"job-{steps}-{numbers_now + 1}", task_type="manual")
 
-        claim = f"{name}, rate against update_state (at least 2)"
-        compare(claim, ours, theirs, pairs=chosen.pairs, prepare=make_job)
-        claim = f"{name}, rate against one that says nothing"
-        compare(claim, ours, bare, pairs=chosen.pairs, prepare=make_job)
+    def theirs() -> None:
+        next(numbers)
+        done(updating, "none")
+
+    def bare() -> None:
+        next(numbers)
+        done(silent, "none")
+
+    name = f"a task of {steps} progress steps on {chosen.on}"
+    claim = f"{name}, rate against update_state (at least 2)"
+    compare(claim, ours, theirs, pairs=chosen.pairs, prepare=make_job)
+    claim = f"{name}, rate against one that says nothing"
+    compare(claim, ours, bare, pairs=chosen.pairs, prepare=make_job)
 
 
 def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
-    from events.connections import get_redis
     from events.integrations.celery import JobTask
 
-    # What each says when it is over: after all that is said of it in the worker.
-    def end() -> None:
-        get_redis().rpush(DONE, "1")
-
-    @app.task(base=JobTask, bind=True, name="bench.followed")
+    @app.task(base=JobTask, bind=True, name=f"bench.followed_{steps}")
     def followed(self: Any, job_id: str) -> None:  # noqa: ARG001 - by it the job is known
         for number in range(steps):
             self.progress(100 * number / steps, "working")
 
-    @app.task(bind=True, name="bench.updating")
+    @app.task(bind=True, name=f"bench.updating_{steps}")
     def updating(self: Any, _job_id: str) -> None:
         for number in range(steps):
             meta = {"progress": 100 * number / steps, "message": "working"}
             self.update_state(state="PROGRESS", meta=meta)
 
-    @app.task(bind=True, name="bench.silent")
+    @app.task(bind=True, name=f"bench.silent_{steps}")
     def silent(_self: Any, _job_id: str) -> None:
         for number in range(steps):
             _ = 100 * number / steps
 
-    from celery.signals import task_postrun
-
-    task_postrun.connect(lambda **_sent: end(), weak=False)
     return followed, updating, silent
 
 
