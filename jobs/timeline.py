@@ -13,8 +13,8 @@ _SUMMARY_CHARACTERS: Final = 160
 _DETAIL_CHARACTERS: Final = 20_000
 # Of these, the first that an event has says most about it.
 _TELLING_KEYS: Final = (
-    "message", "error", "text", "phase", "tool", "progress", "title", "heading", "task_type",
-    "output", "raw",
+    "message", "error", "text", "phase", "tool", "progress", "title", "heading", "prompt",
+    "retriever", "model", "task_type", "output", "raw", "name",
 )  # fmt: skip
 
 
