@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# How the tests are run: by two processes, each with servers of its own.
-TOGETHER ?= -n 2
+# How the tests are run: by three processes, each with servers of its own, as many tests wait.
+TOGETHER ?= -n 3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
