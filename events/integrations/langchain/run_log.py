@@ -48,7 +48,6 @@ class RunLog:
         self._keeps_text = record.model_text
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
         self._runs: dict[UUID, Run] = {}
-        self._told: list[BaseException] = []
         self._lock = threading.Lock()
         self._waiting = False
 
@@ -195,9 +194,8 @@ class RunLog:
         """A run failed; an error that passes through several runs is told once."""
         run = self._close(run_id)
         events = self._rest(run)
-        known = any(error is told for told in self._told)
-        # Beyond the root no error passes, and to keep one is to keep the frames that it saw.
-        self._told = [*self._told, error] if run.root else []
+        known = any(error is told for told in run.top.told)
+        run.top.told.append(error)
         if isinstance(error, GraphInterrupt):
             run.top.interrupted = True
         if isinstance(error, self._control_flow):

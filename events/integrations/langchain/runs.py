@@ -26,6 +26,8 @@ class Run:
     # Of roots alone:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     usage: dict[str, Usage] = field(default_factory=dict)
+    # Errors keep the frames that they saw; beyond the root none passes, so it may forget them.
+    told: list[BaseException] = field(default_factory=list)
     interrupted: bool = False
 
     @property

@@ -1,10 +1,12 @@
 """The callback handlers in real graphs: tools, streaming, a failing node, a dead Redis."""
 
+import gc
 import json
 import logging
 import signal
 import subprocess
 import sys
+import weakref
 from uuid import uuid4
 
 import pytest
@@ -281,6 +283,39 @@ def test_errors_that_take_turns_are_told_once_each():
         told += log.failed(error, run_id=run)
     told += log.failed(second, run_id=root)
     assert [event["data"]["message"] for event in told] == ["a", "b"]
+
+
+def test_an_error_is_told_once_though_another_graph_ends_meanwhile():
+    log = RunLog("abc")
+    root, step, other = uuid4(), uuid4(), uuid4()
+    log.chain_start({"name": "root"}, None, run_id=root)
+    log.chain_start({"name": "step"}, None, run_id=step, parent_run_id=root)
+    log.chain_start({"name": "other"}, None, run_id=other)
+    error = ValueError("a")
+    told = log.failed(error, run_id=step)
+    told += log.failed(ValueError("b"), run_id=other)
+    told += log.failed(error, run_id=root)
+    assert [event["data"]["message"] for event in told] == ["a", "b"]
+
+
+def test_a_handler_keeps_no_error_of_a_graph_that_is_done():
+    """A fallback answers it, so the root never hears of it; its frames hold whatever they saw."""
+    seen: list[weakref.ref[Exception]] = []
+
+    class Busy(Exception):
+        pass
+
+    def fail(_given):
+        error = Busy()
+        seen.append(weakref.ref(error))
+        raise error
+
+    handler = create_redis_callback_handler("abc", get_publisher())
+    chain = RunnableLambda(fail).with_fallbacks([RunnableLambda(str)]) | RunnableLambda(str)
+    chain.invoke(1, config={"callbacks": [handler]})
+    gc.collect()
+    assert "done" in kinds()
+    assert [ref() for ref in seen] == [None]
 
 
 def test_without_langchain_the_import_says_what_to_install():
