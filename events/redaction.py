@@ -19,17 +19,30 @@ _LOOK_BACK: Final = 128
 
 _BEFORE: Final = r"(?<![A-Za-z0-9_-])"
 _LETTERS: Final = r"A-Za-z0-9\u00c0-\u024f"
+_NO_VERSION: Final = rf"(?![0-9.]++(?![{_LETTERS}-]))"
 _NAMES: Final = (
     r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[ _-]?key|access[ _-]?key"
-    r"|private[ _-]?key|auth[ _-]?key|credentials?|session[ _-]?id|x-amz-(?:signature|credential)"
+    r"|(?:private|auth|account|subscription|signing|encryption|session)[ _-]?key|jwt|credentials?"
+    r"|session[ _-]?id|x-amz-(?:signature|credential)"
+    # Too common as words of a text, but for mappings.
+    r"|[\"'](?:auth|bearer|cookies?|passwords|secrets|api[_-]?keys)(?=[\\\"'])"
 )
 # The end of a longer name, and quotes: escaped ones, where JSON stands in JSON.
 _NAME_END: Final = r"(?:[_-](?:key|value|hash|string)){0,2}[0-9]{0,2}(?![A-Za-z0-9])[\"'\\\]]{0,4}"
 _ASSIGNS: Final = r"(?:\s{1,3}(?:is|was))?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?:str\s{0,2}=\s{0,2})?+"
-_QUOTED: Final = (
-    r"\\{0,3}\"(?:[^\"\\\n]|\\[^\"\n])*+(?:\\{0,3}\"|\\?\Z)?"
-    r"|\\{0,3}'(?:[^'\\\n]|\\[^'\n])*+(?:\\{0,3}'|\\?\Z)?"
+# A quote ends at the next that is as it is: not at one of its own text, which is escaped.
+_QUOTED: Final = "|".join(
+    rf"{quote}(?:[^{quote}\\\n]|\\[^\n])*+(?:{quote}|\\?\Z)?"
+    rf"|\\{{1,3}}{quote}(?:[^{quote}\\\n]|\\[^{quote}\n])*+(?:\\{{0,3}}{quote}|\\?\Z)?"
+    for quote in "\"'"
 )
+# A list or a mapping, as JSON and Python write them, with what stands in it.
+_NESTED: Final = (
+    r"[\[{](?=\s{0,32}[\[{]?\s{0,32}b?\\{0,3}[\"'])"
+    r"(?:[^\[\]{}]|[\[{][^\[\]{}]*+[\]}]?)*+[\]}]?"
+)
+_NOT_SET: Final = r"\[redacted\]|(?:null|none|true|false)(?![A-Za-z0-9_-])"
+_VALUE: Final = rf"(?!{_NOT_SET})(?:b?(?:{_QUOTED})|{_NESTED}|[^\s\"'&,;)}}\]]++)"
 
 
 class _Rule(NamedTuple):
@@ -45,6 +58,7 @@ def _rule(hints: str, pattern: str, put: str = REDACTED) -> _Rule:
 
 
 _NAMED: Final = rf"\g<name>{REDACTED}"
+_NAME_HINTS: Final = "pass pwd secret token key credential session x-amz- jwt auth bearer cookie"
 _RULES: Final = (
     _rule(
         "-----begin",
@@ -82,14 +96,30 @@ _RULES: Final = (
         "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
         rf"{_BEFORE}(?:gh[oprsu]_[A-Za-z0-9]{{20,}}+|github_pat_\w{{20,}}+)",
     ),
-    _rule("glpat- npm_ pypi- hf_", rf"{_BEFORE}(?:glpat-|npm_|pypi-|hf_)[\w-]{{16,}}+"),
+    _rule("glpat- pypi-", rf"{_BEFORE}(?:glpat-|pypi-AgE)[\w-]{{16,}}+"),
+    _rule(
+        "gsk_ hf_ npm_ r8_ pplx- xai-",
+        rf"{_BEFORE}(?:gsk_|hf_|npm_|r8_|pplx-|xai-)[A-Za-z0-9]{{16,}}+",
+    ),
+    _rule(
+        "tvly- lsv2_ gocspx- nvapi- pcsk_ dop_v1_",
+        rf"{_BEFORE}(?:tvly-|lsv2_[a-z]{{2}}_|GOCSPX-|nvapi-|pcsk_|dop_v1_)[\w-]{{20,}}+",
+    ),
+    _rule(":aa", r"(?<![0-9])[0-9]{8,10}:AA[\w-]{30,}+"),
+    _rule("sig= signature=", r"(?i)(?<=[?&])(?P<name>(?:sig|signature)=)[^\s&\"'<>]{16,}+", _NAMED),
     _rule("xox xapp-", rf"{_BEFORE}(?:xox[a-z]|xapp)-[A-Za-z0-9-]{{10,}}+"),
     _rule("hooks.slack.com", r"hooks\.slack\.com/services/[\w/]++"),
     _rule("sg.", rf"{_BEFORE}SG\.[\w-]{{16,}}+\.[\w-]{{16,}}+"),
     _rule(
-        "pass pwd secret token key credential session x-amz-",
-        rf"(?i)(?P<name>(?:{_NAMES}){_NAME_END}{_ASSIGNS}|--(?:{_NAMES})\s{{1,4}})"
-        rf"(?!\[redacted\])(?:{_QUOTED}|[^\s\"'&,;)}}\]]++)",
+        _NAME_HINTS,
+        rf"(?i)(?P<name>(?:{_NAMES}){_NAME_END}{_ASSIGNS}|--(?:{_NAMES})\s{{1,4}}){_VALUE}",
+        _NAMED,
+    ),
+    # A header, as lists have it.
+    _rule(
+        _NAME_HINTS,
+        rf"(?i)(?P<name>[\[(]b?[\"'][\w.-]{{0,64}}(?:{_NAMES}){_NAME_END},\s{{0,4}})"
+        rf"b?(?:{_QUOTED})(?=\s{{0,4}}[\])]|\Z)",
         _NAMED,
     ),
     _rule(
@@ -100,28 +130,41 @@ _RULES: Final = (
     ),
     _rule(
         "@ %40",
-        rf"(?<![{_LETTERS}._+-])[{_LETTERS}._+-]++(?:@|%40)[{_LETTERS}-]++(?:\.[{_LETTERS}-]++)++",
+        rf"(?<![{_LETTERS}._+-])[{_LETTERS}._+-]++(?:@|%40){_NO_VERSION}"
+        rf"[{_LETTERS}-]++(?:\.[{_LETTERS}-]++)++",
     ),
 )
 
-# After what a secret may come, and what such words begin with.
-_OPENER: Final = re.compile(
-    rf"(?i)(?:(?:{_NAMES}|authorization|cookie)(?:[_-](?:key|value|hash|string)){{0,2}}[0-9]{{0,2}}"
-    r"[\"'\\\]]{0,4}\s{0,4}(?:(?:is|was)\s{0,4})?(?:[:=,>]{1,2}\s{0,4})?(?:str\s{0,2}=?\s{0,2})?"
-    r"|\b(?:bearer|basic|api|access|private|auth|session)\s{1,4}"
-    r"|-----BEGIN [A-Z0-9 ]{0,40})\Z"
-)
+
+def _opener(names: str) -> re.Pattern[str]:
+    """After what a secret may come, and what such words begin with."""
+    return re.compile(
+        rf"(?i)(?:(?:{names}|authorization|cookie)(?:[_-](?:key|value|hash|string)){{0,2}}[0-9]{{0,2}}"
+        r"[\"'\\\]]{0,4}\s{0,4}(?:(?:is|was)\s{0,4})?(?:[:=,>]{1,2}\s{0,4})?(?:str\s{0,2}=?\s{0,2})?"
+        r"(?:[\[{]\s{0,32}){0,2}"
+        r"|\b(?:bearer|basic|api|access|private|auth|account|subscription|signing|encryption|session)"
+        r"\s{1,4}|-----BEGIN [A-Z0-9 ]{0,40})\Z"
+    )
+
+
+def _named_by(keys: Iterable[str]) -> str:
+    """A pattern for keys of the user's, as text has them; empty if there are none."""
+    names = "|".join(re.escape(key).replace("_", "[_-]") for key in sorted(keys) if key)
+    return rf"(?<![\w-])(?:{names})(?![\w-])" if names else ""
+
+
 _OF_WORDS: Final = "".join(map(chr, (*range(0x21, 0x7F), *range(0xC0, 0x250))))
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS: Final = frozenset((
     "password", "passwd", "passphrase", "passcode", "pwd", "secret", "secrets", "token", "apikey",
     "authorization", "auth", "cookie", "cookies", "credential", "credentials", "jwt", "bearer",
-    "accesskey", "privatekey", "sessionid",
+    "accesskey", "privatekey", "sessionid", "passwords", "apikeys",
 ))  # fmt: skip
 _SECRET_PAIRS: Final = frozenset((
     "api_key", "access_key", "private_key", "secret_key", "auth_key", "signing_key",
-    "encryption_key", "session_id", "session_key", "pass_word", "pass_phrase",
+    "encryption_key", "session_id", "session_key", "pass_word", "pass_phrase", "api_keys",
+    "account_key", "subscription_key",
 ))  # fmt: skip
 _OF_SECRETS: Final = frozenset(("value", "hash", "string", "header", "headers"))
 
@@ -131,8 +174,8 @@ class Redactor:
     """Replaces secrets in text and in JSON values.
 
     `patterns` are regular expressions of yours, whose matches are replaced too; `keys` are keys of
-    mappings, in any case, whose values are; `also` is a function of yours that is given every
-    text when the rest is done.
+    mappings, in any case, whose values are, also where a mapping stands in text; `also` is a
+    function of yours that is given every text when the rest is done.
     """
 
     patterns: Sequence[str | re.Pattern[str]] = ()
@@ -140,11 +183,18 @@ class Redactor:
     also: Callable[[str], str] | None = None
     _rules: tuple[_Rule, ...] = field(init=False, repr=False, compare=False)
     _keys: frozenset[str] = field(init=False, repr=False, compare=False)
+    _opener: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         given = tuple(_Rule(("",), re.compile(pattern)) for pattern in self.patterns)
+        keys = frozenset(_plain(key) for key in self.keys)
+        names = _named_by(keys)
+        if names:
+            pattern = rf"(?i)(?P<name>{names}[\"'\\\]]{{0,4}}{_ASSIGNS}){_VALUE}"
+            given += (_Rule(("",), re.compile(pattern), _NAMED),)
         object.__setattr__(self, "_rules", given + _RULES)
-        object.__setattr__(self, "_keys", frozenset(_plain(key) for key in self.keys))
+        object.__setattr__(self, "_keys", keys)
+        object.__setattr__(self, "_opener", _opener(f"{_NAMES}|{names}" if names else _NAMES))
 
     def text(self, text: str) -> str:
         """`text` with `[redacted]` for each secret."""
@@ -192,7 +242,7 @@ class Redactor:
         """
         end = max(len(text.rstrip(_OF_WORDS)), len(text) - _LONGEST_WORD)
         before = max(0, end - _LOOK_BACK)
-        opener = _OPENER.search(text[before:end])
+        opener = self._opener.search(text[before:end])
         if opener:
             # From the word's beginning, which may be a part of the name.
             end = max(len(text[: before + opener.start()].rstrip(_OF_WORDS)), before)

@@ -47,6 +47,24 @@ SECRETS = {
     "option": ("curl --token hunter2 x", "hunter2"),
     "said": ("my password is hunter2!", "hunter2"),
     "said with a colon": ("The API key is: hunter2", "hunter2"),
+    "groq": ("gsk_" + "abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
+    "xai": ("xai-" + "abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
+    "tavily": ("tvly-" + "dev-abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
+    "langsmith": ("lsv2_pt_" + "0123456789abcdef0123456789abcdef_0123456789", "6789abcd"),
+    "google secret": ("GOCSPX-" + "abcdefgh12345678ABCDEFGH", "abcdefgh"),
+    "telegram": ("/bot123456789:AA" + "HdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe", "HdqTcv"),
+    "azure": ("AccountName=x;AccountKey=abcdEFGHijkmnopqr1234==;Suffix=y", "abcdEFGH"),
+    "azure signature": ("https://x.example/c?sv=20&sig=abcdEFGHijkmnopqr%3D", "abcdEFGH"),
+    "with a quote in it": ('{"password": "corr\\"horse", "a": 1}', "horse"),
+    "bytes": ("{b'password': b'corr horse'}", "horse"),
+    "other header pair": ("[(b'host', b'x'), (b'x-api-key', b'corr horse')]", "horse"),
+    "header pair of JSON": ('[["X-Auth-Token", "corr horse"], ["host", "x"]]', "horse"),
+    "in a list": ('{"password": ["correct", "horse"], "a": 1}', "horse"),
+    "in a list, indented": ('{\n    "secrets": [\n        "correct",\n  "horse"\n]}', "horse"),
+    "in a mapping": ('{"credentials": {"user": {"a": 1}, "b": "horse"}, "a": 1}', "horse"),
+    "headers of several": ("{'set-cookie': ['sessionid=horse; Path=/']}", "horse"),
+    "of a key that words are": ('{"auth": "horse"}', "horse"),
+    "jwt by its key": ('{"jwt": "horse"}', "horse"),
     "e-mail": ("Write to anna.b+c@example.co.uk.", "anna"),
     "e-mail in a URL": ("?to=anna%40example.com", "anna"),
 }  # fmt: skip
@@ -59,6 +77,11 @@ INNOCENT = [
     "@decorator at 10:30, a@b, user@localhost",
     "sk-learn and task-based work",
     "https://example.com/a:b?c=d@e",
+    "react@18.2.0, lodash@4.17.21.",
+    "pypi-publish-workflow, hf_transfer_enabled_option, npm_config_registry_url",
+    '{"token": null}, password=None, def f(password: str = None)',
+    "my_sig=zyxwvutsrqponmlkj, in [1] and {2}, the author: Bob",
+    "fields = ('name', 'password', 'place')",
     "192.168.0.1 and +49 30 123456",
     "11111111-2222-4333-8444-555555555555",
 ]
@@ -131,6 +154,20 @@ def test_patterns_keys_and_a_function_of_ones_own():
     }
 
 
+def test_keys_of_ones_own_in_text():
+    """As tools give mappings to models."""
+    mine = Redactor(keys=["badge-no"])
+    text = '{"Badge_No": "B 17", "badge_nos": 1} {\'badge-no\': 7} Person(badge_no=\'B 17\', n=1)'
+    assert mine.text(text) == (
+        '{"Badge_No": [redacted], "badge_nos": 1} {\'badge-no\': [redacted]}'
+        " Person(badge_no=[redacted], n=1)"
+    )
+    streamed = '{"a": 1, "badge_no": '
+    assert streamed[mine.settled(streamed) :] == '"badge_no": '
+    streamed += '"B 17'
+    assert streamed[mine.settled(streamed) :] == 'badge_no": "B 17'
+
+
 @pytest.mark.parametrize(
     ("text", "held"),
     [
@@ -178,6 +215,7 @@ HOSTILE = {
     "letters": "a", "addresses": "a@", "dots": "a.", "urls": "://a@", "keys": "sk-", "jwts": "eyJ.",
     "assignments": "password=", "quotes": 'password="', "words": "password ", "pems":
     "-----BEGIN RSA PRIVATE KEY-----", "headers": "authorization: ", "bearers": "bearer a",
+    "lists": 'password=["', "mappings": 'secret={"a":', "pairs": "('token',", "versions": "a@1.",
     "backslashes": 'token="' + "\\" * 999, "spaces": " ", "dashes": "-", "capitals": "A",
 }  # fmt: skip
 

@@ -18,8 +18,9 @@ from events.integrations.langchain import RecordOptions, create_redis_callback_h
 from events.logs import KeyValueFormatter
 from events.models import ArchivedEvent
 from events.publisher import RedisStreamPublisher, get_publisher
+from events.redaction import Redactor
 from jobs import services
-from tests.support.graphs import State, call, kinds, published
+from tests.support.graphs import State, call, kinds, node_graph, of_kind, published
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,3 +116,34 @@ async def test_in_an_async_graph():
     assert {"model_call", "thought", "tool_call", "custom_event", "error"} <= set(kinds())
     expect_none_in("stream", str(get_redis().xrange("job_events:abc")))
     assert handler.failures == 0
+
+
+@tool
+def look_up(person: str) -> dict:
+    """Find a person; a tool node hands the model the answer as text."""
+    return {
+        "badge": "B-17",
+        "jwt": "opaque-1",
+        "headers": [["X-Auth-Token", "opaque-2"]],
+        "of": person,
+    }
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_keys_of_mappings_that_have_become_text(large):
+    """What a tool node puts into words, and a value of which but the beginning is kept."""
+
+    def act(state: State, config: RunnableConfig):
+        rows = ["x" * 100_000] * 12 if large else []
+        dispatch_custom_event("found", {**look_up.func("Bo"), "rows": rows}, config=config)
+        return ToolNode([look_up]).invoke(state, config)
+
+    record = RecordOptions(redactor=Redactor(keys=["badge"]))
+    handler = create_redis_callback_handler("abc", get_publisher(), record=record)
+    asked = {"messages": [call("look_up", person="Bo")]}
+    node_graph(act).invoke(asked, config={"callbacks": [handler]})
+    (answer,), (found,) = of_kind("tool_result"), of_kind("custom_event")
+    assert '"of": "Bo"' in answer["output"]
+    assert isinstance(found["value"], str) == large
+    for secret in ("B-17", "opaque-1", "opaque-2"):
+        assert secret not in f"{answer} {found}"
