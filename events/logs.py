@@ -1,14 +1,20 @@
-"""Log lines: an event's name, then what it is about."""
+"""Log lines: an event's name, then what it is about; without secrets."""
 
 import logging
 from collections.abc import Callable
 from typing import Final
 
+from events.redaction import DEFAULT_REDACTOR
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class KeyValueFormatter(logging.Formatter):
-    """Puts a record's `extra` behind its message, as `key=value`."""
+    """Puts a record's `extra` behind its message, as `key=value`, and redacts what it gives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the line; a traceback may quote whatever a task was given."""
+        return DEFAULT_REDACTOR.text(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Format the line, without a traceback."""

@@ -8,14 +8,18 @@ from typing import Annotated, Any, TypedDict
 
 from celery import shared_task
 from django.conf import settings
+from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 
 from events.integrations import langgraph
 from events.integrations.celery import JobTask
+from events.integrations.langchain import RecordOptions
 from events.runs import current_run
+from tests.support.graphs import State, call, node_graph
 from tests.support.worker_tasks import die_at
 
 FILE = str(settings.LOCAL_DIR / "checkpoints.sqlite3")
@@ -100,3 +104,18 @@ def graph_dies(self, job_id: str) -> Any:
     graph.add_edge("end", END)
     with saver() as checkpointer:
         return langgraph.invoke(graph.compile(checkpointer), {"drafts": 0}, self.job_run)
+
+
+@shared_task(base=JobTask, bind=True)
+def leaky_graph(self, job_id: str, prompt: str) -> None:
+    @tool
+    def send(note: str) -> None:
+        """Fail over what it was given."""
+        headers = [("authorization", f"Bearer {note}"), ("x-api-key", note)]
+        raise ConnectionError(f"POST {headers}: {note}") from KeyError(prompt)
+
+    graph = node_graph(ToolNode([send], handle_tool_errors=False))
+    asked: State = {"messages": [call("send", note=prompt)]}
+    with saver() as checkpointer:
+        graph.checkpointer = checkpointer
+        langgraph.invoke(graph, asked, self.job_run, record=RecordOptions(tool_inputs=True))

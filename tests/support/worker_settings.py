@@ -13,7 +13,8 @@ JOB_EVENTS = {
             "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
             "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
             "chain_fails", "chord_in_chain", "late", "holds", "graph_asks", "graph_asks_twice",
-            "async_graph_asks", "endless_graph", "graph_dies", "asks", "asks_in_chain",
+            "async_graph_asks", "endless_graph", "graph_dies", "leaky_graph", "asks",
+            "asks_in_chain",
         )
     },
 }  # fmt: skip

@@ -67,3 +67,18 @@ def test_a_graph_whose_worker_dies_begins_anew(workers):
     row = workers.finished(job_id, until="completed")
     assert (row["attempt"], row["result"]) == (2, {"drafts": 1})
     assert ends(workers.log(job_id)) == [(1, "task_failed"), (2, "task_completed")]
+
+
+def test_a_graph_that_fails_over_a_secret(workers):
+    """It is not seen in what Celery logs of the task, either, where the whole traceback stands."""
+    planted = "sk-" + "ant-api03-Pl4nt3dK3y, password=hunter2, mail anna@example.com"
+    job_id = workers.job("leaky_graph", prompt=planted)
+    assert workers.finished(job_id)["status"] == "failed"
+    workers.until_log("raised unexpected", "ConnectionError")
+    log = workers.log(job_id)
+    assert {"tool_call", "error", "task_failed"} <= set(kinds(log))
+    logged = (workers.directory / "worker.log").read_text()
+    assert "KeyError" in logged
+    for secret in ("Pl4nt3dK3y", "hunter2", "anna@"):
+        assert secret not in f"{log} {workers.row(job_id)['error']}"
+        assert secret not in logged

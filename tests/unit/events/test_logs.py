@@ -21,3 +21,13 @@ def test_a_line_break_in_a_value_starts_no_line():
 
 def test_a_message_without_more():
     assert line("started") == "INFO jobs started"
+
+
+def test_secrets_are_not_logged():
+    """Neither in a message, nor in what it is about, nor in a traceback."""
+    error = ConnectionError("redis://:hunter2@cache")
+    error.__cause__ = KeyError("token=hunter2")
+    exc_info = (type(error), error, None)
+    found = line("password=hunter2", kwargs={"api_key": "hunter2"}, exc_info=exc_info)
+    assert "ConnectionError: redis://[redacted]@cache" in found
+    assert "hunter2" not in found
