@@ -61,7 +61,8 @@ class RunLog:
         if _HIDDEN in (kwargs.get("tags") or ()) or (run.root and node not in (None, run.name)):
             return tried
         more = self._metadata(kwargs) if run.root is None else {}
-        return [*tried, self._event(EventType.PHASE_UPDATE, run, phase=run.name, **more)]
+        began = self._event(EventType.PHASE_UPDATE, run, phase=run.name, **more)
+        return [*self._so_far(run), *tried, began]
 
     def chain_end(self, _outputs: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """The graph is done when its root chain is, if nobody is to be asked first."""
@@ -81,7 +82,7 @@ class RunLog:
         if kwargs.get("tool_call_id"):
             given["tool_call_id"] = kwargs["tool_call_id"]
         called = self._event(EventType.TOOL_CALL, run, tool=run.name, **given)
-        return [*self._retry(run, kwargs), called]
+        return [*self._so_far(run), *self._retry(run, kwargs), called]
 
     def tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """A tool has answered."""
@@ -89,7 +90,8 @@ class RunLog:
         answer, failed = contents.tool_answer(output)
         more = {"status": "error"} if failed else {}
         told = self._if(self._record.tool_outputs, output=answer, **more)
-        return [self._event(EventType.TOOL_RESULT, run, tool=run.name, **told, seconds=run.seconds)]
+        done = self._event(EventType.TOOL_RESULT, run, tool=run.name, **told, seconds=run.seconds)
+        return [*self._so_far(run), done]
 
     def retriever_start(
         self, serialized: Serialized, query: Any, *, run_id: UUID, **kwargs: Any
@@ -98,7 +100,7 @@ class RunLog:
         run = self._open(serialized, run_id, kwargs)
         told = self._if(self._record.queries, query=query)
         called = self._event(EventType.RETRIEVER_CALL, run, retriever=run.name, **told)
-        return [*self._retry(run, kwargs), called]
+        return [*self._so_far(run), *self._retry(run, kwargs), called]
 
     def retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_kwargs: Any) -> Events:
         """Documents are found."""
@@ -106,6 +108,7 @@ class RunLog:
         found = [contents.document(one) for one in documents] if self._record.documents else None
         told = self._if(self._record.documents, documents=found)
         return [
+            *self._so_far(run),
             self._event(
                 EventType.RETRIEVER_RESULT,
                 run,
@@ -113,7 +116,7 @@ class RunLog:
                 count=len(documents),
                 **told,
                 seconds=run.seconds,
-            )
+            ),
         ]
 
     def llm_start(
@@ -164,9 +167,7 @@ class RunLog:
         """What models have said since the last flush, but for what may turn out to be a secret."""
         self._waiting = False
         with self._lock:
-            return [
-                event for run in list(self._runs.values()) if run.text for event in self._said(run)
-            ]
+            return [event for run in list(self._runs.values()) for event in self._news(run)]
 
     def llm_end(self, response: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """A model has said everything; what was not streamed comes now."""
@@ -179,7 +180,7 @@ class RunLog:
         """The user's code says something of its own."""
         run = self._runs.get(run_id) or self._unknown(run_id)
         told = self._if(self._record.custom_events, value=data)
-        return [self._event(EventType.CUSTOM_EVENT, run, name=name, **told)]
+        return [*self._so_far(run), self._event(EventType.CUSTOM_EVENT, run, name=name, **told)]
 
     def retry(self, state: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """A model did not answer, and is asked again."""
@@ -320,6 +321,15 @@ class RunLog:
             for piece in pieces(shown, self._max_text)
             if piece
         ]
+
+    def _news(self, run: Run) -> Events:
+        return self._said(run) if run.text else []
+
+    def _so_far(self, run: Run) -> Events:
+        """What models have said in the same part of the graph, before what happens there now."""
+        with self._lock:
+            beside = [one for one in self._runs.values() if one.text and one.is_beside(run)]
+            return [event for one in beside for event in self._news(one)]
 
     def _rest(self, run: Run) -> Events:
         """All that a model has said, when it is at its end."""

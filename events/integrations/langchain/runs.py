@@ -35,6 +35,13 @@ class Run:
         """The root of its tree."""
         return self.root or self
 
+    def is_beside(self, other: "Run") -> bool:
+        """Whether both are in one node, or one is in a graph within the other's."""
+        path, of_other = self.about.get("namespace") or (), other.about.get("namespace") or ()
+        return self.top is other.top and all(
+            mine == its for mine, its in zip(path, of_other, strict=False)
+        )
+
     @property
     def is_streamed(self) -> bool:
         """Whether a model gave its text in pieces."""

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 import redis.asyncio
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, dispatch_custom_event
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -19,7 +19,16 @@ from langgraph.graph import START, StateGraph
 from events.connections import get_async_redis, get_redis
 from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
-from tests.support.graphs import QUESTION, State, kinds, node_graph, of_kind, published, thought
+from tests.support.graphs import (
+    QUESTION,
+    State,
+    add,
+    kinds,
+    node_graph,
+    of_kind,
+    published,
+    thought,
+)
 
 
 class Speaker(BaseChatModel):
@@ -292,6 +301,24 @@ def test_what_was_said_before_a_failure_is_told_before_it():
         speaking(words).invoke(QUESTION, config={"callbacks": [watched()]})
     assert kinds()[-2:] == ["thought", "error"]
     assert thought(published()) == "one two"
+
+
+def test_what_happens_while_a_model_speaks_stands_in_its_place_among_its_words():
+    """Long before a flush is due."""
+
+    def think(_state: State, config: RunnableConfig):
+        words = Speaker(words=lambda: iter(["One ", "two ", "three "])).stream("x", config)
+        next(words)
+        dispatch_custom_event("heard", {"number": 1}, config=config)
+        next(words)
+        add.invoke({"a": 1, "b": 2}, config)
+        assert len(list(words)) > 0
+        return {}
+
+    node_graph(think).invoke(QUESTION, config={"callbacks": [watched()]})
+    thoughts = ["thought", "custom_event", "thought", "tool_call", "tool_result", "thought", "done"]
+    assert kinds() == ["phase_update", "phase_update", *thoughts]
+    assert [data["text"] for data in of_kind("thought")] == ["One ", "two ", "three "]
 
 
 def test_a_text_that_is_not_recorded_is_not_kept():
