@@ -1,8 +1,9 @@
 """Graphs that ask persons: LangGraph's `interrupt()` by way of the job that runs the graph.
 
 A graph that interrupts itself leaves its state in its checkpointer, and each interrupt becomes a
-question of the job: the event `input_requested`, and a form on the job's page. When all are
-answered the task runs again, finds the state, and gives the answers to the graph.
+question of the job: the event `input_requested`, and a form on the job's page, where secrets are
+`[redacted]`. When all are answered the task runs again, finds the state, and gives the answers to
+the graph.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -65,7 +66,7 @@ def invoke(
         run.job_id, run.publisher, record=record, should_cancel=run.should_cancel
     )
     thread, is_ours = _thread(graph, run, config, handler)
-    conversation = _conversation(graph.get_state(thread), given, is_ours=is_ours)
+    conversation = _conversation(graph.get_state(thread), given, record, is_ours=is_ours)
     answer: Any = None
     while True:
         try:
@@ -91,7 +92,7 @@ async def ainvoke(
         run.job_id, run.async_publisher(), record=record, should_cancel=run.should_cancel
     )
     thread, is_ours = _thread(graph, run, config, handler)
-    conversation = _conversation(await graph.aget_state(thread), given, is_ours=is_ours)
+    conversation = _conversation(await graph.aget_state(thread), given, record, is_ours=is_ours)
     answer: Any = None
     while True:
         try:
@@ -104,25 +105,28 @@ async def ainvoke(
             answer = await graph.ainvoke(step.given, thread), await graph.aget_state(thread)
 
 
-def _conversation(state: Any, given: Any, *, is_ours: bool) -> _Conversation:
+def _conversation(state: Any, given: Any, record: RecordOptions, *, is_ours: bool) -> _Conversation:
     """From the state of a thread to the end of the graph: the same for sync and async."""
-    result, questions = state.values, _questions(state)
+    result, questions = state.values, _questions(state, record)
     if not questions:
         if is_ours and state.created_at is not None and not state.next:
             return result  # the attempt's graph is done; its task was cut off just after
         result, state = yield _Invoke(None if state.next else given)
-        questions = _questions(state)
+        questions = _questions(state, record)
     while questions:
         answers = yield _Ask(questions)
         names = [question.name for question in questions]
         result, state = yield _Invoke(Command(resume=dict(zip(names, answers, strict=True))))
-        questions = _questions(state)
+        questions = _questions(state, record)
     return result
 
 
-def _questions(state: Any) -> list[Question]:
-    """What the graph asks, by the ids of its interrupts."""
-    return [Question(each.id, each.value, _choices(each.value)) for each in state.interrupts]
+def _questions(state: Any, record: RecordOptions) -> list[Question]:
+    """What the graph asks, by the ids of its interrupts; the choices are what it is answered."""
+    return [
+        Question(each.id, record.redactor.value(each.value), _choices(each.value))
+        for each in state.interrupts
+    ]
 
 
 def _choices(value: Any) -> tuple[str, ...]:

@@ -1,24 +1,31 @@
 """A key, a password and an address, planted wherever a graph handles text: nobody sees them."""
 
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.urls import reverse
 from langchain_core.callbacks import dispatch_custom_event
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import interrupt
 
 from events.archiver import Archiver
 from events.connections import get_async_redis, get_redis
+from events.integrations import langgraph
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
 from events.logs import KeyValueFormatter
 from events.models import ArchivedEvent
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.redaction import Redactor
+from events.runs import Question
 from jobs import services
 from tests.support.graphs import State, call, kinds, node_graph, of_kind, published
 
@@ -147,3 +154,27 @@ def test_keys_of_mappings_that_have_become_text(large):
     assert isinstance(found["value"], str) == large
     for secret in ("B-17", "opaque-1", "opaque-2"):
         assert secret not in f"{answer} {found}"
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_what_a_graph_asks_a_person(how):
+    """It stands in the log and on the page; what is answered is as it was offered."""
+    value = {"text": PLANTED, "args": HEADERS, "choices": [ADDRESS, "nobody"]}
+    graph = node_graph(lambda _state: {"messages": [HumanMessage(interrupt(value))]})
+    graph.checkpointer = InMemorySaver()
+    asked: list[Question] = []
+
+    def ask_all(questions):
+        asked.extend(questions)
+        return [question.choices[0] for question in questions]
+
+    run: Any = SimpleNamespace(job_id="abc", attempt=1, should_cancel=None, ask_all=ask_all)
+    run.publisher = get_publisher()
+    run.async_publisher = lambda: RedisStreamPublisher(get_async_redis())
+    if how == "invoke":
+        result = await sync_to_async(langgraph.invoke)(graph, {"messages": []}, run)
+    else:
+        result = await langgraph.ainvoke(graph, {"messages": []}, run)
+    assert result["messages"][-1].content == ADDRESS
+    assert asked[0].prompt["args"]["Accept"] == "text/plain"
+    expect_none_in("question", str(asked[0].prompt))
