@@ -42,7 +42,7 @@ def publish_again(
         return _paced(publisher, events, speed)
     count = 0
     for job_id, of_job in groupby(events, attrgetter("job_id")):
-        while batch := [_untimed(event.data) for event in islice(of_job, _TOGETHER)]:
+        while batch := [_as_new(event) for event in islice(of_job, _TOGETHER)]:
             count += len(publisher.publish_events(job_id, batch))
     return count
 
@@ -52,10 +52,12 @@ def _paced(publisher: SyncRedisStreamPublisher, events: Iterable[Event], speed: 
     for event in events:
         first_ms = first_ms or event.cursor.ms
         sleep(max(0.0, began + (event.cursor.ms - first_ms) / 1000 / speed - monotonic()))
-        publisher.publish_event(event.job_id, _untimed(event.data))
+        publisher.publish_event(event.job_id, _as_new(event))
         count += 1
     return count
 
 
-def _untimed(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != "timestamp"}
+def _as_new(event: Event) -> dict[str, Any]:
+    """What to publish; a type that readers show as `unknown` is one that publishers refuse."""
+    data = {name: value for name, value in event.data.items() if name != "timestamp"}
+    return {**data, "event_type": event.event_type}

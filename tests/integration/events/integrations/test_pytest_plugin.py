@@ -166,6 +166,21 @@ def test_a_recording_is_replayed(job_events, tmp_path):
     assert len(job_events.events("abc")) == 3000
 
 
+def test_what_odd_producers_wrote_is_replayed(job_events, tmp_path, redis_client):
+    odd = (b"not JSON", b"[1]", b'{"event_type": 5, "n": 1}', b'{"event_type": "", "n": 2}')
+    for data in (*odd, '{"event_type": "a", "n": "\u2028\U0001f600"}'):
+        redis_client.xadd(f"{job_events.prefix}odd", {"data": data})
+    path = tmp_path / "odd.ndjson"
+    assert job_events.record("odd", path) == 5
+    job_events.replay(path, job_id="again")
+    contents = [
+        [(event.event_type, {**event.data, "event_type": "", "timestamp": ""}) for event in log]
+        for log in (job_events.events("odd"), job_events.events("again"))
+    ]
+    assert contents[0] == contents[1]
+    assert [event_type for event_type, _ in contents[1]] == [*["unknown"] * 4, "a"]
+
+
 def test_the_time_between_events_is_kept(job_events, tmp_path, monkeypatch):
     lines = [
         {"id": f"{ms}-0", "job_id": "abc", "event_type": "step", "timestamp": "", "data": {"n": ms}}
