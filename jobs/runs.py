@@ -200,7 +200,8 @@ class JobRuns:
         try:
             with transaction.atomic():
                 job = steps.locked(delivery.job_id)
-                if delivery.attempt not in (None, job.attempt):
+                is_of_attempt = delivery.attempt in (None, job.attempt)
+                if not is_of_attempt and not job.tasks.filter(key=delivery.key).exists():
                     return
                 services.job_cancel(
                     job_id=job.job_id,

@@ -12,6 +12,7 @@ from django.db import connections
 from events.integrations.celery_messages import (
     ATTEMPT_HEADER,
     QUEUE,
+    attempt_of,
     is_decorated,
     is_followed,
     job_id_of,
@@ -71,8 +72,11 @@ def _lose(request: Any, reason: Reason, error: str) -> None:
 class _Ended:
     """What a signal says of a task, as a request has it."""
 
-    def __init__(self, task: Any, key: str, args: Any, kwargs: Any) -> None:
+    def __init__(
+        self, task: Any, key: str, args: Any, kwargs: Any, attempt: int | None = None
+    ) -> None:
         self.task, self.id, self.args, self.kwargs = task, key, args, kwargs
+        self.request_dict = {ATTEMPT_HEADER: attempt}
 
 
 @signals.task_failure.connect(dispatch_uid="job_events")
@@ -107,5 +111,5 @@ def _on_revoked(
         return
     ended = Reason.TERMINATED if terminated else Reason.REVOKED
     reason = Reason.EXPIRED if expired else ended
-    known = _Ended(sender, request.id, request.args, request.kwargs)
+    known = _Ended(sender, request.id, request.args, request.kwargs, attempt_of(request))
     _tell_of(known, lambda delivery: keeper().revoke(delivery, reason))

@@ -234,6 +234,14 @@ def test_a_revocation_of_another_attempt_is_none():
     assert row().status == "pending"
 
 
+def test_a_revocation_of_what_came_again_is_one_of_the_attempt_that_it_began():
+    begin(attempt=1)
+    RUNS.release(message())
+    assert begin(attempt=1).attempt == 2
+    RUNS.revoke(message(attempt=1), Reason.TERMINATED)
+    assert ends()[-1] == (2, "task_revoked", "cancelled")
+
+
 @pytest.mark.parametrize("reason", [Reason.WORKER_LOST, Reason.TIMED_OUT])
 def test_a_death_that_is_told_is_believed_once(reason):
     begin()

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from celery import chain, group, shared_task
+from celery import chain, group, shared_task, signals
+from celery.app.task import Context
 from django.db import transaction
 
 from config.celery import app
@@ -115,6 +116,16 @@ def test_a_rolled_back_request_starts_nothing(job):
         work.delay_on_commit("abc")
         assert row().status == "pending"
     assert row().status == "completed"
+
+
+def test_a_worker_that_throws_an_older_message_away_does_not_cancel_the_retry(job):
+    """It was revoked as its job was cancelled, and a worker comes to it after the retry."""
+    services.job_cancel(job_id="abc")
+    services.job_retry(job_id="abc")
+    for attempt, status in ((1, "pending"), (2, "cancelled")):
+        sent = Context(id=f"k{attempt}", args=("abc",), kwargs={}, **{ATTEMPT_HEADER: attempt})
+        signals.task_revoked.send(sender=work, request=sent, terminated=False, expired=False)
+        assert row().status == status
 
 
 def test_a_message_of_an_older_attempt_is_dropped(job):
