@@ -182,6 +182,7 @@ def job_retry(
 def await_worker(job: Job, since: datetime | None = None) -> None:
     """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
     timeout = job_settings.QUEUE_TIMEOUT
+    job.settle()
     if timeout is not None:
         due = (since or timezone.now()) + timedelta(seconds=timeout)
         job.settle(at=due, status=Status.FAILED)

@@ -104,6 +104,17 @@ def test_a_group_is_over_when_nobody_has_come_for_a_moment():
     assert ends()[-1] == (1, "task_completed", "completed")
 
 
+@pytest.mark.parametrize("timeout", [60, None])
+def test_a_group_that_is_sent_slowly_is_not_over_before_its_last_task_is_begun(settings, timeout):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "QUEUE_TIMEOUT": timeout}
+    group = {"group": "g", "relatives": ("g",)}
+    RUNS.complete(begin("k1", **group), 1, more=False)
+    RUNS.announce(message("k2", **group))
+    Job.objects.filter(settles_as="completed").update(settles_at=timezone.now())
+    assert Reaper(hasty=True).step() == 0
+    assert begin("k2", **group).attempt == 1
+
+
 def test_the_same_task_sent_twice_is_begun_once():
     begin("k1")
     with pytest.raises(NotBegun, match="Another message"):
