@@ -238,7 +238,7 @@ def _refuse_unless_next(job: Job, task: Task | None, delivery: Delivery) -> None
     """Refuse a message of another attempt, or of a job that is over."""
     if task is None and delivery.attempt not in (None, job.attempt):
         raise NotBegun(f"The task was sent for attempt {delivery.attempt}, not {job.attempt}.")
-    if job.is_over and (task is None or task.state != State.LOST):
+    if job.is_over and (task is None or task.state != State.LOST or _has_others(job, task)):
         raise NotBegun(f"Job {job.job_id} is {job.status}.")
     if task is None and job.status == Status.RUNNING and _is_twice(job, delivery):
         raise NotBegun(f"Another message has begun {delivery.task_type} of job {job.job_id}.")
@@ -257,6 +257,12 @@ def _is_twice(job: Job, delivery: Delivery) -> bool:
     if of_job.filter(Q(key__in=delivery.relatives) | _of_group(delivery.group)).exists():
         return False
     return of_job.filter(task_type=delivery.task_type).exists()
+
+
+def _has_others(job: Job, task: Task) -> bool:
+    """Whether a task is one of a group, the rest of which no message brings again."""
+    others = job.tasks.filter(_of_group(task.group_key)).exclude(pk=task.pk)
+    return others.exists()
 
 
 def _of_group(group: str) -> Q:

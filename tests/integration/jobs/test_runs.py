@@ -177,6 +177,19 @@ def test_a_task_of_a_group_comes_again_in_the_same_attempt():
     assert RUNS.beat([others, first, second]) == [first]
 
 
+def test_a_task_of_a_group_that_failed_of_it_does_not_begin_an_attempt_alone():
+    """The messages of the others are refused by then: it would be completed without them."""
+    group = {"group": "g", "relatives": ("g",), "attempt": 1}
+    for key in ("k1", "k2"):
+        RUNS.announce(message(key, **group))
+    begin("k1", **group)
+    RUNS.lose(message("k1"), Reason.WORKER_LOST, "It died.")
+    for key in ("k2", "k1"):
+        with pytest.raises(NotBegun, match="failed"):
+            begin(key, **group)
+    assert (row().status, row().attempt) == ("failed", 1)
+
+
 def test_a_message_that_comes_after_the_end_is_not_begun():
     RUNS.complete(begin(), 1, more=False)
     with pytest.raises(NotBegun):
