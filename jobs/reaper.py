@@ -4,6 +4,9 @@ A worker says every few seconds, in the row of its task, that it lives. Whose ro
 WORKER_TIMEOUT is taken for dead, and its job fails. All times are the database's, so that no clock
 of a worker matters. After the database was away, or the reaper itself, workers could not say
 anything, or were not heard: then everybody has WORKER_TIMEOUT once more.
+
+A job that somebody else has locked is left for the next look: whoever has it may be paused, or lost
+with its node, and others are not to wait for that.
 """
 
 import logging
@@ -17,7 +20,7 @@ from django.utils import timezone
 from events.runs import Reason
 from jobs import services, steps
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidTransition
+from jobs.exceptions import InvalidTransition, JobNotFound
 from jobs.models import Job, Task
 from jobs.runs import lose_task, silent_tasks
 
@@ -63,7 +66,8 @@ class Reaper:
 def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
     """Let a job fail, unless its worker was heard of, or somebody else was faster, meanwhile."""
     with transaction.atomic():
-        job = steps.locked(job_id)
+        if (job := _free(job_id)) is None:
+            return False
         task = silent_tasks(seconds).filter(pk=task_pk).first()
         if task is None:
             return False
@@ -86,8 +90,8 @@ def _settle_due() -> int:
 
 def _is_settled(job_id: str) -> bool:
     with transaction.atomic():
-        job = steps.locked(job_id)
-        if job.settles_at is None or job.settles_at > timezone.now():
+        job = _free(job_id)
+        if job is None or job.settles_at is None or job.settles_at > timezone.now():
             return False
         status = job.settles_as
         if job.is_over or job.tasks.filter(state__in=Task.AT_WORK).exists():
@@ -110,6 +114,13 @@ def _settle(job: Job, status: str) -> None:
     error = f"No worker took the job up for {job_settings.QUEUE_TIMEOUT:g} s."
     reason = Reason.QUEUE_TIMEOUT
     services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, reason=reason)
+
+
+def _free(job_id: str) -> Job | None:
+    try:
+        return steps.locked(job_id, wait=False)
+    except JobNotFound:
+        return None
 
 
 def _count(ended: Iterable[bool]) -> int:

@@ -92,14 +92,19 @@ def taken(step: Step, job_id: str, attempt: int | None, held: Job | None = None)
             _signal_on_commit(job, old_status)
 
 
-def locked(job_id: str) -> Job:
-    """The job, which nobody else changes until the transaction ends; raises JobNotFound."""
+def locked(job_id: str, *, wait: bool = True) -> Job:
+    """The job, which nobody else changes until the transaction ends; raises JobNotFound.
+
+    Without `wait` one that somebody else has locked is not found either, on databases that can.
+    """
     if not connection.features.has_select_for_update:
         # SQLite has one lock, for writers: taken by the first statement, it is waited for; asked
         # for after a read, it may be refused at once.
         Job.objects.filter(job_id=job_id).update(progress=F("progress"))
+    skip = not wait and connection.features.has_select_for_update_skip_locked
+    jobs = Job.objects.select_for_update(skip_locked=skip).defer("payload", "result")
     try:
-        return Job.objects.select_for_update().defer("payload", "result").get(job_id=job_id)
+        return jobs.get(job_id=job_id)
     except Job.DoesNotExist as error:
         raise JobNotFound(f"There is no job {job_id}.") from error
 

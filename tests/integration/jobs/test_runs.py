@@ -1,15 +1,18 @@
 """Who may run a task of a job, and what becomes of the job; on both databases."""
 
 from datetime import timedelta
+from threading import Event as Flag
+from threading import Thread
 
 import pytest
+from django.db import connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from events.exceptions import NotBegun
 from events.history import read_events
 from events.runs import Delivery, Question, Reason, Run
-from jobs import inputs, services
+from jobs import inputs, services, steps
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.models import Job, Task
 from jobs.reaper import Reaper
@@ -315,6 +318,45 @@ def test_the_reaper_spares_who_is_heard_of():
     silent(28)
     RUNS.beat([run])
     assert Reaper(hasty=True).step() == 0
+    assert row().status == "running"
+
+
+@pytest.fixture
+def held(job):
+    """The job is locked by another process: a reaper that is paused, a node that was lost."""
+    locked, done = Flag(), Flag()
+
+    def hold():
+        with transaction.atomic():
+            steps.locked("abc")
+            locked.set()
+            done.wait(20)
+        connections.close_all()
+
+    thread = Thread(target=hold)
+    thread.start()
+    locked.wait(20)
+    yield
+    done.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("of", ["heartbeat", "queue"])
+def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of):
+    if connection.vendor == "sqlite":  # it has one lock, for all rows
+        return
+    services.job_create(job_id="def", task_type="manual")
+    for key, job_id in (("k1", "abc"), ("k2", "def")):
+        begin(key, job_id=job_id)
+    if of == "heartbeat":
+        silent(61)
+        silent(60, "k2")
+    else:
+        Task.objects.update(state="over")
+        Job.objects.update(settles_at=timezone.now(), settles_as="failed")
+    request.getfixturevalue("held")
+    assert Reaper(hasty=True).step() == 1
+    assert Job.objects.get(job_id="def").status == "failed"
     assert row().status == "running"
 
 
