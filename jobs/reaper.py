@@ -11,10 +11,12 @@ with its node, and others are not to wait for that.
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from events.runs import Reason
@@ -30,6 +32,7 @@ Status = Job.Status
 
 _AT_ONCE: Final = 100
 _LOOK_SECONDS: Final = 0.5
+_LONGEST_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 5.0
 
 
@@ -42,25 +45,44 @@ class Reaper:
     def __init__(self, *, hasty: bool = False) -> None:
         self._hasty = hasty
         self._looked_at = self._listens_since = float("-inf")
+        self._heard_at: datetime | None = None
 
     def step(self) -> int:
         """End what is to be ended; returns how many jobs. Raises django.db.Error."""
         now = monotonic()
         if now < self._looked_at + _LOOK_SECONDS and not self._hasty:
             return 0
-        if now > self._looked_at + _AWAY_SECONDS:
-            self._listens_since = now
-        ended = self._bury(now) + _settle_due()
+        ended = self._bury() + _settle_due()
         self._looked_at = monotonic()
         return ended
 
-    def _bury(self, now: float) -> int:
+    def _bury(self) -> int:
         # What is left for the looking itself: the job is to be over within the time of the setting.
         seconds = job_settings.WORKER_TIMEOUT - 2 * _LOOK_SECONDS
-        if now < self._listens_since + seconds and not self._hasty:
-            return 0
         silent = silent_tasks(seconds).order_by("seen_at").values_list("job__job_id", "pk")
-        return _count(_is_buried(job_id, pk, seconds) for job_id, pk in silent[:_AT_ONCE])
+        found = list(silent[:_AT_ONCE])
+        # Asked after the tasks: their query may have been answered only when the database was back.
+        if not self._has_listened(seconds) and not self._hasty:
+            return 0
+        return _count(_is_buried(job_id, pk, seconds) for job_id, pk in found)
+
+    def _has_listened(self, seconds: float) -> bool:
+        """Whether it has looked for so long without a break, by its own clock and the database's.
+
+        Its own stands still while the machine sleeps.
+        """
+        now, before = monotonic(), self._heard_at
+        self._heard_at = time = _database_time()
+        away = timedelta(seconds=_AWAY_SECONDS)
+        was_away = before is None or time is None or time > before + away
+        if was_away or now > self._looked_at + _AWAY_SECONDS:
+            self._listens_since = now
+        return now >= self._listens_since + seconds
+
+
+def _database_time() -> datetime | None:
+    """Now, by the database; None while there are no tasks of which to ask."""
+    return next(iter(Task.objects.order_by().values_list(Now(), flat=True)[:1]), None)
 
 
 def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
@@ -124,4 +146,10 @@ def _free(job_id: str) -> Job | None:
 
 
 def _count(ended: Iterable[bool]) -> int:
-    return sum(1 for each in ended if each)
+    """How many were ended at this look; when it takes long, the rest is left for the next."""
+    count, until = 0, monotonic() + _LONGEST_SECONDS
+    for each in ended:
+        count += each
+        if monotonic() > until:
+            break
+    return count

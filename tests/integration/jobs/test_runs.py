@@ -310,6 +310,22 @@ def test_the_reaper_begins_anew_after_it_was_away():
     assert row().status == "running"
 
 
+def test_the_reaper_begins_anew_after_the_database_was_away_while_it_asked():
+    """Or the machine slept: its own clock stood still then."""
+    begin()
+    reaper = Reaper()
+    reaper.step()
+    reaper._listens_since -= 100
+    reaper._looked_at -= 1
+    silent(60)
+    reaper._heard_at -= timedelta(seconds=60)
+    assert reaper.step() == 0
+    assert row().status == "running"
+    reaper._listens_since -= 31
+    reaper._looked_at -= 1
+    assert reaper.step() == 1
+
+
 def test_the_reaper_spares_who_is_heard_of():
     run = begin()
     silent(28)
