@@ -303,7 +303,7 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.group_key = delivery.group
     task.number += 1
     task.state = State.RUNNING
-    task.worker = clean_text(delivery.worker)[:_LONGEST]
+    task.worker = _name(delivery)
     now, limit = timezone.now(), delivery.time_limit
     task.started_at = now
     task.seen_at = Now() if delivery.beats else None
@@ -360,12 +360,17 @@ def _await_worker(job: Job, since: datetime) -> None:
 
 
 def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
-    """The job, locked, and its task, if a worker has it."""
+    """The job, locked, and its task, if a worker has it: that worker, if it says which."""
     try:
         job = steps.locked(delivery.job_id)
     except JobError:
         return None, None
-    return job, job.tasks.filter(key=delivery.key, state__in=Task.AT_WORK).first()
+    tasks = job.tasks.filter(key=delivery.key, state__in=Task.AT_WORK)
+    return job, (tasks.filter(worker=_name(delivery)) if delivery.worker else tasks).first()
+
+
+def _name(delivery: Delivery) -> str:
+    return clean_text(delivery.worker)[:_LONGEST]
 
 
 def _set(task: Task, **values: Any) -> None:

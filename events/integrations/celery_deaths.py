@@ -52,7 +52,9 @@ def _tell_of(request: Any, tell: Callable[[Delivery], None]) -> None:
         task = request.task
         job_id = job_id_of(task, request.args or (), request.kwargs or {})
         if job_id is not None:
-            tell(Delivery(QUEUE, request.id, job_id, task_type_of(task), _sent_for(request)))
+            worker = getattr(request, "hostname", None) or ""
+            sent_for = _sent_for(request)
+            tell(Delivery(QUEUE, request.id, job_id, task_type_of(task), sent_for, worker))
     except Exception:
         logger.exception("task_end_not_told", extra={"key": request.id})
     finally:

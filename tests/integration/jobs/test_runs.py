@@ -279,6 +279,19 @@ def test_a_death_that_is_told_is_believed_once(reason):
     assert len(ends()) == 1
 
 
+@pytest.mark.parametrize("tell", ["lose", "release"])
+def test_a_death_is_that_of_the_worker_that_tells_of_it(tell):
+    """It had been silent, and another worker has the task by now."""
+    begin(worker="w1")
+    silent(31)
+    second = begin(worker="w2")
+    for worker, state in (("w1", "running"), ("w2", "lost" if tell == "lose" else "released")):
+        more = (Reason.WORKER_LOST, "It died.") if tell == "lose" else ()
+        getattr(RUNS, tell)(message(worker=worker), *more)
+        assert Task.objects.get().state == state
+    assert row().attempt == second.attempt
+
+
 def test_a_death_before_the_beginning():
     RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died.")
     assert row().status == "failed"
