@@ -186,7 +186,7 @@ class JobRuns:
                 return
             if task is not None:
                 lose_task(job, task, reason, error)
-            elif job.status == Status.PENDING and delivery.attempt == job.attempt:
+            elif _is_not_begun(job, delivery):
                 said = {"task_type": delivery.task_type, "reason": reason}
                 services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **said)
 
@@ -367,6 +367,12 @@ def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
         return None, None
     tasks = job.tasks.filter(key=delivery.key, state__in=Task.AT_WORK)
     return job, (tasks.filter(worker=_name(delivery)) if delivery.worker else tasks).first()
+
+
+def _is_not_begun(job: Job, delivery: Delivery) -> bool:
+    """Whether the job waits for this very message, which nobody has begun."""
+    begun = job.tasks.filter(key=delivery.key).exclude(state=State.WAITING, number=0)
+    return not job.is_over and delivery.attempt == job.attempt and not begun.exists()
 
 
 def _name(delivery: Delivery) -> str:

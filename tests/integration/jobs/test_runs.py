@@ -297,6 +297,25 @@ def test_a_death_before_the_beginning():
     assert row().status == "failed"
 
 
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_a_death_before_the_beginning_of_a_later_step(is_announced):
+    first = begin("k1", attempt=1)
+    second = message("k2", attempt=1, relatives=("k1",))
+    if is_announced:
+        RUNS.announce(second)
+    RUNS.complete(first, 1, more=True)
+    RUNS.lose(message("k1", attempt=1), Reason.WORKER_LOST, "It died after its end.")
+    assert row().status == "running"
+    RUNS.lose(second, Reason.WORKER_LOST, "It died.")
+    assert (row().status, row().error) == ("failed", "It died.")
+
+
+def test_a_death_while_the_task_waits_for_its_next_try():
+    RUNS.put_back(begin(attempt=1), ValueError("not yet"), 60)
+    RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died after it was sent again.")
+    assert row().status == "running"
+
+
 def test_the_reaper_believes_its_own_ears_only(settings):
     """It lets everybody have the whole time once it has begun to listen."""
     begin()
