@@ -24,7 +24,8 @@ from jobs import services, steps
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidTransition, JobNotFound
 from jobs.models import Job, Task
-from jobs.runs import lose_task, silent_tasks
+from jobs.refusals import silent_tasks
+from jobs.runs import lose_task
 
 logger = logging.getLogger(__name__)
 
