@@ -222,8 +222,11 @@ def lose_task(job: Job, task: Task, reason: Reason, error: str) -> None:
     try:
         services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **said)
     except InvalidTransition:
+        # It is over by what its log says, and no message is to begin it again.
         logger.info("task_lost_late", extra={"job_id": job.job_id})
-    _set(task, state=State.LOST)
+        _set(task, state=State.OVER)
+    else:
+        _set(task, state=State.LOST)
 
 
 def _told(delivery: Delivery) -> dict[str, Any]:

@@ -310,6 +310,16 @@ def test_a_death_before_the_beginning_of_a_later_step(is_announced):
     assert (row().status, row().error) == ("failed", "It died.")
 
 
+def test_a_death_after_the_log_ended_the_job_begins_no_attempt():
+    """The row follows what a worker without a database says; its tasks are not told."""
+    begin()
+    Job.objects.update(status="cancelled", finished_at=timezone.now(), started_at=None)
+    RUNS.lose(message(), Reason.WORKER_LOST, "It died.")
+    with pytest.raises(NotBegun, match="cancelled"):
+        begin()
+    assert (row().status, row().attempt) == ("cancelled", 1)
+
+
 def test_a_death_while_the_task_waits_for_its_next_try():
     RUNS.put_back(begin(attempt=1), ValueError("not yet"), 60)
     RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died after it was sent again.")
