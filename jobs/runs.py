@@ -103,15 +103,18 @@ class JobRuns:
         rows = {
             (row[0], row[1]): row[2:] for row in Task.objects.filter(wanted).values_list(*columns)
         }
-        due, stopped = list[int](), list[Run]()
+        due, stopped = dict[Run, int](), list[Run]()
         for run in runs:
             row = rows.get((run.job_id, run.delivery.key))
             if row is None or row[1:] != (run.number, State.RUNNING, Status.RUNNING, run.attempt):
                 stopped.append(run)
             elif run.delivery.beats and _is_due(run):
-                due.append(row[0])
+                due[run] = row[0]
         if due:
-            Task.objects.filter(pk__in=due, state=State.RUNNING).update(seen_at=Now())
+            at = monotonic()
+            Task.objects.filter(pk__in=due.values(), state=State.RUNNING).update(seen_at=Now())
+            for run in due:  # only now: what the database did not take is said at the next beat
+                run.beaten_at = at
         return stopped
 
     def complete(self, run: Run, result: Any, *, more: bool) -> None:
@@ -340,7 +343,4 @@ def _set(task: Task, **values: Any) -> None:
 
 
 def _is_due(run: Run) -> bool:
-    if monotonic() < run.beaten_at + job_settings.WORKER_TIMEOUT / _BEATS:
-        return False
-    run.beaten_at = monotonic()
-    return True
+    return monotonic() >= run.beaten_at + job_settings.WORKER_TIMEOUT / _BEATS

@@ -5,7 +5,7 @@ from threading import Event as Flag
 from threading import Thread
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -416,6 +416,22 @@ def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of
     assert Reaper(hasty=True).step() == 1
     assert Job.objects.get(job_id="def").status == "failed"
     assert row().status == "running"
+
+
+def test_what_the_database_did_not_take_is_said_at_the_next_beat():
+    run = begin()
+    run.beaten_at -= 10
+
+    def refuse(execute, sql, *given):
+        if sql.startswith("UPDATE"):
+            raise OperationalError("It is away.")
+        return execute(sql, *given)
+
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        RUNS.beat([run])
+    silent(31)
+    RUNS.beat([run])
+    assert Reaper(hasty=True).step() == 0
 
 
 def test_the_reaper_knows_a_time_limit():
