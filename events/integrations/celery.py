@@ -246,10 +246,18 @@ def _retried(error: Exception) -> PutBack | None:
     if not task or not is_decorated(task):
         return None
     retried_for = tuple(getattr(task, "autoretry_for", ()))
-    most = task.max_retries
-    if not isinstance(error, retried_for) or (most is not None and task.request.retries >= most):
+    spared = tuple(getattr(task, "dont_autoretry_for", ()))
+    most = _most_retries(task)
+    if not isinstance(error, retried_for) or isinstance(error, spared):
         return None
-    return PutBack(0.0, error)
+    return PutBack(0.0, error) if most is None or task.request.retries < most else None
+
+
+def _most_retries(task: Any) -> int | None:
+    """How often `autoretry_for` tries again at most, as `Task.retry` counts; None: for ever."""
+    given = (getattr(task, "retry_kwargs", None) or {}).get("max_retries")
+    most = getattr(task, "override_max_retries", given)
+    return cast(int | None, task.max_retries if most is None else most)
 
 
 def _seconds(when: Any) -> float:

@@ -54,6 +54,17 @@ def named(self, value, *, report=None):
     return (self.job_run.task_type, value) if report else "no job"
 
 
+@shared_task(
+    name="eager.tried",
+    autoretry_for=(Exception,),
+    dont_autoretry_for=(KeyError,),
+    retry_kwargs={"max_retries": 5, "countdown": 0},
+)
+@follows_job
+def tried(job_id, error):
+    raise {"key": KeyError, "value": ValueError}[error](error)
+
+
 @pytest.mark.parametrize("how", ["delay", "apply", "call"])
 def test_a_task_in_this_process(job, how):
     if how == "delay":
@@ -64,6 +75,16 @@ def test_a_task_in_this_process(job, how):
         result = work("abc", value=5)
     assert (result, row().status, row().result) == (5, "completed", 5)
     assert kinds() == ["job_created", "task_started", "task_progress", "task_completed"]
+
+
+@pytest.mark.parametrize(("error", "retries"), [("key", 0), ("value", 5)])
+def test_a_decorated_task_is_retried_as_often_as_celery_does_it(job, error, retries):
+    """Celery's default for a task is three, and `retry_kwargs` says otherwise."""
+    tried.delay("abc", error)
+    assert kinds() == [
+        "job_created", *["task_started", "task_retry"] * retries, "task_started", "task_failed",
+    ]  # fmt: skip
+    assert row().status == "failed"
 
 
 def test_steps_say_that_they_do_not_end_their_job(job):
