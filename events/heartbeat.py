@@ -38,8 +38,9 @@ class Heart:
         with self._lock:
             self._runs.add(run)
             if not self._beats:
-                self._beats = True
+                # It waits for the lock before it looks: if it starts, it beats.
                 threading.Thread(target=self._beat, name="job-heartbeat", daemon=True).start()
+                self._beats = True
 
     def rest_from(self, run: Run) -> None:
         """The run is over."""

@@ -124,8 +124,12 @@ class QueueAdapter:
             logger.info("task_not_begun", extra=extra)
             raise
         run = Run(delivery, attempt, number, keeper(), outer=current_run())
-        set_current(run)
-        _heart().beat_for(run)
+        try:
+            set_current(run)
+            _heart().beat_for(run)
+        except BaseException:  # nobody would end it, and the heart would beat for ever
+            self._leave(run)
+            raise
         return run
 
     def finish(

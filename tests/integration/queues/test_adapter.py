@@ -1,11 +1,13 @@
 """The base of all adapters of queues."""
 
+import threading
 import time
 
 import pytest
 
 from events import runs
 from events.exceptions import JobCancelled, NotBegun
+from events.heartbeat import Heart
 from events.history import read_events
 from events.integrations.queue import QueueAdapter, get_adapter, register_adapter, run_coroutine
 from events.runs import Delivery, current_run, keeper
@@ -69,6 +71,27 @@ def test_the_heart_beats_until_the_end_is_told():
         time.sleep(0.01)
     adapter.finish(run, error=JobCancelled())
     assert log() == ["job_created", "task_started", "job_cancelled"]
+
+
+def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
+    """No thread could be had for the heartbeat, or a soft time limit came just then."""
+
+    def broken(_thread):
+        raise RuntimeError("can't start new thread")
+
+    adapter, beats = Adapter(), []
+    monkeypatch.setattr(runs.apps.get_app_config("events"), "heart", Heart())
+    monkeypatch.setattr(type(keeper()), "beat", lambda _keeper, runs: beats.append(runs) or ())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", broken)
+        with pytest.raises(RuntimeError, match="new thread"):
+            adapter.run(message(), lambda: pytest.fail("it was run"))
+    assert current_run() is None
+    second = adapter.begin(message("k2", relatives=("k1",)))
+    while not beats:
+        time.sleep(0.01)
+    adapter.finish(second, 1)
+    assert beats[0] == [second]
 
 
 def test_a_task_that_works_on_though_its_job_is_cancelled():
