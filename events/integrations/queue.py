@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from django.apps import apps
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from events.connections import close_async_redis
@@ -151,7 +152,10 @@ class QueueAdapter:
 
     def _run(self, run: Run, call: Callable[[], Any], more: bool) -> Any:
         try:
-            result = call()
+            try:
+                result = call()
+            finally:
+                _drop_dead_connections()
             keeper().complete(run, result, more=more or bool(run.followers))
         except BaseException as error:
             if self._is_no_failure(run, error):
@@ -257,6 +261,14 @@ def register_adapter(adapter: type[QueueAdapter]) -> type[QueueAdapter]:
     """Let jobs that are cancelled find it by its name; for a decorator, or `AppConfig.ready`."""
     cast(Any, apps.get_app_config("events")).adapters[adapter.name] = adapter
     return adapter
+
+
+def _drop_dead_connections() -> None:
+    """A task may take hours, in which a database closes connections; its end is to be told."""
+    for connection in connections.all(initialized_only=True):
+        is_open = connection.connection is not None and not connection.in_atomic_block
+        if is_open and not connection.is_usable():
+            connection.close()
 
 
 def _heart() -> Heart:

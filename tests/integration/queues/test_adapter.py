@@ -2,8 +2,10 @@
 
 import threading
 import time
+from contextlib import nullcontext, suppress
 
 import pytest
+from django.db import connection
 
 from events import runs
 from events.exceptions import JobCancelled, NotBegun
@@ -71,6 +73,24 @@ def test_the_heart_beats_until_the_end_is_told():
         time.sleep(0.01)
     adapter.finish(run, error=JobCancelled())
     assert log() == ["job_created", "task_started", "job_cancelled"]
+
+
+@pytest.mark.parametrize("how", ["completed", "failed"])
+def test_the_database_has_closed_the_connection_while_the_task_ran(how):
+    """It was idle for hours, or the server was started anew."""
+
+    def works():
+        if connection.vendor == "postgresql":
+            pid = connection.connection.info.backend_pid
+            with suppress(connection.Database.OperationalError):  # Django is not told of it
+                connection.connection.execute(f"SELECT pg_terminate_backend({pid})")
+        if how == "failed":
+            raise ValueError("what a pity")
+        return "done"
+
+    with nullcontext() if how == "completed" else pytest.raises(ValueError, match="pity"):
+        Adapter().run(message(), works)
+    assert (row().status, row().error) == (how, "what a pity" if how == "failed" else "")
 
 
 def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
