@@ -10,12 +10,13 @@ with its node, and others are not to wait for that.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Final
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -35,6 +36,7 @@ _AT_ONCE: Final = 100
 _LOOK_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 5.0
+_PUT_OFF_SECONDS: Final = 60.0
 
 
 class Reaper:
@@ -47,13 +49,14 @@ class Reaper:
         self._hasty = hasty
         self._looked_at = self._listens_since = float("-inf")
         self._heard_at: datetime | None = None
+        self._put_off: dict[str, float] = {}
 
     def step(self) -> int:
         """End what is to be ended; returns how many jobs. Raises django.db.Error."""
         now = monotonic()
         if now < self._looked_at + _LOOK_SECONDS and not self._hasty:
             return 0
-        ended = self._bury() + _settle_due()
+        ended = self._bury() + self._settle_due()
         self._looked_at = monotonic()
         return ended
 
@@ -65,7 +68,32 @@ class Reaper:
         # Asked after the tasks: their query may have been answered only when the database was back.
         if not self._has_listened(seconds) and not self._hasty:
             return 0
-        return _count(_is_buried(job_id, pk, seconds) for job_id, pk in found)
+        return self._end((job_id, partial(_is_buried, job_id, pk, seconds)) for job_id, pk in found)
+
+    def _settle_due(self) -> int:
+        due = Job.objects.filter(settles_at__lte=timezone.now()).order_by("settles_at")
+        found = due.values_list("job_id", flat=True)[:_AT_ONCE]
+        return self._end((job_id, partial(_is_settled, job_id)) for job_id in found)
+
+    def _end(self, jobs: Iterable[tuple[str, Callable[[], bool]]]) -> int:
+        """End jobs; returns how many. When it takes long, the rest is left for the next look.
+
+        One that cannot be ended, as a receiver of the project's raises, holds up no other.
+        """
+        count, until = 0, monotonic() + _LONGEST_SECONDS
+        for job_id, is_ended in jobs:
+            if monotonic() < self._put_off.get(job_id, 0.0):
+                continue
+            try:
+                count += is_ended()
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:
+                self._put_off[job_id] = monotonic() + _PUT_OFF_SECONDS
+                logger.exception("job_not_ended", extra={"job_id": job_id})
+            if monotonic() > until:
+                break
+        return count
 
     def _has_listened(self, seconds: float) -> bool:
         """Whether it has looked for so long without a break, by its own clock and the database's.
@@ -106,11 +134,6 @@ def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
     return True
 
 
-def _settle_due() -> int:
-    due = Job.objects.filter(settles_at__lte=timezone.now()).order_by("settles_at")
-    return _count(_is_settled(job_id) for job_id in due.values_list("job_id", flat=True)[:_AT_ONCE])
-
-
 def _is_settled(job_id: str) -> bool:
     with transaction.atomic():
         job = _free(job_id)
@@ -144,13 +167,3 @@ def _free(job_id: str) -> Job | None:
         return steps.locked(job_id, wait=False)
     except JobNotFound:
         return None
-
-
-def _count(ended: Iterable[bool]) -> int:
-    """How many were ended at this look; when it takes long, the rest is left for the next."""
-    count, until = 0, monotonic() + _LONGEST_SECONDS
-    for each in ended:
-        count += each
-        if monotonic() > until:
-            break
-    return count

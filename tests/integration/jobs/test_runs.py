@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F
+from django.db.models.signals import pre_save
 from django.utils import timezone
 
 from events.exceptions import NotBegun
@@ -399,10 +400,8 @@ def held(job):
     thread.join()
 
 
-@pytest.mark.parametrize("of", ["heartbeat", "queue"])
-def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of):
-    if connection.vendor == "sqlite":  # it has one lock, for all rows
-        return
+def make_due(of):
+    """Let the reaper end two jobs, "abc" first: of silent workers, or that no worker took up."""
     services.job_create(job_id="def", task_type="manual")
     for key, job_id in (("k1", "abc"), ("k2", "def")):
         begin(key, job_id=job_id)
@@ -412,10 +411,38 @@ def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of
     else:
         Task.objects.update(state="over")
         Job.objects.update(settles_at=timezone.now(), settles_as="failed")
+
+
+@pytest.mark.parametrize("of", ["heartbeat", "queue"])
+def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of):
+    if connection.vendor == "sqlite":  # it has one lock, for all rows
+        return
+    make_due(of)
     request.getfixturevalue("held")
     assert Reaper(hasty=True).step() == 1
     assert Job.objects.get(job_id="def").status == "failed"
     assert row().status == "running"
+
+
+@pytest.mark.parametrize("of", ["heartbeat", "queue"])
+def test_a_job_that_cannot_be_ended_holds_up_no_other(of, caplog):
+    make_due(of)
+
+    def refuse(instance, **_given):
+        if instance.job_id == "abc" and instance.is_over:
+            raise ValueError("not that one")
+
+    pre_save.connect(refuse, sender=Job)
+    reaper = Reaper(hasty=True)
+    try:
+        assert reaper.step() == 1
+        assert reaper.step() == 0
+    finally:
+        pre_save.disconnect(refuse, sender=Job)
+    assert caplog.messages.count("job_not_ended") == 1
+    assert [row().status, Job.objects.get(job_id="def").status] == ["running", "failed"]
+    reaper._put_off["abc"] -= 60
+    assert reaper.step() == 1
 
 
 def test_what_the_database_did_not_take_is_said_at_the_next_beat():
