@@ -22,6 +22,11 @@ def say_viewed(job_ids: Collection[str]) -> None:
     _answers([("SET", keys.viewed(job_id), "1", "PX", ttl) for job_id in job_ids])
 
 
+def forget_viewed(job_id: str) -> None:
+    """Nobody has viewed this log yet; raises RedisUnavailable, RedisRefused."""
+    _answers([("DEL", StreamKeys(event_settings.STREAM_PREFIX).viewed(job_id))])
+
+
 def unviewed_seconds(job_ids: Sequence[str]) -> dict[str, float]:
     """How long ago these logs were viewed, without those that never were, or not for a day.
 

@@ -31,13 +31,14 @@ class JobsConfig(AppConfig):
         from jobs.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.runs import JobRuns  # noqa: PLC0415 - as above
         from jobs.telling import Teller  # noqa: PLC0415 - as above
-        from jobs.unwatched import Unwatched  # noqa: PLC0415 - as above
+        from jobs.unwatched import Unwatched, begin_anew  # noqa: PLC0415 - as above
 
         register(check_settings)
         self.teller = teller = Teller()
         signals.job_created.connect(teller.changed, dispatch_uid="jobs.telling")
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.telling")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.telling")
+        signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.unwatched")
         events = cast(Any, apps.get_app_config("events"))
         events.owners.append(JobRows())
         events.keeper = JobRuns()

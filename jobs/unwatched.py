@@ -8,9 +8,9 @@ process, nobody could say anything: then all have their time once more.
 import logging
 from collections.abc import Collection, Iterator
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
-from events.viewed import say_viewed, unviewed_seconds
+from events.viewed import forget_viewed, say_viewed, unviewed_seconds
 from jobs import services
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
@@ -27,6 +27,12 @@ def say_watched(job_ids: Collection[str]) -> None:
     """Somebody watches these jobs; asks nobody where no job is cancelled for that."""
     if job_settings.CANCEL_UNWATCHED and job_ids:
         say_viewed(job_ids)
+
+
+def begin_anew(job: Job, new_status: str, **_given: Any) -> None:
+    """Receiver of the signal of a job's status: one that is tried again was not watched yet."""
+    if new_status == Job.Status.PENDING and job.task_type in job_settings.CANCEL_UNWATCHED:
+        forget_viewed(job.job_id)
 
 
 class Unwatched:

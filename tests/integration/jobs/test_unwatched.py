@@ -71,6 +71,16 @@ def test_a_job_that_nobody_has_watched_yet(job, looking):
     assert status() == "running"
 
 
+def test_a_job_that_nobody_watched_since_it_was_tried_again(job, looking):
+    left(21)
+    looking.step()
+    services.job_retry(job_id="abc")
+    services.job_start(job_id="abc")
+    assert looking.step() == 0
+    left(21)
+    assert looking.step() == 1
+
+
 def test_a_job_of_another_type_goes_on(job, looking, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {"talk": 20}}
     left(100)
