@@ -29,6 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
+# Each process would compile the tests anew where Python is told to keep nothing that it compiles.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m pytest $(TOGETHER)
 	$(BIN)/python -m tests.on_other_servers $(TOGETHER) -m "database or redis"

@@ -24,6 +24,7 @@ from events.lines import Lines
 from events.producer import Floors
 from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
 from tests.support.site import Site, started
+from tests.support.together import ByFolder, tell_apart
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -159,6 +160,12 @@ def staff(django_user_model: Any, db: None) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The site takes its time to start; its tests get more than the others."""
+    tell_apart(items)
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    return ByFolder(config, log)
