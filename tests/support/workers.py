@@ -27,6 +27,7 @@ class Workers(Site):
         self.environment["DJANGO_SETTINGS_MODULE"] = "tests.support.worker_settings"
         self.worker: subprocess.Popen[bytes] | None = None
         self.api: httpx.Client | None = None
+        self.jobs: list[str] = []
 
     def start(self, *, worker: bool = False) -> None:
         super().start(worker=worker)
@@ -71,14 +72,16 @@ class Workers(Site):
             with self.client_of_redis() as client:
                 client.rpush(f"die:{job_id}", *deaths)
         body = {"task_type": task_type, "payload": payload, "job_id": job_id}
+        self.jobs.append(job_id)
         answer = self._api.post("/api/jobs/", json=body)
         assert answer.status_code == 201, answer.text
         return job_id
 
-    def open(self, job_id: str) -> None:
-        """Let whoever stands at the job's gate go through."""
+    def open(self, *job_ids: str) -> None:
+        """Let whoever stands at these jobs' gates go through."""
         with self.client_of_redis() as client:
-            client.set(f"open:{job_id}", "1")
+            for job_id in job_ids:
+                client.set(f"open:{job_id}", "1")
 
     def row(self, job_id: str) -> dict[str, Any]:
         return dict(self._api.get(f"/api/jobs/{job_id}/").json())
@@ -149,6 +152,7 @@ class Workers(Site):
 
     def key_of(self, job_id: str) -> str:
         """The id that Celery gave to the only task of a job, by what its worker logged."""
+        self.until_log(" received ", job_id)
         log = (self.directory / "worker.log").read_text()
         return re.findall(rf"'id': '([0-9a-f-]+)'[^\n]*{job_id}", log)[0]
 

@@ -16,9 +16,11 @@ def worker_site(short_tmp: Path) -> Iterator[Workers]:
 
 
 @pytest.fixture
-def workers(worker_site: Workers) -> Workers:
-    """A prefork worker, with nothing left of the test before."""
+def workers(worker_site: Workers) -> Iterator[Workers]:
+    """A prefork worker; whatever becomes of the test, no task of it keeps a child."""
     if worker_site.worker is None or worker_site.worker.poll() is not None:
         worker_site.kill_worker()
         worker_site.start_worker()
-    return worker_site
+    yield worker_site
+    worker_site.open(*worker_site.jobs)
+    worker_site.jobs.clear()
