@@ -105,6 +105,10 @@ class Site:
         self._children.append(child)
         return child
 
+    def said(self, name: str = "web") -> str:
+        """All that a server or worker has logged, whoever's test it was."""
+        return (self.directory / f"{name}.log").read_text(errors="replace")
+
     def stop_child(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
         child.send_signal(number)
         try:

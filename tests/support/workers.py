@@ -41,14 +41,13 @@ class Workers(Site):
     def start_worker(self, pool: str = "prefork", name: str = "celery") -> None:
         """Start one, and wait until it takes tasks."""
         options = ("-n", f"{name}@%h", "-c", "2", "--pool", pool, "--loglevel", "INFO")
-        log = self.directory / "worker.log"
-        before = log.stat().st_size if log.exists() else 0
+        before = len(self.said("worker")) if (self.directory / "worker.log").exists() else 0
         app = ("-m", "celery", "-A", "tests.support.worker_app", "worker")
         self.worker = self._spawn("worker", *app, *options)
         deadline = monotonic() + 40
-        while b" ready." not in log.read_bytes()[before:]:
+        while " ready." not in self.said("worker")[before:]:
             if self.worker.poll() is not None or monotonic() > deadline:
-                raise RuntimeError(f"no worker: {log.read_text()[-2000:]}")
+                raise RuntimeError(f"no worker: {self.worker_log()}")
             sleep(0.05)
 
     def kill_worker(self, worker: subprocess.Popen[bytes] | None = None) -> None:
@@ -139,8 +138,9 @@ class Workers(Site):
     def until_log(self, *texts: str, seconds: float = 40) -> None:
         """Wait until the worker has logged a line that has all of these texts."""
         deadline = monotonic() + seconds
-        log = self.directory / "worker.log"
-        while not any(all(t in line for t in texts) for line in log.read_text().splitlines()):
+        while not any(
+            all(text in line for text in texts) for line in self.said("worker").splitlines()
+        ):
             assert monotonic() < deadline, (texts, self.worker_log())
             sleep(0.1)
 
@@ -153,11 +153,11 @@ class Workers(Site):
     def key_of(self, job_id: str) -> str:
         """The id that Celery gave to the only task of a job, by what its worker logged."""
         self.until_log(" received ", job_id)
-        log = (self.directory / "worker.log").read_text()
+        log = self.said("worker")
         return re.findall(rf"'id': '([0-9a-f-]+)'[^\n]*{job_id}", log)[0]
 
     def worker_log(self) -> str:
-        return (self.directory / "worker.log").read_text()[-3000:]
+        return self.said("worker")[-3000:]
 
     @property
     def _api(self) -> httpx.Client:

@@ -77,7 +77,7 @@ def test_a_graph_that_fails_over_a_secret(workers):
     workers.until_log("raised unexpected", "ConnectionError")
     log = workers.log(job_id)
     assert {"tool_call", "error", "task_failed"} <= set(kinds(log))
-    logged = (workers.directory / "worker.log").read_text()
+    logged = workers.said("worker")
     assert "KeyError" in logged
     for secret in ("Pl4nt3dK3y", "hunter2", "anna@"):
         assert secret not in f"{log} {workers.row(job_id)['error']}"
