@@ -226,13 +226,29 @@ async def test_a_task_that_is_cancelled_in_the_middle():
     assert handler.failures == 0
 
 
-async def test_a_graph_that_nobody_iterates_over_any_more():
-    handler = awatched()
+@pytest.mark.parametrize("how", ["astream", "astream_events"])
+async def test_a_graph_that_nobody_iterates_over_any_more(how):
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
-    stream = graph.astream(QUESTION, config={"callbacks": [handler]})
-    await anext(stream)
+    config = {"callbacks": [awatched()]}
+    if how == "astream":
+        stream = graph.astream(QUESTION, config=config)
+    else:
+        stream = graph.astream_events(QUESTION, config=config, version="v2")
+    while "phase_update" not in kinds()[1:]:
+        await anext(stream)
     await stream.aclose()
     assert kinds()[-1] == "cancelled"
+    assert kinds().count("cancelled") == 1
+    assert "error" not in kinds()
+
+
+def test_a_sync_graph_that_nobody_iterates_over_any_more():
+    graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
+    stream = graph.stream(QUESTION, config={"callbacks": [watched()]})
+    next(stream)
+    stream.close()
+    assert kinds()[-1] == "cancelled"
+    assert kinds().count("cancelled") == 1
     assert "error" not in kinds()
 
 
