@@ -33,7 +33,7 @@ from events.runs import Delivery, Reason, Run, current_run, keeper
 
 try:
     from billiard.exceptions import SoftTimeLimitExceeded
-    from celery import current_app, current_task, signature
+    from celery import current_app, current_task, signals, signature
     from celery.contrib.django.task import DjangoTask
     from celery.exceptions import Ignore, Reject, Retry
 
@@ -238,6 +238,19 @@ def _announced(task: Any, job_id: str, key: str, options: Mapping[str, Any]) -> 
     if attempt is not None and (sent_within or group) and not is_retry:
         keeper().announce(Delivery(QUEUE, key, job_id, task_type_of(task), attempt, group=group))
     return attempt
+
+
+@signals.before_task_publish.connect(dispatch_uid="job_events")
+def _on_publish(sender: str = "", body: Any = None, headers: Any = None, **_rest: Any) -> None:
+    """Send a decorated task for an attempt, as `JobTask.apply_async` does its own."""
+    task = current_app.tasks.get(sender)
+    if not is_decorated(task) or not isinstance(body, tuple):  # or the first protocol's
+        return
+    args, kwargs, embed = body
+    job_id = job_id_of(task, args, kwargs)
+    if job_id is not None:
+        options = {"group_id": headers.get("group"), "chord": embed.get("chord")}
+        headers[ATTEMPT_HEADER] = _announced(task, job_id, headers["id"], options)
 
 
 def _retried(error: Exception) -> PutBack | None:

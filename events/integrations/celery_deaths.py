@@ -93,7 +93,7 @@ def _on_failure(
     """A child died: the main process says so, here of tasks that have no `JobRequest`."""
     if not is_decorated(sender) or not isinstance(exception, (WorkerLostError, TimeLimitExceeded)):
         return
-    ended = _Ended(sender, task_id, args, kwargs)
+    ended = _Ended(sender, task_id, args, kwargs, attempt_of(sender.request))
     if isinstance(exception, TimeLimitExceeded):
         _lose(ended, Reason.TIMED_OUT, _TOO_LONG)
     else:

@@ -1,14 +1,17 @@
 """Celery tasks without a worker: eager, called directly, and what is refused."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+from billiard.exceptions import WorkerLostError
 from celery import chain, group, shared_task, signals
 from celery.app.task import Context
 from django.db import transaction
 
 from config.celery import app
+from events.connections import get_redis
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER, JobTask, follows_job
 from events.runs import current_run
@@ -147,6 +150,48 @@ def test_a_worker_that_throws_an_older_message_away_does_not_cancel_the_retry(jo
         sent = Context(id=f"k{attempt}", args=("abc",), kwargs={}, **{ATTEMPT_HEADER: attempt})
         signals.task_revoked.send(sender=work, request=sent, terminated=False, expired=False)
         assert row().status == status
+
+
+@pytest.mark.parametrize(("attempt", "status"), [(1, "pending"), (2, "failed")])
+def test_a_decorated_task_whose_child_died_before_it_began(job, attempt, status):
+    services.job_cancel(job_id="abc")
+    services.job_retry(job_id="abc")
+    tried.push_request(id="k", **{ATTEMPT_HEADER: attempt})
+    try:
+        died = {"task_id": "k", "exception": WorkerLostError("killed"), "args": ("abc", "value")}
+        signals.task_failure.send(sender=tried, kwargs={}, **died)
+    finally:
+        tried.pop_request()
+    assert row().status == status
+
+
+@pytest.fixture
+def sent():
+    """The headers of what is sent to workers, of whom there is none."""
+    app.conf.task_always_eager = False
+    queue = app.conf.task_default_queue
+    return lambda: [json.loads(each)["headers"] for each in get_redis().lrange(queue, 0, -1)]
+
+
+@pytest.mark.parametrize("task", [work, tried])
+def test_a_message_says_for_which_attempt_it_is(job, sent, task):
+    task.delay("abc", "value")
+    services.job_cancel(job_id="abc")
+    services.job_retry(job_id="abc")
+    task.delay("abc", "value")
+    task.delay(None, "value")
+    assert [headers.get(ATTEMPT_HEADER) for headers in sent()] == [None, 2, 1]
+    assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize("task", [work, tried])
+def test_the_job_is_told_of_all_tasks_of_a_group(job, sent, task):
+    group(task.si("abc", "value"), task.si("abc", "error")).apply_async()
+    assert {headers[ATTEMPT_HEADER] for headers in sent()} == {1}
+    waiting = Task.objects.filter(state="waiting", group_key=sent()[0]["group"])
+    assert sorted(waiting.values_list("key", flat=True)) == sorted(
+        headers["id"] for headers in sent()
+    )
 
 
 def test_a_message_of_an_older_attempt_is_dropped(job):
