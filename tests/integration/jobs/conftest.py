@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event as Flag
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connections, transaction
 from django.http import HttpResponse
 from django.test import Client
 
@@ -15,7 +19,7 @@ from events.history import read_events
 from events.relay import Relay
 from events.rest import Rest
 from events.types import Event
-from jobs import services
+from jobs import services, steps
 from jobs.models import Job
 
 # The services that bring a new job to each status.
@@ -71,6 +75,28 @@ def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
 
     yield come_back
     come_back()
+
+
+@contextmanager
+def locked_elsewhere(job_id: str = "abc") -> Iterator[None]:
+    """Somebody else has locked the job: a process that is paused, a node that was lost."""
+    locked, done = Flag(), Flag()
+
+    def hold() -> None:
+        with transaction.atomic():
+            steps.locked(job_id)
+            locked.set()
+            done.wait(20)
+        connections.close_all()
+
+    thread = Thread(target=hold)
+    thread.start()
+    try:
+        locked.wait(20)
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def relayed(count: int) -> None:

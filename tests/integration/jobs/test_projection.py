@@ -1,21 +1,20 @@
 """The job row follows what the log says: told by events as the archiver hands them over."""
 
 from datetime import UTC, datetime, timedelta
-from threading import Event as Flag
-from threading import Thread
 
 import orjson
 import pytest
 from django.apps import apps
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.owners import owners
 from events.types import Event
-from jobs import services, signals, steps
+from jobs import services, signals
 from jobs.models import Job
 from jobs.projection import SETTLED, JobRows
+from tests.integration.jobs.conftest import locked_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -663,27 +662,11 @@ def test_a_row_that_somebody_else_has_locked_is_left_to_them():
     if connection.vendor == "sqlite":  # it has one lock, for all rows
         assert not JobRows().lock(starting("abc", "free"))
         return
-    locked, done = Flag(), Flag()
-
-    def hold():
-        with transaction.atomic():
-            steps.locked("abc")
-            locked.set()
-            done.wait(20)
-        connections.close_all()
-
-    thread = Thread(target=hold)
-    thread.start()
-    try:
-        locked.wait(20)
-        with transaction.atomic():
-            assert set(JobRows().lock(starting("abc", "free", "nobody"))) == {"abc"}
-            tokens = {"abc": [Log().event("thought", text="hm")]}
-            assert not JobRows().lock(tokens)
-            JobRows().apply({"abc": [Log().event("task_started")]})
-    finally:
-        done.set()
-        thread.join()
+    with locked_elsewhere(), transaction.atomic():
+        assert set(JobRows().lock(starting("abc", "free", "nobody"))) == {"abc"}
+        tokens = {"abc": [Log().event("thought", text="hm")]}
+        assert not JobRows().lock(tokens)
+        JobRows().apply({"abc": [Log().event("task_started")]})
     assert row().status == "pending"
     with transaction.atomic():
         assert not list(JobRows().lock(starting("abc", "free")))

@@ -1,11 +1,9 @@
 """Who may run a task of a job, and what becomes of the job; on both databases."""
 
 from datetime import timedelta
-from threading import Event as Flag
-from threading import Thread
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.db.models.signals import pre_save
 from django.utils import timezone
@@ -13,11 +11,12 @@ from django.utils import timezone
 from events.exceptions import NotBegun
 from events.history import read_events
 from events.runs import Delivery, Question, Reason, Run
-from jobs import inputs, services, steps
+from jobs import inputs, services
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.models import Job, Task
 from jobs.reaper import Reaper
 from jobs.runs import MOST_RUNS, JobRuns
+from tests.integration.jobs.conftest import locked_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -380,26 +379,6 @@ def test_the_reaper_spares_who_is_heard_of():
     assert row().status == "running"
 
 
-@pytest.fixture
-def held(job):
-    """The job is locked by another process: a reaper that is paused, a node that was lost."""
-    locked, done = Flag(), Flag()
-
-    def hold():
-        with transaction.atomic():
-            steps.locked("abc")
-            locked.set()
-            done.wait(20)
-        connections.close_all()
-
-    thread = Thread(target=hold)
-    thread.start()
-    locked.wait(20)
-    yield
-    done.set()
-    thread.join()
-
-
 def make_due(of):
     """Let the reaper end two jobs, "abc" first: of silent workers, or that no worker took up."""
     services.job_create(job_id="def", task_type="manual")
@@ -414,12 +393,12 @@ def make_due(of):
 
 
 @pytest.mark.parametrize("of", ["heartbeat", "queue"])
-def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(request, of):
+def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(of):
     if connection.vendor == "sqlite":  # it has one lock, for all rows
         return
     make_due(of)
-    request.getfixturevalue("held")
-    assert Reaper(hasty=True).step() == 1
+    with locked_elsewhere():
+        assert Reaper(hasty=True).step() == 1
     assert Job.objects.get(job_id="def").status == "failed"
     assert row().status == "running"
 
