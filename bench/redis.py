@@ -1,14 +1,12 @@
 """A Redis for a benchmark: on a unix socket of this machine, like the baseline's."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import django
 from django.conf import settings
 
-from events.embedded import EmbeddedRedis
+from events.embedded import throwaway_redis
 
 
 @contextmanager
@@ -17,10 +15,5 @@ def own_redis() -> Iterator[str]:
     if not settings.configured:
         settings.configure(INSTALLED_APPS=["events"], JOB_EVENTS={})
         django.setup()
-    with tempfile.TemporaryDirectory(prefix="jb") as directory:
-        server = EmbeddedRedis(Path(directory), save="", appendonly="no")
-        server.start()
-        try:
-            yield server.url
-        finally:
-            server.stop()
+    with throwaway_redis() as url:
+        yield url
