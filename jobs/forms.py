@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
@@ -14,7 +13,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Job
-from jobs.writing.sources import ContextFile
 
 CONTEXT_SUFFIXES = (".txt", ".md")
 CONTEXT_MAX_BYTES = 200 * 1024
@@ -35,7 +33,7 @@ class TextFilesInput(forms.FileInput):
 
 
 class TextFilesField(forms.FileField):
-    """Any number of UTF-8 text files; cleans to a list of `ContextFile`."""
+    """Any number of UTF-8 text files; cleans to a list of ``{"name", "text"}``."""
 
     widget = TextFilesInput
     default_error_messages = {  # noqa: RUF012  (Django's own spelling; ClassVar clashes with it)
@@ -56,7 +54,7 @@ class TextFilesField(forms.FileField):
             )
         return [self._read(upload) for upload in files]
 
-    def _read(self, upload: UploadedFile[Any]) -> ContextFile:
+    def _read(self, upload: UploadedFile[Any]) -> dict[str, str]:
         name = upload.name or ""
         if PurePath(name).suffix.lower() not in CONTEXT_SUFFIXES:
             raise self._error("suffix", name=name)
@@ -66,7 +64,7 @@ class TextFilesField(forms.FileField):
             raise self._error("not_text", name=name) from None
         if "\0" in text:
             raise self._error("nul", name=name)
-        return ContextFile(name, text)
+        return {"name": name, "text": text}
 
     def _error(self, code: str, **params: str) -> forms.ValidationError:
         return forms.ValidationError(self.error_messages[code], code=code, params=params)
@@ -96,7 +94,7 @@ class NewJobForm(forms.Form):
         """The job's payload; without files it has no `context_files`."""
         payload: dict[str, Any] = {"task_prompt": self.cleaned_data["prompt"]}
         if files := self.cleaned_data["context_files"]:
-            payload["context_files"] = [asdict(file) for file in files]
+            payload["context_files"] = files
         return payload
 
 

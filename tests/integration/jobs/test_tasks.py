@@ -1,4 +1,4 @@
-"""The writing tasks, run in this process; a real worker runs them in tests/integration/site."""
+"""The writing tasks in eager mode. tests/integration/site runs them in a Celery worker."""
 
 import pytest
 
@@ -20,7 +20,7 @@ OUTLINE = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summar
 
 @pytest.fixture(autouse=True)
 def in_this_process(settings):
-    """Tasks run where they are called; jobs wait for the test to start them."""
+    """Run tasks eagerly; without runners, a created job stays pending."""
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {}, "OFFLINE_TOKEN_DELAY": 0}
     app.conf.task_always_eager = True
     yield
@@ -73,7 +73,7 @@ def test_both_tasks_take_their_arguments_by_name(job):
         [{"name": None, "text": ""}],
     ],
 )
-def test_bad_context_files_fail_the_job_with_a_sentence(job, files):
+def test_invalid_context_files_fail_the_job_with_a_message(job, files):
     with pytest.raises(ValueError, match="context_files"):
         generate_outline_from_query_task(job.job_id, "x", files)
     job.refresh_from_db()
@@ -82,7 +82,7 @@ def test_bad_context_files_fail_the_job_with_a_sentence(job, files):
     assert kinds(job)[-1] == "task_failed"
 
 
-def test_an_unknown_chat_model_fails_the_job_with_a_sentence(job, settings):
+def test_an_unknown_chat_model_fails_the_job_with_a_message(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CHAT_MODEL": "nosuch:model"}
     with pytest.raises(Exception, match="nosuch"):
         generate_outline_from_query_task(job.job_id, "x")
@@ -91,7 +91,7 @@ def test_an_unknown_chat_model_fails_the_job_with_a_sentence(job, settings):
     assert "nosuch" in job.error
 
 
-def test_a_cancelled_job_is_not_begun(job):
+def test_the_tasks_of_a_cancelled_job_do_not_run(job):
     services.job_cancel(job_id=job.job_id)
     generate_outline_from_query_task(job.job_id, "x")
     generate_document_from_outline_task(job.job_id, OUTLINE)
@@ -100,14 +100,14 @@ def test_a_cancelled_job_is_not_begun(job):
     assert kinds(job) == ["job_created", "job_cancelled"]
 
 
-def test_a_job_cancelled_on_the_way_stops_its_graph(job, monkeypatch):
-    """Cancelled by somebody else as soon as the graph tells its first progress."""
-    told = Run.progress
+def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
+    """The job is cancelled when the graph reports progress for the first time."""
+    report = Run.progress
 
     def cancel_first(run, *args, **kwargs):
         if not Job.objects.filter(job_id=job.job_id, status="cancelled").exists():
             services.job_cancel(job_id=job.job_id)
-        return told(run, *args, **kwargs)
+        return report(run, *args, **kwargs)
 
     monkeypatch.setattr(runs, "CONTROL_SECONDS", 0)
     monkeypatch.setattr(Run, "progress", cancel_first)
@@ -118,13 +118,13 @@ def test_a_job_cancelled_on_the_way_stops_its_graph(job, monkeypatch):
     assert not {"error", "task_failed", "outline_generated"} & set(kinds(job))
 
 
-def test_a_job_that_does_not_exist_is_an_error():
+def test_an_unknown_job_id_raises():
     with pytest.raises(Exception, match="no job nosuch"):
         generate_outline_from_query_task("nosuch", "x")
 
 
-def test_a_document_of_an_attempt_that_was_given_up_is_not_written(job):
-    """The message of attempt 1 may be read when attempt 2 is pending, or runs."""
+def test_a_document_task_of_an_earlier_attempt_does_not_run(job):
+    """The message of attempt 1 is delivered while attempt 2 is pending, and while it runs."""
     services.job_start(job_id=job.job_id)
     services.job_cancel(job_id=job.job_id)
     services.job_retry(job_id=job.job_id)
@@ -137,8 +137,8 @@ def test_a_document_of_an_attempt_that_was_given_up_is_not_written(job):
     assert "document_generated" not in kinds(job)
 
 
-def test_the_row_goes_on_running_between_the_tasks(job, monkeypatch):
-    """The archiver comes by after the outline, when its end is the last that the log says."""
+def test_the_job_stays_running_between_the_tasks(job, monkeypatch):
+    """The archiver projects the log when its last event is the end of the outline task."""
     rows = []
 
     sent = generate_document_from_outline_task.apply_async
@@ -157,16 +157,16 @@ def test_the_row_goes_on_running_between_the_tasks(job, monkeypatch):
     assert (job.status, Job.objects.values().get()) == ("completed", before)
 
 
-def test_a_task_that_was_sent_twice_is_begun_once(job, monkeypatch):
-    """The second message comes while the first is worked on."""
-    told = Run.progress
+def test_a_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
+    """The second message is delivered while the first one is processed."""
+    report = Run.progress
 
     def send_again(run, *args, **kwargs):
-        monkeypatch.setattr(Run, "progress", told)
+        monkeypatch.setattr(Run, "progress", report)
         message = Delivery("celery", "another", job.job_id, "outline_generation")
         with pytest.raises(NotBegun, match="Another message"):
             keeper().begin(message)
-        return told(run, *args, **kwargs)
+        return report(run, *args, **kwargs)
 
     monkeypatch.setattr(Run, "progress", send_again)
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
@@ -174,7 +174,7 @@ def test_a_task_that_was_sent_twice_is_begun_once(job, monkeypatch):
     assert kinds(job).count("outline_generated") == 1
 
 
-def test_a_document_is_published_once_in_its_event(job):
+def test_the_document_event_contains_each_text_once(job):
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
     (document,) = [e.data for e in read_events(job.job_id) if e.event_type == "document_generated"]
     assert set(document["document"]) == {"title", "sections"}
