@@ -35,7 +35,7 @@ def fill(job_ids: list[str], events: int) -> None:
 
 
 def archive_all() -> None:
-    from events.archiver import Archiver
+    from events.archive.archiver import Archiver
 
     archiver = Archiver()
     while archiver.step():
@@ -46,8 +46,8 @@ class Scene:
     """Streams that are full, and an archive that is empty, again and again."""
 
     def __init__(self, streams: int, events: int) -> None:
-        from events.connections import get_redis
         from events.models import ArchivedEvent
+        from events.streams.clients import get_redis
 
         self.redis = get_redis()
         self.redis.flushall()
@@ -88,7 +88,7 @@ class Scene:
     def insert(self) -> None:
         from django.db import connection, transaction
 
-        from events.archiver import _EVENTS as BATCH
+        from events.archive.archiver import _EVENTS as BATCH
 
         into = "INSERT INTO events_archivedevent"
         columns = "(log_id, event_id, event_type, timestamp, data, producer, terms)"

@@ -26,7 +26,7 @@ def measure(chosen: argparse.Namespace) -> None:
     from config.celery import app
     from config.celery_broker import broker_url
     from events.conf import event_settings
-    from events.connections import get_redis
+    from events.streams.clients import get_redis
 
     app.conf.update(
         result_backend=broker_url(event_settings.REDIS_URL),
@@ -93,7 +93,7 @@ def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
 
 def done(task: Any, job_id: str) -> None:
     """Send a task, and wait until it is over."""
-    from events.connections import get_redis
+    from events.streams.clients import get_redis
 
     task.delay(job_id)
     if get_redis().blpop([DONE], timeout=60) is None:

@@ -31,8 +31,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
 
-from events import sse
-from events.live import viewing
+from events.live import sse, viewing
 
 
 class Queues:
@@ -68,7 +67,7 @@ class Ours(AsyncWebsocketConsumer):
     """A viewer of the job's log."""
 
     async def connect(self) -> None:
-        """Deliver in a task, as `jobs.consumers` does."""
+        """Deliver in a task, as `jobs.live.consumers` does."""
         await self.accept()
         self.task = asyncio.create_task(self.deliver())
 

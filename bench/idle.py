@@ -79,8 +79,8 @@ def make_job() -> tuple[str, str]:
     from django.contrib.auth import get_user_model
     from django.test import Client
 
-    from events.connections import get_redis
     from events.publisher import SyncRedisStreamPublisher
+    from events.streams.clients import get_redis
     from jobs.models import Job
 
     user = get_user_model().objects.create_user("viewer")
@@ -93,7 +93,7 @@ def make_job() -> tuple[str, str]:
 
 async def cost(serve: Serving, request: bytes, viewers: int) -> tuple[float, int]:
     """Bytes for each viewer but the first, and connections for all of them."""
-    from events.connections import get_redis
+    from events.streams.clients import get_redis
 
     client: Any = get_redis()
     with serve() as server:

@@ -15,7 +15,7 @@ SHORT = 10_000
 
 def measure(chosen: argparse.Namespace) -> None:
     set_up()
-    from events.connections import get_redis
+    from events.streams.clients import get_redis
 
     short, long = memory_of("short", SHORT), memory_of("long", chosen.events)
     left = get_redis().xlen("job_events:long")
@@ -27,7 +27,7 @@ def measure(chosen: argparse.Namespace) -> None:
 
 def memory_of(job_id: str, events: int) -> int:
     """The bytes that Redis needs for the job when all its events are archived."""
-    from events.connections import get_redis
+    from events.streams.clients import get_redis
 
     for _ in range(events // SHORT):
         fill([job_id], SHORT)

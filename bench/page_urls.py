@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from bench.pages import COLD, HOT, PAGE, SELECT
-from events.connections import get_redis
 from events.fields import unpack
 from events.models import ArchivedEvent
+from events.streams.clients import get_redis
 
 
 def of_stream(_request: HttpRequest) -> HttpResponse:

@@ -46,8 +46,8 @@ def make_jobs() -> Any:
     """A user with two jobs: one whose page is in the stream alone, one in the archive alone."""
     from django.contrib.auth import get_user_model
 
-    from events.connections import get_redis
     from events.publisher import get_publisher
+    from events.streams.clients import get_redis
     from jobs.models import Job
 
     user = get_user_model().objects.create_user("anna")

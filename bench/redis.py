@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import django
 from django.conf import settings
 
-from events.embedded import throwaway_redis
+from events.testing.redis_server import throwaway_redis
 
 
 @contextmanager

@@ -24,9 +24,9 @@ PAGE = 100
 
 def measure(chosen: argparse.Namespace) -> None:
     set_up()
-    from events.filters import EventFilter
+    from events.archive.filters import EventFilter
+    from events.history.search import search_events
     from events.models import ArchivedEvent
-    from events.searching import search_events
     from jobs.selectors import visible_jobs
 
     user = make_jobs()
@@ -64,7 +64,7 @@ def fill(events: int) -> None:
     """Put events into the archive, as the archiver does; their words are as common as words are."""
     from django.db import transaction
 
-    from events import archive
+    from events.archive import store
     from events.types import Cursor, Event
 
     chance = random.Random(1)
@@ -72,7 +72,7 @@ def fill(events: int) -> None:
     weights = list(accumulate(1 / (n + 1) for n in range(WORDS)))
     rare = set(chance.sample(range(events), HITS))
     job_ids = [f"bench-{n}" for n in range(JOBS)]
-    logs = {job_id: pk for job_id, (pk, *_) in archive.known_logs(job_ids).items()}
+    logs = {job_id: pk for job_id, (pk, *_) in store.known_logs(job_ids).items()}
     for start in range(0, events, TOGETHER):
         batch: dict[int, list[Event]] = {}
         for n in range(start, start + TOGETHER):
@@ -83,8 +83,8 @@ def fill(events: int) -> None:
             event = Event(str(Cursor(FIRST + n, 0)), job_id, "thought", "", orjson.dumps(data))
             batch.setdefault(logs[job_id], []).append(event)
         with transaction.atomic():
-            archive.store(batch)
-            archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+            store.store(batch)
+            store.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
 
 
 def analyse() -> None:

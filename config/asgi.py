@@ -13,7 +13,7 @@ django.setup(set_prefix=False)
 # ruff: noqa: E402 - these need the apps to be loaded
 from config.handler import OneThreadHandler
 from config.static import with_static
-from events.streams import EventStreams
+from events.live.asgi import EventStreams
 from jobs.routing import websocket_urlpatterns
 
 application = ProtocolTypeRouter(

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.celery_broker import broker_url
 from config.environment import BASE_DIR, LOCAL_DIR, flag, names, text
-from events.embedded import embedded_url
+from events.testing.redis_server import embedded_url
 
 # Debugging, with a key that everybody knows, is for a machine that nobody has set up for more.
 DEBUG = flag(
@@ -155,7 +155,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "events.logs.KeyValueFormatter",
+            "()": "events.log_format.KeyValueFormatter",
             "format": "{asctime} {levelname} {name} {message}",
             "style": "{",
         }

@@ -16,9 +16,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from events.console import duration_text, loop_text
 from events.models import ArchivedEvent, EventLog, Processor
-from events.status import (
+from events.processor.status import (
     ALIVE_SECONDS,
     ArchiveStatus,
     LogStatus,
@@ -27,6 +26,7 @@ from events.status import (
     get_status,
     stalled_positions,
 )
+from events.processor.status_text import duration_text, loop_text
 
 # Django's classes take their model as a parameter only in the eyes of a type checker.
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
+from events.archive.projections import LogOwner
 from events.checks import check_settings
-from events.connections import Connections
-from events.loops import PerLoop
-from events.owners import LogOwner
-from events.rest import Rest
+from events.circuit_breaker import Rest
+from events.per_loop import PerLoop
+from events.streams.clients import Connections
 
 
 class EventsConfig(AppConfig):
@@ -33,8 +33,8 @@ class EventsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
-        from events.heartbeat import Heart  # noqa: PLC0415 - as above
-        from events.stream_keeper import StreamKeeper  # noqa: PLC0415 - as above
+        from events.execution.heartbeat import Heart  # noqa: PLC0415 - as above
+        from events.execution.stream_tracker import StreamKeeper  # noqa: PLC0415 - as above
 
         self.heart = Heart()
         self.keeper: Any = StreamKeeper()

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from events.codec import MAX_EVENT_BYTES
-from events.keys import DEFAULT_PREFIX
 
 SETTING: Final = "JOB_EVENTS"
+DEFAULT_PREFIX: Final = "job_events:"
 
 T = TypeVar("T")
 

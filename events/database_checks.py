@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's na
 from django.db import router
 
 from events.models import EventLog, Processor
-from events.status import ALIVE_SECONDS, is_running, outbox_status, stalled_positions
+from events.processor.status import ALIVE_SECONDS, is_running, outbox_status, stalled_positions
 
 
 def check_processing(

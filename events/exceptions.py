@@ -98,7 +98,7 @@ class NotBegun(EventsError):
 class InputPending(EventsError):
     """A person has to answer before the task can go on; it is to end, and is run again then.
 
-    `questions` are the `events.runs.Question`s.
+    `questions` are the `events.execution.run.Question`s.
     """
 
     def __init__(self, questions: Sequence[Any]) -> None:

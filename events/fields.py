@@ -58,7 +58,7 @@ class CursorField(_Field):
 
 
 class TermsField(_TermsBase):
-    """The terms of an event (events.filters), as text with spaces between them.
+    """The terms of an event (events.archive.filters), as text with spaces between them.
 
     On PostgreSQL a tsvector, of which there is an inverted index; on SQLite text, of which the
     full-text table `events_terms` is the index (events/migrations/0002).

@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from events import commands
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
-from events.connections import arun, get_redis, run
 from events.exceptions import RedisRefused
-from events.keys import StreamKeys
-from events.lines import AsyncLines, Lines
-from events.producer import Call, given, is_unanswered
+from events.producer.batch import Call, given, is_unanswered
+from events.producer.sender import AsyncLines, Lines
+from events.streams import commands
+from events.streams.clients import arun, get_redis, run
+from events.streams.keys import StreamKeys
 from events.types import EventType
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
-from events.loops import PerLoop
+from events.per_loop import PerLoop
 from jobs.checks import check_settings
 
 
@@ -27,18 +27,18 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""
         from jobs import signals  # noqa: PLC0415 - models are loaded after this module
+        from jobs.execution.auto_cancel import Unwatched, begin_anew  # noqa: PLC0415 - as above
+        from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
+        from jobs.execution.tracker import JobRuns  # noqa: PLC0415 - as above
+        from jobs.live.notifier import Teller  # noqa: PLC0415 - as above
         from jobs.projection import JobRows  # noqa: PLC0415 - as above
-        from jobs.reaper import Reaper  # noqa: PLC0415 - as above
-        from jobs.runs import JobRuns  # noqa: PLC0415 - as above
-        from jobs.telling import Teller  # noqa: PLC0415 - as above
-        from jobs.unwatched import Unwatched, begin_anew  # noqa: PLC0415 - as above
 
         register(check_settings)
         self.teller = teller = Teller()
-        signals.job_created.connect(teller.changed, dispatch_uid="jobs.telling")
-        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.telling")
-        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.telling")
-        signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.unwatched")
+        signals.job_created.connect(teller.changed, dispatch_uid="jobs.live.notifier")
+        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
+        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
+        signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
         events = cast(Any, apps.get_app_config("events"))
         events.owners.append(JobRows())
         events.keeper = JobRuns()

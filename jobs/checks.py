@@ -12,7 +12,7 @@ from events.conf import KEYS as EVENT_KEYS
 from events.conf import SETTING, configured
 from jobs.conf import KEYS
 from jobs.exceptions import JobError
-from jobs.runners import get_runner, is_runner
+from jobs.execution.dispatch import get_runner, is_runner
 
 # Below, a worker that is busy for a moment would be taken for dead.
 SHORTEST_TIMEOUT: Final = 3.0

@@ -16,7 +16,7 @@ from django.utils import timezone
 from events.conf import event_settings
 from events.exceptions import InvalidJobId
 from events.types import check_job_id, shown
-from jobs import services, steps
+from jobs import services, transitions
 from jobs.exceptions import (
     AlreadyAnswered,
     InputNotFound,
@@ -25,8 +25,8 @@ from jobs.exceptions import (
     JobError,
     StaleAttempt,
 )
+from jobs.execution.queues import resume
 from jobs.models import InputRequest, Job, Task
-from jobs.queues import resume
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def input_request(
     InvalidJob, JobNotFound.
     """
     _check_name(name)
-    asked = steps.as_read_back("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
+    asked = transitions.as_read_back("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
     texts = _checked_choices(choices)
     with transaction.atomic():
         job = _running(job_id, attempt)
@@ -63,7 +63,7 @@ def input_request(
             job=job, attempt=job.attempt, name=name, prompt=asked, choices=texts
         )
         more = {**data, **({"choices": texts} if texts else {})}
-        steps.publish(job, INPUT_REQUESTED, name=name, prompt=asked, **more)
+        transitions.publish(job, INPUT_REQUESTED, name=name, prompt=asked, **more)
     return request
 
 
@@ -74,7 +74,7 @@ def input_give(
 
     Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound.
     """
-    given = steps.as_read_back("value", value, event_settings.MAX_EVENT_BYTES // 2)
+    given = transitions.as_read_back("value", value, event_settings.MAX_EVENT_BYTES // 2)
     with transaction.atomic():
         job = _running(job_id, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
@@ -90,13 +90,13 @@ def input_give(
             raise InvalidJob("value", f"is one of {allowed}. Given: {shown(given)}.")
         _answer(request, given, who)
         said = {"by": who} if who else {}
-        steps.publish(job, INPUT_RECEIVED, name=name, value=given, **said)
+        transitions.publish(job, INPUT_RECEIVED, name=name, value=given, **said)
         go_on(job)
     return request
 
 
 def _running(job_id: str, attempt: int | None) -> Job:
-    job = steps.locked(check_job_id(job_id))
+    job = transitions.locked(check_job_id(job_id))
     if attempt not in (None, job.attempt):
         raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
     if job.status != Job.Status.RUNNING:
@@ -117,7 +117,9 @@ def _checked_choices(choices: Sequence[str]) -> list[str]:
     is_right = all(isinstance(text, str) and text != "" for text in texts)
     if not is_right or len(texts) > _MOST_CHOICES:
         raise InvalidJob("choices", f"are at most {_MOST_CHOICES} texts, none of them empty.")
-    kept: list[str] = steps.as_read_back("choices", texts, event_settings.MAX_EVENT_BYTES // 4)
+    kept: list[str] = transitions.as_read_back(
+        "choices", texts, event_settings.MAX_EVENT_BYTES // 4
+    )
     return kept
 
 

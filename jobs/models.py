@@ -177,7 +177,8 @@ class Task(models.Model):
     """One step that a worker runs, or is to run, for the present attempt at a job.
 
     `number` counts how often a worker took it up: whoever has a lower one has been given up.
-    Written by `jobs.runs` and `jobs.reaper`, with the job's row locked, except for `seen_at`.
+    Written by `jobs.execution.tracker` and `jobs.execution.reaper`, with the job's row locked,
+    except for `seen_at`.
     """
 
     class State(models.TextChoices):

@@ -44,7 +44,7 @@ _TRANSACTIONAL: Final = f"{OUTBOX}:"
 
 
 class JobRows:
-    """The owner of the logs of jobs: an `events.owners.LogOwner`."""
+    """The owner of the logs of jobs: an `events.archive.projections.LogOwner`."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
         """Lock the rows that these events may move; returns those that somebody else has locked."""

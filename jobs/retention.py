@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from events.pruning import count_upto, cut, cut_point, logs_after
+from events.archive.retention import count_upto, cut, cut_point, logs_after
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job

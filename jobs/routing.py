@@ -5,8 +5,8 @@ from typing import Any, cast
 from django.apps import apps
 from django.urls import path
 
-from jobs.consumers import JobConsumer
-from jobs.events_consumer import EventsConsumer
+from jobs.live.consumers import JobConsumer
+from jobs.live.multiplex_consumer import EventsConsumer
 
 websocket_urlpatterns: Any = [
     path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi())),

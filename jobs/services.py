@@ -1,6 +1,6 @@
 """Writing jobs: the state machine, each step in one transaction.
 
-A step (`jobs.steps`) writes its event to the outbox and saves the job; on commit the event is
+A step (`jobs.transitions`) writes its event to the outbox and saves the job; on commit the event is
 appended to the log, signals are sent and, for a new attempt, the job is handed to its runner.
 Rolled back, none of this happens. Every function raises JobNotFound, InvalidJobId,
 InvalidTransition, and StaleAttempt when it is given an `attempt` that is not the job's.
@@ -20,9 +20,10 @@ from django.utils import timezone
 from events.checks import is_number
 from events.conf import event_settings
 from events.types import EventType, check_job_id, shown
-from jobs import queues, runners, signals, steps
+from jobs import signals, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
+from jobs.execution import dispatch, queues
 from jobs.models import Job, Task
 from jobs.validators import clean_error
 
@@ -63,7 +64,7 @@ def job_create(
         await_worker(job)
     with transaction.atomic():
         _insert(job)
-        steps.publish(job, JOB_CREATED, title=job.title)
+        transitions.publish(job, JOB_CREATED, title=job.title)
         transaction.on_commit(partial(signals.job_created.send_robust, sender=Job, job=job))
         transaction.on_commit(partial(_dispatch, job))
     return job
@@ -76,11 +77,11 @@ def job_start(
 
     `held` is the job if the caller's transaction has locked it, here and below.
     """
-    with steps.taken(steps.START, job_id, attempt, held) as job:
+    with transitions.taken(transitions.START, job_id, attempt, held) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
         job.settle()
-        steps.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
+        transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 
 
@@ -88,10 +89,10 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
     """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
     if not is_number(progress, most=100):
         raise InvalidJob("progress", f"is a number from 0 to 100. Given: {shown(progress)}.")
-    with steps.taken(steps.PROGRESS, job_id, attempt) as job:
+    with transitions.taken(transitions.PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
-        steps.publish(job, EventType.TASK_PROGRESS, **event)
+        transitions.publish(job, EventType.TASK_PROGRESS, **event)
         transaction.on_commit(partial(signals.job_progressed.send_robust, sender=Job, job=job))
     return job
 
@@ -105,24 +106,24 @@ def job_complete(
     **data: Any,
 ) -> Job:
     """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
-    with steps.taken(steps.COMPLETE, job_id, attempt, held) as job:
+    with transitions.taken(transitions.COMPLETE, job_id, attempt, held) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = steps.as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
-        job.finished_at = steps.finish_time(job)
+        job.result = transitions.as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
+        job.finished_at = transitions.finish_time(job)
         event = {"status": "completed", "result": job.result, **data}
-        steps.publish(job, EventType.TASK_COMPLETED, **event)
+        transitions.publish(job, EventType.TASK_COMPLETED, **event)
     return job
 
 
 def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
     """The job failed: pending or running -> failed. `error` is a message or an exception."""
-    with steps.taken(steps.FAIL, job_id, attempt) as job:
+    with transitions.taken(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error = clean_error(error)
-        job.finished_at = steps.finish_time(job)
+        job.finished_at = transitions.finish_time(job)
         event = {"status": "failed", "error": job.error, **data}
-        steps.publish(job, EventType.TASK_FAILED, **event)
+        transitions.publish(job, EventType.TASK_FAILED, **event)
     return job
 
 
@@ -140,12 +141,12 @@ def job_cancel(
     Its tasks are told within a second, and stop when they look. With `terminate` their queue is
     told, too, to end them where they stand, if it can.
     """
-    with steps.taken(steps.CANCEL, job_id, attempt) as job:
+    with transitions.taken(transitions.CANCEL, job_id, attempt) as job:
         tasks = [] if not terminate else list(job.tasks.filter(state__in=Task.OPEN))
         job.status = Status.CANCELLED
-        job.finished_at = steps.finish_time(job)
+        job.finished_at = transitions.finish_time(job)
         how = {"terminate": True} if terminate else {}
-        steps.publish(job, event_type, **_by(by), **how, **data)
+        transitions.publish(job, event_type, **_by(by), **how, **data)
         transaction.on_commit(partial(queues.stop, tasks))
     return job
 
@@ -162,7 +163,7 @@ def job_retry(
 
     It is handed to its runner, unless `dispatch` is False: then the caller runs it.
     """
-    with steps.taken(steps.RETRY, job_id, attempt) as job:
+    with transitions.taken(transitions.RETRY, job_id, attempt) as job:
         job.status = Status.PENDING
         job.attempt += 1
         job.progress = 0.0
@@ -172,7 +173,7 @@ def job_retry(
         job.tasks.all().delete()
         if job.task_type in job_settings.RUNNERS:
             await_worker(job)
-        steps.publish(job, JOB_RETRIED, **_by(by), **data)
+        transitions.publish(job, JOB_RETRIED, **_by(by), **data)
     # After the step, so that its signals come before those of a runner that works at once.
     if dispatch:
         transaction.on_commit(partial(_dispatch, job))
@@ -211,18 +212,18 @@ def _check_fields(job: Job) -> None:
         raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
     if not isinstance(job.title, str):
         raise InvalidJob("title", f"is text. Given: {shown(job.title)}.")
-    job.payload = steps.as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
+    job.payload = transitions.as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidJob(field, messages[0]) from error
-    runners.check_payload(job.task_type, job.payload)
+    dispatch.check_payload(job.task_type, job.payload)
 
 
 def _dispatch(job: Job) -> None:
     try:
-        runners.run(job.job_id, job.task_type, job.payload)
+        dispatch.run(job.job_id, job.task_type, job.payload)
     except Exception as error:
         # A runner is anybody's code, and the job exists: what went wrong is said in its log.
         logger.exception("job_dispatch_failed", extra={"job_id": job.job_id})

@@ -2,11 +2,11 @@
 
 from django.urls import include, path
 
-from jobs import pages_urls
+from jobs.pages import urls
 
 app_name = "jobs"
 
 urlpatterns = [
-    path("jobs/", include(pages_urls.urlpatterns)),
+    path("jobs/", include(urls.urlpatterns)),
     path("api/", include("jobs.api.urls")),
 ]

@@ -18,10 +18,10 @@ from django.test import TransactionTestCase
 
 from config.celery import app as celery_app
 from config.celery_broker import broker_url
-from events.connections import close_async_redis, get_redis
-from events.embedded import EmbeddedRedis
-from events.lines import Lines
-from events.producer import Floors
+from events.producer.batch import Floors
+from events.producer.sender import Lines
+from events.streams.clients import close_async_redis, get_redis
+from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
 from tests.support.site import Site, started
 from tests.support.together import ByFolder, tell_apart

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 
+from events.execution.run import Question, Run
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
-from events.runs import Question, Run
 
 try:
     from langgraph.types import Command

@@ -1,7 +1,7 @@
 """For tests of code that publishes: what a job's log is expected to be.
 
 pytest users have the fixture `job_events`, which gives each test logs of its own
-(`events.integrations.pytest_plugin`). The functions here look into the logs of the settings.
+(`events.testing.pytest_plugin`). The functions here look into the logs of the settings.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from django.apps import apps
 
 from events.exceptions import EventsError
-from events.testing.expected import Expected, check_events
+from events.testing.assertions import Expected, check_events
 from events.testing.job_events import JobEvents
 
 __all__ = ["Expected", "JobEvents", "aassert_events", "assert_events"]

@@ -6,12 +6,12 @@ from os import PathLike
 from typing import NoReturn, ParamSpec, TypeVar
 
 from events.conf import event_settings
-from events.connections import Connections
 from events.exceptions import EventsError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
-from events.recording import publish_again, read_recording, write_recording
-from events.testing.expected import Expected, check_events
+from events.streams.clients import Connections
+from events.testing.assertions import Expected, check_events
 from events.testing.streams import read_stream
+from events.transfer.republish import publish_again, read_recording, write_recording
 from events.types import Event
 
 P = ParamSpec("P")

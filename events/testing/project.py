@@ -7,14 +7,14 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import close_old_connections, connection
 
-from events.archive import logs_in_outbox
-from events.connections import Connections, get_redis
-from events.export import pages
+from events.archive.store import logs_in_outbox
 from events.models import ArchivedEvent
-from events.processing import work
-from events.relay import append_pending
+from events.outbox.relay import append_pending
+from events.processor.processor import work
+from events.streams.clients import Connections, get_redis
 from events.testing.job_events import JobEvents
 from events.testing.streams import read_stream
+from events.transfer.export import pages
 from events.types import OUTBOX, Event, Producer
 
 P = ParamSpec("P")

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
-from events import commands
 from events.conf import event_settings
-from events.connections import run
-from events.keys import StreamKeys
+from events.streams import commands
+from events.streams.clients import run
+from events.streams.keys import StreamKeys
 from events.types import Cursor, Event
 
 if TYPE_CHECKING:

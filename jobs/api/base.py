@@ -17,7 +17,6 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from events import sse
 from events.exceptions import (
     EventsError,
     InvalidCursor,
@@ -29,9 +28,11 @@ from events.exceptions import (
     RedisUnavailable,
     StaleEpoch,
 )
-from events.streams import Frames, stream_response
-from jobs.api.formats import BrowsableRenderer, OrjsonParser, OrjsonRenderer
-from jobs.api.problems import (
+from events.live import sse
+from events.live.asgi import Frames, stream_response
+from jobs.access.throttling import ScopeThrottle
+from jobs.access.tickets import user_of_ticket
+from jobs.api.problem_details import (
     CONTENT_TYPE,
     Conflict,
     Gone,
@@ -41,7 +42,7 @@ from jobs.api.problems import (
     Unavailable,
     problem_response,
 )
-from jobs.api.throttles import ScopeThrottle
+from jobs.api.renderers import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.conf import job_settings
 from jobs.exceptions import (
     InputNotFound,
@@ -51,7 +52,6 @@ from jobs.exceptions import (
     JobNotFound,
     RunnerNotFound,
 )
-from jobs.tickets import user_of_ticket
 
 _ENVELOPE_BYTES: Final = 64 * 1024
 # These errors' own words are for those who run the site.

@@ -13,8 +13,8 @@ from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.filters import MOST_CONDITIONS
-from jobs.api.params import parse_time
+from events.archive.filters import MOST_CONDITIONS
+from jobs.api.query import parse_time
 from jobs.models import Job
 from jobs.selectors import visible_jobs
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from events import scripts
-from events.connections import get_redis
-from events.embedded import EmbeddedRedis, socket_path
+from events.streams import scripts
+from events.streams.clients import get_redis
+from events.testing.redis_server import EmbeddedRedis, socket_path
 from tests.faults.proxy import Proxy, proxied
 
 pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def proxy(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of the Redis of this run; whoever tries again does so soon."""
-    monkeypatch.setattr("events.asking._PAUSES", (0.002, 0.005, 0.01, 0.0))
+    monkeypatch.setattr("events.streams.retry._PAUSES", (0.002, 0.005, 0.01, 0.0))
     for script in vars(scripts).values():  # else the first call of each would be two
         if isinstance(script, scripts.Script):
             get_redis().script_load(script.source)

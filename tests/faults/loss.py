@@ -13,14 +13,15 @@ import redis
 from django.db import connections, transaction
 
 from events import outbox
-from events.archiver import Archiver
-from events.connections import close_async_redis, get_redis
+from events.archive.archiver import Archiver
 from events.exceptions import EventsError, RedisRefused
 from events.history import read_events
 from events.live import follow
 from events.models import ArchivedEvent, ArchivePosition
+from events.outbox import writer
+from events.outbox.relay import Relay
 from events.publisher import get_publisher
-from events.relay import Relay
+from events.streams.clients import close_async_redis, get_redis
 from events.types import Cursor, Event, Reset
 
 JOB = "abc"
@@ -64,7 +65,7 @@ class World:
 
     def commit_unseen(self) -> None:
         """A transaction whose process dies as it has committed: the relay is to append it."""
-        resting = outbox._rest()
+        resting = writer._rest()
         before, resting._until = resting._until, float("inf")
         self.commit()
         resting._until = before

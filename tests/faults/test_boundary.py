@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import connections
 
-from events.archiver import Archiver
+from events.archive.archiver import Archiver
 from events.exceptions import LogCut
 from events.history import aread_events, read_events
 from events.models import ArchivedEvent, EventLog

@@ -185,9 +185,9 @@ print("published")
 
 DROPPED = """
 import asyncio, gc, redis, redis.asyncio
-from events import lines
+from events.producer import sender
 from events.publisher import RedisStreamPublisher
-lines._IDLE = 0.1
+sender._IDLE = 0.1
 ours = []
 async def publish():
     options = dict(max_connections=1, client_name="dropped")

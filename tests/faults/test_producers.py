@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from asgiref.sync import sync_to_async
 
-from events import commands, outbox, scripts
-from events.connections import ask_once
+from events import outbox
 from events.exceptions import RedisRefused, StaleEpoch
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
+from events.streams import commands, scripts
+from events.streams.clients import ask_once
 from events.types import Producer
 from tests.faults.clients import KEY, STATE, numbers, publishing, sync_client
 from tests.faults.proxy import Act

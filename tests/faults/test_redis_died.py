@@ -11,13 +11,14 @@ import pytest
 from django.db import transaction
 
 from events import outbox
-from events.archiver import Archiver
-from events.connections import get_redis
-from events.embedded import EmbeddedRedis
+from events.archive.archiver import Archiver
 from events.exceptions import RedisUnavailable
 from events.history import read_events
 from events.models import ArchivedEvent
+from events.outbox import writer
 from events.publisher import RedisStreamPublisher, get_publisher
+from events.streams.clients import get_redis
+from events.testing.redis_server import EmbeddedRedis
 from tests.faults.clients import async_client
 from tests.faults.loss import KEY, STATE, Viewer, World
 from tests.faults.proxy import proxied
@@ -37,12 +38,12 @@ def own_redis(short_tmp, settings, monkeypatch):
         "STREAM_TAIL": 3,
         "KEEP_ALIVE": 0.2,
     }
-    monkeypatch.setattr("events.relay._GRACE", timedelta())
-    outbox._rest().worked()
+    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
+    writer._rest().worked()
     yield server
     server.kill()
-    outbox._rest().worked()
-    outbox._rest()._until = 0
+    writer._rest().worked()
+    writer._rest()._until = 0
     shutil.rmtree(server.directory)
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from events import comparing, feed, viewer
-from events.reading import Reader
+from events.live import continuity, hub, subscriber
+from events.live.stream_reader import Reader
 from tests.faults.loss import Gallery, Viewer, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -19,7 +19,7 @@ LOSSES = ("wipe", "delete_stream", "delete_state", "evict", "set_back", "snapsho
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, settings):
     """The relay leaves nothing to those who have just committed; little is kept in Redis."""
-    monkeypatch.setattr("events.relay._GRACE", timedelta())
+    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
 
 
@@ -105,8 +105,8 @@ def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
     """They share what is read, and each has its own past: what one was given, another was not."""
     chance = random.Random(seed)
     for where, name in (
-        (feed, "aread_events"), (comparing, "aread_events"), (Reader, "_deliver"),
-        (viewer.Viewer, "_catch_up"),
+        (hub, "aread_events"), (continuity, "aread_events"), (Reader, "_deliver"),
+        (subscriber.Viewer, "_catch_up"),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from events import commands, scripts, tending
-from events.archiver import Archiver
-from events.connections import ask_once
+from events.archive import maintenance
+from events.archive.archiver import Archiver
 from events.history import read_events
 from events.publisher import get_publisher
+from events.streams import commands, scripts
+from events.streams.clients import ask_once
 from events.types import Cursor
 from tests.faults.loss import JOB, KEY, STATE, World, position
 
@@ -18,7 +19,7 @@ KEYS = (KEY, STATE)
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, settings):
-    monkeypatch.setattr("events.relay._GRACE", timedelta())
+    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3}
 
 
@@ -81,7 +82,7 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
     """At every moment of it; then no more of them come below, and all are moved."""
     world.do("from_the_future", "archive", "wipe", "stranger")
-    real, seen = tending.ask_once, []
+    real, seen = maintenance.ask_once, []
 
     def ask_after_a_stranger(client, command):
         if command[1] == scripts.RESEQUENCE.sha and len(seen) < 3:
@@ -89,7 +90,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
             world.stranger()
         return real(client, command)
 
-    monkeypatch.setattr(tending, "ask_once", ask_after_a_stranger)
+    monkeypatch.setattr(maintenance, "ask_once", ask_after_a_stranger)
     for _ in range(4):
         Archiver().step()
     assert len(world.finish()) == 2 + len(seen)

@@ -20,10 +20,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from config.celery import app
-from events.archiver import Archiver
-from events.connections import get_redis
+from events.archive.archiver import Archiver
 from events.history import aread_events, read_events
 from events.integrations.celery import JobTask
+from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.checks import check_settings
 from jobs.models import InputRequest

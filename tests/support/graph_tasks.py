@@ -15,10 +15,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 
+from events.execution.run import current_run
 from events.integrations import langgraph
 from events.integrations.celery import JobTask
 from events.integrations.langchain import RecordOptions
-from events.runs import current_run
 from tests.support.graphs import State, call, node_graph
 from tests.support.worker_tasks import die_at
 

@@ -10,8 +10,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 
-from events import commands
-from events.connections import get_redis, run
+from events.streams import commands
+from events.streams.clients import get_redis, run
 
 
 class State(TypedDict):

@@ -12,8 +12,8 @@ except ModuleNotFoundError:
 
     FRAMEWORK = "django_tasks"
 
+from events.execution.run import current_run
 from events.integrations.django_tasks import follows_job
-from events.runs import current_run
 from tests.support import queue_work
 
 

@@ -4,8 +4,8 @@ import os
 import time
 from typing import Any
 
-from events.connections import get_redis
-from events.runs import current_run
+from events.execution.run import current_run
+from events.streams.clients import get_redis
 
 
 def steps(job_id: str, count: int = 3) -> dict[str, Any]:

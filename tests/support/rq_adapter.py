@@ -7,9 +7,9 @@ from rq import Queue, Retry, get_current_job
 from rq.command import send_stop_job_command
 from rq.timeouts import JobTimeoutException
 
-from events.connections import get_redis
-from events.integrations.queue import Failed, PutBack, QueueAdapter, register_adapter
-from events.runs import Delivery, Reason, keeper
+from events.execution.adapter import Failed, PutBack, QueueAdapter, register_adapter
+from events.execution.run import Delivery, Reason, keeper
+from events.streams.clients import get_redis
 
 
 @register_adapter

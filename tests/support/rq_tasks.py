@@ -5,7 +5,7 @@ from typing import Any
 
 from rq import Queue, Retry, get_current_job
 
-from events.connections import get_redis
+from events.streams.clients import get_redis
 from tests.support import queue_work
 from tests.support.rq_adapter import job_task
 

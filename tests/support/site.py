@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import httpx
 
-from events.embedded import EmbeddedRedis
+from events.testing.redis_server import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

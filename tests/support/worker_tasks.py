@@ -15,11 +15,11 @@ from typing import Any
 import redis
 from celery import chain, chord, group, shared_task
 
-from events.connections import get_async_redis, get_redis
+from events.execution.run import current_run
 from events.integrations.celery import JobTask, follows_job
 from events.publisher import RedisStreamPublisher
-from events.runs import current_run
-from jobs.runs import JobRuns
+from events.streams.clients import get_async_redis, get_redis
+from jobs.execution.tracker import JobRuns
 from tests.support.queue_work import stand
 
 

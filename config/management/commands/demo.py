@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 
-from config import demo
+from config.demo import launcher as demo
 from events.exceptions import EventsError
 from jobs import services
 from jobs.models import Job

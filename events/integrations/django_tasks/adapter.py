@@ -8,8 +8,8 @@ from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar
 
 from events.exceptions import InvalidJobId
-from events.integrations.queue import Failed, Outcome, QueueAdapter, guarded
-from events.runs import Delivery, Reason, Run
+from events.execution.adapter import Failed, Outcome, QueueAdapter, guarded
+from events.execution.run import Delivery, Reason, Run
 from events.types import check_job_id
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 
+from events.execution.run import Run, current_run, keeper
 from events.integrations.django_tasks.adapter import DjangoTasksAdapter, delivery_of, error_of
-from events.runs import Run, current_run, keeper
 
 logger = logging.getLogger(__name__)
 

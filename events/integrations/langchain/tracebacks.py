@@ -6,7 +6,7 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Final
 
-from events.integrations.langchain.contents import error_message
+from events.integrations.langchain.extract import error_message
 
 _FRAMES: Final = 10
 _CAUSES: Final = 3

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
+from events.archive.importer import restore
 from events.exceptions import EventsError
-from events.ndjson import read_lines
-from events.restoring import restore
+from events.transfer.ndjson import read_lines
 
 
 class Command(BaseCommand):

@@ -10,10 +10,10 @@ import django.db
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
-from events.console import status_json, status_table
 from events.exceptions import EventsError
-from events.logs import LineHandler
-from events.processing import (
+from events.log_format import LineHandler
+from events.processor.loop import first_line
+from events.processor.processor import (
     STOP_SECONDS,
     Processing,
     process_once,
@@ -21,8 +21,8 @@ from events.processing import (
     unfinished_business,
     work,
 )
-from events.status import get_status
-from events.supervisor import first_line
+from events.processor.status import get_status
+from events.processor.status_text import status_json, status_table
 
 
 class Command(BaseCommand):

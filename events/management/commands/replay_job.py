@@ -7,9 +7,9 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from events.exceptions import EventsError
-from events.export import pages
 from events.publisher import get_publisher
-from events.recording import publish_again
+from events.transfer.export import pages
+from events.transfer.republish import publish_again
 from events.types import check_job_id
 
 

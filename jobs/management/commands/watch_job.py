@@ -11,12 +11,12 @@ from django.core.management.base import BaseCommand, OutputWrapper
 from django.utils.timezone import localtime
 
 from events.codec import event_json
-from events.connections import close_async_redis
 from events.exceptions import EventsError
 from events.history import has_log
 from events.live import follow
+from events.streams.clients import close_async_redis
 from events.types import Cursor, Event, Live, Reset, check_job_id
-from jobs.live import job_ending
+from jobs.completion import job_ending
 from jobs.models import Job
 from jobs.projection import status_told
 from jobs.selectors import job_states

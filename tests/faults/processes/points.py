@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from events import archive, archiver, outbox, relay, scripts, tending
+from events import outbox
+from events.archive import archiver, maintenance, store
+from events.outbox import relay, writer
+from events.streams import scripts
 from tests.faults.processes.forks import Lines
 
 
@@ -38,8 +41,8 @@ class Point:
 
 POINTS = {
     "writer in its transaction": Point(outbox, "publish_event", after=True),
-    "writer between commit and append": Point(outbox, "_append"),
-    "writer after its append": Point(outbox, "_append", after=True),
+    "writer between commit and append": Point(writer, "_append"),
+    "writer after its append": Point(writer, "_append", after=True),
     "relay between looking and appending": Point(
         relay, "ask_once", applies=runs(scripts.OUTBOX_APPEND)
     ),
@@ -47,21 +50,23 @@ POINTS = {
         relay, "ask_once", after=True, applies=runs(scripts.OUTBOX_APPEND)
     ),
     "archiver after reading": Point(archiver.Archiver, "_read", after=True),
-    "archiver with its locks": Point(archive, "lock_positions", after=True),
-    "archiver with rows, position not moved": Point(archive, "store", after=True),
-    "archiver before its commit": Point(archive, "move_positions", after=True),
+    "archiver with its locks": Point(store, "lock_positions", after=True),
+    "archiver with rows, position not moved": Point(store, "store", after=True),
+    "archiver before its commit": Point(store, "move_positions", after=True),
     "archiver after its last look at Redis": Point(
         archiver.Archiver, "_see_that_it_is_there", after=True
     ),
-    "archiver between commit and cleaning": Point(tending.Stream, "move"),
-    "archiver before it trims": Point(tending, "ask_once", applies=runs(scripts.TRIM)),
-    "archiver after it trimmed": Point(tending, "ask_once", after=True, applies=runs(scripts.TRIM)),
+    "archiver between commit and cleaning": Point(maintenance.Stream, "move"),
+    "archiver before it trims": Point(maintenance, "ask_once", applies=runs(scripts.TRIM)),
+    "archiver after it trimmed": Point(
+        maintenance, "ask_once", after=True, applies=runs(scripts.TRIM)
+    ),
     "archiver before it sets the stream's time to live": Point(
-        tending, "ask_once", applies=runs(scripts.EXPIRE)
+        maintenance, "ask_once", applies=runs(scripts.EXPIRE)
     ),
     "archiver before it removes repeats": Point(archiver, "ask_many", applies=deletes),
     "archiver after it removed repeats": Point(archiver, "ask_many", after=True, applies=deletes),
-    "archiver before it repairs": Point(tending, "ask_once", applies=runs(scripts.RESEQUENCE)),
+    "archiver before it repairs": Point(maintenance, "ask_once", applies=runs(scripts.RESEQUENCE)),
 }
 
 

@@ -12,17 +12,19 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from events import connections, live, outbox, relay
+from events import outbox
 from events.apps import EventsConfig
-from events.archiver import Archiver
-from events.connections import get_redis
+from events.archive.archiver import Archiver
+from events.archive.projections import owners
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.models import ArchivedEvent, ArchivePosition, EventLog
-from events.owners import owners
+from events.outbox import relay, writer
+from events.outbox.relay import Relay
 from events.publisher import get_publisher
-from events.relay import Relay
+from events.streams import clients, retry
+from events.streams.clients import get_redis
 from events.types import Cursor, Event, KeepAlive, Live
 from tests.faults.processes.forks import Lines
 from tests.faults.processes.points import stop_at
@@ -30,7 +32,6 @@ from tests.faults.processes.points import stop_at
 JOB = "abc"
 OTHER = "other"
 TAIL = 10
-SEEN = 100
 Step = Mapping[str, Any]
 
 
@@ -41,8 +42,7 @@ class Undo(Exception):
 def hasten(tail: int = TAIL) -> None:
     """Let nobody wait: what lies in the outbox is relayed at once, and few entries are kept."""
     relay._GRACE = timedelta(0)
-    live._GIVEN = SEEN
-    connections._PAUSES, connections._RETRIES = (0.02, 0.05, 0.0), 1
+    retry._PAUSES, clients._RETRIES = (0.02, 0.05, 0.0), 1
     settings.JOB_EVENTS.update(STREAM_TAIL=tail, REDIS_TIMEOUT=5, KEEP_ALIVE=0.03)
 
 
@@ -99,11 +99,11 @@ def _roll_back_to_savepoint(job: str, names: list[str]) -> None:
 
 def _commit_only(job: str, name: str) -> None:
     """Commit, and let the relay do the rest."""
-    append, outbox._append = outbox._append, lambda *_arguments: None
+    append, writer._append = writer._append, lambda *_arguments: None
     try:
         _commit(job, name)
     finally:
-        outbox._append = append
+        writer._append = append
 
 
 def _publish(job: str, name: str) -> None:

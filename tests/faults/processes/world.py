@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import psycopg
 import redis
 
-from events.embedded import EmbeddedRedis
+from events.testing.redis_server import EmbeddedRedis
 from tests.faults.processes.forks import Child, ForkServer
 from tests.support.postgres import PostgresServer
 from tests.support.site import ROOT

@@ -22,8 +22,8 @@ from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.processor.status import get_status
 from events.publisher import get_publisher
-from events.status import get_status
 from events.types import START, Cursor, Event, Reset
 from jobs import services
 from jobs.exceptions import JobError

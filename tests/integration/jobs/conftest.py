@@ -14,12 +14,12 @@ from django.db import connections, transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from events.archiver import Archiver
+from events.archive.archiver import Archiver
+from events.circuit_breaker import Rest
 from events.history import read_events
-from events.relay import Relay
-from events.rest import Rest
+from events.outbox.relay import Relay
 from events.types import Event
-from jobs import services, steps
+from jobs import services, transitions
 from jobs.models import Job
 
 # The services that bring a new job to each status.
@@ -84,7 +84,7 @@ def locked_elsewhere(job_id: str = "abc") -> Iterator[None]:
 
     def hold() -> None:
         with transaction.atomic():
-            steps.locked(job_id)
+            transitions.locked(job_id)
             locked.set()
             done.wait(20)
         connections.close_all()

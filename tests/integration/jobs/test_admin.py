@@ -5,9 +5,9 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
+from events.execution.run import Delivery, keeper
 from events.history import read_events
 from events.publisher import get_publisher
-from events.runs import Delivery, keeper
 from jobs.inputs import input_request
 from jobs.models import Job
 from jobs.services import job_create

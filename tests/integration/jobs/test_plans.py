@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from events import archive
-from events.filters import value_term
+from events.archive import store
+from events.archive.filters import value_term
 from events.models import ArchivePosition, EventLog
 from events.types import Cursor, Event
 from jobs.models import Job
@@ -44,7 +44,7 @@ LISTS = [
 @pytest.fixture
 def large(user, other_user, staff):
     """Many jobs of anna's, each with a few events, and one of bert's."""
-    fill = store if EVENTS <= FEW else store_fast
+    fill = store_events if EVENTS <= FEW else store_fast
     now = timezone.now()
     over = {"status": "completed", "started_at": now, "finished_at": now}
     Job.objects.bulk_create(
@@ -64,17 +64,17 @@ def large(user, other_user, staff):
         cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
 
 
-def store():
+def store_events():
     """Store the events as the archiver does."""
-    logs, batch = archive.known_logs([f"job-{n}" for n in range(JOBS)]), {}
+    logs, batch = store.known_logs([f"job-{n}" for n in range(JOBS)]), {}
     for n in range(EVENTS):
         kind, word = ("odd" if n % 2 else "even"), "rare" if n % 5000 == 7 else "common"
         raw = f'{{"event_type":"{kind}","text":"{word}","n":{n}}}'.encode()
         event = Event(str(Cursor(FIRST + n, 0)), f"job-{n % JOBS}", kind, "", raw)
         batch.setdefault(logs[event.job_id][0], []).append(event)
     with transaction.atomic():
-        archive.store(batch)
-        archive.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+        store.store(batch)
+        store.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
 
 
 def store_fast():

@@ -8,8 +8,8 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
+from events.archive.projections import owners
 from events.codec import MAX_EVENT_BYTES, decode_entry
-from events.owners import owners
 from events.types import Event
 from jobs import services, signals
 from jobs.models import Job

@@ -6,13 +6,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from events import pruning
-from events.archiver import Archiver
-from events.connections import get_redis
+from events.archive import retention
+from events.archive.archiver import Archiver
 from events.exceptions import LogCut
 from events.history import read_events
 from events.models import ArchivedEvent, EventLog
 from events.publisher import get_publisher
+from events.streams.clients import get_redis
 from jobs.models import Job
 from tests.integration.jobs.asgi import Request, cookie_of
 from tests.integration.jobs.conftest import archived
@@ -130,7 +130,7 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
     """Between any two pages, and between what is asked for one of them."""
     events = read_events("one")
     assert len(read_events("one", after=events[0].id, limit=2)) == 2
-    asked = pruning.archived_log
+    asked = retention.archived_log
 
     def cut_meanwhile(job_id):
         log = asked(job_id)
@@ -138,7 +138,7 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
         ArchivedEvent.objects.filter(event_id__lt=events[8].cursor, log__job_id="one").delete()
         return log
 
-    monkeypatch.setattr("events.history.archived_log", cut_meanwhile)
+    monkeypatch.setattr("events.history.reader.archived_log", cut_meanwhile)
     with pytest.raises(LogCut):
         read_events("one", after=events[0].id, limit=2)
 
@@ -146,11 +146,11 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
 def test_in_batches_that_may_be_stopped(logs):
     log = EventLog.objects.get(job_id="one")
     events = read_events("one")
-    assert pruning.cut(log.pk, events[7].cursor, batch=3) == 3
+    assert retention.cut(log.pk, events[7].cursor, batch=3) == 3
     log.refresh_from_db()
     assert log.first == events[2].cursor.next()
     assert days("one") == list(range(7, 0, -1))
-    assert [pruning.cut(log.pk, events[7].cursor, batch=3) for _ in range(3)] == [3, 2, 0]
+    assert [retention.cut(log.pk, events[7].cursor, batch=3) for _ in range(3)] == [3, 2, 0]
 
 
 def test_what_is_not_archived_stays(logs, keep):

@@ -16,7 +16,7 @@ import pytest
 from django.db import connections, transaction
 from django.utils import timezone
 
-from events.archiver import Archiver
+from events.archive.archiver import Archiver
 from events.exceptions import StaleEpoch
 from events.history import read_events
 from events.models import ArchivePosition

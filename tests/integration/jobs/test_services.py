@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from events.codec import MAX_EVENT_BYTES
 from events.exceptions import InvalidJobId
-from events.relay import Relay
+from events.outbox.relay import Relay
 from jobs import services
 from jobs.exceptions import InvalidJob, InvalidTransition, JobExists, JobNotFound, StaleAttempt
 from jobs.models import Job

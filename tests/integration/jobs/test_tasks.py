@@ -3,11 +3,11 @@
 import pytest
 
 from config.celery import app
-from events import runs
 from events.exceptions import NotBegun
+from events.execution import run
+from events.execution.run import Delivery, Run, keeper
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER
-from events.runs import Delivery, Run, keeper
 from jobs import services
 from jobs.models import Job
 from jobs.tasks import generate_document_from_outline_task, generate_outline_from_query_task
@@ -109,7 +109,7 @@ def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
             services.job_cancel(job_id=job.job_id)
         return report(run, *args, **kwargs)
 
-    monkeypatch.setattr(runs, "CONTROL_SECONDS", 0)
+    monkeypatch.setattr(run, "CONTROL_SECONDS", 0)
     monkeypatch.setattr(Run, "progress", cancel_first)
     generate_outline_from_query_task(job.job_id, "x")
     job.refresh_from_db()

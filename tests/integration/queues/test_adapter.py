@@ -7,12 +7,12 @@ from contextlib import nullcontext, suppress
 import pytest
 from django.db import connection
 
-from events import runs
 from events.exceptions import JobCancelled, NotBegun
-from events.heartbeat import Heart
+from events.execution import run
+from events.execution.adapter import QueueAdapter, get_adapter, register_adapter, run_coroutine
+from events.execution.heartbeat import Heart
+from events.execution.run import Delivery, current_run, keeper
 from events.history import read_events
-from events.integrations.queue import QueueAdapter, get_adapter, register_adapter, run_coroutine
-from events.runs import Delivery, current_run, keeper
 from jobs import services
 from jobs.models import Job
 
@@ -43,7 +43,7 @@ def log():
 
 def test_a_coroutine_in_its_callers_thread(monkeypatch):
     """Nobody can tell it that it is to stop, and it may not ask the database; it may ask us."""
-    monkeypatch.setattr(runs, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
 
     async def looks():
         return current_run().should_cancel()
@@ -100,7 +100,7 @@ def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     adapter, beats = Adapter(), []
-    monkeypatch.setattr(runs.apps.get_app_config("events"), "heart", Heart())
+    monkeypatch.setattr(run.apps.get_app_config("events"), "heart", Heart())
     monkeypatch.setattr(type(keeper()), "beat", lambda _keeper, runs: beats.append(runs) or ())
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", broken)
@@ -160,7 +160,7 @@ def test_a_task_within_a_task():
 def test_an_adapter_is_found_by_its_name(monkeypatch):
     with pytest.raises(LookupError, match=r"celery.*django_tasks"):
         get_adapter("test")
-    events = runs.apps.get_app_config("events")
+    events = run.apps.get_app_config("events")
     monkeypatch.setattr(events, "adapters", {})
     register_adapter(Adapter)
     assert isinstance(get_adapter("test"), Adapter)

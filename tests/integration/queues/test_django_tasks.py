@@ -9,12 +9,12 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import transaction
 
-from events import runs
 from events.exceptions import NotBegun
+from events.execution import run
+from events.execution.run import current_run
+from events.execution.stream_tracker import StreamKeeper
 from events.history import read_events
 from events.integrations.django_tasks.apps import signals_of_tasks
-from events.runs import current_run
-from events.stream_keeper import StreamKeeper
 from jobs import services
 from jobs.checks import check_settings
 from jobs.exceptions import InvalidJob
@@ -182,7 +182,7 @@ def test_a_task_cannot_ask_a_person(job):
 
 async def test_a_coroutine_in_its_callers_thread(monkeypatch):
     """It may look whether it is to stop, though nobody can tell it there."""
-    monkeypatch.setattr(runs, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
     await sync_to_async(services.job_create)(job_id="abc", task_type="manual")
     assert (await tasks.looks.aenqueue("abc")).return_value is False
     assert await sync_to_async(log)() == [*LIFE, "task_completed"]

@@ -17,8 +17,8 @@ from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth
 
-from events.filters import words_of
-from jobs.api.schema.generator import schema as made_schema
+from events.archive.filters import words_of
+from jobs.api.openapi.generator import schema as made_schema
 from tests.support.site import Site
 
 FEW = 12

@@ -11,10 +11,10 @@ from celery.app.task import Context
 from django.db import transaction
 
 from config.celery import app
-from events.connections import get_redis
+from events.execution.run import current_run
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER, JobTask, follows_job
-from events.runs import current_run
+from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.models import Job, Task
 

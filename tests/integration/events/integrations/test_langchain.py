@@ -20,8 +20,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
-from events.connections import get_async_redis
-from events.embedded import EmbeddedRedis
 from events.integrations.langchain import (
     RecordOptions,
     RedisCallbackHandler,
@@ -30,6 +28,8 @@ from events.integrations.langchain import (
     create_redis_callback_handler,
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
+from events.streams.clients import get_async_redis
+from events.testing.redis_server import EmbeddedRedis
 from tests.support.graphs import (
     QUESTION,
     State,

@@ -16,11 +16,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy
 
-from events.connections import get_async_redis
 from events.exceptions import EventsError, JobCancelled
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.redaction import Redactor
+from events.streams.clients import get_async_redis
 from tests.support.graphs import (
     QUESTION,
     State,

@@ -20,9 +20,9 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from tenacity import Retrying
 
-from events.connections import get_async_redis
 from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
+from events.streams.clients import get_async_redis
 from tests.support.graphs import (
     QUESTION,
     State,
@@ -236,7 +236,7 @@ def test_an_error_says_where_in_ones_own_code():
     assert error["message"] == "no luck with password=[redacted]"
     assert error["error_type"] == "ValueError"
     where, source, cause = error["traceback"].splitlines()
-    assert where.startswith('File "test_langchain_runs.py", line ')
+    assert where.startswith(f'File "{__name__.replace(".", "/")}.py", line ')
     assert where.endswith("in explode")
     assert source.strip().startswith("raise ValueError(")
     assert cause == "Caused by KeyError: 'why'"

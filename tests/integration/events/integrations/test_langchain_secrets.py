@@ -17,15 +17,15 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 
-from events.archiver import Archiver
-from events.connections import get_async_redis, get_redis
+from events.archive.archiver import Archiver
+from events.execution.run import Question
 from events.integrations import langgraph
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
-from events.logs import KeyValueFormatter
+from events.log_format import KeyValueFormatter
 from events.models import ArchivedEvent
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.redaction import Redactor
-from events.runs import Question
+from events.streams.clients import get_async_redis, get_redis
 from jobs import services
 from tests.support.graphs import State, call, kinds, node_graph, of_kind, published
 

@@ -16,9 +16,9 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
-from events.connections import get_async_redis, get_redis
 from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
+from events.streams.clients import get_async_redis, get_redis
 from tests.support.graphs import (
     QUESTION,
     State,

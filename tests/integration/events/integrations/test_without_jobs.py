@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from events.connections import get_redis
+from events.streams.clients import get_redis
 from tests.support.site import ROOT
 
 PROJECT = """

@@ -1,0 +1,1 @@
+"""The demo site: imported by nothing but `manage.py demo`."""

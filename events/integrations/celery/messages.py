@@ -1,0 +1,82 @@
+"""What a Celery message, or a request for a task, says of a job."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from events.execution.run import Delivery
+
+ATTEMPT_HEADER: Final = "job_attempt"
+QUEUE: Final = "celery"
+
+
+def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
+    """A request for a task of a job, as the keeper of the job is told of it."""
+    is_eager = bool(request.is_eager)
+    # The body of a chord has the group of its header, but no place in it.
+    is_member = request.group_index is not None
+    return Delivery(
+        queue=QUEUE,
+        key=request.id,
+        job_id=job_id,
+        task_type=task_type_of(task),
+        attempt=attempt_of(request),
+        worker=str(request.hostname or ""),
+        relatives=tuple({request.root_id, request.parent_id, request.group} - {None, ""}),
+        group=request.group if is_member and request.group else "",
+        time_limit=_time_limit(task, request),
+        again=request.retries or 0,
+        beats=not is_eager,
+    )
+
+
+def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """The job that the arguments name; raises TypeError for a task that has no such argument."""
+    name = option(task, "job_argument")
+    signature = inspect.signature(task.run)
+    try:
+        arguments = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # it is told by the call itself
+        return None
+    if name in arguments:
+        value = arguments[name]
+        return None if value is None else str(value)
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return cast(str | None, arguments.get(parameter.name, {}).get(name))
+    if name not in signature.parameters:
+        raise TypeError(f"The task {task.name} has no argument {name!r} that names its job.")
+    default = signature.parameters[name].default
+    return default if isinstance(default, str) else None
+
+
+def option(task: Any, name: str) -> Any:
+    """`job_argument`, `task_type` or `ends_job` of a task, whichever way it follows its job."""
+    options = getattr(task.run, "job_options", None)
+    return options[name] if options is not None else getattr(task, name)
+
+
+def task_type_of(task: Any) -> str:
+    """The task's name in the log."""
+    return option(task, "task_type") or str(task.name).rsplit(".", 1)[-1]
+
+
+def attempt_of(request: Any) -> int | None:
+    """The attempt at the job for which the task was sent; None if it was sent by other means."""
+    attempt = request.get(ATTEMPT_HEADER) or (request.headers or {}).get(ATTEMPT_HEADER)
+    return attempt if isinstance(attempt, int) else None
+
+
+def _time_limit(task: Any, request: Any) -> float | None:
+    limit = (request.timelimit or (None, None))[0] or task.time_limit
+    return cast(float | None, limit or task.app.conf.task_time_limit)
+
+
+def is_followed(task: Any) -> bool:
+    """Whether a task works for a job."""
+    return hasattr(task, "job_argument") or is_decorated(task)
+
+
+def is_decorated(task: Any) -> bool:
+    """Whether it does by `follows_job`."""
+    return hasattr(getattr(task, "run", None), "job_options")

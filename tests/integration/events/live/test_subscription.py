@@ -1,0 +1,333 @@
+"""Following a log: the seam between catch-up and tail, the end, and faults of Redis."""
+
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import connections
+
+from events.exceptions import NotAStream, RedisUnavailable
+from events.history import aread_events
+from events.history.reader import _Archived
+from events.live import follow
+from events.publisher import RedisStreamPublisher, get_publisher
+from events.streams.clients import Wire, get_async_redis
+from events.testing.redis_server import EmbeddedRedis
+from events.types import Cursor, End, Event, KeepAlive, Live
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def publish(*numbers):
+    return get_publisher().publish_events("abc", [{"n": n} for n in numbers])
+
+
+async def until(messages, stop):
+    """What a viewer is given, up to the first message of which `stop` is true."""
+    given = []
+    async with asyncio.timeout(20):
+        async for message in messages:
+            given.append(message)
+            if stop(message):
+                break
+    return given
+
+
+def numbers(messages):
+    return [message.data["n"] for message in messages if isinstance(message, Event)]
+
+
+async def test_catch_up_then_live_then_the_tail():
+    publish(1, 2)
+    async with aclosing(follow("abc")) as messages:
+        first = await until(messages, lambda message: isinstance(message, Live))
+        assert numbers(first) == [1, 2]
+        publish(3)
+        assert numbers(await until(messages, lambda message: isinstance(message, Event))) == [3]
+
+
+async def test_from_a_cursor():
+    ids = publish(1, 2, 3)
+    async with aclosing(follow("abc", after=Cursor.parse(ids[0]))) as messages:
+        assert numbers(await until(messages, lambda m: isinstance(m, Live))) == [2, 3]
+
+
+async def test_a_log_that_begins_later():
+    async with aclosing(follow("abc")) as messages:
+        assert await until(messages, lambda m: isinstance(m, Live)) == [Live()]
+        publish(1)
+        assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [1]
+
+
+async def test_more_than_one_batch_is_read_before_live():
+    publish(*range(1700))
+    async with aclosing(follow("abc")) as messages:
+        given = await until(messages, lambda m: isinstance(m, Live))
+    assert numbers(given) == list(range(1700))
+
+
+class AtNumber:
+    """A job is over with the event of a number, of which it is told, or of which nobody tells."""
+
+    def __init__(self, number, *, told):
+        self.number, self.told, self.asked = number, told, []
+
+    def is_told_by(self, event):
+        return self.told and event.data["n"] == self.number
+
+    async def over(self, last):
+        numbers_ = {job_id: event and event.data["n"] for job_id, event in last.items()}
+        self.asked.append(numbers_)
+        return [job_id for job_id in last if numbers_[job_id] == self.number]
+
+
+async def test_the_end_comes_after_everything():
+    """What is appended between "it is over" and the end is given before the end."""
+
+    class AndOneMore(AtNumber):
+        async def over(self, last):
+            await sync_to_async(publish)(2)
+            return await super().over(last)
+
+    publish(1)
+    ending = AndOneMore(1, told=True)
+    given = await until(follow("abc", ending=ending), lambda m: isinstance(m, End))
+    assert [m for m in given if isinstance(m, Live)] == [Live()]
+    assert numbers(given) == [1, 2]
+    assert given[-1] == End()
+
+
+async def test_an_event_that_tells_of_the_end_is_asked_about_at_once():
+    ending = AtNumber(2, told=True)
+    async with aclosing(follow("abc", ending=ending)) as messages:
+        await until(messages, lambda m: isinstance(m, Live))
+        publish(1)
+        await until(messages, lambda m: isinstance(m, Event))
+        publish(2)
+        await until(messages, lambda m: isinstance(m, End))
+    assert ending.asked == [{"abc": 2}]
+
+
+async def test_quiet_logs_are_asked_about_together(settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
+    ending = AtNumber(1, told=False)
+    async with (
+        aclosing(follow("abc", ending=ending)) as messages,
+        aclosing(follow("empty", ending=ending)) as others,
+    ):
+        await until(others, lambda m: isinstance(m, Live))
+        await until(messages, lambda m: isinstance(m, Live))
+        await asyncio.sleep(0.5)
+        assert {"abc": None, "empty": None} in ending.asked
+        publish(1)
+        given = await until(messages, lambda m: isinstance(m, End))
+    assert numbers(given) == [1]
+
+
+async def test_silence_is_broken_by_keep_alives(settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.05}
+    async with aclosing(follow("abc")) as messages:
+        await until(messages, lambda m: isinstance(m, Live))
+        given = await until(messages, lambda m: isinstance(m, KeepAlive))
+    assert given == [KeepAlive()]
+
+
+async def test_a_key_that_is_no_stream(redis_client):
+    redis_client.set("job_events:abc", "x")
+    with pytest.raises(NotAStream):
+        await until(follow("abc"), lambda _: False)
+
+
+async def test_events_in_the_moment_of_catching_up_are_given_once():
+    """A writer that never pauses, and viewers that start at any moment of it."""
+    publisher = RedisStreamPublisher(get_async_redis())
+
+    async def write():
+        for n in range(600):
+            await publisher.publish_event("abc", {"n": n})
+
+    async def watch(delay):
+        await asyncio.sleep(delay)
+        messages = follow("abc")
+        return numbers(await until(messages, lambda m: isinstance(m, Event) and m.data["n"] == 599))
+
+    async with asyncio.TaskGroup() as group:
+        viewers = [group.create_task(watch(n / 200)) for n in range(20)]
+        group.create_task(write())
+    assert all(viewer.result() == list(range(600)) for viewer in viewers)
+
+
+async def test_many_viewers_are_two_connections(redis_client):
+    """One to read by, one to know Redis by, for forty streams; history takes one for a moment."""
+
+    async def watch(job_id):
+        messages = follow(job_id)
+        await until(messages, lambda m: isinstance(m, Live))
+        return messages
+
+    before = {each["id"] for each in redis_client.client_list()}
+
+    def new():
+        return [each for each in redis_client.client_list() if each["id"] not in before]
+
+    viewers = await asyncio.gather(*[watch(f"job-{n % 40}") for n in range(200)])
+    assert [each["cmd"] for each in new()].count("xread") == 1
+    get_publisher().publish_event("job-7", {"n": 7})
+    for messages in viewers[7::40]:
+        assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [7]
+    # And those by which eight logs at once were read, and by which it was published.
+    assert len(new()) <= 2 + 8 + 1
+    for messages in viewers:
+        await messages.aclose()
+
+
+async def test_a_stream_that_is_viewed_later_is_read_at_once(redis_client):
+    """Whoever comes does not wait for the end of the reader's waiting."""
+    async with aclosing(follow("first")) as first:
+        await until(first, lambda m: isinstance(m, Live))
+        for n in range(20):
+            async with aclosing(follow(f"later-{n}")) as later:
+                await until(later, lambda m: isinstance(m, Live))
+                get_publisher().publish_event(f"later-{n}", {"n": n})
+                async with asyncio.timeout(2):
+                    assert numbers(await until(later, lambda m: isinstance(m, Event))) == [n]
+
+
+async def test_a_stream_that_is_viewed_again_is_read_again(redis_client):
+    """The one before has left, and what it waited for is still waited for."""
+    async with aclosing(follow("first")) as first:
+        await until(first, lambda m: isinstance(m, Live))
+        for n in range(6):
+            async with aclosing(follow("again")) as again:
+                await until(again, lambda m: isinstance(m, Live))
+                get_publisher().publish_event("again", {"n": n})
+                async with asyncio.timeout(2):
+                    await until(again, lambda m, n=n: isinstance(m, Event) and m.data["n"] == n)
+
+
+async def test_who_stops_taking_misses_nothing_and_holds_up_nobody(redis_client):
+    """Far more comes than is kept for anybody; the others are given all of it meanwhile."""
+    total = 5000
+    async with aclosing(follow("abc")) as slow, aclosing(follow("abc")) as quick:
+        await until(slow, lambda m: isinstance(m, Live))
+        await until(quick, lambda m: isinstance(m, Live))
+        publish(0)
+        assert numbers([await anext(slow)]) == [0]
+
+        def write():
+            for n in range(1, total, 100):
+                publish(*range(n, min(n + 100, total)))
+
+        writing = asyncio.create_task(asyncio.to_thread(write))
+        given = await until(quick, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
+        assert numbers(given) == list(range(total))
+        await writing
+        given = await until(slow, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
+        assert numbers(given) == list(range(1, total))
+
+
+async def test_many_who_come_at_once_read_the_same_pages_once(monkeypatch):
+    publish(*range(300))
+    read = []
+
+    async def reading(job_id, **page):
+        read.append(page)
+        return await aread_events(job_id, **page)
+
+    monkeypatch.setattr("events.live.hub.aread_events", reading)
+
+    async def watch():
+        async with aclosing(follow("abc")) as messages:
+            return numbers(await until(messages, lambda m: isinstance(m, Live)))
+
+    given = await asyncio.gather(*[watch() for _ in range(100)])
+    assert given == [list(range(300))] * 100
+    assert len(read) < 10
+
+
+async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_client):
+    """Whoever has the connection next is given its own answers."""
+    publish(1)
+    client = get_async_redis()
+    for steps in range(12):
+        wire = await Wire.to(client)
+        await wire.ask(("PING",))
+        waiting = asyncio.create_task(wire.ask(("ECHO", f"not yours {steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await wire.close()
+        waiting.cancel()
+        assert numbers(await aread_events("abc")) == [1]
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert numbers(await aread_events("abc")) == [1]
+        with pytest.raises(RedisUnavailable):
+            await wire.ask(("PING",))
+
+
+async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings):
+    """The viewer comes back by itself, at its cursor: nothing lost, nothing repeated."""
+    redis = EmbeddedRedis(short_tmp / "killed", appendfsync="always")
+    redis.start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url, "KEEP_ALIVE": 0.2}
+    try:
+        publish(1)
+        async with aclosing(follow("abc")) as messages:
+            await until(messages, lambda m: isinstance(m, Live))
+            redis.kill()
+            await until(messages, lambda m: isinstance(m, KeepAlive))
+            redis.start()
+            publish(2)
+            given = await until(messages, lambda m: isinstance(m, Event))
+        assert numbers(given) == [2]
+    finally:
+        redis.stop()
+
+
+async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
+    """A request's thread ends with it; the feed has one of its own, and leaves nothing open."""
+    threads, closed = set(), set()
+
+    def reading(wanted):
+        threads.add(threading.current_thread())
+        return read(wanted)
+
+    def close():
+        closed.add(threading.current_thread())
+        close_all()
+
+    read, close_all = _Archived.read, connections.close_all
+    monkeypatch.setattr(_Archived, "read", reading)
+    monkeypatch.setattr(connections, "close_all", close)
+    async with ThreadSensitiveContext():
+        ours = await sync_to_async(threading.current_thread)()
+        first = follow("abc")
+        await until(first, lambda m: isinstance(m, Live))
+    publish(1)
+    async with aclosing(follow("abc")) as second:
+        assert numbers(await until(second, lambda m: isinstance(m, Event))) == [1]
+    await first.aclose()
+    assert len(threads) == 1
+    assert ours not in threads
+    assert threads == closed
+
+
+@pytest.mark.parametrize("lost_in", ["to", "ask_all"])
+async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch, lost_in):
+    """A library may take a cancellation for a lost connection; a group of tasks then loses it."""
+    real = getattr(Wire, lost_in)
+
+    async def lose(*arguments):
+        try:
+            return await real(*arguments)
+        except asyncio.CancelledError:
+            raise RedisUnavailable from None
+
+    monkeypatch.setattr(Wire, lost_in, lose)
+    for delay in (0, 0, 0.001, 0.01, 0.1):
+        viewer = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
+        await asyncio.sleep(0.05 + delay)
+        viewer.cancel()
+        await asyncio.wait([viewer], timeout=10)
+        assert viewer.done()

@@ -1,0 +1,176 @@
+"""Publishing by a transaction: committed, once and in order; rolled back, never."""
+
+import logging
+from contextlib import suppress
+
+import pytest
+from django.apps import apps
+from django.db import transaction
+from django.utils import timezone
+
+from events import outbox
+from events.archive.archiver import Archiver
+from events.exceptions import EventTooLarge, InvalidEvent, InvalidJobId, StaleEpoch
+from events.history import read_events
+from events.models import ArchivedEvent, EventLog
+from events.outbox.relay import Relay
+from events.publisher import get_publisher
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def numbers(job_id="abc"):
+    return [event.data["n"] for event in read_events(job_id)]
+
+
+def publish(n, job_id="abc"):
+    outbox.publish_event(job_id, {"event_type": "counted", "n": n})
+
+
+def publish_and_roll_back(n):
+    with suppress(ZeroDivisionError), transaction.atomic():
+        publish(n)
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def redis_down(settings):
+    """Nobody listens where Redis should be, until it is called."""
+    there = settings.JOB_EVENTS
+    settings.JOB_EVENTS = {**there, "REDIS_URL": "unix:///nonexistent/redis.sock"}
+
+    def back():
+        settings.JOB_EVENTS = there
+        ArchivedEvent.objects.update(written_at="2026-01-01T00:00:00Z")  # long enough ago
+
+    return back
+
+
+def test_outside_of_a_transaction_it_is_published_at_once():
+    publish(1)
+    (event,) = read_events("abc")
+    assert (event.event_type, event.data["n"]) == ("counted", 1)
+    assert event.producer == "outbox:0:1"
+
+
+def test_the_commit_publishes():
+    with transaction.atomic():
+        publish(1)
+        publish(2)
+        assert numbers() == []
+    assert numbers() == [1, 2]
+
+
+def test_what_is_rolled_back_never_was():
+    publish(1)
+    publish_and_roll_back(2)
+    with transaction.atomic():
+        publish(3)
+        publish_and_roll_back(4)
+        publish(5)
+    assert numbers() == [1, 3, 5]
+    assert list(ArchivedEvent.objects.values_list("sequence", flat=True)) == [1, 2, 3]
+
+
+def test_what_is_missing_is_filled_in():
+    outbox.publish_event("abc", {})
+    (event,) = read_events("abc")
+    assert event.event_type == "unknown"
+    assert event.timestamp == event.data["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("job_id", "event", "error"),
+    [
+        ("a b", {}, InvalidJobId),
+        (None, {}, InvalidJobId),
+        ("abc", [], InvalidEvent),
+        ("abc", {"x": float("nan")}, InvalidEvent),
+        ("abc", {"x": "\x00"}, InvalidEvent),
+        ("abc", {"x": "\ud800"}, InvalidEvent),
+        ("abc", {"event_type": ""}, InvalidEvent),
+        ("abc", {"timestamp": "soon"}, InvalidEvent),
+        ("abc", {"x": "x" * 256 * 1024}, EventTooLarge),
+    ],
+)
+def test_what_cannot_be_an_event_is_refused_before_anything_is_written(job_id, event, error):
+    with transaction.atomic():
+        with pytest.raises(error):
+            outbox.publish_event(job_id, event)
+        assert not EventLog.objects.exists()
+        publish(1)
+    assert numbers() == [1]
+
+
+def test_both_kinds_have_one_order():
+    publish(1)
+    get_publisher().publish_event("abc", {"n": 2})
+    with transaction.atomic():
+        publish(4)
+        get_publisher().publish_event("abc", {"n": 3})
+    assert numbers() == [1, 2, 3, 4]
+
+
+def test_a_commit_that_redis_does_not_hear_of_is_relayed(redis_down, caplog):
+    for n in range(5):
+        publish(n)
+    assert "job_event_deferred" in caplog.messages
+    redis_down()
+    assert Relay().step() == 5
+    assert Relay().step() == 0
+    assert numbers() == [0, 1, 2, 3, 4]
+
+
+def test_the_next_commit_takes_along_what_was_left(redis_down):
+    publish(1)
+    publish(2)
+    redis_down()
+    apps.get_app_config("events").rest.worked()  # and some time has passed
+    publish(3)
+    assert numbers() == [1, 2, 3]
+
+
+def test_redis_is_left_alone_for_a_while_when_it_does_not_answer(redis_down, caplog):
+    caplog.set_level(logging.WARNING)
+    for n in range(20):
+        publish(n)
+    assert caplog.messages.count("job_event_deferred") < 5
+
+
+def test_the_relay_leaves_what_was_just_committed_to_who_committed_it(redis_down, settings):
+    publish(1)
+    redis_down()
+    ArchivedEvent.objects.update(written_at=timezone.now())
+    assert Relay().step() == 0
+
+
+def test_a_log_that_cannot_be_appended_to_holds_up_itself_only(redis_client, caplog):
+    publish(1, "good")
+    publish(1, "bad")
+    redis_client.delete("job_events:bad")
+    redis_client.set("job_events:bad", "text")
+    publish(2, "bad")
+    publish(2, "good")
+    ArchivedEvent.objects.update(written_at="2026-01-01T00:00:00Z")
+    assert Relay().step() == 0
+    assert numbers("good") == [1, 2]
+    log = EventLog.objects.select_related("archived").get(job_id="bad")
+    assert log.archived.fault.startswith("NotAStream")
+    redis_client.delete("job_events:bad")
+    assert Relay().step() == 2
+    while Archiver().step():
+        pass
+    log.archived.refresh_from_db()
+    assert (log.archived.fault, numbers("bad")) == ("", [1, 2])
+
+
+def test_an_event_of_a_later_attempt_stops_publishers_of_an_earlier_one():
+    first = get_publisher(epoch=1)
+    first.publish_event("abc", {"n": 1})
+    outbox.publish_event("abc", {"n": 2}, epoch=2)
+    with pytest.raises(StaleEpoch, match="attempt 2, not at 1"):
+        first.publish_event("abc", {"n": 3})
+    get_publisher(epoch=2).publish_event("abc", {"n": 4})
+    get_publisher().publish_event("abc", {"n": 5})
+    outbox.publish_event("abc", {"n": 6}, epoch=1)
+    assert numbers() == [1, 2, 4, 5, 6]

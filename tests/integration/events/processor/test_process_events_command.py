@@ -1,0 +1,325 @@
+"""`manage.py process_events` as a process of its own, that is told to stop, killed and started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from events.models import ArchivedEvent, ArchivePosition, Processor
+from events.outbox import publish_event
+from events.processor.status import get_status, is_running
+from events.publisher import get_publisher
+from events.testing.redis_server import EmbeddedRedis
+from tests.support.site import ROOT
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+NOWHERE = "unix:///nonexistent/redis.sock"
+
+
+def database_url() -> str:
+    """The address of the tests' own database, for other processes."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+class Manage:
+    """Runs `manage.py process_events`."""
+
+    def __init__(self, directory: Path, redis_url: str) -> None:
+        self.directory = directory
+        self.environment = {
+            **os.environ,
+            "LOCAL_DIR": str(directory),
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url(),
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "process_events", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def wait_for(self, condition, seconds=40.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            for process in self.processes:
+                assert process.returncode is not None or process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def manage(tmp_path: Path, redis_server: EmbeddedRedis) -> Iterator[Manage]:
+    manage = Manage(tmp_path, redis_server.url)
+    yield manage
+    manage.end()
+
+
+@pytest.fixture
+def own_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
+    """A Redis that a test may stop."""
+    redis = EmbeddedRedis(short_tmp / "own-redis")
+    redis.start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url}
+    yield redis
+    redis.stop()
+
+
+@pytest.fixture
+def redis_down(settings) -> None:
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+
+
+def archived(job_id="abc") -> list[str]:
+    rows = ArchivedEvent.objects.filter(log__job_id=job_id, event_id__isnull=False)
+    return list(rows.order_by("event_id").values_list("event_type", flat=True))
+
+
+def publish(*event_types, job_id="abc"):
+    for event_type in event_types:
+        get_publisher().publish_event(job_id, {"event_type": event_type})
+
+
+# Until it is told to stop
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_works_until_it_is_told_to_stop(manage, number):
+    publish("first")
+    process = manage.start()
+    manage.wait_for(is_running)
+    publish_event("abc", {"event_type": "second"})
+    manage.wait_for(lambda: archived() == ["first", "second"])
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert not Processor.objects.exists()
+    said = manage.log()
+    assert "Traceback" not in said
+    first, *_, last = [line for line in said.splitlines() if "process_events_status" in line]
+    assert "state='running'" in first
+    assert "redis='ok'" in first
+    assert "state='stopped'" in last
+
+
+@pytest.mark.database
+def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, redis_server):
+    down = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+    up = settings.JOB_EVENTS
+    settings.JOB_EVENTS = down
+    publish_event("abc", {"event_type": "committed"})
+    settings.JOB_EVENTS = up
+    assert get_status().outbox.depth == 1
+    manage.start()
+    manage.wait_for(lambda: archived() == ["committed"])
+    assert get_status().outbox.depth == 0
+
+
+@pytest.mark.database
+def test_after_kill_9_another_goes_on(manage):
+    killed = manage.start()
+    publish("first")
+    manage.wait_for(lambda: archived() == ["first"] and Processor.objects.exists())
+    killed.kill()
+    killed.wait()
+    assert Processor.objects.count() == 1  # it could not say goodbye
+    publish("second")
+    publish_event("abc", {"event_type": "third"})
+    manage.start()
+    manage.wait_for(lambda: archived() == ["first", "second", "third"])
+    names = {processor.name for processor in get_status().processors}
+    assert len(names) == 2
+
+
+@pytest.mark.database
+def test_several_run_at_once(manage):
+    processes = [manage.start(), manage.start()]
+    manage.wait_for(lambda: Processor.objects.count() == 2)
+    for number in range(50):
+        publish(f"event_{number}")
+    manage.wait_for(lambda: len(archived()) >= 50)
+    for process in processes:
+        process.terminate()
+    assert [process.wait(20) for process in processes] == [0, 0]
+    assert archived() == [f"event_{number}" for number in range(50)]
+    assert not Processor.objects.exists()
+
+
+def test_a_redis_that_goes_away_and_comes_back(manage, own_redis):
+    manage.environment["REDIS_URL"] = own_redis.url
+    process = manage.start()
+    manage.wait_for(is_running)
+    own_redis.kill()
+    manage.wait_for(lambda: "loop_failed" in manage.log())
+    publish_event("abc", {"event_type": "meanwhile"})
+    own_redis.start()
+    manage.wait_for(lambda: archived() == ["meanwhile"])
+    process.terminate()
+    assert process.wait(20) == 0
+    assert "Traceback" not in manage.log()
+
+
+def test_it_waits_for_the_tables(manage, tmp_path):
+    manage.environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    process = manage.start()
+    manage.wait_for(lambda: "loop_failed" in manage.log())
+    assert manage.run("migrate", "--verbosity", "0").returncode == 0
+    manage.wait_for(lambda: manage.run("process_events", "--status").returncode == 0)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_project_that_shows_no_logs_has_them_on_stderr(manage, tmp_path):
+    (tmp_path / "quiet.py").write_text("from config.settings import *\nLOGGING = {}\n")
+    manage.environment |= {"DJANGO_SETTINGS_MODULE": "quiet", "PYTHONPATH": str(tmp_path)}
+    process = manage.start()
+    manage.wait_for(is_running)
+    process.terminate()
+    assert process.wait(20) == 0
+    lines = [line for line in manage.log().splitlines() if "process_events_status" in line]
+    assert len(lines) == 2
+    assert "state='running'" in lines[0]
+    assert "outbox=0" in lines[0]
+
+
+# Once
+
+
+@pytest.mark.database
+def test_once_does_all_there_is_to_do(manage, settings):
+    publish("first", "second", "third")
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+    publish_event("abc", {"event_type": "fourth"})
+    publish_event("xyz", {"event_type": "fifth"})
+    done = manage.run("process_events", "--once")
+    assert done.stdout == "Appended 2 events, archived 5.\n", done.stderr
+    assert done.returncode == 0
+    assert archived() == ["first", "second", "third", "fourth"]
+    assert archived("xyz") == ["fifth"]
+    again = manage.run("process_events", "--once")
+    assert (again.returncode, again.stdout) == (0, "Appended 0 events, archived 0.\n")
+    assert not Processor.objects.exists()
+
+
+def test_once_without_redis_is_a_sentence(manage):
+    manage.environment["REDIS_URL"] = NOWHERE
+    done = manage.run("process_events", "--once")
+    assert done.returncode == 1
+    assert "CommandError: Redis did not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--once", "--status"])
+def test_without_tables_it_is_a_sentence(manage, tmp_path, option):
+    manage.environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    done = manage.run("process_events", option)
+    assert done.returncode == 1
+    assert "CommandError: The database cannot be used: is it up, and migrated?" in done.stderr
+    assert "no such table" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_once_without_the_database_is_a_sentence(manage, tmp_path):
+    manage.environment["DATABASE_URL"] = f"postgres://nobody@/nothing?host={tmp_path}"
+    done = manage.run("process_events", "--once")
+    assert done.returncode == 1
+    assert "CommandError: The database cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_once_says_which_log_is_stalled(redis_client, capsys):
+    redis_client.set("job_events:abc", "no stream")
+    publish_event("abc", {"event_type": "first"})
+    publish("first", job_id="fine")
+    with pytest.raises(CommandError, match="log of job abc is stalled: NotAStream"):
+        call_command("process_events", "--once")
+    assert "archived 1." in capsys.readouterr().out
+    assert archived("fine") == ["first"]
+    redis_client.delete("job_events:abc")
+    call_command("process_events", "--once")
+    assert archived() == ["first"]
+    assert not ArchivePosition.objects.exclude(fault="").exists()
+
+
+def test_once_that_is_not_through_in_time_says_so(redis_client):
+    publish("first")
+    with pytest.raises(CommandError, match="There is more to do"):
+        call_command("process_events", "--once", "--timeout", "0")
+    call_command("process_events", "--once", "--timeout", "0")
+
+
+# The status
+
+
+def test_the_status_of_a_project_where_it_does_not_run(capsys):
+    with pytest.raises(SystemExit) as ended:
+        call_command("process_events", "--status")
+    assert ended.value.code == 1
+    assert "process_events NOT RUNNING" in capsys.readouterr().out
+
+
+@pytest.mark.database
+def test_the_status_while_it_runs(manage):
+    manage.start()
+    manage.wait_for(is_running)
+    done = manage.run("process_events", "--status")
+    assert done.returncode == 0, done.stdout
+    assert "process_events running" in done.stdout
+    as_json = json.loads(manage.run("process_events", "--status", "--json").stdout)
+    assert (as_json["running"], as_json["healthy"]) == (True, True)
+    assert as_json["processors"][0]["loops"]["relay"]["failures"] == 0
+
+
+def test_the_status_without_redis(redis_down, capsys):
+    with pytest.raises(SystemExit):
+        call_command("process_events", "--status")
+    assert "not known: Redis did not answer." in capsys.readouterr().out
+
+
+def test_json_is_for_the_status_only():
+    with pytest.raises(CommandError, match="--json goes with --status"):
+        call_command("process_events", "--json")
+
+
+def test_one_thing_at_a_time():
+    with pytest.raises(CommandError, match="not allowed with"):
+        call_command("process_events", "--once", "--status")

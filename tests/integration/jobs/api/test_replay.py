@@ -1,0 +1,255 @@
+"""A log again, at its own pace or another: by server-sent events and by socket."""
+
+import asyncio
+from io import StringIO
+from time import monotonic
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import CommandError, call_command
+
+from events.history import read_events
+from events.live import send_away
+from events.publisher import get_publisher
+from events.streams.clients import get_redis
+from jobs import services
+from jobs.models import Job
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, seen, socket_of
+from tests.integration.jobs.conftest import archived
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+in_thread = sync_to_async
+START = 1_700_000_000_000
+SPEED = 10_000
+# Seconds after the first event, of which a replay at that speed makes a second, and eleven days.
+TIMES = [0, 1, 2, 10_000, 10_000, 1_000_000]
+PATH = f"/ws/jobs/abc/?replay=1&speed={SPEED}"
+
+
+@pytest.fixture
+def ids(user):
+    """A job of anna's that is over, and took long."""
+    ids = [
+        get_redis()
+        .xadd(
+            "job_events:abc",
+            {"data": f'{{"event_type":"x","n":{n}}}'},
+            id=f"{START + seconds * 1000}-{n}",
+        )
+        .decode()
+        for n, seconds in enumerate(TIMES, 1)
+    ]
+    Job.objects.create(owner=user, job_id="abc", task_type="manual")
+    services.job_cancel(job_id="abc")
+    archived()
+    return ids
+
+
+async def replayed(user, query):
+    return Request(
+        path=f"/api/jobs/abc/events/stream/?replay=1&{query}", cookie=await cookie_of(user)
+    )
+
+
+async def test_the_time_between_events_is_kept(user, ids):
+    """Of the last, a replay would make 100 seconds; nobody waits for it here."""
+    request = await replayed(user, f"speed={SPEED}")
+    await request.until(b'"n":3')
+    began = monotonic()
+    assert b'"n":4' not in request.body
+    await request.until(b'"n":5')
+    assert monotonic() - began > 0.9
+    await asyncio.sleep(0.1)
+    assert b'"n":6' not in request.body
+    assert b"event: live" not in request.body
+    await request.hang_up()
+
+
+async def test_it_goes_on_where_somebody_was(user, ids):
+    request = await replayed(user, f"speed={SPEED}&after={ids[2]}")
+    await request.until(b'"n":5')
+    assert b'"n":3' not in request.body
+    await request.hang_up()
+
+
+async def test_to_the_end(user, ids):
+    """What comes when it has caught up is as ever; here, by going to the last two."""
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.say(text=f'{{"action": "seek", "after": "{ids[-1]}"}}')
+    assert (await socket.until("end"))[-4:] == ["reset", 0, "live", "end"]
+    assert await socket.closing() == 1000
+
+
+async def test_a_running_job_is_followed_when_it_has_caught_up(user, make_job):
+    await in_thread(make_job)(owner=user, job_id="abc")
+    request = await replayed(user, "")
+    await request.until(b"event: live")
+    get_publisher().publish_event("abc", {"n": 7})
+    await request.until(b'"n":7')
+    await request.hang_up()
+
+
+async def test_a_viewer_pauses_and_goes_on(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 1.2}
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(text='{"action": "pause"}')
+    message = await socket.receive_output(PATIENCE)  # nothing for longer than it would take
+    assert "keep-alive" in message["text"]
+    await socket.say(text='{"action": "resume"}')
+    assert await socket.until(5) == [4, 5]
+    await socket.leave()
+
+
+async def test_a_viewer_changes_the_speed(user, ids):
+    socket = await socket_of(user, "/ws/jobs/abc/?replay=1&speed=0.01")
+    assert await socket.connect() is None
+    assert await socket.until(1) == [1]
+    await socket.say(text='{"action": "speed", "speed": 10000}')
+    assert await socket.until(5) == [2, 3, 4, 5]
+    await socket.leave()
+
+
+async def test_a_viewer_goes_back_and_forth(user, ids):
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(text=f'{{"action": "seek", "after": "{ids[3]}"}}')
+    assert await socket.hear() == {
+        "type": "reset", "reason": "The replay goes on from here.", "after": ids[3],
+    }  # fmt: skip
+    assert await socket.until(5) == [5]  # the first is due at once
+    await socket.say(text='{"action": "seek", "after": "0"}')
+    assert await socket.until(3) == ["reset", 1, 2, 3]
+    await socket.say(text='{"action": "pause"}')
+    await socket.say(text=f'{{"action": "seek", "after": "{ids[1]}"}}')
+    assert await socket.until(3) == ["reset", 3]  # paused, it shows where it is
+    await socket.leave()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "[]", "{}", '{"action": "stop"}', '{"action": 5}', '{"action": "pause", "x": 1}',
+     '{"action": "speed"}', '{"action": "speed", "speed": 0}', '{"action": "speed", "speed": "x"}',
+     '{"action": "speed", "speed": 1e300}', '{"action": "speed", "speed": [1]}',
+     '{"action": "seek", "after": "$"}', '{"action": "seek", "after": 5}', '{"action": "seek"}'],
+)  # fmt: skip
+async def test_a_bad_message(user, ids, text):
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(text=text)
+    message = await socket.hear()
+    assert message["type"] == "error"
+    assert " " in message["detail"]
+    assert len(message["detail"]) < 300
+    await socket.leave()
+
+
+async def test_after_a_bad_message_it_goes_on(user, ids):
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(bytes=b"\xff")
+    assert seen(await socket.hear()) == "error"
+    assert await socket.until(5) == [4, 5]
+    await socket.leave()
+
+
+BAD_QUERIES = [
+    "replay=0", "replay=", "replay=yes", "speed=2", "replay=1&speed=0", "replay=1&speed=-1",
+    "replay=1&speed=x", "replay=1&speed=1e9", "replay=1&speed=0.001", "replay=1&speed=10001",
+    "replay=1&speed=nan", "replay=1&speed=٣", "replay=1&replay=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", BAD_QUERIES)
+async def test_a_bad_speed(user, ids, query):
+    path = f"/api/jobs/abc/events/stream/?{query}"
+    assert await Request(path=path, cookie=await cookie_of(user)).status() == 400
+    socket = await socket_of(user, f"/ws/jobs/abc/?{query}")
+    assert await socket.connect() == 4500
+
+
+async def test_a_job_that_is_somebody_elses_now(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    request = await replayed(user, f"speed={SPEED}")
+    await request.until(b'"n":3')
+    await in_thread(Job.objects.update)(owner=None)
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    assert request.task.done()
+    await socket.until(3)
+    while True:
+        message = await socket.receive_output(PATIENCE)
+        if message["type"] == "websocket.close":
+            break
+    assert message["code"] == 4404
+
+
+async def test_a_server_that_goes_away_says_so(user, ids):
+    """At once, though nothing is due."""
+    socket = await socket_of(user, PATH)
+    assert await socket.connect() is None
+    await socket.until(3)
+    await socket.say(text='{"action": "pause"}')
+    send_away()
+    assert await socket.until("restart") == ["restart"]
+    assert await socket.closing() == 1012
+
+
+async def test_who_takes_nothing_is_let_go(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2}
+    path = f"/api/jobs/abc/events/stream/?replay=1&speed={SPEED}"
+    request = Request(path=path, cookie=await cookie_of(user), takes=3)
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    assert request.task.done()
+
+
+# Into another log
+
+
+def command(*arguments):
+    out = StringIO()
+    call_command("replay_job", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+@pytest.mark.parametrize("way", [("--at-once",), ("--speed", "1e9")])
+def test_a_recording_goes_into_another_log(ids, way):
+    said = command("abc", "--to", "copy", *way)
+    assert said == "7 events of abc replayed into copy."
+    copy, log = read_events("copy"), read_events("abc")
+    untimed = [{**event.data, "timestamp": None} for event in log]
+    assert [{**event.data, "timestamp": None} for event in copy] == untimed
+    assert all(event.timestamp.startswith("20") for event in copy)
+
+
+def test_the_other_jobs_row_follows(user):
+    Job.objects.create(owner=user, job_id="copy", task_type="manual")
+    get_publisher().publish_task_started("worker", "manual")
+    get_publisher().publish_task_completed("worker", "manual", {"pages": 5})
+    command("worker", "--to", "copy", "--at-once")
+    archived()
+    job = Job.objects.get(job_id="copy")
+    assert (job.status, job.result) == ("completed", {"pages": 5})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["abc", "--to", "abc"], "itself"),
+        (["abc", "--to", "a/b"], "job_id"),
+        (["missing", "--to", "copy"], "no event of missing"),
+        (["abc", "--to", "copy", "--speed", "0"], "above 0"),
+        (["abc", "--to", "copy", "--speed", "nan"], "above 0"),
+    ],
+)
+def test_a_recording_that_cannot_be_replayed(ids, arguments, words):
+    with pytest.raises(CommandError, match=words):
+        command(*arguments)
+    assert read_events("copy") == []

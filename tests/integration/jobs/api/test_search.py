@@ -1,0 +1,235 @@
+"""Looking for events and jobs: conditions on history, the search over all jobs, filters, counts."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils import timezone
+
+from events.archive import lookups
+from events.history import search
+from events.publisher import get_publisher
+from events.streams.clients import get_redis
+from jobs import services
+from jobs.models import Job
+from tests.integration.jobs.conftest import archived
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def publish(job_id, *texts, event_type="said"):
+    events = [{"event_type": event_type, "text": text, "n": n} for n, text in enumerate(texts)]
+    return get_publisher().publish_events(job_id, events)
+
+
+def found(api, path="events/", **query):
+    answer = api.get(path, query)
+    assert answer.status_code == 200, answer.content
+    return [event["data"]["text"] for event in answer.json()["results"]]
+
+
+def pages(api, path, **query):
+    """All pages, by their links."""
+    results, answer = [], api.get(path, query).json()
+    while True:
+        results += answer["results"]
+        if not answer["next"]:
+            return results
+        parts = urlsplit(answer["next"])
+        answer = api.client.get(f"{parts.path}?{parts.query}").json()
+
+
+@pytest.fixture
+def jobs(user, other_user, make_job):
+    """Two of anna's and one of bert's, each with the same words."""
+    for job_id, owner in (("one", user), ("two", user), ("theirs", other_user)):
+        make_job(owner=owner, job_id=job_id, task_type=f"type_{job_id}", title=f"The {job_id}")
+        publish(job_id, f"tea for {job_id}", f"milk for {job_id}")
+    archived()
+
+
+@pytest.fixture(params=[(0, 0), (1000, 200)], ids=["scan", "index"])
+def how(request, monkeypatch):
+    few, few_logs = request.param
+    monkeypatch.setattr(lookups, "_FEW", few)
+    monkeypatch.setattr(search, "_FEW_LOGS", few_logs)
+
+
+# The history of a job
+
+
+def test_a_history_with_conditions(api, jobs):
+    path = "jobs/one/events/"
+    assert found(api, path, event_type="said") == ["tea for one", "milk for one"]
+    assert found(api, path, event_type=["said", "other"], search="TEA") == ["tea for one"]
+    assert found(api, path, search="mil*") == ["milk for one"]
+    assert found(api, path, **{"data.n": "1"}) == ["milk for one"]
+    assert found(api, path, **{"data.n": "0", "data.text": "tea for one"}) == ["tea for one"]
+    assert found(api, path, search="coffee") == []
+    everything = pages(api, path, event_type="said", limit=1)
+    assert [event["data"]["n"] for event in everything] == [0, 1]
+    latest = pages(api, path, event_type="said", limit=1, order="desc")
+    assert latest == everything[::-1]
+
+
+def test_a_history_by_time(api, user, make_job):
+    """By the time at which they were appended, which their ids have, not by what they say of it."""
+    make_job(owner=user, job_id="abc")
+    for number in range(5):
+        entry = {"data": f'{{"event_type": "said", "text": "{number}", "timestamp": "1999"}}'}
+        get_redis().xadd("job_events:dated", entry, id=f"{1_700_000_000_000 + number}-0")
+    make_job(owner=user, job_id="dated")
+    path, first = "jobs/dated/events/", datetime.fromtimestamp(1_700_000_000, UTC)
+    second = (first + timedelta(milliseconds=1)).isoformat()
+    fourth = (first + timedelta(milliseconds=3)).isoformat()
+    query = {"until": (first + timedelta(seconds=1)).isoformat()}
+    assert found(api, path, **query) == ["0", "1", "2", "3", "4"]
+    assert found(api, path, since=second, **query) == ["1", "2", "3", "4"]
+    assert found(api, path, since=second, until=fourth) == ["1", "2"]
+    assert found(api, path, since=second.replace("+", " "), until=fourth) == ["1", "2"]
+    assert found(api, path, since=second, until=fourth, after="1700000000001-0") == ["2"]
+    assert found(api, path, until="1960-01-01") == []
+    early = (first + timedelta(microseconds=500)).isoformat()
+    assert found(api, path, since=early, until=fourth) == ["1", "2"]
+
+
+# All jobs
+
+
+def test_a_search_is_over_ones_own_jobs(api, other_api, staff_api, jobs, how):
+    assert found(api, search="tea") == ["tea for two", "tea for one"]
+    assert found(api, search="tea", order="asc") == ["tea for one", "tea for two"]
+    assert found(other_api, search="tea") == ["tea for theirs"]
+    assert len(found(staff_api, search="tea")) == 3
+    assert found(api, search="tea theirs") == []
+
+
+def test_a_search_with_conditions_on_jobs(api, staff_api, jobs, how):
+    services.job_cancel(job_id="one")
+    assert found(api, search="tea", status="cancelled") == ["tea for one"]
+    assert found(api, search="tea", status=["cancelled", "pending"], task_type="type_two") == [
+        "tea for two"
+    ]
+    assert found(staff_api, search="tea", owner="bert") == ["tea for theirs"]
+    assert found(api, search="tea", owner="bert") == []
+    assert found(api, **{"data.n": "1", "event_type": "said"}) == ["milk for two", "milk for one"]
+    until = (timezone.now() - timedelta(hours=1)).isoformat()
+    assert found(api, search="tea", until=until) == []
+    assert len(found(api, search="tea", since=until)) == 2
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_of_a_search_are_whole_and_once(api, user, make_job, how, order):
+    """Also where the events of several jobs have the same id."""
+    for job_id in ("a", "b", "c"):
+        make_job(owner=user, job_id=job_id)
+        for number in range(1, 8):
+            entry = {"data": f'{{"event_type": "x", "text": "tea {number}"}}'}
+            get_redis().xadd(f"job_events:copy_{job_id}", entry, id=f"{number}-0")
+        make_job(owner=user, job_id=f"copy_{job_id}")
+    archived()
+    for limit in (1, 2, 5, 100):
+        events = pages(api, "events/", search="tea", order=order, limit=limit)
+        assert len({(event["id"], event["job_id"]) for event in events}) == len(events) == 21
+        times = [int(event["id"].partition("-")[0]) for event in events]
+        assert times == sorted(times, reverse=order == "desc")
+
+
+BAD_SEARCHES = [
+    *[{"cursor": cursor} for cursor in ("", "x", "1-0", "1-0@", "1-0@x", "@1", "1-0@1\x00")],
+    *[{"limit": limit} for limit in ("0", "1001", "x")],
+    {"order": "up"}, {"status": "x"}, {"search": "?"}, {"data.": "x"}, {"since": "x"}, {"job": "a"},
+    {"owner": "\x00"}, {"task_type": "x" * 201}, {"after": "1-0"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", BAD_SEARCHES)
+def test_a_bad_parameter_of_the_search(api, query):
+    answer = api.get("events/", query)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] in query
+
+
+def test_a_search_of_nobody_is_refused(client):
+    assert client.get("/api/events/").status_code in (401, 403)
+
+
+# The list of jobs
+
+
+def listed(api, **query):
+    answer = api.get("jobs/", query)
+    assert answer.status_code == 200, answer.content
+    return [job["job_id"] for job in answer.json()["results"]]
+
+
+def test_the_list_with_conditions(api, staff_api, jobs):
+    services.job_cancel(job_id="one")
+    assert listed(api) == ["two", "one"]
+    assert listed(api, ordering="created_at") == ["one", "two"]
+    assert listed(api, status="cancelled") == ["one"]
+    assert listed(api, status=["cancelled", "pending"]) == ["two", "one"]
+    assert listed(api, task_type=["type_two", "other"]) == ["two"]
+    assert listed(api, search="THE TW") == ["two"]
+    assert listed(api, search="type_one") == ["one"]
+    assert listed(api, search="theirs") == []
+    assert listed(staff_api, owner="bert") == ["theirs"]
+    created = Job.objects.get(job_id="two").created_at
+    assert listed(api, created_after=created.isoformat()) == ["two"]
+    assert listed(api, created_before=created.isoformat()) == ["one"]
+
+
+@pytest.mark.parametrize("ordering", ["finished_at", "-finished_at"])
+def test_jobs_by_their_end(api, user, make_job, ordering):
+    make_job(owner=user, job_id="running")
+    for number in (3, 1, 2):
+        make_job("completed", owner=user, job_id=f"job_{number}")
+    ended = ["job_3", "job_1", "job_2"]
+    jobs = pages(api, "jobs/", ordering=ordering, limit=2)
+    expected = ended if ordering == "finished_at" else ended[::-1]
+    assert [job["job_id"] for job in jobs] == expected
+
+
+def test_counts(api, staff_api, jobs):
+    services.job_cancel(job_id="one")
+    none = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled"), 0)
+    assert api.get("job-counts/").json() == {**none, "pending": 1, "cancelled": 1}
+    assert staff_api.get("job-counts/").json()["pending"] == 2
+    assert api.get("job-counts/", {"task_type": "type_one"}).json() == {**none, "cancelled": 1}
+    assert api.get("job-counts/", {"x": "1"}).status_code == 400
+
+
+# What a browser or a proxy may keep
+
+
+@pytest.mark.parametrize(
+    "path", ["jobs/", "jobs/one/", "jobs/one/events/", "events/?search=tea", "job-counts/"]
+)
+def test_what_has_not_changed_is_not_sent_again(api, jobs, path):
+    etag = api.get(path)["ETag"]
+    again = api.client.get(f"/api/{path}", headers={"if-none-match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+    services.job_start(job_id="one")
+    publish("one", "more tea")
+    archived()
+    changed = api.client.get(f"/api/{path}", headers={"if-none-match": etag})
+    assert changed.status_code == 200
+    assert changed["ETag"] != etag
+
+
+def test_what_never_changes_is_kept_for_ever(api, user, make_job):
+    """The last page may: even of a job that is over, somebody may say something more."""
+    make_job("completed", owner=user, job_id="over")
+    make_job("failed", owner=user, job_id="tried_again")
+
+    def kept(job_id, **query):
+        answer = api.get(f"jobs/{job_id}/events/", query)
+        assert "Cookie" in answer["Vary"]
+        assert answer["Cache-Control"].startswith("private")
+        return "immutable" in answer["Cache-Control"]
+
+    assert kept("over", limit=2)
+    assert not kept("over")
+    assert not kept("over", limit=2, order="desc")
+    assert kept("over", limit=1, order="desc", before="99999999999999-0")
+    assert not kept("tried_again", limit=1)

@@ -1,0 +1,123 @@
+"""Streams of events behind Django's answer: what is sent, and what is kept meanwhile."""
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+from django.conf import settings as django_settings
+from django.http import HttpResponse
+
+from config.asgi import application
+from events.live import sse
+from events.live.asgi import EventStreams, stream_response
+from events.publisher import get_publisher
+from jobs import services
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def job(user, make_job):
+    job = make_job(owner=user, job_id="abc")
+    get_publisher().publish_events("abc", [{"event_type": "x", "n": n} for n in range(1, 4)])
+    return job
+
+
+@asynccontextmanager
+async def listening(user):
+    request = Request(cookie=await cookie_of(user))
+    await request.until(b"event: live")
+    yield request
+    await request.hang_up()
+
+
+async def test_events_come_as_they_happen_until_the_end(user, job):
+    async with listening(user) as request:
+        start = request.sent[0]
+        assert start["status"] == 200
+        headers = {name.lower(): value for name, value in start["headers"]}
+        assert headers[b"content-encoding"] == b"identity"
+        assert b"content-length" not in headers
+        assert request.body.count(b'"n":') == 3
+        await asyncio.to_thread(services.job_cancel, job_id="abc")
+        await request.until(b"event: end")
+        await asyncio.wait([request.task], timeout=PATIENCE)
+        assert request.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def test_who_listens_keeps_no_thread_of_django(user, job):
+    async with listening(user):
+        before = threading.active_count()
+        others = [Request(cookie=await cookie_of(user)) for _ in range(10)]
+        for other in others:
+            await other.until(b"event: live")
+        assert threading.active_count() <= before + 1
+        for other in others:
+            await other.hang_up()
+
+
+async def test_who_hangs_up_leaves_no_task(user, job):
+    before = asyncio.all_tasks()
+    async with listening(user):
+        pass
+    async with asyncio.timeout(PATIENCE):
+        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - nothing tells when it is so
+            await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_is_no_stream(job):
+    request = Request()
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    assert request.sent[0]["status"] in (401, 403)
+    assert b"detail" in request.body
+
+
+async def answered_by(view):
+    """What is sent where a view does this, and the frames that it had for its answer."""
+    closed = []
+
+    async def frames():
+        try:
+            yield sse.OPENING
+            raise ValueError("broken")
+        finally:
+            closed.append(True)
+
+    async def answer(scope, receive, send):
+        request = type("Request", (), {"scope": scope})()
+        response = view(request, frames())
+        headers = [(k.lower().encode(), v.encode()) for k, v in response.items()]
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        body = b"" if response.streaming else response.content
+        await send({"type": "http.response.body", "body": body})
+
+    request = Request(EventStreams(answer))
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    request.task.result()
+    return request
+
+
+async def test_a_middleware_has_another_answer():
+    def other(request, frames):
+        stream_response(request, frames)
+        return HttpResponse("Closed for today.", status=503)
+
+    request = await answered_by(other)
+    assert request.sent[0]["status"] == 503
+    assert request.body == b"Closed for today."
+
+
+async def test_what_breaks_is_broken_off(caplog):
+    """It does not end as if it were whole."""
+    request = await answered_by(stream_response)
+    assert request.body == sse.OPENING
+    assert request.sent[-1]["more_body"] is True
+    assert "live_delivery_failed" in caplog.messages
+
+
+def test_the_site_has_it():
+    assert django_settings.ASGI_APPLICATION == "config.asgi.application"
+    assert isinstance(application.application_mapping["http"], EventStreams)

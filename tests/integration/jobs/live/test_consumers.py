@@ -1,0 +1,442 @@
+"""The WebSocket of one job: what a viewer is sent, who is refused, and what a fault does."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+import websockets
+from asgiref.sync import sync_to_async
+from django.db.backends.utils import CursorWrapper
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from events.live import follow
+from events.publisher import SyncRedisStreamPublisher, get_publisher
+from events.testing.redis_server import EmbeddedRedis
+from jobs import services
+from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, seen, socket_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def job(user, make_job):
+    """A job of anna's with six events: the first says that it was created."""
+    job = make_job(owner=user, job_id="abc")
+    get_publisher().publish_events("abc", [{"event_type": "x", "n": n} for n in range(1, 6)])
+    return job
+
+
+@pytest.fixture
+def ids(job, log):
+    return [str(event.id) for event in log(job)]
+
+
+@asynccontextmanager
+async def watching(user, query=""):
+    socket = await socket_of(user, f"/ws/jobs/abc/{query}")
+    assert await socket.connect() is None
+    yield socket
+    await socket.leave()
+
+
+in_thread = sync_to_async
+
+
+# What a viewer is sent
+
+
+async def test_everything_from_the_start(user, ids):
+    async with watching(user) as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+
+
+async def test_an_event_is_what_it_is_everywhere(user, ids, client):
+    async with watching(user) as socket:
+        message = await socket.hear()
+    await in_thread(client.force_login)(user)
+    page = await in_thread(client.get)("/api/jobs/abc/events/")
+    assert message == {"type": "event", "event": page.json()["results"][0]}
+
+
+async def test_everything_after_a_cursor(user, ids):
+    async with watching(user, f"?after={ids[3]}") as socket:
+        assert await socket.until("live") == [4, 5, "live"]
+    async with watching(user, "?after=0") as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+
+
+async def test_what_happens_while_somebody_watches(user, ids, async_redis):
+    async with watching(user, f"?after={ids[5]}") as socket:
+        assert await socket.until("live") == ["live"]
+        for n in range(6, 12):
+            await async_redis.xadd("job_events:abc", {"data": b'{"n": %d}' % n})
+            assert await socket.until(n) == [n]
+
+
+async def test_the_end(user, ids):
+    async with watching(user) as socket:
+        await socket.until("live")
+        await in_thread(services.job_start)(job_id="abc")
+        await in_thread(services.job_complete)(job_id="abc", result=1)
+        assert await socket.until("end") == [0, 0, "end"]
+        assert await socket.closing() == 1000
+
+
+async def test_a_job_that_is_long_over(user, make_job):
+    await in_thread(make_job)("completed", owner=user, job_id="abc")
+    async with watching(user) as socket:
+        assert await socket.until("end") == [0, 0, 0, "live", "end"]
+        assert await socket.closing() == 1000
+
+
+async def test_a_job_that_is_retried_is_not_over(user, make_job):
+    await in_thread(make_job)("failed", owner=user, job_id="abc")
+    await in_thread(services.job_retry)(job_id="abc")
+    async with watching(user) as socket:
+        assert await socket.until("live") == [0, 0, 0, "live"]
+        await in_thread(services.job_cancel)(job_id="abc")
+        assert await socket.until("end") == [0, "end"]
+
+
+async def test_events_that_come_while_a_viewer_subscribes(user, job, async_redis):
+    """A writer never rests, so there is an event at every seam of catching up and tailing."""
+    count = 2000
+
+    async def write():
+        for n in range(6, count):
+            await async_redis.xadd("job_events:abc", {"data": b'{"n": %d}' % n})
+
+    writer = asyncio.create_task(write())
+    viewers = []
+    for _ in range(5):
+        viewers.append(await socket_of(user))
+        assert await viewers[-1].connect() is None
+    for socket in viewers:
+        found = await socket.until(count - 1)
+        assert [n for n in found if n != "live"] == list(range(count))
+        assert found.count("live") <= 1
+        await socket.leave()
+    await writer
+
+
+async def test_entries_of_others(user, job, async_redis):
+    hostile = [b"{broken", b"", b'{"x":\n' * 600 + b"1" + b"}" * 600, b"\xff", b"x" * 1_000_000]
+    for data in hostile:
+        await async_redis.xadd("job_events:abc", {"data": data})
+    async with watching(user) as socket:
+        assert len(await socket.until("live")) == 6 + len(hostile) + 1
+
+
+async def test_a_viewer_who_speaks_is_told_that_nobody_listens(user, job):
+    async with watching(user) as socket:
+        await socket.until("live")
+        await socket.say(text='{"action": "subscribe"}')
+        assert await socket.until("error") == ["error"]
+        await socket.say(bytes=b"\x00\xff")
+        assert await socket.until("error") == ["error"]
+        await in_thread(services.job_cancel)(job_id="abc")
+        assert await socket.until("end") == [0, "end"]
+
+
+async def test_a_viewer_who_leaves_leaves_no_task(user, job, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        async with watching(user) as socket:
+            await socket.hear()
+    await gone(lambda: asyncio.all_tasks() - before)
+
+
+async def test_a_viewer_may_be_cancelled_at_any_moment(settings, async_redis):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
+    await async_redis.xadd("job_events:abc", {"data": b"{}"})
+
+    async def watch():
+        async for _ in follow("abc"):
+            pass
+
+    for steps in range(60):
+        task = asyncio.create_task(watch())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE)
+        assert task.cancelled(), f"after {steps} steps"
+
+
+class Stalled(Socket):
+    """A viewer whose side takes an event and no more; what is sent then waits."""
+
+    def __init__(self, path, headers):
+        super().__init__(path, headers)
+        self.taken, self.closed = 0, asyncio.Event()
+        application_send = self.output_queue.put
+
+        async def put(message):
+            if message["type"] == "websocket.close":
+                self.closed.set()
+            elif message["type"] == "websocket.send":
+                self.taken += 1
+                if self.taken > 1:
+                    await asyncio.Event().wait()
+            await application_send(message)
+
+        self.output_queue.put = put
+
+
+async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, settings, caplog):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
+    cookie = await cookie_of(user)
+    socket = Stalled("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
+    async with watching(user) as other:
+        assert await socket.connect() is None
+        await asyncio.wait_for(socket.closed.wait(), PATIENCE)
+        assert seen(await socket.hear()) == 0
+        assert await socket.closing() == 4408
+        assert "viewer_closed" in caplog.messages
+        assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+    await socket.leave()
+
+
+async def test_many_who_come_back_at_once_cost_a_few_queries_each(user, ids, monkeypatch):
+    """Their session, their user, whether they may see the job; its log is read once for all."""
+    asked, execute = [], CursorWrapper.execute
+
+    def counted(self, sql, params=None):
+        asked.append(sql)
+        return execute(self, sql, params)
+
+    async with watching(user) as first:
+        await first.until("live")
+        sockets = [await socket_of(user, f"/ws/jobs/abc/?after={ids[2]}") for _ in range(60)]
+        monkeypatch.setattr(CursorWrapper, "execute", counted)
+        assert await asyncio.gather(*[socket.connect() for socket in sockets]) == [None] * 60
+        for socket in sockets:
+            assert await socket.until("live") == [3, 4, 5, "live"]
+    selects = [sql for sql in asked if sql.startswith("SELECT")]
+    assert len(selects) <= 3 * len(sockets) + 10
+    assert len([sql for sql in selects if "events_" in sql]) <= 10
+    for socket in sockets:
+        await socket.leave()
+
+
+# Who is refused
+
+
+async def test_another_sees_no_more_than_of_a_missing_job(job, other_user):
+    for stranger in (other_user, None):
+        for path in ("/ws/jobs/abc/", "/ws/jobs/missing/"):
+            socket = await socket_of(stranger, path)
+            assert await socket.connect() == 4404
+
+
+async def test_a_missing_job(user, job):
+    socket = await socket_of(user, "/ws/jobs/missing/")
+    assert await socket.connect() == 4404
+
+
+async def test_somebody_who_was_made_inactive(user, job):
+    socket = await socket_of(user)
+    user.is_active = False
+    await user.asave()
+    assert await socket.connect() == 4404
+
+
+async def test_the_staff_watches_every_job(staff, job):
+    async with watching(staff) as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ws/jobs/a%20b/",
+        "/ws/jobs/a.b/",
+        "/ws/jobs/%00/",
+        f"/ws/jobs/{'x' * 65}/",
+        "/ws/jobs/ü/",
+        "/ws/jobs/abc/?after=$",
+        "/ws/jobs/abc/?after=",
+        "/ws/jobs/abc/?after",
+        "/ws/jobs/abc/?after=1",
+        "/ws/jobs/abc/?after=%00",
+        "/ws/jobs/abc/?after=%ED%A0%80",
+        "/ws/jobs/abc/?after=0&after=x",
+        "/ws/jobs/abc/?after=99999999999999999999-0",
+    ],
+)
+async def test_a_bad_job_id_or_cursor(user, job, path):
+    socket = await socket_of(user, path)
+    assert await socket.connect() == 4500
+
+
+async def test_another_origin(user, job):
+    for origin in (b"http://evil.example", b"null", None):
+        socket = await socket_of(user, origin=origin)
+        assert await socket.connect() is not None, origin
+
+
+async def test_a_log_that_cannot_be_read(user, job, redis_down):
+    socket = await socket_of(user)
+    assert await socket.connect() == 1013
+
+
+async def test_a_key_that_is_no_stream(user, make_job, async_redis):
+    await async_redis.set("job_events:abc", "text")
+    await in_thread(make_job)(owner=user, job_id="abc")
+    socket = await socket_of(user)
+    assert await socket.connect() == 1013
+
+
+async def test_a_key_that_becomes_something_else_closes_the_socket(
+    user, job, async_redis, caplog, settings
+):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
+    async with watching(user) as socket:
+        await socket.until("live")
+        await async_redis.delete("job_events:abc")
+        await async_redis.set("job_events:abc", "text")
+        assert await socket.closing() == 1011
+    assert "live_delivery_failed" in caplog.messages
+
+
+# Redis dies and comes back
+
+
+@pytest.fixture
+def own_redis(short_tmp, settings, tmp_path):
+    """A Redis of this test's own, that may be killed; what it has is on disk at once."""
+    server = EmbeddedRedis(short_tmp / tmp_path.name[-12:], appendfsync="always")
+    server.start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": server.url, "REDIS_TIMEOUT": 2}
+    yield server
+    server.stop()
+
+
+async def test_redis_killed_under_a_viewer(own_redis, user, job, caplog):
+    async with watching(user) as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+        for n in (6, 7, 8):
+            await in_thread(own_redis.kill)()
+            await gone(lambda n=n: caplog.messages.count("live_read_failed") < n - 5)
+            await in_thread(own_redis.start)()
+            await in_thread(get_publisher().publish_event)("abc", {"n": n})
+            assert await socket.until(n) == [n]
+
+
+async def test_redis_killed_while_a_viewer_catches_up(own_redis, user, job):
+    events = [{"n": n, "text": "x" * 1000} for n in range(6, 3000)]
+    await in_thread(get_publisher().publish_events)("abc", events)
+    async with watching(user) as socket:
+        found = await socket.until(10)
+        await in_thread(own_redis.kill)()
+        await in_thread(own_redis.start)()
+        found += await socket.until(2999)
+    assert [n for n in found if n != "live"] == list(range(3000))
+
+
+# On the real site
+
+
+@pytest.fixture
+def site_job(site):
+    """A waiting job of anna's on the real site, and a publisher to its log."""
+    with site.client("anna") as client:
+        job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
+    connection = redis.Redis.from_url(site.redis.url)
+    yield job_id, SyncRedisStreamPublisher(connection)
+    connection.close()
+
+
+@pytest.fixture
+def site_cookie_of(site):
+    """The session cookie of a user who logs in at the site's own page."""
+
+    def site_cookie_of(user):
+        with site.client() as client:
+            client.auth = None
+            client.get("/jobs/login/")
+            form = {
+                "username": user,
+                "password": user,
+                "csrfmiddlewaretoken": client.cookies["csrftoken"],
+            }
+            assert client.post("/jobs/login/", data=form).status_code == 302
+            return {"Cookie": f"sessionid={client.cookies['sessionid']}"}
+
+    return site_cookie_of
+
+
+def connect(site, job_id, headers, query="", origin=None):
+    return websockets.connect(
+        f"{site.ws_url}/ws/jobs/{job_id}/{query}",
+        additional_headers=headers,
+        origin=origin or site.url,
+    )
+
+
+async def numbers_until(socket, wanted):
+    found = []
+    async for text in socket:
+        found.append(seen(json.loads(text)))
+        if found[-1] == wanted:
+            break
+    return found
+
+
+async def test_a_browser_on_the_real_site(site, site_job, site_cookie_of):
+    job_id, publisher = site_job
+    cookie = site_cookie_of("anna")
+    ids = publisher.publish_events(job_id, [{"n": n} for n in range(1, 4)])
+    async with connect(site, job_id, cookie) as socket:
+        assert await numbers_until(socket, "live") == [0, 1, 2, 3, "live"]
+        publisher.publish_event(job_id, {"n": 4})
+        assert await numbers_until(socket, 4) == [4]
+    async with connect(site, job_id, cookie, f"?after={ids[1]}") as socket:
+        assert await numbers_until(socket, "live") == [3, 4, "live"]
+        with site.client("anna") as client:
+            client.post(f"/api/jobs/{job_id}/cancel/")
+        assert await numbers_until(socket, "end") == [0, "end"]
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == 1000
+
+
+async def test_refusals_on_the_real_site_are_http_answers(site, site_job, site_cookie_of):
+    job_id, _ = site_job
+    anna, bert = site_cookie_of("anna"), site_cookie_of("bert")
+    for headers, path, status in (
+        (bert, job_id, 404),
+        ({}, job_id, 404),
+        (anna, "missing", 404),
+        (anna, "a.b", 400),
+    ):
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(site, path, headers)
+        assert caught.value.response.status_code == status
+        assert b" " in caught.value.response.body
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(site, job_id, anna, "?after=$")
+    assert caught.value.response.status_code == 400
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(site, job_id, anna, origin="http://evil.example")
+    assert caught.value.response.status_code == 403
+
+
+async def test_viewers_who_vanish_leave_no_trace_on_the_real_site(site, site_job, site_cookie_of):
+    job_id, publisher = site_job
+    cookie = site_cookie_of("anna")
+    before = len(site.said())
+    publisher.publish_events(job_id, [{"n": n, "text": "x" * 10_000} for n in range(1, 300)])
+    connection = redis.Redis.from_url(site.redis.url, decode_responses=True)
+    for _ in range(10):
+        socket = await connect(site, job_id, cookie)
+        await socket.recv()
+        socket.transport.abort()
+    await gone(
+        lambda: [c for c in connection.client_list() if c["cmd"] == "xread" and "b" in c["flags"]]
+    )
+    connection.close()
+    assert "Traceback" not in site.said()[before:]

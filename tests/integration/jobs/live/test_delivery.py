@@ -1,0 +1,184 @@
+"""When a viewer is told that a job is over: never before it has everything, nor much later."""
+
+import asyncio
+from contextlib import aclosing
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from events.history import read_events
+from events.live import follow
+from events.publisher import get_publisher
+from events.types import End, Event, KeepAlive, Live
+from jobs import services
+from jobs.completion import job_ending
+from jobs.models import Job
+from tests.integration.jobs.conftest import archived
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+LONG_AGO = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def impatient(settings):
+    """Viewers look after 0.2 seconds of silence."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_TIMEOUT": 0.4, "KEEP_ALIVE": 0.1}
+
+
+async def watch(stop, job_id="abc"):
+    """The event types and the names of the messages that a viewer is given, until one of these.
+
+    A sign of life counts once the viewer is live.
+    """
+    given = []
+    async with (
+        asyncio.timeout(20),
+        aclosing(follow(job_id, ending=job_ending)) as messages,
+    ):
+        async for message in messages:
+            if isinstance(message, Event):
+                given.append(message.event_type)
+            elif not isinstance(message, KeepAlive):
+                given.append(type(message).__name__)
+            if isinstance(message, stop) and (stop is not KeepAlive or "Live" in given):
+                break
+    return given
+
+
+def in_thread(function):
+    return sync_to_async(function)()
+
+
+def finished_long_ago():
+    then = timezone.now() - LONG_AGO
+    Job.objects.update(started_at=then, finished_at=then)
+
+
+async def test_a_job_that_a_service_completed(make_job):
+    await in_thread(lambda: make_job("completed", job_id="abc"))
+    assert await watch(End) == ["job_created", "task_started", "task_completed", "Live", "End"]
+
+
+async def test_a_job_that_a_worker_completed(make_job):
+    await in_thread(lambda: make_job(job_id="abc"))
+    watching = asyncio.create_task(watch(End))
+
+    def work():
+        get_publisher().publish_task_started("abc", "report")
+        get_publisher().publish_task_completed("abc", "report", 1)
+
+    await in_thread(work)
+    await asyncio.sleep(0.5)
+    assert not watching.done()  # the row does not say so yet: it may still be refused
+    await in_thread(archived)
+    began = asyncio.get_running_loop().time()
+    given = await watching
+    assert asyncio.get_running_loop().time() - began < 2
+    assert [word for word in given if word != "Live"] == [
+        "job_created", "task_started", "task_completed", "End",
+    ]  # fmt: skip
+
+
+async def test_the_end_of_one_task_is_not_the_end(make_job):
+    def work():
+        make_job("running", job_id="abc")
+        get_publisher().publish_task_completed("abc", "outline", 1, job_status="running")
+        archived()
+
+    await in_thread(work)
+    assert await watch(KeepAlive) == ["job_created", "task_started", "task_completed", "Live"]
+    await in_thread(lambda: services.job_complete(job_id="abc"))
+    assert (await watch(End))[-2:] == ["Live", "End"]
+
+
+async def test_what_redis_has_not_got_yet_comes_before_the_end(redis_down, make_job):
+    """Redis was down when the job finished, is back, and the relay has not come to it."""
+
+    def work():
+        make_job("completed", job_id="abc")
+        finished_long_ago()
+        redis_down()
+        assert read_events("abc") == []
+
+    await in_thread(work)
+    given = await watch(End)
+    assert [word for word in given if word != "Live"] == [
+        "job_created", "task_started", "task_completed", "End",
+    ]  # fmt: skip
+
+
+def said(job_id="abc", **data):
+    """The event that a viewer was given last."""
+    event_id = get_publisher().publish_event(job_id, data)
+    return next(event for event in read_events(job_id, order="desc") if event.id == event_id)
+
+
+async def asked(last):
+    return list(await job_ending.over({"abc": last})) == ["abc"]
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "over"),
+    [
+        ("completed", {"event_type": "task_completed"}, True),
+        ("completed", {"event_type": "task_completed", "attempt": 2}, True),
+        ("completed", {"event_type": "x", "job_status": "completed", "attempt": 2}, True),
+        ("failed", {"event_type": "task_failed"}, True),
+        ("failed", {"event_type": "task_completed", "job_status": "failed"}, True),
+        # These were not the end of the job, whose last event may still come.
+        ("completed", {"event_type": "task_completed", "attempt": 1}, False),
+        ("completed", {"event_type": "task_completed", "job_status": "running"}, False),
+        ("cancelled", {"event_type": "task_completed"}, False),
+        ("completed", {"event_type": "task_failed"}, False),
+        ("completed", {"event_type": "task_progress"}, False),
+        ("completed", {"event_type": "thought", "text": "bye"}, False),
+        ("completed", {"event_type": "task_completed", "attempt": [2]}, False),
+        ("completed", {"job_status": {"a": 1}}, False),
+        ("running", {"event_type": "task_completed"}, False),
+        ("pending", {"event_type": "task_completed"}, False),
+    ],
+)
+async def test_the_last_event_of_a_job_ends_it_at_once(status, data, over):
+    def make():
+        finished_at = timezone.now() if status in Job.OVER else None
+        Job.objects.create(job_id="abc", status=status, attempt=2, finished_at=finished_at)
+        return said(**data)
+
+    assert await asked(await in_thread(make)) is over
+    if status in Job.OVER:
+        await in_thread(finished_long_ago)
+        assert await asked(None) is True
+
+
+async def test_which_events_tell_of_the_end_and_who_has_no_job():
+    last = await in_thread(lambda: said(event_type="thought"))
+    assert not job_ending.is_told_by(last)
+    assert await asked(last) is True
+    assert job_ending.is_told_by(await in_thread(lambda: said(event_type="task_failed")))
+    told = {"event_type": "task_failed", "job_status": "running"}
+    assert not job_ending.is_told_by(await in_thread(lambda: said(**told)))
+
+
+async def test_a_job_whose_last_events_cannot_be_appended_is_not_over(
+    make_job, redis_client, caplog
+):
+    def make():
+        redis_client.set("job_events:abc", "text")
+        make_job("completed", job_id="abc")
+        finished_long_ago()
+
+    await in_thread(make)
+    assert await asked(None) is False
+    assert "end_deferred" in caplog.messages
+    await in_thread(lambda: redis_client.delete("job_events:abc"))
+    assert await asked(None) is True
+    events = await in_thread(lambda: read_events("abc"))
+    assert [event.event_type for event in events][-1] == "task_completed"
+
+
+async def test_a_viewer_of_live_events_is_given_them_until_the_end(make_job):
+    await in_thread(lambda: make_job("running", job_id="abc"))
+    assert await watch(Live) == ["job_created", "task_started", "Live"]

@@ -1,0 +1,273 @@
+"""The live list of jobs: who is told what, woken up by the channel layer or not."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.apps import apps
+
+from events.publisher import get_publisher
+from jobs import services
+from jobs.access.tickets import make_ticket
+from jobs.live import job_list, notifier
+from jobs.models import Job
+from tests.integration.jobs.asgi import PATIENCE, cookie_of, gone, socket_of
+from tests.integration.jobs.conftest import archived
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+in_thread = sync_to_async
+
+
+@pytest.fixture(autouse=True)
+def _rested():
+    """A test before may have had a layer that was away, and is left alone for a while."""
+    teller = apps.get_app_config("jobs").teller
+    teller.end()
+    teller.rest.worked()
+
+
+@pytest.fixture(params=["channels_redis", "none"])
+def layer(request, settings, redis_server, monkeypatch):
+    """The channel layer that users have; or none, and a look into the database now and then."""
+    if request.param == "none":
+        monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+        return
+    monkeypatch.setattr(job_list, "_OFTEN", 60)  # whoever is not woken up is late
+    hosts = [{"address": redis_server.url, "socket_timeout": None}]
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
+    }
+
+
+@asynccontextmanager
+async def listing(user):
+    socket = await socket_of(user, "/ws/events/")
+    assert await socket.connect() is None
+    await socket.say(text='{"action": "subscribe_jobs"}')
+    assert await socket.hear() == {"type": "jobs_live"}
+    yield socket
+    await socket.leave()
+
+
+async def told(socket, job_id, **fields):
+    """Wait until the job is told of so; what is told of others on the way."""
+    others = []
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message = await socket.hear()
+            assert message["type"] == "job", message
+            job = message["job"]
+            if job["job_id"] == job_id and fields.items() <= job.items():
+                return others
+            others.append(job["job_id"])
+
+
+async def test_a_job_from_its_creation_to_its_end(user, layer, api):
+    async with listing(user) as socket:
+        create = in_thread(services.job_create)
+        await create(job_id="abc", task_type="manual", owner=user, title="Tea")
+        await told(socket, "abc", status="pending", title="Tea", progress=0.0)
+        await in_thread(services.job_start)(job_id="abc")
+        await told(socket, "abc", status="running", attempt=1)
+        await in_thread(services.job_progress)(job_id="abc", progress=40)
+        await told(socket, "abc", progress=40.0)
+        await in_thread(services.job_complete)(job_id="abc")
+        await told(socket, "abc", status="completed")
+    rows = (await in_thread(api.get)("jobs/")).json()["results"]
+    async with listing(user) as socket:
+        await in_thread(services.job_create)(job_id="two", task_type="manual", owner=user)
+        message = await socket.hear()
+        assert message["job"].keys() == rows[0].keys()
+
+
+async def test_what_a_worker_without_a_database_says_of_a_job(user, make_job, layer):
+    """Its row follows the log, and who follows the row is told."""
+    await in_thread(make_job)(job_id="abc", owner=user)
+    async with listing(user) as socket:
+        publisher = get_publisher()
+        publisher.publish_task_started("abc", "manual", attempt=1)
+        publisher.publish_task_progress("abc", "manual", 30, attempt=1)
+        await in_thread(archived)()
+        await told(socket, "abc", status="running")
+
+
+async def test_each_is_told_of_what_they_may_see(user, other_user, staff, layer):
+    async with listing(user) as one, listing(other_user) as other, listing(staff) as all_:
+        for job_id, owner in (("a", user), ("b", other_user), ("c", None)):
+            await in_thread(services.job_create)(job_id=job_id, task_type="manual", owner=owner)
+        assert await told(one, "a") == []
+        assert await told(other, "b") == []
+        await told(all_, "c")
+        await in_thread(services.job_cancel)(job_id="b")
+        assert await told(other, "b", status="cancelled") == []
+        await in_thread(services.job_cancel)(job_id="a")
+        assert "b" not in await told(one, "a", status="cancelled")
+
+
+async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server, monkeypatch):
+    monkeypatch.setattr(job_list, "_NEWEST", 3)
+    hosts = [{"address": redis_server.url, "socket_timeout": None}]
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
+    }
+    await in_thread(make_job)(job_id="old", owner=user)
+    for _ in range(5):
+        await in_thread(make_job)(owner=user)
+    async with listing(user) as socket:
+        await in_thread(services.job_start)(job_id="old")
+        await told(socket, "old", status="running")
+
+
+async def test_a_viewer_who_is_slow_has_the_latest_of_each_job(user, make_job):
+    await in_thread(make_job)(job_id="abc", owner=user)
+    with job_list.listed(job_list.Admission(user)) as shown:
+        await shown.live()
+        for progress in range(5):
+            shown.take([{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}])
+        assert await shown.next() == [
+            {"job_id": "abc", "progress": 4}, {"job_id": "b", "progress": 0},
+        ]  # fmt: skip
+
+
+async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monkeypatch):
+    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    hosts = [{"address": "unix:///nonexistent/redis.sock", "socket_timeout": None}]
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
+    }
+    async with listing(user) as socket:
+        await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+        await told(socket, "abc")
+    await gone(lambda: "news_not_told" not in caplog.messages)
+    assert "news_not_heard" in caplog.messages
+
+
+async def test_a_layer_that_hangs_holds_up_nobody_for_long(
+    user, settings, monkeypatch, short_tmp, caplog
+):
+    """Its connections have no timeout, for the sake of those who wait for messages."""
+    monkeypatch.setattr(job_list, "_PATIENCE", 0.2)
+    monkeypatch.setattr(notifier, "_PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(short_tmp / "silent.sock"))
+        silent.listen()
+        hosts = [{"address": f"unix://{short_tmp / 'silent.sock'}", "socket_timeout": None}]
+        settings.CHANNEL_LAYERS = {
+            "default": {
+                "BACKEND": "channels_redis.core.RedisChannelLayer",
+                "CONFIG": {"hosts": hosts},
+            }
+        }
+        async with listing(user) as viewer:
+            await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+            await told(viewer, "abc")
+    await gone(lambda: "news_not_told" not in caplog.messages)
+    assert "news_not_heard" in caplog.messages
+
+
+async def test_a_message_that_was_lost_is_made_up_for(user, layer, monkeypatch):
+    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    async with listing(user) as socket:
+        await Job.objects.acreate(job_id="abc", task_type="manual", owner=user)
+        await told(socket, "abc")
+
+
+async def test_a_database_that_is_away_is_asked_again(user, monkeypatch, caplog):
+    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    async with listing(user) as socket:
+        with monkeypatch.context() as broken:
+            broken.setattr(job_list, "visible_jobs", lambda user: 1 / 0)
+            await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+            await gone(lambda: "news_not_seen" not in caplog.messages)
+        await told(socket, "abc")
+
+
+async def test_unsubscribed_nothing_more_comes(user, monkeypatch):
+    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    async with listing(user) as socket:
+        await socket.say(text='{"action": "unsubscribe_jobs"}')
+        await socket.say(text='{"action": "unsubscribe_jobs"}')
+        await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+        await asyncio.sleep(0.3)
+        await socket.say(text='{"action": "subscribe_jobs"}')
+        await socket.say(text='{"action": "subscribe_jobs"}')
+        assert await socket.hear() == {"type": "jobs_live"}
+
+
+async def test_a_ticket_is_for_one_job(user, make_job):
+    await in_thread(make_job)(job_id="abc", owner=user)
+    socket = await socket_of(None, "/ws/events/")
+    assert await socket.connect() is None
+    await socket.say(text='{"action": "subscribe_jobs"}')
+    assert (await socket.hear())["type"] == "error"
+    ticket = await in_thread(make_ticket)(user, "abc")
+    await socket.say(text=json.dumps({"action": "subscribe", "job_id": "abc", "ticket": ticket}))
+    assert (await socket.hear())["type"] == "event"
+    await socket.say(text='{"action": "subscribe_jobs"}')
+    while (message := await socket.hear())["type"] != "error":
+        pass
+    assert "ticket" in message["detail"]
+    await socket.leave()
+
+
+async def test_who_leaves_leaves_nothing(user, layer):
+    before = asyncio.all_tasks()
+    await cookie_of(user)
+    async with listing(user):
+        pass
+    await gone(lambda: asyncio.all_tasks() - before)
+    if (there := get_channel_layer()) is not None:
+        connection = there.connection(0)
+        assert await connection.zcard(there._group_key(notifier.GROUP)) == 0
+        await there.close_pools()
+
+
+async def test_a_layer_in_memory_is_that_of_the_server(user, settings, monkeypatch):
+    monkeypatch.setattr(job_list, "_OFTEN", 60)
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    async with listing(user) as socket:
+        await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
+        await told(socket, "abc")
+
+
+# A process that tells of a job and is over, and so does a child that it forked before.
+TELLING = """
+import os
+import django
+django.setup()
+from django.apps import apps
+from jobs.models import Job
+teller = apps.get_app_config("jobs").teller
+teller.changed(Job(job_id="first"))
+if not (child := os.fork()):
+    teller.changed(Job(job_id="of the child"))
+    teller.end()
+    os._exit(0)
+os.waitpid(child, 0)
+teller.changed(Job(job_id="last"))
+"""
+
+
+async def test_processes_tell_before_they_end(settings, redis_server, monkeypatch):
+    hosts = [{"address": redis_server.url, "socket_timeout": None}]
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
+    }
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(notifier.GROUP, channel)
+    given = {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": redis_server.url}
+    script = [sys.executable, "-c", TELLING]
+    process = await asyncio.create_subprocess_exec(*script, env={**os.environ, **given})
+    assert await process.wait() == 0
+    async with asyncio.timeout(PATIENCE):
+        told = {(await layer.receive(channel))["job_id"] for _ in range(3)}
+    assert told == {"first", "of the child", "last"}
+    await layer.close_pools()

@@ -1,0 +1,362 @@
+"""Several jobs on one connection: by WebSocket, and by server-sent events."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from events.publisher import get_publisher
+from jobs import services
+from jobs.access.tickets import make_ticket
+from jobs.models import Job
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, gone, socket_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SOCKET, STREAM = "/ws/events/", "/api/events/stream/"
+in_thread = sync_to_async
+
+
+@pytest.fixture
+def ids(user, make_job, log):
+    """The ids of the events of three jobs of anna's, by job; each has three."""
+    found = {}
+    for job_id in ("a", "b", "c"):
+        make_job(owner=user, job_id=job_id)
+        get_publisher().publish_events(job_id, [{"n": n} for n in (1, 2)])
+        found[job_id] = [event.id for event in log(job_id)]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _soon(settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
+
+
+@asynccontextmanager
+async def connected(user):
+    socket = await socket_of(user, SOCKET)
+    assert await socket.connect() is None
+    yield socket
+    await socket.leave()
+
+
+async def act(socket, action, job_id, **more):
+    await socket.say(text=json.dumps({"action": action, "job_id": job_id, **more}))
+
+
+async def heard(socket, count):
+    """By job, what came of it: numbers of events, names of other messages."""
+    found = {}
+    for _ in range(count):
+        message = await socket.hear()
+        is_event = message["type"] == "event"
+        job_id = message["event"]["job_id"] if is_event else message["job_id"]
+        seen = message["event"]["data"].get("n", 0) if is_event else message["type"]
+        found.setdefault(job_id, []).append(seen)
+    return found
+
+
+# By WebSocket
+
+
+async def test_each_job_from_its_own_cursor(user, ids):
+    async with connected(user) as socket:
+        await act(socket, "subscribe", "a")
+        await act(socket, "subscribe", "b", after=ids["b"][1])
+        assert await heard(socket, 6) == {"a": [0, 1, 2, "live"], "b": [2, "live"]}
+        for n, job_id in enumerate(["b", "a", "c", "b"], 3):
+            get_publisher().publish_event(job_id, {"n": n})
+        assert await heard(socket, 3) == {"a": [4], "b": [3, 6]}
+
+
+async def test_unsubscribed_from_a_job_nothing_more_comes_of_it(user, ids):
+    async with connected(user) as socket:
+        for job_id in ("a", "b"):
+            await act(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
+        await act(socket, "unsubscribe", "a")
+        await act(socket, "unsubscribe", "c")  # which was not viewed
+        await act(socket, "subscribe", "c", after=ids["c"][2])
+        assert await heard(socket, 1) == {"c": ["live"]}
+        for job_id in ("a", "b"):
+            get_publisher().publish_event(job_id, {"n": 3})
+        assert await heard(socket, 1) == {"b": [3]}
+
+
+async def test_subscribed_again_a_job_begins_at_the_new_cursor(user, ids):
+    async with connected(user) as socket:
+        await act(socket, "subscribe", "a")
+        assert await heard(socket, 4) == {"a": [0, 1, 2, "live"]}
+        await act(socket, "subscribe", "a", after=ids["a"][0])
+        assert await heard(socket, 3) == {"a": [1, 2, "live"]}
+
+
+async def test_a_job_ends_and_the_others_go_on(user, ids):
+    async with connected(user) as socket:
+        for job_id in ("a", "b"):
+            await act(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
+        await in_thread(services.job_cancel)(job_id="a")
+        assert await heard(socket, 2) == {"a": [0, "end"]}
+        get_publisher().publish_event("b", {"n": 3})
+        assert await heard(socket, 1) == {"b": [3]}
+        await in_thread(services.job_retry)(job_id="a")
+        await act(socket, "subscribe", "a", after=ids["a"][2])
+        assert (await heard(socket, 3))["a"] == [0, 0, "live"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "x", "[]", "1", "null", "{}", '{"action": "stop"}', '{"action": []}',
+        '{"action": "subscribe"}', '{"action": "subscribe", "job_id": null}',
+        '{"action": "subscribe", "job_id": "a/b"}', '{"action": "subscribe", "job_id": ["a"]}',
+        '{"action": "subscribe", "job_id": "a", "after": "$"}',
+        '{"action": "subscribe", "job_id": "a", "after": 1}',
+        '{"action": "subscribe", "job_id": "a", "after": null}',
+        '{"action": "subscribe", "job_id": "a", "ticket": 1}',
+        '{"action": "subscribe", "job_id": "a", "ticket": "x"}',
+        '{"action": "subscribe", "job_id": "a", "since": "0"}',
+        '{"action": "unsubscribe", "job_id": "a", "after": "0"}',
+        '{"action": "subscribe", "job_id": "none"}', "[" * 20_000, '{"action": "\\ud800"}',
+        '{"action": "' + "x" * 100_000,
+    ],
+)  # fmt: skip
+async def test_what_is_no_message_is_told_and_nothing_else_happens(user, ids, text):
+    async with connected(user) as socket:
+        await socket.say(text=text)
+        told = await socket.hear()
+        assert told["type"] == "error"
+        assert " " in told["detail"]
+        assert len(told["detail"]) < 500
+        await socket.say(bytes=b"\xff\x00")
+        assert (await socket.hear())["type"] == "error"
+        await act(socket, "subscribe", "a", after=ids["a"][2])
+        assert await heard(socket, 1) == {"a": ["live"]}
+
+
+async def test_another_hears_of_a_job_what_one_hears_of_a_missing_one(other_user, ids):
+    async with connected(other_user) as socket:
+        for job_id in ("a", "none"):
+            await act(socket, "subscribe", job_id)
+            detail = f"There is no job {job_id}."
+            assert await socket.hear() == {"type": "error", "job_id": job_id, "detail": detail}
+
+
+async def test_more_jobs_than_a_connection_may_have(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_SUBSCRIPTIONS": 2}
+    async with connected(user) as socket:
+        for job_id in ("a", "b", "c"):
+            await act(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await heard(socket, 3) == {"a": ["live"], "b": ["live"], "c": ["error"]}
+        await act(socket, "unsubscribe", "a")
+        await act(socket, "subscribe", "c", after=ids["c"][2])
+        assert await heard(socket, 1) == {"c": ["live"]}
+
+
+async def test_a_job_that_is_somebody_elses_now_and_the_others_go_on(user, ids):
+    async with connected(user) as socket:
+        for job_id in ("a", "b"):
+            await act(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
+        await Job.objects.filter(job_id="a").aupdate(owner=None)
+        detail = "There is no job a."
+        assert await socket.hear() == {"type": "error", "job_id": "a", "detail": detail}
+        for job_id in ("a", "b"):
+            get_publisher().publish_event(job_id, {"n": 3})
+        assert await heard(socket, 1) == {"b": [3]}
+
+
+async def test_a_log_that_cannot_be_read_and_the_others_go_on(user, ids, async_redis):
+    await async_redis.delete("job_events:a")
+    await async_redis.set("job_events:a", "text")
+    async with connected(user) as socket:
+        for job_id in ("a", "b"):
+            await act(socket, "subscribe", job_id, after=ids[job_id][2])
+        found = await heard(socket, 2)
+        assert found == {"a": ["error"], "b": ["live"]}
+
+
+async def test_nobody_is_closed_unless_a_ticket_comes(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "LOGIN_TIMEOUT": 0.3}
+    ticket = await in_thread(make_ticket)(user, "a")
+    async with connected(None) as silent, connected(None) as socket:
+        await act(socket, "subscribe", "a", ticket=ticket)
+        assert await heard(socket, 4) == {"a": [0, 1, 2, "live"]}
+        await act(silent, "subscribe", "a")
+        assert await heard(silent, 1) == {"a": ["error"]}
+        assert await silent.closing() == 4401
+        # It is good for its own job, and whatever else is that user's wants another.
+        await act(socket, "subscribe", "b")
+        await act(socket, "subscribe", "b", ticket=ticket)
+        assert await heard(socket, 2) == {"b": ["error", "error"]}
+        more = await in_thread(make_ticket)(user, "b")
+        await act(socket, "subscribe", "b", ticket=more, after=ids["b"][2])
+        assert await heard(socket, 1) == {"b": ["live"]}
+
+
+async def test_a_ticket_of_another_user_is_refused(user, other_user, staff, ids):
+    ticket = await in_thread(make_ticket)(staff, "a")
+    async with connected(user) as socket:
+        await act(socket, "subscribe", "a", ticket=ticket)
+        assert await heard(socket, 1) == {"a": ["error"]}
+
+
+async def test_a_socket_without_jobs_is_given_signs_of_life(user, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
+    async with connected(user) as socket:
+        for _ in range(3):
+            message = await socket.receive_output(PATIENCE)
+            assert message["text"] == '{"type":"keep-alive"}'
+
+
+async def test_who_leaves_leaves_no_task(user, ids):
+    before = asyncio.all_tasks()
+    async with connected(user) as socket:
+        for job_id in ids:
+            await act(socket, "subscribe", job_id)
+            await act(socket, "subscribe", job_id)
+        await act(socket, "unsubscribe", "a")
+        await socket.hear()
+    await gone(lambda: asyncio.all_tasks() - before)
+
+
+async def test_who_takes_nothing_of_many_jobs_is_closed(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
+    socket, closed = await socket_of(user, SOCKET), asyncio.Event()
+    put = socket.output_queue.put
+
+    async def take(message):
+        if message["type"] == "websocket.close":
+            closed.set()
+        elif message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+        await put(message)
+
+    socket.output_queue.put = take
+    assert await socket.connect() is None
+    for job_id in ids:
+        await act(socket, "subscribe", job_id)
+    await asyncio.wait_for(closed.wait(), PATIENCE)
+    assert await socket.closing() == 4408
+
+
+# By server-sent events
+
+
+def parsed(body):
+    """The messages of an answer: name, id and data of each."""
+    messages = []
+    for block in body.decode().split("\n\n"):
+        fields = dict(line.partition(": ")[::2] for line in block.split("\n"))
+        if "data" in fields:
+            data = json.loads(fields["data"])
+            messages.append((fields.get("event"), fields.get("id"), data))
+    return messages
+
+
+@asynccontextmanager
+async def listening(user, query, **headers):
+    request = Request(path=f"{STREAM}?{query}", cookie=await cookie_of(user), **headers)
+    yield request
+    await request.hang_up()
+
+
+async def until_live(request, count):
+    async with asyncio.timeout(PATIENCE):
+        while request.body.count(b"event: live") < count:
+            request.news.clear()
+            await request.news.wait()
+    return parsed(request.body)
+
+
+async def test_the_ids_are_the_position_in_all_jobs(user, ids):
+    async with listening(user, f"job=a&job=b&after=0,{ids['b'][1]}") as request:
+        messages = await until_live(request, 2)
+        positions = {"a": "0-0", "b": ids["b"][1]}
+        events = [(position, data) for name, position, data in messages if name is None]
+        assert len(events) == 4
+        for position, event in events:
+            positions[event["job_id"]] = event["id"]
+            assert position == f"{positions['a']},{positions['b']}"
+        assert [data for name, _, data in messages if name == "live"] in (
+            [{"job_id": "a"}, {"job_id": "b"}], [{"job_id": "b"}, {"job_id": "a"}],
+        )  # fmt: skip
+
+
+async def test_whoever_comes_back_goes_on_in_all_jobs(user, ids):
+    position = f"{ids['a'][1]},{ids['b'][2]}"
+    for query, headers in (
+        ("job=a&job=b", {"last-event-id": position}),
+        ("job=a&job=b&after=0,0", {"last-event-id": position}),
+        (f"job=a&job=b&after={position}", {}),
+    ):
+        async with listening(user, query, **headers) as request:
+            messages = await until_live(request, 2)
+            found = [data["id"] for name, _, data in messages if name is None]
+            assert found == [ids["a"][2]]
+
+
+async def test_the_stream_ends_with_the_last_job(user, ids):
+    async with listening(user, "job=a&job=b") as request:
+        await until_live(request, 2)
+        for job_id in ("a", "b"):
+            await in_thread(services.job_cancel)(job_id=job_id)
+        await asyncio.wait([request.task], timeout=PATIENCE)
+        assert request.sent[-1]["more_body"] is False
+        ends = [data for name, _, data in parsed(request.body) if name == "end"]
+        assert sorted(data["job_id"] for data in ends) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400), ("job=", 400), ("job=a&job=a", 400), ("job=a/b", 400), ("job=a&after=", 400),
+        ("job=a&after=$", 400), ("job=a&job=b&after=0", 400), ("job=a&after=0,0", 400),
+        ("job=a&job=none", 404), ("job=a&jobs=b", 400), ("job=" + "&job=a".join(["x"] * 101), 400),
+        ("job=a&ticket=x", 403), ("job=a&job=b&ticket=x", 403), ("ticket=x", 403),
+    ],
+)  # fmt: skip
+async def test_what_is_asked_wrongly(user, ids, query, status):
+    async with listening(user, query) as request:
+        assert await request.status() == status
+
+
+async def test_a_ticket_for_each_job(user, other_user, make_job, ids):
+    await in_thread(make_job)(owner=other_user, job_id="d")
+    tickets = [await in_thread(make_ticket)(user, job_id) for job_id in ("a", "b")]
+    other = await in_thread(make_ticket)(other_user, "d")
+    query = f"job=a&job=b&ticket={tickets[0]}&ticket={tickets[1]}"
+    request = Request(path=f"{STREAM}?{query}")
+    assert len(await until_live(request, 2)) == 8
+    await request.hang_up()
+    for wrong in (
+        f"job=a&job=b&ticket={tickets[1]}&ticket={tickets[0]}",
+        f"job=a&job=d&ticket={tickets[0]}&ticket={other}",
+        f"job=a&job=b&ticket={tickets[0]}",
+    ):
+        request = Request(path=f"{STREAM}?{wrong}")
+        await asyncio.wait([request.task], timeout=PATIENCE)
+        assert request.sent[0]["status"] in (401, 403)
+
+
+async def test_a_job_of_many_that_may_not_be_seen_any_more_ends_the_stream(user, ids):
+    async with listening(user, "job=a&job=b") as request:
+        await until_live(request, 2)
+        await Job.objects.filter(job_id="a").aupdate(owner=None)
+        await asyncio.wait([request.task], timeout=PATIENCE)
+        assert request.task.done()
+    async with listening(user, "job=a&job=b") as request:
+        await asyncio.wait([request.task], timeout=PATIENCE)
+        assert request.sent[0]["status"] == 404
+
+
+async def test_who_takes_nothing_of_a_stream_of_many_is_let_go(user, ids, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
+    path = f"{STREAM}?job=a&job=b"
+    request = Request(path=path, cookie=await cookie_of(user), takes=3)
+    await asyncio.wait([request.task], timeout=PATIENCE)
+    assert request.task.done()

@@ -1,0 +1,66 @@
+"""The latest events of a stream: numbers, cursors, and what makes room for what."""
+
+import pytest
+
+from events.live.messages import Encoded
+from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, Ring
+from events.types import START, Cursor, Event
+
+
+def event(number, size=2):
+    return Encoded(Event(f"{number}-0", "abc", "x", "2026", b"x" * size))
+
+
+def ring_of(*numbers, size=2):
+    ring = Ring(START)
+    ring.append([event(number, size) for number in numbers])
+    return ring
+
+
+def numbers(events):
+    return [each.cursor.ms for each in events]
+
+
+def test_what_comes_is_taken_in_order_by_number():
+    ring = ring_of(3, 5, 9)
+    assert numbers(ring.take(0)) == [3, 5, 9]
+    assert numbers(ring.take(2)) == [9]
+    assert ring.take(3) == []
+    ring.append([event(11)])
+    assert numbers(ring.take(3)) == [11]
+
+
+@pytest.mark.parametrize(("after", "first"), [(0, 3), (3, 5), (4, 5), (8, 9)])
+def test_a_cursor_has_a_number(after, first):
+    ring = ring_of(3, 5, 9)
+    assert numbers(ring.take(ring.number_after(Cursor(after, 0))))[0] == first
+    assert ring.take(ring.number_after(Cursor(9, 0))) == []
+
+
+def test_the_oldest_make_room_and_the_floor_rises():
+    ring = ring_of(*range(1, MOST_EVENTS + 4))
+    assert ring.floor == Cursor(3, 0)
+    assert ring.take(2) is None
+    assert numbers(ring.take(3))[0] == 4
+    ring = ring_of(1, 2, 3, 4, 5, size=MOST_BYTES // 4)
+    assert ring.floor == Cursor(1, 0)
+    assert ring.size == MOST_BYTES // 4 * 4
+
+
+def test_one_that_is_larger_than_all_that_is_kept():
+    ring = ring_of(1, 2, size=2 * MOST_BYTES)
+    assert (ring.floor, ring.size, ring.take(1)) == (Cursor(2, 0), 0, None)
+
+
+def test_a_turn_is_not_for_ever():
+    assert len(ring_of(*range(1, 500)).take(0)) == 64
+    assert numbers(ring_of(1, 2, 3, 4, size=30_000).take(0)) == [1, 2, 3]
+
+
+def test_who_was_at_the_end_is_not_at_the_new_beginning():
+    """What lies between was never in the ring."""
+    ring = ring_of(1, 2)
+    ring.clear(Cursor(7, 0))
+    ring.append([event(8)])
+    assert ring.take(2) is None
+    assert numbers(ring.take(ring.number_after(Cursor(7, 0)))) == [8]
