@@ -69,7 +69,7 @@ def fill(alias: str, events: int, jobs: int) -> None:
     from django.core.management import call_command
     from django.db import connections
 
-    from events.models import ArchivePosition, EventLog
+    from events.models import ArchiveCheckpoint, EventLog
     from events.types import Cursor
 
     call_command("flush", database=alias, interactive=False, verbosity=0)
@@ -77,8 +77,8 @@ def fill(alias: str, events: int, jobs: int) -> None:
         [EventLog(job_id=f"job-{number}") for number in range(jobs)]
     )
     last = Cursor(FIRST + events, 0)
-    ArchivePosition.objects.using(alias).bulk_create(
-        [ArchivePosition(log=log, position=last) for log in logs]
+    ArchiveCheckpoint.objects.using(alias).bulk_create(
+        [ArchiveCheckpoint(log=log, position=last) for log in logs]
     )
     connection = connections[alias]
     fast = fill_sqlite if connection.vendor == "sqlite" else fill_postgres

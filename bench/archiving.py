@@ -75,13 +75,13 @@ class Scene:
     def reset(self) -> None:
         from django.db import connection
 
-        from events.models import ArchivePosition
+        from events.models import ArchiveCheckpoint
         from events.types import START
 
         truncate = "DELETE FROM" if connection.vendor == "sqlite" else "TRUNCATE"
         with connection.cursor() as cursor:
             cursor.execute(f"{truncate} events_archivedevent")
-        ArchivePosition.objects.update(position=START)
+        ArchiveCheckpoint.objects.update(position=START)
         for job_id in self.jobs:
             self.redis.copy(f"kept:{job_id}", f"job_events:{job_id}", replace=True)
 

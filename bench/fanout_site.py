@@ -31,7 +31,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
 
-from events.live import sse, viewing
+from events.live import sse, subscribe
 
 
 class Queues:
@@ -73,7 +73,7 @@ class Ours(AsyncWebsocketConsumer):
 
     async def deliver(self) -> None:
         """Send what comes."""
-        async with viewing(JOB) as viewer:
+        async with subscribe(JOB) as viewer:
             while True:
                 for message in await viewer.next():
                     await self.send(message.text)
@@ -128,7 +128,7 @@ async def stream(scope: Any, _receive: Any, send: Any) -> None:
         await body(b"event: live\ndata: {}\n\n")
         while True:
             await body(b"data: %s\n\n" % (await queue.get()).encode())
-    async with viewing(JOB) as viewer:
+    async with subscribe(JOB) as viewer:
         while True:
             await body(b"".join([message.frame for message in await viewer.next()]))
 

@@ -13,12 +13,12 @@ django.setup(set_prefix=False)
 # ruff: noqa: E402 - these need the apps to be loaded
 from config.handler import OneThreadHandler
 from config.static import with_static
-from events.live.asgi import EventStreams
+from events.live.asgi import DetachedStreamingMiddleware
 from jobs.routing import websocket_urlpatterns
 
 application = ProtocolTypeRouter(
     {
-        "http": EventStreams(with_static(OneThreadHandler())),
+        "http": DetachedStreamingMiddleware(with_static(OneThreadHandler())),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

@@ -71,7 +71,7 @@ class ProcessorAdmin(ReadOnlyAdmin):
     change_list_template = "events/admin_status.html"
     list_display = ("name", "alive", "seen", "started_at", "relay", "archiver")
     list_display_links = None
-    ordering = ("-seen_at", "name")
+    ordering = ("-heartbeat_at", "name")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -91,12 +91,12 @@ class ProcessorAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("alive"), boolean=True)
     def alive(self, processor: Processor) -> bool:
         """Whether it was seen lately."""
-        return processor.seen_at >= alive_since(timezone.now())
+        return processor.heartbeat_at >= alive_since(timezone.now())
 
-    @admin.display(description=gettext_lazy("last seen"), ordering="seen_at")
+    @admin.display(description=gettext_lazy("last seen"), ordering="heartbeat_at")
     def seen(self, processor: Processor) -> str:
         """How long ago it was seen."""
-        ago = max((timezone.now() - processor.seen_at).total_seconds(), 0.0)
+        ago = max((timezone.now() - processor.heartbeat_at).total_seconds(), 0.0)
         return _("%(duration)s ago") % {"duration": duration_text(ago)}
 
     @admin.display(description=gettext_lazy("relay"))
@@ -176,15 +176,15 @@ def _pending() -> QuerySet[ArchivedEvent]:
 class EventLogAdmin(ReadOnlyAdmin):
     """The logs: how far each is archived, and what keeps it."""
 
-    list_display = ("job_id", "position", "pending", "fault", "faulted_at")
+    list_display = ("job_id", "position", "pending", "fault", "failed_at")
     list_filter = (StateFilter,)
     search_fields = ("job_id__startswith",)
     search_help_text = gettext_lazy("The start of a job id.")
     ordering = ("-pk",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    fields = ("job_id", "position", "pending", "whole_fault", "faulted_at", "sequence", "cut_at")
-    readonly_fields = ("position", "pending", "whole_fault", "faulted_at", "cut_at")
+    fields = ("job_id", "position", "pending", "whole_fault", "failed_at", "sequence", "cut_at")
+    readonly_fields = ("position", "pending", "whole_fault", "failed_at", "cut_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The logs with how far they are archived, and how much is in their outbox."""
@@ -219,9 +219,9 @@ class EventLogAdmin(ReadOnlyAdmin):
         return (archived.fault if archived else "") or "-"
 
     @admin.display(description=gettext_lazy("stalled since"))
-    def faulted_at(self, log: Any) -> str:
+    def failed_at(self, log: Any) -> str:
         """Since when the log is stalled."""
-        since = getattr(_archived(log), "faulted_at", None)
+        since = getattr(_archived(log), "failed_at", None)
         return date_format(timezone.localtime(since), "DATETIME_FORMAT") if since else "-"
 
     @admin.display(description=gettext_lazy("begins at"))

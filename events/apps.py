@@ -6,9 +6,9 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from events.archive.projections import LogOwner
+from events.archive.projections import Projection
 from events.checks import check_settings
-from events.circuit_breaker import Rest
+from events.circuit_breaker import CircuitBreaker
 from events.per_loop import PerLoop
 from events.streams.clients import Connections
 
@@ -24,8 +24,8 @@ class EventsConfig(AppConfig):
         super().__init__(*args, **kwargs)
         self.connections = Connections()
         self.feeds = PerLoop[Any]()
-        self.rest = Rest()
-        self.owners: list[LogOwner] = []
+        self.rest = CircuitBreaker()
+        self.owners: list[Projection] = []
         self.adapters: dict[str, Any] = {}
         # Further loops of `process_events`, by name: a step each, hasty for `--once`.
         self.work: dict[str, Callable[[bool], Callable[[], int]]] = {}
@@ -33,10 +33,10 @@ class EventsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
-        from events.execution.heartbeat import Heart  # noqa: PLC0415 - as above
-        from events.execution.stream_tracker import StreamKeeper  # noqa: PLC0415 - as above
+        from events.execution.heartbeat import HeartbeatThread  # noqa: PLC0415 - as above
+        from events.execution.stream_tracker import StreamRunTracker  # noqa: PLC0415 - as above
 
-        self.heart = Heart()
-        self.keeper: Any = StreamKeeper()
+        self.heart = HeartbeatThread()
+        self.keeper: Any = StreamRunTracker()
         register(check_settings)
         register(check_processing, Tags.database)

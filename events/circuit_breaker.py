@@ -9,7 +9,7 @@ _LONGEST: Final = 30.0
 
 
 @dataclass(slots=True)
-class Rest:
+class CircuitBreaker:
     """How long to leave Redis alone: twice as long after each failure, up to half a minute.
 
     Each try of a Redis that hangs holds up whoever tries, be it a request or somebody's graph.
@@ -19,7 +19,7 @@ class Rest:
     _until: float = 0.0
 
     @property
-    def resting(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it is too early to try again."""
         return monotonic() < self._until
 

@@ -50,7 +50,7 @@ def _not_running(alias: str) -> Iterator[CheckMessage]:
 
 def _stalled(alias: str) -> Iterator[CheckMessage]:
     stalled = stalled_positions(alias)
-    first = stalled.order_by("faulted_at", "pk").values_list("log__job_id", "fault").first()
+    first = stalled.order_by("failed_at", "pk").values_list("log__job_id", "fault").first()
     if first is None:
         return
     job_id, fault = first

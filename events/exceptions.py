@@ -8,14 +8,14 @@
     ├── InvalidEvent         (also a ValueError)
     │   └── EventTooLarge
     ├── NotAStream
-    ├── StaleEpoch
-    ├── OutOfOrder
-    ├── LogCut
+    ├── ProducerFenced
+    ├── OutOfOrderSequence
+    ├── CursorExpired
     ├── JobCancelled
-    ├── NotBegun
+    ├── DeliveryRejected
     ├── InputPending
     ├── RedisUnavailable
-    ├── RedisRefused
+    ├── RedisCommandError
     └── EmbeddedRedisError
 """
 
@@ -50,11 +50,11 @@ class NotAStream(EventsError):
     """The job's Redis key holds something else than a stream."""
 
 
-class StaleEpoch(EventsError):
+class ProducerFenced(EventsError):
     """The job is at a later attempt: whoever publishes for this one has been given up."""
 
 
-class OutOfOrder(EventsError):
+class OutOfOrderSequence(EventsError):
     """The call does not follow on the producer's last.
 
     `expected` is the number that comes next. If it is above the call's, that was appended before;
@@ -66,7 +66,7 @@ class OutOfOrder(EventsError):
         self.expected = expected
 
 
-class LogCut(EventsError):
+class CursorExpired(EventsError):
     """The log was cut behind this cursor: events after it are not kept any more.
 
     `first` is the id at which the log begins, `after` the cursor from which it can be read.
@@ -84,7 +84,7 @@ class JobCancelled(EventsError):
     """The job was cancelled: whoever works on it is to stop."""
 
 
-class NotBegun(EventsError):
+class DeliveryRejected(EventsError):
     """The task is not to be run: its job is over, or another worker has it.
 
     `retry_in` are the seconds after which it may be tried again; None if it never may.
@@ -110,7 +110,7 @@ class RedisUnavailable(EventsError):
     """Redis did not answer."""
 
 
-class RedisRefused(EventsError):
+class RedisCommandError(EventsError):
     """Redis answered, and refused the command."""
 
 

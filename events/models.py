@@ -41,7 +41,7 @@ class EventLog(models.Model):
         return self.job_id
 
 
-class ArchivePosition(models.Model):
+class ArchiveCheckpoint(models.Model):
     """How far a log is archived; locked by an archiver, never by those who publish."""
 
     log = models.OneToOneField(
@@ -53,13 +53,13 @@ class ArchivePosition(models.Model):
     fault = models.TextField(
         _("fault"), blank=True, help_text=_("Why the log cannot be archived further.")
     )
-    faulted_at = models.DateTimeField(_("stalled since"), null=True)
+    failed_at = models.DateTimeField(_("stalled since"), null=True)
 
     class Meta:
         verbose_name = _("archive position")
         verbose_name_plural = _("archive positions")
         indexes = (
-            models.Index(fields=("faulted_at",), condition=~Q(fault=""), name="events_stalled"),
+            models.Index(fields=("failed_at",), condition=~Q(fault=""), name="events_stalled"),
         )
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Processor(models.Model):
 
     name = models.CharField(_("name"), max_length=200, unique=True, help_text=_("host:pid"))
     started_at = models.DateTimeField(_("started"))
-    seen_at = models.DateTimeField(_("last seen"), db_index=True)
+    heartbeat_at = models.DateTimeField(_("last seen"), db_index=True)
     loops = models.JSONField(_("loops"), default=dict)
 
     class Meta:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
-from events.exceptions import RedisRefused
+from events.exceptions import RedisCommandError
 from events.producer.batch import Call, given, is_unanswered
 from events.producer.sender import AsyncLines, Lines
 from events.streams import commands
@@ -30,14 +30,14 @@ class Publisher(ABC, Generic[_Id]):
     """The methods of both publishers.
 
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
-    InvalidEvent (EventTooLarge), NotAStream, StaleEpoch, RedisUnavailable or RedisRefused.
+    InvalidEvent (EventTooLarge), NotAStream, ProducerFenced, RedisUnavailable or RedisCommandError.
 
     What is published is in the stream once, however often a connection is lost on the way. After
     RedisUnavailable, or when an await was cancelled, it may be there or not; publish the same
     again within a minute, by any publisher of the client, and it is there once.
 
     `epoch` is the attempt of the job for which the publisher works; 0 if it works for whichever.
-    Once the job is at a later attempt, an earlier one is refused by StaleEpoch.
+    Once the job is at a later attempt, an earlier one is refused by ProducerFenced.
     """
 
     def __init__(self, epoch: int = 0) -> None:
@@ -153,7 +153,7 @@ class SyncRedisStreamPublisher(Publisher[str]):
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
         try:
             reply = run(self._redis, commands.info(self._keys.stream(job_id)))
-        except RedisRefused as error:
+        except RedisCommandError as error:
             _refuse_unless_missing(error)
             return None
         return commands.fields_of_info(reply)
@@ -199,7 +199,7 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
         """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
         try:
             reply = await arun(self._redis, commands.info(self._keys.stream(job_id)))
-        except RedisRefused as error:
+        except RedisCommandError as error:
             _refuse_unless_missing(error)
             return None
         return commands.fields_of_info(reply)
@@ -214,6 +214,6 @@ def get_publisher(*, epoch: int = 0) -> SyncRedisStreamPublisher:
     return SyncRedisStreamPublisher(get_redis(), epoch=epoch)
 
 
-def _refuse_unless_missing(error: RedisRefused) -> None:
+def _refuse_unless_missing(error: RedisCommandError) -> None:
     if commands.NO_STREAM not in str(error):
         raise error

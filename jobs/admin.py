@@ -57,7 +57,7 @@ class Tasks(ReadOnly, TaskInline):
 
     model = Task
     fields = readonly_fields = (
-        "task_type", "state", "worker", "number", "started_at", "seen_at", "deadline", "key",
+        "task_type", "state", "worker", "number", "started_at", "heartbeat_at", "deadline", "key",
     )  # fmt: skip
 
 

@@ -29,18 +29,18 @@ class JobsConfig(AppConfig):
         from jobs import signals  # noqa: PLC0415 - models are loaded after this module
         from jobs.execution.auto_cancel import Unwatched, begin_anew  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
-        from jobs.execution.tracker import JobRuns  # noqa: PLC0415 - as above
-        from jobs.live.notifier import Teller  # noqa: PLC0415 - as above
-        from jobs.projection import JobRows  # noqa: PLC0415 - as above
+        from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
+        from jobs.live.notifier import ChangeNotifier  # noqa: PLC0415 - as above
+        from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
-        self.teller = teller = Teller()
+        self.teller = teller = ChangeNotifier()
         signals.job_created.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
         events = cast(Any, apps.get_app_config("events"))
-        events.owners.append(JobRows())
-        events.keeper = JobRuns()
+        events.owners.append(JobProjection())
+        events.keeper = JobRunTracker()
         events.work["unwatched"] = lambda _hasty: Unwatched().step
-        events.work["reaper"] = lambda hasty: Reaper(hasty=hasty).step
+        events.work["reaper"] = lambda single_pass: Reaper(single_pass=single_pass).step

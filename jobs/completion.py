@@ -18,10 +18,10 @@ from jobs.selectors import job_states
 logger = logging.getLogger(__name__)
 
 
-class JobEnding:
+class JobCompletion:
     """The job is over once its log has its last event, or when that has long been due."""
 
-    def is_told_by(self, event: Event) -> bool:
+    def is_terminal(self, event: Event) -> bool:
         """Whether the event says that its job is over."""
         return _told(event) in Job.OVER
 
@@ -30,7 +30,7 @@ class JobEnding:
         return await sync_to_async(_over, thread_sensitive=False)(last)
 
 
-job_ending: Final = JobEnding()
+job_completion: Final = JobCompletion()
 
 
 def _told(event: Event) -> Job.Status | None:

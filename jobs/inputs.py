@@ -52,7 +52,7 @@ def input_request(
     InvalidJob, JobNotFound.
     """
     _check_name(name)
-    asked = transitions.as_read_back("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
+    asked = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
     texts = _checked_choices(choices)
     with transaction.atomic():
         job = _running(job_id, attempt)
@@ -74,7 +74,7 @@ def input_give(
 
     Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound.
     """
-    given = transitions.as_read_back("value", value, event_settings.MAX_EVENT_BYTES // 2)
+    given = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
     with transaction.atomic():
         job = _running(job_id, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
@@ -117,7 +117,7 @@ def _checked_choices(choices: Sequence[str]) -> list[str]:
     is_right = all(isinstance(text, str) and text != "" for text in texts)
     if not is_right or len(texts) > _MOST_CHOICES:
         raise InvalidJob("choices", f"are at most {_MOST_CHOICES} texts, none of them empty.")
-    kept: list[str] = transitions.as_read_back(
+    kept: list[str] = transitions.normalized_json(
         "choices", texts, event_settings.MAX_EVENT_BYTES // 4
     )
     return kept
@@ -137,7 +137,7 @@ def go_on(job: Job) -> None:
     if not asked:
         return
     job.tasks.filter(state=Task.State.ASKED).update(state=Task.State.WAITING)
-    services.await_worker(job)
+    services.set_pickup_deadline(job)
     job.save_settling()
     transaction.on_commit(partial(_resume, job, asked))
 

@@ -72,7 +72,7 @@ class Job(models.Model):
         _("status"), max_length=16, choices=Status, default=Status.PENDING, editable=False
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1, editable=False)
-    log_attempt = models.PositiveIntegerField(
+    projected_attempt = models.PositiveIntegerField(
         _("attempt in the log"),
         default=1,
         editable=False,
@@ -84,27 +84,27 @@ class Job(models.Model):
     payload = models.JSONField(_("payload"), default=dict, blank=True)
     result = models.JSONField(_("result"), null=True, blank=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
-    creation_key = models.CharField(  # noqa: DJ001 - those without one are not all the same
+    idempotency_key = models.CharField(  # noqa: DJ001 - those without one are not all the same
         _("creation key"),
         max_length=64,
         null=True,
         editable=False,
         help_text=_("By what a request is recognised that comes again."),
     )
-    creation_digest = models.CharField(
+    request_fingerprint = models.CharField(
         _("creation digest"),
         max_length=64,
         blank=True,
         editable=False,
         help_text=_("What that request asked for."),
     )
-    settles_at = models.DateTimeField(
+    deadline_at = models.DateTimeField(
         _("settles at"),
         null=True,
         editable=False,
         help_text=_("When the job is over by itself, unless a worker takes it up before."),
     )
-    settles_as = models.CharField(
+    deadline_status = models.CharField(
         _("settles as"), max_length=16, choices=Status, blank=True, editable=False
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -123,13 +123,13 @@ class Job(models.Model):
             models.Index(fields=("task_type", "-created_at", "-id"), name="jobs_by_task_type"),
             models.Index(fields=("-finished_at", "-id"), name="jobs_by_finish"),
             models.Index(
-                fields=("settles_at",),
+                fields=("deadline_at",),
                 name="jobs_that_settle",
-                condition=Q(settles_at__isnull=False),
+                condition=Q(deadline_at__isnull=False),
             ),
         )
         constraints = (
-            models.UniqueConstraint(fields=("owner", "creation_key"), name="jobs_created_once"),
+            models.UniqueConstraint(fields=("owner", "idempotency_key"), name="jobs_created_once"),
             models.CheckConstraint(
                 name="jobs_status_is_known",
                 condition=Q(status__in=("pending", "running", "completed", "failed", "cancelled")),
@@ -162,11 +162,11 @@ class Job(models.Model):
 
     def settle(self, *, at: datetime | None = None, status: Status | None = None) -> None:
         """Be over by itself at some time, as this; without a time, not at all."""
-        self.settles_at, self.settles_as = at, status or ""
+        self.deadline_at, self.deadline_status = at, status or ""
 
     def save_settling(self) -> None:
         """Keep what `settle` said."""
-        self.save(update_fields=("settles_at", "settles_as"))
+        self.save(update_fields=("deadline_at", "deadline_status"))
 
     def lifecycle(self) -> dict[str, Any]:
         """What the job's own lifecycle events say of it."""
@@ -178,7 +178,7 @@ class Task(models.Model):
 
     `number` counts how often a worker took it up: whoever has a lower one has been given up.
     Written by `jobs.execution.tracker` and `jobs.execution.reaper`, with the job's row locked,
-    except for `seen_at`.
+    except for `heartbeat_at`.
     """
 
     class State(models.TextChoices):
@@ -207,7 +207,7 @@ class Task(models.Model):
     number = models.PositiveIntegerField(_("number"), default=0)
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
-    seen_at = models.DateTimeField(
+    heartbeat_at = models.DateTimeField(
         _("seen"), null=True, help_text=_("When the worker was heard of last, by the database.")
     )
     deadline = models.DateTimeField(
@@ -226,7 +226,7 @@ class Task(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("seen_at",),
+                fields=("heartbeat_at",),
                 name="jobs_tasks_by_heartbeat",
                 condition=Q(state__in=("running", "released")),
             ),

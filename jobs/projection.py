@@ -43,8 +43,8 @@ _BECOMES: Final[Mapping[str, Status]] = {
 _TRANSACTIONAL: Final = f"{OUTBOX}:"
 
 
-class JobRows:
-    """The owner of the logs of jobs: an `events.archive.projections.LogOwner`."""
+class JobProjection:
+    """The owner of the logs of jobs: an `events.archive.projections.Projection`."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
         """Lock the rows that these events may move; returns those that somebody else has locked."""
@@ -111,8 +111,8 @@ class _Row:
 
     def _reach(self, attempt: int) -> None:
         """The log is at this attempt from here on; one that the job never had says nothing."""
-        if 0 < attempt <= self.job.attempt and attempt != self.job.log_attempt:
-            self._set(log_attempt=attempt)
+        if 0 < attempt <= self.job.attempt and attempt != self.job.projected_attempt:
+            self._set(projected_attempt=attempt)
 
     def _is_of_this_attempt(self, producer: Producer | None, data: Mapping[str, Any]) -> bool:
         """By its labels; an event without any belongs to the attempt that the log is at."""
@@ -120,14 +120,14 @@ class _Row:
         attempt = data.get("attempt")
         if isinstance(attempt, (int, float)) and not isinstance(attempt, bool):
             labels.append(attempt)
-        return all(label == self.job.attempt for label in labels or [self.job.log_attempt])
+        return all(label == self.job.attempt for label in labels or [self.job.projected_attempt])
 
     def _move(self, event: Event, data: Mapping[str, Any]) -> None:
         status = status_told(event.event_type, data)
         if status is not None and status in Job.OVER:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
-            self._set(started_at=_time(event), settles_at=None, settles_as="")
+            self._set(started_at=_time(event), deadline_at=None, deadline_status="")
             self._become(status)
         if self.job.status == Status.RUNNING:
             self._progress(data.get("progress"))
@@ -136,7 +136,7 @@ class _Row:
         time = _time(event)
         started_at = self.job.started_at or time
         self._set(started_at=started_at, finished_at=max(time, started_at))
-        self._set(settles_at=None, settles_as="")
+        self._set(deadline_at=None, deadline_status="")
         if status == Status.COMPLETED:
             self._set(progress=100.0)
             if (result := _result(event, data.get("result"))) is not None:

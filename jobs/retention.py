@@ -18,7 +18,7 @@ _LOGS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Truncation:
     """A log of which the oldest events are to go, up to `point`."""
 
     log_id: int
@@ -36,7 +36,7 @@ class Cut:
             yield removed
 
 
-def due_cuts() -> Iterator[Cut]:
+def due_cuts() -> Iterator[Truncation]:
     """What is to go by RETENTION, log by log; logs without a job are kept as `*` says."""
     rules, now = job_settings.RETENTION, timezone.now()
     last = 0
@@ -51,7 +51,7 @@ def due_cuts() -> Iterator[Cut]:
             before = _before(rule, now)
             point = cut_point(log_id, job_id, before=before, keep=rule.get("events"))
             if point is not None:
-                yield Cut(log_id, job_id, task_type, point)
+                yield Truncation(log_id, job_id, task_type, point)
         last = logs[-1][0]
 
 

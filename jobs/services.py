@@ -56,12 +56,12 @@ def job_create(
     )
     job.title = title
     if creation is not None:
-        job.creation_key, job.creation_digest = creation
+        job.idempotency_key, job.request_fingerprint = creation
     if job_id is not None:
         job.job_id = check_job_id(job_id)
     _check_fields(job)
     if job.task_type in job_settings.RUNNERS:
-        await_worker(job)
+        set_pickup_deadline(job)
     with transaction.atomic():
         _insert(job)
         transitions.publish(job, JOB_CREATED, title=job.title)
@@ -109,7 +109,7 @@ def job_complete(
     with transitions.taken(transitions.COMPLETE, job_id, attempt, held) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = transitions.as_read_back("result", result, event_settings.MAX_EVENT_BYTES)
+        job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
         job.finished_at = transitions.finish_time(job)
         event = {"status": "completed", "result": job.result, **data}
         transitions.publish(job, EventType.TASK_COMPLETED, **event)
@@ -172,7 +172,7 @@ def job_retry(
         job.started_at = job.finished_at = None
         job.tasks.all().delete()
         if job.task_type in job_settings.RUNNERS:
-            await_worker(job)
+            set_pickup_deadline(job)
         transitions.publish(job, JOB_RETRIED, **_by(by), **data)
     # After the step, so that its signals come before those of a runner that works at once.
     if dispatch:
@@ -180,7 +180,7 @@ def job_retry(
     return job
 
 
-def await_worker(job: Job, since: datetime | None = None) -> None:
+def set_pickup_deadline(job: Job, since: datetime | None = None) -> None:
     """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
     timeout = job_settings.QUEUE_TIMEOUT
     job.settle()
@@ -198,8 +198,8 @@ def _insert(job: Job) -> None:
         with transaction.atomic():
             job.save(force_insert=True)
     except IntegrityError as error:
-        if job.creation_key is not None:
-            created = Job.objects.filter(owner_id=job.owner_id, creation_key=job.creation_key)
+        if job.idempotency_key is not None:
+            created = Job.objects.filter(owner_id=job.owner_id, idempotency_key=job.idempotency_key)
             if (same := created.first()) is not None:
                 raise AlreadyCreated(same) from error
         if not Job.objects.filter(job_id=job.job_id).exists():
@@ -212,7 +212,9 @@ def _check_fields(job: Job) -> None:
         raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
     if not isinstance(job.title, str):
         raise InvalidJob("title", f"is text. Given: {shown(job.title)}.")
-    job.payload = transitions.as_read_back("payload", job.payload, job_settings.MAX_PAYLOAD_BYTES)
+    job.payload = transitions.normalized_json(
+        "payload", job.payload, job_settings.MAX_PAYLOAD_BYTES
+    )
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:

@@ -30,46 +30,48 @@ Status = Job.Status
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Transition:
     """A step of the state machine: from which statuses it may be taken, and the refusal."""
 
     allowed_from: tuple[Status, ...]
     refusal: "_StrPromise"
 
 
-START: Final = Step(
+START: Final = Transition(
     (Status.PENDING,),
     _("Job %(job_id)s is %(status)s: it cannot be started; only a pending job can."),
 )
-PROGRESS: Final = Step(
+PROGRESS: Final = Transition(
     (Status.RUNNING,),
     _("Job %(job_id)s is %(status)s: it cannot be given progress; only a running job can."),
 )
-COMPLETE: Final = Step(
+COMPLETE: Final = Transition(
     (Status.RUNNING,),
     _("Job %(job_id)s is %(status)s: it cannot be completed; only a running job can."),
 )
-FAIL: Final = Step(
+FAIL: Final = Transition(
     (Status.PENDING, Status.RUNNING),
     _("Job %(job_id)s is %(status)s: it cannot be failed; only a pending or running job can."),
 )
-CANCEL: Final = Step(
+CANCEL: Final = Transition(
     (Status.PENDING, Status.RUNNING),
     _("Job %(job_id)s is %(status)s: it cannot be cancelled; only a pending or running job can."),
 )
-RETRY: Final = Step(
+RETRY: Final = Transition(
     (Status.FAILED, Status.CANCELLED),
     _("Job %(job_id)s is %(status)s: it cannot be retried; only a failed or cancelled job can."),
 )
 
 _MUTABLE: Final = (
-    "status", "attempt", "progress", "error", "started_at", "finished_at", "settles_at",
-    "settles_as",
+    "status", "attempt", "progress", "error", "started_at", "finished_at", "deadline_at",
+    "deadline_status",
 )  # fmt: skip
 
 
 @contextmanager
-def taken(step: Step, job_id: str, attempt: int | None, held: Job | None = None) -> Iterator[Job]:
+def taken(
+    step: Transition, job_id: str, attempt: int | None, held: Job | None = None
+) -> Iterator[Job]:
     """Lock the job, check that the step may be taken, and save what the body did to it.
 
     `held` is the job if the caller's transaction has locked it.
@@ -123,7 +125,7 @@ def finish_time(job: Job) -> Any:
     return max(timezone.now(), job.started_at or job.created_at)
 
 
-def as_read_back(field: str, value: object, limit: int) -> Any:
+def normalized_json(field: str, value: object, limit: int) -> Any:
     """`value` as JSON has it: a date as text, a tuple as a list; InvalidJob for what it has not."""
     try:
         data = dump_json(value, "it")

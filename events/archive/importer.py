@@ -19,7 +19,7 @@ from events.types import START, Cursor, Event
 _TOGETHER: Final = 1000
 
 
-class NotRestored(EventsError):
+class ImportConflict(EventsError):
     """The log has other events than those that are to be restored."""
 
 
@@ -43,7 +43,7 @@ def _restore(job_id: str, batch: list[Event]) -> int:
         known = store.known_logs([job_id]).get(job_id)
         position = store.lock_positions([known[0]]).get(known[0]) if known else None
         if known is None or position is None:
-            raise NotRestored(f"The log of {job_id} is being written. Try again.")
+            raise ImportConflict(f"The log of {job_id} is being written. Try again.")
         log_id = known[0]
         later = [event for event in batch if event.cursor > position]
         _check_same(log_id, [event for event in batch if event.cursor <= position])
@@ -57,21 +57,21 @@ def _restore(job_id: str, batch: list[Event]) -> int:
 def _check_order(batch: list[Event]) -> None:
     cursors = [event.cursor for event in batch]
     if cursors[0] <= START or any(a >= b for a, b in pairwise(cursors)):
-        raise NotRestored("The events of a log are to come in its order, each once.")
+        raise ImportConflict("The events of a log are to come in its order, each once.")
     seconds, microseconds = map(int, run(get_redis(), commands.TIME))
     if cursors[-1].ms >= seconds * 1000 + microseconds // 1000:
-        raise NotRestored(f"The event {cursors[-1]} is of the future: the log could not go on.")
+        raise ImportConflict(f"The event {cursors[-1]} is of the future: the log could not go on.")
 
 
 def _check_same(log_id: int, batch: list[Event]) -> None:
     there = store.archived_data(log_id, [event.id for event in batch])
     for event in batch:
         if event.id not in there or orjson.loads(there[event.id]) != event.data:
-            raise NotRestored(f"The log of {event.job_id} has something else than {event.id}.")
+            raise ImportConflict(f"The log of {event.job_id} has something else than {event.id}.")
 
 
 def _check_stream(job_id: str, position: Cursor) -> None:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     command = commands.page(key, after=position, before=None, limit=1, order="asc")
     if command and run(get_redis(), command):
-        raise NotRestored(f"The stream of {job_id} has events that are not archived yet.")
+        raise ImportConflict(f"The stream of {job_id} has events that are not archived yet.")

@@ -12,7 +12,7 @@ from django.apps import apps
 from events.types import Event
 
 
-class LogOwner(Protocol):
+class Projection(Protocol):
     """The app whose rows follow the logs."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
@@ -33,6 +33,6 @@ class LogOwner(Protocol):
         """Those of these jobs that are over: their streams may expire once they are archived."""
 
 
-def owners() -> Sequence[LogOwner]:
+def owners() -> Sequence[Projection]:
     """The owners of the logs; most projects have one, `jobs`."""
-    return cast(Sequence[LogOwner], apps.get_app_config("events").owners)  # type: ignore[attr-defined]
+    return cast(Sequence[Projection], apps.get_app_config("events").owners)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Cutting logs: the oldest events go, for good, and readers are told (`LogCut`).
+"""Cutting logs: the oldest events go, for good, and readers are told (`CursorExpired`).
 
 By batches, each a transaction of its own that also says where the log begins from then on; so it
 may be stopped at any line. Nothing goes that is not archived.

@@ -14,7 +14,7 @@ from django.utils import timezone
 from events.archive.filters import EventFilter, terms_of
 from events.archive.lookups import Rows, matching
 from events.fields import pack, pack_id, unpack, unpack_id
-from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.types import OUTBOX, START, Cursor, Event, Order
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _make_log(job_id: str) -> None:
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = {_LONGEST_WAIT_MS}")
             log, _ = EventLog.objects.get_or_create(job_id=job_id)
-            ArchivePosition.objects.get_or_create(log=log)
+            ArchiveCheckpoint.objects.get_or_create(log=log)
     except IntegrityError:  # somebody else makes it at the same time
         logger.info("log_made_twice", extra={"job_id": job_id})
     except OperationalError as error:
@@ -119,7 +119,7 @@ def _table(model: type[Model]) -> str:
 
 
 def _positions(job_ids: Iterable[str]) -> dict[str, Known]:
-    rows = ArchivePosition.objects.filter(log__job_id__in=list(job_ids))
+    rows = ArchiveCheckpoint.objects.filter(log__job_id__in=list(job_ids))
     return {
         job_id: (pk, position, bool(fault))
         for job_id, pk, position, fault in rows.values_list(
@@ -144,12 +144,12 @@ def logs_in_outbox(
 
 def stalled_logs() -> set[str]:
     """Jobs whose logs stand still."""
-    return set(ArchivePosition.objects.exclude(fault="").values_list("log__job_id", flat=True))
+    return set(ArchiveCheckpoint.objects.exclude(fault="").values_list("log__job_id", flat=True))
 
 
 def lock_positions(log_ids: Sequence[int]) -> dict[int, Cursor]:
     """Lock the positions of logs that nobody else has locked, and read them."""
-    rows = ArchivePosition.objects.filter(log_id__in=log_ids)
+    rows = ArchiveCheckpoint.objects.filter(log_id__in=log_ids)
     if connection.features.has_select_for_update_skip_locked:
         rows = rows.select_for_update(skip_locked=True)
     else:
@@ -160,10 +160,10 @@ def lock_positions(log_ids: Sequence[int]) -> dict[int, Cursor]:
 
 def move_positions(positions: dict[int, Cursor]) -> None:
     """Say up to where logs are archived; if one could not be, that is over."""
-    table = _table(ArchivePosition)
+    table = _table(ArchiveCheckpoint)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET position = %s, fault = '', faulted_at = NULL"  # noqa: S608
+            f"UPDATE {table} SET position = %s, fault = '', failed_at = NULL"  # noqa: S608
             " WHERE log_id = %s",
             [(pack(position), pk) for pk, position in positions.items()],
         )
@@ -172,13 +172,13 @@ def move_positions(positions: dict[int, Cursor]) -> None:
 def report_fault(log_id: int, job_id: str, error: Exception) -> None:
     """Say why a log cannot be archived, or appended to; the log stands still, others do not."""
     fault = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")[:_LONGEST_FAULT]
-    position = ArchivePosition.objects.filter(log_id=log_id)
+    position = ArchiveCheckpoint.objects.filter(log_id=log_id)
     if position.filter(fault=fault).exists():
         return
     with transaction.atomic():
         if log_id not in lock_positions([log_id]):
             return  # an archiver has it; the next round of whoever found the fault tells it
-        began = position.filter(fault="").update(faulted_at=timezone.now())
+        began = position.filter(fault="").update(failed_at=timezone.now())
         position.update(fault=fault)
     if began:
         logger.error("log_stalled", exc_info=error, extra={"job_id": job_id})
@@ -188,8 +188,8 @@ def clear_fault(log_id: int) -> None:
     """Say that a log moves again, unless its outbox does not."""
     if ArchivedEvent.objects.filter(log_id=log_id, event_id=None).exists():
         return
-    ArchivePosition.objects.filter(log_id=log_id).exclude(fault="").update(
-        fault="", faulted_at=None
+    ArchiveCheckpoint.objects.filter(log_id=log_id).exclude(fault="").update(
+        fault="", failed_at=None
     )
 
 

@@ -14,13 +14,13 @@ from django.apps import apps
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from events.exceptions import InputPending, JobCancelled, NotBegun
-from events.execution.heartbeat import Heart
+from events.exceptions import DeliveryRejected, InputPending, JobCancelled
+from events.execution.heartbeat import HeartbeatThread
 from events.execution.run import (
     CONTROL_SECONDS,
     Delivery,
     Reason,
-    Run,
+    TaskRun,
     current_run,
     keeper,
     set_current,
@@ -75,18 +75,18 @@ class QueueAdapter:
         """What an error that a task raised means to the queue."""
         return Failed() if isinstance(error, Exception) else Left()
 
-    def refuse(self, delivery: Delivery, refusal: NotBegun) -> Any:
+    def refuse(self, delivery: Delivery, refusal: DeliveryRejected) -> Any:
         """What is done with a task that is not to be run; returns what the task returns, or raises.
 
         With `refusal.retry_in` it is to be brought again after so many seconds.
         """
         return None
 
-    def give_up(self, run: Run, error: BaseException) -> Any:
+    def give_up(self, run: TaskRun, error: BaseException) -> Any:
         """What is done with a task that stopped as its job is over, or waits; returns or raises."""
         return None
 
-    def resume_data(self, run: Run) -> Any:
+    def resume_data(self, run: TaskRun) -> Any:
         """By what `resume` has the task run again, as JSON; raises where that cannot be."""
         raise NotImplementedError(f"Tasks of {self.name} cannot wait for a person.")
 
@@ -105,29 +105,29 @@ class QueueAdapter:
         """
         try:
             run = self.begin(delivery)
-        except NotBegun as refusal:
+        except DeliveryRejected as refusal:
             return self.refuse(delivery, refusal)
         try:
             return self._run(run, call, more)
         finally:
             self._leave(run)
 
-    def begin(self, delivery: Delivery) -> Run:
+    def begin(self, delivery: Delivery) -> TaskRun:
         """Begin a task that somebody else calls, in this thread; `finish` is to follow.
 
-        For queues that only tell of their tasks. Raises NotBegun for one that is not to be run;
+        For queues that only tell of their tasks. Raises DeliveryRejected for one that is not to be run;
         LookupError if there is no such job.
         """
         try:
             attempt, number = keeper().begin(delivery)
-        except NotBegun as refusal:
+        except DeliveryRejected as refusal:
             extra = {"job_id": delivery.job_id, "key": delivery.key, "why": str(refusal)}
             logger.info("task_not_begun", extra=extra)
             raise
-        run = Run(delivery, attempt, number, keeper(), outer=current_run())
+        run = TaskRun(delivery, attempt, number, keeper(), outer=current_run())
         try:
             set_current(run)
-            _heart().beat_for(run)
+            _heart().register(run)
         except BaseException:  # nobody would end it, and the heart would beat for ever
             self._leave(run)
             raise
@@ -135,7 +135,7 @@ class QueueAdapter:
 
     def finish(
         self,
-        run: Run,
+        run: TaskRun,
         result: Any = None,
         error: BaseException | None = None,
         *,
@@ -150,7 +150,7 @@ class QueueAdapter:
         finally:
             self._leave(run)
 
-    def _run(self, run: Run, call: Callable[[], Any], more: bool) -> Any:
+    def _run(self, run: TaskRun, call: Callable[[], Any], more: bool) -> Any:
         try:
             try:
                 result = call()
@@ -164,7 +164,7 @@ class QueueAdapter:
         self._follow(run)
         return result
 
-    def _is_no_failure(self, run: Run, error: BaseException) -> bool:
+    def _is_no_failure(self, run: TaskRun, error: BaseException) -> bool:
         """Tell of an error; whether the task only stopped, for its job is over, or waits."""
         if self._is_given_up(run, error):
             extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
@@ -174,27 +174,27 @@ class QueueAdapter:
         return isinstance(error, InputPending)
 
     @staticmethod
-    def _leave(run: Run) -> None:
-        _heart().rest_from(run)
+    def _leave(run: TaskRun) -> None:
+        _heart().unregister(run)
         if current_run() is run:
             set_current(run.outer)
 
     @staticmethod
-    def _follow(run: Run) -> None:
+    def _follow(run: TaskRun) -> None:
         try:
             for send in run.followers:
                 send()
         except Exception as error:
-            keeper().break_off(run, error)
+            keeper().abort(run, error)
             raise
 
     @staticmethod
-    def _is_given_up(run: Run, error: BaseException) -> bool:
+    def _is_given_up(run: TaskRun, error: BaseException) -> bool:
         if not isinstance(error, (JobCancelled, *keeper().given_up)):
             return False
         return run.stopped or run in keeper().beat([run])
 
-    def _tell(self, run: Run, error: BaseException) -> None:
+    def _tell(self, run: TaskRun, error: BaseException) -> None:
         outcome = self.outcome(error)
         try:
             if isinstance(error, InputPending):
@@ -202,12 +202,12 @@ class QueueAdapter:
             elif isinstance(outcome, Failed):
                 keeper().fail(run, error, outcome.reason, outcome.message)
             elif isinstance(outcome, PutBack):
-                keeper().put_back(run, outcome.error, outcome.seconds)
+                keeper().schedule_retry(run, outcome.error, outcome.seconds)
         except keeper().given_up as refusal:
             extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(refusal)}
             logger.info("task_end_refused", extra=extra)
 
-    def _ask(self, run: Run, pending: InputPending) -> None:
+    def _ask(self, run: TaskRun, pending: InputPending) -> None:
         try:
             keeper().ask(run, pending.questions, self.resume_data(run))
         except keeper().given_up:
@@ -271,5 +271,5 @@ def _drop_dead_connections() -> None:
             connection.close()
 
 
-def _heart() -> Heart:
-    return cast(Heart, cast(Any, apps.get_app_config("events")).heart)
+def _heart() -> HeartbeatThread:
+    return cast(HeartbeatThread, cast(Any, apps.get_app_config("events")).heart)

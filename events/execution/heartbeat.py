@@ -11,13 +11,13 @@ import threading
 import django.db
 from django.db import connections
 
-from events.execution.run import CONTROL_SECONDS, Run, keeper
+from events.execution.run import CONTROL_SECONDS, TaskRun, keeper
 from events.processor.loop import close_connections, first_line
 
 logger = logging.getLogger(__name__)
 
 
-class Heart:
+class HeartbeatThread:
     """Of one process: a child that was forked has one of its own."""
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Heart:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._runs: set[Run] = set()
+        self._runs: set[TaskRun] = set()
         self._beats = False
 
-    def beat_for(self, run: Run) -> None:
-        """Beat for a run, until `rest_from` it."""
+    def register(self, run: TaskRun) -> None:
+        """Beat for a run, until `unregister` it."""
         if not run.delivery.beats:
             return
         if self._pid != os.getpid():
@@ -42,7 +42,7 @@ class Heart:
                 threading.Thread(target=self._beat, name="job-heartbeat", daemon=True).start()
                 self._beats = True
 
-    def rest_from(self, run: Run) -> None:
+    def unregister(self, run: TaskRun) -> None:
         """The run is over."""
         with self._lock:
             self._runs.discard(run)
@@ -61,7 +61,7 @@ class Heart:
             connections.close_all()
 
     @staticmethod
-    def _tell(runs: list[Run]) -> None:
+    def _tell(runs: list[TaskRun]) -> None:
         try:
             for run in keeper().beat(runs):
                 run.stopped = True

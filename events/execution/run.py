@@ -16,7 +16,13 @@ from typing import Any, Final, Protocol, cast
 from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
 
-from events.exceptions import InputPending, JobCancelled, RedisRefused, RedisUnavailable, StaleEpoch
+from events.exceptions import (
+    InputPending,
+    JobCancelled,
+    ProducerFenced,
+    RedisCommandError,
+    RedisUnavailable,
+)
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
 
@@ -70,7 +76,7 @@ class Question:
     choices: tuple[str, ...] = ()
 
 
-class Keeper(Protocol):
+class RunTracker(Protocol):
     """Who knows the jobs, and what becomes of their tasks."""
 
     given_up: tuple[type[Exception], ...]
@@ -88,28 +94,30 @@ class Keeper(Protocol):
     def begin(self, delivery: Delivery) -> tuple[int, int]:
         """A worker takes up a task: the job's attempt, and a number that is higher each time.
 
-        Raises NotBegun; LookupError if there is no such job.
+        Raises DeliveryRejected; LookupError if there is no such job.
         """
 
-    def beat(self, runs: Sequence["Run"]) -> Collection["Run"]:
+    def beat(self, runs: Sequence["TaskRun"]) -> Collection["TaskRun"]:
         """These are alive; returns those that are to stop."""
 
-    def complete(self, run: "Run", result: Any, *, more: bool) -> None:
+    def complete(self, run: "TaskRun", result: Any, *, more: bool) -> None:
         """The task is done; `more` says that another of its job follows."""
 
-    def fail(self, run: "Run", error: BaseException, reason: Reason | None, message: str) -> None:
+    def fail(
+        self, run: "TaskRun", error: BaseException, reason: Reason | None, message: str
+    ) -> None:
         """The task failed, and with it the job; without a message, the error's is told."""
 
-    def put_back(self, run: "Run", error: object, seconds: float) -> None:
+    def schedule_retry(self, run: "TaskRun", error: object, seconds: float) -> None:
         """The queue will bring the task again after some seconds; without an error, silently."""
 
-    def answer(self, run: "Run", name: str) -> tuple[bool, Any]:
+    def answer(self, run: "TaskRun", name: str) -> tuple[bool, Any]:
         """Whether a person has answered a question of this attempt, and what."""
 
-    def ask(self, run: "Run", questions: Sequence[Question], resume: Any) -> None:
+    def ask(self, run: "TaskRun", questions: Sequence[Question], resume: Any) -> None:
         """The task waits for a person; with `resume` its adapter has it run again."""
 
-    def break_off(self, run: "Run", error: BaseException) -> None:
+    def abort(self, run: "TaskRun", error: BaseException) -> None:
         """The task is over, but what was to follow could not be sent."""
 
     def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
@@ -122,7 +130,7 @@ class Keeper(Protocol):
         """Somebody told the queue not to run the task, or to end it."""
 
 
-class Run:
+class TaskRun:
     """A task of a job while a worker runs it: what its code uses to speak of it."""
 
     __slots__ = (
@@ -135,9 +143,9 @@ class Run:
         delivery: Delivery,
         attempt: int,
         number: int,
-        keeper: Keeper,
+        keeper: RunTracker,
         *,
-        outer: "Run | None" = None,
+        outer: "TaskRun | None" = None,
     ) -> None:
         self.outer = outer
         self.delivery = delivery
@@ -182,10 +190,10 @@ class Run:
             return self.publisher.publish_task_progress(
                 self.job_id, self.task_type, progress, **said
             )
-        except StaleEpoch as error:
+        except ProducerFenced as error:
             self.stopped = True
             raise JobCancelled from error
-        except (RedisUnavailable, RedisRefused) as error:
+        except (RedisUnavailable, RedisCommandError) as error:
             extra = {"job_id": self.job_id, "error": str(error)}
             logger.warning("progress_not_published", extra=extra)
             return None
@@ -232,19 +240,19 @@ class Run:
                 self.stopped = self in self._keeper.beat([self])
 
 
-_current: ContextVar[Run | None] = ContextVar("job_run", default=None)
+_current: ContextVar[TaskRun | None] = ContextVar("job_run", default=None)
 
 
-def current_run() -> Run | None:
+def current_run() -> TaskRun | None:
     """The run in whose task this is called; None outside of one."""
     return _current.get()
 
 
-def set_current(run: Run | None) -> None:
+def set_current(run: TaskRun | None) -> None:
     """Let it be the current one."""
     _current.set(run)
 
 
-def keeper() -> Keeper:
+def keeper() -> RunTracker:
     """Who keeps the jobs of this project."""
-    return cast(Keeper, cast(Any, apps.get_app_config("events")).keeper)
+    return cast(RunTracker, cast(Any, apps.get_app_config("events")).keeper)

@@ -7,7 +7,7 @@ queue itself does not tell of.
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, Run
+from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
@@ -16,8 +16,8 @@ from events.types import EventType
 RUNNING: Final = {"job_status": "running"}
 
 
-class StreamKeeper:
-    """Publishes; an `events.execution.run.Keeper`."""
+class StreamRunTracker:
+    """Publishes; an `events.execution.run.RunTracker`."""
 
     given_up: tuple[type[Exception], ...] = ()
 
@@ -38,34 +38,34 @@ class StreamKeeper:
         get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
         return 0, 1
 
-    def beat(self, runs: Sequence[Run]) -> Collection[Run]:
+    def beat(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
         """Nobody is stopped."""
         return ()
 
-    def complete(self, run: Run, result: Any, *, more: bool) -> None:
+    def complete(self, run: TaskRun, result: Any, *, more: bool) -> None:
         """Say so."""
         goes_on = RUNNING if more else {}
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **goes_on)
 
-    def fail(self, run: Run, error: BaseException, reason: Reason | None, message: str) -> None:
+    def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         """Say so, and why."""
         self._fail(run.delivery, message or _said(error), reason)
 
-    def put_back(self, run: Run, error: object, seconds: float) -> None:
+    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
         """Say when it is tried again."""
         if error is not None:
             said = {"error": _said(error), "retry_in": seconds, **RUNNING}
             self._say(run.delivery, "task_retry", **said)
 
-    def answer(self, run: Run, name: str) -> tuple[bool, Any]:
+    def answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         """Nobody can."""
         raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
 
-    def ask(self, run: Run, questions: Sequence[Question], resume: Any) -> None:
+    def ask(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         """Nobody can be asked."""
         raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
 
-    def break_off(self, run: Run, error: BaseException) -> None:
+    def abort(self, run: TaskRun, error: BaseException) -> None:
         """Say so, and why."""
         self._fail(run.delivery, _said(error), None)
 

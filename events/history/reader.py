@@ -17,7 +17,7 @@ from channels.db import database_sync_to_async
 from events.archive.filters import EventFilter
 from events.archive.store import ArchivedLog, archived_log, archived_page
 from events.conf import event_settings
-from events.exceptions import LogCut
+from events.exceptions import CursorExpired
 from events.streams import commands
 from events.streams.clients import arun, block_ms, get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
@@ -47,7 +47,7 @@ def read_events(  # noqa: PLR0913 - all are keywords
     command and one or two queries.
 
     Raises InvalidJobId, InvalidCursor, ValueError for `limit`, `order`, `event_types`, `search` or
-    `where`, NotAStream, RedisUnavailable, and LogCut if events after the cursor `after` are not
+    `where`, NotAStream, RedisUnavailable, and CursorExpired if events after the cursor `after` are not
     kept any more.
     """
     conditions = EventFilter.of(event_types, search, where)
@@ -198,7 +198,7 @@ def _refuse_if_cut(log: ArchivedLog, after: Cursor) -> None:
     """A gap is told; only who reads from the start takes what there is."""
     begin = log.first.previous()
     if begin is not None and START < after < begin:
-        raise LogCut(str(log.first), str(begin))
+        raise CursorExpired(str(log.first), str(begin))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 
-from events.execution.run import Question, Run
+from events.execution.run import Question, TaskRun
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
 
 try:
@@ -47,7 +47,7 @@ _Conversation = Generator[_Invoke | _Ask, Any, Any]
 def invoke(
     graph: Any,
     given: Any,
-    run: Run,
+    run: TaskRun,
     *,
     config: Config | None = None,
     record: RecordOptions = RECORD,
@@ -82,7 +82,7 @@ def invoke(
 async def ainvoke(
     graph: Any,
     given: Any,
-    run: Run,
+    run: TaskRun,
     *,
     config: Config | None = None,
     record: RecordOptions = RECORD,
@@ -137,7 +137,7 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _thread(
-    graph: Any, run: Run, config: Config | None, handler: Any
+    graph: Any, run: TaskRun, config: Config | None, handler: Any
 ) -> tuple[dict[str, Any], bool]:
     """The config with a thread and the handler, and whether the thread is the attempt's own."""
     if not getattr(graph, "checkpointer", None):

@@ -1,8 +1,8 @@
 """Responses that go on for hours, without Django's request round them.
 
 Django keeps a request, its middleware and a thread for as long as its response streams. Behind
-`EventStreams`, Django is done as soon as the view has answered: the answer's status and headers are
-sent with a body that the event loop sends by itself.
+`DetachedStreamingMiddleware`, Django is done as soon as the view has answered: the answer's status
+and headers are sent with a body that the event loop sends by itself.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _HEADERS: Final = {
 
 
 class _Taken:
-    """What a view has left to `EventStreams`."""
+    """What a view has left to `DetachedStreamingMiddleware`."""
 
     frames: Frames | None = None
     content_type = ""
@@ -56,7 +56,7 @@ async def _nothing() -> Frames:
     yield
 
 
-class EventStreams:
+class DetachedStreamingMiddleware:
     """An ASGI application round Django's, which sends the bodies of `stream_response`."""
 
     def __init__(self, application: Application) -> None:

@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from events.conf import event_settings
-from events.exceptions import LogCut
+from events.exceptions import CursorExpired
 from events.history.reader import aread_events
 from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS
-from events.live.topic import Channel
+from events.live.topic import Topic
 from events.types import START, Cursor, Event
 
 _LATEST: Final = 32
 _PAGE: Final = 100
 
 
-async def compare(channel: Channel, confirm: Callable[[], Awaitable[None]]) -> None:
+async def verify_continuity(channel: Topic, confirm: Callable[[], Awaitable[None]]) -> None:
     """Read the log's end, or where it went on; the channel is read then."""
     if channel.generation == 0:
         latest = await _latest(channel)
@@ -24,7 +24,7 @@ async def compare(channel: Channel, confirm: Callable[[], Awaitable[None]]) -> N
     common, set_back = await _common(channel)
     try:
         news, is_all = await _after(channel, common)
-    except LogCut as cut:
+    except CursorExpired as cut:
         common, news, is_all = Cursor.parse(cut.after), [], False
     latest = [] if is_all else await _latest(channel)
     again = await _lost_before(channel, common)
@@ -36,7 +36,7 @@ async def compare(channel: Channel, confirm: Callable[[], Awaitable[None]]) -> N
         channel.skip_to(latest)
 
 
-async def _after(channel: Channel, cursor: Cursor) -> tuple[list[Event], bool]:
+async def _after(channel: Topic, cursor: Cursor) -> tuple[list[Event], bool]:
     """What follows a cursor, as far as it fits into a ring, and whether that is all."""
     events, size = list[Event](), 0
     while len(events) < MOST_EVENTS and size < MOST_BYTES:
@@ -49,7 +49,7 @@ async def _after(channel: Channel, cursor: Cursor) -> tuple[list[Event], bool]:
     return events, False
 
 
-async def _lost_before(channel: Channel, common: Cursor) -> list[Event]:
+async def _lost_before(channel: Topic, common: Cursor) -> list[Event]:
     """What the log has from the first place on at which something was lost, up to a cursor."""
     first, again = channel.given.first_lost(), list[Event]()
     after = first.previous() if first is not None else None
@@ -58,7 +58,7 @@ async def _lost_before(channel: Channel, common: Cursor) -> list[Event]:
             page = await aread_events(
                 channel.job_id, after=after, before=common.next(), limit=event_settings.PAGE_LIMIT
             )
-        except LogCut as cut:
+        except CursorExpired as cut:
             after = Cursor.parse(cut.after)
             continue
         again += page
@@ -66,12 +66,12 @@ async def _lost_before(channel: Channel, common: Cursor) -> list[Event]:
     return again
 
 
-async def _latest(channel: Channel) -> list[Event]:
+async def _latest(channel: Topic) -> list[Event]:
     latest = await aread_events(channel.job_id, limit=_LATEST, order="desc")
     return latest[::-1]
 
 
-async def _common(channel: Channel) -> tuple[Cursor, bool]:
+async def _common(channel: Topic) -> tuple[Cursor, bool]:
     """Up to where the log is what was read of it, and whether it has others after that.
 
     Where the log has what was read last, it has nothing else before that: an entry is never given

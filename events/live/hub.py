@@ -20,16 +20,16 @@ from django.db import connections
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
-from events.live.continuity import compare
+from events.live.continuity import verify_continuity
 from events.live.stream_reader import MOST_STREAMS, Control, Reader
-from events.live.topic import Channel, Ending
-from events.streams.clients import Wire, block_ms, get_async_redis
+from events.live.topic import Completion, Topic
+from events.streams.clients import PinnedConnection, block_ms, get_async_redis
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
 
 if TYPE_CHECKING:
-    from events.live.subscriber import Viewer
+    from events.live.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +58,17 @@ class _Page:
     read_at: float
 
 
-class Feed:
+class Hub:
     """What the viewers of an event loop share; it works as long as there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
-        self.viewers: set[Viewer] = set()
+        self.viewers: set[Subscriber] = set()
         self.is_closing = False
         self._forget = forget
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, Topic] = {}
         self._readers: list[Reader] = []
-        self._doubted: asyncio.Queue[Channel] = asyncio.Queue()
-        self._to_ask: dict[Channel, None] = {}
+        self._doubted: asyncio.Queue[Topic] = asyncio.Queue()
+        self._to_ask: dict[Topic, None] = {}
         self._asking = asyncio.Event()
         self._pages = asyncio.Semaphore(_AT_ONCE)
         self._control: Control | None = None
@@ -79,12 +79,12 @@ class Feed:
 
     # Viewers
 
-    def join(self, viewer: "Viewer", job_id: str, ending: Ending | None) -> Channel:
+    def join(self, viewer: "Subscriber", job_id: str, ending: Completion | None) -> Topic:
         """The channel of a job, which the viewer views from now on; raises InvalidJobId."""
         channel = self._channels.get(job_id)
         if channel is None or channel.is_done:
             key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-            channel = self._channels[job_id] = Channel(job_id, key)
+            channel = self._channels[job_id] = Topic(job_id, key)
             self._doubted.put_nowait(channel)
         channel.ending = ending or channel.ending
         channel.viewers.add(viewer)
@@ -94,7 +94,7 @@ class Feed:
             self._task = asyncio.create_task(self._live(), context=Context())
         return channel
 
-    async def leave(self, viewer: "Viewer") -> None:
+    async def leave(self, viewer: "Subscriber") -> None:
         """The viewer is gone; with the last one, the feed ends."""
         channel = viewer.channel
         self.viewers.discard(viewer)
@@ -124,13 +124,13 @@ class Feed:
         """Milliseconds after which one of the viewers is to come back, chosen at random."""
         return random.randint(_RETURN_MS, _RETURN_MS + _APART_MS * len(self.viewers))  # noqa: S311
 
-    def doubt(self, channel: Channel) -> None:
+    def doubt(self, channel: Topic) -> None:
         """Compare the log with what was read of it."""
         if channel.is_read:
             channel.doubt()
             self._doubted.put_nowait(channel)
 
-    async def page(self, channel: Channel, after: Cursor, limit: int) -> tuple[list[Event], Cursor]:
+    async def page(self, channel: Topic, after: Cursor, limit: int) -> tuple[list[Event], Cursor]:
         """A page of history, and the floor of the channel's ring before it was read.
 
         Those who want the same page share it. Raises what `aread_events` raises.
@@ -154,7 +154,7 @@ class Feed:
         if not reading.cancelled():
             reading.exception()  # who wanted it may be gone
 
-    async def _confirmed(self, channel: Channel, after: Cursor, limit: int) -> list[Event]:
+    async def _confirmed(self, channel: Topic, after: Cursor, limit: int) -> list[Event]:
         async with self._pages:
             control = self._control
             if control is None:
@@ -202,7 +202,7 @@ class Feed:
 
     async def _work(self) -> None:
         client = get_async_redis()
-        self._control = control = Control(await Wire.to(client))
+        self._control = control = Control(await PinnedConnection.to(client))
         try:
             await control.confirm()
             async with asyncio.TaskGroup() as group:
@@ -219,7 +219,7 @@ class Feed:
             if not channel.viewers:
                 continue
             try:
-                await compare(channel, control.confirm)
+                await verify_continuity(channel, control.confirm)
             except RedisUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - its viewers are told
@@ -228,7 +228,7 @@ class Feed:
                 await self._read_on(channel, control)
                 self._ask_if_told(channel)
 
-    async def _read_on(self, channel: Channel, control: Control) -> None:
+    async def _read_on(self, channel: Topic, control: Control) -> None:
         for reader in self._readers:
             if channel.key in reader.channels:  # it, or one before it that nobody views any more
                 reader.add(channel)
@@ -242,16 +242,16 @@ class Feed:
         reader.add(channel)
         self._readers.append(reader)
         if self._group is not None:
-            self._group.create_task(reader.run(await Wire.to(client)))
+            self._group.create_task(reader.run(await PinnedConnection.to(client)))
 
     # Whether jobs are over
 
-    def _ask_if_told(self, channel: Channel) -> None:
+    def _ask_if_told(self, channel: Topic) -> None:
         ending, last = channel.ending, channel.last
-        if ending is not None and last is not None and ending.is_told_by(last):
+        if ending is not None and last is not None and ending.is_terminal(last):
             self._ask(channel)
 
-    def _ask(self, channel: Channel) -> None:
+    def _ask(self, channel: Topic) -> None:
         """Ask soon whether the job is over."""
         self._to_ask[channel] = None
         self._asking.set()
@@ -275,7 +275,7 @@ class Feed:
                     if channel.job_id in over:
                         await self._end(channel, control)
 
-    async def _end(self, channel: Channel, control: Control) -> None:
+    async def _end(self, channel: Topic, control: Control) -> None:
         """What was appended before it was over may still be unread."""
         while channel.is_read:
             try:
@@ -316,7 +316,7 @@ class Feed:
                 self._ask(channel)
 
 
-def _tidy(channel: Channel, now: float) -> None:
+def _tidy(channel: Topic, now: float) -> None:
     """Forget what nobody is likely to want any more."""
     for key in [key for key, page in channel.pages.items() if now > page.read_at + _PAGE_LASTS]:
         del channel.pages[key]

@@ -8,7 +8,7 @@ from events.live.given import Place
 from events.types import START, End, Event, KeepAlive, Live, Message, Restart
 
 
-class Encoded:
+class EncodedMessage:
     """A message, and what it is as bytes of SSE and as text of a socket, once somebody wants it.
 
     `lost` are the places where the log had the same event before.
@@ -30,7 +30,7 @@ class Encoded:
         return isinstance(self.message, End | Restart)
 
     @property
-    def is_of_nobody(self) -> bool:
+    def is_connection_level(self) -> bool:
         """Whether it is of the connection, not of a job."""
         return isinstance(self.message, KeepAlive | Restart)
 
@@ -53,6 +53,6 @@ class Encoded:
         return f"<{kind} {self.cursor}>"
 
 
-LIVE: Final = Encoded(Live())
-END: Final = Encoded(End())
-KEEP_ALIVE: Final = Encoded(KeepAlive())
+LIVE: Final = EncodedMessage(Live())
+END: Final = EncodedMessage(End())
+KEEP_ALIVE: Final = EncodedMessage(KeepAlive())

@@ -8,9 +8,9 @@ import asyncio
 from typing import Any, NamedTuple, Self
 
 from events.conf import event_settings
-from events.live.messages import KEEP_ALIVE, Encoded
-from events.live.subscription import viewing
-from events.live.topic import Ending
+from events.live.messages import KEEP_ALIVE, EncodedMessage
+from events.live.subscription import subscribe
+from events.live.topic import Completion
 from events.types import START, Cursor, Restart, check_job_id
 
 
@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """What came of one log; an error if it cannot be viewed any more. Signs of life are of none."""
 
     job_id: str
-    messages: list[Encoded]
+    messages: list[EncodedMessage]
     error: Exception | None = None
 
     @property
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
         return bool(self.messages) and isinstance(self.messages[-1].message, Restart)
 
 
-class Bundle:
+class Multiplexer:
     """The viewers of several logs; `async with`, so that none of them is left."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Bundle:
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._views
 
-    def view(self, job_id: str, *, after: Cursor = START, ending: Ending | None = None) -> None:
+    def view(self, job_id: str, *, after: Cursor = START, ending: Completion | None = None) -> None:
         """View a log from a cursor on, anew if it is viewed already; raises InvalidJobId."""
         check_job_id(job_id)
         self.drop(job_id)
@@ -80,10 +80,10 @@ class Bundle:
             view.cancel()
         await asyncio.gather(*views, return_exceptions=True)
 
-    async def _view(self, job_id: str, after: Cursor, ending: Ending | None) -> None:
+    async def _view(self, job_id: str, after: Cursor, ending: Completion | None) -> None:
         try:
-            async with viewing(job_id, after=after, ending=ending) as viewer:
-                messages: list[Encoded] = []
+            async with subscribe(job_id, after=after, ending=ending) as viewer:
+                messages: list[EncodedMessage] = []
                 while not (messages and messages[-1].is_last):
                     messages = await viewer.next()
                     if messages[-1] is not KEEP_ALIVE:

@@ -15,22 +15,22 @@ from events.streams.keys import StreamKeys
 REMEMBERED_SECONDS: Final = 24 * 60 * 60
 
 
-def say_viewed(job_ids: Collection[str]) -> None:
-    """These logs are viewed now; raises RedisUnavailable, RedisRefused."""
+def mark_watched(job_ids: Collection[str]) -> None:
+    """These logs are viewed now; raises RedisUnavailable, RedisCommandError."""
     keys = StreamKeys(event_settings.STREAM_PREFIX)
     ttl = REMEMBERED_SECONDS * 1000
     _answers([("SET", keys.viewed(job_id), "1", "PX", ttl) for job_id in job_ids])
 
 
-def forget_viewed(job_id: str) -> None:
-    """Nobody has viewed this log yet; raises RedisUnavailable, RedisRefused."""
+def clear_watched(job_id: str) -> None:
+    """Nobody has viewed this log yet; raises RedisUnavailable, RedisCommandError."""
     _answers([("DEL", StreamKeys(event_settings.STREAM_PREFIX).viewed(job_id))])
 
 
-def unviewed_seconds(job_ids: Sequence[str]) -> dict[str, float]:
+def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
     """How long ago these logs were viewed, without those that never were, or not for a day.
 
-    Raises RedisUnavailable, RedisRefused.
+    Raises RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX)
     left = _answers([("PTTL", keys.viewed(job_id)) for job_id in job_ids])

@@ -12,10 +12,10 @@ from time import monotonic
 from typing import Final, Self, TypeVar
 
 from events.conf import event_settings
-from events.live.messages import KEEP_ALIVE, LIVE, Encoded
-from events.live.subscriber import Viewer
-from events.live.subscription import viewing
-from events.live.topic import Ending
+from events.live.messages import KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.subscriber import Subscriber
+from events.live.subscription import subscribe
+from events.live.topic import Completion
 from events.types import START, Cursor, Event, Reset
 
 T = TypeVar("T")
@@ -28,17 +28,17 @@ _LOOK: Final = 1.0
 
 
 class Replay:
-    """What a `Viewer` is, but at its own pace; `async with`. Paused, it gives signs of life."""
+    """What a `Subscriber` is, but at its own pace; `async with`. Paused, it gives signs of life."""
 
     def __init__(
-        self, job_id: str, after: Cursor = START, *, speed: float = 1.0, ending: Ending | None
+        self, job_id: str, after: Cursor = START, *, speed: float = 1.0, ending: Completion | None
     ) -> None:
         self._job_id, self._after, self._ending = job_id, after, ending
-        self._viewer: Viewer
+        self._viewer: Subscriber
         # As that of a viewer: whoever passes on what comes may want to know that nobody takes it.
         self.on_stuck: Callable[[], object] | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._waiting: deque[Encoded] = deque()
+        self._waiting: deque[EncodedMessage] = deque()
         self._is_live = self._is_paused = False
         self._speed = speed
         # The time in the log, in milliseconds, and when it was that.
@@ -64,8 +64,8 @@ class Replay:
         self._sought = after
         self._changed.set()
 
-    async def next(self) -> list[Encoded]:
-        """What is due next, as `Viewer.next` has it; raises what that raises."""
+    async def next(self) -> list[EncodedMessage]:
+        """What is due next, as `Subscriber.next` has it; raises what that raises."""
         self._expect_nobody()
         messages = await self._next()
         if self.on_stuck is not None:
@@ -85,7 +85,7 @@ class Replay:
         if self._patience is not None:
             self._patience.cancel()
 
-    async def _next(self) -> list[Encoded]:
+    async def _next(self) -> list[EncodedMessage]:
         spoke_at = monotonic()
         while True:
             self._changed.clear()
@@ -107,15 +107,15 @@ class Replay:
             await self._wait()
 
     async def _view(self, after: Cursor) -> None:
-        self._viewer = viewing(self._job_id, after=after, ending=self._ending)
+        self._viewer = subscribe(self._job_id, after=after, ending=self._ending)
         await self._viewer.__aenter__()
 
-    async def _go_to(self, after: Cursor) -> Encoded:
+    async def _go_to(self, after: Cursor) -> EncodedMessage:
         await self._viewer.__aexit__()
         await self._view(after)
         self._waiting.clear()
         self._at, self._sought, self._is_live = None, None, False
-        return Encoded(Reset(_SOUGHT, str(after)))
+        return EncodedMessage(Reset(_SOUGHT, str(after)))
 
     # The time
 
@@ -132,9 +132,9 @@ class Replay:
         went = 0.0 if self._is_paused else (monotonic() - self._since) * 1000 * self._speed
         return (self._at or 0.0) + went
 
-    def _due(self) -> list[Encoded]:
+    def _due(self) -> list[EncodedMessage]:
         """What is due; the first event is at once, and what is no event when it is its turn."""
-        due = list[Encoded]()
+        due = list[EncodedMessage]()
         while self._waiting and not (self._is_paused and self._at is not None):
             first = self._waiting[0]
             if isinstance(first.message, Event):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final
 
-from events.live.messages import Encoded
+from events.live.messages import EncodedMessage
 from events.types import Cursor
 
 # Of one stream, this much is kept in the memory of a process at most.
@@ -18,7 +18,7 @@ _TAKEN_BYTES: Final = 64 * 1024
 _cursor = attrgetter("cursor")
 
 
-class Ring:
+class RingBuffer:
     """Events, numbered as they come; all of the log after the cursor `floor`, up to the last."""
 
     __slots__ = ("_events", "floor", "size", "start")
@@ -27,14 +27,14 @@ class Ring:
         self.floor = floor
         self.start = 0  # the number of the first event
         self.size = 0  # bytes of event data
-        self._events: list[Encoded] = []
+        self._events: list[EncodedMessage] = []
 
     @property
     def end(self) -> int:
         """The number of the next event to come."""
         return self.start + len(self._events)
 
-    def append(self, events: Iterable[Encoded]) -> None:
+    def append(self, events: Iterable[EncodedMessage]) -> None:
         """Take in what follows; the oldest make room for it."""
         for event in events:
             self._events.append(event)
@@ -62,7 +62,7 @@ class Ring:
         """The number of the first event after a cursor, which is not below the floor."""
         return self.start + bisect_right(self._events, cursor, key=_cursor)
 
-    def take(self, number: int) -> list[Encoded] | None:
+    def take(self, number: int) -> list[EncodedMessage] | None:
         """Some events from a number on; None if that one was forgotten."""
         if number < self.start:
             return None

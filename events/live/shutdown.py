@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from events.live.subscription import send_away
+from events.live.subscription import disconnect_all
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,12 +22,12 @@ class _Heard:
         self._before = before
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        send_away()
+        disconnect_all()
         self._before(number, frame)
 
 
-def heed_signals() -> None:
-    """Call `send_away` when the process is told to end; where a server hears of that by a signal.
+def install_shutdown_handlers() -> None:
+    """Call `disconnect_all` when the process receives SIGINT or SIGTERM.
 
     To be called in the event loop, which then has its own handlers; costs nothing the next time.
     """

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from events.exceptions import EventsError, NotAStream, RedisRefused
-from events.live.topic import Channel
+from events.exceptions import EventsError, NotAStream, RedisCommandError
+from events.live.topic import Topic
 from events.streams import commands
-from events.streams.clients import Wire
+from events.streams.clients import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
 from events.streams.scripts import Command
 from events.types import Cursor
@@ -20,13 +20,13 @@ _PAUSE: Final = 0.005
 # Milliseconds to wait where Redis does not let us end another's waiting.
 _SHORT_BLOCK: Final = 100
 
-OfChannel = Callable[[Channel], None]
+OfChannel = Callable[[Topic], None]
 
 
 class Control:
     """The connection by which a feed knows that it is still the same Redis that answers."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: PinnedConnection) -> None:
         self._wire = wire
         self._lock = asyncio.Lock()
         self._next_ping: asyncio.Task[None] | None = None
@@ -55,7 +55,7 @@ class Control:
         """End the waiting of another connection; False if it did not wait."""
         try:
             return bool(await self.ask(commands.unblock(connection_id)))
-        except RedisRefused:
+        except RedisCommandError:
             self.may_unblock = False
             return True
 
@@ -72,7 +72,7 @@ class Reader:
     """Reads up to 500 streams by one connection, and is called when these change."""
 
     def __init__(self, control: Control, block: int, *, doubt: OfChannel, added: OfChannel) -> None:
-        self.channels: dict[str, Channel] = {}
+        self.channels: dict[str, Topic] = {}
         self._control = control
         self._doubt = doubt
         self._added = added
@@ -83,7 +83,7 @@ class Reader:
         self._connection_id = 0
         self._call: asyncio.Task[None] | None = None
 
-    def add(self, channel: Channel) -> None:
+    def add(self, channel: Topic) -> None:
         """Read this one, too."""
         self.channels[channel.key] = channel
         self.change()
@@ -106,7 +106,7 @@ class Reader:
         finally:
             self._call = None
 
-    async def run(self, wire: Wire) -> None:
+    async def run(self, wire: PinnedConnection) -> None:
         """Read until the connection is lost; raises RedisUnavailable."""
         try:
             self._connection_id = await wire.ask(commands.CLIENT_ID)
@@ -118,7 +118,7 @@ class Reader:
                 self._call.cancel()
             await wire.close()
 
-    async def _turn(self, wire: Wire) -> None:
+    async def _turn(self, wire: PinnedConnection) -> None:
         self._changed.clear()
         held_up = False
         heads = {}
@@ -157,7 +157,9 @@ class Reader:
         else:
             await self._changed.wait()
 
-    async def _deliver(self, wire: Wire, asked: dict[str, Cursor], news: dict[str, Any]) -> None:
+    async def _deliver(
+        self, wire: PinnedConnection, asked: dict[str, Cursor], news: dict[str, Any]
+    ) -> None:
         """Take what has come to each stream, if it is known that nothing came before that.
 
         As long as the entry that was read last is there, what followed it is there, too.
@@ -174,7 +176,7 @@ class Reader:
             else:
                 self._doubt(channel)
 
-    async def _find_what_is_no_stream(self, wire: Wire) -> None:
+    async def _find_what_is_no_stream(self, wire: PinnedConnection) -> None:
         channels = list(self.channels.values())
         replies = await wire.ask_all([commands.length(channel.key) for channel in channels])
         for channel, reply in zip(channels, replies, strict=True):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final, Self
 
-from events.exceptions import LogCut, RedisUnavailable
+from events.exceptions import CursorExpired, RedisUnavailable
 from events.live.given import Place
-from events.live.hub import Feed
-from events.live.messages import END, KEEP_ALIVE, LIVE, Encoded
-from events.live.topic import Break, Channel, Ending
+from events.live.hub import Hub
+from events.live.messages import END, KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.topic import Break, Completion, Topic
 from events.types import START, Cursor, Event, Reset, Restart
 
 _SET_BACK: Final = "Redis was set back: the log has other events since."
@@ -24,7 +24,7 @@ _FIRST_PAGE: Final = 50
 _MOST: Final = 500
 
 
-class Viewer:
+class Subscriber:
     """What one viewer has been given, and what comes next."""
 
     __slots__ = (
@@ -34,7 +34,7 @@ class Viewer:
     )  # fmt: skip
 
     def __init__(
-        self, feed: Feed, job_id: str, after: Cursor, ending: Ending | None = None
+        self, feed: Hub, job_id: str, after: Cursor, ending: Completion | None = None
     ) -> None:
         self.cursor = self._start = after
         self.number: int | None = None  # of the ring's event that comes next, of who follows
@@ -50,12 +50,12 @@ class Viewer:
         self.on_stuck: Callable[[], object] | None = None
         self._gave_at: float | None = None
         self._joining = job_id, ending
-        self.channel: Channel
+        self.channel: Topic
 
-    async def next(self) -> list[Encoded]:
+    async def next(self) -> list[EncodedMessage]:
         """What comes next, which may be just a sign of life.
 
-        What `is_last` is the last. Raises NotAStream, RedisRefused, django.db.Error.
+        What `is_last` is the last. Raises NotAStream, RedisCommandError, django.db.Error.
         """
         self._gave_at = None
         while True:
@@ -76,12 +76,12 @@ class Viewer:
     async def __aexit__(self, *_exception: object) -> None:
         await self._feed.leave(self)
 
-    async def _messages(self) -> list[Encoded]:
+    async def _messages(self) -> list[EncodedMessage]:
         channel = self.channel
         if channel.error is not None:
             raise channel.error
         if self._feed.is_closing:
-            return [Encoded(Restart(self._feed.retry_ms()))]
+            return [EncodedMessage(Restart(self._feed.retry_ms()))]
         if not channel.is_read:
             return await self._wait()
         if self._generation != channel.generation and (reset := self._meet_breaks()):
@@ -92,7 +92,7 @@ class Viewer:
 
     # Following
 
-    async def _follow(self) -> list[Encoded]:
+    async def _follow(self) -> list[EncodedMessage]:
         ring = self.channel.ring
         if self.number is None:
             self.number = ring.number_after(self.cursor)
@@ -117,7 +117,7 @@ class Viewer:
             return [END]
         return await self._wait()
 
-    async def _wait(self) -> list[Encoded]:
+    async def _wait(self) -> list[EncodedMessage]:
         """Wait until there is something; a sign of life when there was nothing for long."""
         self._future = asyncio.get_running_loop().create_future()
         self.channel.wait(self)
@@ -148,14 +148,14 @@ class Viewer:
 
     # Catching up
 
-    async def _catch_up(self) -> list[Encoded]:
+    async def _catch_up(self) -> list[EncodedMessage]:
         channel = self.channel
         channel.followers.discard(self)
         try:
             events, floor = await self._feed.page(channel, self.cursor, self._limit)
-        except LogCut as cut:
+        except CursorExpired as cut:
             self.cursor = Cursor.parse(cut.after)
-            return [Encoded(Reset(str(cut), cut.after))]
+            return [EncodedMessage(Reset(str(cut), cut.after))]
         except RedisUnavailable:
             self._feed.doubt(channel)
             return []
@@ -170,11 +170,11 @@ class Viewer:
         self.cursor = events[-1].cursor
         size = sum(len(event.raw) for event in events)
         self._limit = max(1, min(_MOST, _PAGE_BYTES * len(events) // max(size, 1)))
-        return [Encoded(event) for event in events if not self._is_repeat(event)]
+        return [EncodedMessage(event) for event in events if not self._is_repeat(event)]
 
     # Breaks
 
-    def _meet_breaks(self) -> Encoded | None:
+    def _meet_breaks(self) -> EncodedMessage | None:
         """Where the viewer stands to what became of the log; a reset, if it has to go back."""
         breaks = [b for b in self.channel.breaks if b.generation > self._generation]
         began, self._generation = self._generation, self.channel.generation
@@ -192,7 +192,7 @@ class Viewer:
         self.cursor = back_to
         for generation in self._bounds:
             self._bounds[generation] = min(self._bounds[generation], self.cursor)
-        return Encoded(Reset(_SET_BACK, str(self.cursor)))
+        return EncodedMessage(Reset(_SET_BACK, str(self.cursor)))
 
     def _before_what_it_lacks(self, happened: Break) -> Iterator[Cursor]:
         """Cursors after which the log has something that the viewer was not given in its place."""

@@ -12,22 +12,22 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from events.live.given import Given, Place
-from events.live.messages import Encoded
-from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, Ring
+from events.live.messages import EncodedMessage
+from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
 if TYPE_CHECKING:
-    from events.live.subscriber import Viewer
+    from events.live.subscriber import Subscriber
 
 # Seconds for which those who have read all wait for those who have not.
 _PATIENCE: Final = 0.25
 _BREAKS: Final = 16
 
 
-class Ending(Protocol):
+class Completion(Protocol):
     """Who knows when a job is over; without one, a log never ends."""
 
-    def is_told_by(self, event: Event) -> bool:
+    def is_terminal(self, event: Event) -> bool:
         """Whether this may be the last event of its job; asked of each event, so without I/O."""
 
     async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
@@ -52,27 +52,27 @@ class Break:
     found: Sequence[Place]
 
 
-class Channel:
+class Topic:
     """What is known of a stream, who views it, and who of them waits."""
 
     def __init__(self, job_id: str, key: str) -> None:
         self.job_id = job_id
         self.key = key
-        self.ending: Ending | None = None
+        self.ending: Completion | None = None
         self.head = START  # everything up to here was read
         self.high = START  # and nothing after this, though some of it may have been lost since
         self.last: Event | None = None
-        self.ring = Ring(START)
+        self.ring = RingBuffer(START)
         self.given = Given(START)
         self.generation = 0
         self.breaks: list[Break] = []
         self.is_read = self.is_over = False
         self.error: Exception | None = None
-        self.viewers: set[Viewer] = set()
-        self.followers: set[Viewer] = set()
+        self.viewers: set[Subscriber] = set()
+        self.followers: set[Subscriber] = set()
         self.pages: dict[Any, Any] = {}
         self.quiet_since = monotonic()
-        self._waiting: dict[Viewer, None] = {}
+        self._waiting: dict[Subscriber, None] = {}
         self._starved_since = 0.0
 
     @property
@@ -108,7 +108,7 @@ class Channel:
         encoded = []
         for event in events:
             if not self.given.is_repeat(event):
-                encoded.append(Encoded(event, self.given.lost(event)))
+                encoded.append(EncodedMessage(event, self.given.lost(event)))
             self.given.add(event)
         self.ring.append(encoded)
         if events:
@@ -155,13 +155,13 @@ class Channel:
 
     # Who waits
 
-    def wait(self, viewer: "Viewer") -> None:
+    def wait(self, viewer: "Subscriber") -> None:
         """Wake this viewer when there is something for it."""
         if not self._waiting:
             self._starved_since = monotonic()
         self._waiting[viewer] = None
 
-    def wait_no_more(self, viewer: "Viewer") -> None:
+    def wait_no_more(self, viewer: "Subscriber") -> None:
         """The viewer has something to do, or is gone."""
         self._waiting.pop(viewer, None)
 

@@ -33,7 +33,7 @@ _GRACE: Final = timedelta(seconds=1)
 def append_pending(job_id: str) -> int:
     """Append all events of a job that stand in the outbox only; returns how many.
 
-    Raises RedisUnavailable, NotAStream, RedisRefused.
+    Raises RedisUnavailable, NotAStream, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     client, appended = get_redis(), 0

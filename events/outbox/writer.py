@@ -15,11 +15,11 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
-from events.circuit_breaker import Rest
+from events.circuit_breaker import CircuitBreaker
 from events.codec import encode_event
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
-from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
 from events.streams import commands
 from events.streams.clients import ask_once, get_redis
@@ -73,7 +73,7 @@ def _next_number(job_id: str) -> tuple[int, int, _Archive]:
         try:
             with transaction.atomic():
                 log = EventLog.objects.create(job_id=job_id, sequence=1)
-                ArchivePosition.objects.create(log=log)
+                ArchiveCheckpoint.objects.create(log=log)
         except IntegrityError:
             if not _count_up(job_id):  # nor has somebody else made the log meanwhile
                 raise
@@ -91,7 +91,7 @@ def _count_up(job_id: str) -> bool:
 def _append(job_id: str, event: OutboxEvent, archive: _Archive) -> None:
     """Append an event of a transaction that is committed: whatever fails, the row is there."""
     rest = _rest()
-    if rest.resting:
+    if rest.is_open:
         return
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     expected = event.sequence - 1 or None
@@ -113,5 +113,5 @@ def _append(job_id: str, event: OutboxEvent, archive: _Archive) -> None:
         )
 
 
-def _rest() -> Rest:
-    return cast(Rest, cast(Any, apps.get_app_config("events")).rest)
+def _rest() -> CircuitBreaker:
+    return cast(CircuitBreaker, cast(Any, apps.get_app_config("events")).rest)

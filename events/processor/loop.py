@@ -108,7 +108,7 @@ class Loop:
         }
 
 
-class Supervisor:
+class LoopRunner:
     """Keeps loops running."""
 
     def __init__(self, loops: Iterable[Loop]) -> None:

@@ -24,8 +24,8 @@ from events.processor.lag import archive_lag
 from events.processor.loop import (
     IDLE_SECONDS,
     Loop,
+    LoopRunner,
     Step,
-    Supervisor,
     close_connections,
     first_line,
 )
@@ -42,10 +42,10 @@ _SETTLED_SECONDS: Final = 2.0
 _LONGEST_HOST: Final = 180
 
 
-def work(*, hasty: bool = False) -> dict[str, Step]:
-    """What there is to do, by the names of the loops; `hasty` if it is done once."""
+def work(*, single_pass: bool = False) -> dict[str, Step]:
+    """What there is to do, by the names of the loops; `single_pass` if it is done once."""
     more = cast(Any, apps.get_app_config("events")).work
-    steps = {name: make(hasty) for name, make in more.items()}
+    steps = {name: make(single_pass) for name, make in more.items()}
     return {"relay": Relay().step, "archiver": Archiver().step, **steps}
 
 
@@ -58,7 +58,7 @@ class Processing:
         self._work = tuple(Loop(name, step) for name, step in steps.items())
         heartbeat = Loop("heartbeat", self._beat, idle=BEAT_SECONDS)
         health = Loop("health", self._report, idle=REPORT_SECONDS)
-        self._supervisor = Supervisor((*self._work, heartbeat, health))
+        self._supervisor = LoopRunner((*self._work, heartbeat, health))
 
     def run(self, asked_to_stop: Callable[[], bool], *, within: float = STOP_SECONDS) -> list[str]:
         """Run until `asked_to_stop`, then let every loop finish its step.
@@ -78,11 +78,11 @@ class Processing:
         now = timezone.now()
         said = {
             "started_at": self.started_at,
-            "seen_at": now,
+            "heartbeat_at": now,
             "loops": {loop.name: loop.numbers() for loop in self._supervisor.loops},
         }
         Processor.objects.update_or_create(name=self.name, defaults=said)
-        Processor.objects.filter(seen_at__lt=now - _FORGOTTEN_AFTER).delete()
+        Processor.objects.filter(heartbeat_at__lt=now - _FORGOTTEN_AFTER).delete()
         return 0
 
     def _forget(self) -> None:
@@ -125,7 +125,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 @dataclass(slots=True)
-class Stopping:
+class StopFlag:
     """Whether somebody asked the process to stop.
 
     A handler of signals only sets a flag: an Event has a lock, which the thread that the handler
@@ -140,9 +140,9 @@ class Stopping:
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[Stopping]:
+def stopping_on_signals() -> Iterator[StopFlag]:
     """Let SIGTERM and SIGINT ask for a stop; a second one ends the process where it stands."""
-    stopping = Stopping()
+    stopping = StopFlag()
     before: dict[int, Any] = {}
 
     def restore() -> None:

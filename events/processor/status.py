@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
-from events.models import ArchivedEvent, ArchivePosition, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.processor.lag import ArchiveLag, archive_lag
 from events.streams.clients import answers, get_redis
 
@@ -71,7 +71,7 @@ class ProcessorStatus:
 
     name: str
     started_at: datetime
-    seen_at: datetime
+    heartbeat_at: datetime
     alive: bool
     loops: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -122,7 +122,7 @@ def get_status() -> LogStatus:
 def is_running(using: str | None = None) -> bool:
     """Whether some `manage.py process_events` was seen within ALIVE_SECONDS; one small query."""
     since = alive_since(timezone.now())
-    return Processor.objects.using(using).filter(seen_at__gte=since).exists()
+    return Processor.objects.using(using).filter(heartbeat_at__gte=since).exists()
 
 
 def alive_since(now: datetime) -> datetime:
@@ -139,23 +139,25 @@ def outbox_status(using: str | None = None) -> OutboxStatus:
     return OutboxStatus(found["depth"], age)
 
 
-def stalled_positions(using: str | None = None) -> "QuerySet[ArchivePosition]":
+def stalled_positions(using: str | None = None) -> "QuerySet[ArchiveCheckpoint]":
     """The positions that do not move, as something is wrong with what follows."""
-    return ArchivePosition.objects.using(using).exclude(fault="")
+    return ArchiveCheckpoint.objects.using(using).exclude(fault="")
 
 
 def stalled_logs() -> tuple[StalledLog, ...]:
     """The logs that cannot be archived, the longest stalled first; at most MAX_STALLED."""
-    fields = ("log__job_id", "fault", "faulted_at")
-    rows = stalled_positions().order_by("faulted_at", "pk").values_list(*fields)
+    fields = ("log__job_id", "fault", "failed_at")
+    rows = stalled_positions().order_by("failed_at", "pk").values_list(*fields)
     return tuple(StalledLog(*row) for row in rows[:MAX_STALLED])
 
 
 def _processors(now: datetime) -> tuple[ProcessorStatus, ...]:
     since = alive_since(now)
     return tuple(
-        ProcessorStatus(each.name, each.started_at, each.seen_at, each.seen_at >= since, each.loops)
-        for each in Processor.objects.order_by("-seen_at", "name")
+        ProcessorStatus(
+            each.name, each.started_at, each.heartbeat_at, each.heartbeat_at >= since, each.loops
+        )
+        for each in Processor.objects.order_by("-heartbeat_at", "name")
     )
 
 

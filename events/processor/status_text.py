@@ -40,7 +40,7 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
 
 
 def _processor(processor: ProcessorStatus, now: datetime) -> Iterator[tuple[str, str]]:
-    seen = duration_text((now - processor.seen_at).total_seconds())
+    seen = duration_text((now - processor.heartbeat_at).total_seconds())
     state = "" if processor.alive else ", so it is taken to be dead"
     started = _time(processor.started_at)
     yield "", f"{processor.name}, started {started}, seen {seen} ago{state}"

@@ -14,7 +14,7 @@ from events.streams.keys import StreamKeys
 LARGEST_NUMBER: Final = 2**53 - 2**20
 
 
-def publish_numbered(
+def publish_sequenced(
     job_id: str,
     events: Sequence[Mapping[str, Any]],
     *,
@@ -28,8 +28,8 @@ def publish_numbered(
     `producer` is what names the producer, such as a user's key and what they call it; `epoch` is
     the attempt of the job for which it works, 0 if for whichever.
 
-    Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrder, StaleEpoch, NotAStream,
-    RedisUnavailable, RedisRefused.
+    Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced, NotAStream,
+    RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     encoded = encode_events(events, limit=event_settings.MAX_EVENT_BYTES)

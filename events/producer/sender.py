@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from events.exceptions import EventsError, RedisUnavailable
 from events.producer.batch import Batch, Call, Floors, Line, Unsettled, batches, ids_found
-from events.streams.clients import give_back, lend, may_keep, new_connection, strange_connection
+from events.streams.clients import acquire, may_keep, new_connection, release, strange_connection
 from events.streams.retry import aask, ask, close
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class OwnLines:
         batch = Batch.of([call], line)
         try:
             if line.connection is None:
-                line.connection = lend(client)
+                line.connection = acquire(client)
             (reply,) = ask(line.connection, batch.append(self.floors.get(call.keys)))
         except BaseException:
             # The call may yet arrive: its producer is used no more.
@@ -96,11 +96,11 @@ class OwnLines:
         if call.ids is not None or call.batch is None:
             return call.ids
         try:
-            connection = lend(client)
+            connection = acquire(client)
             try:
                 (reply,) = ask(connection, call.batch.resolve())
             finally:
-                give_back(client, connection)
+                release(client, connection)
             return ids_found(call, reply)
         except BaseException:
             self.unsettled.remember_again(call)
@@ -120,7 +120,7 @@ class OwnLines:
     @staticmethod
     def _give_back(client: "redis.Redis", line: Line) -> None:
         if line.connection is not None:
-            give_back(client, line.connection)
+            release(client, line.connection)
             line.connection = None
 
 

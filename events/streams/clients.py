@@ -152,7 +152,7 @@ def block_ms(client: redis.Redis | redis.asyncio.Redis) -> int:
 
 
 def run(client: redis.Redis, command: Command) -> Any:
-    """Run a command; raises NotAStream, RedisUnavailable, RedisRefused."""
+    """Run a command; raises NotAStream, RedisUnavailable, RedisCommandError."""
     execute: Callable[..., Any] = client.execute_command
     try:
         return execute(*command)
@@ -172,7 +172,7 @@ async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
     return reply
 
 
-class Wire:
+class PinnedConnection:
     """A connection of one's own that is never opened again.
 
     As long as it lasts, it is the same Redis that answers: one that was killed, and came back
@@ -233,8 +233,8 @@ class Wire:
             await self._client.connection_pool.release(self._connection)
 
 
-def lend(client: redis.Redis) -> Any:
-    """A connection of the client's, for `ask`; to be given back by `give_back`.
+def acquire(client: redis.Redis) -> Any:
+    """A connection of the client's, for `ask`; to be given back by `release`.
 
     A cluster has connections to each node, and chooses by itself: it stands for them.
     """
@@ -244,7 +244,7 @@ def lend(client: redis.Redis) -> Any:
         raise unavailable(error) from error
 
 
-def give_back(client: redis.Redis, connection: Any) -> None:
+def release(client: redis.Redis, connection: Any) -> None:
     """Let others have a connection again."""
     if _has_pool(client):
         client.connection_pool.release(connection)
@@ -269,11 +269,11 @@ def ask_once(client: redis.Redis, command: Command) -> Any:
 
 def ask_many(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     """Ask all in one round trip; a refusal is an EventsError in the list."""
-    connection = lend(client)
+    connection = acquire(client)
     try:
         return ask(connection, *commands) if commands else []
     finally:
-        give_back(client, connection)
+        release(client, connection)
 
 
 def new_connection(client: redis.asyncio.Redis) -> Any:

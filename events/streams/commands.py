@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from events.codec import EncodedEvent, decode_entry, text_of
-from events.exceptions import RedisRefused
+from events.exceptions import RedisCommandError
 from events.streams import scripts
 from events.streams.scripts import Command
 from events.types import START, Cursor, Event, Order
@@ -75,7 +75,7 @@ def ids_of_batch(reply: Reply, count: int) -> list[str]:
         return [text_of(reply)]
     first, last = map(Cursor.parse, map(text_of, reply))
     if (last.ms, last.seq) != (first.ms, first.seq + count - 1):
-        raise RedisRefused(f"Redis gave a batch of {count} the ids {first} to {last}.")
+        raise RedisCommandError(f"Redis gave a batch of {count} the ids {first} to {last}.")
     return [f"{first.ms}-{seq}" for seq in range(first.seq, last.seq + 1)]
 
 

@@ -13,10 +13,10 @@ from events.conf import event_settings
 from events.exceptions import (
     EventsError,
     NotAStream,
-    OutOfOrder,
-    RedisRefused,
+    OutOfOrderSequence,
+    ProducerFenced,
+    RedisCommandError,
     RedisUnavailable,
-    StaleEpoch,
 )
 from events.streams import scripts
 from events.streams.scripts import Command
@@ -191,9 +191,9 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
     if isinstance(error, _LOST):
         return unavailable(error)
     if str(error).startswith(scripts.STALE_EPOCH):
-        return StaleEpoch(f"{StaleEpoch.__doc__} Redis says: {error}.")
+        return ProducerFenced(f"{ProducerFenced.__doc__} Redis says: {error}.")
     if str(error).startswith(scripts.OUT_OF_ORDER):
-        return OutOfOrder(int(str(error).split()[1]))
+        return OutOfOrderSequence(int(str(error).split()[1]))
     if "WRONGTYPE" in str(error):
         return NotAStream(f"{NotAStream.__doc__} It was asked for {command[0]!r}.")
-    return RedisRefused(f"Redis refused {command[0]!r}: {error}")
+    return RedisCommandError(f"Redis refused {command[0]!r}: {error}")

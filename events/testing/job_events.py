@@ -11,7 +11,7 @@ from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 from events.streams.clients import Connections
 from events.testing.assertions import Expected, check_events
 from events.testing.streams import read_stream
-from events.transfer.republish import publish_again, read_recording, write_recording
+from events.transfer.republish import read_recording, republish, write_recording
 from events.types import Event
 
 P = ParamSpec("P")
@@ -86,7 +86,7 @@ class JobEvents:
         time that it took, divided by that. The events have the time of now. Raises InvalidEvent
         for what is no recording.
         """
-        return publish_again(self.publisher, read_recording(path, job_id), speed)
+        return republish(self.publisher, read_recording(path, job_id), speed)
 
     def process(self) -> None:
         """Do what `manage.py process_events` does, until there is nothing left to do."""

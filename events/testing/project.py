@@ -48,7 +48,7 @@ class ProjectJobEvents(JobEvents):
         self._check_settings()
         for _, job_id in logs_in_outbox(0, limit=_LOGS):
             append_pending(job_id)
-        steps = list(work(hasty=True).values())
+        steps = list(work(single_pass=True).values())
         while sum(step() for step in steps):
             pass
 

@@ -28,7 +28,7 @@ def read_recording(path: str | PathLike[str], job_id: str | None = None) -> list
         return list(read_lines(lines, job_id))
 
 
-def publish_again(
+def republish(
     publisher: SyncRedisStreamPublisher, events: Iterable[Event], speed: float | None
 ) -> int:
     """Publish events to the jobs that they name; returns how many.

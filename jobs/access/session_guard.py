@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 OnRevoked = Callable[[str | None], object]
 
 
-class Admission:
+class Connection:
     """What one connection was let in with, and the jobs that it views; making it asks the database.
 
     `login` is the session, or the row of the token, by which its user was known, if there is one.
@@ -79,21 +79,21 @@ def _password(user: Any) -> str | None:
     return hashed() if hashed is not None else None
 
 
-class Guard:
+class SessionGuard:
     """Looks after the connections of an event loop, as long as there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
         self._forget = forget
-        self._admissions: set[Admission] = set()
+        self._admissions: set[Connection] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def admit(self, admission: Admission) -> None:
+    def admit(self, admission: Connection) -> None:
         """Look after it."""
         self._admissions.add(admission)
         if self._task is None:
             self._task = asyncio.create_task(self._watch())
 
-    def dismiss(self, admission: Admission) -> None:
+    def dismiss(self, admission: Connection) -> None:
         """It is gone; with the last one, so is the guard."""
         self._admissions.discard(admission)
         if not self._admissions and self._task is not None:
@@ -118,11 +118,11 @@ class Guard:
                     admission.on_revoked(job_id)
 
 
-def guarded(admission: Admission, on_revoked: OnRevoked) -> AbstractContextManager[None]:
+def guarded(admission: Connection, on_revoked: OnRevoked) -> AbstractContextManager[None]:
     """Call `on_revoked` with the job that is not to be seen any more; None if it is the login."""
-    guards = cast(PerLoop[Guard], cast(Any, apps.get_app_config("jobs")).guards)
+    guards = cast(PerLoop[SessionGuard], cast(Any, apps.get_app_config("jobs")).guards)
     admission.on_revoked = on_revoked
-    return _Guarded(guards.of_running_loop(Guard), admission)
+    return _Guarded(guards.of_running_loop(SessionGuard), admission)
 
 
 class _Guarded:
@@ -130,7 +130,7 @@ class _Guarded:
 
     __slots__ = ("_admission", "_guard")
 
-    def __init__(self, guard: Guard, admission: Admission) -> None:
+    def __init__(self, guard: SessionGuard, admission: Connection) -> None:
         self._guard = guard
         self._admission = admission
 
@@ -141,24 +141,24 @@ class _Guarded:
         self._guard.dismiss(self._admission)
 
 
-Revoked = list[tuple[Admission, str | None]]
+Revoked = list[tuple[Connection, str | None]]
 
 
-def _say_watched(admissions: Collection[Admission]) -> None:
+def _say_watched(admissions: Collection[Connection]) -> None:
     try:
         say_watched({job_id for each in admissions for job_id in each.job_ids})
     except EventsError as error:
         logger.warning("watched_not_said", extra={"error": str(error)})
 
 
-def _look(admissions: Collection[Admission]) -> Revoked:
+def _look(admissions: Collection[Connection]) -> Revoked:
     """Which logins are good no more, and which jobs may not be seen any more by whom."""
     try:
         users = _users({admission.user.pk for admission in admissions})
         is_good = _good_logins(admissions)
         owners = _owners({job_id for each in admissions for job_id in each.job_ids})
         revoked: Revoked = []
-        concerned = defaultdict[Any, list[Admission]](list)
+        concerned = defaultdict[Any, list[Connection]](list)
         for admission in admissions:
             user = users.get(admission.user.pk)
             if user is None or not is_good(admission) or _is_shut_out(admission, user):
@@ -172,12 +172,12 @@ def _look(admissions: Collection[Admission]) -> Revoked:
         connection.close()
 
 
-def _is_shut_out(admission: Admission, user: Any) -> bool:
+def _is_shut_out(admission: Connection, user: Any) -> bool:
     is_other = admission.session_key is not None and _password(user) != admission.password
     return is_other or not user.is_active
 
 
-def _is_due(admission: Admission, user: Any, owners: dict[str, Any]) -> bool:
+def _is_due(admission: Connection, user: Any, owners: dict[str, Any]) -> bool:
     """Whether something has changed, or a minute is over."""
     theirs = {job_id: owners.get(job_id) for job_id in admission.job_ids}
     is_same = theirs == admission.owners and _rank(user) == _rank(admission.user)
@@ -193,7 +193,7 @@ def _rank(user: Any) -> tuple[Any, Any]:
     return getattr(user, "is_superuser", None), sees_all(user)
 
 
-def _lost(user: Any, admissions: Iterable[Admission]) -> Iterator[tuple[Admission, str]]:
+def _lost(user: Any, admissions: Iterable[Connection]) -> Iterator[tuple[Connection, str]]:
     wanted = {job_id for each in admissions for job_id in each.owners}
     jobs = visible_jobs(user)
     seen = found(wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk"))
@@ -213,7 +213,7 @@ def _owners(job_ids: Iterable[str]) -> dict[str, Any]:
     return found(job_ids, lambda some: jobs.filter(job_id__in=some))
 
 
-def _good_logins(admissions: Iterable[Admission]) -> Callable[[Admission], bool]:
+def _good_logins(admissions: Iterable[Connection]) -> Callable[[Connection], bool]:
     """Asks of all sessions at once, and of all tokens of a kind; says which of them are there."""
     sessions = _sessions({each.session_key for each in admissions if each.session_key})
     of_kind = defaultdict[type[Model], set[Any]](set)
@@ -224,7 +224,7 @@ def _good_logins(admissions: Iterable[Admission]) -> Callable[[Admission], bool]
         kind: found(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
     }  # a kind, then a key
 
-    def is_good(admission: Admission) -> bool:
+    def is_good(admission: Connection) -> bool:
         if admission.token is not None:
             return admission.token.pk in tokens[type(admission.token)]
         return admission.session_key is None or admission.session_key in sessions

@@ -18,15 +18,15 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from events.exceptions import (
+    CursorExpired,
     EventsError,
     InvalidCursor,
     InvalidEvent,
     InvalidJobId,
-    LogCut,
     NotAStream,
-    OutOfOrder,
+    OutOfOrderSequence,
+    ProducerFenced,
     RedisUnavailable,
-    StaleEpoch,
 )
 from events.live import sse
 from events.live.asgi import Frames, stream_response
@@ -72,12 +72,12 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             return exceptions.NotFound(str(error))
         case RedisUnavailable() | RunnerNotFound():
             return Unavailable(_UNAVAILABLE[type(error)])
-        case LogCut():
+        case CursorExpired():
             problem: Problem = Gone(str(error), first=error.first, after=error.after)
-        case OutOfOrder():
+        case OutOfOrderSequence():
             problem = OutOfSequence(str(error), expected=error.expected)
-        case StaleEpoch():
-            problem = Stale(str(StaleEpoch.__doc__))
+        case ProducerFenced():
+            problem = Stale(str(ProducerFenced.__doc__))
         case JobError() | NotAStream():
             problem = Conflict(str(error))
         case _:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from time import monotonic
 from typing import Any, Final
 
-from events.live.presence import forget_viewed, say_viewed, unviewed_seconds
+from events.live.presence import clear_watched, mark_watched, seconds_since_watched
 from jobs import services
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
@@ -26,13 +26,13 @@ _AWAY_SECONDS: Final = 10.0
 def say_watched(job_ids: Collection[str]) -> None:
     """Somebody watches these jobs; asks nobody where no job is cancelled for that."""
     if job_settings.CANCEL_UNWATCHED and job_ids:
-        say_viewed(job_ids)
+        mark_watched(job_ids)
 
 
 def begin_anew(job: Job, new_status: str, **_given: Any) -> None:
     """Receiver of the signal of a job's status: one that is tried again was not watched yet."""
     if new_status == Job.Status.PENDING and job.task_type in job_settings.CANCEL_UNWATCHED:
-        forget_viewed(job.job_id)
+        clear_watched(job.job_id)
 
 
 class Unwatched:
@@ -61,7 +61,7 @@ class Unwatched:
         )
         rows = list(jobs.order_by("pk").values_list("pk", "job_id", "task_type")[:_AT_ONCE])
         self._after = rows[-1][0] if len(rows) == _AT_ONCE else 0
-        unviewed = unviewed_seconds([job_id for _, job_id, _ in rows])
+        unviewed = seconds_since_watched([job_id for _, job_id, _ in rows])
         for _, job_id, task_type in rows:
             if patience[task_type] <= min(unviewed.get(job_id, 0.0), listened):
                 yield job_id

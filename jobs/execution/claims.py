@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from events.exceptions import NotBegun
+from events.exceptions import DeliveryRejected
 from events.execution.run import Delivery
 from jobs.conf import job_settings
 from jobs.models import Job, Task
@@ -14,19 +14,23 @@ State = Task.State
 Status = Job.Status
 
 
-def refuse_unless_next(job: Job, task: Task | None, delivery: Delivery) -> None:
+def check_claimable(job: Job, task: Task | None, delivery: Delivery) -> None:
     """Refuse a message of another attempt, or of a job that is over."""
     if task is None and delivery.attempt not in (None, job.attempt):
-        raise NotBegun(f"The task was sent for attempt {delivery.attempt}, not {job.attempt}.")
+        raise DeliveryRejected(
+            f"The task was sent for attempt {delivery.attempt}, not {job.attempt}."
+        )
     if job.is_over and (task is None or task.state != State.LOST or _has_others(job, task)):
-        raise NotBegun(f"Job {job.job_id} is {job.status}.")
+        raise DeliveryRejected(f"Job {job.job_id} is {job.status}.")
     if task is None and job.status == Status.RUNNING and _is_twice(job, delivery):
-        raise NotBegun(f"Another message has begun {delivery.task_type} of job {job.job_id}.")
+        raise DeliveryRejected(
+            f"Another message has begun {delivery.task_type} of job {job.job_id}."
+        )
 
 
 def is_nested(task: Task, delivery: Delivery) -> bool:
     """Whether a task is run within itself, as Celery's `replace` does where there is no worker."""
-    return task.state == State.RUNNING and task.seen_at is None and not delivery.beats
+    return task.state == State.RUNNING and task.heartbeat_at is None and not delivery.beats
 
 
 def _is_twice(job: Job, delivery: Delivery) -> bool:
@@ -52,11 +56,11 @@ def _of_group(group: str) -> Q:
 def refuse_unless_dead(job: Job, task: Task) -> None:
     """Refuse a message that comes again, unless its task was begun and nobody works on it."""
     if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
-        raise NotBegun(f"Worker {task.worker} has the task, and is heard of.", left)
+        raise DeliveryRejected(f"Worker {task.worker} has the task, and is heard of.", left)
     if task.state == State.ASKED:
-        raise NotBegun("The task waits for a person.")
+        raise DeliveryRejected("The task waits for a person.")
     if task.state == State.OVER and not _is_stuck(job):
-        raise NotBegun("The task is over.")
+        raise DeliveryRejected("The task is over.")
 
 
 def _is_stuck(job: Job) -> bool:
@@ -67,7 +71,7 @@ def _is_stuck(job: Job) -> bool:
 def _seconds_left(task: Task) -> float:
     """How long the worker of a running task may still be silent."""
     timeout = job_settings.WORKER_TIMEOUT
-    if task.seen_at is None or not silent_tasks(timeout).filter(pk=task.pk).exists():
+    if task.heartbeat_at is None or not silent_tasks(timeout).filter(pk=task.pk).exists():
         return timeout / 2
     return 0.0
 
@@ -75,4 +79,4 @@ def _seconds_left(task: Task) -> float:
 def silent_tasks(seconds: float) -> QuerySet[Task]:
     """The tasks of running jobs whose workers were not heard of for so long, by the database."""
     at_work = Task.objects.filter(state__in=Task.AT_WORK, job__status=Status.RUNNING)
-    return at_work.filter(seen_at__lt=Now() - timedelta(seconds=seconds))
+    return at_work.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))

@@ -42,11 +42,11 @@ _PUT_OFF_SECONDS: Final = 60.0
 class Reaper:
     """Looks now and then; several may run.
 
-    One that is `hasty` looks once, and believes what it sees: for `process_events --once`.
+    One that is `single_pass` looks once, and believes what it sees: for `process_events --once`.
     """
 
-    def __init__(self, *, hasty: bool = False) -> None:
-        self._hasty = hasty
+    def __init__(self, *, single_pass: bool = False) -> None:
+        self._hasty = single_pass
         self._looked_at = self._listens_since = float("-inf")
         self._heard_at: datetime | None = None
         self._put_off: dict[str, float] = {}
@@ -63,7 +63,7 @@ class Reaper:
     def _bury(self) -> int:
         # What is left for the looking itself: the job is to be over within the time of the setting.
         seconds = job_settings.WORKER_TIMEOUT - 2 * _LOOK_SECONDS
-        silent = silent_tasks(seconds).order_by("seen_at").values_list("job__job_id", "pk")
+        silent = silent_tasks(seconds).order_by("heartbeat_at").values_list("job__job_id", "pk")
         found = list(silent[:_AT_ONCE])
         # Asked after the tasks: their query may have been answered only when the database was back.
         if not self._has_listened(seconds) and not self._hasty:
@@ -71,7 +71,7 @@ class Reaper:
         return self._end((job_id, partial(_is_buried, job_id, pk, seconds)) for job_id, pk in found)
 
     def _settle_due(self) -> int:
-        due = Job.objects.filter(settles_at__lte=timezone.now()).order_by("settles_at")
+        due = Job.objects.filter(deadline_at__lte=timezone.now()).order_by("deadline_at")
         found = due.values_list("job_id", flat=True)[:_AT_ONCE]
         return self._end((job_id, partial(_is_settled, job_id)) for job_id in found)
 
@@ -137,9 +137,9 @@ def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
 def _is_settled(job_id: str) -> bool:
     with transaction.atomic():
         job = _free(job_id)
-        if job is None or job.settles_at is None or job.settles_at > timezone.now():
+        if job is None or job.deadline_at is None or job.deadline_at > timezone.now():
             return False
-        status = job.settles_as
+        status = job.deadline_status
         if job.is_over or job.tasks.filter(state__in=Task.AT_WORK).exists():
             job.settle()
             job.save_settling()

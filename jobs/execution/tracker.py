@@ -26,13 +26,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from events.conf import event_settings
-from events.exceptions import NotBegun, StaleEpoch
-from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, Run
+from events.exceptions import DeliveryRejected, ProducerFenced
+from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.types import EventType
 from jobs import inputs, services, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, InvalidTransition, JobError, JobNotFound, StaleAttempt
-from jobs.execution.claims import is_nested, refuse_unless_dead, refuse_unless_next
+from jobs.execution.claims import check_claimable, is_nested, refuse_unless_dead
 from jobs.models import InputRequest, Job, Task
 from jobs.validators import clean_error, clean_text
 
@@ -52,10 +52,10 @@ _GROUP_SECONDS: Final = 3.0
 _BEATS: Final = 6  # in the time after which a worker is taken for dead
 
 
-class JobRuns:
-    """The keeper of the tasks of jobs: an `events.execution.run.Keeper`."""
+class JobRunTracker:
+    """The keeper of the tasks of jobs: an `events.execution.run.RunTracker`."""
 
-    given_up: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, StaleEpoch)
+    given_up: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, ProducerFenced)
 
     def attempt_of(self, job_id: str) -> int | None:
         """The attempt that the job is at; None if there is no such job."""
@@ -75,15 +75,15 @@ class JobRuns:
             job = transitions.locked(delivery.job_id)
             if not job.is_over:
                 Task.objects.get_or_create(job=job, key=delivery.key, defaults=_told(delivery))
-                if job.settles_as == Status.COMPLETED:  # another task seemed to be the last
+                if job.deadline_status == Status.COMPLETED:  # another task seemed to be the last
                     _await_worker(job, timezone.now())
 
     def begin(self, delivery: Delivery) -> tuple[int, int]:
-        """Let a worker have the task; raises NotBegun and JobNotFound."""
+        """Let a worker have the task; raises DeliveryRejected and JobNotFound."""
         with transaction.atomic():
             job = transitions.locked(delivery.job_id)
             task = Task.objects.filter(job=job, key=delivery.key).first()
-            refuse_unless_next(job, task, delivery)
+            check_claimable(job, task, delivery)
             if task is None or task.state == State.WAITING or is_nested(task, delivery):
                 return job.attempt, _begin(job, task, delivery)
             refuse_unless_dead(job, task)
@@ -92,9 +92,9 @@ class JobRuns:
                 job = transitions.locked(delivery.job_id)
                 return job.attempt, _begin(job, task, delivery)
             lose_task(job, task, Reason.WORKER_LOST, f"Its worker died {task.number} times.")
-        raise NotBegun(f"The task was begun {task.number} times.")
+        raise DeliveryRejected(f"The task was begun {task.number} times.")
 
-    def beat(self, runs: Sequence[Run]) -> Collection[Run]:
+    def beat(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
         """Write that the workers live; returns the runs whose job or task is theirs no more."""
         wanted = Q()
         for run in runs:
@@ -103,7 +103,7 @@ class JobRuns:
         rows = {
             (row[0], row[1]): row[2:] for row in Task.objects.filter(wanted).values_list(*columns)
         }
-        due, stopped = dict[Run, int](), list[Run]()
+        due, stopped = dict[TaskRun, int](), list[TaskRun]()
         for run in runs:
             row = rows.get((run.job_id, run.delivery.key))
             if row is None or row[1:] != (run.number, State.RUNNING, Status.RUNNING, run.attempt):
@@ -112,12 +112,12 @@ class JobRuns:
                 due[run] = row[0]
         if due:
             at = monotonic()
-            Task.objects.filter(pk__in=due.values(), state=State.RUNNING).update(seen_at=Now())
+            Task.objects.filter(pk__in=due.values(), state=State.RUNNING).update(heartbeat_at=Now())
             for run in due:  # only now: what the database did not take is said at the next beat
                 run.beaten_at = at
         return stopped
 
-    def complete(self, run: Run, result: Any, *, more: bool) -> None:
+    def complete(self, run: TaskRun, result: Any, *, more: bool) -> None:
         """End the task; with the last one, the job is completed."""
         with transaction.atomic():
             job = _held(run)
@@ -130,7 +130,7 @@ class JobRuns:
             transitions.publish(job, EventType.TASK_COMPLETED, **event)
             _await_next(job, is_last=not more)
 
-    def fail(self, run: Run, error: BaseException, reason: Reason | None, message: str) -> None:
+    def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         """End the task, and the job with it."""
         said = {"task_type": run.task_type, "error_type": type(error).__name__}
         if reason is not None:
@@ -141,7 +141,7 @@ class JobRuns:
                 job_id=run.job_id, attempt=run.attempt, error=message or error, **said
             )
 
-    def answer(self, run: Run, name: str) -> tuple[bool, Any]:
+    def answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         """Whether a person has answered what this attempt asked by this name, and what."""
         asked = InputRequest.objects.filter(
             job__job_id=run.job_id, attempt=run.attempt, name=name, answered_at__isnull=False
@@ -149,11 +149,11 @@ class JobRuns:
         found = list(asked.values_list("value", flat=True))
         return bool(found), found[0] if found else None
 
-    def ask(self, run: Run, questions: Sequence[Question], resume: Any) -> None:
+    def ask(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         """Let the task wait for a person: without a worker, and for as long as it takes."""
         with transaction.atomic():
             job = _held(run, State.ASKED)
-            kept = transitions.as_read_back("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
+            kept = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
             job.tasks.filter(key=run.delivery.key).update(resume=kept)
             for each in questions:
                 inputs.input_request(
@@ -167,7 +167,7 @@ class JobRuns:
             job.save_settling()
             inputs.go_on(job)  # the answer may have come meanwhile
 
-    def put_back(self, run: Run, error: object, seconds: float) -> None:
+    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
         """Let the task wait for its next try."""
         with transaction.atomic():
             job = _held(run, State.WAITING)
@@ -176,7 +176,7 @@ class JobRuns:
                 transitions.publish(job, TASK_RETRY, task_type=run.task_type, **said)
             _await_worker(job, timezone.now() + timedelta(seconds=seconds))
 
-    def break_off(self, run: Run, error: BaseException) -> None:
+    def abort(self, run: TaskRun, error: BaseException) -> None:
         """Fail the job, whose next task nobody was asked to run."""
         services.job_fail(
             job_id=run.job_id, attempt=run.attempt, error=error, task_type=run.task_type
@@ -263,7 +263,7 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.worker = _name(delivery)
     now, limit = timezone.now(), delivery.time_limit
     task.started_at = now
-    task.seen_at = Now() if delivery.beats else None
+    task.heartbeat_at = Now() if delivery.beats else None
     task.deadline = None if limit is None else now + timedelta(seconds=limit)
     said = {"task_type": delivery.task_type, **_asides(delivery)}
     if job.status == Status.PENDING:
@@ -281,7 +281,7 @@ def _asides(delivery: Delivery) -> dict[str, Any]:
     return {**said, **({"retries": delivery.again} if delivery.again else {})}
 
 
-def _held(run: Run, state: State = State.OVER) -> Job:
+def _held(run: TaskRun, state: State = State.OVER) -> Job:
     """End the task with the job locked; raises StaleAttempt if somebody else has it by now."""
     job = transitions.locked(run.job_id)
     mine = Task.objects.filter(
@@ -296,7 +296,7 @@ def _kept(result: Any) -> dict[str, Any]:
     """The result as an event and a row can hold it; a task does not fail of what it returns."""
     try:
         return {
-            "result": transitions.as_read_back(
+            "result": transitions.normalized_json(
                 "result", result, event_settings.MAX_EVENT_BYTES // 2
             )
         }
@@ -316,7 +316,7 @@ def _await_next(job: Job, *, is_last: bool) -> None:
 def _await_worker(job: Job, since: datetime) -> None:
     """Somebody is to come, unless it is a person who takes their time."""
     if not job.tasks.filter(state=State.ASKED).exists():
-        services.await_worker(job, since)
+        services.set_pickup_deadline(job, since)
         job.save_settling()
 
 
@@ -346,5 +346,5 @@ def _set(task: Task, **values: Any) -> None:
     task.save(update_fields=values)
 
 
-def _is_due(run: Run) -> bool:
+def _is_due(run: TaskRun) -> bool:
     return monotonic() >= run.beaten_at + job_settings.WORKER_TIMEOUT / _BEATS

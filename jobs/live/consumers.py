@@ -21,15 +21,15 @@ from django.contrib.auth.models import AnonymousUser
 
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
-from events.live import is_viewed, viewing
-from events.live.messages import END, Encoded
+from events.live import is_viewed, subscribe
+from events.live.messages import END, EncodedMessage
 from events.live.replay import Replay
-from events.live.shutdown import heed_signals
+from events.live.shutdown import install_shutdown_handlers
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
-from jobs.access.session_guard import Admission, guarded
+from jobs.access.session_guard import Connection, guarded
 from jobs.access.tickets import user_of_ticket
-from jobs.completion import job_ending
+from jobs.completion import job_completion
 from jobs.exceptions import InvalidTicket, JobError, JobNotFound
 from jobs.live.protocol import BadMessage, InvalidSpeed, speed_asked, steer
 from jobs.selectors import visible_status
@@ -73,7 +73,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     # Nothing comes to a single consumer by the channel layer, so none has a channel there.
     channel_layer_alias = ""
 
-    _admission: Admission | None = None
+    _admission: Connection | None = None
     _delivery: asyncio.Task[None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +82,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def accept(self, *args: Any, **kwargs: Any) -> None:
         """Accept; whoever is there when the server is told to end is told so."""
-        heed_signals()
+        install_shutdown_handlers()
         await super().accept(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
@@ -95,16 +95,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def _query(self) -> dict[str, list[str]]:
         return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
-    def _admit(self, job_id: str, ticket: str | None) -> Admission:
+    def _admit(self, job_id: str, ticket: str | None) -> Connection:
         """Let the viewer view a job; asks the database.
 
         Raises InvalidJobId, InvalidTicket, JobNotFound.
         """
         if ticket is None:
             admission = self._admission if self._user.is_authenticated else None
-            admission = admission or Admission(self._user, self.scope.get("session"))
+            admission = admission or Connection(self._user, self.scope.get("session"))
         else:
-            admission = Admission(user_of_ticket(ticket, job_id))
+            admission = Connection(user_of_ticket(ticket, job_id))
         if self._admission is not None and self._admission.user != admission.user:
             raise InvalidTicket("This ticket is another user's than this socket.")
         visible_status(admission.user, job_id)
@@ -125,7 +125,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if scopes and (seconds := await wait(scopes, user)) is not None:
             raise TooOften(f"Too often. Come back in {seconds:.0f} seconds.")
 
-    def _guard(self, admission: Admission) -> None:
+    def _guard(self, admission: Connection) -> None:
         self._guarding.enter_context(guarded(admission, self._revoke))
 
     def _revoke(self, job_id: str | None) -> None:
@@ -160,7 +160,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             logger.exception("live_delivery_failed")
             await self.close(CloseCode.FAULT)
 
-    async def _send_all(self) -> Encoded:
+    async def _send_all(self) -> EncodedMessage:
         """Send until the last message, which it was."""
         raise NotImplementedError
 
@@ -200,7 +200,7 @@ class JobConsumer(LiveConsumer):
             await self._refuse(503, str(error))
         else:
             if speed is not None:
-                self._replay = Replay(self.job_id, self.after, speed=speed, ending=job_ending)
+                self._replay = Replay(self.job_id, self.after, speed=speed, ending=job_completion)
             await self.accept()
             admission.job_ids = frozenset({self.job_id})
             self._guard(admission)
@@ -213,8 +213,8 @@ class JobConsumer(LiveConsumer):
         except (BadMessage, InvalidCursor, InvalidSpeed) as error:
             await self.send(orjson.dumps({"type": "error", "detail": str(error)}).decode())
 
-    async def _send_all(self) -> Encoded:
-        view = self._replay or viewing(self.job_id, after=self.after, ending=job_ending)
+    async def _send_all(self) -> EncodedMessage:
+        view = self._replay or subscribe(self.job_id, after=self.after, ending=job_completion)
         async with view as viewer:
             viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
             while True:

@@ -17,7 +17,7 @@ from django.apps import apps
 from django.db import connection
 
 from events.per_loop import PerLoop
-from jobs.access.session_guard import Admission
+from jobs.access.session_guard import Connection
 from jobs.api.serializers import JobListSerializer
 from jobs.live.notifier import GROUP
 from jobs.selectors import visible_jobs
@@ -36,10 +36,10 @@ _PATIENCE: Final = 2.0
 Row = dict[str, Any]
 
 
-class Listing:
+class JobListSubscription:
     """One list that is shown to a user; of each job it has the latest news that nobody took yet."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Connection) -> None:
         self.admission = admission
         self._live = asyncio.Event()
         self._some = asyncio.Event()
@@ -66,20 +66,20 @@ class Listing:
         self._some.set()
 
 
-class JobNews:
+class JobListHub:
     """Looks for the lists of an event loop, as long as there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
         self._forget = forget
-        self._listings: set[Listing] = set()
-        self._new: list[Listing] = []
+        self._listings: set[JobListSubscription] = set()
+        self._new: list[JobListSubscription] = []
         self._known: dict[Any, dict[str, Row]] = {}
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._hears = asyncio.Event()  # or the layer does not answer
         self._tasks: list[asyncio.Task[None]] = []
 
-    def add(self, listing: Listing) -> None:
+    def add(self, listing: JobListSubscription) -> None:
         """Give it news."""
         self._listings.add(listing)
         self._new.append(listing)
@@ -87,7 +87,7 @@ class JobNews:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._listen())]
 
-    def remove(self, listing: Listing) -> None:
+    def remove(self, listing: JobListSubscription) -> None:
         """The list is gone; with the last one, so are the news."""
         self._listings.discard(listing)
         if not self._listings and self._tasks:
@@ -181,10 +181,10 @@ def _seen_by(user: Any, changed: Collection[str]) -> dict[str, Row]:
 
 
 @contextmanager
-def listed(admission: Admission) -> Iterator[Listing]:
+def listed(admission: Connection) -> Iterator[JobListSubscription]:
     """News of the jobs that a user may see, in the running event loop."""
-    registry = cast(PerLoop[JobNews], cast(Any, apps.get_app_config("jobs")).news)
-    news, listing = registry.of_running_loop(JobNews), Listing(admission)
+    registry = cast(PerLoop[JobListHub], cast(Any, apps.get_app_config("jobs")).news)
+    news, listing = registry.of_running_loop(JobListHub), JobListSubscription(admission)
     news.add(listing)
     try:
         yield listing

@@ -10,12 +10,12 @@ from channels.db import database_sync_to_async
 
 from events.conf import event_settings
 from events.exceptions import EventsError
-from events.live.messages import Encoded
-from events.live.multiplexer import Bundle
+from events.live.messages import EncodedMessage
+from events.live.multiplexer import Multiplexer
 from events.live.websocket import naming
 from events.types import Cursor, Event, check_job_id, shown
-from jobs.access.session_guard import Admission
-from jobs.completion import job_ending
+from jobs.access.session_guard import Connection
+from jobs.completion import job_completion
 from jobs.conf import job_settings
 from jobs.exceptions import JobError, JobNotFound
 from jobs.live.consumers import CloseCode, LiveConsumer, TooOften
@@ -31,7 +31,7 @@ _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-class EventsConsumer(LiveConsumer):
+class MultiplexConsumer(LiveConsumer):
     """One viewer of several jobs: `/ws/events/`.
 
     It is sent `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two if need be, and
@@ -47,14 +47,14 @@ class EventsConsumer(LiveConsumer):
 
     async def connect(self) -> None:
         """Accept; what may be seen is asked when somebody subscribes."""
-        self._bundle = Bundle()
+        self._bundle = Multiplexer()
         if self._user.is_authenticated:
             try:
                 await self._limit(self._user)
             except TooOften as error:
                 await self._refuse(429, str(error))
                 return
-            admit = database_sync_to_async(Admission)
+            admit = database_sync_to_async(Connection)
             self._admission = await admit(self._user, self.scope.get("session"))
             self._guard(self._admission)
         await self.accept()
@@ -99,7 +99,7 @@ class EventsConsumer(LiveConsumer):
         if not was_known:
             self._guard(admission)
         admission.job_ids |= {job_id}
-        self._bundle.view(job_id, after=cursor, ending=job_ending)
+        self._bundle.view(job_id, after=cursor, ending=job_completion)
 
     def _unsubscribe(self, job_id: str) -> None:
         self._bundle.drop(job_id)
@@ -118,7 +118,7 @@ class EventsConsumer(LiveConsumer):
             self._news.cancel()
             self._news = None
 
-    async def _send_news(self, admission: Admission) -> None:
+    async def _send_news(self, admission: Connection) -> None:
         with listed(admission) as listing, suppress(OSError):  # whoever delivers notices, too
             await listing.live()
             await self._send_each(['{"type":"jobs_live"}'])
@@ -133,7 +133,7 @@ class EventsConsumer(LiveConsumer):
             self._unsubscribe(job_id)
             self._bundle.fail(job_id, JobNotFound(f"There is no job {job_id}."))
 
-    async def _send_all(self) -> Encoded:
+    async def _send_all(self) -> EncodedMessage:
         async with self._bundle as bundle:
             while True:
                 batch = await bundle.next()
@@ -182,8 +182,8 @@ def _read(text: str | None) -> dict[str, Any]:
     return message
 
 
-def _text(job_id: str, message: Encoded) -> str:
-    is_named = isinstance(message.message, Event) or message.is_of_nobody
+def _text(job_id: str, message: EncodedMessage) -> str:
+    is_named = isinstance(message.message, Event) or message.is_connection_level
     return message.text if is_named else naming(message.text, job_id)
 
 

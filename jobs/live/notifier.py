@@ -15,7 +15,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from events.circuit_breaker import Rest
+from events.circuit_breaker import CircuitBreaker
 from jobs.models import Job
 
 logger = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ _PROGRESS: Final = 0.5
 _REMEMBERED: Final = 100
 
 
-class Teller:
+class ChangeNotifier:
     """Tells the channel layer, which is left alone for a while when it does not answer."""
 
     def __init__(self) -> None:
-        self.rest = Rest()
+        self.rest = CircuitBreaker()
         self._told: dict[str, float] = {}
         self._reset()
         atexit.register(self.end)
@@ -71,7 +71,7 @@ class Teller:
 
     def _tell(self, job_id: str) -> None:
         layer: Any = get_channel_layer()
-        if layer is None or self.rest.resting:
+        if layer is None or self.rest.is_open:
             return
         if isinstance(layer, InMemoryChannelLayer):  # it belongs to the loop of a server
             async_to_sync(self._send)({job_id: layer})

@@ -14,10 +14,10 @@ from django.db import connections, transaction
 
 from events import outbox
 from events.archive.archiver import Archiver
-from events.exceptions import EventsError, RedisRefused
+from events.exceptions import EventsError, RedisCommandError
 from events.history import read_events
 from events.live import follow
-from events.models import ArchivedEvent, ArchivePosition
+from events.models import ArchiveCheckpoint, ArchivedEvent
 from events.outbox import writer
 from events.outbox.relay import Relay
 from events.publisher import get_publisher
@@ -65,13 +65,13 @@ class World:
 
     def commit_unseen(self) -> None:
         """A transaction whose process dies as it has committed: the relay is to append it."""
-        resting = writer._rest()
-        before, resting._until = resting._until, float("inf")
+        is_open = writer._rest()
+        before, is_open._until = is_open._until, float("inf")
         self.commit()
-        resting._until = before
+        is_open._until = before
 
     def publish(self, count: int = 1) -> None:
-        with suppress(RedisRefused):
+        with suppress(RedisCommandError):
             get_publisher().publish_events(
                 JOB, [{"event_type": "step", "n": self.next()} for _ in range(count)]
             )
@@ -256,7 +256,7 @@ class Viewer:
         self._done: Future[None] | None = None
         self._own: Gallery | None = None
 
-    def is_told_by(self, _event: Event) -> bool:
+    def is_terminal(self, _event: Event) -> bool:
         """No event says that the viewer is to stop."""
         return False
 
@@ -329,4 +329,4 @@ class Viewer:
 
 
 def position() -> str:
-    return str(ArchivePosition.objects.get(log__job_id=JOB).position)
+    return str(ArchiveCheckpoint.objects.get(log__job_id=JOB).position)

@@ -110,7 +110,7 @@ class Proxy:
     def reset(self) -> None:
         """Reset every connection."""
         for link in self._links():
-            link.break_off()
+            link.abort()
 
     def stop(self) -> None:
         with suppress(OSError):
@@ -168,7 +168,7 @@ class _Link:
         for command in _Messages(self._client):
             act = self._proxy.next_act(command)
             if act is Act.LOST_BEFORE:
-                self.break_off()
+                self.abort()
                 break
             if act is Act.HELD:
                 self.held.append(command)
@@ -191,7 +191,7 @@ class _Link:
                     self._client.sendall(reply[: len(reply) // 2])
                     sleep(0.005)  # so that the half is read before the end
             if act in (Act.HALF, Act.LOST_AFTER):
-                self.break_off()
+                self.abort()
         _end(self._client)
 
     def release(self) -> None:
@@ -203,14 +203,14 @@ class _Link:
             while len(self._sent) > answered:
                 sleep(0.001)
 
-    def break_off(self) -> None:
+    def abort(self) -> None:
         _reset(self._client)
         if not self.held:
             _end(self._redis)
 
     def close(self) -> None:
         self.held.clear()
-        self.break_off()
+        self.abort()
         for thread in self._threads:
             thread.join(5)
         self._client.close()

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from events.archive.archiver import Archiver
-from events.exceptions import LogCut
+from events.exceptions import CursorExpired
 from events.history import aread_events, read_events
 from events.models import ArchivedEvent, EventLog
 from events.publisher import get_publisher
@@ -167,7 +167,7 @@ def test_a_log_that_was_cut(redis_client):
     ArchivedEvent.objects.filter(log__job_id="abc", event_id__lt=first).delete()
     EventLog.objects.filter(job_id="abc").update(first=first)
     for cursor in ("1-0", ids[0], ids[18]):
-        with pytest.raises(LogCut) as cut:
+        with pytest.raises(CursorExpired) as cut:
             read_events("abc", after=cursor)
         assert cut.value.first == ids[20]
         assert [event.id for event in read_events("abc", after=cut.value.after)] == ids[20:]

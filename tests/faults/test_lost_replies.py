@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from events.exceptions import RedisRefused, RedisUnavailable
+from events.exceptions import RedisCommandError, RedisUnavailable
 from tests.faults.clients import KINDS, numbers, publishing, stream
 from tests.faults.proxy import Act
 
@@ -96,7 +96,7 @@ async def test_redis_is_full_when_the_call_is_repeated(proxy, redis_client, whic
             (answer,) = await asyncio.gather(publish.one({"n": 0}), return_exceptions=True)
         finally:
             redis_client.config_set("maxmemory", 0)
-        assert isinstance(answer, str if act is Act.LOST_AFTER else RedisRefused)
+        assert isinstance(answer, str if act is Act.LOST_AFTER else RedisCommandError)
         if not isinstance(answer, str):
             await publish.one({"n": 0})
     assert numbers(redis_client) == [0]

@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from events import outbox
-from events.exceptions import RedisRefused, StaleEpoch
+from events.exceptions import ProducerFenced, RedisCommandError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams import commands, scripts
 from events.streams.clients import ask_once
@@ -82,7 +82,7 @@ async def test_the_state_lost_between_two_tries(proxy, redis_client, which):
         assert [entry_id.decode() for entry_id, _ in redis_client.xrange(KEY)][1:] == ids
     get_publisher(epoch=4).publish_event("abc", {"n": 3})
     redis_client.delete(STATE)
-    with pytest.raises(StaleEpoch):
+    with pytest.raises(ProducerFenced):
         get_publisher(epoch=3).publish_event("abc", {"n": 4})
     assert numbers(redis_client) == [0, 1, 2, 3]
 
@@ -97,7 +97,7 @@ async def test_the_state_lost_before_a_transactional_event(proxy, redis_client, 
             await publish.one({"n": 1})
         redis_client.delete(STATE)
         await sync_to_async(outbox.publish_event)("abc", {"n": 2})
-        with pytest.raises(StaleEpoch):
+        with pytest.raises(ProducerFenced):
             get_publisher(epoch=1).publish_event("abc", {"n": 3})
         await publish.one({"n": 1})
     assert numbers(redis_client) == [0, 1, 2]
@@ -147,7 +147,7 @@ async def test_an_earlier_attempt_is_refused(proxy, redis_client, which):
         for epoch in (1, 0, 2, 2, 0):
             await attempt(epoch)
         for method in ("one", "many"):
-            with pytest.raises(StaleEpoch, match="attempt 2, not at 1"):
+            with pytest.raises(ProducerFenced, match="attempt 2, not at 1"):
                 await attempt(1, method)
         await attempt(0)
     assert numbers(redis_client) == [1, 0, 2, 2, 0, 0]
@@ -162,7 +162,7 @@ async def test_what_was_appended_in_time_is_not_called_stale(proxy, redis_client
             await publish.one({"n": 1})
         get_publisher(epoch=2).publish_event("abc", {"n": 2})
         await publish.one({"n": 1})
-        with pytest.raises(StaleEpoch):
+        with pytest.raises(ProducerFenced):
             await publish.one({"n": 3})
     assert numbers(redis_client) == [0, 1, 2]
 
@@ -180,7 +180,7 @@ def test_what_was_given_up_is_refused(redis_client):
     producer = Producer("p", 0, 5)
     command = scripts.RESOLVE.call(KEYS, ("p", 0, 5, 1))
     assert not ask_once(redis_client, command)
-    with pytest.raises(RedisRefused, match="given up"):
+    with pytest.raises(RedisCommandError, match="given up"):
         append(redis_client, 1, producer)
     assert not ask_once(redis_client, command)
     append(redis_client, 2, Producer(secrets.token_urlsafe(9), 0, 1))

@@ -19,7 +19,7 @@ from events.execution.run import current_run
 from events.integrations.celery import JobTask, follows_job
 from events.publisher import RedisStreamPublisher
 from events.streams.clients import get_async_redis, get_redis
-from jobs.execution.tracker import JobRuns
+from jobs.execution.tracker import JobRunTracker
 from tests.support.queue_work import stand
 
 
@@ -39,16 +39,16 @@ def die_at(job_id: str, point: str) -> None:
 
 def deadly(name: str, job_of: Callable[[Any], str]) -> None:
     """Let a step of the keeper be one before, in, and after which its process may die."""
-    original = getattr(JobRuns, name)
+    original = getattr(JobRunTracker, name)
 
     @wraps(original)
-    def patched(self: JobRuns, subject: Any, *args: Any, **kwargs: Any) -> Any:
+    def patched(self: JobRunTracker, subject: Any, *args: Any, **kwargs: Any) -> Any:
         die_at(job_of(subject), f"before {name}")
         result = original(self, subject, *args, **kwargs)
         die_at(job_of(subject), f"after {name}")
         return result
 
-    setattr(JobRuns, name, patched)
+    setattr(JobRunTracker, name, patched)
 
 
 deadly("begin", lambda delivery: delivery.job_id)

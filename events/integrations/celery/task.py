@@ -28,7 +28,7 @@ from events.execution.adapter import (
     QueueAdapter,
     run_coroutine,
 )
-from events.execution.run import Delivery, Reason, Run, current_run, keeper
+from events.execution.run import Delivery, Reason, TaskRun, current_run, keeper
 from events.publisher import SyncRedisStreamPublisher
 
 try:
@@ -91,13 +91,13 @@ class CeleryAdapter(QueueAdapter):
             again.apply_async()
         raise Ignore(str(refusal))
 
-    def give_up(self, run: Run, error: BaseException) -> Any:
+    def give_up(self, run: TaskRun, error: BaseException) -> Any:
         """Acknowledge it: nothing more is to come of it."""
         if not cast(Any, current_task):
             return None
         raise Ignore(str(error)) from error
 
-    def resume_data(self, run: Run) -> Any:
+    def resume_data(self, run: TaskRun) -> Any:
         """The task with all that is to follow it, as Celery writes it in a message."""
         task = cast(Any, current_task)
         if not task:
@@ -153,7 +153,7 @@ class JobTask(Base):
         return super().apply_async(args, kwargs, task_id=task_id, **options)
 
     @property
-    def job_run(self) -> Run:
+    def job_run(self) -> TaskRun:
         """This run of the task; raises RuntimeError outside of one."""
         return _running()
 
@@ -163,15 +163,15 @@ class JobTask(Base):
         return _running().publisher
 
     def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
-        """Say how far the task is, from 0 to 100; see `Run.progress`."""
+        """Say how far the task is, from 0 to 100; see `TaskRun.progress`."""
         return _running().progress(progress, message, **data)
 
     def should_cancel(self) -> bool:
-        """Whether the task is to stop; see `Run.should_cancel`."""
+        """Whether the task is to stop; see `TaskRun.should_cancel`."""
         return _running().should_cancel()
 
     def ask(self, prompt: Any, *, choices: Sequence[str] = (), name: str = "") -> Any:
-        """What a person answers; until they have, the task ends here; see `Run.ask`."""
+        """What a person answers; until they have, the task ends here; see `TaskRun.ask`."""
         return _running().ask(prompt, choices=choices, name=name)
 
     def then(self, signature: Any) -> None:
@@ -281,7 +281,7 @@ def _seconds(when: Any) -> float:
     return float(when or 0)
 
 
-def _running() -> Run:
+def _running() -> TaskRun:
     run = current_run()
     if run is None:
         raise RuntimeError("No task of a job is run here: its publisher is that of a run.")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from events.exceptions import InvalidJobId
 from events.execution.adapter import Failed, Outcome, QueueAdapter, guarded
-from events.execution.run import Delivery, Reason, Run
+from events.execution.run import Delivery, Reason, TaskRun
 from events.types import check_job_id
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,7 +41,7 @@ class DjangoTasksAdapter(QueueAdapter):
             return Failed()
         return Failed(Reason.TERMINATED, "The worker was told to end while the task ran.")
 
-    def tell(self, run: Run, task_result: Any, error: BaseException | None) -> None:
+    def tell(self, run: TaskRun, task_result: Any, error: BaseException | None) -> None:
         """End a run as its result says."""
         result = None if error is not None else task_result.return_value
         self.finish(run, result, error, more=not options_of(task_result).ends_job)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 
-from events.execution.run import Run, current_run, keeper
+from events.execution.run import TaskRun, current_run, keeper
 from events.integrations.django_tasks.adapter import DjangoTasksAdapter, delivery_of, error_of
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class JobsOfTasks(AppConfig):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._adapter = DjangoTasksAdapter()
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, TaskRun] = {}
 
     def ready(self) -> None:
         """Listen to what the backends of tasks tell."""

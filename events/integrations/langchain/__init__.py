@@ -10,7 +10,7 @@ from events.integrations.langchain.handlers import (
     GraphCancelled,
     RecordOptions,
     RedisCallbackHandler,
-    RunLog,
+    RunRecorder,
     SyncRedisCallbackHandler,
     create_redis_callback_handler,
 )
@@ -19,7 +19,7 @@ __all__ = [
     "GraphCancelled",
     "RecordOptions",
     "RedisCallbackHandler",
-    "RunLog",
+    "RunRecorder",
     "SyncRedisCallbackHandler",
     "create_redis_callback_handler",
 ]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, overload
 from uuid import UUID
 
-from events.circuit_breaker import Rest
+from events.circuit_breaker import CircuitBreaker
 from events.exceptions import JobCancelled, RedisUnavailable
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 
@@ -33,15 +33,15 @@ except ImportError as error:
 from events.integrations.langchain.extract import delta_text, said
 from events.integrations.langchain.interrupts import GraphBubbleUp
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
-from events.integrations.langchain.recorder import Events, RunLog
-from events.integrations.langchain.sanitize import Values
+from events.integrations.langchain.recorder import Events, RunRecorder
+from events.integrations.langchain.sanitize import Sanitizer
 from events.integrations.langchain.tracebacks import trimmed_traceback
 
 __all__ = [
     "GraphCancelled",
     "RecordOptions",
     "RedisCallbackHandler",
-    "RunLog",
+    "RunRecorder",
     "SyncRedisCallbackHandler",
     "create_redis_callback_handler",
 ]
@@ -83,11 +83,11 @@ class _Handler:
         self.job_id = job_id
         self.failures = 0
         self._publisher = publisher
-        self._log = RunLog(job_id, control_flow, record, publisher.max_event_bytes)
-        self._values = Values(record, publisher.max_event_bytes)
-        self._rest = Rest()
+        self._log = RunRecorder(job_id, control_flow, record, publisher.max_event_bytes)
+        self._values = Sanitizer(record, publisher.max_event_bytes)
+        self._rest = CircuitBreaker()
         self._should_cancel = should_cancel
-        self._asking = Rest()
+        self._asking = CircuitBreaker()
         self._cancelled = False
         # Events stand in the order in which they were recorded until somebody publishes them.
         self._pending: deque[dict[str, Any]] = deque()
@@ -133,7 +133,7 @@ class _Handler:
             raise GraphCancelled(JobCancelled.__doc__)
 
     def _is_cancelled(self) -> bool:
-        if self._should_cancel is None or self._cancelled or self._asking.resting:
+        if self._should_cancel is None or self._cancelled or self._asking.is_open:
             return self._cancelled
         try:
             self._cancelled = bool(self._should_cancel())
@@ -144,10 +144,10 @@ class _Handler:
 
     def _rests(self) -> bool:
         """Whether to leave Redis alone: each try of one that hangs would hold up the graph."""
-        resting = self._rest.resting
-        if resting:
+        is_open = self._rest.is_open
+        if is_open:
             self._failed()
-        return resting
+        return is_open
 
     def _failed(self, error: Exception | None = None) -> None:
         self.failures += 1
@@ -224,27 +224,27 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
         timer.daemon = True
         timer.start()
 
-    on_chain_start = _callback(RunLog.chain_start)
-    on_chain_end = _callback(RunLog.chain_end)
-    on_chain_error = _callback(RunLog.failed, stops=False)
-    on_tool_start = _callback(RunLog.tool_start)
-    on_tool_end = _callback(RunLog.tool_end)
-    on_tool_error = _callback(RunLog.failed, stops=False)
-    on_retriever_start = _callback(RunLog.retriever_start)
-    on_retriever_end = _callback(RunLog.retriever_end)
-    on_retriever_error = _callback(RunLog.failed, stops=False)
-    on_llm_start = _callback(RunLog.llm_start)
-    on_chat_model_start = _callback(RunLog.chat_start)
+    on_chain_start = _callback(RunRecorder.chain_start)
+    on_chain_end = _callback(RunRecorder.chain_end)
+    on_chain_error = _callback(RunRecorder.failed, stops=False)
+    on_tool_start = _callback(RunRecorder.tool_start)
+    on_tool_end = _callback(RunRecorder.tool_end)
+    on_tool_error = _callback(RunRecorder.failed, stops=False)
+    on_retriever_start = _callback(RunRecorder.retriever_start)
+    on_retriever_end = _callback(RunRecorder.retriever_end)
+    on_retriever_error = _callback(RunRecorder.failed, stops=False)
+    on_llm_start = _callback(RunRecorder.llm_start)
+    on_chat_model_start = _callback(RunRecorder.chat_start)
     on_llm_new_token: Any = _Handler.take_token
     on_stream_event: Any = _Handler.take_stream_event
-    on_llm_end = _callback(RunLog.llm_end)
-    on_llm_error = _callback(RunLog.failed, stops=False)
-    on_custom_event = _callback(RunLog.custom)
-    on_retry = _callback(RunLog.retry)
+    on_llm_end = _callback(RunRecorder.llm_end)
+    on_llm_error = _callback(RunRecorder.failed, stops=False)
+    on_custom_event = _callback(RunRecorder.custom)
+    on_retry = _callback(RunRecorder.retry)
 
 
 # What a timer does: publish what models have said since the last flush.
-_flush = _callback(RunLog.flush, stops=False)
+_flush = _callback(RunRecorder.flush, stops=False)
 
 
 class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
@@ -308,29 +308,29 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
 
     def _flush(self, home: asyncio.AbstractEventLoop) -> None:
         try:
-            self._record_events(RunLog.flush)
+            self._record_events(RunRecorder.flush)
         except Exception as error:  # noqa: BLE001 - a loop's callback has nobody to raise to
             self._failed(error)
         if self._pending:
             self._drain_soon(home)
 
-    on_chain_start = _acallback(RunLog.chain_start)
-    on_chain_end = _acallback(RunLog.chain_end)
-    on_chain_error = _acallback(RunLog.failed, stops=False)
-    on_tool_start = _acallback(RunLog.tool_start)
-    on_tool_end = _acallback(RunLog.tool_end)
-    on_tool_error = _acallback(RunLog.failed, stops=False)
-    on_retriever_start = _acallback(RunLog.retriever_start)
-    on_retriever_end = _acallback(RunLog.retriever_end)
-    on_retriever_error = _acallback(RunLog.failed, stops=False)
-    on_llm_start = _acallback(RunLog.llm_start)
-    on_chat_model_start = _acallback(RunLog.chat_start)
+    on_chain_start = _acallback(RunRecorder.chain_start)
+    on_chain_end = _acallback(RunRecorder.chain_end)
+    on_chain_error = _acallback(RunRecorder.failed, stops=False)
+    on_tool_start = _acallback(RunRecorder.tool_start)
+    on_tool_end = _acallback(RunRecorder.tool_end)
+    on_tool_error = _acallback(RunRecorder.failed, stops=False)
+    on_retriever_start = _acallback(RunRecorder.retriever_start)
+    on_retriever_end = _acallback(RunRecorder.retriever_end)
+    on_retriever_error = _acallback(RunRecorder.failed, stops=False)
+    on_llm_start = _acallback(RunRecorder.llm_start)
+    on_chat_model_start = _acallback(RunRecorder.chat_start)
     on_llm_new_token: Any = _Handler.take_token
     on_stream_event: Any = _Handler.take_stream_event
-    on_llm_end = _acallback(RunLog.llm_end)
-    on_llm_error = _acallback(RunLog.failed, stops=False)
-    on_custom_event = _acallback(RunLog.custom)
-    on_retry = _acallback(RunLog.retry)
+    on_llm_end = _acallback(RunRecorder.llm_end)
+    on_llm_error = _acallback(RunRecorder.failed, stops=False)
+    on_custom_event = _acallback(RunRecorder.custom)
+    on_retry = _acallback(RunRecorder.retry)
 
 
 @overload

@@ -12,8 +12,8 @@ from events.exceptions import JobCancelled
 from events.integrations.langchain import extract
 from events.integrations.langchain.interrupts import GraphBubbleUp, GraphInterrupt
 from events.integrations.langchain.options import DEFAULTS, RecordOptions, is_shown
-from events.integrations.langchain.run_state import Run
-from events.integrations.langchain.sanitize import Values, clean, pieces
+from events.integrations.langchain.run_state import RunState
+from events.integrations.langchain.sanitize import Sanitizer, clean, pieces
 from events.integrations.langchain.tracebacks import trimmed_traceback
 from events.types import EventType, check_job_id
 
@@ -28,7 +28,7 @@ _ENVELOPE_BYTES: Final = 16 * 1024
 _CUT_OFF: Final = (asyncio.CancelledError, concurrent.futures.CancelledError, GeneratorExit)
 
 
-class RunLog:
+class RunRecorder:
     """From callbacks to events: keeps the runs that are open; does no I/O.
 
     Callbacks of parallel branches come from several threads.
@@ -44,10 +44,10 @@ class RunLog:
         self._job_id = check_job_id(job_id)
         self._control_flow = (GraphBubbleUp, JobCancelled, *control_flow)
         self._record = record
-        self._values = Values(record, max_event_bytes)
+        self._values = Sanitizer(record, max_event_bytes)
         self._keeps_text = record.model_text
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
-        self._runs: dict[UUID, Run] = {}
+        self._runs: dict[UUID, RunState] = {}
         self._lock = threading.Lock()
         self._waiting = False
 
@@ -207,7 +207,7 @@ class RunLog:
             run.top.failures[run.step] += 1
         return events if known else [*events, self._error(run, error)]
 
-    def _error(self, run: Run, error: BaseException) -> dict[str, Any]:
+    def _error(self, run: RunState, error: BaseException) -> dict[str, Any]:
         trace = trimmed_traceback(error) if self._record.tracebacks else ""
         return self._event(
             EventType.ERROR,
@@ -237,7 +237,7 @@ class RunLog:
             events.append(self._event(EventType.MODEL_CALL, run, messages=shown, **run.its_model))
         return events
 
-    def _usage(self, run: Run, response: Any) -> Events:
+    def _usage(self, run: RunState, response: Any) -> Events:
         """Which model answered, and how many tokens it counted, if it says so."""
         usage = extract.response_usage(response)
         name = extract.response_model(response)
@@ -253,7 +253,7 @@ class RunLog:
             )
         ]
 
-    def _retry(self, run: Run, kwargs: Mapping[str, Any]) -> Events:
+    def _retry(self, run: RunState, kwargs: Mapping[str, Any]) -> Events:
         """Tell of a run that is tried again: by a graph's RetryPolicy, or by `with_retry`."""
         failures = run.top.failures[run.step] if run.step else 0
         attempt = failures + 1 if failures else extract.retry_attempt(kwargs.get("tags"))
@@ -261,11 +261,11 @@ class RunLog:
             return []
         return [self._event(EventType.RETRY, run, name=run.name, attempt=attempt)]
 
-    def _open(self, serialized: Serialized, run_id: UUID, kwargs: Mapping[str, Any]) -> Run:
+    def _open(self, serialized: Serialized, run_id: UUID, kwargs: Mapping[str, Any]) -> RunState:
         name = str(kwargs.get("name") or (serialized or {}).get("name") or "run")
         metadata = kwargs.get("metadata") or {}
         about = self._about(run_id, kwargs, metadata)
-        run = Run(self._values.text(name), about)
+        run = RunState(self._values.text(name), about)
         if name == metadata.get("langgraph_node"):
             run.step = (str(metadata.get("langgraph_checkpoint_ns")), name)
         with self._lock:
@@ -294,19 +294,19 @@ class RunLog:
         }
         return {key: self._values.shown(value) for key, value in kept.items()}
 
-    def _close(self, run_id: UUID) -> Run:
+    def _close(self, run_id: UUID) -> RunState:
         with self._lock:
             run = self._runs.pop(run_id, None) or self._unknown(run_id)
             if run.root is None:  # of runs that are cut off, no end is told
                 self._runs = {k: one for k, one in self._runs.items() if one.root is not run}
         return run
 
-    def _unknown(self, run_id: UUID) -> Run:
+    def _unknown(self, run_id: UUID) -> RunState:
         about = {"run_id": str(run_id), "parent_run_id": None, "node": None}
-        stranger = Run("run", about)
-        return Run("run", about, root=stranger)
+        stranger = RunState("run", about)
+        return RunState("run", about, root=stranger)
 
-    def _said(self, run: Run, *, all_of_it: bool = False) -> Events:
+    def _said(self, run: RunState, *, all_of_it: bool = False) -> Events:
         parts = [run.held]
         while run.text:
             parts.append(run.text.popleft())
@@ -322,16 +322,16 @@ class RunLog:
             if piece
         ]
 
-    def _news(self, run: Run) -> Events:
+    def _news(self, run: RunState) -> Events:
         return self._said(run) if run.text else []
 
-    def _so_far(self, run: Run) -> Events:
+    def _so_far(self, run: RunState) -> Events:
         """What models have said in the same part of the graph, before what happens there now."""
         with self._lock:
             beside = [one for one in self._runs.values() if one.text and one.is_beside(run)]
             return [event for one in beside for event in self._news(one)]
 
-    def _rest(self, run: Run) -> Events:
+    def _rest(self, run: RunState) -> Events:
         """All that a model has said, when it is at its end."""
         if self._keeps_text:
             with self._lock:
@@ -358,7 +358,7 @@ class RunLog:
         return values if shown else {"withheld": list(values)}
 
     def _event(
-        self, event_type: EventType, run: Run, text: str | None = None, **data: Any
+        self, event_type: EventType, run: RunState, text: str | None = None, **data: Any
     ) -> dict[str, Any]:
         """An event; whatever stands in `data` is redacted here, `text` was before."""
         said = {} if text is None else {"text": text}

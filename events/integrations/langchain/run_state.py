@@ -9,12 +9,12 @@ from events.integrations.langchain.extract import Usage
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class RunState:
     """One run of a chain, a tool, a model or a retriever, from its start to its end."""
 
     name: str
     about: dict[str, Any]
-    root: "Run | None" = None  # None: it is one
+    root: "RunState | None" = None  # None: it is one
     step: tuple[str, str] | None = None  # what stays the same when a node is tried again
     model: str | None = None
     started: float = field(default_factory=monotonic)
@@ -31,11 +31,11 @@ class Run:
     interrupted: bool = False
 
     @property
-    def top(self) -> "Run":
+    def top(self) -> "RunState":
         """The root of its tree."""
         return self.root or self
 
-    def is_beside(self, other: "Run") -> bool:
+    def is_beside(self, other: "RunState") -> bool:
         """Whether both are in one node, or one is in a graph within the other's."""
         path, of_other = self.about.get("namespace") or (), other.about.get("namespace") or ()
         return self.top is other.top and all(

@@ -12,7 +12,7 @@ _SEARCHED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class Sanitizer:
     """Makes values fit for an event."""
 
     record: RecordOptions

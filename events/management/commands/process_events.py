@@ -78,7 +78,7 @@ class Command(BaseCommand):
 
     def _run_once(self, timeout: float) -> None:
         with self._shown_logs():
-            done = process_once(work(hasty=True), timeout=timeout)
+            done = process_once(work(single_pass=True), timeout=timeout)
         counts = done.counts
         self.stdout.write(f"Appended {counts['relay']} events, archived {counts['archiver']}.")
         if ended := counts.get("reaper"):

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from events.exceptions import EventsError
 from events.publisher import get_publisher
 from events.transfer.export import pages
-from events.transfer.republish import publish_again
+from events.transfer.republish import republish
 from events.types import check_job_id
 
 
@@ -48,4 +48,4 @@ class Command(BaseCommand):
 def replay(job_id: str, to: str, speed: float | None) -> int:
     """Publish the events of one log into another; returns how many."""
     events = (event._replace(job_id=to) for page in pages(job_id) for event in page)
-    return publish_again(get_publisher(), events, speed)
+    return republish(get_publisher(), events, speed)

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from events.archive.filters import MOST_CONDITIONS
 from events.codec import event_json
-from events.exceptions import StaleEpoch
+from events.exceptions import ProducerFenced
 from events.live import sse
 from events.transfer.export import CSV_HEADER, csv_rows
 from events.transfer.ndjson import ndjson
@@ -299,7 +299,7 @@ PROBLEMS: Final[dict[str, dict[str, Any]]] = {
             HTTPStatus.FORBIDDEN,
             "To publish events takes the permission jobs.publish_events.",
         ),
-        _problem("stale-epoch", HTTPStatus.FORBIDDEN, str(StaleEpoch.__doc__)),
+        _problem("stale-epoch", HTTPStatus.FORBIDDEN, str(ProducerFenced.__doc__)),
         _problem("not-found", HTTPStatus.NOT_FOUND, "There is no job job_001."),
         _problem(
             "not-acceptable",

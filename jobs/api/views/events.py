@@ -16,7 +16,7 @@ from events.codec import event_dict
 from events.conf import event_settings
 from events.history import archive_position, read_events
 from events.history.search import search_events
-from events.producer.external import publish_numbered
+from events.producer.external import publish_sequenced
 from events.publisher import get_publisher
 from events.types import START, Event, shown
 from jobs.access import throttling
@@ -77,7 +77,7 @@ class JobEventsView(JobsAPIView):
             publisher = get_publisher(epoch=producing.epoch)
             ids = publisher.publish_events(job_id, events)
         else:
-            ids = publish_numbered(
+            ids = publish_sequenced(
                 job_id,
                 events,
                 producer=producing.producer,

@@ -76,12 +76,12 @@ def _as_text(fields: dict[str, Any]) -> str:
 
 
 def _is_created(request: Request, creation: tuple[str, str]) -> bool:
-    created = Job.objects.filter(owner_id=user_of(request).pk, creation_key=creation[0])
+    created = Job.objects.filter(owner_id=user_of(request).pk, idempotency_key=creation[0])
     return created.exists()
 
 
 def _again(job: Job, creation: tuple[str, str] | None) -> Response:
-    if creation is None or creation[1] != job.creation_digest:
+    if creation is None or creation[1] != job.request_fingerprint:
         raise KeyUsed(f"This {IDEMPOTENCY_KEY} came with another request, for job {job.job_id}.")
     return _created(job, status.HTTP_200_OK)
 

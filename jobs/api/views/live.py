@@ -20,13 +20,13 @@ from rest_framework.response import Response
 from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor
 from events.history import read_events, wait_for_events
-from events.live import await_events, is_viewed, sse, viewing
-from events.live.multiplexer import Batch, Bundle
+from events.live import await_events, is_viewed, sse, subscribe
+from events.live.multiplexer import Batch, Multiplexer
 from events.live.replay import Replay
-from events.live.shutdown import heed_signals
+from events.live.shutdown import install_shutdown_handlers
 from events.types import START, Cursor, Event, Reset, check_job_id, shown
 from jobs.access import throttling
-from jobs.access.session_guard import Admission, guarded
+from jobs.access.session_guard import Connection, guarded
 from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, respond_later
 from jobs.api.query import (
     HistoryParams,
@@ -37,7 +37,7 @@ from jobs.api.query import (
 )
 from jobs.api.renderers import OrjsonRenderer
 from jobs.api.views.events import JobEventsView
-from jobs.completion import job_ending
+from jobs.completion import job_completion
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
 from jobs.models import Job
@@ -80,7 +80,7 @@ class StreamView(LiveView):
         replays = "replay" in request.query_params
         return [throttling.CONNECT, *([throttling.REPLAY] if replays else [])]
 
-    def stream(self, request: Request, frames: Callable[[Admission], Any]) -> HttpResponseBase:
+    def stream(self, request: Request, frames: Callable[[Connection], Any]) -> HttpResponseBase:
         """The answer whose body are these frames."""
         asked = request._request  # noqa: SLF001 - DRF has no other name for it
         if not isinstance(asked, ASGIRequest):
@@ -88,12 +88,12 @@ class StreamView(LiveView):
         return respond_later(asked, frames(_admission(request)))
 
 
-def _admission(request: Request) -> Admission:
+def _admission(request: Request) -> Connection:
     """By what DRF let a request in: a token's row, or the session of a browser."""
     if request.auth is None or isinstance(request.auth, Model):
         session = getattr(request._request, "session", None)  # noqa: SLF001 - as above
-        return Admission(request.user, request.auth or session)
-    return Admission(request.user)
+        return Connection(request.user, request.auth or session)
+    return Connection(request.user)
 
 
 class JobEventStreamView(StreamView):
@@ -125,19 +125,19 @@ def _check_readable(job_id: str) -> None:
 
 
 async def _frames(
-    job_id: str, after: Cursor, speed: float | None, admission: Admission
+    job_id: str, after: Cursor, speed: float | None, admission: Connection
 ) -> AsyncGenerator[bytes, None]:
     """What a viewer is given; with a speed, a replay's."""
-    heed_signals()
+    install_shutdown_handlers()
     yield sse.OPENING
     # The task that sends what is yielded here waits for a viewer who takes nothing.
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset({job_id})
     with guarded(admission, let_go):
         async with (
-            viewing(job_id, after=after, ending=job_ending)
+            subscribe(job_id, after=after, ending=job_completion)
             if speed is None
-            else Replay(job_id, after, speed=speed, ending=job_ending)
+            else Replay(job_id, after, speed=speed, ending=job_completion)
         ) as viewer:
             viewer.on_stuck = let_go
             is_over = False
@@ -192,17 +192,17 @@ def _positions(job_ids: list[str], text: str | None) -> dict[str, Cursor]:
 
 
 async def _frames_of_many(
-    positions: dict[str, Cursor], admission: Admission
+    positions: dict[str, Cursor], admission: Connection
 ) -> AsyncGenerator[bytes, None]:
-    heed_signals()
+    install_shutdown_handlers()
     yield sse.OPENING
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset(positions)
     loop = asyncio.get_running_loop()
     with guarded(admission, let_go):
-        async with Bundle() as bundle:
+        async with Multiplexer() as bundle:
             for job_id, after in positions.items():
-                bundle.view(job_id, after=after, ending=job_ending)
+                bundle.view(job_id, after=after, ending=job_completion)
             is_over = False
             while not is_over:
                 batch = await bundle.next()
@@ -264,7 +264,7 @@ class JobEventPollView(LiveView, JobEventsView):
     ) -> AsyncGenerator[bytes, None]:
         """The page, once there is something on it; no thread waits for that."""
         job_id, after = self.kwargs["job_id"], params.after or START
-        if await await_events(job_id, after=after, seconds=wait, ending=job_ending):
+        if await await_events(job_id, after=after, seconds=wait, ending=job_completion):
             with suppress(EventsError, JobError):  # whoever asks again is told
                 read = sync_to_async(self._page_and_close, thread_sensitive=False)
                 page = await read(request, params)

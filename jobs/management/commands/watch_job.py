@@ -16,7 +16,7 @@ from events.history import has_log
 from events.live import follow
 from events.streams.clients import close_async_redis
 from events.types import Cursor, Event, Live, Reset, check_job_id
-from jobs.completion import job_ending
+from jobs.completion import job_completion
 from jobs.models import Job
 from jobs.projection import status_told
 from jobs.selectors import job_states
@@ -65,7 +65,7 @@ async def watch(job_id: str, after: Cursor, screen: "Screen") -> None:
     """Show everything after a cursor, up to the end."""
     screen.cursor = after
     try:
-        async for message in follow(job_id, after=after, ending=job_ending):
+        async for message in follow(job_id, after=after, ending=job_completion):
             match message:
                 case Event():
                     screen.event(message)

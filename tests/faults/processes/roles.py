@@ -19,7 +19,7 @@ from events.archive.projections import owners
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
-from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay, writer
 from events.outbox.relay import Relay
 from events.publisher import get_publisher
@@ -201,7 +201,7 @@ def dump() -> dict[str, Any]:
 
 def dump_job(job: str) -> dict[str, Any]:
     log = EventLog.objects.get(job_id=job)
-    position = ArchivePosition.objects.get(log=log)
+    position = ArchiveCheckpoint.objects.get(log=log)
     rows = ArchivedEvent.objects.filter(log=log)
     archived = rows.exclude(event_id=None).order_by("event_id")
     stream = get_redis().xrange(f"job_events:{job}") if _is_stream(job) else []
@@ -300,7 +300,7 @@ def hold_log(lines: Lines, job: str = JOB, *, new: bool = False) -> None:
 
 
 def fault_of(lines: Lines, job: str) -> None:
-    rows = ArchivePosition.objects.filter(log__job_id=job).values_list("fault", flat=True)
+    rows = ArchiveCheckpoint.objects.filter(log__job_id=job).values_list("fault", flat=True)
     lines.say(fault=rows.first() or "")
 
 

@@ -73,7 +73,7 @@ def test_a_stream_that_can_take_no_more(world, redis):
     world.write({"commit": "t1"})
     others_are_whole(world)
     world.do("relay_once")
-    assert fault(world).startswith("RedisRefused")
+    assert fault(world).startswith("RedisCommandError")
 
 
 def test_no_memory(world, redis):

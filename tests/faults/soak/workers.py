@@ -21,7 +21,7 @@ from events import outbox
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
-from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.processor.status import get_status
 from events.publisher import get_publisher
 from events.types import START, Cursor, Event, Reset
@@ -318,7 +318,7 @@ def is_idle(lines: Lines) -> None:
 
 def tell_positions(lines: Lines) -> None:
     """Up to where the archive has each log."""
-    positions = ArchivePosition.objects.values_list("log__job_id", "position")
+    positions = ArchiveCheckpoint.objects.values_list("log__job_id", "position")
     lines.say(positions={job: str(position) for job, position in positions})
 
 

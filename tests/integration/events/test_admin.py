@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from events.models import ArchivedEvent, ArchivePosition, EventLog, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from events.types import START, Cursor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -38,7 +38,7 @@ def make_log(job_id="abc", *, position=START, fault="", outbox=0, seconds_ago=0.
     now = timezone.now()
     log = EventLog.objects.create(job_id=job_id, sequence=outbox)
     since = now if fault else None
-    ArchivePosition.objects.create(log=log, position=position, fault=fault, faulted_at=since)
+    ArchiveCheckpoint.objects.create(log=log, position=position, fault=fault, failed_at=since)
     at = now - timedelta(seconds=seconds_ago)
     for number in range(outbox):
         row = {"event_type": "x", "timestamp": "x", "data": "{}", "written_at": at}
@@ -49,7 +49,7 @@ def make_log(job_id="abc", *, position=START, fault="", outbox=0, seconds_ago=0.
 def make_processor(name="host:1", seconds_ago=0.0, **numbers):
     at = timezone.now() - timedelta(seconds=seconds_ago)
     loops = {"relay": {**NUMBERS, **numbers}, "archiver": NUMBERS}
-    return Processor.objects.create(name=name, started_at=at, seen_at=at, loops=loops)
+    return Processor.objects.create(name=name, started_at=at, heartbeat_at=at, loops=loops)
 
 
 def text(response):
@@ -118,7 +118,9 @@ def test_without_redis_the_rest_is_shown(admin, redis_down):
 
 
 def test_a_processor_of_another_version_is_shown(admin):
-    Processor.objects.create(name="x", started_at=timezone.now(), seen_at=timezone.now(), loops={})
+    Processor.objects.create(
+        name="x", started_at=timezone.now(), heartbeat_at=timezone.now(), loops={}
+    )
     assert "process_events is running." in text(admin.get(PROCESSORS))
 
 

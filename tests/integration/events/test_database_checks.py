@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from events.database_checks import check_processing
-from events.models import ArchivedEvent, ArchivePosition, EventLog, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from tests.support.site import ROOT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -19,13 +19,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 def make_log(fault=""):
     log = EventLog.objects.create(job_id="abc")
-    ArchivePosition.objects.create(log=log, fault=fault, faulted_at=timezone.now())
+    ArchiveCheckpoint.objects.create(log=log, fault=fault, failed_at=timezone.now())
     return log
 
 
 def make_processor(seconds_ago=0):
     at = timezone.now() - timedelta(seconds=seconds_ago)
-    return Processor.objects.create(name="host:1", started_at=at, seen_at=at)
+    return Processor.objects.create(name="host:1", started_at=at, heartbeat_at=at)
 
 
 def found():

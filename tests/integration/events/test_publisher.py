@@ -20,7 +20,7 @@ from events.exceptions import (
     InvalidEvent,
     InvalidJobId,
     NotAStream,
-    RedisRefused,
+    RedisCommandError,
     RedisUnavailable,
 )
 from events.publisher import (
@@ -212,9 +212,9 @@ async def test_a_key_that_is_no_stream_is_named_so(publish, redis_client):
 async def test_a_redis_that_refuses_is_told_as_such(publish, redis_client):
     redis_client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(RedisRefused, match="maxmemory"):
+        with pytest.raises(RedisCommandError, match="maxmemory"):
             await publish("publish_event", "abc", {})
-        with pytest.raises(RedisRefused, match="maxmemory"):
+        with pytest.raises(RedisCommandError, match="maxmemory"):
             await publish("publish_events", "abc", [{}])
     finally:
         redis_client.config_set("maxmemory", 0)

@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from events.archive.archiver import Archiver
-from events.circuit_breaker import Rest
+from events.circuit_breaker import CircuitBreaker
 from events.history import read_events
 from events.outbox.relay import Relay
 from events.types import Event
@@ -71,7 +71,7 @@ def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
     def come_back() -> None:
         settings.JOB_EVENTS = before
         # A Redis that failed is left alone for a while, which nobody here has to wait for.
-        apps.get_app_config("events").rest = Rest()  # type: ignore[attr-defined]
+        apps.get_app_config("events").rest = CircuitBreaker()  # type: ignore[attr-defined]
 
     yield come_back
     come_back()

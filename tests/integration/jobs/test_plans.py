@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from events.archive import store
 from events.archive.filters import value_term
-from events.models import ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, EventLog
 from events.types import Cursor, Event
 from jobs.models import Job
 from tests.integration.jobs.conftest import Api
@@ -81,7 +81,9 @@ def store_fast():
     """Store the same events by SQL; of their values, one can be found."""
     logs = EventLog.objects.bulk_create([EventLog(job_id=f"job-{n}") for n in range(JOBS)])
     last = Cursor(FIRST + EVENTS, 0)
-    ArchivePosition.objects.bulk_create([ArchivePosition(log=log, position=last) for log in logs])
+    ArchiveCheckpoint.objects.bulk_create(
+        [ArchiveCheckpoint(log=log, position=last) for log in logs]
+    )
     kinds = {kind: value_term("event_type", kind) for kind in ("even", "odd")}
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE own (n bigint PRIMARY KEY, log bigint)")

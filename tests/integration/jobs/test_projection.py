@@ -13,7 +13,7 @@ from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.types import Event
 from jobs import services, signals
 from jobs.models import Job
-from jobs.projection import SETTLED, JobRows
+from jobs.projection import SETTLED, JobProjection
 from tests.integration.jobs.conftest import locked_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -57,8 +57,8 @@ def apply(*events):
     for event in events:
         by_job.setdefault(event.job_id, []).append(event)
     with transaction.atomic():
-        assert not list(JobRows().lock(by_job))
-        JobRows().apply(by_job)
+        assert not list(JobProjection().lock(by_job))
+        JobProjection().apply(by_job)
 
 
 def starting(*job_ids):
@@ -82,7 +82,7 @@ def values(job_id="abc"):
 
 
 def test_jobs_own_their_logs():
-    assert [type(owner) for owner in owners()].count(JobRows) == 1
+    assert [type(owner) for owner in owners()].count(JobProjection) == 1
     assert apps.get_app_config("events").owners == list(owners())
 
 
@@ -261,7 +261,7 @@ def test_what_was_applied_changes_nothing_when_applied_again(said):
 
 
 def test_an_event_of_an_older_attempt_by_its_label(said):
-    create(attempt=2, log_attempt=2)
+    create(attempt=2, projected_attempt=2)
     before = values()
     apply(
         said.event("task_started", attempt=1),
@@ -289,7 +289,7 @@ def test_an_event_of_an_older_attempt_by_its_label(said):
 )
 def test_an_event_of_this_attempt_by_its_label(said, label):
     """Even before the log has come to the retry: Redis was down when it was committed."""
-    create(attempt=2, log_attempt=1)
+    create(attempt=2, projected_attempt=1)
     apply(said.event("task_started", **label))
     assert row().status == "running"
 
@@ -310,33 +310,33 @@ def test_an_event_without_a_label_is_of_the_attempt_that_the_log_was_at(said):
         said.step("job_cancelled", 1),
         said.event("task_completed", result="too late"),
     )
-    assert (row().status, row().log_attempt) == ("pending", 1)
+    assert (row().status, row().projected_attempt) == ("pending", 1)
     apply(said.step("job_retried", 2), said.event("task_started"))
-    assert (row().status, row().log_attempt, row().started_at) == ("running", 2, WHEN)
+    assert (row().status, row().projected_attempt, row().started_at) == ("running", 2, WHEN)
 
 
 def test_the_attempt_of_the_log_is_kept_between_batches(said):
     create(attempt=3)
     apply(said.step("job_retried", 2))
     apply(said.event("task_completed"))
-    assert (row().status, row().log_attempt) == ("pending", 2)
+    assert (row().status, row().projected_attempt) == ("pending", 2)
     apply(said.step("job_retried", 3))
     apply(said.event("task_completed"))
-    assert (row().status, row().log_attempt) == ("completed", 3)
+    assert (row().status, row().projected_attempt) == ("completed", 3)
 
 
 def test_the_attempt_of_the_log_moves_while_the_job_is_over(said):
     create("failed", attempt=2)
     apply(said.step("job_retried", 2), said.step("task_failed", 2))
-    assert row().log_attempt == 2
+    assert row().projected_attempt == 2
 
 
 @pytest.mark.parametrize("attempt", [0, 3, 10**17])
 def test_an_attempt_that_the_job_never_had(said, attempt):
     """Somebody's own transactional event, or a log that is older than its job."""
-    create(attempt=2, log_attempt=2)
+    create(attempt=2, projected_attempt=2)
     apply(said.step("task_started", attempt))
-    assert (row().status, row().log_attempt) == ("pending", 2)
+    assert (row().status, row().projected_attempt) == ("pending", 2)
 
 
 def test_an_event_of_a_service_is_in_the_row_already(said):
@@ -547,7 +547,7 @@ def heard():
 def test_receivers_are_told_after_the_commit(said, heard):
     create()
     with transaction.atomic():
-        JobRows().apply({"abc": [said.event("task_started"), said.event("task_completed")]})
+        JobProjection().apply({"abc": [said.event("task_started"), said.event("task_completed")]})
         assert heard == []
     assert heard == [
         ("abc", "pending", "running", "completed"),
@@ -571,7 +571,7 @@ def test_receivers_are_told_nothing_when_nothing_changes(said, heard):
 def test_receivers_are_told_nothing_of_what_is_rolled_back(said, heard):
     create()
     with transaction.atomic():
-        JobRows().apply({"abc": [said.event("task_started")]})
+        JobProjection().apply({"abc": [said.event("task_started")]})
         transaction.set_rollback(True)
     assert (heard, row().status) == ([], "pending")
 
@@ -637,7 +637,7 @@ def test_tokens_cost_nothing(said, django_assert_num_queries):
     create("running")
     tokens = [said.event("thought", text="token") for _ in range(1000)]
     with transaction.atomic(), django_assert_num_queries(0):
-        JobRows().apply({"abc": tokens, "other": []})
+        JobProjection().apply({"abc": tokens, "other": []})
 
 
 def test_the_payload_and_an_old_result_are_not_read(said, django_assert_max_num_queries):
@@ -653,23 +653,23 @@ def test_the_payload_and_an_old_result_are_not_read(said, django_assert_max_num_
 def test_a_row_that_nobody_has_locked_is_locked(said):
     create()
     with transaction.atomic():
-        assert list(JobRows().lock(starting("abc", "nobody"))) == []
+        assert list(JobProjection().lock(starting("abc", "nobody"))) == []
 
 
 def test_a_row_that_somebody_else_has_locked_is_left_to_them():
     create()
     create(job_id="free")
     if connection.vendor == "sqlite":  # it has one lock, for all rows
-        assert not JobRows().lock(starting("abc", "free"))
+        assert not JobProjection().lock(starting("abc", "free"))
         return
     with locked_elsewhere(), transaction.atomic():
-        assert set(JobRows().lock(starting("abc", "free", "nobody"))) == {"abc"}
+        assert set(JobProjection().lock(starting("abc", "free", "nobody"))) == {"abc"}
         tokens = {"abc": [Log().event("thought", text="hm")]}
-        assert not JobRows().lock(tokens)
-        JobRows().apply({"abc": [Log().event("task_started")]})
+        assert not JobProjection().lock(tokens)
+        JobProjection().apply({"abc": [Log().event("task_started")]})
     assert row().status == "pending"
     with transaction.atomic():
-        assert not list(JobRows().lock(starting("abc", "free")))
+        assert not list(JobProjection().lock(starting("abc", "free")))
 
 
 # Finished
@@ -683,6 +683,10 @@ def test_a_job_is_finished_some_seconds_after_its_end():
     create(job_id="pending")
     create("running", job_id="running")
     job_ids = [*Job.objects.values_list("job_id", flat=True), "nobody"]
-    assert set(JobRows().finished(job_ids)) == {"old-completed", "old-failed", "old-cancelled"}
-    assert set(JobRows().finished(["old-failed"])) == {"old-failed"}
-    assert not JobRows().finished([])
+    assert set(JobProjection().finished(job_ids)) == {
+        "old-completed",
+        "old-failed",
+        "old-cancelled",
+    }
+    assert set(JobProjection().finished(["old-failed"])) == {"old-failed"}
+    assert not JobProjection().finished([])

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from events.archive import retention
 from events.archive.archiver import Archiver
-from events.exceptions import LogCut
+from events.exceptions import CursorExpired
 from events.history import read_events
 from events.models import ArchivedEvent, EventLog
 from events.publisher import get_publisher
@@ -90,7 +90,7 @@ def test_readers_are_told(api, logs, keep):
     events = read_events("one")
     keep(type_one={"events": 3})
     prune()
-    with pytest.raises(LogCut) as cut:
+    with pytest.raises(CursorExpired) as cut:
         read_events("one", after=events[2].id)
     assert cut.value.first == str(events[6].cursor.next())
     assert [event.id for event in read_events("one", after=cut.value.after)] == [
@@ -139,7 +139,7 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
         return log
 
     monkeypatch.setattr("events.history.reader.archived_log", cut_meanwhile)
-    with pytest.raises(LogCut):
+    with pytest.raises(CursorExpired):
         read_events("one", after=events[0].id, limit=2)
 
 

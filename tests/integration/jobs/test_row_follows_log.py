@@ -17,15 +17,15 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from events.archive.archiver import Archiver
-from events.exceptions import StaleEpoch
+from events.exceptions import ProducerFenced
 from events.history import read_events
-from events.models import ArchivePosition
+from events.models import ArchiveCheckpoint
 from events.publisher import get_publisher
 from events.types import START
 from jobs import services
 from jobs.exceptions import InvalidTransition
 from jobs.models import Job
-from jobs.projection import JobRows
+from jobs.projection import JobProjection
 from tests.integration.jobs.conftest import archived, relayed
 from tests.support.site import ROOT
 
@@ -135,7 +135,7 @@ def test_a_worker_that_was_given_up_says_nothing_of_the_next_attempt(
         archived()
     services.job_retry(job_id="abc")
     worker.publish_task_completed("abc", "report", "after the retry", attempt=1)
-    with pytest.raises(StaleEpoch):
+    with pytest.raises(ProducerFenced):
         get_publisher(epoch=1).publish_task_completed("abc", "report", "of an old epoch")
     archived()
     assert (row().status, row().progress, row().result) == ("pending", 0, None)
@@ -157,7 +157,7 @@ def test_the_worker_was_faster_than_the_retry_that_it_works_on(
     relayed(3)
     worker.publish_task_completed("abc", "report", attempt=2)
     archived()
-    assert (row().status, row().log_attempt) == ("completed", 2)
+    assert (row().status, row().projected_attempt) == ("completed", 2)
     assert log_types("abc") == [
         "task_started", "job_created", "job_cancelled", "job_retried", "task_completed",
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def test_events_of_a_stranger_by_xadd(redis_client, make_job):
         redis_client.xadd("job_events:abc", fields)
     archived()
     assert (row().status, row().progress) == ("running", 30)
-    assert not ArchivePosition.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()
 
 
 def test_a_log_without_a_job_is_archived(worker):
@@ -200,7 +200,7 @@ class Model:
     attempt: int = 1
     progress: float = 0
     outcome: Any = None
-    log_attempt: int = 1
+    projected_attempt: int = 1
     log: list = field(default_factory=list)
 
     def serve(self, step, number):
@@ -225,8 +225,8 @@ class Model:
         """The archiver copied the next events of the log."""
         for kind, attempt, *said in self.log[:count]:
             if kind == "step":
-                self.log_attempt = attempt
-            elif (attempt or self.log_attempt) == self.attempt and self.status not in OVER:
+                self.projected_attempt = attempt
+            elif (attempt or self.projected_attempt) == self.attempt and self.status not in OVER:
                 self.follow(*said)
         del self.log[:count]
 
@@ -292,7 +292,7 @@ class Play:
         data |= {"job_status": job_status} if job_status else {}
         publisher = get_publisher(epoch=attempt if label == "epoch" else 0)
         if label == "epoch" and attempt < self.model.attempt:
-            with pytest.raises(StaleEpoch):
+            with pytest.raises(ProducerFenced):
                 publisher.publish_event("abc", data)
             return
         publisher.publish_event("abc", data)
@@ -304,7 +304,7 @@ class Play:
         events = read_events("abc", after=self.cursor, limit=count)
         before = row()
         with transaction.atomic():
-            JobRows().apply({"abc": events})
+            JobProjection().apply({"abc": events})
         self.cursor = events[-1].cursor if events else self.cursor
         self.model.archive(count)
         after = row()
@@ -317,8 +317,8 @@ class Play:
     def check(self):
         job, model = row(), self.model
         outcome = {"completed": job.result, "failed": int(job.error or 0)}.get(job.status)
-        assert (job.status, job.attempt, job.progress, outcome, job.log_attempt) == (
-            model.status, model.attempt, model.progress, model.outcome, model.log_attempt,
+        assert (job.status, job.attempt, job.progress, outcome, job.projected_attempt) == (
+            model.status, model.attempt, model.progress, model.outcome, model.projected_attempt,
         )  # fmt: skip
 
 
@@ -386,4 +386,4 @@ def test_services_workers_and_archivers_at_once(make_job):
     archived()
     found = Job.objects.values_list("job_id", "status", "result")
     assert set(found) == {(job_id, "completed", job_id) for job_id in job_ids}
-    assert not ArchivePosition.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()

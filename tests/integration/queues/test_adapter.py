@@ -7,10 +7,10 @@ from contextlib import nullcontext, suppress
 import pytest
 from django.db import connection
 
-from events.exceptions import JobCancelled, NotBegun
+from events.exceptions import DeliveryRejected, JobCancelled
 from events.execution import run
 from events.execution.adapter import QueueAdapter, get_adapter, register_adapter, run_coroutine
-from events.execution.heartbeat import Heart
+from events.execution.heartbeat import HeartbeatThread
 from events.execution.run import Delivery, current_run, keeper
 from events.history import read_events
 from jobs import services
@@ -100,7 +100,7 @@ def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     adapter, beats = Adapter(), []
-    monkeypatch.setattr(run.apps.get_app_config("events"), "heart", Heart())
+    monkeypatch.setattr(run.apps.get_app_config("events"), "heart", HeartbeatThread())
     monkeypatch.setattr(type(keeper()), "beat", lambda _keeper, runs: beats.append(runs) or ())
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", broken)
@@ -123,7 +123,7 @@ def test_a_task_that_works_on_though_its_job_is_cancelled():
 
 def test_a_task_that_is_not_to_be_run():
     services.job_cancel(job_id="abc")
-    with pytest.raises(NotBegun, match="cancelled"):
+    with pytest.raises(DeliveryRejected, match="cancelled"):
         Adapter().begin(message())
     assert Adapter().run(message(), lambda: pytest.fail("it was run")) is None
 

@@ -9,10 +9,10 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import transaction
 
-from events.exceptions import NotBegun
+from events.exceptions import DeliveryRejected
 from events.execution import run
 from events.execution.run import current_run
-from events.execution.stream_tracker import StreamKeeper
+from events.execution.stream_tracker import StreamRunTracker
 from events.history import read_events
 from events.integrations.django_tasks.apps import signals_of_tasks
 from jobs import services
@@ -117,7 +117,7 @@ def test_a_rolled_back_request_has_enqueued_nothing(job):
 
 def test_a_job_that_is_over_is_not_begun_again(job):
     services.job_cancel(job_id="abc")
-    with pytest.raises(NotBegun, match="cancelled"):
+    with pytest.raises(DeliveryRejected, match="cancelled"):
         tasks.steps.enqueue("abc")
     assert log() == ["job_created", "job_cancelled"]
 
@@ -202,7 +202,7 @@ def test_a_task_is_a_runner(settings):
 
 def test_without_the_app_of_the_jobs(events_app):
     """The log says it all the same."""
-    events_app.keeper, keeper = StreamKeeper(), events_app.keeper
+    events_app.keeper, keeper = StreamRunTracker(), events_app.keeper
     try:
         tasks.steps.enqueue("abc", count=1)
     finally:

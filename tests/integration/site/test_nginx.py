@@ -178,14 +178,14 @@ def test_this_nginx_buffers_what_does_not_forbid_it(h11_site, job_id, tmp_path):
 @pytest.fixture(scope="module")
 def hasty_front(site: Site, tmp_path_factory: Any) -> Iterator[Site]:
     """The site with short keep-alives, through an nginx with little patience."""
-    directory: Path = tmp_path_factory.mktemp("hasty")
+    directory: Path = tmp_path_factory.mktemp("single_pass")
     environment = more_settings(directory, f"JOB_EVENTS['KEEP_ALIVE'] = {KEEP_ALIVE}")
     patience = f"proxy_read_timeout {PATIENCE_OF_NGINX}s;"
     with (
         another_web(site, **environment) as web,
-        behind_nginx(web, directory / "nginx", patience) as hasty,
+        behind_nginx(web, directory / "nginx", patience) as single_pass,
     ):
-        yield hasty
+        yield single_pass
 
 
 def found_after(seconds, front, job_id, publisher):
@@ -213,8 +213,8 @@ def test_who_waits_longer_than_nginx_is_alive(hasty_front, job_id, publisher):
 def test_who_gets_no_sign_of_life_is_cut_off(site, job_id, tmp_path, view):
     """By an nginx whose patience is shorter than the time between two of them."""
     with (
-        behind_nginx(site, tmp_path / "nginx", "proxy_read_timeout 4s;") as hasty,
-        view(hasty, job_id) as seen,
+        behind_nginx(site, tmp_path / "nginx", "proxy_read_timeout 4s;") as single_pass,
+        view(single_pass, job_id) as seen,
     ):
         assert [next(seen), next(seen)] == [0, "live"]
         with pytest.raises((httpx.RemoteProtocolError, websockets.ConnectionClosedError)):

@@ -6,9 +6,9 @@ from django.db import transaction
 from events import outbox
 from events.archive.archiver import Archiver
 from events.archive.projections import owners
-from events.exceptions import LogCut
+from events.exceptions import CursorExpired
 from events.history import archive_position, aread_events, read_events
-from events.models import ArchivedEvent, ArchivePosition, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from events.types import Cursor
@@ -155,14 +155,14 @@ def test_a_log_whose_owner_raises_stands_still_by_itself(owner, caplog):
         get_publisher().publish_event(job_id, {})
     assert archive() == 1
     assert (rows("good") != [], rows("bad")) == (True, [])
-    position = ArchivePosition.objects.get(log__job_id="bad")
+    position = ArchiveCheckpoint.objects.get(log__job_id="bad")
     assert (position.fault, position.position) == ("ValueError: not this one", Cursor(0, 0))
-    assert position.faulted_at is not None
+    assert position.failed_at is not None
     assert caplog.messages.count("log_stalled") == 1
     owner.poison = None
     assert archive() == 1
     position.refresh_from_db()
-    assert (position.fault, position.faulted_at) == ("", None)
+    assert (position.fault, position.failed_at) == ("", None)
 
 
 def test_a_log_whose_owner_is_locked_waits(owner):
@@ -193,7 +193,7 @@ def test_a_log_that_was_cut_says_so():
     EventLog.objects.update(first=Cursor.parse(ids[3]))
     ArchivedEvent.objects.filter(event_id__lt=ids[3]).delete()
     get_redis().delete("job_events:abc")
-    with pytest.raises(LogCut) as caught:
+    with pytest.raises(CursorExpired) as caught:
         read_events("abc", after=ids[0])
     assert caught.value.first == ids[3]
     assert [event.id for event in read_events("abc", after=caught.value.after)] == ids[3:]

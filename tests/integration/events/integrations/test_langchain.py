@@ -23,7 +23,7 @@ from langgraph.types import interrupt
 from events.integrations.langchain import (
     RecordOptions,
     RedisCallbackHandler,
-    RunLog,
+    RunRecorder,
     SyncRedisCallbackHandler,
     create_redis_callback_handler,
 )
@@ -273,7 +273,7 @@ def test_an_interrupt_is_no_error():
 
 def test_errors_that_take_turns_are_told_once_each():
     first, second = ValueError("a"), ValueError("b")
-    log = RunLog("abc")
+    log = RunRecorder("abc")
     root = uuid4()
     log.chain_start({"name": "root"}, None, run_id=root)
     told = []
@@ -286,7 +286,7 @@ def test_errors_that_take_turns_are_told_once_each():
 
 
 def test_an_error_is_told_once_though_another_graph_ends_meanwhile():
-    log = RunLog("abc")
+    log = RunRecorder("abc")
     root, step, other = uuid4(), uuid4(), uuid4()
     log.chain_start({"name": "root"}, None, run_id=root)
     log.chain_start({"name": "step"}, None, run_id=step, parent_run_id=root)

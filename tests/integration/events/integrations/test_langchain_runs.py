@@ -20,7 +20,7 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from tenacity import Retrying
 
-from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
+from events.integrations.langchain import RecordOptions, RunRecorder, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
 from tests.support.graphs import (
@@ -145,7 +145,7 @@ def test_with_retry():
 
 
 def test_a_model_that_is_asked_again():
-    log, run, events = RunLog("abc"), uuid4(), []
+    log, run, events = RunRecorder("abc"), uuid4(), []
     log.llm_start({"name": "model"}, [], run_id=run)
 
     def flaky():

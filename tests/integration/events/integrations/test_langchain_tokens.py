@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
-from events.integrations.langchain import RecordOptions, RunLog, create_redis_callback_handler
+from events.integrations.langchain import RecordOptions, RunRecorder, create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis, get_redis
 from tests.support.graphs import (
@@ -207,7 +207,7 @@ def test_halves_of_characters_and_nuls_are_taken():
 
 
 def test_odd_tokens_break_nothing():
-    log = RunLog("abc")
+    log = RunRecorder("abc")
     run = uuid4()
     log.chat_start({}, [], run_id=run)
     for token in (
@@ -237,7 +237,7 @@ SAID = [
 @pytest.mark.parametrize(("text", "shown"), SAID)
 def test_a_secret_that_is_cut_by_a_flush_is_not_seen(text, shown):
     """After each character a flush, as if the model paused there."""
-    log = RunLog("abc")
+    log = RunRecorder("abc")
     run = uuid4()
     log.chat_start({}, [], run_id=run)
     events = []
@@ -322,7 +322,7 @@ def test_what_happens_while_a_model_speaks_stands_in_its_place_among_its_words()
 
 
 def test_a_text_that_is_not_recorded_is_not_kept():
-    log = RunLog("abc", record=RecordOptions(model_text=False))
+    log = RunRecorder("abc", record=RecordOptions(model_text=False))
     run = uuid4()
     log.chat_start({}, [], run_id=run)
     assert log.llm_token("secret", run) is None

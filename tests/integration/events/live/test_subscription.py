@@ -13,7 +13,7 @@ from events.history import aread_events
 from events.history.reader import _Archived
 from events.live import follow
 from events.publisher import RedisStreamPublisher, get_publisher
-from events.streams.clients import Wire, get_async_redis
+from events.streams.clients import PinnedConnection, get_async_redis
 from events.testing.redis_server import EmbeddedRedis
 from events.types import Cursor, End, Event, KeepAlive, Live
 
@@ -74,7 +74,7 @@ class AtNumber:
     def __init__(self, number, *, told):
         self.number, self.told, self.asked = number, told, []
 
-    def is_told_by(self, event):
+    def is_terminal(self, event):
         return self.told and event.data["n"] == self.number
 
     async def over(self, last):
@@ -252,7 +252,7 @@ async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_cl
     publish(1)
     client = get_async_redis()
     for steps in range(12):
-        wire = await Wire.to(client)
+        wire = await PinnedConnection.to(client)
         await wire.ask(("PING",))
         waiting = asyncio.create_task(wire.ask(("ECHO", f"not yours {steps}")))
         for _ in range(steps):
@@ -316,7 +316,7 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
 @pytest.mark.parametrize("lost_in", ["to", "ask_all"])
 async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch, lost_in):
     """A library may take a cancellation for a lost connection; a group of tasks then loses it."""
-    real = getattr(Wire, lost_in)
+    real = getattr(PinnedConnection, lost_in)
 
     async def lose(*arguments):
         try:
@@ -324,7 +324,7 @@ async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch,
         except asyncio.CancelledError:
             raise RedisUnavailable from None
 
-    monkeypatch.setattr(Wire, lost_in, lose)
+    monkeypatch.setattr(PinnedConnection, lost_in, lose)
     for delay in (0, 0, 0.001, 0.01, 0.1):
         viewer = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
         await asyncio.sleep(0.05 + delay)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from events import outbox
 from events.archive.archiver import Archiver
-from events.exceptions import EventTooLarge, InvalidEvent, InvalidJobId, StaleEpoch
+from events.exceptions import EventTooLarge, InvalidEvent, InvalidJobId, ProducerFenced
 from events.history import read_events
 from events.models import ArchivedEvent, EventLog
 from events.outbox.relay import Relay
@@ -168,7 +168,7 @@ def test_an_event_of_a_later_attempt_stops_publishers_of_an_earlier_one():
     first = get_publisher(epoch=1)
     first.publish_event("abc", {"n": 1})
     outbox.publish_event("abc", {"n": 2}, epoch=2)
-    with pytest.raises(StaleEpoch, match="attempt 2, not at 1"):
+    with pytest.raises(ProducerFenced, match="attempt 2, not at 1"):
         first.publish_event("abc", {"n": 3})
     get_publisher(epoch=2).publish_event("abc", {"n": 4})
     get_publisher().publish_event("abc", {"n": 5})

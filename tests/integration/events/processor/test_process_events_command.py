@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from events.models import ArchivedEvent, ArchivePosition, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.outbox import publish_event
 from events.processor.status import get_status, is_running
 from events.publisher import get_publisher
@@ -277,7 +277,7 @@ def test_once_says_which_log_is_stalled(redis_client, capsys):
     redis_client.delete("job_events:abc")
     call_command("process_events", "--once")
     assert archived() == ["first"]
-    assert not ArchivePosition.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()
 
 
 def test_once_that_is_not_through_in_time_says_so(redis_client):

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from events.exceptions import RedisUnavailable
 from events.models import ArchivedEvent, EventLog, Processor
-from events.processor.loop import Loop, Supervisor, first_line
+from events.processor.loop import Loop, LoopRunner, first_line
 from events.processor.processor import Processing, process_once, unfinished_business
 from events.processor.status import is_running
 
@@ -34,7 +34,7 @@ def supervise():
     """Runs loops until a condition holds, and stops them."""
 
     def supervise(*loops, until, within=5.0):
-        supervisor = Supervisor(loops)
+        supervisor = LoopRunner(loops)
 
         def done():
             supervisor.watch()
@@ -243,7 +243,7 @@ def test_a_processor_is_seen_while_it_runs(run):
     assert run(until, relay=lambda: 0, archiver=lambda: 0) == []
     (processor,) = seen
     assert processor.name.count(":") == 1
-    assert processor.started_at <= processor.seen_at
+    assert processor.started_at <= processor.heartbeat_at
     assert set(processor.loops) == {"relay", "archiver", "heartbeat", "health"}
     assert set(processor.loops["relay"]) == {
         "rounds", "events", "failures", "failing", "error", "succeeded_at",
@@ -256,7 +256,7 @@ def test_processors_that_were_not_seen_for_a_day_are_forgotten(run):
     now = timezone.now()
     for name, days in (("old:1", 2), ("dead:1", 0.5)):
         at = now - timedelta(days=days)
-        Processor.objects.create(name=name, started_at=at, seen_at=at)
+        Processor.objects.create(name=name, started_at=at, heartbeat_at=at)
     run(lambda: not Processor.objects.filter(name="old:1").exists())
     assert [processor.name for processor in Processor.objects.all()] == ["dead:1"]
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from events.models import ArchivedEvent, ArchivePosition, EventLog, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from events.processor import lag, status
 from events.processor.status import get_status, is_running
 from events.processor.status_text import duration_text, status_json, status_table
@@ -27,7 +27,7 @@ def redis_down(settings):
 
 def make_log(job_id="abc", position=START, fault="", since=None):
     log = EventLog.objects.create(job_id=job_id)
-    ArchivePosition.objects.create(log=log, position=position, fault=fault, faulted_at=since)
+    ArchiveCheckpoint.objects.create(log=log, position=position, fault=fault, failed_at=since)
     return log
 
 
@@ -41,7 +41,7 @@ def make_processor(name="host:1", seconds_ago=0.0):
     at = timezone.now() - timedelta(seconds=seconds_ago)
     numbers = {"rounds": 1, "events": 2, "failures": 0, "failing": False, "error": ""}
     return Processor.objects.create(
-        name=name, started_at=at, seen_at=at, loops={"relay": numbers, "archiver": numbers}
+        name=name, started_at=at, heartbeat_at=at, loops={"relay": numbers, "archiver": numbers}
     )
 
 
@@ -183,9 +183,9 @@ def test_a_thousand_entries_are_counted_and_more_are_reckoned(redis_client):
     log = make_log(position="1-0")
     expected = {"1-0": 1501, "1002-0": 1501, "1600-0": 901, "2400-0": 101, "2501-0": 0}
     for position, entries in expected.items():
-        ArchivePosition.objects.filter(log=log).update(position=Cursor.parse(position))
+        ArchiveCheckpoint.objects.filter(log=log).update(position=Cursor.parse(position))
         assert get_status().archive.entries == entries, position
-    ArchivePosition.objects.filter(log=log).update(position=START)
+    ArchiveCheckpoint.objects.filter(log=log).update(position=START)
     assert get_status().archive.entries == 2501
 
 

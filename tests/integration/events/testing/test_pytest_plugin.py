@@ -141,7 +141,7 @@ def test_an_earlier_test_may_have_had_no_redis(request, django_db_blocker):
     rest = apps.get_app_config("events").rest
     rest.failed()
     request.getfixturevalue("job_events")
-    assert not rest.resting
+    assert not rest.is_open
 
 
 # Recordings

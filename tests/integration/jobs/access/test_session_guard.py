@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from events.publisher import get_publisher
 from jobs.access import session_guard
-from jobs.access.session_guard import Admission, guarded
+from jobs.access.session_guard import Connection, guarded
 from jobs.access.tickets import make_ticket
 from jobs.models import Job
 from tests.integration.jobs.asgi import PATIENCE, Request, Socket, cookie_of, gone
@@ -167,7 +167,7 @@ async def test_the_token_that_let_a_stream_in_is_deleted(user, job):
     await cookie_of(user)
     token = await Session.objects.afirst()
     revoked = asyncio.get_running_loop().create_future()
-    with guarded(Admission(user, token), revoked.set_result):
+    with guarded(Connection(user, token), revoked.set_result):
         await asyncio.sleep(0.3)
         assert not revoked.done()
         await token.adelete()
@@ -212,7 +212,7 @@ def test_many_connections_cost_a_few_queries(user, make_job, django_assert_num_q
     client.force_login(user)
     admissions = []
     for job_id in itertools.islice(itertools.cycle(jobs), 400):
-        admissions.append(Admission(user, client.session))
+        admissions.append(Connection(user, client.session))
         admissions[-1].job_ids = frozenset({job_id})
     with django_assert_num_queries(4):
         assert session_guard._look(admissions) == []

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
 from events.history import read_events
-from events.live import send_away
+from events.live import disconnect_all
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import services
@@ -197,7 +197,7 @@ async def test_a_server_that_goes_away_says_so(user, ids):
     assert await socket.connect() is None
     await socket.until(3)
     await socket.say(text='{"action": "pause"}')
-    send_away()
+    disconnect_all()
     assert await socket.until("restart") == ["restart"]
     assert await socket.closing() == 1012
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 
 from config.asgi import application
 from events.live import sse
-from events.live.asgi import EventStreams, stream_response
+from events.live.asgi import DetachedStreamingMiddleware, stream_response
 from events.publisher import get_publisher
 from jobs import services
 from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
@@ -94,7 +94,7 @@ async def answered_by(view):
         body = b"" if response.streaming else response.content
         await send({"type": "http.response.body", "body": body})
 
-    request = Request(EventStreams(answer))
+    request = Request(DetachedStreamingMiddleware(answer))
     await asyncio.wait([request.task], timeout=PATIENCE)
     request.task.result()
     return request
@@ -120,4 +120,4 @@ async def test_what_breaks_is_broken_off(caplog):
 
 def test_the_site_has_it():
     assert django_settings.ASGI_APPLICATION == "config.asgi.application"
-    assert isinstance(application.application_mapping["http"], EventStreams)
+    assert isinstance(application.application_mapping["http"], DetachedStreamingMiddleware)

@@ -6,7 +6,7 @@ import pytest
 
 from events.exceptions import RedisUnavailable
 from events.history import read_events
-from events.live.presence import REMEMBERED_SECONDS, say_viewed, unviewed_seconds
+from events.live.presence import REMEMBERED_SECONDS, mark_watched, seconds_since_watched
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.execution import auto_cancel
@@ -47,7 +47,7 @@ def looking():
 
 def left(seconds, job_id="abc"):
     """Somebody has viewed the job, and left so long ago."""
-    say_viewed([job_id])
+    mark_watched([job_id])
     (key,) = get_redis().keys(f"*{job_id}*:viewed")
     get_redis().expire(key, REMEMBERED_SECONDS - seconds)
 
@@ -91,7 +91,7 @@ def test_a_job_of_another_type_goes_on(job, looking, settings):
 def test_nobody_is_asked_where_it_is_not_wanted(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {}}
     say_watched(["abc"])
-    assert unviewed_seconds(["abc"]) == {}
+    assert seconds_since_watched(["abc"]) == {}
     assert Unwatched().step() == 0
 
 
@@ -115,7 +115,7 @@ def test_after_redis_was_away_all_have_their_time_again(job, looking, monkeypatc
         raise RedisUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(auto_cancel, "unviewed_seconds", away)
+        patch.setattr(auto_cancel, "seconds_since_watched", away)
         with pytest.raises(RedisUnavailable):
             looking.step()
     left(100)

@@ -8,19 +8,19 @@ from django.db.models import F
 from django.db.models.signals import pre_save
 from django.utils import timezone
 
-from events.exceptions import NotBegun
-from events.execution.run import Delivery, Question, Reason, Run
+from events.exceptions import DeliveryRejected
+from events.execution.run import Delivery, Question, Reason, TaskRun
 from events.history import read_events
 from jobs import inputs, services
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.execution.reaper import Reaper
-from jobs.execution.tracker import MOST_RUNS, JobRuns
+from jobs.execution.tracker import MOST_RUNS, JobRunTracker
 from jobs.models import Job, Task
 from tests.integration.jobs.conftest import locked_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-RUNS = JobRuns()
+RUNS = JobRunTracker()
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def message(key="k1", **more):
 
 def begin(key="k1", **more):
     delivery = message(key, **more)
-    return Run(delivery, *RUNS.begin(delivery), RUNS)
+    return TaskRun(delivery, *RUNS.begin(delivery), RUNS)
 
 
 def row():
@@ -56,7 +56,7 @@ def ends():
 
 def silent(seconds, key="k1"):
     """Let the database believe that the worker was heard of so long ago."""
-    Task.objects.filter(key=key).update(seen_at=F("seen_at") - timedelta(seconds=seconds))
+    Task.objects.filter(key=key).update(heartbeat_at=F("heartbeat_at") - timedelta(seconds=seconds))
 
 
 def test_a_task_from_its_start_to_its_end():
@@ -100,10 +100,10 @@ def test_a_group_is_over_when_nobody_has_come_for_a_moment():
         RUNS.complete(run, 1, more=False)
     assert row().status == "running"
     late = begin("k3", group="g", relatives=("g",))
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
     RUNS.complete(late, 1, more=False)
-    Job.objects.update(settles_at=timezone.now())
-    assert Reaper(hasty=True).step() == 1
+    Job.objects.update(deadline_at=timezone.now())
+    assert Reaper(single_pass=True).step() == 1
     assert ends()[-1] == (1, "task_completed", "completed")
 
 
@@ -113,14 +113,14 @@ def test_a_group_that_is_sent_slowly_is_not_over_before_its_last_task_is_begun(s
     group = {"group": "g", "relatives": ("g",)}
     RUNS.complete(begin("k1", **group), 1, more=False)
     RUNS.announce(message("k2", **group))
-    Job.objects.filter(settles_as="completed").update(settles_at=timezone.now())
-    assert Reaper(hasty=True).step() == 0
+    Job.objects.filter(deadline_status="completed").update(deadline_at=timezone.now())
+    assert Reaper(single_pass=True).step() == 0
     assert begin("k2", **group).attempt == 1
 
 
 def test_the_same_task_sent_twice_is_begun_once():
     begin("k1")
-    with pytest.raises(NotBegun, match="Another message"):
+    with pytest.raises(DeliveryRejected, match="Another message"):
         begin("k2")
     assert begin("k3", task_type="other").number == 1
 
@@ -133,7 +133,7 @@ def test_a_job_that_is_over_is_not_begun(status):
         "failed": lambda: services.job_fail(job_id="abc", error="oh"),
         "cancelled": lambda: services.job_cancel(job_id="abc"),
     }[status]()
-    with pytest.raises(NotBegun, match=status) as refusal:
+    with pytest.raises(DeliveryRejected, match=status) as refusal:
         begin()
     assert refusal.value.retry_in is None
 
@@ -141,14 +141,14 @@ def test_a_job_that_is_over_is_not_begun(status):
 def test_a_message_of_another_attempt_is_not_begun():
     services.job_fail(job_id="abc", error="oh")
     services.job_retry(job_id="abc")
-    with pytest.raises(NotBegun, match="attempt 1, not 2"):
+    with pytest.raises(DeliveryRejected, match="attempt 1, not 2"):
         begin(attempt=1)
     assert begin(attempt=2).attempt == 2
 
 
 def test_a_message_that_comes_again_waits_for_its_worker():
     run = begin()
-    with pytest.raises(NotBegun, match="Worker w1 has the task") as refusal:
+    with pytest.raises(DeliveryRejected, match="Worker w1 has the task") as refusal:
         begin()
     assert refusal.value.retry_in == 15
     assert list(RUNS.beat([run])) == []
@@ -188,21 +188,21 @@ def test_a_task_of_a_group_that_failed_of_it_does_not_begin_an_attempt_alone():
     begin("k1", **group)
     RUNS.lose(message("k1"), Reason.WORKER_LOST, "It died.")
     for key in ("k2", "k1"):
-        with pytest.raises(NotBegun, match="failed"):
+        with pytest.raises(DeliveryRejected, match="failed"):
             begin(key, **group)
     assert (row().status, row().attempt) == ("failed", 1)
 
 
 def test_a_message_that_comes_after_the_end_is_not_begun():
     RUNS.complete(begin(), 1, more=False)
-    with pytest.raises(NotBegun):
+    with pytest.raises(DeliveryRejected):
         begin()
 
 
 def test_a_step_that_comes_again_when_the_next_runs_is_not_begun():
     RUNS.complete(begin("k1"), 1, more=True)
     begin("k2", relatives=("k1",))
-    with pytest.raises(NotBegun, match="is over"):
+    with pytest.raises(DeliveryRejected, match="is over"):
         begin("k1")
 
 
@@ -216,7 +216,7 @@ def test_a_task_of_which_each_worker_dies():
     for number in range(1, MOST_RUNS + 1):
         assert begin().number == number
         RUNS.release(message())
-    with pytest.raises(NotBegun, match=f"begun {MOST_RUNS} times"):
+    with pytest.raises(DeliveryRejected, match=f"begun {MOST_RUNS} times"):
         begin()
     assert row().status == "failed"
     assert [attempt for attempt, *_ in ends()] == list(range(1, MOST_RUNS + 1))
@@ -224,7 +224,7 @@ def test_a_task_of_which_each_worker_dies():
 
 def test_a_task_that_is_put_back_goes_on_in_its_attempt():
     run = begin()
-    RUNS.put_back(run, ValueError("not yet"), 60)
+    RUNS.schedule_retry(run, ValueError("not yet"), 60)
     assert (row().status, Task.objects.get().state) == ("running", "waiting")
     again = begin(again=1)
     assert (again.attempt, again.number) == (1, 2)
@@ -315,13 +315,13 @@ def test_a_death_after_the_log_ended_the_job_begins_no_attempt():
     begin()
     Job.objects.update(status="cancelled", finished_at=timezone.now(), started_at=None)
     RUNS.lose(message(), Reason.WORKER_LOST, "It died.")
-    with pytest.raises(NotBegun, match="cancelled"):
+    with pytest.raises(DeliveryRejected, match="cancelled"):
         begin()
     assert (row().status, row().attempt) == ("cancelled", 1)
 
 
 def test_a_death_while_the_task_waits_for_its_next_try():
-    RUNS.put_back(begin(attempt=1), ValueError("not yet"), 60)
+    RUNS.schedule_retry(begin(attempt=1), ValueError("not yet"), 60)
     RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died after it was sent again.")
     assert row().status == "running"
 
@@ -372,10 +372,10 @@ def test_the_reaper_spares_who_is_heard_of():
     run = begin()
     silent(28)
     run.beaten_at -= 10
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
     silent(28)
     RUNS.beat([run])
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
     assert row().status == "running"
 
 
@@ -389,7 +389,7 @@ def make_due(of):
         silent(60, "k2")
     else:
         Task.objects.update(state="over")
-        Job.objects.update(settles_at=timezone.now(), settles_as="failed")
+        Job.objects.update(deadline_at=timezone.now(), deadline_status="failed")
 
 
 @pytest.mark.parametrize("of", ["heartbeat", "queue"])
@@ -398,7 +398,7 @@ def test_the_reaper_does_not_wait_for_a_job_that_somebody_has_locked(of):
         return
     make_due(of)
     with locked_elsewhere():
-        assert Reaper(hasty=True).step() == 1
+        assert Reaper(single_pass=True).step() == 1
     assert Job.objects.get(job_id="def").status == "failed"
     assert row().status == "running"
 
@@ -412,7 +412,7 @@ def test_a_job_that_cannot_be_ended_holds_up_no_other(of, caplog):
             raise ValueError("not that one")
 
     pre_save.connect(refuse, sender=Job)
-    reaper = Reaper(hasty=True)
+    reaper = Reaper(single_pass=True)
     try:
         assert reaper.step() == 1
         assert reaper.step() == 0
@@ -437,28 +437,28 @@ def test_what_the_database_did_not_take_is_said_at_the_next_beat():
         RUNS.beat([run])
     silent(31)
     RUNS.beat([run])
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
 
 
 def test_the_reaper_knows_a_time_limit():
     begin(time_limit=10)
     silent(60)
     Task.objects.update(deadline=timezone.now())
-    assert Reaper(hasty=True).step() == 1
+    assert Reaper(single_pass=True).step() == 1
     assert read_events("abc")[-1].data["reason"] == "timed_out"
 
 
 def test_the_reaper_spares_what_has_no_heartbeat():
     begin(beats=False)
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
 
 
 def test_a_job_that_nobody_takes_up(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"lost": print}, "QUEUE_TIMEOUT": 60}
     services.job_create(job_id="def", task_type="lost")
-    assert Reaper(hasty=True).step() == 0
-    Job.objects.filter(job_id="def").update(settles_at=timezone.now())
-    assert Reaper(hasty=True).step() == 1
+    assert Reaper(single_pass=True).step() == 0
+    Job.objects.filter(job_id="def").update(deadline_at=timezone.now())
+    assert Reaper(single_pass=True).step() == 1
     lost = Job.objects.get(job_id="def")
     assert (lost.status, lost.error) == ("failed", "No worker took the job up for 60 s.")
     assert read_events("def")[-1].data["reason"] == "queue_timeout"
@@ -471,9 +471,9 @@ def test_what_a_job_asks_is_answered_before_it_goes_on(monkeypatch):
         run.ask("Sure?")
     RUNS.ask(run, [Question("a", "A?"), Question("b", "B?", ("x",))], {"data": 1})
     assert Task.objects.get().state == "asked"
-    with pytest.raises(NotBegun, match="waits for a person"):
+    with pytest.raises(DeliveryRejected, match="waits for a person"):
         begin()
-    assert Reaper(hasty=True).step() == 0
+    assert Reaper(single_pass=True).step() == 0
     resumed = []
     monkeypatch.setattr(
         inputs, "resume", lambda *given: resumed.append((given[0].resume, given[1]))

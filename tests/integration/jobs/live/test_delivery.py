@@ -13,7 +13,7 @@ from events.live import follow
 from events.publisher import get_publisher
 from events.types import End, Event, KeepAlive, Live
 from jobs import services
-from jobs.completion import job_ending
+from jobs.completion import job_completion
 from jobs.models import Job
 from tests.integration.jobs.conftest import archived
 
@@ -36,7 +36,7 @@ async def watch(stop, job_id="abc"):
     given = []
     async with (
         asyncio.timeout(20),
-        aclosing(follow(job_id, ending=job_ending)) as messages,
+        aclosing(follow(job_id, ending=job_completion)) as messages,
     ):
         async for message in messages:
             if isinstance(message, Event):
@@ -117,7 +117,7 @@ def said(job_id="abc", **data):
 
 
 async def asked(last):
-    return list(await job_ending.over({"abc": last})) == ["abc"]
+    return list(await job_completion.over({"abc": last})) == ["abc"]
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ async def test_the_last_event_of_a_job_ends_it_at_once(status, data, over):
 
 async def test_which_events_tell_of_the_end_and_who_has_no_job():
     last = await in_thread(lambda: said(event_type="thought"))
-    assert not job_ending.is_told_by(last)
+    assert not job_completion.is_terminal(last)
     assert await asked(last) is True
-    assert job_ending.is_told_by(await in_thread(lambda: said(event_type="task_failed")))
+    assert job_completion.is_terminal(await in_thread(lambda: said(event_type="task_failed")))
     told = {"event_type": "task_failed", "job_status": "running"}
-    assert not job_ending.is_told_by(await in_thread(lambda: said(**told)))
+    assert not job_completion.is_terminal(await in_thread(lambda: said(**told)))
 
 
 async def test_a_job_whose_last_events_cannot_be_appended_is_not_over(

@@ -127,7 +127,7 @@ async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server,
 
 async def test_a_viewer_who_is_slow_has_the_latest_of_each_job(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
-    with job_list.listed(job_list.Admission(user)) as shown:
+    with job_list.listed(job_list.Connection(user)) as shown:
         await shown.live()
         for progress in range(5):
             shown.take([{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}])

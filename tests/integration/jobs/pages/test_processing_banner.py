@@ -27,7 +27,7 @@ def text(response):
 
 def start_processor():
     now = timezone.now()
-    Processor.objects.create(name="host:1", started_at=now, seen_at=now)
+    Processor.objects.create(name="host:1", started_at=now, heartbeat_at=now)
 
 
 def test_the_staff_is_told_what_to_start(client, staff):

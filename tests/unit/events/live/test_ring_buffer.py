@@ -2,17 +2,17 @@
 
 import pytest
 
-from events.live.messages import Encoded
-from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, Ring
+from events.live.messages import EncodedMessage
+from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
 
 def event(number, size=2):
-    return Encoded(Event(f"{number}-0", "abc", "x", "2026", b"x" * size))
+    return EncodedMessage(Event(f"{number}-0", "abc", "x", "2026", b"x" * size))
 
 
 def ring_of(*numbers, size=2):
-    ring = Ring(START)
+    ring = RingBuffer(START)
     ring.append([event(number, size) for number in numbers])
     return ring
 

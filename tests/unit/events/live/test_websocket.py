@@ -2,14 +2,14 @@
 
 import json
 
-from events.live.messages import END, KEEP_ALIVE, LIVE, Encoded
+from events.live.messages import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.types import Cursor, Event, Reset
 
 EVENT = Event("5-1", "abc", "thought", "2026-01-02T03:04:05+00:00", '{"text":"ü\\n"}'.encode())
 
 
 def test_an_event():
-    assert json.loads(Encoded(EVENT).text) == {
+    assert json.loads(EncodedMessage(EVENT).text) == {
         "type": "event",
         "event": {
             "id": "5-1",
@@ -27,12 +27,12 @@ def test_control_messages():
         {"type": "end"},
         {"type": "keep-alive"},
     ]
-    reset = Encoded(Reset("The log was cut.", "7-0"))
+    reset = EncodedMessage(Reset("The log was cut.", "7-0"))
     assert json.loads(reset.text) == {"type": "reset", "reason": "The log was cut.", "after": "7-0"}
 
 
 def test_each_form_is_made_once():
-    encoded = Encoded(EVENT)
+    encoded = EncodedMessage(EVENT)
     assert encoded.text is encoded.text
     assert encoded.frame is encoded.frame
     assert encoded.cursor == Cursor(5, 1)
