@@ -85,7 +85,7 @@ def fill(alias: str, events: int, jobs: int) -> None:
     fast(connection, events, jobs, logs[0].pk)
 
 
-INTO = "INSERT INTO events_archivedevent"
+INTO = "INSERT INTO job_events_archivedevent"
 COLUMNS = "(log_id, event_id, event_type, timestamp, data, producer)"
 REST = f"'thought', '2026-11-22T06:00:00.000000+00:00', '{DATA}'"
 
@@ -119,7 +119,7 @@ def fill_postgres(connection: Any, events: int, jobs: int, log_id: int) -> None:
             [events - 1],
         )
         cursor.execute("SET session_replication_role = DEFAULT")
-        cursor.execute("VACUUM ANALYZE events_archivedevent")
+        cursor.execute("VACUUM ANALYZE job_events_archivedevent")
 
 
 def pages(alias: str, events: int, part: float) -> Callable[[], None]:

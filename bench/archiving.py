@@ -80,7 +80,7 @@ class Scene:
 
         truncate = "DELETE FROM" if connection.vendor == "sqlite" else "TRUNCATE"
         with connection.cursor() as cursor:
-            cursor.execute(f"{truncate} events_archivedevent")
+            cursor.execute(f"{truncate} job_events_archivedevent")
         ArchiveCheckpoint.objects.update(position=START)
         for job_id in self.jobs:
             self.redis.copy(f"kept:{job_id}", f"job_events:{job_id}", replace=True)
@@ -90,7 +90,7 @@ class Scene:
 
         from events.archive.archiver import _EVENTS as BATCH
 
-        into = "INSERT INTO events_archivedevent"
+        into = "INSERT INTO job_events_archivedevent"
         columns = "(log_id, event_id, event_type, timestamp, data, producer, terms)"
         terms = "%s::tsvector" if connection.vendor == "postgresql" else "%s"
         for start in range(0, len(self.rows), BATCH):

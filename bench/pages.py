@@ -19,8 +19,8 @@ from bench.ratio import compare
 PAGE = 1000
 HOT, COLD = "hot", "cold"
 SELECT = """
-    SELECT event_id, event_type, timestamp, data FROM events_archivedevent
-    WHERE log_id = (SELECT id FROM events_eventlog WHERE job_id = %s) ORDER BY event_id LIMIT %s
+    SELECT event_id, event_type, timestamp, data FROM job_events_archivedevent
+    WHERE log_id = (SELECT id FROM job_events_eventlog WHERE job_id = %s) ORDER BY event_id LIMIT %s
 """
 
 

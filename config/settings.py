@@ -92,9 +92,9 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator",
                  "CommonPasswordValidator", "NumericPasswordValidator")
 ]  # fmt: skip
-LOGIN_URL = "jobs:login"
-LOGIN_REDIRECT_URL = "jobs:list"
-LOGOUT_REDIRECT_URL = "jobs:login"
+LOGIN_URL = "job_events:login"
+LOGIN_REDIRECT_URL = "job_events:list"
+LOGOUT_REDIRECT_URL = "job_events:login"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="jobs:list")),
+    path("", RedirectView.as_view(pattern_name="job_events:list")),
     path("admin/", admin.site.urls),
     path("", include("jobs.urls")),
 ]

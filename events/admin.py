@@ -39,7 +39,7 @@ class ReadOnlyAdmin(_Admin):
     """Nobody changes the log by hand."""
 
     class Media:
-        css = {"all": ("events/admin-status.css",)}  # noqa: RUF012
+        css = {"all": ("job_events/admin-status.css",)}  # noqa: RUF012
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
@@ -68,7 +68,7 @@ class Figure:
 class ProcessorAdmin(ReadOnlyAdmin):
     """Who processes the log, below how the log does."""
 
-    change_list_template = "events/admin_status.html"
+    change_list_template = "job_events/admin_status.html"
     list_display = ("name", "alive", "seen", "started_at", "relay", "archiver")
     list_display_links = None
     ordering = ("-heartbeat_at", "name")
@@ -176,7 +176,7 @@ def _pending() -> QuerySet[ArchivedEvent]:
 class EventLogAdmin(ReadOnlyAdmin):
     """The logs: how far each is archived, and what keeps it."""
 
-    list_display = ("job_id", "position", "pending", "fault", "failed_at")
+    list_display = ("job_id", "position", "pending", "error", "failed_at")
     list_filter = (StateFilter,)
     search_fields = ("job_id__startswith",)
     search_help_text = gettext_lazy("The start of a job id.")
@@ -207,16 +207,16 @@ class EventLogAdmin(ReadOnlyAdmin):
         """How many events wait to be appended."""
         return int(log.pending)
 
-    @admin.display(description=gettext_lazy("fault"))
-    def fault(self, log: Any) -> str:
+    @admin.display(description=gettext_lazy("error"))
+    def error(self, log: Any) -> str:
         """Why the log is stalled, cut to the length of a line."""
         return Truncator(self.whole_fault(log)).chars(100)
 
-    @admin.display(description=gettext_lazy("fault"))
+    @admin.display(description=gettext_lazy("error"))
     def whole_fault(self, log: Any) -> str:
         """Why the log is stalled."""
         archived = _archived(log)
-        return (archived.fault if archived else "") or "-"
+        return (archived.error if archived else "") or "-"
 
     @admin.display(description=gettext_lazy("stalled since"))
     def failed_at(self, log: Any) -> str:
@@ -227,7 +227,7 @@ class EventLogAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("begins at"))
     def cut_at(self, log: Any) -> str:
         """Where the log begins, if it was cut."""
-        return str(log.first)
+        return str(log.truncated_before)
 
 
 def _archived(log: Any) -> Any:

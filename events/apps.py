@@ -17,6 +17,7 @@ class EventsConfig(AppConfig):
     """`events` in INSTALLED_APPS."""
 
     name = "events"
+    label = "job_events"
     verbose_name = "Job events"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -50,12 +50,12 @@ def _not_running(alias: str) -> Iterator[CheckMessage]:
 
 def _stalled(alias: str) -> Iterator[CheckMessage]:
     stalled = stalled_positions(alias)
-    first = stalled.order_by("failed_at", "pk").values_list("log__job_id", "fault").first()
+    first = stalled.order_by("failed_at", "pk").values_list("log__job_id", "error").first()
     if first is None:
         return
-    job_id, fault = first
+    job_id, error = first
     yield Warning(
-        f"Logs that cannot be archived: {stalled.count()}. That of job {job_id}: {fault}",
+        f"Logs that cannot be archived: {stalled.count()}. That of job {job_id}: {error}",
         hint="`manage.py process_events --status` and the admin list them all.",
         id="job_events.W011",
     )

@@ -61,7 +61,7 @@ class TermsField(_TermsBase):
     """The terms of an event (events.archive.filters), as text with spaces between them.
 
     On PostgreSQL a tsvector, of which there is an inverted index; on SQLite text, of which the
-    full-text table `events_terms` is the index (events/migrations/0002).
+    full-text table `job_events_terms` is the index (events/migrations/0002).
     """
 
     description = "The terms of an event"

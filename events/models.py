@@ -29,8 +29,10 @@ class EventLog(models.Model):
     sequence = models.BigIntegerField(
         _("sequence"), default=0, help_text=_("The last number given in the outbox.")
     )
-    first = CursorField(
-        _("first"), default=START, help_text=_("Where the log begins, if it was cut.")
+    truncated_before = CursorField(
+        _("truncated before"),
+        default=START,
+        help_text=_("The first id that is kept; 0-0 if nothing was deleted."),
     )
 
     class Meta:
@@ -50,16 +52,16 @@ class ArchiveCheckpoint(models.Model):
     position = CursorField(
         _("position"), default=START, help_text=_("All that is up to here is in the archive.")
     )
-    fault = models.TextField(
-        _("fault"), blank=True, help_text=_("Why the log cannot be archived further.")
+    error = models.TextField(
+        _("error"), blank=True, help_text=_("Why the log cannot be archived further.")
     )
     failed_at = models.DateTimeField(_("stalled since"), null=True)
 
     class Meta:
-        verbose_name = _("archive position")
-        verbose_name_plural = _("archive positions")
+        verbose_name = _("archive checkpoint")
+        verbose_name_plural = _("archive checkpoints")
         indexes = (
-            models.Index(fields=("failed_at",), condition=~Q(fault=""), name="events_stalled"),
+            models.Index(fields=("failed_at",), condition=~Q(error=""), name="job_events_stalled"),
         )
 
     def __str__(self) -> str:
@@ -89,19 +91,19 @@ class ArchivedEvent(models.Model):
         verbose_name = _("archived event")
         verbose_name_plural = _("archived events")
         constraints = (
-            models.UniqueConstraint(fields=("log", "event_id"), name="events_id_once"),
+            models.UniqueConstraint(fields=("log", "event_id"), name="job_events_id_once"),
             # What was rolled back in Redis and published again is recognised by it.
-            models.UniqueConstraint(fields=("log", "producer"), name="events_producer_once"),
+            models.UniqueConstraint(fields=("log", "producer"), name="job_events_producer_once"),
         )
         indexes = (
             models.Index(
-                fields=("log", "sequence"), condition=Q(event_id=None), name="events_outbox"
+                fields=("log", "sequence"), condition=Q(event_id=None), name="job_events_outbox"
             ),
             # For what is looked for in several logs, in the order of time.
             models.Index(
                 fields=("event_id", "log"),
                 condition=Q(event_id__isnull=False),
-                name="events_by_time",
+                name="job_events_by_time",
             ),
         )
 

@@ -57,7 +57,8 @@ class Tasks(ReadOnly, TaskInline):
 
     model = Task
     fields = readonly_fields = (
-        "task_type", "state", "worker", "number", "started_at", "heartbeat_at", "deadline", "key",
+        "task_type", "state", "worker", "delivery_count", "started_at", "heartbeat_at",
+        "deadline", "external_id",
     )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ class JobAdmin(ModelAdmin):
     @admin.display(description=_("live page"))
     def page(self, job: Job) -> SafeString:
         """A link to the job's page."""
-        url = reverse("jobs:detail", kwargs={"job_id": job.job_id})
+        url = reverse("job_events:detail", kwargs={"job_id": job.job_id})
         return format_html('<a href="{}">{}</a>', url, _("Watch"))
 
     @admin.display(description=_("timeline"))
@@ -145,7 +146,7 @@ class JobAdmin(ModelAdmin):
             "has_earlier": len(events) > TIMELINE_LENGTH,
             "job": job,
         }
-        return render_to_string("jobs/admin_timeline.html", context)
+        return render_to_string("job_events_jobs/admin_timeline.html", context)
 
     @admin.action(description=_("Cancel the selected jobs"), permissions=["change"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -14,6 +14,7 @@ class JobsConfig(AppConfig):
     """`jobs` in INSTALLED_APPS."""
 
     name = "jobs"
+    label = "job_events_jobs"
     verbose_name = _("Jobs")
     default_auto_field = "django.db.models.BigAutoField"
 
@@ -39,7 +40,7 @@ class JobsConfig(AppConfig):
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
-        events = cast(Any, apps.get_app_config("events"))
+        events = cast(Any, apps.get_app_config("job_events"))
         events.owners.append(JobProjection())
         events.keeper = JobRunTracker()
         events.work["unwatched"] = lambda _hasty: Unwatched().step

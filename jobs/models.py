@@ -54,7 +54,7 @@ class Job(models.Model):
         on_delete=models.CASCADE,
         null=True,
         blank=True,
-        related_name="jobs",
+        related_name="job_events_jobs",
         verbose_name=_("owner"),
     )
     task_type = models.CharField(
@@ -85,27 +85,27 @@ class Job(models.Model):
     result = models.JSONField(_("result"), null=True, blank=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
     idempotency_key = models.CharField(  # noqa: DJ001 - those without one are not all the same
-        _("creation key"),
+        _("idempotency key"),
         max_length=64,
         null=True,
         editable=False,
-        help_text=_("By what a request is recognised that comes again."),
+        help_text=_("Idempotency key of the creating request."),
     )
     request_fingerprint = models.CharField(
-        _("creation digest"),
+        _("request fingerprint"),
         max_length=64,
         blank=True,
         editable=False,
-        help_text=_("What that request asked for."),
+        help_text=_("Digest of the content of the creating request."),
     )
     deadline_at = models.DateTimeField(
-        _("settles at"),
+        _("deadline"),
         null=True,
         editable=False,
-        help_text=_("When the job is over by itself, unless a worker takes it up before."),
+        help_text=_("When the job ends unless a worker starts it before."),
     )
     deadline_status = models.CharField(
-        _("settles as"), max_length=16, choices=Status, blank=True, editable=False
+        _("status at the deadline"), max_length=16, choices=Status, blank=True, editable=False
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
@@ -117,35 +117,40 @@ class Job(models.Model):
         permissions = (("publish_events", _("Can publish events of jobs by the API")),)
         ordering = ("-created_at", "-id")
         indexes = (
-            models.Index(fields=("-created_at", "-id"), name="jobs_by_time"),
-            models.Index(fields=("owner", "-created_at", "-id"), name="jobs_by_owner"),
-            models.Index(fields=("status", "-created_at", "-id"), name="jobs_by_status"),
-            models.Index(fields=("task_type", "-created_at", "-id"), name="jobs_by_task_type"),
-            models.Index(fields=("-finished_at", "-id"), name="jobs_by_finish"),
+            models.Index(fields=("-created_at", "-id"), name="job_events_jobs_by_time"),
+            models.Index(fields=("owner", "-created_at", "-id"), name="job_events_jobs_by_owner"),
+            models.Index(fields=("status", "-created_at", "-id"), name="job_events_jobs_by_status"),
+            models.Index(
+                fields=("task_type", "-created_at", "-id"), name="job_events_jobs_by_task_type"
+            ),
+            models.Index(fields=("-finished_at", "-id"), name="job_events_jobs_by_finish"),
             models.Index(
                 fields=("deadline_at",),
-                name="jobs_that_settle",
+                name="job_events_jobs_by_deadline",
                 condition=Q(deadline_at__isnull=False),
             ),
         )
         constraints = (
-            models.UniqueConstraint(fields=("owner", "idempotency_key"), name="jobs_created_once"),
+            models.UniqueConstraint(
+                fields=("owner", "idempotency_key"), name="job_events_jobs_created_once"
+            ),
             models.CheckConstraint(
-                name="jobs_status_is_known",
+                name="job_events_jobs_status_is_known",
                 condition=Q(status__in=("pending", "running", "completed", "failed", "cancelled")),
             ),
             models.CheckConstraint(
-                name="jobs_progress_is_per_cent", condition=Q(progress__gte=0, progress__lte=100)
+                name="job_events_jobs_progress_is_per_cent",
+                condition=Q(progress__gte=0, progress__lte=100),
             ),
             models.CheckConstraint(
-                name="jobs_finished_when_over",
+                name="job_events_jobs_finished_when_terminal",
                 condition=Q(
                     status__in=("completed", "failed", "cancelled"), finished_at__isnull=False
                 )
                 | Q(status__in=("pending", "running"), finished_at__isnull=True),
             ),
             models.CheckConstraint(
-                name="jobs_finish_after_start",
+                name="job_events_jobs_finish_after_start",
                 condition=Q(started_at__isnull=True)
                 | Q(finished_at__isnull=True)
                 | Q(finished_at__gte=F("started_at")),
@@ -176,7 +181,8 @@ class Job(models.Model):
 class Task(models.Model):
     """One step that a worker runs, or is to run, for the present attempt at a job.
 
-    `number` counts how often a worker took it up: whoever has a lower one has been given up.
+    `delivery_count` counts how often a worker took it up: whoever has a lower one has been
+    given up.
     Written by `jobs.execution.tracker` and `jobs.execution.reaper`, with the job's row locked,
     except for `heartbeat_at`.
     """
@@ -198,13 +204,15 @@ class Task(models.Model):
         Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")
     )
     queue = models.CharField(_("queue"), max_length=32)
-    key = models.CharField(_("key"), max_length=255, help_text=_("The queue's own id of the task."))
+    external_id = models.CharField(
+        _("external id"), max_length=255, help_text=_("The queue's id of the task.")
+    )
     task_type = models.CharField(_("task type"), max_length=100)
     group_key = models.CharField(
         _("group"), max_length=255, blank=True, help_text=_("What the tasks of one group share.")
     )
     state = models.CharField(_("state"), max_length=16, choices=State)
-    number = models.PositiveIntegerField(_("number"), default=0)
+    delivery_count = models.PositiveIntegerField(_("deliveries"), default=0)
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     heartbeat_at = models.DateTimeField(
@@ -222,18 +230,20 @@ class Task(models.Model):
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         constraints = (
-            models.UniqueConstraint(fields=("job", "key"), name="jobs_task_of_a_job_once"),
+            models.UniqueConstraint(
+                fields=("job", "external_id"), name="job_events_jobs_task_of_a_job_once"
+            ),
         )
         indexes = (
             models.Index(
                 fields=("heartbeat_at",),
-                name="jobs_tasks_by_heartbeat",
+                name="job_events_tasks_by_heartbeat",
                 condition=Q(state__in=("running", "released")),
             ),
         )
 
     def __str__(self) -> str:
-        return f"{self.task_type} {self.key}"
+        return f"{self.task_type} {self.external_id}"
 
 
 class InputRequest(models.Model):
@@ -260,7 +270,7 @@ class InputRequest(models.Model):
         ordering = ("asked_at", "id")
         constraints = (
             models.UniqueConstraint(
-                fields=("job", "attempt", "name"), name="jobs_input_asked_once"
+                fields=("job", "attempt", "name"), name="job_events_jobs_input_asked_once"
             ),
         )
 

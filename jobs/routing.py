@@ -13,4 +13,4 @@ websocket_urlpatterns: Any = [
     path("ws/events/", cast(Any, MultiplexConsumer.as_asgi())),
 ]
 
-cast(Any, apps.get_app_config("jobs")).has_sockets = True
+cast(Any, apps.get_app_config("job_events_jobs")).has_sockets = True

@@ -51,8 +51,8 @@ def own_jobs(user: AbstractBaseUser) -> QuerySet[Job]:
 
 
 def sees_all(user: User) -> bool:
-    """Whether this is one of the staff who has the permission `jobs.view_job`."""
-    return getattr(user, "is_staff", False) and has_permission(user, "jobs.view_job")
+    """Whether this is one of the staff who has the permission `job_events_jobs.view_job`."""
+    return getattr(user, "is_staff", False) and has_permission(user, "job_events_jobs.view_job")
 
 
 def has_permission(user: Any, name: str) -> bool:
@@ -64,9 +64,9 @@ def has_permission(user: Any, name: str) -> bool:
 def may_change(user: Any, job: Job) -> bool:
     """Whether a user who sees a job may also cancel it, or try it again: its owner may.
 
-    So may whoever has the permission `jobs.change_job`.
+    So may whoever has the permission `job_events_jobs.change_job`.
     """
-    return job.owner_id == user.pk or has_permission(user, "jobs.change_job")
+    return job.owner_id == user.pk or has_permission(user, "job_events_jobs.change_job")
 
 
 def visible_job(user: User, job_id: str) -> Job:

@@ -4,7 +4,7 @@ from django.urls import include, path
 
 from jobs.pages import urls
 
-app_name = "jobs"
+app_name = "job_events"
 
 urlpatterns = [
     path("jobs/", include(urls.urlpatterns)),

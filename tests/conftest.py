@@ -74,7 +74,7 @@ def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
 @pytest.fixture(autouse=True)
 def empty_redis(redis_server: EmbeddedRedis) -> None:
     get_redis().flushall()
-    apps.get_app_config("events").rest.worked()  # a test before may have had no Redis
+    apps.get_app_config("job_events").rest.worked()  # a test before may have had no Redis
     # Publishers know the latest ids of jobs, and those of another test may be of another time.
     Lines.of(get_redis())._free.get().floors = Floors()
 

@@ -128,7 +128,7 @@ class Archiver:
             half = len(group) // 2
             return {**self._read(group[:half]), **self._read(group[half:])}
         for key in by_key.keys() - reply.keys():
-            by_key[key].clear_fault()
+            by_key[key].clear_error()
         batch = {
             by_key[key]: commands.entries_of_page(by_key[key].job_id, entries)
             for key, entries in reply.items()
@@ -217,4 +217,4 @@ class Archiver:
     def _stall(self, stream: Stream, error: Exception) -> None:
         stream.retry_at = monotonic() + _RETRY
         stream.faulty = True
-        store.report_fault(stream.log_id, stream.job_id, error)
+        store.report_error(stream.log_id, stream.job_id, error)

@@ -87,7 +87,7 @@ def _if_few(query: str) -> list[int] | None:
     """The keys of the rows that match, if they are few."""
     with connection.cursor() as cursor:
         cursor.execute(
-            'SELECT "rowid" FROM "events_terms" WHERE "events_terms" MATCH %s LIMIT %s',
+            'SELECT "rowid" FROM "job_events_terms" WHERE "job_events_terms" MATCH %s LIMIT %s',
             [query, _FEW + 1],
         )
         keys = [row[0] for row in cursor.fetchall()]

@@ -70,11 +70,11 @@ class Stream:
         self.position = position
         self.faulty = self.expiring = False
 
-    def clear_fault(self) -> None:
+    def clear_error(self) -> None:
         """It has nothing that is not archived."""
         if self.faulty:
             self.faulty = False
-            store.clear_fault(self.log_id)
+            store.clear_error(self.log_id)
 
 
 def tend(streams: Sequence[Stream]) -> list[Stream]:
@@ -174,7 +174,7 @@ def _not_archived(stream: Stream) -> Iterator[str]:
     after, key = START, _keys(stream)[0]
     before = stream.position.next()
     log = store.archived_log(stream.job_id)
-    first = log.first if log is not None else START
+    first = log.truncated_before if log is not None else START
     while command := commands.page(key, after=after, before=before, limit=_PAGE, order="asc"):
         events = commands.entries_of_page(stream.job_id, run(get_redis(), command))
         there = store.archived_data(stream.log_id, [event.id for event in events])

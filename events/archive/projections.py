@@ -35,4 +35,4 @@ class Projection(Protocol):
 
 def owners() -> Sequence[Projection]:
     """The owners of the logs; most projects have one, `jobs`."""
-    return cast(Sequence[Projection], apps.get_app_config("events").owners)  # type: ignore[attr-defined]
+    return cast(Sequence[Projection], apps.get_app_config("job_events").owners)  # type: ignore[attr-defined]

@@ -57,5 +57,5 @@ def cut(log_id: int, point: Cursor, *, batch: int = _BATCH) -> int:
     with transaction.atomic():
         ArchivedEvent.objects.filter(pk__in=[pk for pk, _ in oldest]).delete()
         # Who has read the last of them has missed nothing.
-        EventLog.objects.filter(pk=log_id).update(first=last.next() or last)
+        EventLog.objects.filter(pk=log_id).update(truncated_before=last.next() or last)
     return len(oldest)

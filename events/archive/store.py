@@ -22,17 +22,18 @@ logger = logging.getLogger(__name__)
 # As it is stored: pages have thousands, and Django would call a function of its own for each.
 EVENT_ID: Final = ExpressionWrapper(F("event_id"), output_field=BinaryField())
 _OUTBOX_MARK: Final = f"{OUTBOX}:"
-_LONGEST_FAULT: Final = 1000
+_MAX_ERROR_CHARS: Final = 1000
 _LONGEST_WAIT_MS: Final = 50
 _LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL's lock_not_available
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedLog:
-    """What the archive has of a log: from `first`, 0-0 if it was not cut, to `position`."""
+    """What the archive has of a log: from `truncated_before`, 0-0 if it was not cut,
+    to `position`."""
 
     pk: int
-    first: Cursor
+    truncated_before: Cursor
     position: Cursor
 
 
@@ -40,7 +41,7 @@ def archived_log(job_id: str) -> ArchivedLog | None:
     """A job's log; None if the archive does not know it."""
     row = (
         EventLog.objects.filter(job_id=job_id)
-        .values_list("pk", "first", "archived__position")
+        .values_list("pk", "truncated_before", "archived__position")
         .first()
     )
     return ArchivedLog(row[0], row[1], row[2] or START) if row else None
@@ -63,13 +64,15 @@ def archived_page(
     rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
     rows = matching(between(rows, after, before), wanted)
     rows = rows.order_by("event_id" if order == "asc" else "-event_id")
-    first = RawSQL(f'SELECT "first" FROM {_table(EventLog)} WHERE "id" = %s', (log.pk,))  # noqa: S611, S608
+    first = RawSQL(f'SELECT "truncated_before" FROM {_table(EventLog)} WHERE "id" = %s', (log.pk,))  # noqa: S611, S608
     columns = rows.values_list(EVENT_ID, "event_type", "timestamp", "data", "producer", first)
     found = list(columns[:limit])
     if not found:
         now = archived_log(job_id)  # of which only where it begins counts: the rows are of before
-        return replace(log, first=now.first if now else log.first), []
-    return replace(log, first=unpack(found[0][-1])), [
+        return replace(
+            log, truncated_before=now.truncated_before if now else log.truncated_before
+        ), []
+    return replace(log, truncated_before=unpack(found[0][-1])), [
         Event(unpack_id(packed), job_id, event_type, timestamp, data.encode(), producer or "")
         for packed, event_type, timestamp, data, producer, _ in found
     ]
@@ -121,9 +124,9 @@ def _table(model: type[Model]) -> str:
 def _positions(job_ids: Iterable[str]) -> dict[str, Known]:
     rows = ArchiveCheckpoint.objects.filter(log__job_id__in=list(job_ids))
     return {
-        job_id: (pk, position, bool(fault))
-        for job_id, pk, position, fault in rows.values_list(
-            "log__job_id", "log_id", "position", "fault"
+        job_id: (pk, position, bool(error))
+        for job_id, pk, position, error in rows.values_list(
+            "log__job_id", "log_id", "position", "error"
         )
     }
 
@@ -144,7 +147,7 @@ def logs_in_outbox(
 
 def stalled_logs() -> set[str]:
     """Jobs whose logs stand still."""
-    return set(ArchiveCheckpoint.objects.exclude(fault="").values_list("log__job_id", flat=True))
+    return set(ArchiveCheckpoint.objects.exclude(error="").values_list("log__job_id", flat=True))
 
 
 def lock_positions(log_ids: Sequence[int]) -> dict[int, Cursor]:
@@ -154,7 +157,7 @@ def lock_positions(log_ids: Sequence[int]) -> dict[int, Cursor]:
         rows = rows.select_for_update(skip_locked=True)
     else:
         # SQLite has one lock, for writers: taken by the first statement, it is waited for.
-        rows.update(fault=F("fault"))
+        rows.update(error=F("error"))
     return dict(rows.values_list("log_id", "position"))
 
 
@@ -163,33 +166,33 @@ def move_positions(positions: dict[int, Cursor]) -> None:
     table = _table(ArchiveCheckpoint)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET position = %s, fault = '', failed_at = NULL"  # noqa: S608
+            f"UPDATE {table} SET position = %s, error = '', failed_at = NULL"  # noqa: S608
             " WHERE log_id = %s",
             [(pack(position), pk) for pk, position in positions.items()],
         )
 
 
-def report_fault(log_id: int, job_id: str, error: Exception) -> None:
+def report_error(log_id: int, job_id: str, error: Exception) -> None:
     """Say why a log cannot be archived, or appended to; the log stands still, others do not."""
-    fault = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")[:_LONGEST_FAULT]
+    text = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")[:_MAX_ERROR_CHARS]
     position = ArchiveCheckpoint.objects.filter(log_id=log_id)
-    if position.filter(fault=fault).exists():
+    if position.filter(error=text).exists():
         return
     with transaction.atomic():
         if log_id not in lock_positions([log_id]):
             return  # an archiver has it; the next round of whoever found the fault tells it
-        began = position.filter(fault="").update(failed_at=timezone.now())
-        position.update(fault=fault)
+        began = position.filter(error="").update(failed_at=timezone.now())
+        position.update(error=text)
     if began:
         logger.error("log_stalled", exc_info=error, extra={"job_id": job_id})
 
 
-def clear_fault(log_id: int) -> None:
+def clear_error(log_id: int) -> None:
     """Say that a log moves again, unless its outbox does not."""
     if ArchivedEvent.objects.filter(log_id=log_id, event_id=None).exists():
         return
-    ArchiveCheckpoint.objects.filter(log_id=log_id).exclude(fault="").update(
-        fault="", failed_at=None
+    ArchiveCheckpoint.objects.filter(log_id=log_id).exclude(error="").update(
+        error="", failed_at=None
     )
 
 

@@ -115,13 +115,18 @@ class QueueAdapter:
     def begin(self, delivery: Delivery) -> TaskRun:
         """Begin a task that somebody else calls, in this thread; `finish` is to follow.
 
-        For queues that only tell of their tasks. Raises DeliveryRejected for one that is not to be run;
+        For queues that only tell of their tasks. Raises DeliveryRejected for one that is not to
+        be run;
         LookupError if there is no such job.
         """
         try:
             attempt, number = keeper().begin(delivery)
         except DeliveryRejected as refusal:
-            extra = {"job_id": delivery.job_id, "key": delivery.key, "why": str(refusal)}
+            extra = {
+                "job_id": delivery.job_id,
+                "external_id": delivery.external_id,
+                "why": str(refusal),
+            }
             logger.info("task_not_begun", extra=extra)
             raise
         run = TaskRun(delivery, attempt, number, keeper(), outer=current_run())
@@ -167,7 +172,11 @@ class QueueAdapter:
     def _is_no_failure(self, run: TaskRun, error: BaseException) -> bool:
         """Tell of an error; whether the task only stopped, for its job is over, or waits."""
         if self._is_given_up(run, error):
-            extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(error)}
+            extra = {
+                "job_id": run.job_id,
+                "external_id": run.delivery.external_id,
+                "why": str(error),
+            }
             logger.info("task_given_up", extra=extra)
             return True
         self._tell(run, error)
@@ -204,7 +213,11 @@ class QueueAdapter:
             elif isinstance(outcome, PutBack):
                 keeper().schedule_retry(run, outcome.error, outcome.seconds)
         except keeper().given_up as refusal:
-            extra = {"job_id": run.job_id, "key": run.delivery.key, "why": str(refusal)}
+            extra = {
+                "job_id": run.job_id,
+                "external_id": run.delivery.external_id,
+                "why": str(refusal),
+            }
             logger.info("task_end_refused", extra=extra)
 
     def _ask(self, run: TaskRun, pending: InputPending) -> None:
@@ -250,7 +263,7 @@ async def guarded(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def get_adapter(name: str) -> QueueAdapter:
     """The adapter of a queue; raises LookupError."""
-    adapters = cast(Any, apps.get_app_config("events")).adapters
+    adapters = cast(Any, apps.get_app_config("job_events")).adapters
     adapter = adapters.get(name) or _ADAPTERS.get(name)
     if adapter is None:
         raise LookupError(f"No adapter {name!r} is known here: {sorted({*adapters, *_ADAPTERS})}.")
@@ -259,7 +272,7 @@ def get_adapter(name: str) -> QueueAdapter:
 
 def register_adapter(adapter: type[QueueAdapter]) -> type[QueueAdapter]:
     """Let jobs that are cancelled find it by its name; for a decorator, or `AppConfig.ready`."""
-    cast(Any, apps.get_app_config("events")).adapters[adapter.name] = adapter
+    cast(Any, apps.get_app_config("job_events")).adapters[adapter.name] = adapter
     return adapter
 
 
@@ -272,4 +285,4 @@ def _drop_dead_connections() -> None:
 
 
 def _heart() -> HeartbeatThread:
-    return cast(HeartbeatThread, cast(Any, apps.get_app_config("events")).heart)
+    return cast(HeartbeatThread, cast(Any, apps.get_app_config("job_events")).heart)

@@ -49,13 +49,14 @@ class Reason(StrEnum):
 class Delivery:
     """What a queue asks a worker to run, or is asked to have run.
 
-    `key` is the queue's own id of the task: the same when it comes again. `attempt` is the job's
+    `external_id` is the queue's own id of the task: the same when it comes again. `attempt` is
+    the job's
     attempt for which it was sent, if it says. `relatives` are the keys of the tasks that it came
     from, and of its group. `time_limit` are the seconds after which the queue ends it.
     """
 
     queue: str
-    key: str
+    external_id: str
     job_id: str
     task_type: str
     attempt: int | None = None
@@ -134,15 +135,24 @@ class TaskRun:
     """A task of a job while a worker runs it: what its code uses to speak of it."""
 
     __slots__ = (
-        "_asked_at", "_keeper", "_publisher", "asked", "attempt", "beaten_at", "delivery",
-        "followers", "number", "outer", "stopped",
+        "_asked_at",
+        "_keeper",
+        "_publisher",
+        "asked",
+        "attempt",
+        "beaten_at",
+        "delivery",
+        "delivery_count",
+        "followers",
+        "outer",
+        "stopped",
     )  # fmt: skip
 
     def __init__(
         self,
         delivery: Delivery,
         attempt: int,
-        number: int,
+        delivery_count: int,
         keeper: RunTracker,
         *,
         outer: "TaskRun | None" = None,
@@ -150,7 +160,7 @@ class TaskRun:
         self.outer = outer
         self.delivery = delivery
         self.attempt = attempt
-        self.number = number
+        self.delivery_count = delivery_count
         self.stopped = False
         self.asked = 0
         self.followers: list[Callable[[], Any]] = []
@@ -255,4 +265,4 @@ def set_current(run: TaskRun | None) -> None:
 
 def keeper() -> RunTracker:
     """Who keeps the jobs of this project."""
-    return cast(RunTracker, cast(Any, apps.get_app_config("events")).keeper)
+    return cast(RunTracker, cast(Any, apps.get_app_config("job_events")).keeper)

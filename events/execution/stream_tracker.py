@@ -27,7 +27,11 @@ class StreamRunTracker:
 
     def enqueued(self, delivery: Delivery) -> None:
         """Say so, if the transaction commits in which the queue was asked."""
-        said = {"task_type": delivery.task_type, "queue": delivery.queue, "key": delivery.key}
+        said = {
+            "task_type": delivery.task_type,
+            "queue": delivery.queue,
+            "external_id": delivery.external_id,
+        }
         publish_event(delivery.job_id, {"event_type": TASK_ENQUEUED, **said})
 
     def announce(self, delivery: Delivery) -> None:

@@ -47,7 +47,8 @@ def read_events(  # noqa: PLR0913 - all are keywords
     command and one or two queries.
 
     Raises InvalidJobId, InvalidCursor, ValueError for `limit`, `order`, `event_types`, `search` or
-    `where`, NotAStream, RedisUnavailable, and CursorExpired if events after the cursor `after` are not
+    `where`, NotAStream, RedisUnavailable, and CursorExpired if events after the cursor `after`
+    are not
     kept any more.
     """
     conditions = EventFilter.of(event_types, search, where)
@@ -196,9 +197,9 @@ class _Reading:
 
 def _refuse_if_cut(log: ArchivedLog, after: Cursor) -> None:
     """A gap is told; only who reads from the start takes what there is."""
-    begin = log.first.previous()
+    begin = log.truncated_before.previous()
     if begin is not None and START < after < begin:
-        raise CursorExpired(str(log.first), str(begin))
+        raise CursorExpired(str(log.truncated_before), str(begin))
 
 
 @dataclass(frozen=True, slots=True)

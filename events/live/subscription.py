@@ -14,7 +14,7 @@ from events.types import START, Cursor, End, Event, Message, Reset
 
 
 def _feeds() -> PerLoop[Hub]:
-    return cast(PerLoop[Hub], cast(Any, apps.get_app_config("events")).feeds)
+    return cast(PerLoop[Hub], cast(Any, apps.get_app_config("job_events")).feeds)
 
 
 def is_viewed(job_id: str) -> bool:

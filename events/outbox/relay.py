@@ -12,7 +12,7 @@ from typing import Final
 from django.db.models import Q
 from django.utils import timezone
 
-from events.archive.store import logs_in_outbox, report_fault
+from events.archive.store import logs_in_outbox, report_error
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.models import ArchivedEvent
@@ -104,7 +104,7 @@ class Relay:
         except RedisUnavailable:
             raise
         except EventsError as error:
-            report_fault(log_id, job_id, error)
+            report_error(log_id, job_id, error)
             return 0
         if appended:
             logger.info("outbox_relayed", extra={"job_id": job_id, "events": appended})

@@ -114,4 +114,4 @@ def _append(job_id: str, event: OutboxEvent, archive: _Archive) -> None:
 
 
 def _rest() -> CircuitBreaker:
-    return cast(CircuitBreaker, cast(Any, apps.get_app_config("events")).rest)
+    return cast(CircuitBreaker, cast(Any, apps.get_app_config("job_events")).rest)

@@ -44,7 +44,7 @@ _LONGEST_HOST: Final = 180
 
 def work(*, single_pass: bool = False) -> dict[str, Step]:
     """What there is to do, by the names of the loops; `single_pass` if it is done once."""
-    more = cast(Any, apps.get_app_config("events")).work
+    more = cast(Any, apps.get_app_config("job_events")).work
     steps = {name: make(single_pass) for name, make in more.items()}
     return {"relay": Relay().step, "archiver": Archiver().step, **steps}
 
@@ -199,7 +199,7 @@ def unfinished_business(done: Done) -> str:
     stalled = stalled_logs()
     if stalled:
         more = f" (the first of {stalled_positions().count()})" if len(stalled) > 1 else ""
-        return f"The log of job {stalled[0].job_id}{more} is stalled: {stalled[0].fault}"
+        return f"The log of job {stalled[0].job_id}{more} is stalled: {stalled[0].error}"
     if not done.idle:
         return "There is more to do: run it again, or with a longer --timeout."
     outbox = outbox_status()

@@ -61,7 +61,7 @@ class StalledLog:
     """A log that cannot be archived further, and why."""
 
     job_id: str
-    fault: str
+    error: str
     since: datetime | None
 
 
@@ -141,12 +141,12 @@ def outbox_status(using: str | None = None) -> OutboxStatus:
 
 def stalled_positions(using: str | None = None) -> "QuerySet[ArchiveCheckpoint]":
     """The positions that do not move, as something is wrong with what follows."""
-    return ArchiveCheckpoint.objects.using(using).exclude(fault="")
+    return ArchiveCheckpoint.objects.using(using).exclude(error="")
 
 
 def stalled_logs() -> tuple[StalledLog, ...]:
     """The logs that cannot be archived, the longest stalled first; at most MAX_STALLED."""
-    fields = ("log__job_id", "fault", "failed_at")
+    fields = ("log__job_id", "error", "failed_at")
     rows = stalled_positions().order_by("failed_at", "pk").values_list(*fields)
     return tuple(StalledLog(*row) for row in rows[:MAX_STALLED])
 

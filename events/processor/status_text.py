@@ -36,7 +36,7 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
     yield "stalled logs", str(status.stalled_count)
     for stalled in status.stalled:
         since = f" since {_time(stalled.since)}" if stalled.since else ""
-        yield "", f"{stalled.job_id}{since}: {stalled.fault}"
+        yield "", f"{stalled.job_id}{since}: {stalled.error}"
 
 
 def _processor(processor: ProcessorStatus, now: datetime) -> Iterator[tuple[str, str]]:

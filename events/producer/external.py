@@ -28,7 +28,8 @@ def publish_sequenced(
     `producer` is what names the producer, such as a user's key and what they call it; `epoch` is
     the attempt of the job for which it works, 0 if for whichever.
 
-    Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced, NotAStream,
+    Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced,
+    NotAStream,
     RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)

@@ -127,7 +127,7 @@ def _backoff() -> ExponentialWithJitterBackoff:
 
 
 def _connections() -> Connections:
-    return cast(Connections, cast(Any, apps.get_app_config("events")).connections)
+    return cast(Connections, cast(Any, apps.get_app_config("job_events")).connections)
 
 
 def get_redis() -> redis.Redis:

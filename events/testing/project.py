@@ -27,7 +27,7 @@ class ProjectJobEvents(JobEvents):
     """The logs of one test of a Django project that has `events` in INSTALLED_APPS."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        app = cast(Any, apps.get_app_config("events"))
+        app = cast(Any, apps.get_app_config("job_events"))
         super().__init__(url, prefix, cast(Connections, app.connections))
         app.rest.worked()  # a test before may have had no Redis
 

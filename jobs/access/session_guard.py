@@ -120,7 +120,7 @@ class SessionGuard:
 
 def guarded(admission: Connection, on_revoked: OnRevoked) -> AbstractContextManager[None]:
     """Call `on_revoked` with the job that is not to be seen any more; None if it is the login."""
-    guards = cast(PerLoop[SessionGuard], cast(Any, apps.get_app_config("jobs")).guards)
+    guards = cast(PerLoop[SessionGuard], cast(Any, apps.get_app_config("job_events_jobs")).guards)
     admission.on_revoked = on_revoked
     return _Guarded(guards.of_running_loop(SessionGuard), admission)
 

@@ -38,7 +38,7 @@ def _is_twice(job: Job, delivery: Delivery) -> bool:
     of_job = job.tasks.order_by()
     if not delivery.beats:  # where there is no queue, nothing is sent
         return False
-    if of_job.filter(Q(key__in=delivery.relatives) | _of_group(delivery.group)).exists():
+    if of_job.filter(Q(external_id__in=delivery.relatives) | _of_group(delivery.group)).exists():
         return False
     return of_job.filter(task_type=delivery.task_type).exists()
 

@@ -13,10 +13,14 @@ def stop(tasks: Iterable[Task]) -> None:
     """Have their queues end them; where that cannot be, they stop when they look."""
     for task in tasks:
         try:
-            get_adapter(task.queue).stop(task.key)
+            get_adapter(task.queue).stop(task.external_id)
         except Exception:
             # A queue that is away, or cannot: the job is cancelled all the same.
-            extra = {"job_id": task.job.job_id, "queue": task.queue, "key": task.key}
+            extra = {
+                "job_id": task.job.job_id,
+                "queue": task.queue,
+                "external_id": task.external_id,
+            }
             logger.exception("task_not_stopped", extra=extra)
 
 

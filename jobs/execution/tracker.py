@@ -63,10 +63,14 @@ class JobRunTracker:
 
     def enqueued(self, delivery: Delivery) -> None:
         """Say that a queue has the task, unless a worker was faster; raises JobNotFound."""
-        said = {"task_type": delivery.task_type, "queue": delivery.queue, "key": delivery.key}
+        said = {
+            "task_type": delivery.task_type,
+            "queue": delivery.queue,
+            "external_id": delivery.external_id,
+        }
         with transaction.atomic():
             job = transitions.locked(delivery.job_id)
-            if not job.is_over and not job.tasks.filter(key=delivery.key).exists():
+            if not job.is_over and not job.tasks.filter(external_id=delivery.external_id).exists():
                 transitions.publish(job, TASK_ENQUEUED, **said)
 
     def announce(self, delivery: Delivery) -> None:
@@ -74,7 +78,9 @@ class JobRunTracker:
         with transaction.atomic():
             job = transitions.locked(delivery.job_id)
             if not job.is_over:
-                Task.objects.get_or_create(job=job, key=delivery.key, defaults=_told(delivery))
+                Task.objects.get_or_create(
+                    job=job, external_id=delivery.external_id, defaults=_told(delivery)
+                )
                 if job.deadline_status == Status.COMPLETED:  # another task seemed to be the last
                     _await_worker(job, timezone.now())
 
@@ -82,31 +88,46 @@ class JobRunTracker:
         """Let a worker have the task; raises DeliveryRejected and JobNotFound."""
         with transaction.atomic():
             job = transitions.locked(delivery.job_id)
-            task = Task.objects.filter(job=job, key=delivery.key).first()
+            task = Task.objects.filter(job=job, external_id=delivery.external_id).first()
             check_claimable(job, task, delivery)
             if task is None or task.state == State.WAITING or is_nested(task, delivery):
                 return job.attempt, _begin(job, task, delivery)
             refuse_unless_dead(job, task)
-            if task.number < MOST_RUNS:
+            if task.delivery_count < MOST_RUNS:
                 task = task if task.group_key and not job.is_over else _new_attempt(job, task)
                 job = transitions.locked(delivery.job_id)
                 return job.attempt, _begin(job, task, delivery)
-            lose_task(job, task, Reason.WORKER_LOST, f"Its worker died {task.number} times.")
-        raise DeliveryRejected(f"The task was begun {task.number} times.")
+            lose_task(
+                job, task, Reason.WORKER_LOST, f"Its worker died {task.delivery_count} times."
+            )
+        raise DeliveryRejected(f"The task was begun {task.delivery_count} times.")
 
     def beat(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
         """Write that the workers live; returns the runs whose job or task is theirs no more."""
         wanted = Q()
         for run in runs:
-            wanted |= Q(job__job_id=run.job_id, key=run.delivery.key)
-        columns = ("job__job_id", "key", "pk", "number", "state", "job__status", "job__attempt")
+            wanted |= Q(job__job_id=run.job_id, external_id=run.delivery.external_id)
+        columns = (
+            "job__job_id",
+            "external_id",
+            "pk",
+            "delivery_count",
+            "state",
+            "job__status",
+            "job__attempt",
+        )
         rows = {
             (row[0], row[1]): row[2:] for row in Task.objects.filter(wanted).values_list(*columns)
         }
         due, stopped = dict[TaskRun, int](), list[TaskRun]()
         for run in runs:
-            row = rows.get((run.job_id, run.delivery.key))
-            if row is None or row[1:] != (run.number, State.RUNNING, Status.RUNNING, run.attempt):
+            row = rows.get((run.job_id, run.delivery.external_id))
+            if row is None or row[1:] != (
+                run.delivery_count,
+                State.RUNNING,
+                Status.RUNNING,
+                run.attempt,
+            ):
                 stopped.append(run)
             elif run.delivery.beats and _is_due(run):
                 due[run] = row[0]
@@ -154,7 +175,7 @@ class JobRunTracker:
         with transaction.atomic():
             job = _held(run, State.ASKED)
             kept = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
-            job.tasks.filter(key=run.delivery.key).update(resume=kept)
+            job.tasks.filter(external_id=run.delivery.external_id).update(resume=kept)
             for each in questions:
                 inputs.input_request(
                     job_id=job.job_id,
@@ -207,7 +228,10 @@ class JobRunTracker:
             with transaction.atomic():
                 job = transitions.locked(delivery.job_id)
                 is_of_attempt = delivery.attempt in (None, job.attempt)
-                if not is_of_attempt and not job.tasks.filter(key=delivery.key).exists():
+                if (
+                    not is_of_attempt
+                    and not job.tasks.filter(external_id=delivery.external_id).exists()
+                ):
                     return
                 services.job_cancel(
                     job_id=job.job_id,
@@ -242,7 +266,7 @@ def _told(delivery: Delivery) -> dict[str, Any]:
 
 
 def _new_attempt(job: Job, task: Task) -> Task:
-    number, key, queue = task.number, task.key, task.queue
+    number, external_id, queue = task.delivery_count, task.external_id, task.queue
     if not job.is_over:
         error = f"Worker {task.worker} was lost; the task was brought again."
         # The log goes on: whoever views it is not to be sent away.
@@ -250,15 +274,21 @@ def _new_attempt(job: Job, task: Task) -> Task:
         data = {"task_type": task.task_type, "worker": task.worker, **said}
         services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **data)
     services.job_retry(job_id=job.job_id, dispatch=False, reason="redelivered")
-    return Task(job=job, key=key, queue=queue, number=number, task_type=task.task_type)
+    return Task(
+        job=job,
+        external_id=external_id,
+        queue=queue,
+        delivery_count=number,
+        task_type=task.task_type,
+    )
 
 
 def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     """Write that the task runs; returns its number."""
-    task = task or Task(job=job, key=delivery.key)
+    task = task or Task(job=job, external_id=delivery.external_id)
     task.queue, task.task_type = delivery.queue, delivery.task_type
     task.group_key = delivery.group
-    task.number += 1
+    task.delivery_count += 1
     task.state = State.RUNNING
     task.worker = _name(delivery)
     now, limit = timezone.now(), delivery.time_limit
@@ -273,7 +303,7 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
         job.settle()
         job.save_settling()
     task.save()
-    return task.number
+    return task.delivery_count
 
 
 def _asides(delivery: Delivery) -> dict[str, Any]:
@@ -285,7 +315,10 @@ def _held(run: TaskRun, state: State = State.OVER) -> Job:
     """End the task with the job locked; raises StaleAttempt if somebody else has it by now."""
     job = transitions.locked(run.job_id)
     mine = Task.objects.filter(
-        job=job, key=run.delivery.key, number=run.number, state=State.RUNNING
+        job=job,
+        external_id=run.delivery.external_id,
+        delivery_count=run.delivery_count,
+        state=State.RUNNING,
     )
     if job.attempt != run.attempt or not mine.update(state=state):
         raise StaleAttempt(f"Job {run.job_id} was given to another worker, or is over.")
@@ -326,13 +359,15 @@ def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
         job = transitions.locked(delivery.job_id)
     except JobError:
         return None, None
-    tasks = job.tasks.filter(key=delivery.key, state__in=Task.AT_WORK)
+    tasks = job.tasks.filter(external_id=delivery.external_id, state__in=Task.AT_WORK)
     return job, (tasks.filter(worker=_name(delivery)) if delivery.worker else tasks).first()
 
 
 def _is_not_begun(job: Job, delivery: Delivery) -> bool:
     """Whether the job waits for this very message, which nobody has begun."""
-    begun = job.tasks.filter(key=delivery.key).exclude(state=State.WAITING, number=0)
+    begun = job.tasks.filter(external_id=delivery.external_id).exclude(
+        state=State.WAITING, delivery_count=0
+    )
     return not job.is_over and delivery.attempt == job.attempt and not begun.exists()
 
 

@@ -183,7 +183,7 @@ def _seen_by(user: Any, changed: Collection[str]) -> dict[str, Row]:
 @contextmanager
 def listed(admission: Connection) -> Iterator[JobListSubscription]:
     """News of the jobs that a user may see, in the running event loop."""
-    registry = cast(PerLoop[JobListHub], cast(Any, apps.get_app_config("jobs")).news)
+    registry = cast(PerLoop[JobListHub], cast(Any, apps.get_app_config("job_events_jobs")).news)
     news, listing = registry.of_running_loop(JobListHub), JobListSubscription(admission)
     news.add(listing)
     try:

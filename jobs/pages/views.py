@@ -40,7 +40,7 @@ LIST_REFRESH_MS = 1500
 
 def login_url() -> str:
     """The project's login page if there is one, else ours."""
-    own = reverse("jobs:login")
+    own = reverse("job_events:login")
     try:
         url = resolve_url(job_settings.LOGIN_URL)
         parts = urlsplit(url)
@@ -91,7 +91,7 @@ class JobListView(PageView):
         found = job_slice(jobs, visible, before=before, after=after)
         context = {"page": _page_context(request, found), "filtered": form.is_narrowing}
         if request.GET.get("rows"):
-            return self.page("jobs/_job_table.html", context)
+            return self.page("job_events_jobs/_job_table.html", context)
         config = {
             "refreshMs": LIST_REFRESH_MS,
             "socketUrl": _socket_url("ws/events/"),
@@ -99,7 +99,7 @@ class JobListView(PageView):
             "strings": list_page_strings(),
         }
         return self.page(
-            "jobs/job_list.html",
+            "job_events_jobs/job_list.html",
             {
                 **context,
                 "filter_form": form,
@@ -111,7 +111,7 @@ class JobListView(PageView):
 
 def _socket_url(path: str) -> str | None:
     """Where our sockets are, if this process has routes for them; servers log what they lack."""
-    config = cast(Any, apps.get_app_config("jobs"))
+    config = cast(Any, apps.get_app_config("job_events_jobs"))
     return f"{get_script_prefix()}{path}" if config.has_sockets else None
 
 
@@ -158,11 +158,11 @@ class JobNewView(PageView):
         except JobError as error:
             form.add_error(None, str(error))
             return self._form_page(form, status=422)
-        return redirect("jobs:detail", job_id=job.job_id)
+        return redirect("job_events:detail", job_id=job.job_id)
 
     def _form_page(self, form: NewJobForm, status: int = 200) -> HttpResponse:
         context = {"form": form, "offline_model": not job_settings.CHAT_MODEL}
-        return self.page("jobs/job_new.html", context, status=status)
+        return self.page("job_events_jobs/job_new.html", context, status=status)
 
 
 class JobDetailView(PageView):
@@ -175,7 +175,7 @@ class JobDetailView(PageView):
         job = self.visible_job(job_id)
         context = _job_context(job, may_change=may_change(request.user, job))
         context["processing_stopped"] = self.processing_stopped()
-        return self.page("jobs/job_detail.html", context)
+        return self.page("job_events_jobs/job_detail.html", context)
 
     def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
         """Cancels or retries, and comes back to the page."""
@@ -189,7 +189,7 @@ class JobDetailView(PageView):
             action(job_id=job.job_id, by=user_of(request))
         except JobError as error:
             messages.error(request, str(error), fail_silently=True)
-        return redirect("jobs:detail", job_id=job.job_id)
+        return redirect("job_events:detail", job_id=job.job_id)
 
 
 def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
@@ -233,10 +233,10 @@ def _as_text(value: object) -> str:
 def _job_config(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.job_id,
-        "apiUrl": reverse("jobs:api-job-list"),
+        "apiUrl": reverse("job_events:api-job-list"),
         "socketUrl": _socket_url("ws/jobs/"),
-        "inputsUrl": reverse("jobs:api-job-inputs", kwargs={"job_id": job.job_id}),
-        "jobUrl": reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id}),
+        "inputsUrl": reverse("job_events:api-job-inputs", kwargs={"job_id": job.job_id}),
+        "jobUrl": reverse("job_events:api-job-detail", kwargs={"job_id": job.job_id}),
         "job": {
             "status": job.status,
             "attempt": job.attempt,
@@ -253,12 +253,12 @@ def _job_config(job: Job) -> dict[str, Any]:
 class JobLoginView(LoginView):
     """A login page for projects that have none."""
 
-    template_name = "jobs/login.html"
+    template_name = "job_events_jobs/login.html"
     redirect_authenticated_user = True
 
     def get_default_redirect_url(self) -> str:
         """Where to go without a `next`; the project's LOGIN_REDIRECT_URL may lead nowhere."""
-        return reverse("jobs:list")
+        return reverse("job_events:list")
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Labels without a colon, as on the other pages."""

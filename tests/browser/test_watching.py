@@ -229,7 +229,7 @@ ELEMENTS = """<!doctype html><html lang="en"><title>A project's own page</title>
 <job-timeline job-id="JOB" limit="5"></job-timeline>
 <job-progress job-id="missing"></job-progress>
 <job-progress></job-progress>
-<script type="module" src="/static/events/job-elements.js"></script>
+<script type="module" src="/static/job_events/job-elements.js"></script>
 <script>
   globalThis.heard = [];
   for (const name of ["job-event", "job-live", "job-end"])

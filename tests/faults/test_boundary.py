@@ -165,7 +165,7 @@ def test_a_log_that_was_cut(redis_client):
     redis_client.flushall()
     first = Cursor.parse(ids[20])
     ArchivedEvent.objects.filter(log__job_id="abc", event_id__lt=first).delete()
-    EventLog.objects.filter(job_id="abc").update(first=first)
+    EventLog.objects.filter(job_id="abc").update(truncated_before=first)
     for cursor in ("1-0", ids[0], ids[18]):
         with pytest.raises(CursorExpired) as cut:
             read_events("abc", after=cursor)

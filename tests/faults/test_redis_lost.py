@@ -106,7 +106,7 @@ def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
     chance = random.Random(seed)
     for where, name in (
         (hub, "aread_events"), (continuity, "aread_events"), (Reader, "_deliver"),
-        (subscriber.Viewer, "_catch_up"),
+        (subscriber.Subscriber, "_catch_up"),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)

@@ -97,9 +97,10 @@ def project(wheel, tmp_path_factory):
 def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
-        "jobs/templates/jobs/job_detail.html", "jobs/static/jobs/jobs.css", "jobs/py.typed",
-        "events/static/events/job-events.js", "events/static/events/job-events.d.ts",
-        "events/static/events/job-transports.js", "events/static/events/job-elements.js",
+        "jobs/templates/job_events_jobs/job_detail.html",
+        "jobs/static/job_events_jobs/jobs.css", "jobs/py.typed",
+        "events/static/job_events/job-events.js", "events/static/job_events/job-events.d.ts",
+        "events/static/job_events/job-transports.js", "events/static/job_events/job-elements.js",
         "jobs/management/commands/watch_job.py", "events/py.typed",
     ):  # fmt: skip
         assert name in names
@@ -183,9 +184,13 @@ def use_the_project(base: str) -> None:
     assert "My report" in page
     page, _ = browser.open("/jobs/job/first/")
     assert "My report" in page
-    for asset in ("jobs/jobs.css", "jobs/job-page.js", "events/job-events.js"):
+    for asset in (
+        "job_events_jobs/jobs.css",
+        "job_events_jobs/job-page.js",
+        "job_events/job-events.js",
+    ):
         assert browser.open(f"/static/{asset}")[0]
-    page, _ = browser.open("/admin/jobs/job/")
+    page, _ = browser.open("/admin/job_events_jobs/job/")
     assert "My report" in page
-    page, _ = browser.open("/admin/jobs/job/1/change/")
+    page, _ = browser.open("/admin/job_events_jobs/job/1/change/")
     assert "job_created" in page

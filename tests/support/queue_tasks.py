@@ -34,7 +34,7 @@ def gate(job_id: str, heeds: bool = True) -> str:
 
 @task(takes_context=True)
 def knows_its_context(context: Any, job_id: str, words: str) -> str:
-    return f"{words} {current_run().delivery.key == context.task_result.id}"
+    return f"{words} {current_run().delivery.external_id == context.task_result.id}"
 
 
 @task

@@ -41,7 +41,7 @@ def job_task(function):
         message = get_current_job()
         delivery = Delivery(
             queue=RQAdapter.name,
-            key=message.id,
+            external_id=message.id,
             job_id=job_id,
             task_type=function.__name__,
             attempt=message.meta.get("attempt"),

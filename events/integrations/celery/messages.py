@@ -17,7 +17,7 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
     is_member = request.group_index is not None
     return Delivery(
         queue=QUEUE,
-        key=request.id,
+        external_id=request.id,
         job_id=job_id,
         task_type=task_type_of(task),
         attempt=attempt_of(request),

@@ -234,7 +234,7 @@ def _announced(task: Any, job_id: str, key: str, options: Mapping[str, Any]) -> 
         attempt: int | None = run.attempt
     else:
         attempt = keeper().attempt_of(job_id)
-    is_retry = run is not None and run.delivery.key == key
+    is_retry = run is not None and run.delivery.external_id == key
     if attempt is not None and (sent_within or group) and not is_retry:
         keeper().announce(Delivery(QUEUE, key, job_id, task_type_of(task), attempt, group=group))
     return attempt

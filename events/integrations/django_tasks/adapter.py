@@ -78,7 +78,7 @@ def delivery_of(task_result: Any) -> Delivery | None:
     backend = type(task_result.task.get_backend())
     return Delivery(
         queue=QUEUE,
-        key=task_result.id,
+        external_id=task_result.id,
         job_id=job_id,
         task_type=options.task_type or task_result.task.name,
         worker=workers[-1] if workers else "",

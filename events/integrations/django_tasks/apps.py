@@ -43,7 +43,7 @@ class JobsOfTasks(AppConfig):
             if run is not None and run.job_id == delivery.job_id:
                 keeper().announce(delivery)
         except LookupError:
-            self._leave_alone(delivery.job_id, delivery.key)
+            self._leave_alone(delivery.job_id, delivery.external_id)
 
     def started(self, task_result: Any, **_told: Any) -> None:
         """Begin; what is raised here keeps the backend from running the task."""
@@ -51,9 +51,9 @@ class JobsOfTasks(AppConfig):
         if delivery is None:
             return
         try:
-            self._runs[delivery.key] = self._adapter.begin(delivery)
+            self._runs[delivery.external_id] = self._adapter.begin(delivery)
         except LookupError:
-            self._leave_alone(delivery.job_id, delivery.key)
+            self._leave_alone(delivery.job_id, delivery.external_id)
 
     def finished(self, task_result: Any, **_told: Any) -> None:
         """End what was begun: a task that was refused is told to have failed, too."""

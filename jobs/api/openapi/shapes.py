@@ -297,7 +297,7 @@ PROBLEMS: Final[dict[str, dict[str, Any]]] = {
         _problem(
             "permission-denied",
             HTTPStatus.FORBIDDEN,
-            "To publish events takes the permission jobs.publish_events.",
+            "To publish events takes the permission job_events_jobs.publish_events.",
         ),
         _problem("stale-epoch", HTTPStatus.FORBIDDEN, str(ProducerFenced.__doc__)),
         _problem("not-found", HTTPStatus.NOT_FOUND, "There is no job job_001."),

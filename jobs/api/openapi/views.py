@@ -64,8 +64,8 @@ class ApiDocsView(PageView):
         context = {
             "is_installed": _IS_INSTALLED and apps.is_installed("drf_spectacular_sidecar"),
             "page_config": {
-                "schemaUrl": reverse("jobs:api-schema"),
+                "schemaUrl": reverse("job_events:api-schema"),
                 "csrfHeader": job_settings.CSRF_HEADER,
             },
         }
-        return self.page("jobs/api_docs.html", context)
+        return self.page("job_events_jobs/api_docs.html", context)

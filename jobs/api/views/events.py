@@ -38,7 +38,7 @@ from jobs.models import Job
 from jobs.selectors import has_permission, visible_status
 
 SEARCH_PAGE: Final = 100
-_MAY_PUBLISH: Final = "jobs.publish_events"
+_MAY_PUBLISH: Final = "job_events_jobs.publish_events"
 MOST_EVENTS: Final = 1000
 _LARGE_EVENTS: Final = 8
 # Whoever has a page asks whether it has changed, unless it never will.

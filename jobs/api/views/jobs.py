@@ -87,13 +87,13 @@ def _again(job: Job, creation: tuple[str, str] | None) -> Response:
 
 
 def _created(job: Job, code: int) -> Response:
-    url = reverse("jobs:api-job-detail", kwargs={"job_id": job.job_id})
+    url = reverse("job_events:api-job-detail", kwargs={"job_id": job.job_id})
     return Response(JobSerializer(job).data, code, headers={"Location": url})
 
 
 def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
     """A log may be older than its job; who chooses its job_id must not come to own it so."""
-    if job_id is None or has_permission(request.user, "jobs.add_job"):
+    if job_id is None or has_permission(request.user, "job_events_jobs.add_job"):
         return
     if has_log(job_id):
         raise Conflict(f"There is a log of the name {job_id} already.")

@@ -211,7 +211,7 @@ def dump_job(job: str) -> dict[str, Any]:
         "archived": [_named(str(row.event_id), row.data, row.producer) for row in archived],
         "sequence": log.sequence,
         "position": str(position.position),
-        "fault": position.fault,
+        "fault": position.error,
         "stream": [entry_id.decode() for entry_id, _ in stream],
         "log": [_of(event) for event in history(job)],
         "backwards": [_of(event) for event in history(job, order="desc")],
@@ -300,7 +300,7 @@ def hold_log(lines: Lines, job: str = JOB, *, new: bool = False) -> None:
 
 
 def fault_of(lines: Lines, job: str) -> None:
-    rows = ArchiveCheckpoint.objects.filter(log__job_id=job).values_list("fault", flat=True)
+    rows = ArchiveCheckpoint.objects.filter(log__job_id=job).values_list("error", flat=True)
     lines.say(fault=rows.first() or "")
 
 
@@ -336,7 +336,7 @@ def archive_with_refuser(lines: Lines, job: str, rounds: int = 3) -> None:
 def _owners() -> Any:
     from django.apps import apps
 
-    config: EventsConfig = apps.get_app_config("events")
+    config: EventsConfig = apps.get_app_config("job_events")
     assert config.owners is owners()
     return config.owners
 

@@ -63,7 +63,10 @@ class Postgres:
         migrate(self.url)
 
     def empty(self) -> None:
-        tables = "events_eventlog, events_archivedevent, events_archiveposition, jobs_job"
+        tables = (
+            "job_events_eventlog, job_events_archivedevent, job_events_archivecheckpoint,"
+            " job_events_jobs_job"
+        )
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 

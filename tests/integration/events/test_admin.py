@@ -12,8 +12,8 @@ from events.types import START, Cursor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-PROCESSORS = reverse("admin:events_processor_changelist")
-LOGS = reverse("admin:events_eventlog_changelist")
+PROCESSORS = reverse("admin:job_events_processor_changelist")
+LOGS = reverse("admin:job_events_eventlog_changelist")
 SCRIPT = "<script>alert(1)</script>"
 NUMBERS = {"rounds": 7, "events": 3, "failures": 0, "failing": False, "error": ""}
 
@@ -34,11 +34,11 @@ def redis_down(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": "unix:///nonexistent/redis.sock"}
 
 
-def make_log(job_id="abc", *, position=START, fault="", outbox=0, seconds_ago=0.0):
+def make_log(job_id="abc", *, position=START, error="", outbox=0, seconds_ago=0.0):
     now = timezone.now()
     log = EventLog.objects.create(job_id=job_id, sequence=outbox)
-    since = now if fault else None
-    ArchiveCheckpoint.objects.create(log=log, position=position, fault=fault, failed_at=since)
+    since = now if error else None
+    ArchiveCheckpoint.objects.create(log=log, position=position, error=error, failed_at=since)
     at = now - timedelta(seconds=seconds_ago)
     for number in range(outbox):
         row = {"event_type": "x", "timestamp": "x", "data": "{}", "written_at": at}
@@ -82,7 +82,7 @@ def test_a_quiet_night(admin, redis_client):
 
 def test_a_bad_night(admin, redis_client):
     make_processor(seconds_ago=3600, failures=2, error="RedisUnavailable: gone")
-    make_log("stuck", fault="NotAStream: somebody put a list there", outbox=2, seconds_ago=300)
+    make_log("stuck", error="NotAStream: somebody put a list there", outbox=2, seconds_ago=300)
     old = int((timezone.now() - timedelta(minutes=10)).timestamp() * 1000)
     redis_client.xadd("job_events:behind", {"data": "{}"}, id=f"{old}-0")
     response = admin.get(PROCESSORS)
@@ -125,7 +125,7 @@ def test_a_processor_of_another_version_is_shown(admin):
 
 
 def test_what_is_shown_is_inert(admin):
-    make_log("stuck", fault=SCRIPT)
+    make_log("stuck", error=SCRIPT)
     make_processor(SCRIPT, failures=1, error=SCRIPT)
     for url in (PROCESSORS, LOGS):
         page = text(admin.get(url))
@@ -135,7 +135,7 @@ def test_what_is_shown_is_inert(admin):
 
 def test_of_many_stalled_logs_the_rest_is_a_link(admin):
     for number in range(101):
-        make_log(f"job{number}", fault="x")
+        make_log(f"job{number}", error="x")
     page = text(admin.get(PROCESSORS))
     assert "All 101" in page
     assert f"{LOGS}?state=stalled" in page
@@ -144,7 +144,7 @@ def test_of_many_stalled_logs_the_rest_is_a_link(admin):
 def test_the_page_costs_a_fixed_number_of_queries(admin, django_assert_max_num_queries):
     for number in range(20):
         make_processor(f"host:{number}")
-        make_log(f"job{number}", fault="x", outbox=1)
+        make_log(f"job{number}", error="x", outbox=1)
     for url in (PROCESSORS, LOGS):
         with django_assert_max_num_queries(14):
             text(admin.get(url))
@@ -155,7 +155,7 @@ def test_the_page_costs_a_fixed_number_of_queries(admin, django_assert_max_num_q
 
 def test_logs_with_how_far_they_are(admin):
     make_log("one", position=Cursor(1795315967958, 3))
-    make_log("two", outbox=3, fault="It is broken")
+    make_log("two", outbox=3, error="It is broken")
     EventLog.objects.create(job_id="new")
     page = text(admin.get(LOGS))
     for part in ("1795315967958-3", "It is broken", "new"):
@@ -178,7 +178,7 @@ def test_logs_with_how_far_they_are(admin):
 )
 def test_what_is_looked_for_is_found(admin, query, job_ids):
     make_log("one", position=Cursor(5, 0))
-    make_log("two", fault="It is broken", outbox=1)
+    make_log("two", error="It is broken", outbox=1)
     make_log("three", outbox=2)
     assert found(admin, query) == job_ids
 
@@ -193,17 +193,17 @@ def test_a_bad_query_breaks_nothing(admin, query):
 
 
 def test_one_log(admin):
-    log = make_log("two", position=Cursor(5, 1), fault="long " * 100 + "end", outbox=4)
-    page = text(admin.get(reverse("admin:events_eventlog_change", args=[log.pk])))
+    log = make_log("two", position=Cursor(5, 1), error="long " * 100 + "end", outbox=4)
+    page = text(admin.get(reverse("admin:job_events_eventlog_change", args=[log.pk])))
     for part in ("5-1", "end", "two", ">4<"):
         assert part in page
     new = EventLog.objects.create(job_id="new")
-    text(admin.get(reverse("admin:events_eventlog_change", args=[new.pk])))
+    text(admin.get(reverse("admin:job_events_eventlog_change", args=[new.pk])))
 
 
 def test_one_processor(admin):
     processor = make_processor()
-    text(admin.get(reverse("admin:events_processor_change", args=[processor.pk])))
+    text(admin.get(reverse("admin:job_events_processor_change", args=[processor.pk])))
 
 
 # Who may
@@ -212,10 +212,12 @@ def test_one_processor(admin):
 def test_nobody_changes_anything(admin):
     log, processor = make_log(), make_processor()
     for name, row in (("eventlog", log), ("processor", processor)):
-        assert admin.get(reverse(f"admin:events_{name}_add")).status_code == 403
-        url = reverse(f"admin:events_{name}_change", args=[row.pk])
+        assert admin.get(reverse(f"admin:job_events_{name}_add")).status_code == 403
+        url = reverse(f"admin:job_events_{name}_change", args=[row.pk])
         assert admin.post(url, {"job_id": "x", "name": "x"}).status_code == 403
-        assert admin.post(reverse(f"admin:events_{name}_delete", args=[row.pk])).status_code == 403
+        assert (
+            admin.post(reverse(f"admin:job_events_{name}_delete", args=[row.pk])).status_code == 403
+        )
     for url, row in ((LOGS, log), (PROCESSORS, processor)):
         admin.post(url, {"action": "delete_selected", "_selected_action": [row.pk]}, follow=True)
     assert EventLog.objects.get().job_id == "abc"

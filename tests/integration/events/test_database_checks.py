@@ -17,9 +17,9 @@ from tests.support.site import ROOT
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def make_log(fault=""):
+def make_log(error=""):
     log = EventLog.objects.create(job_id="abc")
-    ArchiveCheckpoint.objects.create(log=log, fault=fault, failed_at=timezone.now())
+    ArchiveCheckpoint.objects.create(log=log, error=error, failed_at=timezone.now())
     return log
 
 
@@ -59,7 +59,7 @@ def test_while_it_runs_nothing_is_said():
 
 
 def test_a_stalled_log():
-    make_log(fault="NotAStream: somebody put a list there")
+    make_log(error="NotAStream: somebody put a list there")
     make_processor()
     (message,) = found().values()
     assert (message.id, message.level) == ("job_events.W011", checks.WARNING)

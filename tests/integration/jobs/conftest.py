@@ -71,7 +71,7 @@ def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
     def come_back() -> None:
         settings.JOB_EVENTS = before
         # A Redis that failed is left alone for a while, which nobody here has to wait for.
-        apps.get_app_config("events").rest = CircuitBreaker()  # type: ignore[attr-defined]
+        apps.get_app_config("job_events").rest = CircuitBreaker()  # type: ignore[attr-defined]
 
     yield come_back
     come_back()

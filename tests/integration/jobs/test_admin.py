@@ -14,7 +14,7 @@ from jobs.services import job_create
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-LIST = reverse("admin:jobs_job_changelist")
+LIST = reverse("admin:job_events_jobs_job_changelist")
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -25,7 +25,7 @@ def admin(client, staff):
 
 
 def page_of(job):
-    return reverse("admin:jobs_job_change", args=[job.pk])
+    return reverse("admin:job_events_jobs_job_change", args=[job.pk])
 
 
 def text(response):
@@ -51,7 +51,7 @@ def test_the_list_shows_every_job(admin, make_job, user):
     page = text(admin.get(LIST))
     for status in ("pending", "running", "completed", "failed", "cancelled"):
         assert f"Job {status}" in page
-        assert reverse("jobs:detail", kwargs={"job_id": status}) in page
+        assert reverse("job_events:detail", kwargs={"job_id": status}) in page
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_list_shows_every_job(admin, make_job, user):
         ({"q": "writing"}, ["one"]),
         ({"q": "nothing like it"}, []),
         ({"q": "%"}, []),
-        ({"q": "'; drop table jobs_job; --"}, []),
+        ({"q": "'; drop table job_events_jobs_job; --"}, []),
         ({"status__exact": "failed"}, ["two"]),
         ({"task_type": "writing"}, ["one"]),
         ({"created_at__year": str(timezone.now().year)}, ["one", "two"]),
@@ -200,8 +200,8 @@ def test_a_key_that_is_no_stream_is_said(admin, redis_client):
 
 def test_a_job_cannot_be_added_or_changed_by_hand(admin, make_job):
     job = make_job()
-    assert admin.get(reverse("admin:jobs_job_add")).status_code == 403
-    assert admin.post(reverse("admin:jobs_job_add"), {"title": "x"}).status_code == 403
+    assert admin.get(reverse("admin:job_events_jobs_job_add")).status_code == 403
+    assert admin.post(reverse("admin:job_events_jobs_job_add"), {"title": "x"}).status_code == 403
     assert "Add job" not in text(admin.get(LIST))
     admin.post(page_of(job), {"title": "x", "status": "completed", "job_id": "x"})
     again = Job.objects.get(pk=job.pk)

@@ -36,17 +36,23 @@ def test_a_generated_job_id_is_unguessable_and_valid():
     ("name", "values"),
     [
         # No other constraint knows such a status either, and which one speaks is the database's.
-        ("jobs_status_is_known|jobs_finished_when_over", {"status": "lost"}),
-        ("jobs_status_is_known|jobs_finished_when_over", {"status": "", "finished_at": NOW}),
-        ("jobs_progress_is_per_cent", {"progress": -0.1}),
-        ("jobs_progress_is_per_cent", {"progress": 100.1}),
-        ("jobs_finished_when_over", {"status": "completed"}),
-        ("jobs_finished_when_over", {"status": "failed"}),
-        ("jobs_finished_when_over", {"status": "cancelled"}),
-        ("jobs_finished_when_over", {"status": "running", "finished_at": NOW}),
-        ("jobs_finished_when_over", {"status": "pending", "finished_at": NOW}),
         (
-            "jobs_finish_after_start",
+            "job_events_jobs_status_is_known|job_events_jobs_finished_when_terminal",
+            {"status": "lost"},
+        ),
+        (
+            "job_events_jobs_status_is_known|job_events_jobs_finished_when_terminal",
+            {"status": "", "finished_at": NOW},
+        ),
+        ("job_events_jobs_progress_is_per_cent", {"progress": -0.1}),
+        ("job_events_jobs_progress_is_per_cent", {"progress": 100.1}),
+        ("job_events_jobs_finished_when_terminal", {"status": "completed"}),
+        ("job_events_jobs_finished_when_terminal", {"status": "failed"}),
+        ("job_events_jobs_finished_when_terminal", {"status": "cancelled"}),
+        ("job_events_jobs_finished_when_terminal", {"status": "running", "finished_at": NOW}),
+        ("job_events_jobs_finished_when_terminal", {"status": "pending", "finished_at": NOW}),
+        (
+            "job_events_jobs_finish_after_start",
             {"status": "failed", "started_at": NOW, "finished_at": EARLIER},
         ),
     ],
@@ -108,10 +114,10 @@ def test_attempts_are_counted_from_zero_up():
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        ("jobs_by_time", ["created_at", "id"]),
-        ("jobs_by_owner", ["owner_id", "created_at", "id"]),
-        ("jobs_by_status", ["status", "created_at", "id"]),
-        ("jobs_by_task_type", ["task_type", "created_at", "id"]),
+        ("job_events_jobs_by_time", ["created_at", "id"]),
+        ("job_events_jobs_by_owner", ["owner_id", "created_at", "id"]),
+        ("job_events_jobs_by_status", ["status", "created_at", "id"]),
+        ("job_events_jobs_by_task_type", ["task_type", "created_at", "id"]),
     ],
 )
 def test_the_lists_people_ask_for_have_an_index(name, columns):

@@ -26,7 +26,7 @@ EVENTS = int(os.environ.get("PLAN_EVENTS", "12000"))
 FEW = 100_000
 JOBS = max(3000, EVENTS // 50)
 FIRST = 1_700_000_000_000
-LARGE = ("events_archivedevent", "jobs_job")
+LARGE = ("job_events_archivedevent", "job_events_jobs_job")
 LISTS = [
     "jobs/", "jobs/?limit=200", "jobs/?ordering=created_at", "jobs/?ordering=-finished_at",
     "jobs/?status=completed", "jobs/?task_type=rare", "jobs/?owner=bert", "jobs/job-7/",
@@ -93,7 +93,7 @@ def store_fast():
         # Each row would be asked for its log.
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(
-            f"""INSERT INTO events_archivedevent
+            f"""INSERT INTO job_events_archivedevent
                 (log_id, event_id, event_type, timestamp, data, producer, terms)
             SELECT own.log, int8send({FIRST} + i) || int8send(0), kind, '',
                 format('{{"event_type":"%%s","text":"%%s","n":%%s}}', kind, word, i), NULL,
@@ -160,8 +160,8 @@ def test_every_list_goes_by_an_index(large, staff, user):
 
 def a_plan_that_reads_all_is_noticed():
     for sql in (
-        "SELECT * FROM events_archivedevent WHERE data LIKE '%rare%'",
-        "SELECT count(payload) FROM jobs_job",
+        "SELECT * FROM job_events_archivedevent WHERE data LIKE '%rare%'",
+        "SELECT count(payload) FROM job_events_jobs_job",
     ):
         [(_, plan)] = plans([{"sql": sql}])
         assert reads_all_of(plan)

@@ -83,7 +83,7 @@ def values(job_id="abc"):
 
 def test_jobs_own_their_logs():
     assert [type(owner) for owner in owners()].count(JobProjection) == 1
-    assert apps.get_app_config("events").owners == list(owners())
+    assert apps.get_app_config("job_events").owners == list(owners())
 
 
 # What each event does

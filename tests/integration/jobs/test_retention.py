@@ -134,7 +134,7 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
 
     def cut_meanwhile(job_id):
         log = asked(job_id)
-        EventLog.objects.filter(job_id="one").update(first=events[8].id)
+        EventLog.objects.filter(job_id="one").update(truncated_before=events[8].id)
         ArchivedEvent.objects.filter(event_id__lt=events[8].cursor, log__job_id="one").delete()
         return log
 
@@ -148,7 +148,7 @@ def test_in_batches_that_may_be_stopped(logs):
     events = read_events("one")
     assert retention.cut(log.pk, events[7].cursor, batch=3) == 3
     log.refresh_from_db()
-    assert log.first == events[2].cursor.next()
+    assert log.truncated_before == events[2].cursor.next()
     assert days("one") == list(range(7, 0, -1))
     assert [retention.cut(log.pk, events[7].cursor, batch=3) for _ in range(3)] == [3, 2, 0]
 

@@ -175,7 +175,7 @@ def test_events_of_a_stranger_by_xadd(redis_client, make_job):
         redis_client.xadd("job_events:abc", fields)
     archived()
     assert (row().status, row().progress) == ("running", 30)
-    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(error="").exists()
 
 
 def test_a_log_without_a_job_is_archived(worker):
@@ -386,4 +386,4 @@ def test_services_workers_and_archivers_at_once(make_job):
     archived()
     found = Job.objects.values_list("job_id", "status", "result")
     assert set(found) == {(job_id, "completed", job_id) for job_id in job_ids}
-    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(error="").exists()

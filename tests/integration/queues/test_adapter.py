@@ -30,7 +30,9 @@ def job():
 
 
 def message(key="k1", **more):
-    return Delivery(**{"queue": "test", "key": key, "job_id": "abc", "task_type": "work", **more})
+    return Delivery(
+        **{"queue": "test", "external_id": key, "job_id": "abc", "task_type": "work", **more}
+    )
 
 
 def row():
@@ -100,7 +102,7 @@ def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     adapter, beats = Adapter(), []
-    monkeypatch.setattr(run.apps.get_app_config("events"), "heart", HeartbeatThread())
+    monkeypatch.setattr(run.apps.get_app_config("job_events"), "heart", HeartbeatThread())
     monkeypatch.setattr(type(keeper()), "beat", lambda _keeper, runs: beats.append(runs) or ())
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", broken)
@@ -160,7 +162,7 @@ def test_a_task_within_a_task():
 def test_an_adapter_is_found_by_its_name(monkeypatch):
     with pytest.raises(LookupError, match=r"celery.*django_tasks"):
         get_adapter("test")
-    events = run.apps.get_app_config("events")
+    events = run.apps.get_app_config("job_events")
     monkeypatch.setattr(events, "adapters", {})
     register_adapter(Adapter)
     assert isinstance(get_adapter("test"), Adapter)

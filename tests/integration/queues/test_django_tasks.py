@@ -57,7 +57,7 @@ def test_a_task_that_works(job):
     assert (job.status, job.result) == ("completed", {"steps": 2, "attempt": 1})
     assert log() == [*LIFE, *["task_progress"] * 2, "worked", "task_completed"]
     enqueued = read_events("abc")[1].data
-    assert enqueued["key"] == result.id
+    assert enqueued["external_id"] == result.id
     assert (enqueued["queue"], enqueued["task_type"]) == ("django_tasks", "steps")
 
 
@@ -212,7 +212,7 @@ def test_without_the_app_of_the_jobs(events_app):
 
 @pytest.fixture
 def events_app():
-    return apps.get_app_config("events")
+    return apps.get_app_config("job_events")
 
 
 @pytest.mark.parametrize("used", [True, False])

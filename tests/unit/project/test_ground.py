@@ -65,7 +65,7 @@ def test_key_names_are_spelled_in_one_module():
         return any(
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and "job_events:" in node.value
+            and re.search(r"job_events:($|\{)", node.value)
             and id(node) not in docstrings
             for node in ast.walk(tree)
         )

@@ -156,13 +156,13 @@ def test_a_log_whose_owner_raises_stands_still_by_itself(owner, caplog):
     assert archive() == 1
     assert (rows("good") != [], rows("bad")) == (True, [])
     position = ArchiveCheckpoint.objects.get(log__job_id="bad")
-    assert (position.fault, position.position) == ("ValueError: not this one", Cursor(0, 0))
+    assert (position.error, position.position) == ("ValueError: not this one", Cursor(0, 0))
     assert position.failed_at is not None
     assert caplog.messages.count("log_stalled") == 1
     owner.poison = None
     assert archive() == 1
     position.refresh_from_db()
-    assert (position.fault, position.failed_at) == ("", None)
+    assert (position.error, position.failed_at) == ("", None)
 
 
 def test_a_log_whose_owner_is_locked_waits(owner):
@@ -190,7 +190,7 @@ def test_an_archiver_that_comes_late_changes_nothing(owner):
 def test_a_log_that_was_cut_says_so():
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
     archive()
-    EventLog.objects.update(first=Cursor.parse(ids[3]))
+    EventLog.objects.update(truncated_before=Cursor.parse(ids[3]))
     ArchivedEvent.objects.filter(event_id__lt=ids[3]).delete()
     get_redis().delete("job_events:abc")
     with pytest.raises(CursorExpired) as caught:

@@ -189,7 +189,7 @@ def test_the_job_is_told_of_all_tasks_of_a_group(job, sent, task):
     group(task.si("abc", "value"), task.si("abc", "error")).apply_async()
     assert {headers[ATTEMPT_HEADER] for headers in sent()} == {1}
     waiting = Task.objects.filter(state="waiting", group_key=sent()[0]["group"])
-    assert sorted(waiting.values_list("key", flat=True)) == sorted(
+    assert sorted(waiting.values_list("external_id", flat=True)) == sorted(
         headers["id"] for headers in sent()
     )
 

@@ -85,12 +85,14 @@ def everywhere(client, job, caplog):
     while Archiver().step():
         pass
     caplog.handler.setFormatter(KeyValueFormatter("{levelname} {message}", style="{"))
-    api = reverse("jobs:api-job-events", args=[job.job_id])
+    api = reverse("job_events:api-job-events", args=[job.job_id])
     return {
         "stream": str(get_redis().xrange(f"job_events:{job.job_id}")),
         "archive": str(list(ArchivedEvent.objects.values_list("event_type", "data"))),
-        "page": client.get(reverse("jobs:detail", args=[job.job_id])).content.decode(),
-        "admin": client.get(reverse("admin:jobs_job_change", args=[job.pk])).content.decode(),
+        "page": client.get(reverse("job_events:detail", args=[job.job_id])).content.decode(),
+        "admin": client.get(
+            reverse("admin:job_events_jobs_job_change", args=[job.pk])
+        ).content.decode(),
         "api": client.get(api).content.decode(),
         "logs": "\n".join(caplog.handler.format(record) for record in caplog.records),
     }

@@ -125,7 +125,7 @@ def test_the_next_commit_takes_along_what_was_left(redis_down):
     publish(1)
     publish(2)
     redis_down()
-    apps.get_app_config("events").rest.worked()  # and some time has passed
+    apps.get_app_config("job_events").rest.worked()  # and some time has passed
     publish(3)
     assert numbers() == [1, 2, 3]
 
@@ -155,13 +155,13 @@ def test_a_log_that_cannot_be_appended_to_holds_up_itself_only(redis_client, cap
     assert Relay().step() == 0
     assert numbers("good") == [1, 2]
     log = EventLog.objects.select_related("archived").get(job_id="bad")
-    assert log.archived.fault.startswith("NotAStream")
+    assert log.archived.error.startswith("NotAStream")
     redis_client.delete("job_events:bad")
     assert Relay().step() == 2
     while Archiver().step():
         pass
     log.archived.refresh_from_db()
-    assert (log.archived.fault, numbers("bad")) == ("", [1, 2])
+    assert (log.archived.error, numbers("bad")) == ("", [1, 2])
 
 
 def test_an_event_of_a_later_attempt_stops_publishers_of_an_earlier_one():

@@ -277,7 +277,7 @@ def test_once_says_which_log_is_stalled(redis_client, capsys):
     redis_client.delete("job_events:abc")
     call_command("process_events", "--once")
     assert archived() == ["first"]
-    assert not ArchiveCheckpoint.objects.exclude(fault="").exists()
+    assert not ArchiveCheckpoint.objects.exclude(error="").exists()
 
 
 def test_once_that_is_not_through_in_time_says_so(redis_client):

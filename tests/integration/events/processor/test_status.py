@@ -25,9 +25,9 @@ def redis_down(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": "unix:///nonexistent/redis.sock"}
 
 
-def make_log(job_id="abc", position=START, fault="", since=None):
+def make_log(job_id="abc", position=START, error="", since=None):
     log = EventLog.objects.create(job_id=job_id)
-    ArchiveCheckpoint.objects.create(log=log, position=position, fault=fault, failed_at=since)
+    ArchiveCheckpoint.objects.create(log=log, position=position, error=error, failed_at=since)
     return log
 
 
@@ -86,7 +86,7 @@ def test_a_clock_that_is_behind_makes_no_negative_age():
 def test_counting_the_outbox_does_not_read_the_archive():
     if connection.vendor == "sqlite":  # PostgreSQL decides by how much there is
         pending = ArchivedEvent.objects.filter(event_id=None)
-        assert "events_outbox" in pending.explain()
+        assert "job_events_outbox" in pending.explain()
 
 
 # The archive
@@ -232,18 +232,18 @@ def test_an_address_that_is_none_is_said(settings, url):
 def test_stalled_logs_are_named_the_longest_stalled_first():
     now = timezone.now()
     make_log("fine")
-    make_log("late", fault="It is broken", since=now)
-    make_log("early", fault="So is this", since=now - timedelta(hours=1))
+    make_log("late", error="It is broken", since=now)
+    make_log("early", error="So is this", since=now - timedelta(hours=1))
     found = get_status()
     assert found.stalled_count == 2
     assert [log.job_id for log in found.stalled] == ["early", "late"]
-    assert (found.stalled[1].fault, found.stalled[1].since) == ("It is broken", now)
+    assert (found.stalled[1].error, found.stalled[1].since) == ("It is broken", now)
 
 
 def test_of_many_stalled_logs_some_are_named(monkeypatch):
     monkeypatch.setattr(status, "MAX_STALLED", 3)
     for number in range(5):
-        make_log(f"job{number}", fault="x", since=timezone.now())
+        make_log(f"job{number}", error="x", since=timezone.now())
     found = get_status()
     assert (found.stalled_count, len(found.stalled)) == (5, 3)
 
@@ -279,7 +279,7 @@ def test_a_page_asks_one_query(django_assert_num_queries):
 
 
 def test_the_table_says_it_all(redis_client):
-    log = make_log(fault="Somebody\nput a list there", since=timezone.now())
+    log = make_log(error="Somebody\nput a list there", since=timezone.now())
     put_in_outbox(log, 300)
     add(redis_client, 2)
     make_processor("host:1")
@@ -320,7 +320,7 @@ def test_the_table_tells_of_failures():
 
 def test_json():
     make_processor()
-    make_log(fault="x", since=timezone.now())
+    make_log(error="x", since=timezone.now())
     data = json.loads(status_json(get_status()))
     assert data["outbox"] == {"depth": 0, "oldest_age": None}
     assert (data["running"], data["healthy"]) == (True, False)

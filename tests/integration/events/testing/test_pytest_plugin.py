@@ -138,7 +138,7 @@ def test_settings_that_lose_the_logs_are_told(job_events, settings):
 def test_an_earlier_test_may_have_had_no_redis(request, django_db_blocker):
     from django.apps import apps
 
-    rest = apps.get_app_config("events").rest
+    rest = apps.get_app_config("job_events").rest
     rest.failed()
     request.getfixturevalue("job_events")
     assert not rest.is_open

@@ -36,7 +36,7 @@ def routes():
     """The names of all routes of ours, with their addresses for the job `abc`."""
     found = {}
     for namespace, (prefix, resolver) in get_resolver().namespace_dict.items():
-        if namespace == "jobs":
+        if namespace == "job_events":
             for name, options in resolver.reverse_dict.lists():
                 if isinstance(name, str):
                     [(pattern, arguments)] = options[0][0]

@@ -55,7 +55,7 @@ def test_the_permission_alone_is_not_enough(other_user, job):
 def test_who_only_sees_a_job_does_not_change_it(clerk, job):
     allow(clerk, "view_job")
     assert statuses(clerk, "post", ("cancel/", "retry/")) == {403}
-    client, page = logged_in(clerk), reverse("jobs:detail", kwargs={"job_id": "abc"})
+    client, page = logged_in(clerk), reverse("job_events:detail", kwargs={"job_id": "abc"})
     assert '<div class="actions" hidden>' in client.get(page).content.decode()
     assert client.post(page, {"action": "cancel"}).status_code == HTTPStatus.FORBIDDEN
     job.refresh_from_db()

@@ -19,7 +19,8 @@ SCRIPT = "<script>alert(1)</script>"
 FORMULA = "=HYPERLINK(1)"
 VALUES = [
     "", " ", "\x00", "a\x00b", "%00", b"\xed\xa0\x80", b"\xff\xfe", "\u202e", "*", "**", "a\nb",
-    "\r\nSet-Cookie: a=b", "' OR 1=1 --", '"; DROP TABLE jobs_job; --', "../", "a/../b", "NaN",
+    "\r\nSet-Cookie: a=b", "' OR 1=1 --", '"; DROP TABLE job_events_jobs_job; --', "../",
+    "a/../b", "NaN",
     "Infinity", "-0", "-1", "1e400", "9" * 200_000, "[" * 20_000, "x" * 70_000, "__proto__", SCRIPT,
     FORMULA, "${jndi:ldap://a}", "{{7*7}}", "%s%n", "$", "0", "1-1,2-2", "None", "null",
     "99999999999999-0", "18446744073709551615-18446744073709551615", "18446744073709551616-0",

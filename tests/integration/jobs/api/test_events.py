@@ -180,7 +180,7 @@ def test_the_state_of_a_stream(api, ids):
 def test_a_cursor_behind_which_the_log_was_cut(api, ids):
     while Archiver().step():
         pass
-    EventLog.objects.update(first=Cursor.parse(ids[5]))
+    EventLog.objects.update(truncated_before=Cursor.parse(ids[5]))
     ArchivedEvent.objects.filter(event_id__lt=ids[5]).delete()
     get_redis().delete("job_events:abc")
     answer = api.get("jobs/abc/events/", {"after": ids[2]})

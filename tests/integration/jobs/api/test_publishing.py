@@ -52,7 +52,7 @@ def test_it_takes_a_permission_of_its_own(user, api, other_api, make_job):
     make_job(owner=user, job_id="abc")
     answer = api.post(PATH, {"n": 1})
     assert answer.status_code == 403
-    assert "jobs.publish_events" in answer.json()["detail"]
+    assert "job_events_jobs.publish_events" in answer.json()["detail"]
     assert other_api.post(PATH, {"n": 1}).status_code == 404
     assert numbers() == []
 

@@ -30,7 +30,8 @@ def job():
 
 def message(key="k1", **more):
     return Delivery(**{
-        "queue": "test", "key": key, "job_id": "abc", "task_type": "work", "worker": "w1", **more,
+        "queue": "test", "external_id": key, "job_id": "abc", "task_type": "work",
+        "worker": "w1", **more,
     })  # fmt: skip
 
 
@@ -56,12 +57,14 @@ def ends():
 
 def silent(seconds, key="k1"):
     """Let the database believe that the worker was heard of so long ago."""
-    Task.objects.filter(key=key).update(heartbeat_at=F("heartbeat_at") - timedelta(seconds=seconds))
+    Task.objects.filter(external_id=key).update(
+        heartbeat_at=F("heartbeat_at") - timedelta(seconds=seconds)
+    )
 
 
 def test_a_task_from_its_start_to_its_end():
     run = begin()
-    assert (run.attempt, run.number, row().status) == (1, 1, "running")
+    assert (run.attempt, run.delivery_count, row().status) == (1, 1, "running")
     assert list(RUNS.beat([run])) == []
     RUNS.complete(run, {"a": 1}, more=False)
     assert (row().status, row().result) == ("completed", {"a": 1})
@@ -122,7 +125,7 @@ def test_the_same_task_sent_twice_is_begun_once():
     begin("k1")
     with pytest.raises(DeliveryRejected, match="Another message"):
         begin("k2")
-    assert begin("k3", task_type="other").number == 1
+    assert begin("k3", task_type="other").delivery_count == 1
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
@@ -162,7 +165,7 @@ def test_a_message_that_comes_again_is_a_new_attempt_if_its_worker_is_dead(how):
     else:
         RUNS.release(message())
     second = begin(worker="w2")
-    assert (second.attempt, second.number) == (2, 2)
+    assert (second.attempt, second.delivery_count) == (2, 2)
     assert ends() == [(1, "task_failed", "running")]
     assert RUNS.beat([first, second]) == [first]
     with pytest.raises(StaleAttempt):
@@ -176,7 +179,7 @@ def test_a_task_of_a_group_comes_again_in_the_same_attempt():
     first = begin("k2", group="g", relatives=("g",))
     RUNS.release(message("k2"))
     second = begin("k2", group="g", relatives=("g",))
-    assert (second.attempt, second.number) == (1, 2)
+    assert (second.attempt, second.delivery_count) == (1, 2)
     assert RUNS.beat([others, first, second]) == [first]
 
 
@@ -214,7 +217,7 @@ def test_a_step_that_comes_again_when_nothing_followed_is_a_new_attempt():
 
 def test_a_task_of_which_each_worker_dies():
     for number in range(1, MOST_RUNS + 1):
-        assert begin().number == number
+        assert begin().delivery_count == number
         RUNS.release(message())
     with pytest.raises(DeliveryRejected, match=f"begun {MOST_RUNS} times"):
         begin()
@@ -227,7 +230,7 @@ def test_a_task_that_is_put_back_goes_on_in_its_attempt():
     RUNS.schedule_retry(run, ValueError("not yet"), 60)
     assert (row().status, Task.objects.get().state) == ("running", "waiting")
     again = begin(again=1)
-    assert (again.attempt, again.number) == (1, 2)
+    assert (again.attempt, again.delivery_count) == (1, 2)
     with pytest.raises(StaleAttempt):
         RUNS.fail(run, ValueError(), None, "")
 

@@ -28,7 +28,7 @@ in_thread = sync_to_async
 @pytest.fixture(autouse=True)
 def _rested():
     """A test before may have had a layer that was away, and is left alone for a while."""
-    teller = apps.get_app_config("jobs").teller
+    teller = apps.get_app_config("job_events_jobs").teller
     teller.end()
     teller.rest.worked()
 
@@ -244,7 +244,7 @@ import django
 django.setup()
 from django.apps import apps
 from jobs.models import Job
-teller = apps.get_app_config("jobs").teller
+teller = apps.get_app_config("job_events_jobs").teller
 teller.changed(Job(job_id="first"))
 if not (child := os.fork()):
     teller.changed(Job(job_id="of the child"))

@@ -17,11 +17,11 @@ from jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 
-LIST, NEW, LOGIN = (reverse(f"jobs:{name}") for name in ("list", "new", "login"))
+LIST, NEW, LOGIN = (reverse(f"job_events:{name}") for name in ("list", "new", "login"))
 
 
 def detail(job: Job) -> str:
-    return reverse("jobs:detail", kwargs={"job_id": job.job_id})
+    return reverse("job_events:detail", kwargs={"job_id": job.job_id})
 
 
 def make(owner: Any, **fields: Any) -> Job:

@@ -11,13 +11,13 @@ from jobs.models import Job
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-LIST = reverse("jobs:list")
+LIST = reverse("job_events:list")
 SAID = "Events are not processed"
 
 
 def pages(owner):
     job = Job.objects.create(owner=owner, task_type="manual")
-    return [LIST, reverse("jobs:detail", kwargs={"job_id": job.job_id})]
+    return [LIST, reverse("job_events:detail", kwargs={"job_id": job.job_id})]
 
 
 def text(response):
@@ -36,7 +36,7 @@ def test_the_staff_is_told_what_to_start(client, staff):
         page = text(client.get(url))
         assert SAID in page
         assert "<code>manage.py process_events</code>" in page
-        assert reverse("admin:events_processor_changelist") in page
+        assert reverse("admin:job_events_processor_changelist") in page
 
 
 def test_while_it_runs_nothing_is_said(client, staff):
@@ -66,5 +66,7 @@ def test_it_costs_one_query(client, staff):
     for url in pages(staff):
         with CaptureQueriesContext(connection) as queries:
             client.get(url)
-        asked = [query for query in queries.captured_queries if "events_processor" in query["sql"]]
+        asked = [
+            query for query in queries.captured_queries if "job_events_processor" in query["sql"]
+        ]
         assert len(asked) == 1

@@ -22,11 +22,11 @@ from jobs.pages.job_list import PAGE_SIZE, job_slice
 pytestmark = pytest.mark.django_db
 
 NASTY = "<script>alert(1)</script>"
-LIST, NEW, LOGIN = (reverse(f"jobs:{name}") for name in ("list", "new", "login"))
+LIST, NEW, LOGIN = (reverse(f"job_events:{name}") for name in ("list", "new", "login"))
 
 
 def detail(job: Job) -> str:
-    return reverse("jobs:detail", kwargs={"job_id": job.job_id})
+    return reverse("job_events:detail", kwargs={"job_id": job.job_id})
 
 
 def make(owner: Any, title: str = "A job", **fields: Any) -> Job:
@@ -91,8 +91,8 @@ def test_the_login_page_tells_of_demo_only_in_the_demo(
 
 
 def test_logging_out_needs_a_post(anna: Client) -> None:
-    assert anna.get(reverse("jobs:logout")).status_code == 405
-    assert anna.post(reverse("jobs:logout"))["Location"] == LOGIN
+    assert anna.get(reverse("job_events:logout")).status_code == 405
+    assert anna.post(reverse("job_events:logout"))["Location"] == LOGIN
     assert anna.get(LIST).status_code == 302
 
 
@@ -367,7 +367,7 @@ def test_a_duration_is_a_clock(anna: Client, user: Any) -> None:
 def test_an_anchor_that_is_no_job_gives_the_first_page(client, user, anchor, name):
     services.job_create(task_type="x", title="Mine", owner=user)
     client.force_login(user)
-    answer = client.get(f"{reverse('jobs:list')}?{name}={anchor}")
+    answer = client.get(f"{reverse('job_events:list')}?{name}={anchor}")
     assert answer.status_code == 200
     assert "Mine" in answer.text
 
@@ -379,7 +379,7 @@ def test_a_page_stays_when_the_job_before_it_leaves_the_filter(client, user):
     services.job_cancel(job_id=anchor.job_id)
     client.force_login(user)
     query = f"?status=pending&before={anchor.job_id}"
-    page = client.get(reverse("jobs:list") + query).text
+    page = client.get(reverse("job_events:list") + query).text
     assert older.title in page
     assert "Youngest" not in page
 
@@ -389,7 +389,7 @@ def test_pages_ask_for_sockets_where_there_are_some(
     client, user, make_job, monkeypatch, has_sockets
 ):
     """A server without them would log a traceback for each page that is opened."""
-    monkeypatch.setattr(apps.get_app_config("jobs"), "has_sockets", has_sockets)
+    monkeypatch.setattr(apps.get_app_config("job_events_jobs"), "has_sockets", has_sockets)
     make_job(owner=user, job_id="abc")
     client.force_login(user)
     for path, url in (("/jobs/job/abc/", "/ws/jobs/"), ("/jobs/", "/ws/events/")):

@@ -1,7 +1,7 @@
 /**
  * The job page: reads the job's log from its start, follows it, and draws once per frame what changed.
  */
-import { eventSource, polling, watchJob } from "../events/job-events.js";
+import { eventSource, polling, watchJob } from "../job_events/job-events.js";
 import { createDocumentView } from "./document-view.js";
 import { announcer, byId, setText } from "./elements.js";
 import { createEventList } from "./event-list.js";

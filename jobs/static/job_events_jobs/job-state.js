@@ -57,7 +57,7 @@ export function isOver(state) {
 /**
  * Applies one event. Never throws for what an event holds.
  * @param {ReturnType<typeof initialState>} state
- * @param {import("../events/job-events.js").JobEvent} event
+ * @param {import("../job_events/job-events.js").JobEvent} event
  */
 export function applyEvent(state, event) {
   const outer = asObject(event.data);

@@ -2,7 +2,7 @@
  * The job list, live: asks for its own table when it is told of a job, and changes the cells that differ.
  * Where nobody tells it, it asks again and again.
  */
-import { watchJobs } from "../events/job-events.js";
+import { watchJobs } from "../job_events/job-events.js";
 import { announcer, byId, setText } from "./elements.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
 

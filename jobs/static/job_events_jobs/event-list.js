@@ -40,7 +40,7 @@ class EventList {
     this.restart();
   }
 
-  /** @param {import("../events/job-events.js").JobEvent[]} events */
+  /** @param {import("../job_events/job-events.js").JobEvent[]} events */
   add(events) {
     for (const event of events) {
       this.events.push(event);

@@ -1,7 +1,7 @@
 /**
  * Two elements that show a job live, in any page:
  *
- *     <script type="module" src="{% static 'events/job-elements.js' %}"></script>
+ *     <script type="module" src="{% static 'job_events/job-elements.js' %}"></script>
  *     <job-progress job-id="job_001"></job-progress>
  *     <job-timeline job-id="job_001" limit="50"></job-timeline>
  *
