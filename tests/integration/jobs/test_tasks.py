@@ -3,9 +3,9 @@
 import pytest
 
 from config.celery import app
-from events.exceptions import NotBegun
-from events.execution import run
-from events.execution.run import Delivery, Run, keeper
+from events.exceptions import DeliveryRejected
+from events.execution import run as run_module
+from events.execution.run import Delivery, TaskRun, keeper
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER
 from jobs import services
@@ -102,15 +102,15 @@ def test_the_tasks_of_a_cancelled_job_do_not_run(job):
 
 def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
     """The job is cancelled when the graph reports progress for the first time."""
-    report = Run.progress
+    report = TaskRun.progress
 
     def cancel_first(run, *args, **kwargs):
         if not Job.objects.filter(job_id=job.job_id, status="cancelled").exists():
             services.job_cancel(job_id=job.job_id)
         return report(run, *args, **kwargs)
 
-    monkeypatch.setattr(run, "CONTROL_SECONDS", 0)
-    monkeypatch.setattr(Run, "progress", cancel_first)
+    monkeypatch.setattr(run_module, "CONTROL_SECONDS", 0)
+    monkeypatch.setattr(TaskRun, "progress", cancel_first)
     generate_outline_from_query_task(job.job_id, "x")
     job.refresh_from_db()
     assert job.status == "cancelled"
@@ -159,16 +159,16 @@ def test_the_job_stays_running_between_the_tasks(job, monkeypatch):
 
 def test_a_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
     """The second message is delivered while the first one is processed."""
-    report = Run.progress
+    report = TaskRun.progress
 
     def send_again(run, *args, **kwargs):
-        monkeypatch.setattr(Run, "progress", report)
+        monkeypatch.setattr(TaskRun, "progress", report)
         message = Delivery("celery", "another", job.job_id, "outline_generation")
-        with pytest.raises(NotBegun, match="Another message"):
+        with pytest.raises(DeliveryRejected, match="Another message"):
             keeper().begin(message)
         return report(run, *args, **kwargs)
 
-    monkeypatch.setattr(Run, "progress", send_again)
+    monkeypatch.setattr(TaskRun, "progress", send_again)
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
     assert kinds(job).count("task_started") == 2
     assert kinds(job).count("outline_generated") == 1

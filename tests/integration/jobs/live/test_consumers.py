@@ -217,7 +217,10 @@ async def test_many_who_come_back_at_once_cost_a_few_queries_each(user, ids, mon
             assert await socket.until("live") == [3, 4, 5, "live"]
     selects = [sql for sql in asked if sql.startswith("SELECT")]
     assert len(selects) <= 3 * len(sockets) + 10
-    assert len([sql for sql in selects if "job_events_eventlog" in sql or "job_events_archive" in sql]) <= 10
+    assert (
+        len([sql for sql in selects if "job_events_eventlog" in sql or "job_events_archive" in sql])
+        <= 10
+    )
     for socket in sockets:
         await socket.leave()
 
