@@ -1,13 +1,17 @@
-# Every target first builds $(VENV) with everything in it; `make demo` needs nothing but Python and make.
+# Every target first builds $(VENV) with all dependencies; `make demo` needs only Python and make.
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# How the tests are run: by three processes, each with servers of its own, as many tests wait.
-TOGETHER ?= -n 3
+# Test processes, each with its own servers. More than cores, because many tests wait.
+TEST_PROCESSES ?= -n 3
+# Words that code, tests and docs do not use; the style rules say why.
+BANNED_WORDS := whoever|whomever|somebody|nobody|anybody|strangers?|sign of life|set back
+SOURCES := '*.py' '*.lua' '*.js' '*.ts' '*.html' '*.css' '*.md' '*.toml'
+MAX_MODULE_LINES := 400
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak check bench matrix format clean
+.PHONY: setup demo test soak check check-source bench matrix format clean
 
 setup: $(STAMP)
 
@@ -29,15 +33,21 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
-# Each process would compile the tests anew where Python is told to keep nothing that it compiles.
+# Let the test processes share compiled modules even if the environment disables bytecode.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
-	$(BIN)/python -m pytest $(TOGETHER)
-	$(BIN)/python -m tests.on_other_servers $(TOGETHER) -m "database or redis"
+	$(BIN)/python -m pytest $(TEST_PROCESSES)
+	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) -m "database or redis"
 
-# Ten minutes of faults, from a seed that it prints: make soak SEED=7
+# Ten minutes of random faults. Prints its seed; repeat a run with make soak SEED=7.
 soak: setup
 	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED))
+
+# Wording and module size.
+check-source:
+	@! git grep -nwiE '$(BANNED_WORDS)' -- $(SOURCES)
+	@git ls-files 'events/*.py' 'jobs/*.py' 'config/*.py' | grep -v /migrations/ | xargs wc -l | \
+	    awk '$$2 != "total" && $$1 > $(MAX_MODULE_LINES) { print $$2 " has " $$1 " lines"; bad = 1 } END { exit bad }'
 
 check: setup
 	$(BIN)/ruff check .
@@ -51,7 +61,7 @@ check: setup
 bench: setup
 	$(BIN)/python -m bench
 
-# The suite on every Python at hand; 3.11 takes Django 5.2, 3.12 and 3.13 take 6.1 (constraints.txt).
+# The suite on every Python; constraints.txt pins Django 5.2 for 3.11 and 6.1 for 3.12 and 3.13.
 matrix:
 	for version in 3.11 3.12 3.13; do \
 	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def prepare(site: Site) -> str:
-    """A job with a page of events; returns the cookie of whoever may see it."""
+    """A job with a page of events; returns the session cookie of its owner."""
     with redis.Redis.from_url(site.redis.url) as client:
         events = [{**EVENT, "n": n} for n in range(PAGE - 1)]
         browser = site.session("demo")

@@ -22,7 +22,7 @@ from bench.servers import Server, fanout_site, leave_a_core, serving
 from bench.sockets import Watcher, connect, disconnect, handshake_of, request_of
 
 JOB = "bench"
-QUIET = 20  # seconds: a sign of life comes after 15
+QUIET = 20  # seconds: a keep-alive comes after 15
 
 Serving = Callable[[], AbstractContextManager[Server]]
 

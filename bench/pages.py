@@ -1,8 +1,8 @@
 """A page of 1,000 events from the API, against bare work: `python -m bench.pages`.
 
-All are views that a client of Django's asks, with the site's middleware. The bare ones read the
-same events by `xrange`, or by one SELECT, write the same JSON by orjson, and ask nobody who may
-see them. The other is what Django REST framework does by itself: a ModelSerializer.
+All are views called through Django's test client, with the site's middleware. The bare ones read
+the same events with `xrange` or one SELECT, encode the same JSON with orjson, and check no
+permissions. The other is Django REST framework's ModelSerializer.
 """
 
 import argparse

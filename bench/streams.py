@@ -114,7 +114,7 @@ class Watch:
         self._live = 0
 
     async def run(self) -> None:
-        """Answer as often as somebody asks."""
+        """Answer every request."""
         asyncio.get_running_loop().add_reader(self._connection.fileno(), self._answer)
         async with asyncio.TaskGroup() as group:
             for number in range(self._streams):

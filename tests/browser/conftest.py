@@ -1,4 +1,4 @@
-"""A Chromium, and somebody who is logged in."""
+"""A Chromium with a logged-in user."""
 
 import shutil
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ def no_sockets(page: Any) -> None:
 
 
 def log_in(page: Any) -> None:
-    """Log in as demo, on the page to which somebody is led who has not."""
+    """Log in as demo on the login page."""
     page.get_by_label("Username").fill("demo")
     page.get_by_label("Password").fill("demo")
     page.get_by_role("button", name="Log in").click()

@@ -50,7 +50,7 @@ def test_questions_are_answered_on_the_page(
     page.get_by_label("To whom?").fill("Anna\nand Bert")
     page.get_by_role("button", name="no", exact=True).click()
     text.wait_for(state="hidden")
-    # Whoever writes an answer is not interrupted by another.
+    # A second answer does not disturb a user who is typing.
     assert page.get_by_label("To whom?").input_value() == "Anna\nand Bert"
     page.get_by_role("button", name="Send the answer").click()
     page.locator("#questions").wait_for(state="hidden")

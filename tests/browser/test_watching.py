@@ -90,7 +90,7 @@ def test_offline_and_online_again(
 def test_a_page_that_was_frozen(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site, by: str
 ) -> None:
-    """As a laptop's that sleeps, or one in a tab that nobody looks at."""
+    """Like a sleeping laptop or a background tab."""
     if by == "streams":
         no_sockets(page)
     page.goto(job_page(job_id))
@@ -106,7 +106,7 @@ def test_a_page_that_was_frozen(
 def test_six_tabs_of_streams_leave_room_for_more(
     context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
-    """A browser has six connections to a server; whoever comes late asks again and again."""
+    """A browser allows six connections to a server; further tabs poll."""
     context.add_init_script("delete globalThis.WebSocket")
     pages = []
     for _ in range(6):

@@ -30,7 +30,7 @@ class Act(Enum):
     LOST_BEFORE = auto()  # the connection is reset, Redis never saw the command
     LOST_AFTER = auto()  # the connection is reset, Redis has answered
     HALF = auto()  # the connection is reset in the middle of the reply
-    SWALLOWED = auto()  # nobody hears of the command any more
+    SWALLOWED = auto()  # the command is dropped
     MUTE = auto()  # Redis has answered, the client waits in vain
     HELD = auto()  # the command is kept back until `release`, be the client there or not
 

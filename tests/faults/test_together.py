@@ -69,7 +69,7 @@ async def test_two_attempts_of_a_job_at_once(proxy, redis_client):
 
 
 async def test_one_of_many_jobs_is_refused(proxy, redis_client):
-    """What is wrong with one job is told to who published to it, and to nobody else."""
+    """An error of one job is raised only to the callers that published to it."""
     redis_client.set("job_events:bad", "x")
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
@@ -159,7 +159,7 @@ async def test_asking_often_what_became_of_a_call_costs_no_connections(proxy, re
 
 
 def test_threads_make_publishers_of_a_new_client_at_once(proxy, redis_client):
-    """All of them share what was given up, whoever of them came first."""
+    """All publishers of a client share their abandoned appends."""
     for _ in range(30):
         with sync_client(proxy.port) as client:
             together, lines = threading.Barrier(8), []

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from time import monotonic, sleep
 
+UNPRIVILEGED_UID = 65534
+
 BINARIES = ("initdb", "postgres", "createdb")
 
 
@@ -111,4 +113,5 @@ def _server_user() -> str | None:
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
+    # PostgreSQL refuses to run as root.
+    return "postgres" if "postgres" in names else pwd.getpwuid(UNPRIVILEGED_UID).pw_name

@@ -112,7 +112,7 @@ class Site:
         return child
 
     def said(self, name: str = "web") -> str:
-        """All that a server or worker has logged, whoever's test it was."""
+        """Everything a server or worker has logged, in any test."""
         return (self.directory / f"{name}.log").read_text(errors="replace")
 
     def stop_child(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:

@@ -1,6 +1,6 @@
 """Tasks that do what a test tells them, and die where it says.
 
-`die:{job_id}` in Redis is a list of `<who> at <point>`: whoever comes to the point that is first in
+`die:{job_id}` in Redis is a list of `<who> at <point>`: a process at the point that is first in
 it is killed there, by SIGKILL: a `child` of the pool, or the whole `worker`.
 """
 
@@ -27,7 +27,7 @@ def die_at(job_id: str, point: str) -> None:
     key = f"die:{job_id}"
     try:
         first = get_redis().lindex(key, 0)
-    except redis.ConnectionError:  # it was killed by a test that kills nobody else
+    except redis.ConnectionError:  # a test killed only this server
         return
     who, _, where = (first or b"").decode().partition(" at ")
     if where == point:

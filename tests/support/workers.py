@@ -65,7 +65,7 @@ class Workers(Site):
         return redis.Redis.from_url(self.redis.url)
 
     def job(self, task_type: str, *deaths: str, **payload: Any) -> str:
-        """Start a job; whoever comes to the points named is killed there."""
+        """Start a job; a process that reaches one of these points is killed there."""
         job_id = f"{task_type}-{os.urandom(6).hex()}"
         if deaths:
             with self.client_of_redis() as client:
@@ -77,7 +77,7 @@ class Workers(Site):
         return job_id
 
     def open(self, *job_ids: str) -> None:
-        """Let whoever stands at these jobs' gates go through."""
+        """Open the gates of these jobs."""
         with self.client_of_redis() as client:
             for job_id in job_ids:
                 client.set(f"open:{job_id}", "1")

@@ -203,7 +203,7 @@ def die_with_parent() -> None:
 
 
 def _serve(path: str) -> None:
-    # The dead are not waited for: as long as their pids are not free, nobody else is killed.
+    # Dead children are not reaped: their pids stay reserved, so no other process is killed.
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)

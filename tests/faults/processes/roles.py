@@ -40,7 +40,7 @@ class Undo(Exception):
 
 
 def hasten(tail: int = TAIL) -> None:
-    """Let nobody wait: what lies in the outbox is relayed at once, and few entries are kept."""
+    """Relay the outbox at once, and keep few stream entries."""
     relay._GRACE = timedelta(0)
     retry._PAUSES, clients._RETRIES = (0.02, 0.05, 0.0), 1
     settings.JOB_EVENTS.update(STREAM_TAIL=tail, REDIS_TIMEOUT=5, KEEP_ALIVE=0.03)

@@ -33,7 +33,7 @@ def test_redis_is_killed(world, point):
     child.end()
     world.restore()
     if point in WRITER:
-        assert child.said("done") == ["t7"]  # whoever commits is not told of Redis
+        assert child.said("done") == ["t7"]  # a commit does not report errors of Redis
         expected.committed.append("t7")
     check_all(world, expected)
 

@@ -31,7 +31,7 @@ def test_a_transaction_that_holds_a_log(world):
 
 
 def test_a_transaction_that_makes_a_log(world):
-    """Its row is not there yet, so that job waits; nobody else does."""
+    """The row does not exist yet: only that job waits."""
     holder = world.run("hold_log")
     holder.until("held")
     world.write({"publish": "s1"}, {"commit": "o1", "job": "other"})

@@ -26,7 +26,7 @@ IN_TRANSACTION = [
 
 
 def others_work(world: World) -> None:
-    """Others do what can be done while somebody sleeps."""
+    """Other processes make progress while one is paused."""
     for role in ("relay_once", "archive_once"):
         world.do(role)
 
@@ -71,7 +71,7 @@ def test_others_go_on_with_the_log(world, point):
 
 
 def sleep_over_wipe(world, point, meanwhile, published):
-    """Redis is wiped as somebody sleeps: what only it had may be gone, what came then is there."""
+    """Redis is wiped while a process is paused: only unarchived stream-first events may be lost."""
     expected = live(world)
     expected.published.remove("s-late")
     expected.maybe.append("s-late")

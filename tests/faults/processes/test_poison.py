@@ -68,7 +68,7 @@ def test_an_owner_that_raises(world):
 
 
 def test_a_stream_that_can_take_no_more(world, redis):
-    """Its last possible id is taken, by a stranger."""
+    """An external producer has used the last possible id."""
     redis.xadd(KEY, {"data": '{"c": "s1"}'}, id=f"{2**64 - 1}-{2**64 - 1}")
     world.write({"commit": "t1"})
     others_are_whole(world)

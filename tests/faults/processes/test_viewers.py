@@ -89,7 +89,7 @@ def test_what_comes_later_sees_nothing_twice(world, moment):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_nothing_comes_before_what_was_seen(world, moment):
-    """Whoever reads on from a cursor is given all that the log has in the end."""
+    """A subscriber that resumes from a cursor receives the rest of the log."""
     world.write({"commit": "t1"}, {"archive": 100}, {"publish": "s1"}, {"commit": "t2"})
     sleeper = lose_while_archiving(world, moment)
     world.write({"publish": "s2"})

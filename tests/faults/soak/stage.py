@@ -144,7 +144,7 @@ class Stage:
             )
 
     def check(self) -> None:
-        """Nobody may die of what is done to others."""
+        """A fault must not kill any other process."""
         for worker in [*self.writers, *self.publishers, *self.readers]:
             if worker.child.has_ended():
                 raise RuntimeError(f"{worker.notes.name} ended: {self.world.forks.log()[-3000:]}")

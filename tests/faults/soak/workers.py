@@ -48,7 +48,7 @@ def told_to_stop(lines: Lines) -> bool:
 
 
 def prepare(lines: Lines, jobs: Sequence[str]) -> None:
-    """The jobs, and a session of somebody who sees them all."""
+    """The jobs, and a session of a user who may see all of them."""
     for job in jobs:
         services.job_create(task_type="soak", job_id=job, title=f"created {job}")
     user = get_user_model().objects.create_superuser("demo", password="demo")

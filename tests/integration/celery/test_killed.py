@@ -69,7 +69,7 @@ def begin(workers: Workers, watch, task_type: str, deaths: list[list[str]]):
 
 
 def test_a_child_is_killed(workers: Workers, watch):
-    """Its message was acknowledged when it was taken: nobody begins it again."""
+    """Its message was acknowledged early: it is not redelivered."""
     begun = begin(workers, watch, "steps", [[f"child at {point}"] for point in POINTS])
     for point, (job_id, viewer) in zip(POINTS, begun, strict=True):
         row = workers.finished(job_id)
@@ -115,7 +115,7 @@ def test_a_task_that_kills_its_worker_each_time_is_given_up(workers: Workers):
 
 @pytest.mark.parametrize("point", ["after begin", "before complete"])
 def test_a_whole_worker_is_killed(workers: Workers, watch, point):
-    """Nobody is left to say so, but for the reaper."""
+    """Only the reaper can detect it."""
     job_id = workers.job("steps", f"worker at {point}")
     viewer = watch(job_id)
     row = workers.finished(job_id)

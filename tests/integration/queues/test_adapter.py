@@ -44,7 +44,7 @@ def log():
 
 
 def test_a_coroutine_in_its_callers_thread(monkeypatch):
-    """Nobody can tell it that it is to stop, and it may not ask the database; it may ask us."""
+    """It cannot be interrupted and may not query the database; it may call should_cancel."""
     monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
 
     async def looks():

@@ -99,7 +99,7 @@ def test_what_waits_in_a_queue(job):
 
 
 def test_a_worker_that_is_faster_than_what_is_told_of_the_queue(job, config):
-    """Whoever enqueues tells of it when the worker may have the task already."""
+    """The announcement may come after a worker has started the task."""
     result = tasks.steps.using(backend="dummy").enqueue("abc")
     config.started(result)
     config.enqueued(result)
@@ -181,7 +181,7 @@ def test_a_task_cannot_ask_a_person(job):
 
 
 async def test_a_coroutine_in_its_callers_thread(monkeypatch):
-    """It may look whether it is to stop, though nobody can tell it there."""
+    """It may call should_cancel, though it cannot be interrupted there."""
     monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
     await sync_to_async(services.job_create)(job_id="abc", task_type="manual")
     assert (await tasks.looks.aenqueue("abc")).return_value is False

@@ -81,10 +81,10 @@ def test_what_goes_wrong_has_our_shape(client: httpx.Client, url: str) -> None:
     assert refused.json()["errors"][0]["field"] == "task_type"
     assert refused.headers["Content-Type"] == "application/problem+json"
     for path in ("jobs/", "jobs/token-0/events/", "jobs/token-0/events/stream/", "schema/"):
-        nobody = httpx.get(f"{url}/api/{path}")
-        assert nobody.status_code == 401
-        assert nobody.headers["WWW-Authenticate"] == "Token"
-        assert nobody.json()["type"] == "urn:job-events:not-authenticated"
+        anonymous = httpx.get(f"{url}/api/{path}")
+        assert anonymous.status_code == 401
+        assert anonymous.headers["WWW-Authenticate"] == "Token"
+        assert anonymous.json()["type"] == "urn:job-events:not-authenticated"
     assert client.get("/api/jobs/none/").status_code == 404
 
 

@@ -201,7 +201,7 @@ def found_after(seconds, front, job_id, publisher):
 
 
 def test_who_waits_longer_than_nginx_is_alive(hasty_front, job_id, publisher):
-    """As by default: nginx gives up after 60 s of silence, and a sign of life comes every 15 s."""
+    """Default timeouts: nginx closes after 60 s of silence, a keep-alive comes every 15 s."""
     seconds = PATIENCE_OF_NGINX + 2
     for found in found_after(seconds, hasty_front, job_id, publisher):
         signs = found.count("keep-alive")

@@ -37,7 +37,7 @@ services.job_complete(job_id="schema-done", result={"cups": 3})
 services.job_fail(job_id="schema-failed", error="No tea")
 """
 A_LINK = "cD0yMDI2LTExLTIyKzAyJTNBNTIlM0E0MCUyQjAwJTNBMDA="  # p=2026-11-22 02:52:40+00:00
-# Which operations are known to refuse strangers: the site takes its time to check a password.
+# Operations known to refuse anonymous users: checking a password takes the site long.
 GUARDED: set[str] = set()
 JOBS = ("schema-done", "schema-failed", "schema-running")
 

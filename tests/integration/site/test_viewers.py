@@ -88,7 +88,7 @@ def socket_to(site: Site, job_id: str, cookie: str, after: str = "0") -> Any:
         f"{site.ws_url}/ws/jobs/{job_id}/?after={after}",
         additional_headers={"Cookie": cookie},
         origin=origin,
-        close_timeout=0.05,  # whoever has not read everything would wait for the server's frame
+        close_timeout=0.05,  # a client with unread data would wait for the close frame
     )
 
 
@@ -107,7 +107,7 @@ class SocketViewer(Viewer):
                             socket.transport.abort()
                         return
             finally:
-                # Whoever is being sent much may hear of it by uvicorn's own words alone.
+                # A client in the middle of a large send may get only uvicorn's close frame.
                 if socket.close_code == 1012 and len(self.told) == told:
                     self.told.append(0)
 
