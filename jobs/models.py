@@ -190,15 +190,15 @@ class Task(models.Model):
     class State(models.TextChoices):
         """Where a task stands."""
 
-        WAITING = "waiting", _("Waiting")
+        QUEUED = "queued", _("Queued")
         RUNNING = "running", _("Running")
         RELEASED = "released", _("Released")
-        ASKED = "asked", _("Waiting for input")
-        OVER = "over", _("Over")
+        AWAITING_INPUT = "awaiting_input", _("Awaiting input")
+        FINISHED = "finished", _("Finished")
         LOST = "lost", _("Lost")
 
-    AT_WORK = frozenset({State.RUNNING, State.RELEASED})
-    OPEN = frozenset({State.WAITING, State.ASKED, *AT_WORK})
+    ACTIVE = frozenset({State.RUNNING, State.RELEASED})
+    OPEN = frozenset({State.QUEUED, State.AWAITING_INPUT, *ACTIVE})
 
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")

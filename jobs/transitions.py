@@ -86,7 +86,7 @@ def taken(
         yield job
         if job.is_over:
             job.settle()
-            job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.OVER)
+            job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
         # What it had before is not read, and may be large.
         result = () if "result" in job.get_deferred_fields() else ("result",)
         job.save(update_fields=(*_MUTABLE, *result))

@@ -57,9 +57,9 @@ def refuse_unless_dead(job: Job, task: Task) -> None:
     """Refuse a message that comes again, unless its task was begun and nobody works on it."""
     if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
         raise DeliveryRejected(f"Worker {task.worker} has the task, and is heard of.", left)
-    if task.state == State.ASKED:
+    if task.state == State.AWAITING_INPUT:
         raise DeliveryRejected("The task waits for a person.")
-    if task.state == State.OVER and not _is_stuck(job):
+    if task.state == State.FINISHED and not _is_stuck(job):
         raise DeliveryRejected("The task is over.")
 
 
@@ -78,5 +78,5 @@ def _seconds_left(task: Task) -> float:
 
 def silent_tasks(seconds: float) -> QuerySet[Task]:
     """The tasks of running jobs whose workers were not heard of for so long, by the database."""
-    at_work = Task.objects.filter(state__in=Task.AT_WORK, job__status=Status.RUNNING)
+    at_work = Task.objects.filter(state__in=Task.ACTIVE, job__status=Status.RUNNING)
     return at_work.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))

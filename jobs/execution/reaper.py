@@ -140,7 +140,7 @@ def _is_settled(job_id: str) -> bool:
         if job is None or job.deadline_at is None or job.deadline_at > timezone.now():
             return False
         status = job.deadline_status
-        if job.is_over or job.tasks.filter(state__in=Task.AT_WORK).exists():
+        if job.is_over or job.tasks.filter(state__in=Task.ACTIVE).exists():
             job.settle()
             job.save_settling()
             return False

@@ -90,7 +90,7 @@ class JobRunTracker:
             job = transitions.locked(delivery.job_id)
             task = Task.objects.filter(job=job, external_id=delivery.external_id).first()
             check_claimable(job, task, delivery)
-            if task is None or task.state == State.WAITING or is_nested(task, delivery):
+            if task is None or task.state == State.QUEUED or is_nested(task, delivery):
                 return job.attempt, _begin(job, task, delivery)
             refuse_unless_dead(job, task)
             if task.delivery_count < MOST_RUNS:
@@ -173,7 +173,7 @@ class JobRunTracker:
     def ask(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         """Let the task wait for a person: without a worker, and for as long as it takes."""
         with transaction.atomic():
-            job = _held(run, State.ASKED)
+            job = _held(run, State.AWAITING_INPUT)
             kept = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
             job.tasks.filter(external_id=run.delivery.external_id).update(resume=kept)
             for each in questions:
@@ -191,7 +191,7 @@ class JobRunTracker:
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
         """Let the task wait for its next try."""
         with transaction.atomic():
-            job = _held(run, State.WAITING)
+            job = _held(run, State.QUEUED)
             if error is not None:
                 said = {"error": clean_error(error), "retry_in": round(seconds, 3)}
                 transitions.publish(job, TASK_RETRY, task_type=run.task_type, **said)
@@ -251,7 +251,7 @@ def lose_task(job: Job, task: Task, reason: Reason, error: str) -> None:
     except InvalidTransition:
         # It is over by what its log says, and no message is to begin it again.
         logger.info("task_lost_late", extra={"job_id": job.job_id})
-        _set(task, state=State.OVER)
+        _set(task, state=State.FINISHED)
     else:
         _set(task, state=State.LOST)
 
@@ -261,7 +261,7 @@ def _told(delivery: Delivery) -> dict[str, Any]:
         "queue": delivery.queue,
         "task_type": delivery.task_type,
         "group_key": delivery.group,
-        "state": State.WAITING,
+        "state": State.QUEUED,
     }
 
 
@@ -311,7 +311,7 @@ def _asides(delivery: Delivery) -> dict[str, Any]:
     return {**said, **({"retries": delivery.again} if delivery.again else {})}
 
 
-def _held(run: TaskRun, state: State = State.OVER) -> Job:
+def _held(run: TaskRun, state: State = State.FINISHED) -> Job:
     """End the task with the job locked; raises StaleAttempt if somebody else has it by now."""
     job = transitions.locked(run.job_id)
     mine = Task.objects.filter(
@@ -348,7 +348,7 @@ def _await_next(job: Job, *, is_last: bool) -> None:
 
 def _await_worker(job: Job, since: datetime) -> None:
     """Somebody is to come, unless it is a person who takes their time."""
-    if not job.tasks.filter(state=State.ASKED).exists():
+    if not job.tasks.filter(state=State.AWAITING_INPUT).exists():
         services.set_pickup_deadline(job, since)
         job.save_settling()
 
@@ -359,14 +359,14 @@ def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
         job = transitions.locked(delivery.job_id)
     except JobError:
         return None, None
-    tasks = job.tasks.filter(external_id=delivery.external_id, state__in=Task.AT_WORK)
+    tasks = job.tasks.filter(external_id=delivery.external_id, state__in=Task.ACTIVE)
     return job, (tasks.filter(worker=_name(delivery)) if delivery.worker else tasks).first()
 
 
 def _is_not_begun(job: Job, delivery: Delivery) -> bool:
     """Whether the job waits for this very message, which nobody has begun."""
     begun = job.tasks.filter(external_id=delivery.external_id).exclude(
-        state=State.WAITING, delivery_count=0
+        state=State.QUEUED, delivery_count=0
     )
     return not job.is_over and delivery.attempt == job.attempt and not begun.exists()
 

@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
                 ('external_id', models.CharField(help_text="The queue's id of the task.", max_length=255, verbose_name='external id')),
                 ('task_type', models.CharField(max_length=100, verbose_name='task type')),
                 ('group_key', models.CharField(blank=True, help_text='What the tasks of one group share.', max_length=255, verbose_name='group')),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('released', 'Released'), ('asked', 'Waiting for input'), ('over', 'Over'), ('lost', 'Lost')], max_length=16, verbose_name='state')),
+                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('released', 'Released'), ('awaiting_input', 'Awaiting input'), ('finished', 'Finished'), ('lost', 'Lost')], max_length=16, verbose_name='state')),
                 ('delivery_count', models.PositiveIntegerField(default=0, verbose_name='deliveries')),
                 ('worker', models.CharField(blank=True, max_length=255, verbose_name='worker')),
                 ('started_at', models.DateTimeField(null=True, verbose_name='started')),

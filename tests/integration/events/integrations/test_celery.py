@@ -188,7 +188,7 @@ def test_a_message_says_for_which_attempt_it_is(job, sent, task):
 def test_the_job_is_told_of_all_tasks_of_a_group(job, sent, task):
     group(task.si("abc", "value"), task.si("abc", "error")).apply_async()
     assert {headers[ATTEMPT_HEADER] for headers in sent()} == {1}
-    waiting = Task.objects.filter(state="waiting", group_key=sent()[0]["group"])
+    waiting = Task.objects.filter(state="queued", group_key=sent()[0]["group"])
     assert sorted(waiting.values_list("external_id", flat=True)) == sorted(
         headers["id"] for headers in sent()
     )

@@ -228,7 +228,7 @@ def test_a_task_of_which_each_worker_dies():
 def test_a_task_that_is_put_back_goes_on_in_its_attempt():
     run = begin()
     RUNS.schedule_retry(run, ValueError("not yet"), 60)
-    assert (row().status, Task.objects.get().state) == ("running", "waiting")
+    assert (row().status, Task.objects.get().state) == ("running", "queued")
     again = begin(again=1)
     assert (again.attempt, again.delivery_count) == (1, 2)
     with pytest.raises(StaleAttempt):
@@ -391,7 +391,7 @@ def make_due(of):
         silent(61)
         silent(60, "k2")
     else:
-        Task.objects.update(state="over")
+        Task.objects.update(state="finished")
         Job.objects.update(deadline_at=timezone.now(), deadline_status="failed")
 
 
@@ -473,7 +473,7 @@ def test_what_a_job_asks_is_answered_before_it_goes_on(monkeypatch):
     with pytest.raises(Exception, match="A person has to answer"):
         run.ask("Sure?")
     RUNS.ask(run, [Question("a", "A?"), Question("b", "B?", ("x",))], {"data": 1})
-    assert Task.objects.get().state == "asked"
+    assert Task.objects.get().state == "awaiting_input"
     with pytest.raises(DeliveryRejected, match="waits for a person"):
         begin()
     assert Reaper(single_pass=True).step() == 0
