@@ -25,7 +25,7 @@ from jobs.exceptions import (
     JobError,
     StaleAttempt,
 )
-from jobs.execution.queues import resume
+from jobs.execution.dispatch import resume_task
 from jobs.models import InputRequest, Job, Task
 
 logger = logging.getLogger(__name__)
@@ -133,10 +133,10 @@ def go_on(job: Job) -> None:
     """Bring the tasks to a worker that asked, once nothing is asked any more."""
     if job.inputs.filter(attempt=job.attempt, answered_at=None).exists():
         return
-    asked = list(job.tasks.filter(state=Task.State.ASKED))
+    asked = list(job.tasks.filter(state=Task.State.AWAITING_INPUT))
     if not asked:
         return
-    job.tasks.filter(state=Task.State.ASKED).update(state=Task.State.WAITING)
+    job.tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
     services.set_pickup_deadline(job)
     job.save_settling()
     transaction.on_commit(partial(_resume, job, asked))
@@ -145,7 +145,7 @@ def go_on(job: Job) -> None:
 def _resume(job: Job, tasks: Sequence[Task]) -> None:
     try:
         for task in tasks:
-            resume(task, job.attempt)
+            resume_task(task, job.attempt)
     except Exception as error:
         # The answer is in the log: what is wrong is that nobody goes on with it.
         logger.exception("task_not_resumed", extra={"job_id": job.job_id})

@@ -23,7 +23,7 @@ from events.types import EventType, check_job_id, shown
 from jobs import signals, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
-from jobs.execution import dispatch, queues
+from jobs.execution import dispatch
 from jobs.models import Job, Task
 from jobs.validators import clean_error
 
@@ -147,7 +147,7 @@ def job_cancel(
         job.finished_at = transitions.finish_time(job)
         how = {"terminate": True} if terminate else {}
         transitions.publish(job, event_type, **_by(by), **how, **data)
-        transaction.on_commit(partial(queues.stop, tasks))
+        transaction.on_commit(partial(dispatch.stop_tasks, tasks))
     return job
 
 

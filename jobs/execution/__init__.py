@@ -1,7 +1,6 @@
 """Execution of jobs by workers.
 
 dispatch      from a task_type to its runner
-queues        stopping tasks of a queue
 tracker       run tracker that keeps Job and Task rows
 claims        which worker may execute a task
 reaper        fails or retries jobs whose worker is dead

@@ -1,19 +1,23 @@
-"""From a task_type to what runs it: a task of a queue or any callable, as the setting RUNNERS says.
+"""Dispatch of jobs to the runners of the setting RUNNERS, and control of their queued tasks.
 
-A task is one of Celery, which has `apply_async`, or has `enqueue(job_id, **payload)`, as those of
-Django's own framework have.
+A runner is a Celery task (`apply_async`), an object with `enqueue(job_id, **payload)`, such as a
+task of `django.tasks`, or a callable with these arguments.
 """
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
+from events.execution.adapter import get_adapter
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, RunnerNotFound
+
+if TYPE_CHECKING:  # `jobs.checks` imports this module before models are loaded
+    from jobs.models import Task
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +25,7 @@ Runner = Callable[..., Any]
 
 
 def get_runner(task_type: str) -> Runner | None:
-    """The runner of a task_type; None if it has none. Raises RunnerNotFound."""
+    """Return the runner of a task_type, or None if it has none. Raises RunnerNotFound."""
     runner = job_settings.RUNNERS.get(task_type)
     if not isinstance(runner, str):
         return runner
@@ -32,17 +36,17 @@ def get_runner(task_type: str) -> Runner | None:
             f"The runner {runner!r} of {task_type!r} cannot be imported: {error}."
         ) from error
     if not is_runner(imported):
-        raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} cannot be called.")
+        raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} is not callable.")
     return imported
 
 
 def is_runner(value: object) -> bool:
-    """Whether it is a task of a queue, or can be called."""
+    """Return whether a value is a task of a queue or a callable."""
     return callable(value) or hasattr(value, "apply_async") or hasattr(value, "enqueue")
 
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
-    """Refuse a payload whose keys are not the arguments of its runner, by InvalidJob."""
+    """Raise InvalidJob unless the keys of a payload match the arguments of its runner."""
     runner = get_runner(task_type)
     signature = _signature(runner) if runner is not None else None
     if signature is None:
@@ -54,7 +58,7 @@ def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
 
 
 def _signature(runner: Runner) -> inspect.Signature | None:
-    """The arguments of a runner, job_id the first; None if it does not tell, as some of C's."""
+    """Return the signature of a runner, job_id first; None for C functions without one."""
     called: Any = runner
     if hasattr(runner, "apply_async"):  # a Celery task is called through its `run`
         called = getattr(runner, "run", runner)
@@ -68,7 +72,7 @@ def _signature(runner: Runner) -> inspect.Signature | None:
 
 
 def run(job_id: str, task_type: str, payload: Mapping[str, Any]) -> bool:
-    """Hand a job to its runner; False if its task_type has none. Raises what the runner raises."""
+    """Pass a job to its runner; return False if it has none. Raises what the runner raises."""
     runner = get_runner(task_type)
     if runner is None:
         return False
@@ -80,3 +84,22 @@ def run(job_id: str, task_type: str, payload: Mapping[str, Any]) -> bool:
         runner(job_id, **payload)
     logger.info("job_dispatched", extra={"job_id": job_id, "task_type": task_type})
     return True
+
+
+def stop_tasks(tasks: Iterable["Task"]) -> None:
+    """Send a stop command for each task to its queue.
+
+    The cancellation does not depend on it: a failing queue is logged, and the task stops at its
+    next check.
+    """
+    for task in tasks:
+        try:
+            get_adapter(task.queue).stop(task.external_id)
+        except Exception:
+            extra = {"queue": task.queue, "external_id": task.external_id}
+            logger.exception("task_stop_failed", extra={"job_id": task.job.job_id, **extra})
+
+
+def resume_task(task: "Task", attempt: int) -> None:
+    """Enqueue a task again that waited for input; raises what the queue raises."""
+    get_adapter(task.queue).resume(task.resume, attempt)

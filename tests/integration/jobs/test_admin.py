@@ -322,4 +322,4 @@ def test_jobs_are_ended_where_they_stand(admin, caplog):
     assert said(act(admin, "terminate_jobs", job)) == ["1 job changed."]
     assert read_events("abc")[-1].data["terminate"] is True
     # A queue that cannot be told: the job is cancelled all the same.
-    assert "task_not_stopped" in caplog.text
+    assert "task_stop_failed" in caplog.text

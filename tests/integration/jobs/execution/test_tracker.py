@@ -479,7 +479,7 @@ def test_what_a_job_asks_is_answered_before_it_goes_on(monkeypatch):
     assert Reaper(single_pass=True).step() == 0
     resumed = []
     monkeypatch.setattr(
-        inputs, "resume", lambda *given: resumed.append((given[0].resume, given[1]))
+        inputs, "resume_task", lambda *given: resumed.append((given[0].resume, given[1]))
     )
     inputs.input_give(job_id="abc", name="a", value=1)
     assert resumed == []
@@ -495,7 +495,7 @@ def test_an_answer_that_comes_before_the_question_is_written_is_not_missed(monke
     inputs.input_request(job_id="abc", name="a", prompt="A?")
     inputs.input_give(job_id="abc", name="a", value=1)
     resumed = []
-    monkeypatch.setattr(inputs, "resume", lambda task, attempt: resumed.append(attempt))
+    monkeypatch.setattr(inputs, "resume_task", lambda task, attempt: resumed.append(attempt))
     RUNS.ask(run, [Question("a", "A?")], {})
     assert resumed == [1]
 
