@@ -5,14 +5,13 @@
  *     <job-progress job-id="job_001"></job-progress>
  *     <job-timeline job-id="job_001" limit="50"></job-timeline>
  *
- * Attributes: `job-id`; `base-url` and `socket-url`, where the API and the sockets are, if not below
- * /api/jobs/ and /ws/jobs/; `ticket-url`, to which is posted for a ticket, on a site of another origin;
- * `labels`, JSON of words in the page's language, by status. Elements of one job share one connection.
+ * Attributes: `job-id`; `base-url` and `socket-url` of the API and the sockets, by default /api/jobs/ and
+ * /ws/jobs/; `ticket-url`, which issues tickets by POST, for pages of another origin; `labels`, JSON of
+ * labels by status. Elements of one job share one connection.
  *
- * Each lets the events of its job bubble as `job-event`, `job-live` and `job-end`, with the event in
- * `detail`. Style them by ::part(status), ::part(message), ::part(percent), ::part(bar), ::part(list),
- * ::part(event), ::part(time), ::part(type) and ::part(text), and by the state in `data-status` and
- * `data-live`.
+ * The DOM events `job-event`, `job-live` and `job-end` bubble; `detail` is the job event. Style with ::part(status), ::part(message), ::part(percent), ::part(bar), ::part(list),
+ * ::part(event), ::part(time), ::part(type) and ::part(text), and with the attributes
+ * `data-status` and `data-live`.
  */
 import { watchJob } from "./job-events.js";
 import { isObject } from "./job-transports.js";
@@ -31,10 +30,10 @@ const LABELS = {
 };
 const LIMIT = 100;
 const TEXT_CHARS = 200;
-/** What is no news: it stands in its own place. */
-const TOLD = new Set(["event_type", "timestamp", "job_id", "job_status", "task_type", "attempt"]);
+/** Keys that the summary of an event omits. */
+const HIDDEN_KEYS = new Set(["event_type", "timestamp", "job_id", "job_status", "task_type", "attempt"]);
 
-// One watch for all elements of a job
+// One connection for all elements of a job
 
 /** @type {Map<string, Shared>} */
 const shared = new Map();
@@ -43,33 +42,33 @@ class Shared {
   constructor(key, jobId, options) {
     this.key = key;
     this.members = new Set();
-    this.forget();
+    this.clear();
     this.watch = watchJob(jobId, {
       ...options,
       onEvent: (event) => {
         this.take(event);
-        this.tell("event", event);
+        this.notify("event", event);
       },
       onLive: () => {
         this.isLive = true;
-        this.tell("live");
+        this.notify("live");
       },
       onEnd: () => {
         this.isOver = true;
-        this.tell("end");
+        this.notify("end");
       },
       onReset: () => {
-        this.forget();
-        this.tell("reset");
+        this.clear();
+        this.notify("reset");
       },
       onStatus: (status, detail) => {
         this.connection = detail?.refused ? "refused" : status;
-        this.tell("connection");
+        this.notify("connection");
       },
     });
   }
 
-  forget() {
+  clear() {
     this.state = { status: "pending", progress: null, message: "", attempt: 1 };
     this.latest = [];
     this.isLive = this.isOver = false;
@@ -77,13 +76,13 @@ class Shared {
   }
 
   take(event) {
-    readInto(this.state, event);
+    applyEvent(this.state, event);
     this.latest.push(event);
     if (this.latest.length > 2 * LIMIT) this.latest.splice(0, LIMIT);
   }
 
-  tell(what, event) {
-    for (const member of [...this.members]) member.hear(what, event);
+  notify(what, event) {
+    for (const member of [...this.members]) member.update(what, event);
   }
 
   join(member) {
@@ -98,8 +97,8 @@ class Shared {
   }
 }
 
-/** What an event says of its job; anybody may have published it, with anything in it. */
-function readInto(state, event) {
+/** Applies an event to the state. Any program may have published it: every field is validated. */
+function applyEvent(state, event) {
   const data = asObject(event.data);
   const progress = Number.parseFloat(data.progress ?? data.progress_percent);
   if (event.event_type === "job_retried") Object.assign(state, { progress: null, message: "" });
@@ -149,7 +148,7 @@ class JobElement extends HTMLElement {
       Object.entries(names).flatMap(([key, name]) => (this.hasAttribute(name) ? [[key, this.getAttribute(name)]] : [])),
     );
     const ticketUrl = this.getAttribute("ticket-url");
-    if (ticketUrl) options.ticket = () => askForTicket(ticketUrl);
+    if (ticketUrl) options.ticket = () => fetchTicket(ticketUrl);
     const key = JSON.stringify([jobId, options, ticketUrl]);
     if (!shared.has(key)) shared.set(key, new Shared(key, jobId, options));
     this.source = shared.get(key);
@@ -162,7 +161,7 @@ class JobElement extends HTMLElement {
     this.source = null;
   }
 
-  hear(what, event) {
+  update(what, event) {
     this.dataset.live = String(this.source.isLive && this.source.connection !== "reconnecting");
     this.draw(what === "reset", event);
     if (what in BUBBLES) {
@@ -178,7 +177,7 @@ class JobElement extends HTMLElement {
     }
   }
 
-  /** Text goes in as text, never as markup. */
+  /** Creates an element. Text is added with setText, never as markup. */
   make(name, part, attributes = {}) {
     const node = document.createElement(name);
     if (part) node.setAttribute("part", part);
@@ -187,7 +186,7 @@ class JobElement extends HTMLElement {
   }
 
   style(css) {
-    const sheet = new CSSStyleSheet(); // also where a page's policy allows no inline styles
+    const sheet = new CSSStyleSheet(); // works under a CSP without inline styles
     sheet.replaceSync(`:host { display: block; font: inherit; } :host([hidden]) { display: none; } ${css}`);
     this.root.adoptedStyleSheets = [sheet];
   }
@@ -195,7 +194,7 @@ class JobElement extends HTMLElement {
 
 const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
 
-async function askForTicket(url) {
+async function fetchTicket(url) {
   const response = await fetch(url, { method: "POST", credentials: "include" });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return (await response.json()).ticket;
@@ -255,9 +254,9 @@ class JobTimeline extends JobElement {
     return limit > 0 ? Math.min(limit, LIMIT) : LIMIT;
   }
 
-  draw(isAnew, event) {
+  draw(redraw, event) {
     this.dataset.status = this.source.state.status;
-    if (isAnew) this.list.replaceChildren(...this.source.latest.slice(-this.limit).map((each) => this.row(each)));
+    if (redraw) this.list.replaceChildren(...this.source.latest.slice(-this.limit).map((each) => this.row(each)));
     else if (event) this.list.append(this.row(event));
     while (this.list.childElementCount > this.limit) this.list.firstElementChild.remove();
   }
@@ -273,18 +272,18 @@ class JobTimeline extends JobElement {
     const type = this.make("span", "type");
     setText(type, String(event.event_type ?? "").replaceAll("_", " "));
     const text = this.make("span", "text", { dir: "auto" });
-    setText(text, gist(data));
+    setText(text, summarize(data));
     const row = this.make("li", "event", { "data-event-id": event.id });
     row.append(clock, type, text);
     return row;
   }
 }
 
-/** The event's own keys and values in one line. */
-function gist(data) {
+/** Summarizes the data of an event in one line. */
+function summarize(data) {
   const words = [];
   for (const [key, value] of Object.entries(data)) {
-    if (TOLD.has(key) || value === null || value === "") continue;
+    if (HIDDEN_KEYS.has(key) || value === null || value === "") continue;
     const text = typeof value === "object" ? JSON.stringify(value) : String(value);
     words.push(key === "message" || key === "text" ? text : `${key}: ${text}`);
   }

@@ -1,8 +1,8 @@
 /** Types of job-events.js. */
 
-/** An event, the same everywhere; `data` is the event dict as it was published. */
+/** An event; `data` is the published event dict. */
 export interface JobEvent {
-  /** The event's id, `<ms>-<seq>`: the cursor after it. */
+  /** Event id, `<ms>-<seq>`; also the cursor after this event. */
   id: string;
   job_id: string;
   event_type: string;
@@ -11,14 +11,14 @@ export interface JobEvent {
   data: Record<string, unknown>;
 }
 
-/** A job as the list of the API has it. */
+/** A job, as in the list of the API. */
 export interface Job {
   job_id: string;
   task_type: string;
   title: string;
   status: "pending" | "running" | "completed" | "failed" | "cancelled";
   attempt: number;
-  /** In per cent. */
+  /** Percent. */
   progress: number;
   owner: string | null;
   error: string;
@@ -27,30 +27,30 @@ export interface Job {
   finished_at: string | null;
 }
 
-/** Of the connection: "polling" is live, but some seconds late. */
+/** State of the connection; "polling" is live with some seconds of delay. */
 export type Status = "connecting" | "live" | "reconnecting" | "polling" | "ended";
 
-/** Why the server will not answer: a status of HTTP, or a close code from 4500 on. */
+/** Why the server refused: an HTTP status, or a close code from 4500. */
 export interface Refusal {
   refused: number;
 }
 
-/** The log is not what was delivered: forget what was shown, the log is read anew. */
+/** The log differs from what was delivered. Discard everything; the log is read again from the start. */
 export interface Reset {
   reason?: string;
   after?: string;
 }
 
 interface Credentials {
-  /** Asked before each connection for what POST /api/jobs/{job_id}/ticket/ answers; for other origins. */
+  /** Called before each connection; returns a ticket of POST /api/jobs/{job_id}/ticket/. For other origins. */
   ticket?: () => string | Promise<string>;
   onStatus?: (status: Status, detail?: Refusal) => void;
 }
 
 export interface WatchJobOptions extends Credentials {
-  /** URL of the API's list of jobs, ending in "/"; "/api/jobs/" by default. */
+  /** URL of the job list of the API, ending in "/"; "/api/jobs/" by default. */
   baseUrl?: string;
-  /** URL of the sockets of jobs, ending in "/"; "/ws/jobs/" by default. */
+  /** URL of the job sockets, ending in "/"; "/ws/jobs/" by default. */
   socketUrl?: string;
   /** Cursor: the events after it are delivered; "0", the default, for all. */
   after?: string;
@@ -58,62 +58,62 @@ export interface WatchJobOptions extends Credentials {
   transports?: Transport[];
   /** Each event once, in order. */
   onEvent?: (event: JobEvent) => void;
-  /** Everything up to now was delivered; called again after each reconnect. */
+  /** Caught up. Called again after each reconnect. */
   onLive?: () => void;
-  /** The job is over and everything was delivered; nothing more is called. */
+  /** The job is finished and all events were delivered. No further calls. */
   onEnd?: () => void;
   onReset?: (info: Reset) => void;
 }
 
 export interface WatchJobsOptions {
-  /** URL of the socket of several jobs; "/ws/events/" by default. */
+  /** URL of the multi-job socket; "/ws/events/" by default. */
   socketUrl?: string;
   /** A job is new or has changed. */
   onJob?: (job: Job) => void;
-  /** From now on nothing is missed: read the list now. Called again after each reconnect. */
+  /** Subscribed: query the list now. Called again after each reconnect. */
   onLive?: () => void;
   onStatus?: (status: Status, detail?: Refusal) => void;
 }
 
-/** Watches a job from a cursor on. */
+/** Follows a job from a cursor. */
 export function watchJob(jobId: string, options?: WatchJobOptions): { close(): void; readonly cursor: string };
 
-/** Tells of the jobs that the reader may see, as they are created and change. */
+/** Reports the jobs visible to the user as they are created and change. */
 export function watchJobs(options?: WatchJobsOptions): { close(): void };
 
-/** Compares two cursors as numbers, without losing digits: below 0, 0 or above 0; NaN if one is none. */
+/** Compares two cursors numerically. Returns a number below 0, 0 or above 0; NaN for an invalid cursor. */
 export function compareCursors(a: string, b: string): number;
 
-/** What a transport reads from and reports to. */
+/** The interface between the client and a transport. */
 export interface Link {
   /** URL of the job's events, ending in "/". */
   readonly root: string;
   /** URL of the job's socket, ending in "/". */
   readonly socket: string;
-  /** To be appended to the query of each address: "", or "&ticket=…". */
+  /** Appended to the query of each URL: "" or "&ticket=…". */
   readonly query: string;
-  /** The id after which to read. */
+  /** Read events after this cursor. */
   cursor(): string;
-  /** Whether this transport has worked before. */
+  /** True if this transport has worked before. */
   proven(): boolean;
-  /** How often in a row it has failed. */
+  /** Number of consecutive failures. */
   failures(): number;
   deliver(event: JobEvent): void;
-  /** Everything up to now was delivered. */
+  /** Caught up. */
   live(status: "live" | "polling"): void;
-  /** The job is over and everything was delivered. */
+  /** The job is finished and all events were delivered. */
   end(): void;
   /** The cursor cannot be honoured. */
   reset(info: Reset): void;
-  /** The connection broke: come back later, after so many milliseconds if the server has said so. */
+  /** Connection lost. Reconnect later; after `after` milliseconds if the server requested it. */
   lost(after?: number): void;
-  /** This transport does not work here: take the next one. */
+  /** This transport does not work here; use the next one. */
   unavailable(): void;
-  /** The server will not answer: give up. */
+  /** The server refused; do not retry. */
   refused(status: number): void;
 }
 
-/** Starts to read, and returns what stops it. */
+/** Starts reading; returns a function that stops it. */
 export type Transport = (link: Link) => () => void;
 
 export const webSocket: Transport;

@@ -4,9 +4,8 @@
  *     import { watchJob } from "./job-events.js";
  *     const watch = watchJob("job_001", { onEvent: console.log });
  *
- * By WebSocket; where there are none, by server-sent events; where a server cannot stream, by asking
- * again and again. The transports are tried in their order; each goes on from the cursor that the one
- * before left. The types are in job-events.d.ts.
+ * Uses WebSocket, falls back to SSE, and to polling if the server cannot stream. Each transport continues
+ * from the cursor of the previous one. The types are in job-events.d.ts.
  */
 import { eventSource, isFinal, isObject, openSocket, polling, webSocket } from "./job-transports.js";
 
@@ -14,15 +13,15 @@ export { eventSource, polling, webSocket };
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
-/** A timer that is this late tells that the page was frozen, or the machine asleep. */
+/** A timer that fires this late means that the page was frozen or the machine asleep. */
 const TICK_MS = 5_000;
 const ASLEEP_MS = 20_000;
-/** Of a server that restarts, for its last viewers. */
+/** Upper bound for the reconnect delay that a restarting server requests. */
 const LAST_RETURN_MS = 60_000;
 const CURSOR = /^(\d{1,20})(?:-(\d{1,20}))?$/;
 const nothing = () => {};
 
-/** Compares two cursors as numbers, without losing digits: below 0, 0 or above 0. */
+/** Compares two cursors numerically, without losing digits. Returns a number below 0, 0 or above 0. */
 export function compareCursors(a, b) {
   const [left, right] = [a, b].map((cursor) => CURSOR.exec(cursor));
   if (!left || !right) return NaN;
@@ -35,13 +34,13 @@ function compareDigits(a, b) {
   return left < right ? -1 : Number(left > right);
 }
 
-/** How long to wait before try number `failures`: doubled each time, with jitter, so that viewers spread. */
+/** Exponential backoff with jitter. */
 function retryDelay(failures) {
   const full = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
   return full * (0.5 + Math.random() / 2);
 }
 
-/** Watches a job from a cursor on. See job-events.d.ts. */
+/** Follows a job from a cursor. See job-events.d.ts. */
 export function watchJob(jobId, options = {}) {
   const watch = new JobWatch(jobId, options);
   watch.open();
@@ -53,14 +52,14 @@ export function watchJob(jobId, options = {}) {
   };
 }
 
-/** Tells of the jobs that the reader may see, as they are created and change. See job-events.d.ts. */
+/** Reports the jobs visible to the user as they are created and change. See job-events.d.ts. */
 export function watchJobs(options = {}) {
   const watch = new JobsWatch(options);
   watch.open();
   return { close: () => watch.close() };
 }
 
-/** What comes back after each break: connects, waits, and connects again. */
+/** Base class: connects, and reconnects after each failure. */
 class Watch {
   constructor({ ticket = null, ...handlers }, names) {
     this.ticket = ticket;
@@ -76,7 +75,7 @@ class Watch {
     const { signal } = this.listeners;
     const connect = () => this.connect();
     addEventListener("online", connect, { signal });
-    // A page in the back/forward cache holds no connection; it goes on from its cursor when shown.
+    // A page in the back/forward cache holds no connection; it resumes from its cursor when shown.
     addEventListener("pagehide", () => this.halt(), { signal });
     addEventListener("pageshow", (event) => event.persisted && connect(), { signal });
     document.addEventListener("resume", connect, { signal });
@@ -84,7 +83,7 @@ class Watch {
     this.connect();
   }
 
-  /** A connection may have died while the machine was asleep, and nobody says so. */
+  /** Reconnects after sleep: the connection may be dead without an error. */
   watchSleep(signal) {
     let before = Date.now();
     const ticking = setInterval(() => {
@@ -120,7 +119,7 @@ class Watch {
     else stop();
   }
 
-  /** What stands in each address besides: a new ticket, if the page has whom to ask for one. */
+  /** Additional query parameters: a new ticket, if the page has a ticket source; null if that failed. */
   async credentials() {
     if (!this.ticket) return "";
     try {
@@ -130,8 +129,8 @@ class Watch {
     }
   }
 
-  /** What a run reports is heard as long as it is not stopped. */
-  hear(run) {
+  /** Wraps callbacks so that they are ignored once `run` is stopped. */
+  whileCurrent(run) {
     return (report) => (value) => this.run === run && report(value);
   }
 
@@ -140,13 +139,13 @@ class Watch {
     this.on.onStatus("ended", detail);
   }
 
-  /** @param {number} [after]  Milliseconds, if the server has said when to come back. */
+  /** @param {number} [after]  Delay in milliseconds, if the server requested one. */
   lost(after) {
     this.halt();
     this.failures += 1;
     this.on.onStatus("reconnecting");
-    const told = Number.isFinite(after) ? Math.min(Math.max(after, 0), LAST_RETURN_MS) : null;
-    this.timer = setTimeout(() => this.connect(), told ?? retryDelay(this.failures));
+    const requested = Number.isFinite(after) ? Math.min(Math.max(after, 0), LAST_RETURN_MS) : null;
+    this.timer = setTimeout(() => this.connect(), requested ?? retryDelay(this.failures));
   }
 }
 
@@ -166,23 +165,23 @@ class JobWatch extends Watch {
     return this.transports[this.rung](this.link(run, query));
   }
 
-  /** The link of one run of a transport. */
+  /** The link that one run of a transport reports to. */
   link(run, query) {
     const transport = this.transports[this.rung];
-    const heard = this.hear(run);
+    const current = this.whileCurrent(run);
     return {
       ...this.addresses,
       query,
       cursor: () => this.cursor,
       proven: () => this.proven.has(transport),
       failures: () => this.failures,
-      deliver: heard((event) => this.deliver(event)),
-      live: heard((status) => this.live(transport, status)),
-      end: heard(() => this.end()),
-      reset: heard((info) => this.reset(info)),
-      lost: heard((after) => this.lost(after)),
-      unavailable: heard(() => this.unavailable()),
-      refused: heard((status) => this.finish({ refused: status })),
+      deliver: current((event) => this.deliver(event)),
+      live: current((status) => this.live(transport, status)),
+      end: current(() => this.end()),
+      reset: current((info) => this.reset(info)),
+      lost: current((after) => this.lost(after)),
+      unavailable: current(() => this.unavailable()),
+      refused: current((status) => this.finish({ refused: status })),
     };
   }
 
@@ -207,7 +206,7 @@ class JobWatch extends Watch {
   }
 
   reset(info) {
-    this.cursor = "0"; // whoever is reset begins anew, with what the log has now
+    this.cursor = "0"; // read the whole log again
     this.on.onReset(info);
     this.lost();
   }
@@ -231,12 +230,12 @@ class JobsWatch extends Watch {
       this.finish({ refused: 501 });
       return nothing;
     }
-    const heard = this.hear(run);
-    const lost = heard((after) => this.lost(after));
+    const current = this.whileCurrent(run);
+    const lost = current((after) => this.lost(after));
     const socket = openSocket(this.url, {
       opened: () => socket.send('{"action":"subscribe_jobs"}'),
-      message: heard((message) => this.take(message, lost)),
-      closed: heard(({ code }) => this.closed(code)),
+      message: current((message) => this.take(message, lost)),
+      closed: current(({ code }) => this.closed(code)),
     });
     return () => socket.close();
   }

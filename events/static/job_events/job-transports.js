@@ -1,39 +1,39 @@
 /**
- * The ways by which job-events.js is given events: WebSocket, server-sent events, asking again and again.
+ * The transports of job-events.js: WebSocket, SSE and polling.
  *
- * A transport is a function that is given a link, starts reading and returns what stops it. The type of
- * a link is in job-events.d.ts.
+ * A transport is a function that takes a link, starts reading and returns a function that stops it. The
+ * type of a link is in job-events.d.ts.
  */
 
 const OVER = new Set(["completed", "failed", "cancelled"]);
-/** A server gives a sign of life every 15 seconds, unless its KEEP_ALIVE says otherwise. */
+/** The server sends a keep-alive every 15 seconds by default (KEEP_ALIVE). */
 const SILENCE_MS = 45_000;
 const POLL_MS = 1_000;
 const HIDDEN_POLL_MS = 5_000;
 const LAST_POLL_MS = 5_000;
 const POLL_LIMIT = 500;
 const POLL_WAIT_S = 20;
-/** Of a cursor behind which the log was cut. */
+/** The log was truncated after this cursor. */
 const GONE = 410;
-/** Answers of a server that speaks no SSE: wrong method or type, not implemented (under WSGI). */
+/** Status codes of servers without SSE: wrong method or type, not implemented (under WSGI). */
 const CANNOT_STREAM = new Set([405, 406, 501]);
-/** Refusals that pass. */
+/** Temporary refusals. */
 const PASSING = new Set([408, 425, 429]);
 const PATIENCE = 3;
 /**
- * A browser has six connections to a server that speaks HTTP/1.1. Pages in as many tabs must not hold all
- * of them, or nothing else can be loaded.
+ * A browser opens at most six HTTP/1.1 connections to a server. The tabs of a site must not occupy all of
+ * them, or nothing else can be loaded.
  */
 const HELD_CONNECTIONS = 4;
 const nothing = () => {};
 
-/** Close codes from 4500 on say that nothing is gained by coming back. */
+/** After close codes from 4500 to 4999 reconnecting is useless. */
 export const isFinal = (code) => code >= 4500 && code < 5000;
 
-/** Whether a value is an object of JSON. */
+/** True for a JSON object. */
 export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** The object in a text; an empty one if there is none. */
+/** Parses a JSON object; returns an empty one for any other text. */
 export function parseObject(text) {
   try {
     const value = JSON.parse(text);
@@ -44,7 +44,7 @@ export function parseObject(text) {
 }
 
 /**
- * A WebSocket to an address of the site, closed when it is silent for so long that it must be dead.
+ * Opens a WebSocket, and closes it if nothing arrives for SILENCE_MS.
  * @param {string} address
  * @param {{opened: () => void, message: (message: Object) => void, closed: (event: {code: number}) => void}} on
  */
@@ -90,8 +90,8 @@ export function webSocket(link) {
     closed: ({ code }) => {
       if (isFinal(code)) link.refused(code);
       else if (opened || code >= 4000) link.lost();
-      // It was turned away, or there are no sockets here: a browser does not tell which.
-      else askWhy(link, `${link.root}?after=${link.cursor()}&limit=1${link.query}`, controller.signal);
+      // Refused, or no WebSocket support on the server: the browser does not say which.
+      else probeHistory(link, `${link.root}?after=${link.cursor()}&limit=1${link.query}`, controller.signal);
     },
   });
   return () => {
@@ -112,12 +112,12 @@ function deliver(link, event) {
   if (isObject(event) && typeof event.id === "string") link.deliver(event);
 }
 
-/** Asks for the history in the place of a socket that did not open. */
-async function askWhy(link, url, signal) {
+/** Requests the history after a failed handshake, to learn the reason. */
+async function probeHistory(link, url, signal) {
   try {
     const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
     const { status, ok } = response;
-    if (status === GONE) link.reset(cutOf(parseObject(await response.text())));
+    if (status === GONE) link.reset(resetOf(parseObject(await response.text())));
     else if (isRefusal(status)) link.refused(status);
     else if (ok && !link.proven()) link.unavailable();
     else link.lost();
@@ -127,7 +127,7 @@ async function askWhy(link, url, signal) {
 }
 
 /**
- * Server-sent events.
+ * SSE.
  * @type {import("./job-events.js").Transport}
  */
 export function eventSource(link) {
@@ -152,24 +152,24 @@ function listen(link) {
   source.addEventListener("reset", (message) => link.reset(parseObject(message.data)));
   source.addEventListener("restart", (message) => link.lost(parseObject(message.data).retry));
   source.onerror = () => {
-    // It would reconnect by itself, but at a fixed pace, and would never say why it was turned away.
-    const turnedAway = source.readyState === EventSource.CLOSED && !opened;
+    // An EventSource would reconnect by itself, but at a fixed interval and without reporting refusals.
+    const refused = source.readyState === EventSource.CLOSED && !opened;
     source.close();
-    if (turnedAway) askAgain(link, source.url);
+    if (refused) probeStream(link, source.url);
     else link.lost();
   };
   return () => source.close();
 }
 
-/** Asks once more for what was turned away, to see the answer that an EventSource does not tell. */
-async function askAgain(link, url) {
+/** Repeats a refused request, to read the status that an EventSource hides. */
+async function probeStream(link, url) {
   const controller = new AbortController();
   try {
     const { ok, status, headers } = await fetch(url, { signal: controller.signal });
     const streams = headers.get("Content-Type")?.startsWith("text/event-stream");
     if (CANNOT_STREAM.has(status) || (ok && !streams)) link.unavailable();
     else if (isRefusal(status)) link.refused(status);
-    // A proxy that cannot stream may say 502 or 504; one whose server restarts says so too.
+    // A proxy that cannot stream may answer 502 or 504; so does one whose server restarts.
     else if (status !== 503 && !link.proven() && link.failures() >= PATIENCE) link.unavailable();
     else link.lost();
   } catch {
@@ -180,11 +180,11 @@ async function askAgain(link, url) {
 }
 
 /**
- * Calls `held` when this page may hold a connection, `denied` when enough other pages of the site do.
- * Returns what lets others hold one.
+ * Calls `held` if this page may hold a connection, `denied` if enough other pages of the site do.
+ * Returns a function that releases it.
  */
 function holding(held, denied) {
-  // Only pages of https, or of this machine, know of each other.
+  // The Web Locks API exists only in secure contexts.
   if (!navigator.locks) {
     held();
     return nothing;
@@ -208,16 +208,16 @@ function holding(held, denied) {
   };
 }
 
-/** Whether asking again would not help: the job is gone, the reader logged out. */
+/** True if retrying would not help: the job is gone, the user logged out. */
 function isRefusal(status) {
   return status >= 400 && status < 500 && !PASSING.has(status);
 }
 
-const cutOf = (body) => ({ ...body, reason: body.detail });
+const resetOf = (body) => ({ ...body, reason: body.detail });
 
 /**
- * Asks for what follows again and again. Where a page may hold a connection, the answer comes when there
- * is something; a server under WSGI, each of whose workers can answer one at a time, is not made to wait.
+ * Polling. If the page may hold a connection, it uses long-poll; a WSGI server, whose workers serve one
+ * request at a time, is not made to wait.
  * @type {import("./job-events.js").Transport}
  */
 export function polling(link) {
@@ -226,7 +226,7 @@ export function polling(link) {
   const begin = (wait) =>
     poll(link, wait, signal).catch((error) => {
       if (signal.aborted) return;
-      if (error.cut) link.reset(error.cut);
+      if (error.reset) link.reset(error.reset);
       else if (error.refused) link.refused(error.refused);
       else link.lost();
     });
@@ -247,8 +247,8 @@ async function poll(link, wait, signal) {
     page.results.forEach(link.deliver);
     if (page.next && page.results.length) continue;
     link.live("polling");
-    // An event is appended just after the commit that it speaks of: only an empty page that was
-    // asked for well after the job was over says that there is no more.
+    // An event is appended just after its commit: only an empty page that was requested well after the
+    // end of the job means that the log is complete.
     if (wasOver && !page.results.length) return link.end();
     wasOver = OVER.has(page.job_status);
     toWait = page.waits ? wait : 0;
@@ -258,20 +258,20 @@ async function poll(link, wait, signal) {
 }
 
 /**
- * A page of what follows; an error has `refused` when asking again would not help, and `cut` when the
- * log begins after the cursor.
+ * Fetches the next page. An error has `refused` if retrying would not help, and `reset` if the log was
+ * truncated after the cursor.
  */
 async function fetchPage(link, wait, signal) {
   const url = `${link.root}poll/?after=${link.cursor()}&limit=${POLL_LIMIT}&wait=${wait}${link.query}`;
   const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
   const body = parseObject(await response.text());
   if (response.ok) return { results: [], ...body };
-  if (response.status === GONE) throw Object.assign(new Error("The log was cut"), { cut: cutOf(body) });
+  if (response.status === GONE) throw Object.assign(new Error("The log was truncated"), { reset: resetOf(body) });
   const refused = isRefusal(response.status) ? response.status : undefined;
   throw Object.assign(new Error(`HTTP ${response.status}`), { refused });
 }
 
-/** Waits; a page that comes back into view does not wait. */
+/** Waits; returns early when the page becomes visible. */
 function pause(ms, signal) {
   return new Promise((resolve) => {
     const done = () => {
