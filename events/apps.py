@@ -1,12 +1,10 @@
 """The Django app of the log; it has this process's Redis connections, and knows whose logs are."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from events.archive.projections import Projection
 from events.checks import check_settings
 from events.circuit_breaker import CircuitBreaker
 from events.per_loop import PerLoop
@@ -26,10 +24,7 @@ class EventsConfig(AppConfig):
         self.connections = Connections()
         self.feeds = PerLoop[Any]()
         self.rest = CircuitBreaker()
-        self.owners: list[Projection] = []
         self.adapters: dict[str, Any] = {}
-        # Further loops of `process_events`, by name: a step each, hasty for `--once`.
-        self.work: dict[str, Callable[[bool], Callable[[], int]]] = {}
 
     def ready(self) -> None:
         """Register the system checks."""

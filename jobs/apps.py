@@ -27,7 +27,9 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""
-        from jobs import signals  # noqa: PLC0415 - models are loaded after this module
+        from events.archive.projections import projections  # noqa: PLC0415 - models are loaded now
+        from events.processor.steps import register_step  # noqa: PLC0415 - as above
+        from jobs import signals  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import Unwatched, begin_anew  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
@@ -40,8 +42,7 @@ class JobsConfig(AppConfig):
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
-        events = cast(Any, apps.get_app_config("job_events"))
-        events.owners.append(JobProjection())
-        events.keeper = JobRunTracker()
-        events.work["unwatched"] = lambda _hasty: Unwatched().step
-        events.work["reaper"] = lambda single_pass: Reaper(single_pass=single_pass).step
+        projections.register(JobProjection())
+        register_step("auto_cancel", lambda _single_pass: Unwatched().step)
+        register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
+        cast(Any, apps.get_app_config("job_events")).keeper = JobRunTracker()

@@ -70,7 +70,7 @@ class JobProjection:
                 row.follow(event)
         _save(rows)
 
-    def finished(self, job_ids: Collection[str]) -> Collection[str]:
+    def completed_jobs(self, job_ids: Collection[str]) -> Collection[str]:
         """Those of these jobs that have been over for a while."""
         over = Job.objects.filter(job_id__in=job_ids, status__in=Job.OVER).order_by()
         settled = over.filter(finished_at__lte=timezone.now() - SETTLED)

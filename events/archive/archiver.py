@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from events.archive import store
 from events.archive.maintenance import Pace, Stream, tend
-from events.archive.projections import owners
+from events.archive.projections import projections
 from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
@@ -164,14 +164,14 @@ class Archiver:
             positions = store.lock_positions([stream.log_id for stream in batch])
             mine = {s: batch[s] for s in batch if positions.get(s.log_id) == s.position}
             told = {stream.job_id: mine[stream] for stream in mine}
-            busy = {job_id for owner in owners() for job_id in owner.lock(told)}
+            busy = {job_id for owner in projections for job_id in owner.lock(told)}
             mine = {stream: mine[stream] for stream in mine if stream.job_id not in busy}
             repeated = store.store({stream.log_id: mine[stream] for stream in mine})
             news = {
                 stream.job_id: [e for e in mine[stream] if (stream.log_id, e.id) not in repeated]
                 for stream in mine
             }
-            for owner in owners():
+            for owner in projections:
                 owner.apply(news)
             store.move_positions({s.log_id: mine[s][-1].cursor for s in mine})
             self._see_that_it_is_there(mine)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from events.archive import store
-from events.archive.projections import owners
+from events.archive.projections import projections
 from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
@@ -147,8 +147,8 @@ def _expire(streams: Sequence[Stream]) -> None:
     for stream in asked.values():
         stream.ask_at = now + _ASK_AGAIN
     milliseconds = int(event_settings.STREAM_TTL * 1000)
-    for owner in owners():
-        for job_id in owner.finished(list(asked)) if asked else ():
+    for owner in projections:
+        for job_id in owner.completed_jobs(list(asked)) if asked else ():
             stream = asked[job_id]
             command = commands.expire(_keys(stream), stream.position, milliseconds)
             with _refusals_logged(stream):

@@ -1,38 +1,52 @@
-"""What the log asks of the app whose jobs its logs are of.
+"""Registry of projections: rows that follow the logs, updated in the archiver's transaction.
 
-The log knows nothing of jobs; an app that does adds an owner to `EventsConfig.owners` when it is
-ready, and the archiver tells it what it copies.
+`events` has no knowledge of jobs. The app that owns the rows registers a projection in its
+`AppConfig.ready`, and the archiver calls it for every batch that it archives.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, cast
-
-from django.apps import apps
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from events.types import Event
 
 
 class Projection(Protocol):
-    """The app whose rows follow the logs."""
+    """Updates rows from the events of a log."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
-        """Lock what `apply` will write for these events, by job_id, without waiting.
+        """Lock the rows that `apply` writes for these events, by job_id, without waiting.
 
-        Called in the archiver's transaction. Returns the jobs of which somebody else holds
-        the lock; their logs are left for the next round.
+        Called in the archiver's transaction. Returns the jobs whose rows another transaction has
+        locked; the archiver leaves their logs for its next step.
         """
 
     def apply(self, events: Mapping[str, Sequence[Event]]) -> None:
-        """Let the rows follow these events, by job_id, in the order of the log.
+        """Update the rows from these events, by job_id, in log order.
 
-        Called in the archiver's transaction, with each event once. What it raises stalls the
-        log in question, and is reported.
+        Called in the archiver's transaction, once for each event. An exception stalls the log
+        and is recorded in its archive checkpoint.
         """
 
-    def finished(self, job_ids: Collection[str]) -> Collection[str]:
-        """Those of these jobs that are over: their streams may expire once they are archived."""
+    def completed_jobs(self, job_ids: Collection[str]) -> Collection[str]:
+        """Return which of these jobs are over: their archived streams may expire."""
 
 
-def owners() -> Sequence[Projection]:
-    """The owners of the logs; most projects have one, `jobs`."""
-    return cast(Sequence[Projection], apps.get_app_config("job_events").owners)  # type: ignore[attr-defined]
+class ProjectionRegistry:
+    """The projections of this process, in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._projections: list[Projection] = []
+
+    def register(self, projection: Projection) -> None:
+        """Call `projection` for every archived batch."""
+        self._projections.append(projection)
+
+    def unregister(self, projection: Projection) -> None:
+        """Undo `register`; raise ValueError for a projection that is not registered."""
+        self._projections.remove(projection)
+
+    def __iter__(self) -> Iterator[Projection]:
+        return iter(self._projections)
+
+
+projections: Final = ProjectionRegistry()

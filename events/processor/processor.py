@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic, sleep, time
 from types import FrameType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import django.db
-from django.apps import apps
 from django.utils import timezone
 
-from events.archive.archiver import Archiver
 from events.models import Processor
-from events.outbox.relay import Relay
 from events.processor.lag import archive_lag
 from events.processor.loop import (
     IDLE_SECONDS,
@@ -40,13 +37,6 @@ _FORGOTTEN_AFTER: Final = timedelta(days=1)
 _WATCH_SECONDS: Final = 0.2
 _SETTLED_SECONDS: Final = 2.0
 _LONGEST_HOST: Final = 180
-
-
-def work(*, single_pass: bool = False) -> dict[str, Step]:
-    """What there is to do, by the names of the loops; `single_pass` if it is done once."""
-    more = cast(Any, apps.get_app_config("job_events")).work
-    steps = {name: make(single_pass) for name, make in more.items()}
-    return {"relay": Relay().step, "archiver": Archiver().step, **steps}
 
 
 class Processing:

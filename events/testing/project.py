@@ -10,7 +10,7 @@ from django.db import close_old_connections, connection
 from events.archive.store import logs_in_outbox
 from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
-from events.processor.processor import work
+from events.processor.steps import build_steps
 from events.streams.clients import Connections, get_redis
 from events.testing.job_events import JobEvents
 from events.testing.streams import read_stream
@@ -48,7 +48,7 @@ class ProjectJobEvents(JobEvents):
         self._check_settings()
         for _, job_id in logs_in_outbox(0, limit=_LOGS):
             append_pending(job_id)
-        steps = list(work(single_pass=True).values())
+        steps = list(build_steps(single_pass=True).values())
         while sum(step() for step in steps):
             pass
 

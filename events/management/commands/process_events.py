@@ -19,10 +19,10 @@ from events.processor.processor import (
     process_once,
     stopping_on_signals,
     unfinished_business,
-    work,
 )
 from events.processor.status import get_status
 from events.processor.status_text import status_json, status_table
+from events.processor.steps import build_steps
 
 
 class Command(BaseCommand):
@@ -71,14 +71,14 @@ class Command(BaseCommand):
 
     def _run(self) -> None:
         with self._shown_logs(), stopping_on_signals() as stopping:
-            left = Processing(work()).run(stopping)
+            left = Processing(build_steps()).run(stopping)
         if left:
             names = " and ".join(left)
             raise CommandError(f"Ended, but {names} did not finish within {STOP_SECONDS:.0f} s.")
 
     def _run_once(self, timeout: float) -> None:
         with self._shown_logs():
-            done = process_once(work(single_pass=True), timeout=timeout)
+            done = process_once(build_steps(single_pass=True), timeout=timeout)
         counts = done.counts
         self.stdout.write(f"Appended {counts['relay']} events, archived {counts['archiver']}.")
         if ended := counts.get("reaper"):

@@ -13,9 +13,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from events import outbox
-from events.apps import EventsConfig
 from events.archive.archiver import Archiver
-from events.archive.projections import owners
+from events.archive.projections import projections
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
@@ -324,21 +323,13 @@ class Refuser:
         if self.job in events:
             raise ValueError(f"cannot follow {self.job}\x00")
 
-    def finished(self, job_ids: Iterable[str]) -> list[str]:
+    def completed_jobs(self, job_ids: Iterable[str]) -> list[str]:
         return []
 
 
 def archive_with_refuser(lines: Lines, job: str, rounds: int = 3) -> None:
-    _owners().append(Refuser(job))
+    projections.register(Refuser(job))
     archive_once(lines, rounds=rounds)
-
-
-def _owners() -> Any:
-    from django.apps import apps
-
-    config: EventsConfig = apps.get_app_config("job_events")
-    assert config.owners is owners()
-    return config.owners
 
 
 COUNTER = "CREATE TABLE faults_counter (n bigint)"

@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
-from events.archive.projections import owners
+from events.archive.projections import projections
 from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.types import Event
 from jobs import services, signals
@@ -81,9 +80,8 @@ def values(job_id="abc"):
     return Job.objects.filter(job_id=job_id).values().get()
 
 
-def test_jobs_own_their_logs():
-    assert [type(owner) for owner in owners()].count(JobProjection) == 1
-    assert apps.get_app_config("job_events").owners == list(owners())
+def test_jobs_registers_its_projection_once():
+    assert [type(projection) for projection in projections].count(JobProjection) == 1
 
 
 # What each event does
@@ -683,10 +681,10 @@ def test_a_job_is_finished_some_seconds_after_its_end():
     create(job_id="pending")
     create("running", job_id="running")
     job_ids = [*Job.objects.values_list("job_id", flat=True), "nobody"]
-    assert set(JobProjection().finished(job_ids)) == {
+    assert set(JobProjection().completed_jobs(job_ids)) == {
         "old-completed",
         "old-failed",
         "old-cancelled",
     }
-    assert set(JobProjection().finished(["old-failed"])) == {"old-failed"}
-    assert not JobProjection().finished([])
+    assert set(JobProjection().completed_jobs(["old-failed"])) == {"old-failed"}
+    assert not JobProjection().completed_jobs([])

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from events import outbox
 from events.archive.archiver import Archiver
-from events.archive.projections import owners
+from events.archive.projections import projections
 from events.exceptions import CursorExpired
 from events.history import archive_position, aread_events, read_events
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
@@ -43,16 +43,16 @@ class Owner:
                 raise ValueError("not this one")
             self.applied += [(job_id, event.id) for event in news]
 
-    def finished(self, job_ids):
+    def completed_jobs(self, job_ids):
         return self.over & set(job_ids)
 
 
 @pytest.fixture
 def owner():
     owner = Owner()
-    owners().append(owner)
+    projections.register(owner)
     yield owner
-    owners().remove(owner)
+    projections.unregister(owner)
 
 
 def test_every_entry_of_every_stream_is_copied():
