@@ -1,7 +1,14 @@
-"""The settings of events/: the keys of `JOB_EVENTS` that this app reads, with their defaults."""
+"""The settings table of events/: default, rule, check id and help text of each key of `JOB_EVENTS`.
+
+Accessors (`event_settings`), system checks and the settings reference are derived from the table.
+"""
 
 import os
-from typing import Any, Final, TypeVar
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Self, TypeVar, cast, overload
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -9,82 +16,132 @@ from django.core.exceptions import ImproperlyConfigured
 from events.codec import MAX_EVENT_BYTES
 
 SETTING: Final = "JOB_EVENTS"
-DEFAULT_PREFIX: Final = "job_events:"
+DAY_SECONDS: Final = 24 * 60 * 60
 
 T = TypeVar("T")
 
 
-class EventSettings:
-    """Reads `settings.JOB_EVENTS` on each access, so that `override_settings` works.
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Condition on the value of a setting; `allowed` describes it in hints and in the reference."""
 
-    A publisher may run where there is no Django project: then the defaults hold.
-    """
+    allowed: str
+    holds: Callable[[Any], bool]
 
-    @property
-    def REDIS_URL(self) -> str:
-        """Where Redis is; by default the environment's `REDIS_URL`, or the usual local port."""
-        return self._get("REDIS_URL", os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
 
-    @property
-    def REDIS_TIMEOUT(self) -> float:
-        """Seconds after which an unanswered command is given up."""
-        return self._get("REDIS_TIMEOUT", 10.0)
+class Setting(Generic[T]):
+    """Descriptor of one key: reads the project's value on each access, or returns the default."""
 
-    @property
-    def STREAM_PREFIX(self) -> str:
-        """What stands before the job_id in the key of a job's stream."""
-        return self._get("STREAM_PREFIX", DEFAULT_PREFIX)
+    name: str
 
-    @property
-    def MAX_EVENT_BYTES(self) -> int:
-        """The largest event, in bytes of JSON."""
-        return self._get("MAX_EVENT_BYTES", MAX_EVENT_BYTES)
+    def __init__(
+        self, default: T, rule: Rule, check_id: str, help_text: str, *, variable: str = ""
+    ) -> None:
+        self.default = default
+        self.rule = rule
+        self.check_id = f"job_events.{check_id}"
+        self.help_text = help_text
+        self.variable = variable
 
-    @property
-    def STREAM_TAIL(self) -> int:
-        """How many of a stream's latest events stay in Redis when they are archived."""
-        return self._get("STREAM_TAIL", 1000)
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
-    @property
-    def STREAM_TTL(self) -> float:
-        """Seconds that the stream of a finished job stays in Redis when it is archived."""
-        return self._get("STREAM_TTL", 3600.0)
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Self | T:
+        if instance is None:
+            return self
+        default = os.environ.get(self.variable, self.default) if self.variable else self.default
+        return cast(T, configured().get(self.name, default))
 
-    @property
-    def PAGE_LIMIT(self) -> int:
-        """The most events on one page of history."""
-        return self._get("PAGE_LIMIT", 1000)
 
-    @property
-    def KEEP_ALIVE(self) -> float:
-        """Seconds of silence after which a live connection is sent a sign of life."""
-        return self._get("KEEP_ALIVE", 15.0)
+class SettingsTable:
+    """Base class of the settings of an app; subclasses declare one `Setting` per key."""
 
-    @property
-    def SEND_TIMEOUT(self) -> float:
-        """Seconds after which a live viewer who takes nothing is closed."""
-        return self._get("SEND_TIMEOUT", 30.0)
+    @classmethod
+    def table(cls) -> dict[str, Setting[Any]]:
+        """Return the settings by name, in the order of their declaration."""
+        return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
 
-    def _get(self, name: str, default: T) -> T:
-        value: T = configured().get(name, default)
-        return value
+
+def is_number(value: object, *, most: float = sys.float_info.max) -> bool:
+    """Return whether `value` is a number from 0 to `most`; booleans, NaN and infinity are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def is_count(value: object) -> bool:
+    """Return whether `value` is an integer above 0."""
+    return isinstance(value, int) and is_number(value) and value > 0
+
+
+def _is_redis_url(value: object) -> bool:
+    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
+        return False
+    try:
+        return urlsplit(value).port != 0
+    except ValueError:  # invalid host or port
+        return False
+
+
+def seconds(least: int, most: int = DAY_SECONDS) -> Rule:
+    """Return the rule for a number of seconds from `least` to `most`."""
+    return Rule(
+        f"seconds, {least} to {most}", lambda value: is_number(value, most=most) and value >= least
+    )
+
+
+def duration(most: int = DAY_SECONDS) -> Rule:
+    """Return the rule for a number of seconds above 0, at most `most`."""
+    return Rule(
+        f"seconds, above 0, at most {most}", lambda value: is_number(value, most=most) and value > 0
+    )
+
+
+count: Final = Rule("an integer above 0", is_count)
+_length: Final = Rule(
+    "an integer, 0 or above", lambda value: isinstance(value, int) and is_number(value)
+)
+_prefix: Final = Rule(
+    "a non-empty string without spaces",
+    lambda value: isinstance(value, str) and bool(value) and " " not in value,
+)
+_redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url)
+
+
+class EventSettings(SettingsTable):
+    """The keys of `JOB_EVENTS` that events/ reads; without a Django project the defaults apply."""
+
+    REDIS_URL = Setting(
+        "redis://127.0.0.1:6379/0", _redis_url, "E002", "URL of Redis", variable="REDIS_URL"
+    )
+    REDIS_TIMEOUT = Setting(10.0, duration(), "E003", "time limit of a Redis command")
+    STREAM_PREFIX = Setting("job_events:", _prefix, "E004", "prefix of stream keys")
+    MAX_EVENT_BYTES = Setting(MAX_EVENT_BYTES, count, "E005", "maximum event size in bytes of JSON")
+    PAGE_LIMIT = Setting(1000, count, "E006", "maximum number of events on a page of history")
+    KEEP_ALIVE = Setting(15.0, duration(), "E007", "keep-alive interval of idle live connections")
+    STREAM_TAIL = Setting(1000, _length, "E008", "number of archived events kept in a stream")
+    STREAM_TTL = Setting(
+        3600.0, seconds(0, 30 * DAY_SECONDS), "E009", "lifetime of the stream of a finished job"
+    )
+    SEND_TIMEOUT = Setting(
+        30.0, duration(), "E010", "time limit for sending a message to a live connection"
+    )
 
 
 def configured() -> dict[str, Any]:
-    """The project's `JOB_EVENTS`, or nothing."""
+    """Return the project's `JOB_EVENTS`; empty if it is missing or not a dict."""
     try:
-        value = getattr(settings, SETTING, None)
+        value = raw_setting()
     except ImproperlyConfigured:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def raw_setting() -> object:
-    """`JOB_EVENTS` as the project wrote it, for the system checks."""
+    """Return the unchecked value of `JOB_EVENTS`."""
     return getattr(settings, SETTING, {})
 
 
-KEYS: Final = frozenset(
-    name for name, value in vars(EventSettings).items() if isinstance(value, property)
-)
 event_settings: Final = EventSettings()

@@ -1,118 +1,138 @@
-"""The settings of jobs/: the keys of `JOB_EVENTS` that this app reads, with their defaults."""
+"""The settings table of jobs/: the keys of `JOB_EVENTS` that this app reads."""
 
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
-from events.conf import configured
+from events.conf import (
+    DAY_SECONDS,
+    EventSettings,
+    Rule,
+    Setting,
+    SettingsTable,
+    count,
+    duration,
+    seconds,
+)
 
-T = TypeVar("T")
+# A shorter WORKER_TIMEOUT would declare workers dead that are busy for a moment.
+MIN_WORKER_TIMEOUT_SECONDS: Final = 3
+# A shorter CANCEL_UNWATCHED would cancel jobs whose subscriber is reconnecting.
+MIN_UNWATCHED_SECONDS: Final = 15
+_CENTURY_DAYS: Final = 36_525
 
 
-class JobSettings:
-    """Reads the settings on each access, so that `override_settings` works."""
+def is_runner(value: object) -> bool:
+    """Return whether `value` is a task of a queue or another callable."""
+    return callable(value) or hasattr(value, "apply_async") or hasattr(value, "enqueue")
 
-    @property
-    def RUNNERS(self) -> dict[str, Any]:
-        """task_type -> what runs it: a task of a queue or a callable, or the dotted path of one.
 
-        It is called with `(job_id, **payload)`; a task of Celery or Django is sent with them.
-        """
-        return self._get("RUNNERS", dict[str, Any]())
+def _is_callable_or_path(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except (ImportError, ValueError):
+            return False
+    return callable(value)
 
-    @property
-    def MAX_PAYLOAD_BYTES(self) -> int:
-        """The largest payload of a job, in bytes of JSON."""
-        return self._get("MAX_PAYLOAD_BYTES", 1024 * 1024)
 
-    @property
-    def CHAT_MODEL(self) -> str:
-        """`provider:model` for LangChain's `init_chat_model`; empty for the offline model."""
-        return self._get("CHAT_MODEL", "")
+def _is_kept(value: object) -> bool:
+    limits = {"days": duration(_CENTURY_DAYS), "events": count}
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(name in limits and limits[name].holds(each) for name, each in value.items())
 
-    @property
-    def OFFLINE_TOKEN_DELAY(self) -> float:
-        """Seconds between two tokens of the offline model."""
-        return self._get("OFFLINE_TOKEN_DELAY", 0.0)
 
-    @property
-    def LOGIN_TIMEOUT(self) -> float:
-        """Seconds after which a socket for several jobs is closed whose user is not known."""
-        return self._get("LOGIN_TIMEOUT", 5.0)
+def by_task_type(rule: Rule) -> Rule:
+    """Return the rule for a dict of task types to values that meet `rule`."""
+    return Rule(
+        f"a dict of task_type to: {rule.allowed}",
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(isinstance(key, str) and rule.holds(each) for key, each in value.items())
+        ),
+    )
 
-    @property
-    def RECHECK_LOGINS(self) -> float:
-        """Seconds after which the users of live connections, and their logins, are looked at again.
 
-        And whose the jobs are that they view.
-        """
-        return self._get("RECHECK_LOGINS", 4.0)
+def optional(rule: Rule) -> Rule:
+    """Return the rule for None or a value that meets `rule`."""
+    return Rule(f"{rule.allowed}; or None", lambda value: value is None or rule.holds(value))
 
-    @property
-    def RECHECK_JOBS(self) -> float:
-        """Seconds after which it is looked up again which jobs these users may see."""
-        return self._get("RECHECK_JOBS", 60.0)
 
-    @property
-    def MAX_SUBSCRIPTIONS(self) -> int:
-        """The most jobs that are viewed by one connection."""
-        return self._get("MAX_SUBSCRIPTIONS", 100)
+_runner: Final = Rule(
+    "a task of a queue, a callable, or the dotted path of one",
+    lambda value: isinstance(value, str) or is_runner(value),
+)
+_callable: Final = Rule("a callable, or the dotted path of one", _is_callable_or_path)
+_kept: Final = Rule("`{'days': number, 'events': integer}`, either or both, above 0", _is_kept)
+_chat_model: Final = Rule(
+    "'provider:model', or empty",
+    lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
+)
+_flag: Final = Rule("True or False", lambda value: isinstance(value, bool))
+_unwatched: Final = seconds(MIN_UNWATCHED_SECONDS, DAY_SECONDS // 2)
+_queue_timeout: Final = optional(duration(_CENTURY_DAYS * DAY_SECONDS))
 
-    @property
-    def VISIBLE_JOBS(self) -> Any:
-        """Which jobs a user may see: a callable, or its dotted path; user -> QuerySet of Job."""
-        return self._get("VISIBLE_JOBS", "jobs.selectors.own_jobs")
 
-    @property
-    def RETENTION(self) -> dict[str, dict[str, Any]]:
-        """task_type, or `*` for all others -> what is kept: `days` and `events`, either or both.
+class JobSettings(SettingsTable):
+    """The keys of `JOB_EVENTS` that jobs/ reads, and values of Django's own settings."""
 
-        `manage.py prune_events` removes the rest. Empty: everything is kept.
-        """
-        return self._get("RETENTION", dict[str, dict[str, Any]]())
-
-    @property
-    def WORKER_TIMEOUT(self) -> float:
-        """Seconds after which a worker that was not heard of is taken for dead."""
-        return self._get("WORKER_TIMEOUT", 30.0)
-
-    @property
-    def QUEUE_TIMEOUT(self) -> float | None:
-        """Seconds after which a job fails that no worker took up; None: never."""
-        return self._get("QUEUE_TIMEOUT", 86400.0)
-
-    @property
-    def CANCEL_UNWATCHED(self) -> dict[str, float]:
-        """task_type -> seconds after which a job is cancelled whose last viewer has left."""
-        return self._get("CANCEL_UNWATCHED", dict[str, float]())
+    RUNNERS = Setting[Mapping[str, Any]](
+        {}, by_task_type(_runner), "E020", "runners, called with `(job_id, **payload)`"
+    )
+    MAX_PAYLOAD_BYTES = Setting(1024 * 1024, count, "E021", "maximum payload size in bytes of JSON")
+    CHAT_MODEL = Setting("", _chat_model, "E022", "chat model; empty for the offline model")
+    OFFLINE_TOKEN_DELAY = Setting(0.0, seconds(0, 10), "E023", "delay of the offline model")
+    DEMO = Setting(False, _flag, "E024", "whether the login page shows the demo's credentials")
+    LOGIN_TIMEOUT = Setting(5.0, duration(), "E026", "time limit for authenticating a socket")
+    RECHECK_LOGINS = Setting(4.0, duration(), "E027", "interval of session checks")
+    RECHECK_JOBS = Setting(60.0, duration(), "E028", "interval of `VISIBLE_JOBS` checks")
+    MAX_SUBSCRIPTIONS = Setting(100, count, "E029", "maximum number of jobs on one connection")
+    VISIBLE_JOBS = Setting[Any](
+        "jobs.selectors.own_jobs", _callable, "E030", "`QuerySet` of jobs that a user may see"
+    )
+    RETENTION = Setting[Mapping[str, Mapping[str, Any]]](
+        {}, by_task_type(_kept), "E031", "events that `prune_events` keeps; `*` for other types"
+    )
+    WORKER_TIMEOUT = Setting(
+        30.0, seconds(MIN_WORKER_TIMEOUT_SECONDS), "E032", "time to live of a worker's heartbeat"
+    )
+    QUEUE_TIMEOUT = Setting[float | None](
+        86400.0, _queue_timeout, "E033", "time limit for a worker to start a job's next task"
+    )
+    CANCEL_UNWATCHED = Setting[Mapping[str, float]](
+        {}, by_task_type(_unwatched), "E034", "time without subscribers until a job is cancelled"
+    )
 
     @property
     def SESSION_ENGINE(self) -> str:
-        """Where the project keeps its sessions, as Django knows it."""
+        """Django's setting."""
         return settings.SESSION_ENGINE
 
     @property
-    def DEMO(self) -> bool:
-        """Whether the login page may tell the demo's user and password."""
-        return self._get("DEMO", False)
-
-    @property
     def LOGIN_URL(self) -> str:
-        """The project's own login page, as Django knows it."""
+        """Django's setting."""
         return str(settings.LOGIN_URL)
 
     @property
     def CSRF_HEADER(self) -> str:
-        """The header in which a script of ours sends the CSRF token."""
+        """Name of the HTTP header that carries the CSRF token."""
         return str(settings.CSRF_HEADER_NAME).removeprefix("HTTP_").replace("_", "-")
 
-    def _get(self, name: str, default: T) -> T:
-        value: T = configured().get(name, default)
-        return value
+
+def settings_reference() -> str:
+    """Return the settings of both apps as the Markdown table of docs/reference.md."""
+    rows = ["| key | default | description | allowed | check |", "|---|---|---|---|---|"]
+    for name, setting in (EventSettings.table() | JobSettings.table()).items():
+        default = f"`{setting.default!r}`"
+        if setting.variable:
+            default = f"environment variable `{setting.variable}`, or {default}"
+        cells = (f"`{name}`", default, setting.help_text, setting.rule.allowed, setting.check_id)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
-KEYS: Final = frozenset(
-    name for name, value in vars(JobSettings).items() if isinstance(value, property)
-) - {"LOGIN_URL", "SESSION_ENGINE", "CSRF_HEADER"}
 job_settings: Final = JobSettings()
 user_model: Final = settings.AUTH_USER_MODEL

@@ -18,9 +18,8 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from events.checks import is_number
 from events.codec import dump_json
-from events.conf import event_settings
+from events.conf import event_settings, is_number
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals

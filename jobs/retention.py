@@ -1,6 +1,6 @@
 """How long which logs are kept: the setting RETENTION, and what it takes away."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -55,7 +55,7 @@ def due_cuts() -> Iterator[Truncation]:
         last = logs[-1][0]
 
 
-def _before(rule: dict[str, Any], now: Any) -> Cursor | None:
+def _before(rule: Mapping[str, Any], now: Any) -> Cursor | None:
     if rule.get("days") is None:
         return None
     time = now - timedelta(days=rule["days"])

@@ -17,8 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from events.checks import is_number
-from events.conf import event_settings
+from events.conf import event_settings, is_number
 from events.types import EventType, check_job_id, shown
 from jobs import signals, transitions
 from jobs.conf import job_settings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.module_loading import import_string
 
 from events.execution.adapter import get_adapter
-from jobs.conf import job_settings
+from jobs.conf import is_runner, job_settings
 from jobs.exceptions import InvalidJob, RunnerNotFound
 
 if TYPE_CHECKING:  # `jobs.checks` imports this module before models are loaded
@@ -38,11 +38,6 @@ def get_runner(task_type: str) -> Runner | None:
     if not is_runner(imported):
         raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} is not callable.")
     return imported
-
-
-def is_runner(value: object) -> bool:
-    """Return whether a value is a task of a queue or a callable."""
-    return callable(value) or hasattr(value, "apply_async") or hasattr(value, "enqueue")
 
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:

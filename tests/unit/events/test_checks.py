@@ -1,14 +1,16 @@
-"""A wrong setting of events/ is a message with an id."""
+"""System checks and accessors of the settings of events/."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from django.core import checks
 
-from events.checks import RULES, check_settings, is_count, is_number
-from events.conf import KEYS, event_settings
+from events.checks import check_settings
+from events.conf import EventSettings, event_settings, is_count, is_number
 
-# Some of the checks that run with ours, Django's, open the database.
+# Some of Django's own checks open the database.
 pytestmark = pytest.mark.django_db
 
 GOOD = {
@@ -27,7 +29,7 @@ GOOD = {
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
 }
-NO_DURATIONS = [
+INVALID_DURATIONS = [
     0,
     -1,
     0.0,
@@ -41,18 +43,18 @@ NO_DURATIONS = [
     24 * 60 * 60 + 1,
     [],
 ]
-NO_COUNTS = [0, -1, 1.0, True, "10", None, math.nan, math.inf, 10**400, []]
+INVALID_COUNTS = [0, -1, 1.0, True, "10", None, math.nan, math.inf, 10**400, []]
 BAD = {
     "REDIS_URL": [
         "", "localhost", "localhost:6379", "http://localhost", "redis:/[", "redis://[::1",
         "redis://host:port", "redis://host:99999", None, 5, b"redis://localhost", ["redis://x"],
     ],
-    "REDIS_TIMEOUT": NO_DURATIONS,
+    "REDIS_TIMEOUT": INVALID_DURATIONS,
     "STREAM_PREFIX": ["", "job events:", None, 5, b"x"],
-    "MAX_EVENT_BYTES": NO_COUNTS,
-    "PAGE_LIMIT": NO_COUNTS,
-    "KEEP_ALIVE": NO_DURATIONS,
-    "SEND_TIMEOUT": NO_DURATIONS,
+    "MAX_EVENT_BYTES": INVALID_COUNTS,
+    "PAGE_LIMIT": INVALID_COUNTS,
+    "KEEP_ALIVE": INVALID_DURATIONS,
+    "SEND_TIMEOUT": INVALID_DURATIONS,
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
 }  # fmt: skip
@@ -69,26 +71,27 @@ IDS = {
 }
 
 
-def found(settings, **keys):
+def messages_for(settings, **keys):
     settings.JOB_EVENTS = keys
     return check_settings(None)
 
 
-def test_every_setting_has_a_rule_and_an_id_of_its_own():
-    assert set(RULES) == KEYS == set(GOOD) == set(BAD)
-    assert {name: rule.id for name, rule in RULES.items()} == IDS
+def test_every_setting_has_a_check_id():
+    table = EventSettings.table()
+    assert set(table) == set(GOOD) == set(BAD)
+    assert {name: setting.check_id for name, setting in table.items()} == IDS
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_value(settings, name):
+def test_a_valid_value(settings, name):
     for value in GOOD[name]:
-        assert found(settings, **{name: value}) == [], value
+        assert messages_for(settings, **{name: value}) == [], value
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_value(settings, name):
+def test_an_invalid_value(settings, name):
     for value in BAD[name]:
-        (message,) = found(settings, **{name: value})
+        (message,) = messages_for(settings, **{name: value})
         assert message.id == IDS[name]
         assert message.level == checks.ERROR
         assert name in message.msg
@@ -96,15 +99,39 @@ def test_a_bad_value(settings, name):
         assert len(message.msg) < 300
 
 
-def test_the_defaults_are_good(settings, monkeypatch):
+def test_the_defaults_are_valid(settings, monkeypatch):
     monkeypatch.delenv("REDIS_URL", raising=False)
     settings.JOB_EVENTS = {}
-    defaults = {name: getattr(event_settings, name) for name in KEYS}
-    assert found(settings, **defaults) == []
+    defaults = {name: getattr(event_settings, name) for name in EventSettings.table()}
+    assert defaults["REDIS_URL"] == "redis://127.0.0.1:6379/0"
+    assert messages_for(settings, **defaults) == []
+
+
+def test_a_setting_is_read_on_each_access(settings):
+    settings.JOB_EVENTS = {"PAGE_LIMIT": 7}
+    assert event_settings.PAGE_LIMIT == 7
+    settings.JOB_EVENTS = {"PAGE_LIMIT": 8}
+    assert event_settings.PAGE_LIMIT == 8
+
+
+def test_redis_url_defaults_to_the_environment_variable(settings, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+    settings.JOB_EVENTS = {}
+    assert event_settings.REDIS_URL == "redis://elsewhere"
+    settings.JOB_EVENTS = {"REDIS_URL": "redis://here"}
+    assert event_settings.REDIS_URL == "redis://here"
+
+
+def test_the_defaults_hold_without_a_django_project():
+    code = "from events.conf import event_settings; print(event_settings.KEEP_ALIVE)"
+    environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert output.stdout == "15.0\n"
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, ["REDIS_URL"]])
-def test_a_setting_that_is_no_dict(settings, value):
+def test_a_setting_that_is_not_a_dict(settings, value):
     settings.JOB_EVENTS = value
     (message,) = check_settings(None)
     assert message.id == "job_events.E001"
@@ -117,8 +144,8 @@ def test_a_project_without_the_setting(settings):
     assert event_settings.STREAM_PREFIX == "job_events:"
 
 
-def test_several_bad_values_are_all_told(settings):
-    messages = found(settings, REDIS_URL="x", KEEP_ALIVE=-1, PAGE_LIMIT="x")
+def test_all_invalid_values_are_reported(settings):
+    messages = messages_for(settings, REDIS_URL="x", KEEP_ALIVE=-1, PAGE_LIMIT="x")
     assert {message.id for message in messages} == {
         "job_events.E002", "job_events.E006", "job_events.E007",
     }  # fmt: skip
@@ -129,7 +156,7 @@ def test_the_check_is_registered(settings):
     assert "job_events.E006" in {message.id for message in checks.run_checks()}
 
 
-def test_numbers():
+def test_number_conditions():
     assert all(is_number(value) for value in (0, 0.0, 1, 1e300))
     assert not any(is_number(value) for value in (-1, math.nan, math.inf, True, "1", None, 1j))
     assert is_number(100, most=100)

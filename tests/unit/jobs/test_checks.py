@@ -1,19 +1,19 @@
-"""A wrong setting of jobs/ is a message with an id, and so is one that nobody reads."""
+"""System checks of the settings of jobs/ and of unknown keys."""
 
 import math
 
 import pytest
 from django.core import checks
 
-from jobs.checks import RULES, check_settings
-from jobs.conf import KEYS, job_settings
+from jobs.checks import check_settings
+from jobs.conf import JobSettings, job_settings
 
-# Some of the checks that run with ours, Django's, open the database.
+# Some of Django's own checks open the database.
 pytestmark = pytest.mark.django_db
 
-TIMES = ("LOGIN_TIMEOUT", "RECHECK_LOGINS", "RECHECK_JOBS")
+DURATIONS = ("LOGIN_TIMEOUT", "RECHECK_LOGINS", "RECHECK_JOBS")
 GOOD = {
-    **{name: [0.1, 4, 60.0, 24 * 60 * 60] for name in TIMES},
+    **{name: [0.1, 4, 60.0, 24 * 60 * 60] for name in DURATIONS},
     "MAX_SUBSCRIPTIONS": [1, 100, 10_000],
     "CANCEL_UNWATCHED": [{}, {"chat": 15}, {"a": 30.5, "b": 3600}],
     "WORKER_TIMEOUT": [3, 30.0, 24 * 60 * 60],
@@ -32,7 +32,7 @@ GOOD = {
     "VISIBLE_JOBS": [print, "jobs.selectors.own_jobs"],
 }
 BAD = {
-    **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in TIMES},
+    **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in DURATIONS},
     "MAX_SUBSCRIPTIONS": [0, -1, 1.5, True, "1", None],
     "CANCEL_UNWATCHED": [None, 30, [], {"a": 14}, {"a": "30"}, {5: 30}, {"a": True}, {"a": 10**6}],
     "WORKER_TIMEOUT": [0, 2.9, -1, True, "30", None, math.nan, math.inf, 24 * 60 * 60 + 1],
@@ -77,61 +77,63 @@ IDS = {
 NOT_CALLABLE = "text"
 
 
-def found(settings, **keys):
+def messages_for(settings, **keys):
     settings.JOB_EVENTS = keys
     return check_settings(None)
 
 
-def test_every_setting_has_a_rule_and_an_id_of_its_own():
-    assert set(RULES) == KEYS == set(GOOD) == set(BAD)
-    assert {name: rule.id for name, rule in RULES.items()} == IDS
+def test_every_setting_has_a_check_id():
+    table = JobSettings.table()
+    assert set(table) == set(GOOD) == set(BAD)
+    assert {name: setting.check_id for name, setting in table.items()} == IDS
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_value(settings, name):
+def test_a_valid_value(settings, name):
     for value in GOOD[name]:
-        assert found(settings, **{name: value}) == [], value
+        assert messages_for(settings, **{name: value}) == [], value
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_value(settings, name):
+def test_an_invalid_value(settings, name):
     for value in BAD[name]:
-        (message,) = found(settings, **{name: value})
+        (message,) = messages_for(settings, **{name: value})
         assert message.id == IDS[name]
         assert message.level == checks.ERROR
         assert name in message.msg
         assert message.hint.startswith("It must be ")
 
 
-def test_the_defaults_are_good(settings):
+def test_the_defaults_are_valid(settings):
     settings.JOB_EVENTS = {}
-    assert found(settings, **{name: getattr(job_settings, name) for name in KEYS}) == []
+    defaults = {name: getattr(job_settings, name) for name in JobSettings.table()}
+    assert messages_for(settings, **defaults) == []
 
 
 @pytest.mark.parametrize(
     "path", ["", "nodots", "nowhere.at_all", "os.no_such_name", "..", f"{__name__}.NOT_CALLABLE"]
 )
-def test_a_runner_that_leads_nowhere(settings, path):
-    (message,) = found(settings, RUNNERS={"it": path, "other": print})
+def test_a_runner_that_cannot_be_imported(settings, path):
+    (message,) = messages_for(settings, RUNNERS={"it": path, "other": print})
     assert message.id == "job_events.E025"
     assert message.level == checks.ERROR
     assert "'it'" in message.msg
 
 
-def test_a_key_that_nobody_reads(settings):
-    (message,) = found(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, DEMO=True)
+def test_an_unknown_key(settings):
+    (message,) = messages_for(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, DEMO=True)
     assert message.id == "job_events.W001"
     assert message.level == checks.WARNING
     assert "'REDIS_ULR'" in message.msg
     assert "REDIS_URL" in message.hint
 
 
-def test_a_key_that_is_no_name(settings):
+def test_an_unknown_key_that_is_not_a_string(settings):
     settings.JOB_EVENTS = {5: 1, None: 2}
     assert [message.id for message in check_settings(None)] == ["job_events.W001"] * 2
 
 
-def test_a_setting_that_is_no_dict_is_told_once(settings):
+def test_a_setting_that_is_not_a_dict_is_reported_once(settings):
     settings.JOB_EVENTS = ["RUNNERS"]
     assert check_settings(None) == []
     assert "job_events.E001" in {message.id for message in checks.run_checks()}
@@ -142,5 +144,5 @@ def test_the_check_is_registered(settings):
     assert "job_events.E024" in {message.id for message in checks.run_checks()}
 
 
-def test_the_settings_of_this_site_are_good():
+def test_the_settings_of_this_site_are_valid():
     assert [message for message in checks.run_checks() if "job_events" in message.id] == []

@@ -1,0 +1,25 @@
+"""Writes the settings table into reference.md: `python docs/generate_settings.py`."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference.md"
+
+
+def with_settings(text: str) -> str:
+    """Return the reference with the present settings table between its two markers."""
+    from jobs.conf import settings_reference  # noqa: PLC0415 - needs the path and a project
+
+    table = f"<!-- settings -->\n{settings_reference()}\n<!-- end of settings -->"
+    return re.sub(
+        r"<!-- settings -->.*<!-- end of settings -->", lambda _: table, text, flags=re.DOTALL
+    )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    REFERENCE.write_text(with_settings(REFERENCE.read_text()))
