@@ -1,4 +1,4 @@
-"""The deployable site of this repository; an installing project has its own."""
+"""The deployable site of this repository. Projects that install the apps have their own."""
 
 from config.celery import app as celery_app
 

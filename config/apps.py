@@ -1,4 +1,4 @@
-"""The site as an app, so that its management commands are found."""
+"""App of the site, so that Django finds its management commands."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The site for ASGI servers: `uvicorn config.asgi:application`."""
+"""ASGI application of the site: `uvicorn config.asgi:application`."""
 
 import os
 
@@ -10,7 +10,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
-# ruff: noqa: E402 - these need the apps to be loaded
+# ruff: noqa: E402 - these imports need loaded apps
 from config.handler import OneThreadHandler
 from config.static import with_static
 from events.live.asgi import DetachedStreamingMiddleware

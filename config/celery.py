@@ -1,4 +1,4 @@
-"""The Celery app of the site: `celery -A config worker`."""
+"""Celery app of the site: `celery -A config worker`."""
 
 import os
 

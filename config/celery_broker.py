@@ -1,12 +1,12 @@
-"""From a Redis address as redis-py has it to the same as Celery has it."""
+"""Converts redis-py URLs to Celery broker URLs."""
 
 from urllib.parse import parse_qs, urlsplit
 
 
 def broker_url(redis_url: str) -> str:
-    """`unix://:password@/path?db=1` becomes `redis+socket://:password@/path?virtual_host=1`.
+    """Convert `unix://:password@/path?db=1` to `redis+socket://:password@/path?virtual_host=1`.
 
-    Addresses of the schemes `redis` and `rediss` are the same for both.
+    URLs with the schemes `redis` and `rediss` are returned unchanged.
     """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":

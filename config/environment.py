@@ -1,4 +1,4 @@
-"""What the environment says (12-factor), read in one place."""
+"""Reads environment variables (12-factor)."""
 
 import os
 from pathlib import Path

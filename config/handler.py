@@ -1,4 +1,4 @@
-"""How the site runs Django under ASGI."""
+"""ASGI handler of the site."""
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
@@ -7,17 +7,17 @@ from django.http.response import HttpResponseBase
 
 
 class OneThreadHandler(ASGIHandler):
-    """Runs a request's middleware and its view in a thread, in one go.
+    """Runs the middleware and the view of a request in one thread.
 
-    Django's own handler goes to the thread and back for each hook of each middleware, some
-    seventeen times a request, as all of them are sync code. What is streamed is streamed by the
-    event loop as ever, and an async view works, at the price of a hop.
+    All middleware of the site is sync code. Django's handler would switch to the thread and back
+    for each middleware hook, about seventeen times per request. Streaming responses still run in
+    the event loop, and async views work at the cost of one switch.
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Load the middleware as sync code, whatever is asked."""
+        """Load the middleware as sync code."""
         super().load_middleware(is_async=False)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer a request."""
+        """Return the response to a request."""
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)

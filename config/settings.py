@@ -2,8 +2,8 @@
 
 `REDIS_URL`, `DATABASE_URL`, `DJANGO_SECRET_KEY`, `DJANGO_DEBUG`, `DJANGO_ALLOWED_HOSTS`,
 `DJANGO_CSRF_TRUSTED_ORIGINS`, `DJANGO_SSL_REDIRECT`, `DJANGO_BEHIND_PROXY`, `DJANGO_LOG_LEVEL`,
-`CELERY_BROKER_URL`, `CHAT_MODEL`, `OFFLINE_TOKEN_DELAY`, `JOB_EVENTS_DEMO`, `LOCAL_DIR`. With none
-set it is the demo: SQLite and an embedded Redis in `.local/`.
+`CELERY_BROKER_URL`, `CHAT_MODEL`, `OFFLINE_TOKEN_DELAY`, `JOB_EVENTS_DEMO`, `LOCAL_DIR`.
+Without any of them it is the demo: SQLite and an embedded Redis in `.local/`.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ from config.celery_broker import broker_url
 from config.environment import BASE_DIR, LOCAL_DIR, flag, names, text
 from events.testing.redis_server import embedded_url
 
-# Debugging, with a key that everybody knows, is for a machine that nobody has set up for more.
+# DEBUG with the public key is the default only if nothing is configured for production.
 DEBUG = flag(
     "DJANGO_DEBUG", default=not (text("DJANGO_SECRET_KEY") or text("DJANGO_ALLOWED_HOSTS"))
 )
 SECRET_KEY = text("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured("DJANGO_SECRET_KEY must be set where DJANGO_DEBUG is off.")
+        raise ImproperlyConfigured("DJANGO_SECRET_KEY must be set if DJANGO_DEBUG is off.")
     SECRET_KEY = "insecure-and-good-enough-for-a-demo-on-your-own-machine"  # noqa: S105
 ALLOWED_HOSTS = names("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = names("DJANGO_CSRF_TRUSTED_ORIGINS")
@@ -74,13 +74,13 @@ TEMPLATES = [
 
 LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
-    # No CONN_MAX_AGE: under ASGI each request has a thread of its own, whose connection nobody
-    # could use again, and which would stay open until it is garbage collected.
+    # No CONN_MAX_AGE: under ASGI each request runs in its own thread. A persistent connection could
+    # not be reused and would stay open until it is garbage collected.
     "default": dj_database_url.parse(text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"))
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # Writers wait for each other, and readers for nobody.
+        # Writers wait for each other; readers never wait.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -119,11 +119,11 @@ CELERY_BROKER_URL = text("CELERY_BROKER_URL", broker_url(REDIS_URL))
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A broker that is down is to be told within seconds to whoever creates a job.
+# Creating a job must fail within seconds if the broker is down.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5}
 
-# By it, processes tell each other which jobs have changed. A channel's reader waits for long.
+# Announces job changes between processes. Channel reads block, so they have no socket timeout.
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",

@@ -1,4 +1,4 @@
-"""Static files before Django: not every request should pass a middleware that most do not need."""
+"""Serves static files in front of Django, so that other requests skip a middleware."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from servestatic import ServeStaticASGI
 
 
 def with_static(application: Any) -> Any:
-    """Serve STATIC_ROOT, or in DEBUG what the apps have, and let `application` do the rest."""
+    """Serve STATIC_ROOT, or in DEBUG the static files of the apps; pass on all other requests."""
     static = ServeStaticASGI(application, autorefresh=settings.DEBUG, max_age=60)
     for folder in folders():
         static.add_files(folder, prefix=settings.STATIC_URL)
@@ -17,7 +17,7 @@ def with_static(application: Any) -> Any:
 
 
 def folders() -> Iterator[str]:
-    """Where static files are; in production, where `collectstatic` has put them."""
+    """Yield the folders of static files: STATIC_ROOT in production, those of the apps in DEBUG."""
     if not settings.DEBUG:
         yield str(settings.STATIC_ROOT)
         return
