@@ -12,7 +12,7 @@ from events.exceptions import EventsError
 from events.outbox.relay import append_pending
 from events.types import Event
 from jobs.models import Job
-from jobs.projection import SETTLED, status_told
+from jobs.projection import COMPLETION_GRACE, reported_status
 from jobs.selectors import job_states
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class JobCompletion:
 
     def is_terminal(self, event: Event) -> bool:
         """Whether the event says that its job is over."""
-        return _told(event) in Job.OVER
+        return _told(event) in Job.TERMINAL_STATUSES
 
     async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
         """Those whose rows say so, or who have none; what services said is in their logs then."""
@@ -34,7 +34,7 @@ job_completion: Final = JobCompletion()
 
 
 def _told(event: Event) -> Job.Status | None:
-    return status_told(event.event_type, event.data)
+    return reported_status(event.event_type, event.data)
 
 
 def _over(last: Mapping[str, Event | None]) -> Collection[str]:
@@ -55,12 +55,12 @@ def _over_of(last: Mapping[str, Event | None]) -> Iterator[str]:
 
 def _has_ended(state: dict[str, Any], last: Event | None) -> bool:
     """Whether the row says so, and the log does or could have."""
-    if state["status"] not in Job.OVER:
+    if state["status"] not in Job.TERMINAL_STATUSES:
         return False
     told = last is not None and _told(last) == state["status"]
     if last is not None and told and last.data.get("attempt") in (None, state["attempt"]):
         return True
-    return bool(timezone.now() - state["finished_at"] > SETTLED)
+    return bool(timezone.now() - state["finished_at"] > COMPLETION_GRACE)
 
 
 def _all_appended(job_id: str) -> bool:

@@ -96,7 +96,7 @@ def input_give(
 
 
 def _running(job_id: str, attempt: int | None) -> Job:
-    job = transitions.locked(check_job_id(job_id))
+    job = transitions.lock_job(check_job_id(job_id))
     if attempt not in (None, job.attempt):
         raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
     if job.status != Job.Status.RUNNING:
@@ -138,7 +138,7 @@ def go_on(job: Job) -> None:
         return
     job.tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
     services.set_pickup_deadline(job)
-    job.save_settling()
+    job.save_deadline()
     transaction.on_commit(partial(_resume, job, asked))
 
 

@@ -1,4 +1,4 @@
-"""The Job: what a user asked for, and where it stands."""
+"""Models: jobs, their tasks and their input requests."""
 
 import uuid
 from datetime import datetime
@@ -15,18 +15,18 @@ from jobs.validators import validate_text
 
 
 def new_job_id() -> str:
-    """A job_id nobody can guess, of 32 hexadecimal digits."""
+    """Return a random job_id of 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 class Job(models.Model):
-    """One unit of work that a user asked for.
+    """One unit of work requested by a user.
 
-    Written by `jobs.services` and, for what the log says, by `jobs.projection`.
+    `jobs.services` writes the rows. `jobs.projection` updates them from events of other producers.
     """
 
     class Status(models.TextChoices):
-        """Where a job stands."""
+        """Status of a job."""
 
         PENDING = "pending", _("Pending")
         RUNNING = "running", _("Running")
@@ -34,7 +34,7 @@ class Job(models.Model):
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
 
-    OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+    TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
     job_id = models.CharField(
         _("job id"),
@@ -63,7 +63,8 @@ class Job(models.Model):
         default=UNKNOWN,
         validators=[
             RegexValidator(
-                r"\A[\w.:-]{1,100}\Z", _("A task_type is made of letters, digits, _ . : and -.")
+                r"\A[\w.:-]{1,100}\Z",
+                _("A task_type is 1 to 100 letters, digits or characters of _ . : -."),
             )
         ],
     )
@@ -73,36 +74,36 @@ class Job(models.Model):
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1, editable=False)
     projected_attempt = models.PositiveIntegerField(
-        _("attempt in the log"),
+        _("projected attempt"),
         default=1,
         editable=False,
-        help_text=_("How far the log had come when it was archived last."),
+        help_text=_("Attempt of the latest archived event."),
     )
     progress = models.FloatField(
-        _("progress"), default=0.0, editable=False, help_text=_("In per cent.")
+        _("progress"), default=0.0, editable=False, help_text=_("Percentage, 0 to 100.")
     )
     payload = models.JSONField(_("payload"), default=dict, blank=True)
     result = models.JSONField(_("result"), null=True, blank=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
-    idempotency_key = models.CharField(  # noqa: DJ001 - those without one are not all the same
+    idempotency_key = models.CharField(  # noqa: DJ001 - NULL is exempt from the unique constraint
         _("idempotency key"),
         max_length=64,
         null=True,
         editable=False,
-        help_text=_("Idempotency key of the creating request."),
+        help_text=_("Idempotency key of the request that created the job."),
     )
     request_fingerprint = models.CharField(
         _("request fingerprint"),
         max_length=64,
         blank=True,
         editable=False,
-        help_text=_("Digest of the content of the creating request."),
+        help_text=_("Digest of the request that created the job."),
     )
     deadline_at = models.DateTimeField(
         _("deadline"),
         null=True,
         editable=False,
-        help_text=_("When the job ends unless a worker starts it before."),
+        help_text=_("When the status changes unless a worker starts the job before."),
     )
     deadline_status = models.CharField(
         _("status at the deadline"), max_length=16, choices=Status, blank=True, editable=False
@@ -114,7 +115,7 @@ class Job(models.Model):
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
-        permissions = (("publish_events", _("Can publish events of jobs by the API")),)
+        permissions = (("publish_events", _("Can publish job events through the API")),)
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("-created_at", "-id"), name="job_events_jobs_by_time"),
@@ -132,25 +133,25 @@ class Job(models.Model):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=("owner", "idempotency_key"), name="job_events_jobs_created_once"
+                fields=("owner", "idempotency_key"), name="job_events_jobs_unique_idempotency_key"
             ),
             models.CheckConstraint(
-                name="job_events_jobs_status_is_known",
+                name="job_events_jobs_valid_status",
                 condition=Q(status__in=("pending", "running", "completed", "failed", "cancelled")),
             ),
             models.CheckConstraint(
-                name="job_events_jobs_progress_is_per_cent",
+                name="job_events_jobs_progress_0_to_100",
                 condition=Q(progress__gte=0, progress__lte=100),
             ),
             models.CheckConstraint(
-                name="job_events_jobs_finished_when_terminal",
+                name="job_events_jobs_finished_at_if_terminal",
                 condition=Q(
                     status__in=("completed", "failed", "cancelled"), finished_at__isnull=False
                 )
                 | Q(status__in=("pending", "running"), finished_at__isnull=True),
             ),
             models.CheckConstraint(
-                name="job_events_jobs_finish_after_start",
+                name="job_events_jobs_finished_after_started",
                 condition=Q(started_at__isnull=True)
                 | Q(finished_at__isnull=True)
                 | Q(finished_at__gte=F("started_at")),
@@ -161,34 +162,37 @@ class Job(models.Model):
         return self.title or self.job_id
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen, unless somebody retries it."""
-        return self.status in self.OVER
+    def is_terminal(self) -> bool:
+        """True for terminal statuses."""
+        return self.status in self.TERMINAL_STATUSES
 
-    def settle(self, *, at: datetime | None = None, status: Status | None = None) -> None:
-        """Be over by itself at some time, as this; without a time, not at all."""
-        self.deadline_at, self.deadline_status = at, status or ""
+    def set_deadline(self, *, at: datetime, status: Status) -> None:
+        """Set the time at which the job changes to `status` unless a worker starts it before."""
+        self.deadline_at, self.deadline_status = at, status
 
-    def save_settling(self) -> None:
-        """Keep what `settle` said."""
+    def clear_deadline(self) -> None:
+        """Remove the deadline."""
+        self.deadline_at, self.deadline_status = None, ""
+
+    def save_deadline(self) -> None:
+        """Save the deadline only."""
         self.save(update_fields=("deadline_at", "deadline_status"))
 
     def lifecycle(self) -> dict[str, Any]:
-        """What the job's own lifecycle events say of it."""
+        """Return the keys that every lifecycle event of the job contains."""
         return {"task_type": self.task_type, "job_status": self.status, "attempt": self.attempt}
 
 
 class Task(models.Model):
-    """One step that a worker runs, or is to run, for the present attempt at a job.
+    """One step of the current attempt, executed by a worker.
 
-    `delivery_count` counts how often a worker took it up: whoever has a lower one has been
-    given up.
-    Written by `jobs.execution.tracker` and `jobs.execution.reaper`, with the job's row locked,
-    except for `heartbeat_at`.
+    `delivery_count` counts deliveries to workers. A worker with a lower number is fenced.
+    `jobs.execution.tracker` and `jobs.execution.reaper` write the rows under the lock of the job's
+    row, except for `heartbeat_at`.
     """
 
     class State(models.TextChoices):
-        """Where a task stands."""
+        """State of a task."""
 
         QUEUED = "queued", _("Queued")
         RUNNING = "running", _("Running")
@@ -205,25 +209,24 @@ class Task(models.Model):
     )
     queue = models.CharField(_("queue"), max_length=32)
     external_id = models.CharField(
-        _("external id"), max_length=255, help_text=_("The queue's id of the task.")
+        _("external id"), max_length=255, help_text=_("Identifier of the task in its queue.")
     )
     task_type = models.CharField(_("task type"), max_length=100)
     group_key = models.CharField(
-        _("group"), max_length=255, blank=True, help_text=_("What the tasks of one group share.")
+        _("group"), max_length=255, blank=True, help_text=_("Key shared by the tasks of a group.")
     )
     state = models.CharField(_("state"), max_length=16, choices=State)
-    delivery_count = models.PositiveIntegerField(_("deliveries"), default=0)
+    delivery_count = models.PositiveIntegerField(_("delivery count"), default=0)
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     heartbeat_at = models.DateTimeField(
-        _("seen"), null=True, help_text=_("When the worker was heard of last, by the database.")
+        _("heartbeat"), null=True, help_text=_("Time of the latest heartbeat of the worker.")
     )
     deadline = models.DateTimeField(
-        _("deadline"), null=True, help_text=_("When the queue ends it, by its time limit.")
+        _("deadline"), null=True, help_text=_("When the time limit of the queue expires.")
     )
-
     resume = models.JSONField(
-        _("resume"), null=True, help_text=_("By what its queue has it run again, once answered.")
+        _("resume data"), null=True, help_text=_("Arguments with which the queue resumes the task.")
     )
 
     class Meta:
@@ -231,7 +234,7 @@ class Task(models.Model):
         verbose_name_plural = _("tasks")
         constraints = (
             models.UniqueConstraint(
-                fields=("job", "external_id"), name="job_events_jobs_task_of_a_job_once"
+                fields=("job", "external_id"), name="job_events_jobs_unique_external_id"
             ),
         )
         indexes = (
@@ -247,16 +250,16 @@ class Task(models.Model):
 
 
 class InputRequest(models.Model):
-    """What an attempt at a job asks a person, and the answer.
+    """A question of an attempt to a user, and the answer.
 
-    Written by `jobs.inputs`, with the job's row locked.
+    `jobs.inputs` writes the rows under the lock of the job's row.
     """
 
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, related_name="inputs", verbose_name=_("job")
     )
     attempt = models.PositiveIntegerField(_("attempt"))
-    name = models.CharField(_("name"), max_length=64, help_text=_("Once in an attempt."))
+    name = models.CharField(_("name"), max_length=64, help_text=_("Unique within an attempt."))
     prompt = models.JSONField(_("prompt"))
     choices = models.JSONField(_("choices"), default=list, blank=True)
     asked_at = models.DateTimeField(_("asked"), auto_now_add=True)
@@ -265,12 +268,12 @@ class InputRequest(models.Model):
     value = models.JSONField(_("value"), null=True)
 
     class Meta:
-        verbose_name = _("request for input")
-        verbose_name_plural = _("requests for input")
+        verbose_name = _("input request")
+        verbose_name_plural = _("input requests")
         ordering = ("asked_at", "id")
         constraints = (
             models.UniqueConstraint(
-                fields=("job", "attempt", "name"), name="job_events_jobs_input_asked_once"
+                fields=("job", "attempt", "name"), name="job_events_jobs_unique_input_name"
             ),
         )
 

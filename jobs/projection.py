@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 Status = Job.Status
 
 # What is said just before the end of a job may be appended just after it.
-SETTLED: Final = timedelta(seconds=5)
+COMPLETION_GRACE: Final = timedelta(seconds=5)
 
 _BECOMES: Final[Mapping[str, Status]] = {
     EventType.TASK_STARTED: Status.RUNNING,
@@ -71,8 +71,8 @@ class JobProjection:
 
     def completed_jobs(self, job_ids: Collection[str]) -> Collection[str]:
         """Those of these jobs that have been over for a while."""
-        over = Job.objects.filter(job_id__in=job_ids, status__in=Job.OVER).order_by()
-        settled = over.filter(finished_at__lte=timezone.now() - SETTLED)
+        over = Job.objects.filter(job_id__in=job_ids, status__in=Job.TERMINAL_STATUSES).order_by()
+        settled = over.filter(finished_at__lte=timezone.now() - COMPLETION_GRACE)
         return set(settled.values_list("job_id", flat=True))
 
 
@@ -103,7 +103,7 @@ class _Row:
         producer = Producer.parse(event.producer)
         if producer is not None and producer.id == OUTBOX:
             self._reach(producer.epoch)
-        elif event.event_type in _BECOMES and not self.job.is_over:
+        elif event.event_type in _BECOMES and not self.job.is_terminal:
             data = _data(event)
             if data is not None and self._is_of_this_attempt(producer, data):
                 self._move(event, data)
@@ -122,8 +122,8 @@ class _Row:
         return all(label == self.job.attempt for label in labels or [self.job.projected_attempt])
 
     def _move(self, event: Event, data: Mapping[str, Any]) -> None:
-        status = status_told(event.event_type, data)
-        if status is not None and status in Job.OVER:
+        status = reported_status(event.event_type, data)
+        if status is not None and status in Job.TERMINAL_STATUSES:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
             self._set(started_at=_time(event), deadline_at=None, deadline_status="")
@@ -188,7 +188,7 @@ def _data(event: Event) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def status_told(event_type: str, data: Mapping[str, Any]) -> Status | None:
+def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
     """What the job is, as an event says by `job_status` or by its type; most say nothing.
 
     The end of a task is the end of its job, unless the event says that the job goes on.

@@ -11,7 +11,7 @@ from events.archive.retention import count_upto, cut, cut_point, logs_after
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job
-from jobs.selectors import found
+from jobs.selectors import fetch_in_chunks
 
 DEFAULT: Final = "*"
 _LOGS: Final = 500
@@ -41,7 +41,7 @@ def due_cuts() -> Iterator[Truncation]:
     rules, now = job_settings.RETENTION, timezone.now()
     last = 0
     while rules and (logs := logs_after(last, _LOGS)):
-        types = found(
+        types = fetch_in_chunks(
             [job_id for _, job_id in logs],
             lambda some: Job.objects.filter(job_id__in=some).values_list("job_id", "task_type"),
         )

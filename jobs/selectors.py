@@ -15,8 +15,8 @@ from jobs.models import Job
 User = AbstractBaseUser | AnonymousUser
 T = TypeVar("T")
 
-# SQLite allows some thousand values in a query, and a plan for few is made soon.
-_AT_ONCE: Final = 500
+# Databases limit the parameters of a query; SQLite to some thousand.
+_CHUNK_KEYS: Final = 500
 
 
 class HasUser(Protocol):
@@ -108,12 +108,14 @@ def job_states(job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     def rows(some: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
         return ((row["job_id"], row) for row in jobs.filter(job_id__in=some))
 
-    return found(job_ids, rows)
+    return fetch_in_chunks(job_ids, rows)
 
 
-def found(keys: Iterable[T], ask: Callable[[list[T]], Iterable[tuple[T, Any]]]) -> dict[T, Any]:
-    """What is asked of many keys, by queries of some hundred each: pairs of a key and its value."""
-    wanted, answers = list(keys), dict[T, Any]()
-    for first in range(0, len(wanted), _AT_ONCE):
-        answers.update(ask(wanted[first : first + _AT_ONCE]))
-    return answers
+def fetch_in_chunks(
+    keys: Iterable[T], fetch: Callable[[list[T]], Iterable[tuple[T, Any]]]
+) -> dict[T, Any]:
+    """Return the pairs of key and value that `fetch` returns for chunks of `keys`, as a dict."""
+    remaining, rows = list(keys), dict[T, Any]()
+    for start in range(0, len(remaining), _CHUNK_KEYS):
+        rows.update(fetch(remaining[start : start + _CHUNK_KEYS]))
+    return rows

@@ -70,16 +70,16 @@ def job_create(
 
 
 def job_start(
-    *, job_id: str, attempt: int | None = None, held: Job | None = None, **data: Any
+    *, job_id: str, attempt: int | None = None, locked_job: Job | None = None, **data: Any
 ) -> Job:
     """A worker begins: pending -> running. `data` is added to the event, here and below.
 
-    `held` is the job if the caller's transaction has locked it, here and below.
+    `locked_job` is the job if the caller's transaction has locked it, here and below.
     """
-    with transitions.taken(transitions.START, job_id, attempt, held) as job:
+    with transitions.transition(transitions.START, job_id, attempt, locked_job) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
-        job.settle()
+        job.clear_deadline()
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 
@@ -88,7 +88,7 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
     """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
     if not is_number(progress, most=100):
         raise InvalidJob("progress", f"is a number from 0 to 100. Given: {shown(progress)}.")
-    with transitions.taken(transitions.PROGRESS, job_id, attempt) as job:
+    with transitions.transition(transitions.PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
         transitions.publish(job, EventType.TASK_PROGRESS, **event)
@@ -101,11 +101,11 @@ def job_complete(
     job_id: str,
     result: Any = None,
     attempt: int | None = None,
-    held: Job | None = None,
+    locked_job: Job | None = None,
     **data: Any,
 ) -> Job:
     """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
-    with transitions.taken(transitions.COMPLETE, job_id, attempt, held) as job:
+    with transitions.transition(transitions.COMPLETE, job_id, attempt, locked_job) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
         job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
@@ -117,7 +117,7 @@ def job_complete(
 
 def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
     """The job failed: pending or running -> failed. `error` is a message or an exception."""
-    with transitions.taken(transitions.FAIL, job_id, attempt) as job:
+    with transitions.transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error = clean_error(error)
         job.finished_at = transitions.finish_time(job)
@@ -140,7 +140,7 @@ def job_cancel(
     Its tasks are told within a second, and stop when they look. With `terminate` their queue is
     told, too, to end them where they stand, if it can.
     """
-    with transitions.taken(transitions.CANCEL, job_id, attempt) as job:
+    with transitions.transition(transitions.CANCEL, job_id, attempt) as job:
         tasks = [] if not terminate else list(job.tasks.filter(state__in=Task.OPEN))
         job.status = Status.CANCELLED
         job.finished_at = transitions.finish_time(job)
@@ -162,7 +162,7 @@ def job_retry(
 
     It is handed to its runner, unless `dispatch` is False: then the caller runs it.
     """
-    with transitions.taken(transitions.RETRY, job_id, attempt) as job:
+    with transitions.transition(transitions.RETRY, job_id, attempt) as job:
         job.status = Status.PENDING
         job.attempt += 1
         job.progress = 0.0
@@ -182,10 +182,10 @@ def job_retry(
 def set_pickup_deadline(job: Job, since: datetime | None = None) -> None:
     """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
     timeout = job_settings.QUEUE_TIMEOUT
-    job.settle()
+    job.clear_deadline()
     if timeout is not None:
         due = (since or timezone.now()) + timedelta(seconds=timeout)
-        job.settle(at=due, status=Status.FAILED)
+        job.set_deadline(at=due, status=Status.FAILED)
 
 
 def _by(user: AbstractBaseUser | None) -> dict[str, str]:

@@ -69,23 +69,23 @@ _MUTABLE: Final = (
 
 
 @contextmanager
-def taken(
-    step: Transition, job_id: str, attempt: int | None, held: Job | None = None
+def transition(
+    step: Transition, job_id: str, attempt: int | None, locked_job: Job | None = None
 ) -> Iterator[Job]:
     """Lock the job, check that the step may be taken, and save what the body did to it.
 
-    `held` is the job if the caller's transaction has locked it.
+    `locked_job` is the job if the caller's transaction has locked it.
     """
-    with transaction.atomic(savepoint=held is None):
-        job = held or locked(check_job_id(job_id))
+    with transaction.atomic(savepoint=locked_job is None):
+        job = locked_job or lock_job(check_job_id(job_id))
         if attempt is not None and attempt != job.attempt:
             raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
         old_status = Status(job.status)
         if old_status not in step.allowed_from:
             raise InvalidTransition(step.refusal % {"job_id": job_id, "status": old_status})
         yield job
-        if job.is_over:
-            job.settle()
+        if job.is_terminal:
+            job.clear_deadline()
             job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
         # What it had before is not read, and may be large.
         result = () if "result" in job.get_deferred_fields() else ("result",)
@@ -94,7 +94,7 @@ def taken(
             _signal_on_commit(job, old_status)
 
 
-def locked(job_id: str, *, wait: bool = True) -> Job:
+def lock_job(job_id: str, *, wait: bool = True) -> Job:
     """The job, which nobody else changes until the transaction ends; raises JobNotFound.
 
     Without `wait` one that somebody else has locked is not found either, on databases that can.

@@ -32,7 +32,7 @@ from events.per_loop import PerLoop
 from jobs.conf import job_settings
 from jobs.execution.auto_cancel import say_watched
 from jobs.models import Job
-from jobs.selectors import found, sees_all, visible_jobs
+from jobs.selectors import fetch_in_chunks, sees_all, visible_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,9 @@ def _rank(user: Any) -> tuple[Any, Any]:
 def _lost(user: Any, admissions: Iterable[Connection]) -> Iterator[tuple[Connection, str]]:
     wanted = {job_id for each in admissions for job_id in each.owners}
     jobs = visible_jobs(user)
-    seen = found(wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk"))
+    seen = fetch_in_chunks(
+        wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk")
+    )
     for admission in admissions:
         for job_id in admission.owners:
             if job_id not in seen:
@@ -205,12 +207,12 @@ def _lost(user: Any, admissions: Iterable[Connection]) -> Iterator[tuple[Connect
 
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
     users = get_user_model()._default_manager  # noqa: SLF001 - Django documents it
-    return found(keys, lambda some: users.in_bulk(some).items())
+    return fetch_in_chunks(keys, lambda some: users.in_bulk(some).items())
 
 
 def _owners(job_ids: Iterable[str]) -> dict[str, Any]:
     jobs = Job.objects.values_list("job_id", "owner_id")
-    return found(job_ids, lambda some: jobs.filter(job_id__in=some))
+    return fetch_in_chunks(job_ids, lambda some: jobs.filter(job_id__in=some))
 
 
 def _good_logins(admissions: Iterable[Connection]) -> Callable[[Connection], bool]:
@@ -221,7 +223,7 @@ def _good_logins(admissions: Iterable[Connection]) -> Callable[[Connection], boo
         if each.token is not None:
             of_kind[type(each.token)].add(each.token.pk)
     tokens = {
-        kind: found(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
+        kind: fetch_in_chunks(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
     }  # a kind, then a key
 
     def is_good(admission: Connection) -> bool:
@@ -244,5 +246,5 @@ def _sessions(keys: Collection[str]) -> Collection[str]:
     if hasattr(store, "get_model_class"):
         rows = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
         ask = rows.values_list("session_key", "session_key")
-        return found(keys, lambda some: ask.filter(session_key__in=some))
+        return fetch_in_chunks(keys, lambda some: ask.filter(session_key__in=some))
     return {key for key in keys if store().exists(key)}

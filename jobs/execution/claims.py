@@ -20,7 +20,7 @@ def check_claimable(job: Job, task: Task | None, delivery: Delivery) -> None:
         raise DeliveryRejected(
             f"The task was sent for attempt {delivery.attempt}, not {job.attempt}."
         )
-    if job.is_over and (task is None or task.state != State.LOST or _has_others(job, task)):
+    if job.is_terminal and (task is None or task.state != State.LOST or _has_others(job, task)):
         raise DeliveryRejected(f"Job {job.job_id} is {job.status}.")
     if task is None and job.status == Status.RUNNING and _is_twice(job, delivery):
         raise DeliveryRejected(

@@ -140,9 +140,9 @@ def _is_settled(job_id: str) -> bool:
         if job is None or job.deadline_at is None or job.deadline_at > timezone.now():
             return False
         status = job.deadline_status
-        if job.is_over or job.tasks.filter(state__in=Task.ACTIVE).exists():
-            job.settle()
-            job.save_settling()
+        if job.is_terminal or job.tasks.filter(state__in=Task.ACTIVE).exists():
+            job.clear_deadline()
+            job.save_deadline()
             return False
         try:
             _settle(job, status)
@@ -164,6 +164,6 @@ def _settle(job: Job, status: str) -> None:
 
 def _free(job_id: str) -> Job | None:
     try:
-        return transitions.locked(job_id, wait=False)
+        return transitions.lock_job(job_id, wait=False)
     except JobNotFound:
         return None

@@ -69,15 +69,18 @@ class JobRunTracker:
             "external_id": delivery.external_id,
         }
         with transaction.atomic():
-            job = transitions.locked(delivery.job_id)
-            if not job.is_over and not job.tasks.filter(external_id=delivery.external_id).exists():
+            job = transitions.lock_job(delivery.job_id)
+            if (
+                not job.is_terminal
+                and not job.tasks.filter(external_id=delivery.external_id).exists()
+            ):
                 transitions.publish(job, TASK_ENQUEUED, **said)
 
     def announce(self, delivery: Delivery) -> None:
         """Remember that the task is still to come."""
         with transaction.atomic():
-            job = transitions.locked(delivery.job_id)
-            if not job.is_over:
+            job = transitions.lock_job(delivery.job_id)
+            if not job.is_terminal:
                 Task.objects.get_or_create(
                     job=job, external_id=delivery.external_id, defaults=_told(delivery)
                 )
@@ -87,15 +90,15 @@ class JobRunTracker:
     def begin(self, delivery: Delivery) -> tuple[int, int]:
         """Let a worker have the task; raises DeliveryRejected and JobNotFound."""
         with transaction.atomic():
-            job = transitions.locked(delivery.job_id)
+            job = transitions.lock_job(delivery.job_id)
             task = Task.objects.filter(job=job, external_id=delivery.external_id).first()
             check_claimable(job, task, delivery)
             if task is None or task.state == State.QUEUED or is_nested(task, delivery):
                 return job.attempt, _begin(job, task, delivery)
             refuse_unless_dead(job, task)
             if task.delivery_count < MOST_RUNS:
-                task = task if task.group_key and not job.is_over else _new_attempt(job, task)
-                job = transitions.locked(delivery.job_id)
+                task = task if task.group_key and not job.is_terminal else _new_attempt(job, task)
+                job = transitions.lock_job(delivery.job_id)
                 return job.attempt, _begin(job, task, delivery)
             lose_task(
                 job, task, Reason.WORKER_LOST, f"Its worker died {task.delivery_count} times."
@@ -145,7 +148,9 @@ class JobRunTracker:
             data = {"task_type": run.task_type, **_kept(result)}
             more = more or job.tasks.filter(state__in=Task.OPEN).exists()
             if not more and not run.delivery.group:
-                services.job_complete(job_id=job.job_id, attempt=run.attempt, held=job, **data)
+                services.job_complete(
+                    job_id=job.job_id, attempt=run.attempt, locked_job=job, **data
+                )
                 return
             event = {"status": "completed", **data}
             transitions.publish(job, EventType.TASK_COMPLETED, **event)
@@ -184,8 +189,8 @@ class JobRunTracker:
                     choices=each.choices,
                     task_type=run.task_type,
                 )
-            job.settle()
-            job.save_settling()
+            job.clear_deadline()
+            job.save_deadline()
             inputs.go_on(job)  # the answer may have come meanwhile
 
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
@@ -226,7 +231,7 @@ class JobRunTracker:
         """The job is cancelled, unless it is over."""
         try:
             with transaction.atomic():
-                job = transitions.locked(delivery.job_id)
+                job = transitions.lock_job(delivery.job_id)
                 is_of_attempt = delivery.attempt in (None, job.attempt)
                 if (
                     not is_of_attempt
@@ -267,7 +272,7 @@ def _told(delivery: Delivery) -> dict[str, Any]:
 
 def _new_attempt(job: Job, task: Task) -> Task:
     number, external_id, queue = task.delivery_count, task.external_id, task.queue
-    if not job.is_over:
+    if not job.is_terminal:
         error = f"Worker {task.worker} was lost; the task was brought again."
         # The log goes on: whoever views it is not to be sent away.
         said = {"reason": Reason.WORKER_LOST, "job_status": Status.RUNNING}
@@ -297,11 +302,11 @@ def _begin(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.deadline = None if limit is None else now + timedelta(seconds=limit)
     said = {"task_type": delivery.task_type, **_asides(delivery)}
     if job.status == Status.PENDING:
-        services.job_start(job_id=job.job_id, attempt=job.attempt, held=job, **said)
+        services.job_start(job_id=job.job_id, attempt=job.attempt, locked_job=job, **said)
     else:
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **said})
-        job.settle()
-        job.save_settling()
+        job.clear_deadline()
+        job.save_deadline()
     task.save()
     return task.delivery_count
 
@@ -313,7 +318,7 @@ def _asides(delivery: Delivery) -> dict[str, Any]:
 
 def _held(run: TaskRun, state: State = State.FINISHED) -> Job:
     """End the task with the job locked; raises StaleAttempt if somebody else has it by now."""
-    job = transitions.locked(run.job_id)
+    job = transitions.lock_job(run.job_id)
     mine = Task.objects.filter(
         job=job,
         external_id=run.delivery.external_id,
@@ -340,8 +345,10 @@ def _kept(result: Any) -> dict[str, Any]:
 def _await_next(job: Job, *, is_last: bool) -> None:
     """Another task is to come; after what seems to be the last of a group, for a moment only."""
     if is_last:
-        job.settle(at=timezone.now() + timedelta(seconds=_GROUP_SECONDS), status=Status.COMPLETED)
-        job.save_settling()
+        job.set_deadline(
+            at=timezone.now() + timedelta(seconds=_GROUP_SECONDS), status=Status.COMPLETED
+        )
+        job.save_deadline()
     else:
         _await_worker(job, timezone.now())
 
@@ -350,13 +357,13 @@ def _await_worker(job: Job, since: datetime) -> None:
     """Somebody is to come, unless it is a person who takes their time."""
     if not job.tasks.filter(state=State.AWAITING_INPUT).exists():
         services.set_pickup_deadline(job, since)
-        job.save_settling()
+        job.save_deadline()
 
 
 def _at_work(delivery: Delivery) -> tuple[Job | None, Task | None]:
     """The job, locked, and its task, if a worker has it: that worker, if it says which."""
     try:
-        job = transitions.locked(delivery.job_id)
+        job = transitions.lock_job(delivery.job_id)
     except JobError:
         return None, None
     tasks = job.tasks.filter(external_id=delivery.external_id, state__in=Task.ACTIVE)
@@ -368,7 +375,7 @@ def _is_not_begun(job: Job, delivery: Delivery) -> bool:
     begun = job.tasks.filter(external_id=delivery.external_id).exclude(
         state=State.QUEUED, delivery_count=0
     )
-    return not job.is_over and delivery.attempt == job.attempt and not begun.exists()
+    return not job.is_terminal and delivery.attempt == job.attempt and not begun.exists()
 
 
 def _name(delivery: Delivery) -> str:

@@ -91,7 +91,7 @@ def _newer_than(jobs: QuerySet[Job], anchor: Job) -> QuerySet[Job]:
 
 def job_row(job: Job) -> JobRow:
     """The job as a row; its hash changes when anything in the row does."""
-    running = job.started_at if not job.is_over else None
+    running = job.started_at if not job.is_terminal else None
     owner = job.owner.get_username() if job.owner else ""
     shown = (job.title, owner, job.task_type, job.status, job.attempt, percent(job))
     times = (job.created_at, job.started_at, job.finished_at)

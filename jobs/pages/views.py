@@ -202,7 +202,7 @@ def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
         "duration": duration(job.started_at, job.finished_at),
         "may_change": may_change,
         "csrf_header": job_settings.CSRF_HEADER,
-        "can_cancel": not job.is_over,
+        "can_cancel": not job.is_terminal,
         "can_retry": job.status in (Job.Status.FAILED, Job.Status.CANCELLED),
         "writes_document": writes_document,
         "offline_model": writes_document and not job_settings.CHAT_MODEL,

@@ -246,7 +246,7 @@ class JobEventPollView(LiveView, JobEventsView):
         params = HistoryParams.of_poll(query)
         wait = seconds_param(query, "wait", most=MOST_WAIT, default=0.0)
         page = self.page(request, params)
-        if page["results"] or page["job_status"] in Job.OVER or not wait:
+        if page["results"] or page["job_status"] in Job.TERMINAL_STATUSES or not wait:
             return Response(page)
         asked, after = request._request, params.after or START  # noqa: SLF001 - as above
         if not isinstance(asked, ASGIRequest):

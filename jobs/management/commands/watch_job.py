@@ -18,7 +18,7 @@ from events.streams.clients import close_async_redis
 from events.types import Cursor, Event, Live, Reset, check_job_id
 from jobs.completion import job_completion
 from jobs.models import Job
-from jobs.projection import status_told
+from jobs.projection import reported_status
 from jobs.selectors import job_states
 from jobs.timeline import timeline_rows
 
@@ -100,7 +100,7 @@ class Screen:
             return
         (row,) = timeline_rows([event])
         data = event.data
-        told = status_told(event.event_type, data)
+        told = reported_status(event.event_type, data)
         self._status = told or self._status
         if isinstance(data.get("progress"), int | float):
             self._progress = min(100.0, max(0.0, float(data["progress"])))

@@ -84,7 +84,7 @@ def locked_elsewhere(job_id: str = "abc") -> Iterator[None]:
 
     def hold() -> None:
         with transaction.atomic():
-            transitions.locked(job_id)
+            transitions.lock_job(job_id)
             locked.set()
             done.wait(20)
         connections.close_all()

@@ -37,22 +37,22 @@ def test_a_generated_job_id_is_unguessable_and_valid():
     [
         # No other constraint knows such a status either, and which one speaks is the database's.
         (
-            "job_events_jobs_status_is_known|job_events_jobs_finished_when_terminal",
+            "job_events_jobs_valid_status|job_events_jobs_finished_at_if_terminal",
             {"status": "lost"},
         ),
         (
-            "job_events_jobs_status_is_known|job_events_jobs_finished_when_terminal",
+            "job_events_jobs_valid_status|job_events_jobs_finished_at_if_terminal",
             {"status": "", "finished_at": NOW},
         ),
-        ("job_events_jobs_progress_is_per_cent", {"progress": -0.1}),
-        ("job_events_jobs_progress_is_per_cent", {"progress": 100.1}),
-        ("job_events_jobs_finished_when_terminal", {"status": "completed"}),
-        ("job_events_jobs_finished_when_terminal", {"status": "failed"}),
-        ("job_events_jobs_finished_when_terminal", {"status": "cancelled"}),
-        ("job_events_jobs_finished_when_terminal", {"status": "running", "finished_at": NOW}),
-        ("job_events_jobs_finished_when_terminal", {"status": "pending", "finished_at": NOW}),
+        ("job_events_jobs_progress_0_to_100", {"progress": -0.1}),
+        ("job_events_jobs_progress_0_to_100", {"progress": 100.1}),
+        ("job_events_jobs_finished_at_if_terminal", {"status": "completed"}),
+        ("job_events_jobs_finished_at_if_terminal", {"status": "failed"}),
+        ("job_events_jobs_finished_at_if_terminal", {"status": "cancelled"}),
+        ("job_events_jobs_finished_at_if_terminal", {"status": "running", "finished_at": NOW}),
+        ("job_events_jobs_finished_at_if_terminal", {"status": "pending", "finished_at": NOW}),
         (
-            "job_events_jobs_finish_after_start",
+            "job_events_jobs_finished_after_started",
             {"status": "failed", "started_at": NOW, "finished_at": EARLIER},
         ),
     ],
@@ -172,5 +172,5 @@ def test_a_job_is_called_by_its_title_or_its_job_id():
 
 
 def test_only_three_statuses_are_over():
-    over = {status for status in Job.Status if Job(status=status).is_over}
+    over = {status for status in Job.Status if Job(status=status).is_terminal}
     assert over == {"completed", "failed", "cancelled"}

@@ -12,7 +12,7 @@ from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.types import Event
 from jobs import services, signals
 from jobs.models import Job
-from jobs.projection import SETTLED, JobProjection
+from jobs.projection import COMPLETION_GRACE, JobProjection
 from tests.integration.jobs.conftest import locked_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -67,7 +67,7 @@ def starting(*job_ids):
 def create(status="pending", **fields):
     """A job of this status, of which the log knows nothing."""
     more = {}
-    if status in Job.OVER:
+    if status in Job.TERMINAL_STATUSES:
         more["finished_at"] = timezone.now()
     return Job.objects.create(**{"job_id": "abc", "status": status, **more, **fields})
 
@@ -675,8 +675,8 @@ def test_a_row_that_somebody_else_has_locked_is_left_to_them():
 
 def test_a_job_is_finished_some_seconds_after_its_end():
     now = timezone.now()
-    for status in Job.OVER:
-        create(status, job_id=f"old-{status}", finished_at=now - SETTLED)
+    for status in Job.TERMINAL_STATUSES:
+        create(status, job_id=f"old-{status}", finished_at=now - COMPLETION_GRACE)
         create(status, job_id=f"new-{status}", finished_at=now)
     create(job_id="pending")
     create("running", job_id="running")

@@ -311,7 +311,7 @@ class Play:
         assert after.attempt == before.attempt
         assert RANK[after.status] >= RANK[before.status]
         assert after.progress >= before.progress
-        if before.is_over:
+        if before.is_terminal:
             assert (after.status, after.finished_at) == (before.status, before.finished_at)
 
     def check(self):

@@ -411,7 +411,7 @@ def test_a_job_that_cannot_be_ended_holds_up_no_other(of, caplog):
     make_due(of)
 
     def refuse(instance, **_given):
-        if instance.job_id == "abc" and instance.is_over:
+        if instance.job_id == "abc" and instance.is_terminal:
             raise ValueError("not that one")
 
     pre_save.connect(refuse, sender=Job)

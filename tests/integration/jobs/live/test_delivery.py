@@ -143,12 +143,12 @@ async def asked(last):
 )
 async def test_the_last_event_of_a_job_ends_it_at_once(status, data, over):
     def make():
-        finished_at = timezone.now() if status in Job.OVER else None
+        finished_at = timezone.now() if status in Job.TERMINAL_STATUSES else None
         Job.objects.create(job_id="abc", status=status, attempt=2, finished_at=finished_at)
         return said(**data)
 
     assert await asked(await in_thread(make)) is over
-    if status in Job.OVER:
+    if status in Job.TERMINAL_STATUSES:
         await in_thread(finished_long_ago)
         assert await asked(None) is True
 
