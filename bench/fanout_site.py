@@ -31,7 +31,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
 
-from events.live import sse, subscribe
+from events.live import subscribe
+from events.live.frames import SSE_CONTENT_TYPE
 
 
 class Queues:
@@ -117,7 +118,7 @@ class Layer(AsyncWebsocketConsumer):
 
 async def stream(scope: Any, _receive: Any, send: Any) -> None:
     """SSE as raw ASGI: `/sse/bare/` as the bare sockets are, `/sse/ours/` as ours."""
-    headers = [(b"content-type", sse.CONTENT_TYPE.encode())]
+    headers = [(b"content-type", SSE_CONTENT_TYPE.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def body(data: bytes) -> None:

@@ -127,7 +127,8 @@ class Watch:
 
     async def _follow(self, job_id: str) -> None:
         from events.live import follow
-        from events.types import Event, Live
+        from events.live.messages import Live
+        from events.types import Event
 
         async for message in follow(job_id):
             if isinstance(message, Event) and "sent" in message.data:

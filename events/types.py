@@ -1,7 +1,6 @@
-"""The words of the log as types: job ids, cursors, events and what a viewer is sent."""
+"""Types of the log: job ids, cursors, producers and events."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -158,42 +157,3 @@ class Event(NamedTuple):
     def cursor(self) -> Cursor:
         """The position just after this event."""
         return Cursor.parse(self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """The viewer has caught up; what follows happens now."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The job is over and the viewer has everything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """The server goes away: whoever comes back after `retry` milliseconds goes on from its cursor.
-
-    Each viewer has a time of its own, so that they do not come all at once.
-    """
-
-    retry: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
-    """Nothing happened; the connection is to be kept open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The cursor cannot be honoured: `reason` says why, `after` from where the log can be read.
-
-    What follows are the events after `after`; what the viewer was given of them does not count.
-    """
-
-    reason: str
-    after: str
-
-
-Message = Event | Live | End | Restart | KeepAlive | Reset

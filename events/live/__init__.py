@@ -7,7 +7,7 @@
     stream_reader   XREAD BLOCK over many streams
     ring_buffer     the latest events of a topic, encoded once
     continuity      detects that Redis lost events that were delivered
-    messages, sse, websocket   messages and their encodings
+    messages, frames   messages, and their encodings for SSE and WebSocket
     multiplexer     several logs on one connection
     replay          a recorded log at its original pace
     presence        when a job was last watched

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-from events.live import sse
+from events.live.frames import SSE_CONTENT_TYPE
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _Taken:
 
 
 def stream_response(
-    request: HttpRequest, frames: Frames, content_type: str = sse.CONTENT_TYPE
+    request: HttpRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
     """The answer of a view whose body is sent by and by: by default, the frames of SSE."""
     taken = (getattr(request, "scope", {}).get("extensions") or {}).get(_EXTENSION)

@@ -1,58 +1,44 @@
-"""Messages with their forms for those who send them on, each made once. Does no I/O."""
+"""Messages that a subscriber receives besides events. Does no I/O."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass
 
-from events.live import sse, websocket
-from events.live.given import Place
-from events.types import START, End, Event, KeepAlive, Live, Message, Restart
+from events.types import Event
 
 
-class EncodedMessage:
-    """A message, and what it is as bytes of SSE and as text of a socket, once somebody wants it.
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The subscriber has caught up; later events are delivered as they are appended."""
 
-    `lost` are the places where the log had the same event before.
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The job is finished, and the subscriber has received all of its events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The server shuts down; reconnect from the cursor after `retry` milliseconds.
+
+    The delay differs per subscriber, so that they do not reconnect at the same time.
     """
 
-    __slots__ = ("_frame", "_text", "cursor", "lost", "message", "size")
-
-    def __init__(self, message: Message, lost: Sequence[Place] = ()) -> None:
-        self.message = message
-        self.lost = lost
-        self.cursor = message.cursor if isinstance(message, Event) else START
-        self.size = len(message.raw) if isinstance(message, Event) else 0
-        self._frame: bytes | None = None
-        self._text: str | None = None
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing comes after it."""
-        return isinstance(self.message, End | Restart)
-
-    @property
-    def is_connection_level(self) -> bool:
-        """Whether it is of the connection, not of a job."""
-        return isinstance(self.message, KeepAlive | Restart)
-
-    @property
-    def frame(self) -> bytes:
-        """The message of SSE."""
-        if self._frame is None:
-            self._frame = sse.frame(self.message)
-        return self._frame
-
-    @property
-    def text(self) -> str:
-        """The text of a WebSocket's frame."""
-        if self._text is None:
-            self._text = websocket.text(self.message)
-        return self._text
-
-    def __repr__(self) -> str:
-        kind: Any = type(self.message).__name__
-        return f"<{kind} {self.cursor}>"
+    retry: int
 
 
-LIVE: Final = EncodedMessage(Live())
-END: Final = EncodedMessage(End())
-KEEP_ALIVE: Final = EncodedMessage(KeepAlive())
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Sent after KEEP_ALIVE seconds without another message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The log differs from what the subscriber received after the cursor `after`.
+
+    Discard the events after `after`: the messages that follow start there. `reason` is a sentence.
+    """
+
+    reason: str
+    after: str
+
+
+Message = Event | Live | End | Restart | KeepAlive | Reset

@@ -8,10 +8,11 @@ import asyncio
 from typing import Any, NamedTuple, Self
 
 from events.conf import event_settings
-from events.live.messages import KEEP_ALIVE, EncodedMessage
+from events.live.frames import KEEP_ALIVE, EncodedMessage
+from events.live.messages import Restart
 from events.live.subscription import subscribe
 from events.live.topic import Completion
-from events.types import START, Cursor, Restart, check_job_id
+from events.types import START, Cursor, check_job_id
 
 
 class Batch(NamedTuple):

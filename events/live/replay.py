@@ -12,11 +12,12 @@ from time import monotonic
 from typing import Final, Self, TypeVar
 
 from events.conf import event_settings
-from events.live.messages import KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.frames import KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.messages import Reset
 from events.live.subscriber import Subscriber
 from events.live.subscription import subscribe
 from events.live.topic import Completion
-from events.types import START, Cursor, Event, Reset
+from events.types import START, Cursor, Event
 
 T = TypeVar("T")
 

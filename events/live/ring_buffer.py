@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final
 
-from events.live.messages import EncodedMessage
+from events.live.frames import EncodedMessage
 from events.types import Cursor
 
 # Of one stream, this much is kept in the memory of a process at most.

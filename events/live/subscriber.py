@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Final, Self
 
 from events.exceptions import CursorExpired, RedisUnavailable
+from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.given import Place
 from events.live.hub import Hub
-from events.live.messages import END, KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.messages import Reset, Restart
 from events.live.topic import Break, Completion, Topic
-from events.types import START, Cursor, Event, Reset, Restart
+from events.types import START, Cursor, Event
 
 _SET_BACK: Final = "Redis was set back: the log has other events since."
 # Bytes of a page of history, and events of the first.

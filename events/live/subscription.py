@@ -7,10 +7,11 @@ from typing import Any, cast
 from django.apps import apps
 
 from events.live.hub import Hub
+from events.live.messages import End, Message, Reset
 from events.live.subscriber import Subscriber
 from events.live.topic import Completion
 from events.per_loop import PerLoop
-from events.types import START, Cursor, End, Event, Message, Reset
+from events.types import START, Cursor, Event
 
 
 def _feeds() -> PerLoop[Hub]:

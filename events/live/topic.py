@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from events.live.frames import EncodedMessage
 from events.live.given import Given, Place
-from events.live.messages import EncodedMessage
 from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 

@@ -28,8 +28,8 @@ from events.exceptions import (
     ProducerFenced,
     RedisUnavailable,
 )
-from events.live import sse
 from events.live.asgi import Frames, stream_response
+from events.live.frames import SSE_CONTENT_TYPE
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import user_of_ticket
 from jobs.api.problem_details import (
@@ -86,7 +86,7 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
 
 
 def respond_later(
-    asked: ASGIRequest, frames: Frames, content_type: str = sse.CONTENT_TYPE
+    asked: ASGIRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
     """The answer whose body comes by and by, perhaps for hours: it keeps no connection so long."""
     if not connection.in_atomic_block:

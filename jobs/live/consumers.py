@@ -22,7 +22,7 @@ from django.contrib.auth.models import AnonymousUser
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import is_viewed, subscribe
-from events.live.messages import END, EncodedMessage
+from events.live.frames import END, EncodedMessage
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.types import Cursor, check_job_id

@@ -10,9 +10,8 @@ from channels.db import database_sync_to_async
 
 from events.conf import event_settings
 from events.exceptions import EventsError
-from events.live.messages import EncodedMessage
+from events.live.frames import EncodedMessage, with_job_id
 from events.live.multiplexer import Multiplexer
-from events.live.websocket import naming
 from events.types import Cursor, Event, check_job_id, shown
 from jobs.access.session_guard import Connection
 from jobs.completion import job_completion
@@ -184,7 +183,7 @@ def _read(text: str | None) -> dict[str, Any]:
 
 def _text(job_id: str, message: EncodedMessage) -> str:
     is_named = isinstance(message.message, Event) or message.is_connection_level
-    return message.text if is_named else naming(message.text, job_id)
+    return message.text if is_named else with_job_id(message.text, job_id)
 
 
 def _job(row: dict[str, Any]) -> str:

@@ -17,12 +17,13 @@ from events.archive.archiver import Archiver
 from events.exceptions import EventsError, RedisCommandError
 from events.history import read_events
 from events.live import follow
+from events.live.messages import Reset
 from events.models import ArchiveCheckpoint, ArchivedEvent
 from events.outbox import writer
 from events.outbox.relay import Relay
 from events.publisher import get_publisher
 from events.streams.clients import close_async_redis, get_redis
-from events.types import Cursor, Event, Reset
+from events.types import Cursor, Event
 
 JOB = "abc"
 KEY, STATE = "job_events:abc", "{job_events:abc}:producers"

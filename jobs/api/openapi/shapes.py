@@ -9,10 +9,11 @@ from rest_framework import serializers
 from events.archive.filters import MOST_CONDITIONS
 from events.codec import event_json
 from events.exceptions import ProducerFenced
-from events.live import sse
+from events.live.frames import SSE_OPENING, sse_frame
+from events.live.messages import Live
 from events.transfer.export import CSV_HEADER, csv_rows
 from events.transfer.ndjson import ndjson
-from events.types import Event, Live
+from events.types import Event
 from jobs.access.tickets import SECONDS
 from jobs.api.problem_details import TYPE
 from jobs.api.producer_headers import NAME
@@ -223,12 +224,12 @@ _EVENT: Final = Event(
 AN_EVENT: Final = orjson.loads(event_json(_EVENT))
 A_LINE: Final = ndjson([_EVENT]).decode()
 SOME_CSV: Final = (CSV_HEADER + csv_rows([_EVENT])).decode()
-SOME_FRAMES: Final = b"".join([sse.OPENING, sse.frame(_EVENT), sse.frame(Live())]).decode()
+SOME_FRAMES: Final = b"".join([SSE_OPENING, sse_frame(_EVENT), sse_frame(Live())]).decode()
 SOME_FRAMES_OF_MANY: Final = b"".join(
     [
-        sse.OPENING,
-        sse.frame_of_many(_EVENT, "job_001", "1795315967958-0,0"),
-        sse.frame_of_many(Live(), "job_001", "1795315967958-0,0"),
+        SSE_OPENING,
+        sse_frame(_EVENT, event_id="1795315967958-0,0"),
+        sse_frame(Live(), job_id="job_001"),
     ]
 ).decode()
 A_LISTED_JOB: Final = {

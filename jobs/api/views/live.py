@@ -20,11 +20,13 @@ from rest_framework.response import Response
 from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor
 from events.history import read_events, wait_for_events
-from events.live import await_events, is_viewed, sse, subscribe
+from events.live import await_events, is_viewed, subscribe
+from events.live.frames import SSE_OPENING, sse_frame
+from events.live.messages import Reset
 from events.live.multiplexer import Batch, Multiplexer
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
-from events.types import START, Cursor, Event, Reset, check_job_id, shown
+from events.types import START, Cursor, Event, check_job_id, shown
 from jobs.access import throttling
 from jobs.access.session_guard import Connection, guarded
 from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, respond_later
@@ -129,7 +131,7 @@ async def _frames(
 ) -> AsyncGenerator[bytes, None]:
     """What a viewer is given; with a speed, a replay's."""
     install_shutdown_handlers()
-    yield sse.OPENING
+    yield SSE_OPENING
     # The task that sends what is yielded here waits for a viewer who takes nothing.
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset({job_id})
@@ -195,7 +197,7 @@ async def _frames_of_many(
     positions: dict[str, Cursor], admission: Connection
 ) -> AsyncGenerator[bytes, None]:
     install_shutdown_handlers()
-    yield sse.OPENING
+    yield SSE_OPENING
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset(positions)
     loop = asyncio.get_running_loop()
@@ -226,7 +228,7 @@ def _batch_frames(batch: Batch, positions: dict[str, Cursor]) -> list[bytes]:
         elif isinstance(message, Reset):
             positions[batch.job_id] = Cursor.parse(message.after)
         position = ",".join(map(str, positions.values()))
-        frames.append(sse.frame_of_many(message, batch.job_id, position))
+        frames.append(sse_frame(message, event_id=position, job_id=batch.job_id))
     return frames
 
 

@@ -14,8 +14,9 @@ from events.codec import event_json
 from events.exceptions import EventsError
 from events.history import has_log
 from events.live import follow
+from events.live.messages import Live, Reset
 from events.streams.clients import close_async_redis
-from events.types import Cursor, Event, Live, Reset, check_job_id
+from events.types import Cursor, Event, check_job_id
 from jobs.completion import job_completion
 from jobs.models import Job
 from jobs.projection import reported_status

@@ -18,13 +18,14 @@ from events.archive.projections import projections
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
+from events.live.messages import KeepAlive, Live
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay, writer
 from events.outbox.relay import Relay
 from events.publisher import get_publisher
 from events.streams import clients, retry
 from events.streams.clients import get_redis
-from events.types import Cursor, Event, KeepAlive, Live
+from events.types import Cursor, Event
 from tests.faults.processes.forks import Lines
 from tests.faults.processes.points import stop_at
 

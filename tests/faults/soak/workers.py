@@ -21,10 +21,11 @@ from events import outbox
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
+from events.live.messages import Reset
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.processor.status import get_status
 from events.publisher import get_publisher
-from events.types import START, Cursor, Event, Reset
+from events.types import START, Cursor, Event
 from jobs import services
 from jobs.exceptions import JobError
 from jobs.models import Job

@@ -12,10 +12,11 @@ from events.exceptions import NotAStream, RedisUnavailable
 from events.history import aread_events
 from events.history.reader import _Archived
 from events.live import follow
+from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import PinnedConnection, get_async_redis
 from events.testing.redis_server import EmbeddedRedis
-from events.types import Cursor, End, Event, KeepAlive, Live
+from events.types import Cursor, Event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -9,8 +9,8 @@ from django.conf import settings as django_settings
 from django.http import HttpResponse
 
 from config.asgi import application
-from events.live import sse
 from events.live.asgi import DetachedStreamingMiddleware, stream_response
+from events.live.frames import SSE_OPENING
 from events.publisher import get_publisher
 from jobs import services
 from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
@@ -80,7 +80,7 @@ async def answered_by(view):
 
     async def frames():
         try:
-            yield sse.OPENING
+            yield SSE_OPENING
             raise ValueError("broken")
         finally:
             closed.append(True)
@@ -113,7 +113,7 @@ async def test_a_middleware_has_another_answer():
 async def test_what_breaks_is_broken_off(caplog):
     """It does not end as if it were whole."""
     request = await answered_by(stream_response)
-    assert request.body == sse.OPENING
+    assert request.body == SSE_OPENING
     assert request.sent[-1]["more_body"] is True
     assert "live_delivery_failed" in caplog.messages
 

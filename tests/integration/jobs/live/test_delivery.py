@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from events.history import read_events
 from events.live import follow
+from events.live.messages import End, KeepAlive, Live
 from events.publisher import get_publisher
-from events.types import End, Event, KeepAlive, Live
+from events.types import Event
 from jobs import services
 from jobs.completion import job_completion
 from jobs.models import Job

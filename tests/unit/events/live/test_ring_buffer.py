@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.live.messages import EncodedMessage
+from events.live.frames import EncodedMessage
 from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
