@@ -7,7 +7,6 @@ from django.core.checks import Tags, register
 
 from events.checks import check_settings
 from events.circuit_breaker import CircuitBreaker
-from events.per_loop import PerLoop
 from events.streams.clients import Connections
 
 
@@ -22,7 +21,6 @@ class EventsConfig(AppConfig):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections()
-        self.feeds = PerLoop[Any]()
         self.rest = CircuitBreaker()
         self.adapters: dict[str, Any] = {}
 

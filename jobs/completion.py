@@ -25,7 +25,7 @@ class JobCompletion:
         """Whether the event says that its job is over."""
         return _told(event) in Job.TERMINAL_STATUSES
 
-    async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
+    async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
         """Those whose rows say so, or who have none; what services said is in their logs then."""
         return await sync_to_async(_over, thread_sensitive=False)(last)
 

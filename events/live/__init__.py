@@ -16,6 +16,6 @@
 Imports `events.history`, `events.streams` and the leaf modules of `events`.
 """
 
-from events.live.subscription import await_events, disconnect_all, follow, is_viewed, subscribe
+from events.live.subscription import await_events, disconnect_all, follow, is_watched, subscribe
 
-__all__ = ["await_events", "disconnect_all", "follow", "is_viewed", "subscribe"]
+__all__ = ["await_events", "disconnect_all", "follow", "is_watched", "subscribe"]

@@ -20,9 +20,11 @@ from django.db import connections
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
+from events.live.completion import Completion
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MOST_STREAMS, Control, Reader
-from events.live.topic import Completion, Topic
+from events.live.topic import Topic
+from events.per_loop import PerLoop
 from events.streams.clients import PinnedConnection, block_ms, get_async_redis
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
@@ -79,14 +81,14 @@ class Hub:
 
     # Viewers
 
-    def join(self, viewer: "Subscriber", job_id: str, ending: Completion | None) -> Topic:
+    def join(self, viewer: "Subscriber", job_id: str, completion: Completion | None) -> Topic:
         """The channel of a job, which the viewer views from now on; raises InvalidJobId."""
         channel = self._channels.get(job_id)
         if channel is None or channel.is_done:
             key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
             channel = self._channels[job_id] = Topic(job_id, key)
             self._doubted.put_nowait(channel)
-        channel.ending = ending or channel.ending
+        channel.completion = completion or channel.completion
         channel.viewers.add(viewer)
         self.viewers.add(viewer)
         if self._task is None:
@@ -247,8 +249,8 @@ class Hub:
     # Whether jobs are over
 
     def _ask_if_told(self, channel: Topic) -> None:
-        ending, last = channel.ending, channel.last
-        if ending is not None and last is not None and ending.is_terminal(last):
+        completion, last = channel.completion, channel.last
+        if completion is not None and last is not None and completion.is_terminal(last):
             self._ask(channel)
 
     def _ask(self, channel: Topic) -> None:
@@ -262,12 +264,16 @@ class Hub:
             await self._asking.wait()
             self._asking.clear()
             channels, self._to_ask = list(self._to_ask), {}
-            for ending in {channel.ending for channel in channels}:
-                of_one = [c for c in channels if c.ending is ending and c.is_read and not c.is_done]
-                if ending is None or not of_one:
+            for completion in {channel.completion for channel in channels}:
+                of_one = [
+                    c
+                    for c in channels
+                    if c.completion is completion and c.is_read and not c.is_done
+                ]
+                if completion is None or not of_one:
                     continue
                 try:
-                    over = await ending.over({c.job_id: c.last for c in of_one})
+                    over = await completion.completed({c.job_id: c.last for c in of_one})
                 except Exception:  # the database is away: it is asked again
                     logger.exception("end_not_known")
                     continue
@@ -312,8 +318,11 @@ class Hub:
 
     def _ask_of_quiet(self, since: float) -> None:
         for channel in self._channels.values():
-            if channel.ending is not None and channel.is_read and channel.quiet_since < since:
+            if channel.completion is not None and channel.is_read and channel.quiet_since < since:
                 self._ask(channel)
+
+
+hubs: Final = PerLoop[Hub]()
 
 
 def _tidy(channel: Topic, now: float) -> None:

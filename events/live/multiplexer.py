@@ -8,14 +8,14 @@ import asyncio
 from typing import Any, NamedTuple, Self
 
 from events.conf import event_settings
+from events.live.completion import Completion
 from events.live.frames import KEEP_ALIVE, EncodedMessage
 from events.live.messages import Restart
 from events.live.subscription import subscribe
-from events.live.topic import Completion
 from events.types import START, Cursor, check_job_id
 
 
-class Batch(NamedTuple):
+class LogMessages(NamedTuple):
     """What came of one log; an error if it cannot be viewed any more. Signs of life are of none."""
 
     job_id: str
@@ -33,7 +33,9 @@ class Multiplexer:
 
     def __init__(self) -> None:
         self._views: dict[str, asyncio.Task[None]] = {}
-        self._batches: asyncio.Queue[tuple[asyncio.Task[Any] | None, Batch]] = asyncio.Queue(1)
+        self._batches: asyncio.Queue[tuple[asyncio.Task[Any] | None, LogMessages]] = asyncio.Queue(
+            1
+        )
 
     def __len__(self) -> int:
         return len(self._views)
@@ -41,13 +43,15 @@ class Multiplexer:
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._views
 
-    def view(self, job_id: str, *, after: Cursor = START, ending: Completion | None = None) -> None:
+    def subscribe(
+        self, job_id: str, *, after: Cursor = START, completion: Completion | None = None
+    ) -> None:
         """View a log from a cursor on, anew if it is viewed already; raises InvalidJobId."""
         check_job_id(job_id)
-        self.drop(job_id)
-        self._views[job_id] = asyncio.create_task(self._view(job_id, after, ending))
+        self.unsubscribe(job_id)
+        self._views[job_id] = asyncio.create_task(self._view(job_id, after, completion))
 
-    def drop(self, job_id: str) -> None:
+    def unsubscribe(self, job_id: str) -> None:
         """View it no more; nothing more comes of it."""
         view = self._views.pop(job_id, None)
         if view is not None:
@@ -55,17 +59,17 @@ class Multiplexer:
 
     def fail(self, job_id: str, error: Exception) -> None:
         """View it no more, and let the error come of it."""
-        self.drop(job_id)
-        self._views[job_id] = asyncio.create_task(self._put(Batch(job_id, [], error)))
+        self.unsubscribe(job_id)
+        self._views[job_id] = asyncio.create_task(self._put(LogMessages(job_id, [], error)))
 
-    async def next(self) -> Batch:
+    async def next(self) -> LogMessages:
         """What comes next; a sign of life after KEEP_ALIVE seconds without anything."""
         while True:
             try:
                 async with asyncio.timeout(event_settings.KEEP_ALIVE):
                     view, batch = await self._batches.get()
             except TimeoutError:
-                return Batch("", [KEEP_ALIVE])
+                return LogMessages("", [KEEP_ALIVE])
             if self._views.get(batch.job_id) is not view:  # it was dropped meanwhile
                 continue
             if batch.error is not None or batch.messages[-1].is_last:
@@ -81,16 +85,16 @@ class Multiplexer:
             view.cancel()
         await asyncio.gather(*views, return_exceptions=True)
 
-    async def _view(self, job_id: str, after: Cursor, ending: Completion | None) -> None:
+    async def _view(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
         try:
-            async with subscribe(job_id, after=after, ending=ending) as viewer:
+            async with subscribe(job_id, after=after, completion=completion) as viewer:
                 messages: list[EncodedMessage] = []
                 while not (messages and messages[-1].is_last):
                     messages = await viewer.next()
                     if messages[-1] is not KEEP_ALIVE:
-                        await self._put(Batch(job_id, messages))
+                        await self._put(LogMessages(job_id, messages))
         except Exception as error:  # noqa: BLE001 - it is told
-            await self._put(Batch(job_id, [], error))
+            await self._put(LogMessages(job_id, [], error))
 
-    async def _put(self, batch: Batch) -> None:
+    async def _put(self, batch: LogMessages) -> None:
         await self._batches.put((asyncio.current_task(), batch))

@@ -12,17 +12,17 @@ from time import monotonic
 from typing import Final, Self, TypeVar
 
 from events.conf import event_settings
+from events.live.completion import Completion
 from events.live.frames import KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.messages import Reset
 from events.live.subscriber import Subscriber
 from events.live.subscription import subscribe
-from events.live.topic import Completion
 from events.types import START, Cursor, Event
 
 T = TypeVar("T")
 
-SLOWEST: Final = 0.01
-FASTEST: Final = 10_000.0
+MIN_SPEED: Final = 0.01
+MAX_SPEED: Final = 10_000.0
 _SOUGHT: Final = "The replay goes on from here."
 # Seconds after which it is looked whether the server goes away.
 _LOOK: Final = 1.0
@@ -32,12 +32,17 @@ class Replay:
     """What a `Subscriber` is, but at its own pace; `async with`. Paused, it gives signs of life."""
 
     def __init__(
-        self, job_id: str, after: Cursor = START, *, speed: float = 1.0, ending: Completion | None
+        self,
+        job_id: str,
+        after: Cursor = START,
+        *,
+        speed: float = 1.0,
+        completion: Completion | None,
     ) -> None:
-        self._job_id, self._after, self._ending = job_id, after, ending
+        self._job_id, self._after, self._completion = job_id, after, completion
         self._viewer: Subscriber
         # As that of a viewer: whoever passes on what comes may want to know that nobody takes it.
-        self.on_stuck: Callable[[], object] | None = None
+        self.on_send_timeout: Callable[[], object] | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._waiting: deque[EncodedMessage] = deque()
         self._is_live = self._is_paused = False
@@ -57,7 +62,7 @@ class Replay:
         self._change(is_paused=False)
 
     def change_speed(self, speed: float) -> None:
-        """Let it go so many times as fast as it did; SLOWEST to FASTEST."""
+        """Let it go so many times as fast as it did; MIN_SPEED to MAX_SPEED."""
         self._change(speed=speed)
 
     def seek(self, after: Cursor) -> None:
@@ -69,9 +74,9 @@ class Replay:
         """What is due next, as `Subscriber.next` has it; raises what that raises."""
         self._expect_nobody()
         messages = await self._next()
-        if self.on_stuck is not None:
+        if self.on_send_timeout is not None:
             loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(event_settings.SEND_TIMEOUT, self.on_stuck)
+            self._patience = loop.call_later(event_settings.SEND_TIMEOUT, self.on_send_timeout)
         return messages
 
     async def __aenter__(self) -> Self:
@@ -108,7 +113,7 @@ class Replay:
             await self._wait()
 
     async def _view(self, after: Cursor) -> None:
-        self._viewer = subscribe(self._job_id, after=after, ending=self._ending)
+        self._viewer = subscribe(self._job_id, after=after, completion=self._completion)
         await self._viewer.__aenter__()
 
     async def _go_to(self, after: Cursor) -> EncodedMessage:

@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Final, Self
 
 from events.exceptions import CursorExpired, RedisUnavailable
+from events.live.completion import Completion
 from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.given import Place
 from events.live.hub import Hub
 from events.live.messages import Reset, Restart
-from events.live.topic import Break, Completion, Topic
+from events.live.topic import Break, Topic
 from events.types import START, Cursor, Event
 
 _SET_BACK: Final = "Redis was set back: the log has other events since."
@@ -31,11 +32,11 @@ class Subscriber:
     __slots__ = (
         "_bounds", "_feed", "_future", "_gave_at", "_generation", "_has_more", "_is_silent",
         "_is_told_live", "_joining", "_limit", "_since", "_spoke_at", "_start", "channel",
-        "cursor", "number", "on_stuck",
+        "cursor", "number", "on_send_timeout",
     )  # fmt: skip
 
     def __init__(
-        self, feed: Hub, job_id: str, after: Cursor, ending: Completion | None = None
+        self, feed: Hub, job_id: str, after: Cursor, completion: Completion | None = None
     ) -> None:
         self.cursor = self._start = after
         self.number: int | None = None  # of the ring's event that comes next, of who follows
@@ -48,9 +49,9 @@ class Subscriber:
         self._is_told_live = self._is_silent = self._has_more = False
         self._spoke_at = monotonic()
         # Whoever passes on what the viewer is given may want to know that nobody takes it.
-        self.on_stuck: Callable[[], object] | None = None
+        self.on_send_timeout: Callable[[], object] | None = None
         self._gave_at: float | None = None
-        self._joining = job_id, ending
+        self._joining = job_id, completion
         self.channel: Topic
 
     async def next(self) -> list[EncodedMessage]:
@@ -138,14 +139,14 @@ class Subscriber:
     def tick(self, now: float, quiet: float, patience: float) -> None:
         """Give a sign of life when nothing else was given for so many seconds.
 
-        Call `on_stuck` when nobody has come back for `patience` seconds with what was given.
+        Call `on_send_timeout` when nobody has come back for `patience` seconds with what was given.
         """
         if self._future is not None and now - self._spoke_at > quiet:
             self._is_silent = True
             self.wake()
-        if self.on_stuck and self._gave_at is not None and now - self._gave_at > patience:
-            on_stuck, self.on_stuck = self.on_stuck, None
-            on_stuck()
+        if self.on_send_timeout and self._gave_at is not None and now - self._gave_at > patience:
+            on_send_timeout, self.on_send_timeout = self.on_send_timeout, None
+            on_send_timeout()
 
     # Catching up
 

@@ -2,43 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
 
-from django.apps import apps
-
-from events.live.hub import Hub
+from events.live.completion import Completion
+from events.live.hub import Hub, hubs
 from events.live.messages import End, Message, Reset
 from events.live.subscriber import Subscriber
-from events.live.topic import Completion
-from events.per_loop import PerLoop
 from events.types import START, Cursor, Event
 
 
-def _feeds() -> PerLoop[Hub]:
-    return cast(PerLoop[Hub], cast(Any, apps.get_app_config("job_events")).feeds)
-
-
-def is_viewed(job_id: str) -> bool:
+def is_watched(job_id: str) -> bool:
     """Whether somebody views this log in this process, so that it can be read; asks nobody."""
-    return any(feed.reads(job_id) for _, feed in _feeds().all())
+    return any(feed.reads(job_id) for _, feed in hubs.all())
 
 
 def disconnect_all() -> None:
     """Tell all viewers of this process to come back later; safe in a signal's handler."""
-    for loop, feed in _feeds().all():
+    for loop, feed in hubs.all():
         if not loop.is_closed():
             loop.call_soon_threadsafe(feed.close)
 
 
 def subscribe(
-    job_id: str, *, after: Cursor = START, ending: Completion | None = None
+    job_id: str, *, after: Cursor = START, completion: Completion | None = None
 ) -> Subscriber:
     """A viewer of a job's log, from a cursor on, for `async with`, which raises InvalidJobId."""
-    return Subscriber(_feeds().of_running_loop(Hub), job_id, after, ending)
+    return Subscriber(hubs.of_running_loop(Hub), job_id, after, completion)
 
 
 async def follow(
-    job_id: str, *, after: Cursor = START, ending: Completion | None = None
+    job_id: str, *, after: Cursor = START, completion: Completion | None = None
 ) -> AsyncIterator[Message]:
     """Yield the events after a cursor, `Live` once caught up, later events, and `End`.
 
@@ -47,7 +39,7 @@ async def follow(
     honoured: what follows are the events after its `after`. Raises InvalidJobId, NotAStream,
     RedisCommandError, django.db.Error; where Redis does not answer, it waits.
     """
-    async with subscribe(job_id, after=after, ending=ending) as viewer:
+    async with subscribe(job_id, after=after, completion=completion) as viewer:
         while True:
             for encoded in await viewer.next():
                 yield encoded.message
@@ -56,7 +48,7 @@ async def follow(
 
 
 async def await_events(
-    job_id: str, *, after: Cursor, seconds: float, ending: Completion | None = None
+    job_id: str, *, after: Cursor, seconds: float, completion: Completion | None = None
 ) -> bool:
     """Wait until there is something after a cursor, or the job is over; False if it took longer.
 
@@ -65,7 +57,7 @@ async def await_events(
     try:
         async with (
             asyncio.timeout(seconds),
-            subscribe(job_id, after=after, ending=ending) as viewer,
+            subscribe(job_id, after=after, completion=completion) as viewer,
         ):
             while True:
                 for each in await viewer.next():

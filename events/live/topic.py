@@ -6,11 +6,12 @@ has a cursor that its ring reaches follows it. When what was read may not be all
 log and channel agree, and the channel goes on from there as of a new generation.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+from events.live.completion import Completion
 from events.live.frames import EncodedMessage
 from events.live.given import Given, Place
 from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 # Seconds for which those who have read all wait for those who have not.
 _PATIENCE: Final = 0.25
 _BREAKS: Final = 16
-
-
-class Completion(Protocol):
-    """Who knows when a job is over; without one, a log never ends."""
-
-    def is_terminal(self, event: Event) -> bool:
-        """Whether this may be the last event of its job; asked of each event, so without I/O."""
-
-    async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
-        """Which of these jobs are over; `last` is the last event of the log of each.
-
-        Asked when an event told it, and of quiet logs every few seconds.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,7 @@ class Topic:
     def __init__(self, job_id: str, key: str) -> None:
         self.job_id = job_id
         self.key = key
-        self.ending: Completion | None = None
+        self.completion: Completion | None = None
         self.head = START  # everything up to here was read
         self.high = START  # and nothing after this, though some of it may have been lost since
         self.last: Event | None = None

@@ -21,7 +21,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
-from events.live import is_viewed, subscribe
+from events.live import is_watched, subscribe
 from events.live.frames import END, EncodedMessage
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
@@ -186,7 +186,7 @@ class JobConsumer(LiveConsumer):
             ticket = self._query.get("ticket", [None])[-1]
             admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
             await self._limit(admission.user, is_replay=speed is not None)
-            if not is_viewed(self.job_id):
+            if not is_watched(self.job_id):
                 await aread_events(self.job_id, limit=1)
         except (InvalidJobId, InvalidCursor, InvalidSpeed) as error:
             await self._refuse(400, str(error))
@@ -200,7 +200,9 @@ class JobConsumer(LiveConsumer):
             await self._refuse(503, str(error))
         else:
             if speed is not None:
-                self._replay = Replay(self.job_id, self.after, speed=speed, ending=job_completion)
+                self._replay = Replay(
+                    self.job_id, self.after, speed=speed, completion=job_completion
+                )
             await self.accept()
             admission.job_ids = frozenset({self.job_id})
             self._guard(admission)
@@ -214,9 +216,9 @@ class JobConsumer(LiveConsumer):
             await self.send(orjson.dumps({"type": "error", "detail": str(error)}).decode())
 
     async def _send_all(self) -> EncodedMessage:
-        view = self._replay or subscribe(self.job_id, after=self.after, ending=job_completion)
+        view = self._replay or subscribe(self.job_id, after=self.after, completion=job_completion)
         async with view as viewer:
-            viewer.on_stuck = lambda: self._close_by(CloseCode.STUCK)
+            viewer.on_send_timeout = lambda: self._close_by(CloseCode.STUCK)
             while True:
                 for message in await viewer.next():
                     await self.send(message.text)

@@ -98,10 +98,10 @@ class MultiplexConsumer(LiveConsumer):
         if not was_known:
             self._guard(admission)
         admission.job_ids |= {job_id}
-        self._bundle.view(job_id, after=cursor, ending=job_completion)
+        self._bundle.subscribe(job_id, after=cursor, completion=job_completion)
 
     def _unsubscribe(self, job_id: str) -> None:
-        self._bundle.drop(job_id)
+        self._bundle.unsubscribe(job_id)
         if self._admission is not None:
             self._admission.job_ids -= {job_id}
 

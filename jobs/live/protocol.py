@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from events.live.replay import FASTEST, SLOWEST, Replay
+from events.live.replay import MAX_SPEED, MIN_SPEED, Replay
 from events.types import Cursor, shown
 from jobs.exceptions import InvalidJob, JobError
 from jobs.validators import number_of
@@ -32,9 +32,9 @@ def speed_asked(query: Mapping[str, Sequence[str]]) -> float | None:
 
 
 def _speed(text: str) -> float:
-    speed = number_of(text, SLOWEST, FASTEST)
+    speed = number_of(text, MIN_SPEED, MAX_SPEED)
     if speed is None:
-        allowed = f"It is a number from {SLOWEST:g} to {FASTEST:g}."
+        allowed = f"It is a number from {MIN_SPEED:g} to {MAX_SPEED:g}."
         raise InvalidSpeed("speed", f"{allowed} Given: {shown(text)}.")
     return speed
 

@@ -261,7 +261,7 @@ class Viewer:
         """No event says that the viewer is to stop."""
         return False
 
-    async def over(self, last: Mapping[str, Event | None]) -> Collection[str]:
+    async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
         """Whether it is."""
         return list(last) if self.stop.is_set() else ()
 
@@ -302,7 +302,7 @@ class Viewer:
     async def _follow(self) -> None:
         try:
             async with asyncio.timeout(60):
-                async for message in follow(JOB, after=self._after, ending=self):
+                async for message in follow(JOB, after=self._after, completion=self):
                     if isinstance(message, Event):
                         self.events.append(message)
                         with self._asleep:  # nobody else is on this loop

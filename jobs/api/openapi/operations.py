@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.views import APIView
 
 from events.conf import event_settings
-from events.live.replay import FASTEST, SLOWEST
+from events.live.replay import MAX_SPEED, MIN_SPEED
 from events.producer.external import LARGEST_NUMBER
 from jobs.api.openapi import shapes
 from jobs.api.openapi.shapes import (
@@ -320,7 +320,9 @@ def _stream() -> Operations:
         _after(),
         _header("Last-Event-ID", CURSOR, _COMES_BACK),
         _query("replay", one_of("1"), "The log again, with the time between its events."),
-        _query("speed", a_number(SLOWEST, FASTEST, 1.0), "A replay goes so many times as fast."),
+        _query(
+            "speed", a_number(MIN_SPEED, MAX_SPEED, 1.0), "A replay goes so many times as fast."
+        ),
     ]
     answers = _answers(200, shapes.SENT, shapes.SOME_FRAMES, _EVENT_STREAM)
     return {"get": _operation("event_stream", "live", parameters, answers, *_OF_A_STREAM)}

@@ -20,10 +20,10 @@ from rest_framework.response import Response
 from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor
 from events.history import read_events, wait_for_events
-from events.live import await_events, is_viewed, subscribe
+from events.live import await_events, is_watched, subscribe
 from events.live.frames import SSE_OPENING, sse_frame
 from events.live.messages import Reset
-from events.live.multiplexer import Batch, Multiplexer
+from events.live.multiplexer import LogMessages, Multiplexer
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.types import START, Cursor, Event, check_job_id, shown
@@ -122,7 +122,7 @@ class JobEventStreamView(StreamView):
 
 def _check_readable(job_id: str) -> None:
     """An unreadable log is an HTTP error, not a broken stream."""
-    if not is_viewed(job_id):
+    if not is_watched(job_id):
         read_events(job_id, limit=1)
 
 
@@ -137,11 +137,11 @@ async def _frames(
     admission.job_ids = frozenset({job_id})
     with guarded(admission, let_go):
         async with (
-            subscribe(job_id, after=after, ending=job_completion)
+            subscribe(job_id, after=after, completion=job_completion)
             if speed is None
-            else Replay(job_id, after, speed=speed, ending=job_completion)
+            else Replay(job_id, after, speed=speed, completion=job_completion)
         ) as viewer:
-            viewer.on_stuck = let_go
+            viewer.on_send_timeout = let_go
             is_over = False
             while not is_over:
                 messages = await viewer.next()
@@ -204,7 +204,7 @@ async def _frames_of_many(
     with guarded(admission, let_go):
         async with Multiplexer() as bundle:
             for job_id, after in positions.items():
-                bundle.view(job_id, after=after, ending=job_completion)
+                bundle.subscribe(job_id, after=after, completion=job_completion)
             is_over = False
             while not is_over:
                 batch = await bundle.next()
@@ -218,7 +218,7 @@ async def _frames_of_many(
                     stuck.cancel()
 
 
-def _batch_frames(batch: Batch, positions: dict[str, Cursor]) -> list[bytes]:
+def _batch_frames(batch: LogMessages, positions: dict[str, Cursor]) -> list[bytes]:
     """The frames of a batch; moves the positions along."""
     frames = []
     for each in batch.messages:
@@ -266,7 +266,7 @@ class JobEventPollView(LiveView, JobEventsView):
     ) -> AsyncGenerator[bytes, None]:
         """The page, once there is something on it; no thread waits for that."""
         job_id, after = self.kwargs["job_id"], params.after or START
-        if await await_events(job_id, after=after, seconds=wait, ending=job_completion):
+        if await await_events(job_id, after=after, seconds=wait, completion=job_completion):
             with suppress(EventsError, JobError):  # whoever asks again is told
                 read = sync_to_async(self._page_and_close, thread_sensitive=False)
                 page = await read(request, params)

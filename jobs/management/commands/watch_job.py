@@ -66,7 +66,7 @@ async def watch(job_id: str, after: Cursor, screen: "Screen") -> None:
     """Show everything after a cursor, up to the end."""
     screen.cursor = after
     try:
-        async for message in follow(job_id, after=after, ending=job_completion):
+        async for message in follow(job_id, after=after, completion=job_completion):
             match message:
                 case Event():
                     screen.event(message)

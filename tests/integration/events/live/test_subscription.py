@@ -78,7 +78,7 @@ class AtNumber:
     def is_terminal(self, event):
         return self.told and event.data["n"] == self.number
 
-    async def over(self, last):
+    async def completed(self, last):
         numbers_ = {job_id: event and event.data["n"] for job_id, event in last.items()}
         self.asked.append(numbers_)
         return [job_id for job_id in last if numbers_[job_id] == self.number]
@@ -88,13 +88,13 @@ async def test_the_end_comes_after_everything():
     """What is appended between "it is over" and the end is given before the end."""
 
     class AndOneMore(AtNumber):
-        async def over(self, last):
+        async def completed(self, last):
             await sync_to_async(publish)(2)
-            return await super().over(last)
+            return await super().completed(last)
 
     publish(1)
     ending = AndOneMore(1, told=True)
-    given = await until(follow("abc", ending=ending), lambda m: isinstance(m, End))
+    given = await until(follow("abc", completion=ending), lambda m: isinstance(m, End))
     assert [m for m in given if isinstance(m, Live)] == [Live()]
     assert numbers(given) == [1, 2]
     assert given[-1] == End()
@@ -102,7 +102,7 @@ async def test_the_end_comes_after_everything():
 
 async def test_an_event_that_tells_of_the_end_is_asked_about_at_once():
     ending = AtNumber(2, told=True)
-    async with aclosing(follow("abc", ending=ending)) as messages:
+    async with aclosing(follow("abc", completion=ending)) as messages:
         await until(messages, lambda m: isinstance(m, Live))
         publish(1)
         await until(messages, lambda m: isinstance(m, Event))
@@ -115,8 +115,8 @@ async def test_quiet_logs_are_asked_about_together(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     ending = AtNumber(1, told=False)
     async with (
-        aclosing(follow("abc", ending=ending)) as messages,
-        aclosing(follow("empty", ending=ending)) as others,
+        aclosing(follow("abc", completion=ending)) as messages,
+        aclosing(follow("empty", completion=ending)) as others,
     ):
         await until(others, lambda m: isinstance(m, Live))
         await until(messages, lambda m: isinstance(m, Live))

@@ -37,7 +37,7 @@ async def watch(stop, job_id="abc"):
     given = []
     async with (
         asyncio.timeout(20),
-        aclosing(follow(job_id, ending=job_completion)) as messages,
+        aclosing(follow(job_id, completion=job_completion)) as messages,
     ):
         async for message in messages:
             if isinstance(message, Event):
@@ -118,7 +118,7 @@ def said(job_id="abc", **data):
 
 
 async def asked(last):
-    return list(await job_completion.over({"abc": last})) == ["abc"]
+    return list(await job_completion.completed({"abc": last})) == ["abc"]
 
 
 @pytest.mark.parametrize(
