@@ -88,7 +88,7 @@ class Scene:
     def insert(self) -> None:
         from django.db import connection, transaction
 
-        from events.archive.archiver import _EVENTS as BATCH
+        from events.archive.archiver import MAX_BATCH_EVENTS as BATCH
 
         into = "INSERT INTO job_events_archivedevent"
         columns = "(log_id, event_id, event_type, timestamp, data, producer, terms)"

@@ -25,7 +25,7 @@ PAGE = 100
 def measure(chosen: argparse.Namespace) -> None:
     set_up()
     from events.archive.filters import EventFilter
-    from events.history.search import search_events
+    from events.history import search_events
     from events.models import ArchivedEvent
     from jobs.selectors import visible_jobs
 
@@ -72,7 +72,7 @@ def fill(events: int) -> None:
     weights = list(accumulate(1 / (n + 1) for n in range(WORDS)))
     rare = set(chance.sample(range(events), HITS))
     job_ids = [f"bench-{n}" for n in range(JOBS)]
-    logs = {job_id: pk for job_id, (pk, *_) in store.known_logs(job_ids).items()}
+    checkpoints = store.get_or_create_checkpoints(job_ids)
     for start in range(0, events, TOGETHER):
         batch: dict[int, list[Event]] = {}
         for n in range(start, start + TOGETHER):
@@ -81,10 +81,10 @@ def fill(events: int) -> None:
             data = {"event_type": "thought", "text": f"{text} {RARE}" if n in rare else text}
             job_id = chance.choice(job_ids)
             event = Event(str(Cursor(FIRST + n, 0)), job_id, "thought", "", orjson.dumps(data))
-            batch.setdefault(logs[job_id], []).append(event)
+            batch.setdefault(checkpoints[job_id].log_id, []).append(event)
         with transaction.atomic():
-            store.store(batch)
-            store.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+            store.insert_batch(batch)
+            store.advance_checkpoints({pk: own[-1].cursor for pk, own in batch.items()})
 
 
 def analyse() -> None:

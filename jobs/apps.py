@@ -42,7 +42,7 @@ class JobsConfig(AppConfig):
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
-        projections.register(JobProjection())
+        projections.append(JobProjection())
         register_step("auto_cancel", lambda _single_pass: Unwatched().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
         cast(Any, apps.get_app_config("job_events")).keeper = JobRunTracker()

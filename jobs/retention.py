@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from events.archive.retention import count_upto, cut, cut_point, logs_after
+from events.archive.retention import count_before, delete_before, logs_after, retention_point
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job
@@ -19,7 +19,7 @@ _LOGS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """A log of which the oldest events are to go, up to `point`."""
+    """A log of which the oldest events are to go, before `point`."""
 
     log_id: int
     job_id: str
@@ -28,11 +28,11 @@ class Truncation:
 
     def count(self) -> int:
         """How many events these are."""
-        return count_upto(self.log_id, self.point)
+        return count_before(self.log_id, self.point)
 
     def carry_out(self) -> Iterator[int]:
         """Remove them, batch by batch: how many each was."""
-        while removed := cut(self.log_id, self.point):
+        while removed := delete_before(self.log_id, self.point):
             yield removed
 
 
@@ -49,7 +49,7 @@ def due_cuts() -> Iterator[Truncation]:
             task_type = types.get(job_id, DEFAULT)
             rule = rules.get(task_type, rules.get(DEFAULT, {}))
             before = _before(rule, now)
-            point = cut_point(log_id, job_id, before=before, keep=rule.get("events"))
+            point = retention_point(log_id, job_id, before=before, keep=rule.get("events"))
             if point is not None:
                 yield Truncation(log_id, job_id, task_type, point)
         last = logs[-1][0]

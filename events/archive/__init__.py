@@ -1,13 +1,17 @@
 """The SQL tier of the log: storing, querying and maintaining archived events.
 
-    store         inserting batches, archive checkpoints, and pages of archived events
+    store         inserts batches; archive checkpoints; errors of stalled logs
+    reader        pages and single ids of archived events
     archiver      copies streams to the archive
-    maintenance   trims and expires archived streams, and repairs streams that were rewound
+    stream_state  state that an archiver keeps of each stream
+    maintenance   trims and expires archived streams
+    repair        repairs streams that were rewound
     retention     deletes old events
-    importer      restores exported logs
-    projections   registry of the projections that follow the log
-    filters       event filters and search terms
-    lookups       SQL lookups for search terms
+    importer      imports exported logs
+    projections   registry of the projections that follow the logs
+    terms         tokenizer
+    filters       event filters
+    lookups       event filters in SQL
 
 Imports `events.streams` and the leaf modules of `events`.
 """

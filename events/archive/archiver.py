@@ -1,8 +1,8 @@
-"""The archiver: copies streams into the archive, and cleans up behind itself.
+"""The archiver: copies streams to the archive, then trims what is archived.
 
-Everybody may run it, several at once, and be stopped at any line. A batch and the position after
-it are one transaction, which holds only if the position is where the batch was read from.
-Whatever is removed from Redis is in the archive by then.
+Several archivers may run at once, and each may be stopped at any line. A batch and its archive
+checkpoint are written in one transaction, which applies only if the checkpoint is still where the
+batch was read from. Entries are removed from Redis only after they are archived.
 """
 
 import logging
@@ -14,8 +14,9 @@ from typing import Final
 from django.db import InterfaceError, OperationalError, transaction
 
 from events.archive import store
-from events.archive.maintenance import Pace, Stream, tend
+from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
+from events.archive.stream_state import StreamState
 from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
@@ -25,99 +26,92 @@ from events.types import Event
 
 logger = logging.getLogger(__name__)
 
-_STREAMS: Final = 200
-_LOGS: Final = 1000
-_EVENTS: Final = 2000
-_BYTES: Final = 8 * 1024 * 1024
-_SCANNED: Final = 1000
-# Seconds after which a log is tried again that could not be archived.
-_RETRY: Final = 5.0
+MAX_BATCH_EVENTS: Final = 2000
+_MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+_MAX_BATCH_STREAMS: Final = 200
+_MAX_OUTBOX_LOGS: Final = 1000
+_SCAN_COUNT: Final = 1000
+_RETRY_SECONDS: Final = 5.0
 
-Batch = Mapping[Stream, list[Event]]
+ArchiveBatch = Mapping[StreamState, list[Event]]
 
 
-class _Lost(Exception):
-    """Redis has lost the streams of these jobs, or their ends, since they were read."""
-
-    def __init__(self, jobs: set[str]) -> None:
-        super().__init__()
-        self.jobs = jobs
+class _StreamsLost(Exception):
+    """Redis has lost entries of streams since they were read; the argument is their job_ids."""
 
 
 class Archiver:
-    """Goes through all streams again and again; remembers no more of them than where they stand."""
+    """Copies all streams repeatedly; keeps only the position of each in memory."""
 
     def __init__(self) -> None:
-        self._streams: dict[str, Stream] = {}
-        self._search, self._tending = Pace(), Pace()
-        self._together = _EVENTS
-        self._after = 0
-        self._untended = True
-        self._strange: set[str] = set()
-        self._doubted: set[str] = set()
+        self._streams: dict[str, StreamState] = {}
+        self._discovery, self._maintenance = Throttle(), Throttle()
+        self._batch_size = MAX_BATCH_EVENTS
+        self._after_log = 0
+        self._needs_maintenance = True
+        self._foreign_keys: set[str] = set()
+        self._suspected_lost: set[str] = set()
 
     def step(self) -> int:
-        """Copy what is new in all streams; returns how many events.
+        """Copy the new entries of all streams; return the number of events.
 
-        Raises RedisUnavailable and django.db.Error; a log that cannot be archived is reported,
-        and holds up nobody else.
+        Raises RedisUnavailable and django.db.Error. A log that cannot be archived is reported, and
+        does not delay other logs.
         """
-        self._find()
-        copied = sum(self._copy(group) for group in self._groups())
-        self._untended = self._untended or copied > 0
-        if self._tending.due or (self._untended and not copied):
-            with self._tending:
-                for stream in tend(list(self._streams.values())):
+        self._discover_streams()
+        copied = sum(self._store(self._read(group)) for group in self._groups())
+        self._needs_maintenance = self._needs_maintenance or copied > 0
+        if self._maintenance.due or (self._needs_maintenance and not copied):
+            with self._maintenance.measured():
+                for stream in maintain(list(self._streams.values())):
                     del self._streams[stream.job_id]
-            self._untended = False
+            self._needs_maintenance = False
         return copied
 
-    def _find(self) -> None:
-        """Find the streams: by their keys now and then, and at once those of the outbox."""
-        logs = store.logs_in_outbox(self._after, limit=_LOGS)
-        self._after = logs[-1][0] if len(logs) == _LOGS else 0
-        found = {job_id for _, job_id in logs}
-        if self._search.due:
-            with self._search:
-                found |= self._scanned() | store.stalled_logs()
-        for job_id, known in store.known_logs(found - self._streams.keys()).items():
-            self._streams[job_id] = Stream(job_id, *known)
+    def _discover_streams(self) -> None:
+        """Add new streams: those of the outbox at each step, others by a throttled key scan."""
+        logs = store.logs_in_outbox(self._after_log, limit=_MAX_OUTBOX_LOGS)
+        self._after_log = logs[-1][0] if len(logs) == _MAX_OUTBOX_LOGS else 0
+        job_ids = {job_id for _, job_id in logs}
+        if self._discovery.due:
+            with self._discovery.measured():
+                job_ids |= self._scan() | store.stalled_job_ids()
+        checkpoints = store.get_or_create_checkpoints(job_ids - self._streams.keys())
+        for job_id, checkpoint in checkpoints.items():
+            self._streams[job_id] = StreamState(
+                job_id, checkpoint.log_id, checkpoint.position, checkpoint.stalled
+            )
 
-    def _scanned(self) -> set[str]:
+    def _scan(self) -> set[str]:
         keys, client = StreamKeys(event_settings.STREAM_PREFIX), get_redis()
-        found, cursor = set[str](), "0"
+        job_ids, cursor = set[str](), "0"
         while True:
-            reply = run(client, commands.scan(cursor, keys.pattern, _SCANNED))
+            reply = run(client, commands.scan(cursor, keys.pattern, _SCAN_COUNT))
             cursor, names = commands.scanned(reply)
             for name in names:
                 job_id = keys.job_id(name)
                 if job_id is None:
-                    self._tell_of(name)
+                    self._warn_foreign_key(name)
                 else:
-                    found.add(job_id)
+                    job_ids.add(job_id)
             if cursor == "0":
-                return found
+                return job_ids
 
-    def _tell_of(self, name: str) -> None:
-        """No job can have this stream, so nobody could read it: it is left alone."""
-        if name not in self._strange:
-            self._strange.add(name)
-            logger.warning("stream_of_no_job", extra={"key": name})
+    def _warn_foreign_key(self, name: str) -> None:
+        """Log once that a stream is ignored: its key contains no valid job_id."""
+        if name not in self._foreign_keys:
+            self._foreign_keys.add(name)
+            logger.warning("stream_without_job_id", extra={"key": name})
 
-    def _groups(self) -> Iterator[list[Stream]]:
+    def _groups(self) -> Iterator[list[StreamState]]:
         now = monotonic()
         due = iter([stream for stream in self._streams.values() if stream.retry_at <= now])
-        while group := list(islice(due, _STREAMS)):
+        while group := list(islice(due, _MAX_BATCH_STREAMS)):
             yield group
 
-    def _copy(self, group: list[Stream]) -> int:
-        batch = self._read(group)
-        return self._store(batch) if batch else 0
-
-    def _read(self, group: list[Stream]) -> dict[Stream, list[Event]]:
-        keys = StreamKeys(event_settings.STREAM_PREFIX)
-        by_key = {keys.stream(stream.job_id): stream for stream in group}
-        limit = max(self._together // len(group), 1)
+    def _read(self, group: list[StreamState]) -> ArchiveBatch:
+        by_key = {stream.keys[0]: stream for stream in group}
+        limit = max(self._batch_size // len(group), 1)
         command = commands.tails({key: by_key[key].position for key in by_key}, limit)
         try:
             reply = commands.entries_of_tails(ask_once(get_redis(), command))
@@ -133,88 +127,89 @@ class Archiver:
             by_key[key]: commands.entries_of_page(by_key[key].job_id, entries)
             for key, entries in reply.items()
         }
-        self._adapt(sum(len(event.raw) for events in batch.values() for event in events))
+        self._adapt_batch_size(sum(len(event.raw) for events in batch.values() for event in events))
         return batch
 
-    def _adapt(self, size: int) -> None:
-        """Read fewer events together where they are large: memory is bounded by bytes."""
-        if size > _BYTES:
-            self._together = max(self._together // 2, 1)
-        elif size < _BYTES // 4:
-            self._together = min(self._together * 2, _EVENTS)
+    def _adapt_batch_size(self, batch_bytes: int) -> None:
+        """Bound memory in bytes: read fewer events at once if they are large."""
+        if batch_bytes > _MAX_BATCH_BYTES:
+            self._batch_size = max(self._batch_size // 2, 1)
+        elif batch_bytes < _MAX_BATCH_BYTES // 4:
+            self._batch_size = min(self._batch_size * 2, MAX_BATCH_EVENTS)
 
-    def _store(self, batch: Batch) -> int:
+    def _store(self, batch: ArchiveBatch) -> int:
+        """Archive a batch; return the number of events."""
         try:
-            return self._commit(batch)
+            return self._commit(batch) if batch else 0
         except (OperationalError, InterfaceError, RedisUnavailable):
-            raise  # it is the database or Redis that fails, not these events
-        except _Lost as lost:
-            rest = {stream: batch[stream] for stream in batch if stream.job_id not in lost.jobs}
-            return self._store(rest) if rest else 0
-        except Exception as error:  # noqa: BLE001 - it is reported
-            # Anything: the events are strangers', and so are the rows that follow them.
+            raise  # the database or Redis fails, not these events
+        except _StreamsLost as lost:
+            remaining = {s: batch[s] for s in batch if s.job_id not in lost.args[0]}
+            return self._store(remaining)
+        except Exception as error:  # noqa: BLE001 - events and projections are not ours
+            # Archive each stream by itself to find the one that fails.
             if len(batch) > 1:
                 return sum(self._store({stream: batch[stream]}) for stream in batch)
             for stream in batch:
                 self._stall(stream, error)
             return 0
 
-    def _commit(self, batch: Batch) -> int:
+    def _commit(self, batch: ArchiveBatch) -> int:
         with transaction.atomic():
-            positions = store.lock_positions([stream.log_id for stream in batch])
-            mine = {s: batch[s] for s in batch if positions.get(s.log_id) == s.position}
-            told = {stream.job_id: mine[stream] for stream in mine}
-            busy = {job_id for owner in projections for job_id in owner.lock(told)}
-            mine = {stream: mine[stream] for stream in mine if stream.job_id not in busy}
-            repeated = store.store({stream.log_id: mine[stream] for stream in mine})
-            news = {
-                stream.job_id: [e for e in mine[stream] if (stream.log_id, e.id) not in repeated]
-                for stream in mine
+            positions = store.lock_checkpoints([stream.log_id for stream in batch])
+            applicable = {s: batch[s] for s in batch if positions.get(s.log_id) == s.position}
+            events = {stream.job_id: applicable[stream] for stream in applicable}
+            locked = {job_id for each in projections for job_id in each.lock(events)}
+            archived = {s: applicable[s] for s in applicable if s.job_id not in locked}
+            duplicates = store.insert_batch({s.log_id: archived[s] for s in archived})
+            new_events = {
+                s.job_id: [e for e in archived[s] if (s.log_id, e.id) not in duplicates]
+                for s in archived
             }
-            for owner in projections:
-                owner.apply(news)
-            store.move_positions({s.log_id: mine[s][-1].cursor for s in mine})
-            self._see_that_it_is_there(mine)
-            # Within the transaction: behind the position, nobody would look for them any more.
-            self._remove(mine, repeated)
+            for projection in projections:
+                projection.apply(new_events)
+            store.advance_checkpoints({s.log_id: archived[s][-1].cursor for s in archived})
+            self._verify_still_in_redis(archived)
+            # Before the commit: entries below the checkpoint are not read again.
+            self._delete_duplicates(archived, duplicates)
         for stream in batch:
-            if stream in mine:
-                stream.move(mine[stream][-1].cursor)
+            if stream in archived:
+                stream.advance(archived[stream][-1].cursor)
             elif stream.log_id in positions:
-                stream.position = positions[stream.log_id]  # another archiver was first
+                stream.position = positions[stream.log_id]  # another archiver was faster
             else:
-                self._streams.pop(stream.job_id, None)  # locked by another, or deleted
-        return sum(map(len, mine.values()))
+                self._streams.pop(stream.job_id, None)  # locked elsewhere, or deleted
+        return sum(map(len, archived.values()))
 
-    def _see_that_it_is_there(self, batch: Batch) -> None:
-        """Raise _Lost if Redis has lost what was read of it since.
+    def _verify_still_in_redis(self, batch: ArchiveBatch) -> None:
+        """Raise _StreamsLost if Redis no longer has the last entry of a stream in the batch.
 
-        Others may have appended anew since, and readers be past it: nothing may come before what
-        they have seen. Whose entries are gone twice in a row has a stream that others cut short.
+        Producers may have appended since the loss, and subscribers may have read that; events must
+        not be inserted before what they read. A stream whose entry is missing twice in a row was
+        trimmed by another client, and is archived.
         """
-        keys = StreamKeys(event_settings.STREAM_PREFIX)
-        last = [commands.entry(keys.stream(s.job_id), batch[s][-1].cursor) for s in batch]
+        last = [commands.entry(stream.keys[0], batch[stream][-1].cursor) for stream in batch]
         replies = zip(batch, ask_many(get_redis(), last), strict=True)
-        gone = {s.job_id for s, reply in replies if not reply or isinstance(reply, EventsError)}
-        lost = gone - self._doubted
-        self._doubted = (self._doubted - {stream.job_id for stream in batch}) | lost
+        missing = {s.job_id for s, reply in replies if not reply or isinstance(reply, EventsError)}
+        lost = missing - self._suspected_lost
+        checked = {stream.job_id for stream in batch}
+        self._suspected_lost = (self._suspected_lost - checked) | lost
         if lost:
-            logger.warning("stream_lost_while_archived", extra={"streams": len(lost)})
-            raise _Lost(lost)
+            logger.warning("streams_lost_while_archiving", extra={"streams": len(lost)})
+            raise _StreamsLost(lost)
 
-    def _remove(self, batch: Batch, repeated: set[tuple[int, str]]) -> None:
-        """Remove from the streams what the archive has under another id."""
-        keys = StreamKeys(event_settings.STREAM_PREFIX)
-        ids = {s: [e.id for e in batch[s] if (s.log_id, e.id) in repeated] for s in batch}
-        doomed = [commands.delete(keys.stream(s.job_id), ids[s]) for s in ids if ids[s]]
-        if not doomed:
+    def _delete_duplicates(self, batch: ArchiveBatch, duplicates: set[tuple[int, str]]) -> None:
+        """Delete the stream entries that are archived under another id."""
+        ids = {s: [e.id for e in batch[s] if (s.log_id, e.id) in duplicates] for s in batch}
+        deletions = [commands.delete(stream.keys[0], ids[stream]) for stream in ids if ids[stream]]
+        if not deletions:
             return
-        logger.warning("events_repeated", extra={"events": len(repeated)})
-        for reply in ask_many(get_redis(), doomed):
+        logger.warning("duplicate_events_deleted", extra={"events": len(duplicates)})
+        for reply in ask_many(get_redis(), deletions):
             if isinstance(reply, EventsError):
                 raise reply
 
-    def _stall(self, stream: Stream, error: Exception) -> None:
-        stream.retry_at = monotonic() + _RETRY
-        stream.faulty = True
+    def _stall(self, stream: StreamState, error: Exception) -> None:
+        stream.retry_at = monotonic() + _RETRY_SECONDS
+        stream.stalled = True
         store.report_error(stream.log_id, stream.job_id, error)

@@ -1,4 +1,4 @@
-"""Exported logs into the archive."""
+"""Import of exported logs into the archive."""
 
 from collections.abc import Iterable
 from itertools import groupby, islice, pairwise
@@ -9,6 +9,7 @@ import orjson
 from django.db import transaction
 
 from events.archive import store
+from events.archive.reader import archived_data
 from events.conf import event_settings
 from events.exceptions import EventsError
 from events.streams import commands
@@ -16,58 +17,59 @@ from events.streams.clients import get_redis, run
 from events.streams.keys import StreamKeys
 from events.types import START, Cursor, Event
 
-_TOGETHER: Final = 1000
+_BATCH_EVENTS: Final = 1000
 
 
 class ImportConflict(EventsError):
-    """The log has other events than those that are to be restored."""
+    """The log has other events than those to be imported."""
 
 
-def restore(events: Iterable[Event]) -> int:
-    """Put events into the archive, in batches, each whole or not at all; returns how many were new.
+def import_events(events: Iterable[Event]) -> int:
+    """Insert events into the archive; return how many were new.
 
-    What is there already is left as it is, so that it may be done again. The events of a log come
-    in its order. Raises NotRestored for a log that has others in their place, or a stream that is
-    not in the archive yet.
+    The events of a log must be in log order. Each batch is one transaction. Events that are
+    archived already are skipped, so an import may be repeated. Raises ImportConflict if the log
+    has different events at their ids, or a stream with entries that are not archived.
     """
-    restored = 0
+    imported = 0
     for job_id, of_job in groupby(events, attrgetter("job_id")):
-        while batch := list(islice(of_job, _TOGETHER)):
-            restored += _restore(job_id, batch)
-    return restored
+        while batch := list(islice(of_job, _BATCH_EVENTS)):
+            imported += _import_batch(job_id, batch)
+    return imported
 
 
-def _restore(job_id: str, batch: list[Event]) -> int:
+def _import_batch(job_id: str, batch: list[Event]) -> int:
     _check_order(batch)
     with transaction.atomic():
-        known = store.known_logs([job_id]).get(job_id)
-        position = store.lock_positions([known[0]]).get(known[0]) if known else None
-        if known is None or position is None:
-            raise ImportConflict(f"The log of {job_id} is being written. Try again.")
-        log_id = known[0]
-        later = [event for event in batch if event.cursor > position]
-        _check_same(log_id, [event for event in batch if event.cursor <= position])
-        if later:
+        checkpoint = store.get_or_create_checkpoints([job_id]).get(job_id)
+        log_id = checkpoint and checkpoint.log_id
+        position = log_id and store.lock_checkpoints([log_id]).get(log_id)
+        if not log_id or not position:
+            raise ImportConflict(f"The log of {job_id} is locked by another process. Try again.")
+        new = [event for event in batch if event.cursor > position]
+        _check_equal(log_id, [event for event in batch if event.cursor <= position])
+        if new:
             _check_stream(job_id, position)
-            store.store({log_id: later})
-            store.move_positions({log_id: later[-1].cursor})
-    return len(later)
+            store.insert_batch({log_id: new})
+            store.advance_checkpoints({log_id: new[-1].cursor})
+    return len(new)
 
 
 def _check_order(batch: list[Event]) -> None:
     cursors = [event.cursor for event in batch]
     if cursors[0] <= START or any(a >= b for a, b in pairwise(cursors)):
-        raise ImportConflict("The events of a log are to come in its order, each once.")
+        raise ImportConflict("The events of a log must be unique and in log order.")
     seconds, microseconds = map(int, run(get_redis(), commands.TIME))
     if cursors[-1].ms >= seconds * 1000 + microseconds // 1000:
-        raise ImportConflict(f"The event {cursors[-1]} is of the future: the log could not go on.")
+        # Redis could not append above the id until its clock has passed it.
+        raise ImportConflict(f"The id {cursors[-1]} is later than the clock of Redis.")
 
 
-def _check_same(log_id: int, batch: list[Event]) -> None:
-    there = store.archived_data(log_id, [event.id for event in batch])
+def _check_equal(log_id: int, batch: list[Event]) -> None:
+    archived = archived_data(log_id, [event.id for event in batch])
     for event in batch:
-        if event.id not in there or orjson.loads(there[event.id]) != event.data:
-            raise ImportConflict(f"The log of {event.job_id} has something else than {event.id}.")
+        if event.id not in archived or orjson.loads(archived[event.id]) != event.data:
+            raise ImportConflict(f"The log of {event.job_id} has a different event at {event.id}.")
 
 
 def _check_stream(job_id: str, position: Cursor) -> None:

@@ -1,9 +1,9 @@
-"""Conditions on rows of the archive, by its index of terms (events/migrations/0002)."""
+"""SQL lookups: evaluate an event filter by the index of terms (migration 0001)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import reduce
 from operator import and_, or_
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models import Lookup, Q, QuerySet
@@ -12,83 +12,80 @@ from events.archive.filters import EventFilter
 from events.fields import TermsField
 from events.models import ArchivedEvent
 
-# Django's class takes this parameter only in the eyes of a type checker.
-if TYPE_CHECKING:
-    _Lookup = Lookup[Any]
-else:
-    _Lookup = Lookup
-Rows = QuerySet[ArchivedEvent]
+EventRows = QuerySet[ArchivedEvent]
 
-# SQLite does not know how common a term is. What is looked for is looked up in its index if no more
-# rows than this have it; else rows are looked at in their order, until there are enough.
-_FEW: Final = 2000
+# SQLite keeps no statistics of terms. A filter that matches at most this many rows uses the FTS
+# index. A more common one is evaluated row by row, in the order of the page, until it is full.
+MAX_INDEXED_ROWS: Final = 2000
 
 
 @TermsField.register_lookup
-class Matches(_Lookup):
-    """`terms__matches`: PostgreSQL's full-text search; a text search query as text."""
+class TsQueryMatch(Lookup):
+    """`terms__tsquery`: PostgreSQL full-text match against the text of a tsquery."""
 
-    lookup_name = "matches"
+    lookup_name = "tsquery"
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        """The condition."""
+        """Return the condition and its parameters."""
         column, params = self.process_lhs(compiler, connection)
         return f"{column} @@ %s::tsquery", (*params, self.rhs)
 
 
 @TermsField.register_lookup
-class Holds(_Lookup):
-    """`terms__holds`: a term, or the start of one, in the text that SQLite has."""
+class ContainsTerm(Lookup):
+    """`terms__contains_term`: SQLite substring match of a term or a prefix."""
 
-    lookup_name = "holds"
+    lookup_name = "contains_term"
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        """The condition."""
+        """Return the condition and its parameters."""
         column, params = self.process_lhs(compiler, connection)
         term = str(self.rhs)
         text = f" {term[:-1]}" if term.endswith("*") else f" {term} "
         return f"instr(' ' || {column} || ' ', %s) > 0", (*params, text)
 
 
-def matching(rows: Rows, wanted: EventFilter) -> Rows:
-    """Those of the rows that are wanted."""
-    if not all(wanted.groups):
-        return rows.none()  # one of no types
-    if not wanted:
+def apply_filter(rows: EventRows, event_filter: EventFilter) -> EventRows:
+    """Restrict archived events to those that a filter matches."""
+    if not all(event_filter.clauses):
+        return rows.none()  # an empty list of types
+    if not event_filter:
         return rows
     if connection.vendor == "postgresql":
-        return rows.filter(terms__matches=_query(wanted, " & ", " | ", _lexeme))
-    few = _if_few(_query(wanted, " AND ", " OR ", _phrase))
-    if few is not None:
-        return rows.filter(pk__in=few)
-    groups = ([Q(terms__holds=term) for term in group] for group in wanted.groups)
-    return rows.filter(reduce(and_, (reduce(or_, group) for group in groups)))
+        return rows.filter(terms__tsquery=_query(event_filter, " & ", " | ", _lexeme))
+    keys = _indexed_keys(_query(event_filter, " AND ", " OR ", _phrase))
+    if keys is not None:
+        return rows.filter(pk__in=keys)
+    clauses = ([Q(terms__contains_term=term) for term in clause] for clause in event_filter.clauses)
+    return rows.filter(reduce(and_, (reduce(or_, clause) for clause in clauses)))
 
 
-def _query(wanted: EventFilter, and_word: str, or_word: str, quoted: Any) -> str:
-    # No term has a quotation mark in it.
-    groups: Iterable[str] = (or_word.join(map(quoted, group)) for group in wanted.groups)
-    return and_word.join(f"({group})" for group in groups)
+def _query(
+    event_filter: EventFilter, and_operator: str, or_operator: str, quote: Callable[[str], str]
+) -> str:
+    # No term contains a quotation mark.
+    clauses = (or_operator.join(map(quote, clause)) for clause in event_filter.clauses)
+    return and_operator.join(f"({clause})" for clause in clauses)
 
 
 def _lexeme(term: str) -> str:
-    """As https://www.postgresql.org/docs/current/datatype-textsearch.html has it."""
+    """Quote a term for https://www.postgresql.org/docs/current/datatype-textsearch.html."""
     return f"'{term[:-1]}':*" if term.endswith("*") else f"'{term}'"
 
 
 def _phrase(term: str) -> str:
-    """As https://www.sqlite.org/fts5.html#full_text_query_syntax has it."""
+    """Quote a term for https://www.sqlite.org/fts5.html#full_text_query_syntax."""
     return f'"{term[:-1]}" *' if term.endswith("*") else f'"{term}"'
 
 
-def _if_few(query: str) -> list[int] | None:
-    """The keys of the rows that match, if they are few."""
+def _indexed_keys(query: str) -> list[int] | None:
+    """The keys of the matching rows; None if there are more than MAX_INDEXED_ROWS."""
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT "rowid" FROM "job_events_terms" WHERE "job_events_terms" MATCH %s LIMIT %s',
-            [query, _FEW + 1],
+            [query, MAX_INDEXED_ROWS + 1],
         )
         keys = [row[0] for row in cursor.fetchall()]
-    return keys if len(keys) <= _FEW else None
+    return keys if len(keys) <= MAX_INDEXED_ROWS else None

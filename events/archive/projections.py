@@ -1,10 +1,10 @@
 """Registry of projections: rows that follow the logs, updated in the archiver's transaction.
 
-`events` has no knowledge of jobs. The app that owns the rows registers a projection in its
-`AppConfig.ready`, and the archiver calls it for every batch that it archives.
+`events` has no knowledge of jobs. The app that owns the rows appends its projection to
+`projections` in `AppConfig.ready`; the archiver calls it for every batch that it archives.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from events.types import Event
@@ -31,22 +31,4 @@ class Projection(Protocol):
         """Return which of these jobs are over: their archived streams may expire."""
 
 
-class ProjectionRegistry:
-    """The projections of this process, in the order of their registration."""
-
-    def __init__(self) -> None:
-        self._projections: list[Projection] = []
-
-    def register(self, projection: Projection) -> None:
-        """Call `projection` for every archived batch."""
-        self._projections.append(projection)
-
-    def unregister(self, projection: Projection) -> None:
-        """Undo `register`; raise ValueError for a projection that is not registered."""
-        self._projections.remove(projection)
-
-    def __iter__(self) -> Iterator[Projection]:
-        return iter(self._projections)
-
-
-projections: Final = ProjectionRegistry()
+projections: Final[list[Projection]] = []

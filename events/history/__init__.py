@@ -1,7 +1,7 @@
-"""Reading a log over both tiers, archive and stream.
+"""Reading logs over both tiers, archive and stream.
 
-    reader   `read_events` and its async twin
-    search   search across the logs of several jobs
+    reader   pages of one log: `read_events` and its async variant
+    search   search across the archived logs of several jobs
 
 Imports `events.archive`, `events.streams` and the leaf modules of `events`.
 """
@@ -13,5 +13,15 @@ from events.history.reader import (
     read_events,
     wait_for_events,
 )
+from events.history.search import SearchCursor, SearchPage, search_events
 
-__all__ = ["archive_position", "aread_events", "has_log", "read_events", "wait_for_events"]
+__all__ = [
+    "SearchCursor",
+    "SearchPage",
+    "archive_position",
+    "aread_events",
+    "has_log",
+    "read_events",
+    "search_events",
+    "wait_for_events",
+]

@@ -1,8 +1,8 @@
-"""Reading a job's log up to now: the archive and the stream as one.
+"""Pages of a job's log from both tiers, archive and stream.
 
-The archive has everything up to its position, the stream everything after it, and more. So the
-stream is read first: what is trimmed from it later is in the archive by then. Of the stream
-counts only what is after the position, of the archive only what is up to it.
+The archive has every event up to its position; the stream has every event after it, and possibly
+earlier ones. The stream is read first: entries that are trimmed afterwards are archived by then.
+Only stream entries after the position and archived events up to it are returned.
 """
 
 from bisect import bisect_right
@@ -10,12 +10,12 @@ from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from channels.db import database_sync_to_async
 
 from events.archive.filters import EventFilter
-from events.archive.store import ArchivedLog, archived_log, archived_page
+from events.archive.reader import ArchivedLog, archived_log, archived_page
 from events.conf import event_settings
 from events.exceptions import CursorExpired
 from events.streams import commands
@@ -24,10 +24,10 @@ from events.streams.keys import StreamKeys
 from events.streams.scripts import Command
 from events.types import START, Cursor, Event, Order
 
-_CHUNK: Final = 1000
+_FILTERED_READ_EVENTS: Final = 1000
 
 
-def read_events(  # noqa: PLR0913 - all are keywords
+def read_events(  # noqa: PLR0913 - keyword arguments
     job_id: str,
     *,
     after: Cursor | str | None = None,
@@ -38,90 +38,90 @@ def read_events(  # noqa: PLR0913 - all are keywords
     search: str = "",
     where: Mapping[str, str] | None = None,
 ) -> list[Event]:
-    """Read up to `limit` events (`PAGE_LIMIT` by default) between two cursors, both exclusive.
+    """Return up to `limit` events (default `PAGE_LIMIT`) between two cursors, both exclusive.
 
-    `order` is by id: "asc" from the oldest, "desc" from the newest. With `event_types`, events of
-    these types only; with `search`, those that have all of these words (`word*`: the start of one)
-    in their texts; with `where`, those that have this value, as text, at each of these paths
-    (events.archive.filters). Fewer than `limit` means that there are no more. Costs one Redis
-    command and one or two queries.
+    `order` is by id: "asc" starts with the oldest event, "desc" with the newest. `event_types`,
+    `search` and `where` restrict the result to events of these types, with all of these words
+    (`word*` is a prefix), and with this value, as text, at each of these paths
+    (see `events.archive.terms`). Fewer than `limit` events mean that there are no more. Costs one
+    Redis command and one or two queries.
 
-    Raises InvalidJobId, InvalidCursor, ValueError for `limit`, `order`, `event_types`, `search` or
-    `where`, NotAStream, RedisUnavailable, and CursorExpired if events after the cursor `after`
-    are not
-    kept any more.
+    Raises InvalidJobId, InvalidCursor, NotAStream, RedisUnavailable, ValueError for an invalid
+    `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has deleted
+    events after the cursor `after`.
     """
-    conditions = EventFilter.of(event_types, search, where)
-    reading = _Reading.of(job_id, after, before, limit, order, conditions)
-    steps, reply = reading.steps(), None
+    event_filter = EventFilter.of(event_types, search, where)
+    steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
+    reply: Any = None
     while True:
         try:
-            wanted = steps.send(reply)
+            request = steps.send(reply)
         except StopIteration as end:
             events: list[Event] = end.value
             return events
-        reply = wanted.read() if isinstance(wanted, _Archived) else run(get_redis(), wanted)
+        reply = request.run() if isinstance(request, _ArchiveRequest) else run(get_redis(), request)
+
+
+async def aread_events(  # noqa: PLR0913 - keyword arguments
+    job_id: str,
+    *,
+    after: Cursor | str | None = None,
+    before: Cursor | str | None = None,
+    limit: int | None = None,
+    order: Order = "asc",
+    event_types: Collection[str] | None = None,
+    search: str = "",
+    where: Mapping[str, str] | None = None,
+) -> list[Event]:
+    """Async variant of `read_events`; queries the database in a thread."""
+    event_filter = EventFilter.of(event_types, search, where)
+    steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
+    reply: Any = None
+    while True:
+        try:
+            request = steps.send(reply)
+        except StopIteration as end:
+            events: list[Event] = end.value
+            return events
+        if isinstance(request, _ArchiveRequest):
+            reply = await database_sync_to_async(request.run)()
+        else:
+            reply = await arun(get_async_redis(), request)
 
 
 def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
-    """Wait until something is appended after a cursor; False if nothing was for so many seconds.
+    """Wait until an event is appended after a cursor; return False after a timeout of `seconds`.
 
-    Keeps the thread and a connection meanwhile: `events.live.await_events` keeps neither.
+    Occupies the thread and a Redis connection; the async `events.live.await_events` does not.
     Raises InvalidJobId, NotAStream, RedisUnavailable.
     """
     client, deadline = get_redis(), monotonic() + seconds
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    while (left := int((deadline - monotonic()) * 1000)) > 0:
-        if run(client, commands.waiting_tails({key: after}, 1, min(left, block_ms(client)))):
+    while (remaining_ms := int((deadline - monotonic()) * 1000)) > 0:
+        block = min(remaining_ms, block_ms(client))
+        if run(client, commands.waiting_tails({key: after}, 1, block)):
             return True
     return False
 
 
 def has_log(job_id: str) -> bool:
-    """Whether there is, or was, anything in a job's log, or is to be: in either end or the outbox.
+    """Return whether a job has a log: events in the stream, the archive or the outbox.
 
-    Raises InvalidJobId, RedisUnavailable.
+    True as well for a log whose events were all deleted. Raises InvalidJobId, RedisUnavailable.
     """
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     return bool(run(get_redis(), commands.exists(key))) or archived_log(job_id) is not None
 
 
 def archive_position(job_id: str) -> str | None:
-    """The id up to which the archive has the log; None if it has nothing of it yet."""
+    """The id up to which a log is archived; None if nothing of it is archived yet."""
     log = archived_log(job_id)
     return None if log is None or log.position == START else str(log.position)
 
 
-async def aread_events(  # noqa: PLR0913 - all are keywords
-    job_id: str,
-    *,
-    after: Cursor | str | None = None,
-    before: Cursor | str | None = None,
-    limit: int | None = None,
-    order: Order = "asc",
-    event_types: Collection[str] | None = None,
-    search: str = "",
-    where: Mapping[str, str] | None = None,
-) -> list[Event]:
-    """The async twin of `read_events`; the database is asked in a thread."""
-    conditions = EventFilter.of(event_types, search, where)
-    reading = _Reading.of(job_id, after, before, limit, order, conditions)
-    steps, reply = reading.steps(), None
-    while True:
-        try:
-            wanted = steps.send(reply)
-        except StopIteration as end:
-            events: list[Event] = end.value
-            return events
-        if isinstance(wanted, _Archived):
-            reply = await database_sync_to_async(wanted.read)()
-        else:
-            reply = await arun(get_async_redis(), wanted)
-
-
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """A page that somebody asks for; the steps that make it do no I/O, and wait for replies."""
+class _PageQuery:
+    """One page of a log. Does no I/O: `steps` yields requests and receives their replies."""
 
     job_id: str
     key: str
@@ -129,7 +129,7 @@ class _Reading:
     before: Cursor | None
     limit: int
     order: Order
-    wanted: EventFilter
+    event_filter: EventFilter
 
     @classmethod
     def of(
@@ -139,12 +139,12 @@ class _Reading:
         before: Cursor | str | None,
         limit: int | None,
         order: Order,
-        wanted: EventFilter,
-    ) -> "_Reading":
+        event_filter: EventFilter,
+    ) -> Self:
         if order not in ("asc", "desc"):
-            raise ValueError(f"order is 'asc' or 'desc'. Given: {order!r}.")
+            raise ValueError(f"order must be 'asc' or 'desc'. Given: {order!r}.")
         if limit is not None and limit < 1:
-            raise ValueError(f"limit is at least 1. Given: {limit}.")
+            raise ValueError(f"limit must be at least 1. Given: {limit}.")
         return cls(
             job_id,
             StreamKeys(event_settings.STREAM_PREFIX).stream(job_id),
@@ -152,75 +152,75 @@ class _Reading:
             None if before is None else Cursor.parse(before),
             limit or event_settings.PAGE_LIMIT,
             order,
-            wanted,
+            event_filter,
         )
 
-    def steps(self) -> Generator["Command | _Archived", Any, list[Event]]:
-        """Ask for commands of Redis and pages of the archive; return the page."""
+    def steps(self) -> Generator["Command | _ArchiveRequest", Any, list[Event]]:
+        """Yield Redis commands and archive requests; return the page."""
         events: list[Event] = []
         after = self.after
         while True:
-            wanted = self.limit - len(events)
-            stream = yield from self._stream(after, wanted)
-            log, archived = yield _Archived(self, after, wanted)
+            remaining = self.limit - len(events)
+            stream = yield from self._read_stream(after, remaining)
+            log, archived = yield _ArchiveRequest(self, after, remaining)
             if log is not None and after is not None:
-                _refuse_if_cut(log, after)
+                _raise_if_expired(log, after)
             position = log.position if log is not None else START
             if self.order == "desc":
                 stream.reverse()
             later = stream[bisect_right(stream, position, key=attrgetter("cursor")) :]
             if self.order == "desc":
-                return [*reversed(later), *archived][:wanted]
-            events += [*archived, *later][:wanted]
-            if len(events) == self.limit or len(stream) < wanted:
+                return [*reversed(later), *archived][:remaining]
+            events += [*archived, *later][:remaining]
+            if len(events) == self.limit or len(stream) < remaining:
                 return events
-            # The archiver came past what was read of the stream: there is more after it.
+            # The archiver overtook the stream read: read on after what was returned.
             after = events[-1].cursor if later else position
 
-    def _stream(
-        self, after: Cursor | None, wanted: int
-    ) -> Generator["Command | _Archived", Any, list[Event]]:
-        """The first, or last, `wanted` events of the stream after a cursor."""
+    def _read_stream(
+        self, after: Cursor | None, count: int
+    ) -> Generator["Command | _ArchiveRequest", Any, list[Event]]:
+        """The first, or last, `count` matching events of the stream after a cursor."""
         before, found, ascending = self.before, list[Event](), self.order == "asc"
-        limit = _CHUNK if self.wanted else wanted
+        limit = _FILTERED_READ_EVENTS if self.event_filter else count
         while True:
             command = commands.page(
                 self.key, after=after, before=before, limit=limit, order=self.order
             )
             entries = (yield command) if command else []
             events = commands.entries_of_page(self.job_id, entries)
-            found += [event for event in events if self.wanted.matches(event)]
-            if len(events) < limit or len(found) >= wanted:
-                return found[:wanted]
+            found += [event for event in events if self.event_filter.matches(event)]
+            if len(events) < limit or len(found) >= count:
+                return found[:count]
             after, before = (events[-1].cursor, before) if ascending else (after, events[-1].cursor)
 
 
-def _refuse_if_cut(log: ArchivedLog, after: Cursor) -> None:
-    """A gap is told; only who reads from the start takes what there is."""
-    begin = log.truncated_before.previous()
-    if begin is not None and START < after < begin:
-        raise CursorExpired(str(log.truncated_before), str(begin))
+def _raise_if_expired(log: ArchivedLog, after: Cursor) -> None:
+    """Raise CursorExpired if events after a cursor were deleted; a read from 0 never expires."""
+    last_deleted = log.truncated_before.previous()
+    if last_deleted is not None and START < after < last_deleted:
+        raise CursorExpired(str(log.truncated_before), str(last_deleted))
 
 
 @dataclass(frozen=True, slots=True)
-class _Archived:
-    """What is wanted of the archive."""
+class _ArchiveRequest:
+    """The archived part of a page."""
 
-    reading: _Reading
+    query: _PageQuery
     after: Cursor | None
     limit: int
 
-    def read(self) -> tuple[ArchivedLog | None, list[Event]]:
-        """The log, if the archive has it, and the events that are wanted of it."""
-        log = archived_log(self.reading.job_id)
+    def run(self) -> tuple[ArchivedLog | None, list[Event]]:
+        """Read the log, None if the archive has no row of it, and its matching events."""
+        log = archived_log(self.query.job_id)
         if log is None or (self.after is not None and self.after >= log.position):
             return log, []
         return archived_page(
             log,
-            self.reading.job_id,
+            self.query.job_id,
             after=self.after,
-            before=self.reading.before,
+            before=self.query.before,
             limit=self.limit,
-            order=self.reading.order,
-            wanted=self.reading.wanted,
+            order=self.query.order,
+            event_filter=self.query.event_filter,
         )

@@ -1,6 +1,7 @@
-"""Searching the archive over many logs, in the order of time.
+"""Search across the archived logs of several jobs, ordered by time.
 
-The archive follows the streams within a second or so; what it does not have yet is not found.
+The archive lags behind the streams by about a second; events that are not archived yet are not
+found.
 """
 
 import re
@@ -9,84 +10,84 @@ from typing import Any, Final, NamedTuple, Self
 from django.db.models import Q, QuerySet
 
 from events.archive.filters import EventFilter
-from events.archive.lookups import Rows, matching
-from events.archive.store import EVENT_ID, between
+from events.archive.lookups import EventRows, apply_filter
+from events.archive.reader import EVENT_ID, between
 from events.exceptions import InvalidCursor
 from events.fields import unpack_id
 from events.models import ArchivedEvent, EventLog
 from events.types import Cursor, Event, Order, shown
 
-_POSITION: Final = re.compile(r"(\d{1,20}-\d{1,20})@(\d{1,18})", re.ASCII)
-# Of up to so many logs the database is given the keys, so that it can tell how many rows that are.
-_FEW_LOGS: Final = 200
+_SEARCH_CURSOR: Final = re.compile(r"(\d{1,20}-\d{1,20})@(\d{1,18})", re.ASCII)
+# Up to this many logs are passed to the database by key, so that it can estimate their rows.
+MAX_LISTED_LOGS: Final = 200
 
 
-class Position(NamedTuple):
-    """A place among the events of all logs: an event's id, which several may have, and its log."""
+class SearchCursor(NamedTuple):
+    """A position among the events of all logs: an event id, which is not unique, and its log."""
 
     cursor: Cursor
     log_id: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `<ms>-<seq>@<log>`; raise InvalidCursor for all else."""
-        match = _POSITION.fullmatch(text)
+        """Parse `<ms>-<seq>@<log>`; raise InvalidCursor."""
+        match = _SEARCH_CURSOR.fullmatch(text)
         if match is None:
-            raise InvalidCursor(f"It is not a cursor from a link of this list: {shown(text)}.")
+            raise InvalidCursor(f"This is not a cursor of a search page: {shown(text)}.")
         return cls(Cursor.parse(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.cursor}@{self.log_id}"
 
 
-class FoundEvents(NamedTuple):
-    """A page of what was found; `position` is after its last event, None if there is no more."""
+class SearchPage(NamedTuple):
+    """A page of search results; `position` is after its last event, None on the last page."""
 
     events: list[Event]
-    position: Position | None
+    position: SearchCursor | None
 
 
 def search_events(
     job_ids: QuerySet[Any, Any],
-    wanted: EventFilter,
+    event_filter: EventFilter,
     *,
     after: Cursor | None = None,
     before: Cursor | None = None,
-    position: Position | None = None,
+    position: SearchCursor | None = None,
     order: Order = "desc",
     limit: int,
-) -> FoundEvents:
-    """Up to `limit` events that are wanted, of the jobs whose ids a query gives.
+) -> SearchPage:
+    """Return up to `limit` matching events of the jobs whose ids `job_ids` selects.
 
-    Between two cursors, both exclusive, which are compared over all logs: by time. `position` is
-    where the page before ended, in the same order. Costs two or three queries.
+    `after` and `before` are exclusive and apply to the ids, that is, the times of all logs.
+    `position` continues after a previous page in the same order. Costs two or three queries.
     """
-    rows = between(matching(_rows_of(job_ids), wanted), after, before)
+    rows = between(apply_filter(_rows_of(job_ids), event_filter), after, before)
     found = list(_ordered(rows, position, order)[: limit + 1])
     events = [
         Event(unpack_id(packed), job_id, event_type, timestamp, data.encode(), producer or "")
         for packed, event_type, timestamp, data, producer, job_id, _ in found[:limit]
     ]
     if len(found) <= limit:
-        return FoundEvents(events, None)
-    return FoundEvents(events, Position(events[-1].cursor, found[limit - 1][-1]))
+        return SearchPage(events, None)
+    return SearchPage(events, SearchCursor(events[-1].cursor, found[limit - 1][-1]))
 
 
-def _rows_of(job_ids: QuerySet[Any, Any]) -> Rows:
+def _rows_of(job_ids: QuerySet[Any, Any]) -> EventRows:
     rows = ArchivedEvent.objects.filter(event_id__isnull=False)
     logs = EventLog.objects.filter(job_id__in=job_ids).values_list("pk", flat=True)
-    few = list(logs[: _FEW_LOGS + 1])
-    if len(few) <= _FEW_LOGS:
-        return rows.filter(log_id__in=few)
+    listed = list(logs[: MAX_LISTED_LOGS + 1])
+    if len(listed) <= MAX_LISTED_LOGS:
+        return rows.filter(log_id__in=listed)
     return rows.filter(log__job_id__in=job_ids)
 
 
-def _ordered(rows: Rows, position: Position | None, order: Order) -> QuerySet[Any, Any]:
-    """What comes after a position, in an order."""
-    way, sign = ("gt", "") if order == "asc" else ("lt", "-")
+def _ordered(rows: EventRows, position: SearchCursor | None, order: Order) -> QuerySet[Any, Any]:
+    """Rows after a position, in an order."""
+    comparison, sign = ("gt", "") if order == "asc" else ("lt", "-")
     if position is not None:
-        at, log_id = position
-        later = Q(**{f"event_id__{way}": at}) | Q(**{f"log_id__{way}": log_id})
-        rows = rows.filter(later, **{f"event_id__{way}e": at})
+        cursor, log_id = position
+        later = Q(**{f"event_id__{comparison}": cursor}) | Q(**{f"log_id__{comparison}": log_id})
+        rows = rows.filter(later, **{f"event_id__{comparison}e": cursor})
     columns = EVENT_ID, "event_type", "timestamp", "data", "producer", "log__job_id", "log_id"
     return rows.order_by(f"{sign}event_id", f"{sign}log_id").values_list(*columns)

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.archive.filters import MOST_CONDITIONS
+from events.archive.filters import MAX_CONDITIONS
 from jobs.api.query import parse_time
 from jobs.models import Job
 from jobs.selectors import visible_jobs
@@ -28,8 +28,8 @@ class TextsField(forms.Field):
 
     def clean(self, value: Sequence[str]) -> list[str]:
         """Refuse NUL, what is longer than any of it may be, and very many."""
-        if len(value) > MOST_CONDITIONS:
-            raise forms.ValidationError(f"At most {MOST_CONDITIONS} at once.")
+        if len(value) > MAX_CONDITIONS:
+            raise forms.ValidationError(f"At most {MAX_CONDITIONS} at once.")
         return [forms.CharField(max_length=_LONGEST, strip=False).clean(text) for text in value]
 
 

@@ -12,10 +12,10 @@ from django.utils.timezone import make_aware
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.archive.filters import MOST_CONDITIONS, EventFilter
+from events.archive.filters import MAX_CONDITIONS, EventFilter
 from events.conf import event_settings
 from events.exceptions import InvalidCursor
-from events.history.search import Position
+from events.history import SearchCursor
 from events.types import Cursor, Order, shown
 from jobs.live.protocol import InvalidSpeed, speed_asked
 from jobs.validators import number_of
@@ -80,8 +80,8 @@ def _earliest(*cursors: Cursor | None) -> Cursor | None:
 def conditions_param(query: QueryDict) -> dict[str, Any]:
     """What an event has to be: `event_type`, `search` and `data.<path>`, for `EventFilter.of`."""
     types = query.getlist("event_type")
-    if len(types) > MOST_CONDITIONS:
-        raise ValidationError({"event_type": [f"At most {MOST_CONDITIONS} types at once."]})
+    if len(types) > MAX_CONDITIONS:
+        raise ValidationError({"event_type": [f"At most {MAX_CONDITIONS} types at once."]})
     where = {name.removeprefix(_DATA): query[name] for name in query if name.startswith(_DATA)}
     conditions = {"event_types": types or None, "search": query.get("search", ""), "where": where}
     _check("search", search=conditions["search"])
@@ -152,12 +152,12 @@ def cursor_param(query: QueryDict, name: str) -> Cursor | None:
         raise ValidationError({name: [str(error)]}) from error
 
 
-def position_param(query: QueryDict) -> Position | None:
+def position_param(query: QueryDict) -> SearchCursor | None:
     """The position in the parameter `cursor`; None without one."""
     if "cursor" not in query:
         return None
     try:
-        return Position.parse(query.get("cursor", ""))
+        return SearchCursor.parse(query.get("cursor", ""))
     except InvalidCursor as error:
         raise ValidationError({"cursor": [str(error)]}) from error
 

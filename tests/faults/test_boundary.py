@@ -60,7 +60,7 @@ def moving(total):
         archiver = Archiver()
         while not over.is_set():
             archiver.step()
-            archiver._tending._next = 0
+            archiver._maintenance._next_at = 0
 
     threads = [threading.Thread(target=working, args=(work,)) for work in (write, archive)]
     for thread in threads:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.archive import maintenance
+from events.archive import repair
 from events.archive.archiver import Archiver
 from events.history import read_events
 from events.publisher import get_publisher
@@ -82,7 +82,7 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
     """At every moment of it; then no more of them come below, and all are moved."""
     world.do("from_the_future", "archive", "wipe", "stranger")
-    real, seen = maintenance.ask_once, []
+    real, seen = repair.ask_once, []
 
     def ask_after_a_stranger(client, command):
         if command[1] == scripts.RESEQUENCE.sha and len(seen) < 3:
@@ -90,7 +90,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
             world.stranger()
         return real(client, command)
 
-    monkeypatch.setattr(maintenance, "ask_once", ask_after_a_stranger)
+    monkeypatch.setattr(repair, "ask_once", ask_after_a_stranger)
     for _ in range(4):
         Archiver().step()
     assert len(world.finish()) == 2 + len(seen)
@@ -116,7 +116,7 @@ def test_the_state_of_a_stream_that_is_gone_expires(world, redis_client):
     archiver = Archiver()
     world.archive(archiver)
     redis_client.delete(KEY)
-    archiver._tending._next = 0
+    archiver._maintenance._next_at = 0
     world.archive(archiver)
     assert redis_client.ttl(STATE) > 0
     world.publish()

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
-from events.archive.importer import restore
+from events.archive.importer import import_events
 from events.exceptions import EventsError
 from events.transfer.ndjson import read_lines
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         """Import; what goes wrong is a sentence."""
         try:
             with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as lines:
-                count = restore(read_lines(lines, job))
+                count = import_events(read_lines(lines, job))
         except (EventsError, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{count} events imported.")

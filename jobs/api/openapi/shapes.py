@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 from rest_framework import serializers
 
-from events.archive.filters import MOST_CONDITIONS
+from events.archive.filters import MAX_CONDITIONS
 from events.codec import event_json
 from events.exceptions import ProducerFenced
 from events.live.frames import SSE_OPENING, sse_frame
@@ -51,7 +51,7 @@ def one_of(*values: str, default: str | None = None) -> dict[str, Any]:
     return words if default is None else {**words, "default": default}
 
 
-def several(schema: dict[str, Any], most: int = MOST_CONDITIONS) -> dict[str, Any]:
+def several(schema: dict[str, Any], most: int = MAX_CONDITIONS) -> dict[str, Any]:
     """A parameter that may come several times."""
     return {"type": "array", "items": schema, "maxItems": most}
 

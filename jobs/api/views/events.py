@@ -14,8 +14,7 @@ from rest_framework.response import Response
 from events.archive.filters import EventFilter
 from events.codec import event_dict
 from events.conf import event_settings
-from events.history import archive_position, read_events
-from events.history.search import search_events
+from events.history import archive_position, read_events, search_events
 from events.producer.external import publish_sequenced
 from events.publisher import get_publisher
 from events.types import START, Event, shown

@@ -10,7 +10,8 @@ from functools import wraps
 from typing import Any
 
 from events import outbox
-from events.archive import archiver, maintenance, store
+from events.archive import archiver, maintenance, repair, store
+from events.archive.stream_state import StreamState
 from events.outbox import relay, writer
 from events.streams import scripts
 from tests.faults.processes.forks import Lines
@@ -50,13 +51,13 @@ POINTS = {
         relay, "ask_once", after=True, applies=runs(scripts.OUTBOX_APPEND)
     ),
     "archiver after reading": Point(archiver.Archiver, "_read", after=True),
-    "archiver with its locks": Point(store, "lock_positions", after=True),
-    "archiver with rows, position not moved": Point(store, "store", after=True),
-    "archiver before its commit": Point(store, "move_positions", after=True),
+    "archiver with its locks": Point(store, "lock_checkpoints", after=True),
+    "archiver with rows, position not moved": Point(store, "insert_batch", after=True),
+    "archiver before its commit": Point(store, "advance_checkpoints", after=True),
     "archiver after its last look at Redis": Point(
-        archiver.Archiver, "_see_that_it_is_there", after=True
+        archiver.Archiver, "_verify_still_in_redis", after=True
     ),
-    "archiver between commit and cleaning": Point(maintenance.Stream, "move"),
+    "archiver between commit and cleaning": Point(StreamState, "advance"),
     "archiver before it trims": Point(maintenance, "ask_once", applies=runs(scripts.TRIM)),
     "archiver after it trimmed": Point(
         maintenance, "ask_once", after=True, applies=runs(scripts.TRIM)
@@ -66,7 +67,7 @@ POINTS = {
     ),
     "archiver before it removes repeats": Point(archiver, "ask_many", applies=deletes),
     "archiver after it removed repeats": Point(archiver, "ask_many", after=True, applies=deletes),
-    "archiver before it repairs": Point(maintenance, "ask_once", applies=runs(scripts.RESEQUENCE)),
+    "archiver before it repairs": Point(repair, "ask_once", applies=runs(scripts.RESEQUENCE)),
 }
 
 

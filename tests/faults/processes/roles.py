@@ -329,7 +329,7 @@ class Refuser:
 
 
 def archive_with_refuser(lines: Lines, job: str, rounds: int = 3) -> None:
-    projections.register(Refuser(job))
+    projections.append(Refuser(job))
     archive_once(lines, rounds=rounds)
 
 

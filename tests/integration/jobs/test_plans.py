@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events.archive import store
-from events.archive.filters import value_term
+from events.archive.terms import value_term
 from events.models import ArchiveCheckpoint, EventLog
 from events.types import Cursor, Event
 from jobs.models import Job
@@ -66,15 +66,15 @@ def large(user, other_user, staff):
 
 def store_events():
     """Store the events as the archiver does."""
-    logs, batch = store.known_logs([f"job-{n}" for n in range(JOBS)]), {}
+    logs, batch = store.get_or_create_checkpoints([f"job-{n}" for n in range(JOBS)]), {}
     for n in range(EVENTS):
         kind, word = ("odd" if n % 2 else "even"), "rare" if n % 5000 == 7 else "common"
         raw = f'{{"event_type":"{kind}","text":"{word}","n":{n}}}'.encode()
         event = Event(str(Cursor(FIRST + n, 0)), f"job-{n % JOBS}", kind, "", raw)
-        batch.setdefault(logs[event.job_id][0], []).append(event)
+        batch.setdefault(logs[event.job_id].log_id, []).append(event)
     with transaction.atomic():
-        store.store(batch)
-        store.move_positions({pk: own[-1].cursor for pk, own in batch.items()})
+        store.insert_batch(batch)
+        store.advance_checkpoints({pk: own[-1].cursor for pk, own in batch.items()})
 
 
 def store_fast():

@@ -146,11 +146,12 @@ def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
 def test_in_batches_that_may_be_stopped(logs):
     log = EventLog.objects.get(job_id="one")
     events = read_events("one")
-    assert retention.cut(log.pk, events[7].cursor, batch=3) == 3
+    assert retention.delete_before(log.pk, events[8].cursor, batch=3) == 3
     log.refresh_from_db()
     assert log.truncated_before == events[2].cursor.next()
     assert days("one") == list(range(7, 0, -1))
-    assert [retention.cut(log.pk, events[7].cursor, batch=3) for _ in range(3)] == [3, 2, 0]
+    deleted = [retention.delete_before(log.pk, events[8].cursor, batch=3) for _ in range(3)]
+    assert deleted == [3, 2, 0]
 
 
 def test_what_is_not_archived_stays(logs, keep):

@@ -17,7 +17,7 @@ from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth
 
-from events.archive.filters import words_of
+from events.archive.terms import words_of
 from jobs.api.openapi.generator import schema as made_schema
 from tests.support.site import Site
 

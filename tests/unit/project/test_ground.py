@@ -137,7 +137,8 @@ def test_exported_names():
         "publisher", "record", "replay",
     }  # fmt: skip
     assert public(events.history) == {
-        "aread_events", "archive_position", "has_log", "read_events", "wait_for_events",
+        "SearchCursor", "SearchPage", "aread_events", "archive_position", "has_log", "read_events",
+        "search_events", "wait_for_events",
     }  # fmt: skip
     assert {
         "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",

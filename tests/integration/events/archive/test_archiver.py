@@ -50,9 +50,9 @@ class Owner:
 @pytest.fixture
 def owner():
     owner = Owner()
-    projections.register(owner)
+    projections.append(owner)
     yield owner
-    projections.unregister(owner)
+    projections.remove(owner)
 
 
 def test_every_entry_of_every_stream_is_copied():
@@ -83,7 +83,7 @@ def test_streams_of_strangers_are_found_and_kept(redis_client, caplog):
     redis_client.flushall()
     assert read_events("abc") == before
     assert read_events("abc")[-1].id == largest
-    assert caplog.messages.count("stream_of_no_job") == 1
+    assert caplog.messages.count("stream_without_job_id") == 1
 
 
 def test_an_event_of_the_outbox_keeps_its_row():
@@ -177,7 +177,7 @@ def test_an_archiver_that_comes_late_changes_nothing(owner):
     """It has read a batch that another has archived meanwhile."""
     get_publisher().publish_events("abc", [{"n": n} for n in range(3)])
     late = Archiver()
-    late._find()
+    late._discover_streams()
     batch = late._read(list(late._streams.values()))
     archive()
     get_publisher().publish_event("abc", {"n": 3})

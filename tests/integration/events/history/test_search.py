@@ -83,7 +83,7 @@ def published(job_id, count, chance):
 @pytest.fixture(params=[0, 1000], ids=["scan", "index"])
 def how(request, monkeypatch):
     """On SQLite, how what is archived is looked for; on PostgreSQL it is the planner that says."""
-    monkeypatch.setattr(lookups, "_FEW", request.param)
+    monkeypatch.setattr(lookups, "MAX_INDEXED_ROWS", request.param)
 
 
 def all_conditions():

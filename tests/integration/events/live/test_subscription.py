@@ -10,7 +10,7 @@ from django.db import connections
 
 from events.exceptions import NotAStream, RedisUnavailable
 from events.history import aread_events
-from events.history.reader import _Archived
+from events.history.reader import _ArchiveRequest
 from events.live import follow
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
@@ -290,16 +290,16 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
     """A request's thread ends with it; the feed has one of its own, and leaves nothing open."""
     threads, closed = set(), set()
 
-    def reading(wanted):
+    def record_thread(request):
         threads.add(threading.current_thread())
-        return read(wanted)
+        return run(request)
 
     def close():
         closed.add(threading.current_thread())
         close_all()
 
-    read, close_all = _Archived.read, connections.close_all
-    monkeypatch.setattr(_Archived, "read", reading)
+    run, close_all = _ArchiveRequest.run, connections.close_all
+    monkeypatch.setattr(_ArchiveRequest, "run", record_thread)
     monkeypatch.setattr(connections, "close_all", close)
     async with ThreadSensitiveContext():
         ours = await sync_to_async(threading.current_thread)()

@@ -51,8 +51,8 @@ def jobs(user, other_user, make_job):
 @pytest.fixture(params=[(0, 0), (1000, 200)], ids=["scan", "index"])
 def how(request, monkeypatch):
     few, few_logs = request.param
-    monkeypatch.setattr(lookups, "_FEW", few)
-    monkeypatch.setattr(search, "_FEW_LOGS", few_logs)
+    monkeypatch.setattr(lookups, "MAX_INDEXED_ROWS", few)
+    monkeypatch.setattr(search, "MAX_LISTED_LOGS", few_logs)
 
 
 # The history of a job

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from events.archive.filters import EventFilter, terms_of, value_term, words_of
+from events.archive.filters import EventFilter
+from events.archive.terms import terms_of, value_term, words_of
 from events.types import Event
 
 
@@ -92,7 +93,7 @@ def test_all_conditions_hold_at_once():
         ({"where": {"": "x"}}, "path"),
         ({"where": {"x" * 201: "x"}}, "path"),
         ({"search": " ".join(map(str, range(21)))}, "At most 20"),
-        ({"event_types": "text"}, "several"),
+        ({"event_types": "text"}, "list of types"),
     ],
 )
 def test_what_cannot_be_looked_for(conditions, words):

@@ -1,0 +1,95 @@
+"""Reading the archive: one log's state, pages of its events, and single ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from django.db.models import BinaryField, ExpressionWrapper, F, Subquery
+
+from events.archive.filters import EventFilter
+from events.archive.lookups import EventRows, apply_filter
+from events.fields import unpack, unpack_id
+from events.models import ArchivedEvent, EventLog
+from events.types import START, Cursor, Event, Order
+
+# The stored bytes: CursorField.from_db_value costs a Python call for each of thousands of rows.
+EVENT_ID: Final = ExpressionWrapper(F("event_id"), output_field=BinaryField())
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedLog:
+    """The archived part of a log: events from `truncated_before` up to `position`.
+
+    `truncated_before` is 0-0 if nothing was deleted.
+    """
+
+    pk: int
+    truncated_before: Cursor
+    position: Cursor
+
+
+def archived_log(job_id: str) -> ArchivedLog | None:
+    """A job's log; None if the archive has no row of it."""
+    row = (
+        EventLog.objects.filter(job_id=job_id)
+        .values_list("pk", "truncated_before", "archived__position")
+        .first()
+    )
+    return ArchivedLog(row[0], row[1], row[2] or START) if row else None
+
+
+def archived_page(
+    log: ArchivedLog,
+    job_id: str,
+    *,
+    after: Cursor | None,
+    before: Cursor | None,
+    limit: int,
+    order: Order,
+    event_filter: EventFilter,
+) -> tuple[ArchivedLog, list[Event]]:
+    """Read up to `limit` events, none above `log.position`; return the log as of this read.
+
+    Retention may delete events at any time, so the same statement reads `truncated_before`.
+    """
+    rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
+    rows = apply_filter(between(rows, after, before), event_filter)
+    rows = rows.order_by("event_id" if order == "asc" else "-event_id")
+    truncated_before = Subquery(
+        EventLog.objects.filter(pk=log.pk).values("truncated_before"), output_field=BinaryField()
+    )
+    columns = (EVENT_ID, "event_type", "timestamp", "data", "producer", truncated_before)
+    found = list(rows.values_list(*columns)[:limit])
+    if not found:
+        # Only `truncated_before` is taken from this later read: the rows belong to `log`.
+        now = archived_log(job_id) or log
+        return replace(log, truncated_before=now.truncated_before), []
+    return replace(log, truncated_before=unpack(found[0][-1])), [
+        Event(unpack_id(packed), job_id, event_type, timestamp, data.encode(), producer or "")
+        for packed, event_type, timestamp, data, producer, _ in found
+    ]
+
+
+def between(rows: EventRows, after: Cursor | None, before: Cursor | None) -> EventRows:
+    """Restrict rows to those between two cursors, both exclusive."""
+    if after is not None:
+        rows = rows.filter(event_id__gt=after)
+    return rows if before is None else rows.filter(event_id__lt=before)
+
+
+def archived_data(log_id: int, ids: Sequence[str]) -> dict[str, str]:
+    """The JSON of archived events, by id; ids that are not archived are missing."""
+    rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__in=ids)
+    return {str(event_id): data for event_id, data in rows.values_list("event_id", "data")}
+
+
+def id_before_latest(log_id: int, up_to: Cursor, count: int) -> Cursor | None:
+    """The id before the latest `count` events up to a cursor; None if there are no more."""
+    rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__lte=up_to).order_by("-event_id")
+    return rows.values_list("event_id", flat=True)[count : count + 1].first()
+
+
+def first_id(log_id: int) -> Cursor | None:
+    """The id of the first archived event; None if there is none."""
+    rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__isnull=False)
+    return rows.order_by("event_id").values_list("event_id", flat=True).first()
