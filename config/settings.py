@@ -12,6 +12,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from config.celery_broker import broker_url
+from config.demo import settings as demo
 from config.environment import BASE_DIR, LOCAL_DIR, flag, names, text
 from events.testing.redis_server import embedded_url
 
@@ -39,7 +40,7 @@ INSTALLED_APPS = [
     "channels",
     "events",
     "jobs",
-    "config",
+    "config.demo",
 ]
 
 MIDDLEWARE = [
@@ -60,7 +61,8 @@ ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        # The demo overrides templates of the apps.
+        "DIRS": [BASE_DIR / "config" / "demo" / "templates", BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -133,14 +135,10 @@ CHANNEL_LAYERS = {
 
 JOB_EVENTS = {
     "REDIS_URL": REDIS_URL,
-    "RUNNERS": {
-        "outline_generation": "jobs.tasks.generate_outline_from_query_task",
-        "document_generation": "jobs.tasks.generate_document_from_outline_task",
-    },
-    "CHAT_MODEL": text("CHAT_MODEL"),
-    "OFFLINE_TOKEN_DELAY": float(text("OFFLINE_TOKEN_DELAY", "0.02")),
-    "DEMO": flag("JOB_EVENTS_DEMO", default=False),
+    "RUNNERS": demo.RUNNERS,
+    "CHAT_MODEL": demo.CHAT_MODEL,
 }
+JOB_EVENTS_DEMO = demo.JOB_EVENTS_DEMO
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

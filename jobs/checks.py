@@ -10,14 +10,14 @@ from events.checks import invalid_settings
 from events.conf import SETTING, EventSettings, configured
 from jobs.conf import JobSettings
 from jobs.exceptions import JobError
-from jobs.execution.dispatch import get_runner
+from jobs.execution.dispatch import check_entry
 
 
 def check_settings(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
     **_kwargs: Any,
 ) -> list[CheckMessage]:
-    """Check the keys that jobs/ reads, report unknown keys, and import the runners."""
+    """Check the keys that jobs/ reads, report unknown keys, and load the runners."""
     return [*invalid_settings(JobSettings), *_unknown_keys(), *_broken_runners()]
 
 
@@ -37,6 +37,6 @@ def _broken_runners() -> Iterator[CheckMessage]:
     if JobSettings.RUNNERS.rule.holds(runners):
         for task_type in runners:
             try:
-                get_runner(task_type)
+                check_entry(task_type)
             except JobError as error:
                 yield Error(str(error), id="job_events.E025")

@@ -62,8 +62,8 @@ def optional(rule: Rule) -> Rule:
 
 
 _runner: Final = Rule(
-    "a task of a queue, a callable, or the dotted path of one",
-    lambda value: isinstance(value, str) or is_runner(value),
+    "a task of a queue, a callable, the dotted path of one, or a dict with the key `run`",
+    lambda value: isinstance(value, str | Mapping) or is_runner(value),
 )
 _callable: Final = Rule("a callable, or the dotted path of one", _is_callable_or_path)
 _kept: Final = Rule("`{'days': number, 'events': integer}`, either or both, above 0", _is_kept)
@@ -71,7 +71,6 @@ _chat_model: Final = Rule(
     "'provider:model', or empty",
     lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
 )
-_flag: Final = Rule("True or False", lambda value: isinstance(value, bool))
 _unwatched: Final = seconds(MIN_UNWATCHED_SECONDS, DAY_SECONDS // 2)
 _queue_timeout: Final = optional(duration(_CENTURY_DAYS * DAY_SECONDS))
 
@@ -83,9 +82,7 @@ class JobSettings(SettingsTable):
         {}, by_task_type(_runner), "E020", "runners, called with `(job_id, **payload)`"
     )
     MAX_PAYLOAD_BYTES = Setting(1024 * 1024, count, "E021", "maximum payload size in bytes of JSON")
-    CHAT_MODEL = Setting("", _chat_model, "E022", "chat model; empty for the offline model")
-    OFFLINE_TOKEN_DELAY = Setting(0.0, seconds(0, 10), "E023", "delay of the offline model")
-    DEMO = Setting(False, _flag, "E024", "whether the login page shows the demo's credentials")
+    CHAT_MODEL = Setting("", _chat_model, "E022", "chat model; empty: the offline model")
     LOGIN_TIMEOUT = Setting(5.0, duration(), "E026", "time limit for authenticating a socket")
     RECHECK_LOGINS = Setting(4.0, duration(), "E027", "interval of session checks")
     RECHECK_JOBS = Setting(60.0, duration(), "E028", "interval of `VISIBLE_JOBS` checks")

@@ -73,7 +73,7 @@ class AlreadyAnswered(JobError):
 
 
 class RunnerNotFound(JobError):
-    """A runner named in RUNNERS cannot be imported."""
+    """An entry of RUNNERS is malformed, or a name in it cannot be imported."""
 
 
 class InvalidTicket(JobError):

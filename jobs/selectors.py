@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from events.types import check_job_id
 from jobs.conf import job_settings
 from jobs.exceptions import JobNotFound
+from jobs.execution.dispatch import runner_entry
 from jobs.models import Job
 
 User = AbstractBaseUser | AnonymousUser
@@ -59,6 +60,17 @@ def has_permission(user: Any, name: str) -> bool:
     """Whether a user has a permission; a project's own kind of users may have none at all."""
     has_perm = getattr(user, "has_perm", None)
     return has_perm is not None and bool(has_perm(name))
+
+
+def may_start(user: Any, task_type: str) -> bool:
+    """Return whether a user may start jobs of a task_type: its entry in RUNNERS may restrict it."""
+    permission = runner_entry(task_type).get("permission")
+    return not permission or has_permission(user, permission)
+
+
+def startable_task_types(user: Any) -> list[str]:
+    """Return the task_types with a runner that a user may start, in the order of RUNNERS."""
+    return [task_type for task_type in job_settings.RUNNERS if may_start(user, task_type)]
 
 
 def may_change(user: Any, job: Job) -> bool:

@@ -65,7 +65,7 @@ def _run(task: JobTask, first: float, last: float, make: Any, prompt: str, *inpu
         task.progress(round(first + (last - first) * fraction, 1), message)
 
     run, record = task.job_run, langchain.RecordOptions(tool_inputs=True)
-    model = create_chat_model(job_settings.CHAT_MODEL, job_settings.OFFLINE_TOKEN_DELAY)
+    model = create_chat_model(job_settings.CHAT_MODEL)
     handler = langchain.create_redis_callback_handler(
         run.job_id, run.publisher, record=record, should_cancel=run.should_cancel
     )

@@ -1,12 +1,10 @@
-"""The pages and the API, for one `include()`."""
+"""Routes of the pages and the API, for one `include()`."""
 
 from django.urls import include, path
-
-from jobs.pages import urls
 
 app_name = "job_events"
 
 urlpatterns = [
-    path("jobs/", include(urls.urlpatterns)),
+    path("jobs/", include("jobs.pages.urls")),
     path("api/", include("jobs.api.urls")),
 ]

@@ -1,8 +1,7 @@
-"""The demo: Redis, process_events, a web server and a Celery worker as children of one process.
+"""Process launcher of the demo: Redis, the web server, a Celery worker and `process_events`.
 
-States: *starting* (one part after the other, each waited for) -> *running* (until a child dies or
-somebody stops it) -> *stopping* (in the reverse order). Whatever happens, every child that was
-started is stopped: they stand on one exit stack.
+Each child runs in its own session with its output in a log file. An exit stack stops the children
+in reverse order.
 """
 
 import os
@@ -11,162 +10,117 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
 
 from config.environment import BASE_DIR, LOCAL_DIR
-from events.streams.clients import answers
-from events.testing.redis_server import EmbeddedRedis
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 10.0
+POLL_SECONDS = 0.2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# Started in this order, stopped in the reverse order: `process_events` archives until the end.
+COMMANDS = {
+    "event processor": "manage.py process_events",
+    "web server": "-m uvicorn config.asgi:application --port {port} --no-access-log"
+    " --timeout-graceful-shutdown 2",
+    "Celery worker": "-m celery -A config worker --concurrency 2 --loglevel INFO",
+}
 
 
 class DemoError(Exception):
-    """A part of the demo did not start, or died; the message says which and what to do."""
+    """A part of the demo did not start, or exited. The message names it and the remedy."""
 
 
-class Stopped(Exception):
-    """Somebody asked the demo to stop."""
+class DemoStopped(Exception):
+    """The demo received SIGINT, SIGTERM or SIGHUP."""
 
 
-@dataclass(slots=True)
 class Child:
-    """One process of the demo, its output in a log file."""
+    """A running child process."""
 
-    name: str
-    arguments: list[str]
-    log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
+    def __init__(self, name: str, command: str) -> None:
+        self.name = name
+        self.log = LOCAL_DIR / "log" / f"{name.replace(' ', '_')}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            # In a session of its own: Ctrl-C reaches the demo alone, which stops them in order.
+            # Own session: Ctrl-C reaches the parent only, which stops the children in order.
             self.process = subprocess.Popen(
-                [sys.executable, *self.arguments],
+                [sys.executable, *command.split()],
                 cwd=BASE_DIR,
-                env={**os.environ, **self.environment},
+                env={**os.environ, "JOB_EVENTS_DEMO": "1"},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def stop(self) -> None:
-        if self.process is None:
-            return
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_STOP_SECONDS)
-        # Its own children, too: a worker that did not end in time has a pool of them.
-        self._kill_group(self.process.pid)
-        self.process.wait()
-
-    @staticmethod
-    def _kill_group(pid: int) -> None:
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
     def check(self) -> None:
-        """Raise DemoError if the process has died."""
-        if self.process is not None and self.process.poll() is not None:
+        """Raise DemoError if the process has exited."""
+        if self.process.poll() is not None:
             tail = self.log.read_text(errors="replace")[-1500:]
             raise DemoError(
-                f"The {self.name} died (exit code {self.process.returncode}). Its log,"
-                f" {self.log}, ends:\n\n{tail}\nMend that, and run it again."
+                f"The {self.name} exited with code {self.process.returncode}. End of its log"
+                f" {self.log}:\n\n{tail}"
             )
 
-
-def check_environment() -> None:
-    """Raise DemoError if the demo would work in somebody's database."""
-    if os.environ.get("DATABASE_URL"):
-        raise DemoError(
-            "DATABASE_URL is set, and the demo makes a user demo / demo and gives up jobs that"
-            " seem to run. Unset it for the demo's own database, or run uvicorn and celery"
-            " yourself: docs/how-to.md, Deploy."
-        )
+    def stop(self) -> None:
+        """Terminate the process, then kill what is left of its process group."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_TIMEOUT_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def check_port(port: int) -> None:
-    """Raise DemoError if the port cannot be listened on."""
+    """Raise DemoError if the port cannot be bound."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             raise DemoError(
-                f"Port {port} cannot be used ({error}). Take another: make demo PORT={port + 1}"
+                f"Port {port} cannot be used ({error}). Choose another: make demo PORT={port + 1}"
             ) from error
 
 
-def start_redis(stack: ExitStack) -> None:
-    """Start the embedded Redis, or see that the one of REDIS_URL answers."""
-    url = os.environ.get("REDIS_URL")
-    if not url:
-        redis = EmbeddedRedis(LOCAL_DIR / "redis")
-        stack.callback(redis.stop)
-        redis.start()
-    elif not answers(url):
-        raise DemoError(
-            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to get one."
-        )
-
-
-def children(port: int) -> list[Child]:
-    """What processes the log, which is stopped last, the web server and the worker."""
-    logs = LOCAL_DIR / "log"
-    environment = {"JOB_EVENTS_DEMO": "1"}
-    web = [
-        "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--no-access-log",
-        "--timeout-graceful-shutdown", "2",
-    ]  # fmt: skip
-    worker = ["-m", "celery", "-A", "config", "worker", "--concurrency", "2", "--loglevel", "INFO"]
-    processor = ["manage.py", "process_events"]
-    return [
-        Child("event processor", processor, logs / "process_events.log", environment),
-        Child("web server", web, logs / "web.log", environment),
-        Child("Celery worker", worker, logs / "worker.log", environment),
-    ]
-
-
-def wait_for_web(port: int, started: list[Child]) -> None:
-    """Wait until the web server takes connections, and all children live."""
-    deadline = monotonic() + _START_SECONDS
-    while not _listens(port):
-        for child in started:
-            child.check()
+def start_children(stack: ExitStack, port: int) -> list[Child]:
+    """Start the children and wait until the web server accepts connections."""
+    children = []
+    for name, command in COMMANDS.items():
+        child = Child(name, command.format(port=port))
+        stack.callback(child.stop)
+        children.append(child)
+    deadline = monotonic() + START_TIMEOUT_SECONDS
+    while not _accepts_connections(port):
+        check_children(children)
         if monotonic() > deadline:
-            raise DemoError(f"The web server did not answer within {_START_SECONDS:.0f} s.")
-        sleep(0.1)
+            raise DemoError(f"The web server did not start in {START_TIMEOUT_SECONDS:.0f} s.")
+    return children
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
+def check_children(children: list[Child]) -> None:
+    """Wait POLL_SECONDS, then raise DemoError if a child has exited."""
+    sleep(POLL_SECONDS)
+    for child in children:
+        child.check()
 
 
-def watch(started: list[Child]) -> None:
-    """Return never: raise DemoError when a child dies, Stopped when somebody stops the demo."""
-    while True:
-        for child in started:
-            child.check()
-        sleep(0.5)
-
-
-def stop_on_signals() -> None:
-    """Let Ctrl-C, `kill` and a closed terminal raise Stopped, once."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+def raise_on_signals() -> None:
+    """Raise DemoStopped on the first signal. Later signals are ignored while children stop."""
+    for number in _SIGNALS:
         signal.signal(number, _raise_stopped)
 
 
 def _raise_stopped(_number: int, _frame: FrameType | None) -> None:
-    # A second Ctrl-C must not interrupt the stopping, which leaves no process behind.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    raise Stopped
+    raise DemoStopped
+
+
+def _accepts_connections(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0

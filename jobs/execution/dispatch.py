@@ -1,15 +1,24 @@
 """Dispatch of jobs to the runners of the setting RUNNERS, and control of their queued tasks.
 
 A runner is a Celery task (`apply_async`), an object with `enqueue(job_id, **payload)`, such as a
-task of `django.tasks`, or a callable with these arguments.
+task of `django.tasks`, or a callable with these arguments. An entry of RUNNERS is a runner, the
+dotted path of one, or a mapping with these keys:
+
+    run               the runner
+    form              subclass of `forms.Form` for the page "New job"; without it, a JSON field
+    result_template   name of a template that the job page includes
+    permission        permission that a user needs to start the job
 """
 
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from django import forms
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template.loader import get_template
 from django.utils.module_loading import import_string
 
 from events.execution.adapter import get_adapter
@@ -22,22 +31,72 @@ if TYPE_CHECKING:  # `jobs.checks` imports this module before models are loaded
 logger = logging.getLogger(__name__)
 
 Runner = Callable[..., Any]
+ENTRY_KEYS: Final = frozenset({"run", "form", "result_template", "permission"})
+
+
+def runner_entry(task_type: str) -> Mapping[str, Any]:
+    """Return the entry of a task_type as a mapping; empty if it has none."""
+    if task_type not in job_settings.RUNNERS:
+        return {}
+    entry = job_settings.RUNNERS[task_type]
+    return entry if isinstance(entry, Mapping) else {"run": entry}
 
 
 def get_runner(task_type: str) -> Runner | None:
-    """Return the runner of a task_type, or None if it has none. Raises RunnerNotFound."""
-    runner = job_settings.RUNNERS.get(task_type)
-    if not isinstance(runner, str):
-        return runner
-    try:
-        imported: Runner = import_string(runner)
-    except (ImportError, TypeError, ValueError) as error:
-        raise RunnerNotFound(
-            f"The runner {runner!r} of {task_type!r} cannot be imported: {error}."
-        ) from error
-    if not is_runner(imported):
+    """Return the runner of a task_type; None if it has none. Raises RunnerNotFound."""
+    if task_type not in job_settings.RUNNERS:
+        return None
+    runner: Runner = _imported(task_type, runner_entry(task_type), "run")
+    if not is_runner(runner):
         raise RunnerNotFound(f"The runner {runner!r} of {task_type!r} is not callable.")
-    return imported
+    return runner
+
+
+def get_form(task_type: str) -> type[forms.Form] | None:
+    """Return the form class of a task_type; None if it has none. Raises RunnerNotFound."""
+    entry = runner_entry(task_type)
+    if "form" not in entry:
+        return None
+    form = _imported(task_type, entry, "form")
+    if not (isinstance(form, type) and issubclass(form, forms.Form)):
+        raise RunnerNotFound(f"The form {form!r} of {task_type!r} is not a subclass of forms.Form.")
+    return form
+
+
+def get_result_template(task_type: str) -> str:
+    """Return the name of the result template of a task_type; empty if it has none."""
+    return str(runner_entry(task_type).get("result_template", ""))
+
+
+def check_entry(task_type: str) -> None:
+    """Raise RunnerNotFound if the entry of a task_type is malformed."""
+    if unknown := sorted(map(str, runner_entry(task_type).keys() - ENTRY_KEYS)):
+        raise RunnerNotFound(f"The entry of {task_type!r} has unknown keys: {', '.join(unknown)}.")
+    permission = runner_entry(task_type).get("permission", "")
+    if not isinstance(permission, str):
+        raise RunnerNotFound(f"The permission {permission!r} of {task_type!r} is not a string.")
+    get_runner(task_type)
+    get_form(task_type)
+    if template := get_result_template(task_type):
+        try:
+            get_template(template)
+        except (TemplateDoesNotExist, TemplateSyntaxError) as error:
+            raise RunnerNotFound(
+                f"The result template {template!r} of {task_type!r} cannot be loaded: {error}."
+            ) from error
+
+
+def _imported(task_type: str, entry: Mapping[str, Any], key: str) -> Any:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        return value
+    try:
+        return import_string(value)
+    except (ImportError, TypeError, ValueError) as error:
+        noun = "runner" if key == "run" else key
+        raise RunnerNotFound(
+            f"The {noun} {value!r} of {task_type!r} cannot be imported: {error}."
+        ) from error
 
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:

@@ -1,7 +1,10 @@
 """The HTML pages.
 
-views, urls   list, detail, new job
-forms         the form of a new job
-job_list      keyset pages of jobs
-strings       translated strings for scripts
+base          PageView, the login redirect
+views, urls   job list, new job, job, login
+forms         filter of the list, JSON payload of a runner without a form
+job_list      pages and rows of the list
+strings       translated strings of the scripts
+
+Allowed imports: jobs.execution.dispatch, services, selectors, models and below.
 """

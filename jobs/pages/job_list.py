@@ -1,24 +1,46 @@
-"""What the list page shows: one page of jobs by keyset, and each job as a row."""
+"""Pages and rows of the job list."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+from rest_framework.utils.urls import remove_query_param
 
-from events.exceptions import InvalidJobId
-from events.types import check_job_id
 from jobs.models import Job
 
 PAGE_SIZE = 30
 
 
+class JobPagePagination(CursorPagination):
+    """Cursor pages, the newest jobs first. An invalid cursor selects the first page."""
+
+    # Unique, so that a cursor needs no offset among jobs with the same time.
+    ordering = "-id"
+    page_size = PAGE_SIZE
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Return the position of the page, or None for the first page."""
+        try:
+            cursor = super().decode_cursor(request)
+        except (NotFound, ValueError):
+            return None
+        is_valid = cursor is not None and str(cursor.position or 0).isdecimal()
+        return cursor if is_valid else None
+
+
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as a row of the list."""
+    """A job as a row of the list. `row_hash` changes when a value of the row changes."""
 
     job: Job
     title: str
@@ -29,68 +51,27 @@ class JobRow:
     row_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobSlice:
-    """Neighbouring jobs, newest first; `newer` and `older`: the job id to go on from, if any."""
-
-    jobs: list[Job]
-    newer: str = ""
-    older: str = ""
-
-
-def job_slice(
-    jobs: QuerySet[Job],
-    visible: QuerySet[Job],
-    *,
-    before: str = "",
-    after: str = "",
-    size: int = PAGE_SIZE,
-) -> JobSlice:
-    """The newest jobs, or those before (older than) or after (newer than) the job of that id.
-
-    That job is one of the `visible` ones; it may have left `jobs`, which are filtered, meanwhile.
-
-    By keyset, not by offset: new jobs do not shift a page, and a late page costs no more than
-    the first.
-    """
-    ordered = jobs.order_by("-created_at", "-pk")
-    if after and (anchor := _anchor(visible, after)):
-        found = list(_newer_than(jobs, anchor)[: size + 1])
-        if len(found) > size:
-            page = found[:size][::-1]
-            return JobSlice(page, newer=page[0].job_id, older=page[-1].job_id)
-    elif before and (anchor := _anchor(visible, before)):
-        page = list(_older_than(ordered, anchor)[: size + 1])
-        first = page[0].job_id if page else before
-        return JobSlice(page[:size], newer=first, older=_last(page, size))
-    page = list(ordered[: size + 1])
-    return JobSlice(page[:size], older=_last(page, size))
+def job_page(request: HttpRequest, jobs: QuerySet[Job]) -> dict[str, Any]:
+    """Return the rows of the requested page, and relative links to its neighbours or ""."""
+    pages = JobPagePagination()
+    found = pages.paginate_queryset(jobs, Request(request)) or []
+    return {
+        "rows": [job_row(job) for job in found],
+        "newer_link": _relative(pages.get_previous_link()),
+        "older_link": _relative(pages.get_next_link()),
+    }
 
 
-def _anchor(visible: QuerySet[Job], job_id: str) -> Job | None:
-    try:
-        return visible.filter(job_id=check_job_id(job_id)).first()
-    except InvalidJobId:
-        return None
-
-
-def _last(page: list[Job], size: int) -> str:
-    return page[size - 1].job_id if len(page) > size else ""
-
-
-def _older_than(jobs: QuerySet[Job], anchor: Job) -> QuerySet[Job]:
-    at = anchor.created_at
-    return jobs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=anchor.pk))
-
-
-def _newer_than(jobs: QuerySet[Job], anchor: Job) -> QuerySet[Job]:
-    at = anchor.created_at
-    newer = jobs.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=anchor.pk))
-    return newer.order_by("created_at", "pk")
+def _relative(link: str | None) -> str:
+    """Return the link without host and without `rows`, which selects the table alone."""
+    if link is None:
+        return ""
+    parts = urlsplit(remove_query_param(link, "rows"))
+    return f"{parts.path}?{parts.query}"
 
 
 def job_row(job: Job) -> JobRow:
-    """The job as a row; its hash changes when anything in the row does."""
+    """Return the row of a job."""
     running = job.started_at if not job.is_terminal else None
     owner = job.owner.get_username() if job.owner else ""
     shown = (job.title, owner, job.task_type, job.status, job.attempt, percent(job))
@@ -107,19 +88,19 @@ def job_row(job: Job) -> JobRow:
 
 
 def percent(job: Job) -> int:
-    """The progress as a whole number, 0 to 100."""
+    """Return the progress as a whole number from 0 to 100."""
     return round(min(100.0, max(0.0, job.progress or 0.0)))
 
 
 def duration(started: datetime | None, finished: datetime | None) -> str:
-    """The time between the two, or until now, as a clock ("1:02:03"); a dash before the start."""
+    """Return the time between both, or until now, such as "1:02:03"; a dash before the start."""
     if started is None:
         return "\N{EN DASH}"
     return clock((finished or timezone.now()) - started)
 
 
 def clock(span: timedelta) -> str:
-    """Hours, minutes and seconds as digits, the same in every language."""
+    """Return hours, minutes and seconds as digits, the same in every language."""
     seconds = max(0, int(span.total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,6 +1,6 @@
-"""What the scripts of the pages say, translated; they get it as JSON with the page.
+"""Translated strings of the scripts, which the pages contain as JSON.
 
-Placeholders stand in braces. Numbers stand after a colon, so that no language needs a plural form.
+Placeholders are in braces. Numbers follow a colon, so that no language needs a plural form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ def job_page_strings() -> dict[str, str]:
         "announce.status": _("Job: {status}"),
         "reset": _("The log was read again from its start: {reason}"),
         "percent": _("{percent}%"),
-        "thought.from": _("Thought in {node}"),
         "tool.unknown": _("Unnamed tool"),
         "tool.running": _("Running"),
         "tool.done": _("Done"),
@@ -32,11 +31,6 @@ def job_page_strings() -> dict[str, str]:
         "tool.stopped": _("No result"),
         "tool.input": _("Input"),
         "tool.output": _("Result"),
-        "outline.untitled": _("Untitled section"),
-        "outline.written": _("written"),
-        "document.file": _("document"),
-        "copy.done": _("Copied"),
-        "copy.failed": _("Copying failed"),
         "events.count": _("{total} in all"),
         "events.filtered": _("{shown} of {total}"),
         "events.earlier": _("Show earlier events: {count}"),

@@ -7,14 +7,15 @@ from jobs.writing.exceptions import WritingError
 from jobs.writing.offline_model import OfflineChatModel
 
 
-def create_chat_model(name: str, token_delay: float = 0.0) -> BaseChatModel:
-    """Return the model of a name such as ``openai:gpt-5``; for an empty name, the offline model.
+def create_chat_model(name: str) -> BaseChatModel:
+    """Return the model of a name such as ``openai:gpt-5``, or the offline model.
 
-    `token_delay` is the pause of the offline model between two tokens, in seconds. Raises
-    WritingError if the name is invalid, or if a package or an API key is missing.
+    The offline model is named "" or ``offline:0.02``, the pause between two tokens in seconds.
+    Raises WritingError if the name is invalid, or if a package or an API key is missing.
     """
-    if not name:
-        return OfflineChatModel(token_delay=token_delay)
+    provider, _, model = name.partition(":")
+    if provider in {"", "offline"}:
+        return OfflineChatModel(token_delay=float(model or 0))
     try:
         return init_chat_model(name)
     # Each provider's package raises its own errors, for example for a missing key.

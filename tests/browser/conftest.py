@@ -79,8 +79,18 @@ def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
 
 @pytest.fixture
 def job_id(site: Site) -> str:
-    """A job of demo's that no worker takes: the test says what happens in it."""
+    """A job of demo without a worker: the test publishes its events. It has a result template."""
+    return created_job(site, "by_hand")
+
+
+@pytest.fixture
+def plain_job_id(site: Site) -> str:
+    """A job as `job_id`, without a runner and a result template."""
+    return created_job(site, "plain")
+
+
+def created_job(site: Site, task_type: str) -> str:
     with site.client() as client:
-        answer = client.post("/api/jobs/", json={"task_type": "by_hand", "title": "By hand"})
+        answer = client.post("/api/jobs/", json={"task_type": task_type, "title": "By hand"})
     answer.raise_for_status()
     return str(answer.json()["job_id"])

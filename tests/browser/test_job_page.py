@@ -88,8 +88,8 @@ def test_two_viewers_see_the_same(context: Any, site: Site) -> None:
     for page in (first, second):
         live_state(page, "ended")
     assert shown_ids(first) == shown_ids(second)
-    panels = [page.locator("#panels").inner_text() for page in (first, second)]
-    assert panels[0] == panels[1]
+    for panel in ("#outline", "#document", "#thoughts", "#tools"):
+        assert first.locator(panel).inner_text() == second.locator(panel).inner_text() != ""
 
 
 def test_an_event_is_shown_as_it_happens(
@@ -100,6 +100,42 @@ def test_an_event_is_shown_as_it_happens(
     page.locator(f"[data-event-id='{event_id}']").wait_for(timeout=2_000)
     assert page.locator("#percent").inner_text() == "42%"
     assert page.locator("#phase-note").inner_text() == "half way, nearly"
+
+
+def test_a_job_without_a_result_template_shows_tools_and_result(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    watch(page, plain_job_id)
+    assert page.locator("#job-result, #outline, #document, #thoughts").count() == 0
+    assert page.locator("#tools-panel").is_hidden()
+    publisher.publish_event(plain_job_id, {"event_type": "tool_call", "tool": "look_up"})
+    page.locator("#tools .tool").wait_for()
+    result = {"pages": 5}
+    ended = {"event_type": "task_completed", "job_status": "completed", "result": result}
+    publisher.publish_event(plain_job_id, ended)
+    page.locator("#result", has_text='"pages": 5').wait_for()
+
+
+def test_the_events_are_sent_to_the_result_view(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+) -> None:
+    """The script of a result template rebuilds its state from the "job-events" of the document."""
+    page.add_init_script("""
+        globalThis.received = [];
+        document.addEventListener("job-events", ({ detail }) => received.push(detail));
+    """)
+    publisher.publish_event(job_id, {"event_type": "sample", "n": 1})
+    watch(page, job_id)
+    page.wait_for_function("received.flatMap(({ events }) => events).length === 2")
+    last = publisher.publish_event(job_id, {"event_type": "sample", "n": 2})
+    page.locator(f"[data-event-id='{last}']").wait_for()
+    restarts = page.evaluate("received.map(({ restart }) => restart)")
+    assert restarts == [True] + [False] * (len(restarts) - 1)
+    assert page.evaluate("received.at(-1).live") is True
+    ids = page.evaluate("received.flatMap(({ events }) => events.map(({ id }) => id))")
+    assert ids == logged_ids(site, job_id)
+    page.get_by_role("button", name="Replay").click()
+    page.wait_for_function("received.at(-1).restart || received.at(-2).restart")
 
 
 def test_an_event_opens_to_its_json(
@@ -135,7 +171,7 @@ def test_no_value_breaks_the_page(
     page.locator(f"[data-event-id='{last}']").wait_for()
     page.locator("#percent", has_text="64%").wait_for()
     assert page.title().startswith("By hand")
-    assert page.locator("#job img, #job script").count() == 0
+    assert page.locator("#job img, #job script:not([src])").count() == 0
 
 
 def test_entries_of_other_producers_are_shown(

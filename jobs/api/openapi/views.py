@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from jobs.api.base import JobsAPIView
 from jobs.conf import job_settings
-from jobs.pages.views import PageView
+from jobs.pages.base import PageView
 
 _IS_INSTALLED: Final = find_spec("drf_spectacular") is not None
 

@@ -31,7 +31,14 @@ from jobs.api.serializers import (
 )
 from jobs.exceptions import AlreadyCreated
 from jobs.models import Job
-from jobs.selectors import has_permission, may_change, user_of, visible_job, visible_status
+from jobs.selectors import (
+    has_permission,
+    may_change,
+    may_start,
+    user_of,
+    visible_job,
+    visible_status,
+)
 
 
 class JobListView(JobsAPIView):
@@ -57,6 +64,8 @@ class JobListView(JobsAPIView):
         given = JobCreateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         fields, creation = given.validated_data, None
+        if not may_start(request.user, fields["task_type"]):
+            raise PermissionDenied("The user may not start jobs of this task_type.")
         if (key := name_header(request.headers, IDEMPOTENCY_KEY)) is not None:
             creation = digest_of([key]), digest_of([_as_text(fields)])
         if creation is None or not _is_created(request, creation):

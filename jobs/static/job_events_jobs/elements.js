@@ -1,5 +1,5 @@
 /**
- * Making and following elements. Text goes in as text, never as markup.
+ * Creation of elements and scrolling. Text is inserted as text, never as markup.
  */
 
 /**

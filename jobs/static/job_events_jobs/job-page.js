@@ -1,26 +1,22 @@
 /**
- * The job page: reads the job's log from its start, follows it, and draws once per frame what changed.
+ * The job page: reads the log of the job from its start, follows it, and draws changes once per frame.
+ *
+ * Scripts of a result template receive the displayed events as "job-events" of `document`, with the detail
+ * {events, restart, live}. `restart`: the events begin at the start of the log again, discard the earlier
+ * ones. `live`: false while the log up to the page load is read.
  */
 import { eventSource, polling, watchJob } from "../job_events/job-events.js";
-import { createDocumentView } from "./document-view.js";
 import { announcer, byId, setText } from "./elements.js";
 import { createEventList } from "./event-list.js";
 import { applyEvent, applyJob, initialState, isOver, PARTS } from "./job-state.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
 import { createQuestions } from "./questions.js";
 import { createReplay } from "./replay.js";
-import {
-  createErrors,
-  createHead,
-  createOutline,
-  createResult,
-  createThoughts,
-  createTools,
-} from "./panels.js";
+import { createErrors, createHead, createResult, createTools } from "./panels.js";
 
-/** How long the head waits for the log to be read, before it shows what it has. */
+/** The head shows the job of the page load until the log is read, at most for this time. */
 const SETTLE_MS = 2_000;
-/** Frames do not come while a page is hidden; events do. */
+/** A hidden page gets no animation frames. */
 const HIDDEN_DRAW_MS = 500;
 
 const config = pageConfig();
@@ -31,17 +27,24 @@ const views = {
   head: createHead(say, announce),
   errors: createErrors(say),
   questions: createQuestions(say, announce, config.inputsUrl),
-  thoughts: createThoughts(say),
   tools: createTools(say),
-  outline: createOutline(say),
-  document: createDocumentView(say, announce),
   result: createResult(),
 };
 
-/** A job of which nothing is known but what its log says. */
+/** The job before its first event, for the replay. */
 const BLANK = { ...config.job, status: "pending", attempt: 1, progress: 0, error: "", started_at: null, finished_at: null };
-/** The log as it arrived, how much of it the state has, and the job as it was once that was over. */
-const page = { log: [], taken: 0, state: initialState(config.job), final: null, settled: false, drawing: false, replays: false };
+const page = {
+  log: [],
+  /** Number of events that the state contains. */
+  taken: 0,
+  state: initialState(config.job),
+  /** The job of the API, after its end. */
+  final: null,
+  settled: false,
+  drawing: false,
+  replays: false,
+  restart: true,
+};
 const replay = createReplay(say, drawSoon);
 
 function main() {
@@ -63,7 +66,7 @@ function main() {
   byId("cancel-form").addEventListener("submit", cancel);
 }
 
-/** While the log is read, the head shows the job as it is, not as it was at each event on the way. */
+/** Draws the head once the log is read. */
 function settle() {
   if (!page.settled) draw();
   page.settled = true;
@@ -78,7 +81,7 @@ async function finish() {
     takeEvents();
     if (!replay.isOn) applyJob(page.state, page.final);
   } catch {
-    // The events have said what there is to say.
+    // The events contain the same status and result.
   } finally {
     settle();
   }
@@ -91,9 +94,9 @@ function startAnew(info) {
   drawSoon();
 }
 
-/** Forgets all events: from here the state is built anew. */
+/** Discards all events and starts with a new state. */
 function beginWith(job, options) {
-  Object.assign(page, { state: initialState(job), taken: 0 });
+  Object.assign(page, { state: initialState(job), taken: 0, restart: true });
   PARTS.forEach((part) => page.state.changed.add(part));
   eventList.clear(options);
 }
@@ -123,7 +126,7 @@ function draw() {
   drawElapsed();
 }
 
-/** Brings the state to where the log is, or the replay. */
+/** Applies the events up to the end of the log, or up to the time of the replay. */
 function takeEvents() {
   const until = replay.isOn ? replay.count(page.log) : page.log.length;
   if (replay.isOn !== page.replays || until < page.taken) {
@@ -135,9 +138,17 @@ function takeEvents() {
   events.forEach((event) => applyEvent(page.state, event));
   if (events.length) eventList.add(events);
   if (events.length && !replay.isOn && page.final) applyJob(page.state, page.final);
+  sendToResultView(events);
 }
 
-/** The server's clock counts, not the browser's: it may be wrong by hours. */
+function sendToResultView(events) {
+  const { restart, settled: live } = page;
+  if (!events.length && !restart) return;
+  page.restart = false;
+  document.dispatchEvent(new CustomEvent("job-events", { detail: { events, restart, live } }));
+}
+
+/** Offset to the server's clock; the browser's clock may differ by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 
 function drawElapsed() {
@@ -148,7 +159,7 @@ function drawElapsed() {
   setText(byId("elapsed"), formatDuration((until ?? state.startedAt) - state.startedAt));
 }
 
-/** Cancels without leaving the page; the log then says that it was cancelled. */
+/** Cancels without leaving the page; the log then contains the cancellation. */
 async function cancel(submit) {
   submit.preventDefault();
   const form = submit.target;

@@ -1,14 +1,12 @@
 /**
- * Draws the parts of the job page from its state: head, errors, thoughts, tools, outline, result.
- * Each draws only what differs from what it drew before.
+ * Parts of the job page: head, errors, tool calls, result. Each changes only what differs.
  */
 import { byId, element, setText, Tail } from "./elements.js";
 import { isOver } from "./job-state.js";
 
-const SHOWN_THOUGHTS = 200;
 const SHOWN_TOOLS = 200;
 
-/** Status, phase, progress, buttons; says a new status or phase to screen readers. */
+/** Status, phase, progress, buttons. Announces a new status or phase. */
 export function createHead(say, announce) {
   const badge = byId("job-badge").firstElementChild;
   let [status, phase] = [badge.dataset.status, ""];
@@ -37,7 +35,7 @@ function showButtons(state) {
   else if (hadFocus) (retry.hidden ? byId("job-title") : retry.querySelector("button")).focus();
 }
 
-/** What went wrong in this attempt. */
+/** Errors of the current attempt. */
 export function createErrors(say) {
   return function draw({ errors }) {
     byId("problem").hidden = errors.length === 0;
@@ -51,44 +49,7 @@ export function createErrors(say) {
   };
 }
 
-/** Thoughts: a piece of text is appended to what is there, nothing is drawn anew. */
-export function createThoughts(say) {
-  const scroller = byId("thoughts");
-  const tail = new Tail(scroller);
-  const placeholder = scroller.firstElementChild;
-  /** @type {Map<Object, {node: HTMLElement, text: Text}>} */
-  let drawn = new Map();
-
-  const drawThought = (thought) => {
-    const text = document.createTextNode("");
-    const node = element("div", { class: "thought" });
-    if (thought.node) {
-      const heading = element("p", { class: "thought-node" }, thought.node);
-      heading.title = say("thought.from", { node: thought.node });
-      node.append(heading);
-    }
-    node.append(element("p", { class: "thought-text", dir: "auto" }, text));
-    return { node, text };
-  };
-
-  return function draw({ thoughts }) {
-    byId("thoughts-panel").hidden &&= !thoughts.length;
-    tail.after(() => {
-      const shown = thoughts.slice(-SHOWN_THOUGHTS);
-      const known = drawn;
-      drawn = new Map(shown.map((thought) => [thought, known.get(thought) ?? drawThought(thought)]));
-      for (const [thought, { node }] of known) if (!drawn.has(thought)) node.remove();
-      if (!shown.length) return scroller.replaceChildren(placeholder);
-      placeholder.remove();
-      for (const [thought, { node, text }] of drawn) {
-        if (!node.isConnected) scroller.append(node);
-        if (text.length < thought.text.length) text.appendData(thought.text.slice(text.length));
-      }
-    });
-  };
-}
-
-/** Tool calls, each with its input and its result to open. */
+/** Tool calls with their inputs and results. */
 export function createTools(say) {
   const scroller = byId("tools");
   const tail = new Tail(scroller);
@@ -138,68 +99,12 @@ function fillTool(say, parts, tool, over) {
   );
 }
 
-/** The outline as nested lists; a written section is marked, and leads to its text. */
-export function createOutline(say) {
-  const scroller = byId("outline");
-  const placeholder = scroller.firstElementChild;
-  let [source, written] = [null, new Set()];
-  scroller.addEventListener("click", goToSection);
-
-  return function draw({ outline, document: text }) {
-    byId("outline-panel").hidden &&= !outline;
-    written = new Set(text?.sections.map(({ key }) => key));
-    if (outline !== source) {
-      source = outline;
-      scroller.replaceChildren(...(outline ? drawOutline(say, outline) : [placeholder]));
-    }
-    for (const link of scroller.querySelectorAll("a[data-key]")) markWritten(say, link, written);
-  };
-}
-
-function drawOutline(say, { title, nodes }) {
-  const name = title ? [element("p", { class: "outline-name", dir: "auto" }, title)] : [];
-  return [...name, drawNodes(say, nodes)];
-}
-
-function drawNodes(say, nodes) {
-  return element("ul", { class: "outline", role: "list" }, ...nodes.map((node) => drawNode(say, node)));
-}
-
-function drawNode(say, { key, heading, summary, children }) {
-  const link = element("a", { "data-key": key, dir: "auto" }, heading || say("outline.untitled"));
-  const item = element("li", {}, link);
-  if (summary) item.append(element("p", { class: "outline-summary", dir: "auto" }, summary));
-  if (children.length) item.append(drawNodes(say, children));
-  return item;
-}
-
-function markWritten(say, link, written) {
-  const done = written.has(link.dataset.key);
-  if (link.hasAttribute("href") === done) return;
-  if (!done) return link.removeAttribute("href");
-  link.setAttribute("href", "#document");
-  link.title = say("outline.written");
-}
-
-/** Scrolls inside the document's panel, so that the page itself stays where it is. */
-function goToSection(event) {
-  const key = event.target.closest("a[href]")?.dataset.key;
-  if (key === undefined) return;
-  event.preventDefault();
-  const panel = byId("document");
-  const section = [...panel.children].find((child) => child.dataset.section === key);
-  if (!section) return;
-  panel.scrollTop += section.getBoundingClientRect().top - panel.getBoundingClientRect().top;
-  const heading = section.querySelector("[tabindex]") ?? panel;
-  heading.focus({ preventScroll: panel.getBoundingClientRect().top < innerHeight - 120 });
-}
-
-/** The result of a job that wrote no document; a task of a job that goes on may have one, too. */
+/** The result as JSON, on pages without a result template. */
 export function createResult() {
+  const panel = byId("result-panel");
   return function draw(state) {
-    const { result, document: text } = state;
-    const shown = isOver(state) && result !== undefined && !text;
-    byId("result-panel").hidden = !shown;
-    if (shown) setText(byId("result"), JSON.stringify(result, null, 2));
+    if (!panel) return;
+    panel.hidden = !isOver(state) || state.result === undefined;
+    if (!panel.hidden) setText(byId("result"), JSON.stringify(state.result, null, 2));
   };
 }

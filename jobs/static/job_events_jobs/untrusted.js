@@ -1,10 +1,19 @@
 /**
- * Readers for what anybody may have published: each gives a value of the asked kind, or nothing.
+ * Readers of untrusted values: each returns a value of its type, or an empty one.
  */
 
 /** @param {unknown} value @returns {Record<string, any>} The object, or an empty one. */
 export function asObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+/**
+ * @param {{data: unknown}} event
+ * @returns {Record<string, any>} The keys of the event. The callback handler nests its own in `data`.
+ */
+export function eventData(event) {
+  const outer = asObject(event.data);
+  return { ...outer, ...asObject(outer.data) };
 }
 
 /** @param {unknown} value @returns {any[]} */

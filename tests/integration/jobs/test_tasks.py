@@ -21,7 +21,7 @@ OUTLINE = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summar
 @pytest.fixture(autouse=True)
 def in_this_process(settings):
     """Run tasks eagerly; without runners, a created job stays pending."""
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {}, "OFFLINE_TOKEN_DELAY": 0}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {}, "CHAT_MODEL": ""}
     app.conf.task_always_eager = True
     yield
     app.conf.task_always_eager = False

@@ -25,9 +25,7 @@ GOOD = {
         {"a": "jobs.services.job_start", "b": len},
     ],
     "MAX_PAYLOAD_BYTES": [1, 1024 * 1024],
-    "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b"],
-    "OFFLINE_TOKEN_DELAY": [0, 0.0, 0.02, 10],
-    "DEMO": [True, False],
+    "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b", "offline:0.02"],
     "RETENTION": [{}, {"*": {"days": 0.5}}, {"a": {"days": 90, "events": 1}, "*": {"events": 9}}],
     "VISIBLE_JOBS": [print, "jobs.selectors.own_jobs"],
 }
@@ -40,8 +38,6 @@ BAD = {
     "RUNNERS": [None, [], "text", 5, {"a": None}, {"a": 5}, {5: print}, {"a": ["x"]}],
     "MAX_PAYLOAD_BYTES": [0, -1, 1.5, True, "1", None, math.nan, math.inf, 10**400],
     "CHAT_MODEL": ["gpt", ":gpt", "openai:", ":", None, 5, b"a:b"],
-    "OFFLINE_TOKEN_DELAY": [-1, 11, True, False, "0", None, math.nan, math.inf, 10**400],
-    "DEMO": [0, 1, "", "yes", None],
     "RETENTION": [
         None,
         [],
@@ -61,8 +57,6 @@ IDS = {
     "RUNNERS": "job_events.E020",
     "MAX_PAYLOAD_BYTES": "job_events.E021",
     "CHAT_MODEL": "job_events.E022",
-    "OFFLINE_TOKEN_DELAY": "job_events.E023",
-    "DEMO": "job_events.E024",
     "LOGIN_TIMEOUT": "job_events.E026",
     "RECHECK_LOGINS": "job_events.E027",
     "RECHECK_JOBS": "job_events.E028",
@@ -120,8 +114,37 @@ def test_a_runner_that_cannot_be_imported(settings, path):
     assert "'it'" in message.msg
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"run": print, "template": "a.html"}, "unknown keys: template"),
+        ({"form": "jobs.pages.forms.PayloadForm"}, "The runner None of 'it' is not callable"),
+        ({"run": "nowhere.at_all"}, "The runner 'nowhere.at_all' of 'it' cannot be imported"),
+        ({"run": print, "form": "nowhere.Form"}, "The form 'nowhere.Form' of 'it' cannot be"),
+        ({"run": print, "form": dict}, "is not a subclass of forms.Form"),
+        ({"run": print, "form": 5}, "is not a subclass of forms.Form"),
+        ({"run": print, "result_template": "no.html"}, "result template 'no.html' of 'it' cannot"),
+        ({"run": print, "permission": 5}, "permission 5 of 'it' is not"),
+    ],
+)
+def test_a_malformed_entry_of_runners(settings, entry, message):
+    (error,) = messages_for(settings, RUNNERS={"it": entry, "other": print})
+    assert error.id == "job_events.E025"
+    assert message in error.msg
+
+
+def test_an_entry_with_all_keys(settings):
+    entry = {
+        "run": print,
+        "form": "jobs.pages.forms.PayloadForm",
+        "result_template": "job_events_jobs/base.html",
+        "permission": "job_events_jobs.add_job",
+    }
+    assert messages_for(settings, RUNNERS={"it": entry}) == []
+
+
 def test_an_unknown_key(settings):
-    (message,) = messages_for(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, DEMO=True)
+    (message,) = messages_for(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, CHAT_MODEL="")
     assert message.id == "job_events.W001"
     assert message.level == checks.WARNING
     assert "'REDIS_ULR'" in message.msg
@@ -140,8 +163,8 @@ def test_a_setting_that_is_not_a_dict_is_reported_once(settings):
 
 
 def test_the_check_is_registered(settings):
-    settings.JOB_EVENTS = {"DEMO": "yes"}
-    assert "job_events.E024" in {message.id for message in checks.run_checks()}
+    settings.JOB_EVENTS = {"CHAT_MODEL": "yes"}
+    assert "job_events.E022" in {message.id for message in checks.run_checks()}
 
 
 def test_the_settings_of_this_site_are_valid():

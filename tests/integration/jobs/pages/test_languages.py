@@ -20,6 +20,9 @@ pytestmark = pytest.mark.django_db
 LIST, NEW, LOGIN = (reverse(f"job_events:{name}") for name in ("list", "new", "login"))
 
 
+JSON = f"{NEW}?task_type=document_generation"
+
+
 def detail(job: Job) -> str:
     return reverse("job_events:detail", kwargs={"job_id": job.job_id})
 
@@ -91,17 +94,20 @@ def untranslated(html: str, data: list[str]) -> str:
 def test_every_string_of_every_page_is_translated(
     client: Client, staff: Any, settings: Any, bracketed: None
 ) -> None:
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "DEMO": True}
+    settings.JOB_EVENTS_DEMO = True
     payload = {"task_prompt": "PROMPT", "context_files": [{"name": "FILE.md", "text": "x"}]}
     now = timezone.now()
     over = {"status": Job.Status.FAILED, "error": "ERROR", "finished_at": now, "started_at": now}
     job = make(staff, title="TITLE", payload=payload, attempt=2, **over)
-    data = ["TITLE", "PROMPT", "FILE.md", "ERROR", "demo", "outline_generation", job.job_id]
+    data = ["TITLE", "PROMPT", "FILE.md", "ERROR", "demo", "outline_generation"]
+    data += ["document_generation", job.job_id]
     assert untranslated(text_of(client.get(LOGIN)), data) == ""
     client.force_login(staff)
-    pages = [client.get(path) for path in (LIST, f"{LIST}?q=cocoa", NEW, detail(job))]
+    pages = [client.get(path) for path in (LIST, f"{LIST}?q=cocoa", NEW, JSON, detail(job))]
     pages.append(
-        client.post(NEW, {"prompt": "", "context_files": SimpleUploadedFile("notes.md", b"\xff")})
+        client.post(
+            NEW, {"task_prompt": "", "context_files": SimpleUploadedFile("notes.md", b"\xff")}
+        )
     )
     for page in pages:
         assert untranslated(text_of(page), [*data, "notes.md"]) == ""

@@ -2,14 +2,17 @@
 
 import json
 import re
+from base64 import b64encode
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django import forms
 from django.apps import apps
+from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -17,7 +20,7 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.models import Job
-from jobs.pages.job_list import PAGE_SIZE, job_slice
+from jobs.pages.job_list import PAGE_SIZE, JobPagePagination
 
 pytestmark = pytest.mark.django_db
 
@@ -82,14 +85,6 @@ def test_the_login_page_lets_in_and_leads_to_the_list(client: Client, user: Any)
     assert response["Location"] == LIST
 
 
-@pytest.mark.parametrize("demo", [True, False])
-def test_the_login_page_tells_of_demo_only_in_the_demo(
-    client: Client, settings: Any, demo: bool
-) -> None:
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "DEMO": demo}
-    assert ("This is a demo" in text_of(client.get(LOGIN))) is demo
-
-
 def test_logging_out_needs_a_post(anna: Client) -> None:
     assert anna.get(reverse("job_events:logout")).status_code == 405
     assert anna.post(reverse("job_events:logout"))["Location"] == LOGIN
@@ -120,101 +115,148 @@ def test_a_job_may_be_called_new(anna: Client, user: Any) -> None:
 # A new job
 
 
-def upload(content: bytes, name: str = "notes.md") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, content)
+def report(job_id: str, pages: int, author: str = "") -> None:
+    """A runner that leaves the job pending."""
 
 
-def test_the_form_creates_a_job_and_goes_to_its_page(anna: Client, user: Any) -> None:
-    prompt = "# Write about tea\n\nFor people who like coffee."
-    response = anna.post(NEW, {"prompt": prompt})
+class ReportForm(forms.Form):
+    """A form of a project."""
+
+    description = "Pages of a report."
+    pages = forms.IntegerField(min_value=1, max_value=9)
+
+    def job_title(self) -> str:
+        return f"Report of {self.cleaned_data['pages']} pages"
+
+
+REPORT = {"run": report, "form": ReportForm}
+
+
+@pytest.fixture
+def runners(settings: Any) -> Callable[..., None]:
+    """Replaces the setting RUNNERS."""
+
+    def set_runners(**entries: Any) -> None:
+        settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": entries}
+
+    return set_runners
+
+
+def test_a_runner_without_a_form_takes_json(anna: Client, user: Any, runners: Any) -> None:
+    runners(report=report)
+    assert "A JSON object" in text_of(anna.get(NEW))
+    response = anna.post(NEW, {"title": "Mine", "payload": '{"pages": 5}'})
     job = Job.objects.get()
     assert response["Location"] == detail(job)
-    assert (job.owner, job.task_type, job.title) == (user, "outline_generation", "Write about tea")
-    assert job.payload["task_prompt"].splitlines() == prompt.splitlines()
-    assert "context_files" not in job.payload
-
-
-def test_files_come_along(anna: Client) -> None:
-    files = [upload("\ufeffGrün".encode()), upload(b"two", "more.TXT")]
-    anna.post(NEW, {"prompt": "Tea", "context_files": files})
-    assert Job.objects.get().payload["context_files"] == [
-        {"name": "notes.md", "text": "Grün"},
-        {"name": "more.TXT", "text": "two"},
-    ]
+    assert (job.owner, job.task_type, job.title) == (user, "report", "Mine")
+    assert job.payload == {"pages": 5}
 
 
 @pytest.mark.parametrize(
-    ("fields", "sentence"),
+    ("payload", "message"),
     [
-        ({"prompt": "  \n "}, "Say what shall be written."),
-        ({"prompt": "a\0b"}, "Null characters are not allowed."),
-        ({"prompt": "x" * 10_001}, "at most 10000 characters"),
-        ({"context_files": upload(b"\xff\xfe\x00")}, "“notes.md” is not text in UTF-8."),
-        ({"context_files": upload(b"a\0b")}, "“notes.md” contains NUL characters"),
-        ({"context_files": upload(b"x", "photo.png")}, "“photo.png” is not a .txt or .md file."),
-        ({"context_files": upload(b"")}, "The submitted file is empty."),
-        ({"context_files": upload(b"x" * 204_801)}, "The files are too large"),
-        (
-            {"context_files": [upload(b"x" * 150_000), upload(b"x" * 150_000, "b.txt")]},
-            "The files are too large",
-        ),
+        ("", "missing a required argument: &#x27;pages&#x27;"),
+        ('{"pages": 5, "colour": 1}', "unexpected keyword argument"),
+        ("{pages: 5}", "Enter a JSON object"),
+        ("[5]", "Enter a JSON object"),
+        ("5", "Enter a JSON object"),
+        ("null", "Enter a JSON object"),
+        ("[" * 100_000, "Enter a JSON object"),
+        ('{"pages": NaN}', "payload"),
+        ('{"pages": "\\u0000"}', "payload"),
     ],
 )
-def test_bad_input_is_told_and_creates_nothing(
-    anna: Client, fields: dict[str, Any], sentence: str
+def test_an_invalid_payload_is_shown_and_creates_no_job(
+    anna: Client, runners: Any, payload: str, message: str
 ) -> None:
-    response = anna.post(NEW, {"prompt": "My long thought", **fields})
+    runners(report=report)
+    response = anna.post(NEW, {"payload": payload})
     assert response.status_code == 422
-    assert sentence in text_of(response).replace("\N{NO-BREAK SPACE}", " ")
+    assert message in text_of(response)
+    assert 'aria-invalid="true"' in text_of(response)
     assert not Job.objects.exists()
-    if "prompt" not in fields:
-        assert "My long thought" in text_of(response)
 
 
-def test_exactly_the_limit_is_taken(anna: Client) -> None:
-    assert anna.post(NEW, {"prompt": "Tea", "context_files": upload(b"x" * 204_800)}).url
-    assert Job.objects.exists()
+def test_the_form_of_a_runner_is_shown_and_its_data_is_the_payload(
+    anna: Client, runners: Any
+) -> None:
+    runners(report=REPORT)
+    page = text_of(anna.get(NEW))
+    assert "Pages of a report." in page
+    assert 'name="pages"' in page
+    assert anna.post(NEW, {"pages": "10"}).status_code == 422
+    assert not Job.objects.exists()
+    anna.post(NEW, {"pages": "5"})
+    job = Job.objects.get()
+    assert (job.title, job.payload) == ("Report of 5 pages", {"pages": 5})
 
 
-@pytest.mark.parametrize("model", ["", "openai:gpt-5"])
-def test_the_offline_model_is_labelled(anna: Client, user: Any, settings: Any, model: str) -> None:
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CHAT_MODEL": model}
-    for path in (NEW, detail(make(user))):
-        assert ("Offline model" in text_of(anna.get(path))) is (not model)
+def test_one_of_several_runners_is_chosen(anna: Client, runners: Any) -> None:
+    runners(report=REPORT, other=report)
+    page = text_of(anna.get(NEW))
+    assert 'href="?task_type=report" aria-current="page"' in page
+    assert 'name="pages"' in page
+    chosen = f"{NEW}?task_type=other"
+    assert "A JSON object" in text_of(anna.get(chosen))
+    anna.post(chosen, {"payload": '{"pages": 1}'})
+    assert Job.objects.get().task_type == "other"
+    assert anna.get(f"{NEW}?task_type=nosuch").status_code == 404
+
+
+def test_only_runners_that_the_user_may_start_are_offered(
+    anna: Client, user: Any, runners: Any
+) -> None:
+    runners(report={**REPORT, "permission": "job_events_jobs.add_job"})
+    for path in (LIST, detail(make(user))):
+        assert "New job<" not in text_of(anna.get(path))
+    assert "Start the first job" not in text_of(anna.get(LIST))
+    assert anna.get(NEW).status_code == 404
+    assert anna.post(NEW, {"pages": "5"}).status_code == 404
+    user.user_permissions.add(Permission.objects.get(codename="add_job"))
+    assert "New job<" in text_of(anna.get(LIST))
+    assert anna.post(NEW, {"pages": "5"}).status_code == 302
+
+
+def test_without_runners_no_job_can_be_started(anna: Client, runners: Any) -> None:
+    runners()
+    assert "New job<" not in text_of(anna.get(LIST))
+    assert anna.get(NEW).status_code == 404
 
 
 # A job
 
 
 def test_the_page_shows_the_job_without_any_script(anna: Client, user: Any) -> None:
-    job = failed(user, "The kettle is empty", payload={"task_prompt": "Write about tea"})
+    job = failed(user, "The kettle is empty")
     page = text_of(anna.get(detail(job)))
-    for shown in ("The kettle is empty", "Write about tea", "Failed", "anna", job.job_id):
+    for shown in ("The kettle is empty", "Failed", "anna", job.job_id):
         assert shown in page
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        {},
-        {"task_prompt": None, "context_files": "no list"},
-        {"task_prompt": {"a": 1}, "context_files": [1, None, {}, {"name": 5, "text": []}]},
-        {"task_prompt": "lone \ud800 surrogate", "context_files": [{"name": "\udfff"}]},
-    ],
-)
-def test_any_payload_has_a_page(anna: Client, user: Any, payload: Any) -> None:
-    if "\\ud800" in json.dumps(payload) and connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL does not take a lone surrogate")
-    job = make(user, payload=payload)
-    assert anna.get(detail(job)).status_code == 200
-
-
-def test_nothing_of_a_user_is_markup(anna: Client, user: Any) -> None:
-    payload = {"task_prompt": NASTY, "context_files": [{"name": NASTY, "text": NASTY}]}
-    job = failed(user, NASTY, title=NASTY, payload=payload)
+def test_values_of_a_user_are_escaped(anna: Client, user: Any, runners: Any) -> None:
+    runners(report=report)
+    job = failed(user, NASTY, title=NASTY)
     for path in (detail(job), LIST, f"{LIST}?q={NASTY}"):
         assert NASTY not in text_of(anna.get(path))
-    assert NASTY not in text_of(anna.post(NEW, {"prompt": NASTY, "context_files": upload(b"")}))
+    assert NASTY not in text_of(anna.post(NEW, {"title": NASTY, "payload": NASTY}))
+
+
+def test_the_result_template_is_rendered_with_the_job(
+    anna: Client, user: Any, settings: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text("<p>Report {{ job.job_id }}, {{ job.result.pages }}</p>")
+    engine = {**settings.TEMPLATES[0], "DIRS": [*settings.TEMPLATES[0]["DIRS"], tmp_path]}
+    settings.TEMPLATES = [engine]
+    entry = {"run": report, "result_template": "report.html"}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"report": entry}}
+    job = Job.objects.create(owner=user, task_type="report", job_id="r1", result={"pages": 5})
+    page = text_of(anna.get(detail(job)))
+    assert '<div id="job-result"><p>Report r1, 5</p></div>' in page
+    assert 'id="result-panel"' not in page
+    other = Job.objects.create(owner=user, task_type="manual", result={"pages": 5})
+    page = text_of(anna.get(detail(other)))
+    assert "job-result" not in page
+    assert 'id="result-panel"' in page
 
 
 def test_no_page_needs_inline_scripts_or_styles(anna: Client, user: Any) -> None:
@@ -251,7 +293,7 @@ def test_a_post_needs_a_csrf_token(user: Any) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     assert client.post(detail(make(user)), {"action": "cancel"}).status_code == 403
-    assert client.post(NEW, {"prompt": "Tea"}).status_code == 403
+    assert client.post(NEW, {"task_prompt": "Tea"}).status_code == 403
 
 
 # The list
@@ -278,11 +320,22 @@ def test_filter_and_search(anna: Client, user: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"status": "nonsense"}, {"q": "a\0b"}, {"before": "gone"}, {"after": "x" * 999}]
+    "query",
+    [
+        {"status": "nonsense"},
+        {"q": "a\0b"},
+        *({"cursor": value} for value in ("gone", "x" * 999, "a\0", "é", "cD1nb25l", "cD0tMQ==")),
+    ],
 )
 def test_a_bad_query_shows_the_list(anna: Client, user: Any, query: dict[str, str]) -> None:
     make(user, "Tea")
     assert titles(anna.get(LIST, query)) == ["Tea"]
+
+
+def test_a_cursor_beyond_every_id_selects_all_older_jobs(anna: Client, user: Any) -> None:
+    make(user, "Tea")
+    cursor = b64encode(b"p=" + b"9" * 30).decode()
+    assert titles(anna.get(LIST, {"cursor": cursor})) == ["Tea"]
 
 
 def test_pages_meet_without_a_gap_or_a_repeat(anna: Client, user: Any) -> None:
@@ -309,23 +362,9 @@ def test_the_filter_stays_while_paging(anna: Client, user: Any) -> None:
     page = text_of(anna.get(LIST, {"q": "tea & more", "rows": "1"}))
     assert "rel=" not in page
     page = text_of(anna.get(LIST, {"q": "tea", "rows": "1"}))
-    assert re.search(r'rel="next" href="[^"]*q=tea&amp;before=', page)
+    assert re.search(r'rel="next" href="[^"]*[^"]*"', page)
+    assert re.search(r'rel="next" href="[^"]*q=tea', page)
     assert "rows=1" not in page
-
-
-def test_jobs_of_the_same_moment_are_cut_cleanly(user: Any) -> None:
-    for number in range(5):
-        make(user, f"Job {number}")
-    Job.objects.update(created_at=timezone.now())
-    everything = Job.objects.all()
-    first = job_slice(everything, everything, size=2)
-    second = job_slice(everything, everything, before=first.older, size=2)
-    last = job_slice(everything, everything, before=second.older, size=2)
-    pages = [first, second, last]
-    seen = [job.title for page in pages for job in page.jobs]
-    assert seen == ["Job 4", "Job 3", "Job 2", "Job 1", "Job 0"]
-    assert job_slice(everything, everything, after=last.newer, size=2).jobs == second.jobs
-    assert job_slice(everything, everything, after=second.newer, size=2).jobs == first.jobs
 
 
 def test_the_refresh_gets_the_rows_alone_and_only_when_they_changed(
@@ -361,27 +400,28 @@ def test_a_duration_is_a_clock(anna: Client, user: Any) -> None:
     assert "1:02:03" in text_of(anna.get(LIST))
 
 
-@pytest.mark.database
-@pytest.mark.parametrize("anchor", ["%00", "a%00", "%ED%A0%80", "x" * 70, "a/b", "nosuch"])
-@pytest.mark.parametrize("name", ["before", "after"])
-def test_an_anchor_that_is_no_job_gives_the_first_page(client, user, anchor, name):
-    services.job_create(task_type="x", title="Mine", owner=user)
-    client.force_login(user)
-    answer = client.get(f"{reverse('job_events:list')}?{name}={anchor}")
-    assert answer.status_code == 200
-    assert "Mine" in answer.text
+def test_jobs_of_the_same_moment_are_on_one_page_each(
+    anna: Client, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobPagePagination, "page_size", 2)
+    for number in range(5):
+        make(user, f"Job {number}")
+    Job.objects.update(created_at=timezone.now())
+    pages = [text_of(anna.get(LIST))]
+    while link := re.search(r'rel="next" href="([^"]*)"', pages[-1]):
+        pages.append(text_of(anna.get(link[1])))
+    seen = [re.findall(r'class="job-link"[^>]*>([^<]*)<', page) for page in pages]
+    assert seen == [["Job 4", "Job 3"], ["Job 2", "Job 1"], ["Job 0"]]
+    back = re.search(r'rel="prev" href="([^"]*)"', pages[-1])
+    assert titles(anna.get(back[1])) == ["Job 2", "Job 1"]
 
 
-def test_a_page_stays_when_the_job_before_it_leaves_the_filter(client, user):
-    older = services.job_create(task_type="x", title="Older", owner=user)
-    anchor = services.job_create(task_type="x", title="Anchor", owner=user)
-    services.job_create(task_type="x", title="Youngest", owner=user)
-    services.job_cancel(job_id=anchor.job_id)
-    client.force_login(user)
-    query = f"?status=pending&before={anchor.job_id}"
-    page = client.get(reverse("job_events:list") + query).text
-    assert older.title in page
-    assert "Youngest" not in page
+def test_a_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, user: Any) -> None:
+    jobs = [make(user, f"Job {number}") for number in range(PAGE_SIZE + 2)]
+    page = text_of(anna.get(LIST, {"status": "pending"}))
+    link = re.search(r'rel="next" href="([^"]*)"', page)
+    services.job_cancel(job_id=jobs[2].job_id)
+    assert titles(anna.get(link[1].replace("&amp;", "&"))) == ["Job 1", "Job 0"]
 
 
 @pytest.mark.parametrize("has_sockets", [True, False])

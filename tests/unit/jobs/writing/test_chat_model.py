@@ -11,9 +11,10 @@ from tests.unit.jobs.writing.support import provider
 
 
 def test_without_a_name_the_model_is_the_offline_model() -> None:
-    model = create_chat_model("", token_delay=0.25)
-    assert isinstance(model, OfflineChatModel)
-    assert model.token_delay == 0.25
+    for name, delay in (("", 0.0), ("offline:0.25", 0.25)):
+        model = create_chat_model(name)
+        assert isinstance(model, OfflineChatModel)
+        assert model.token_delay == delay
 
 
 def test_a_name_selects_a_model_of_langchain(monkeypatch: pytest.MonkeyPatch) -> None:

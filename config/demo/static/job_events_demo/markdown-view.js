@@ -2,7 +2,7 @@
  * Draws a small, safe part of Markdown as elements: paragraphs, headings, lists, quotes, code, emphasis
  * and links. What it does not know stands there as text. No markup of the source is ever parsed.
  */
-import { element } from "./elements.js";
+import { element } from "../job_events_jobs/elements.js";
 
 const FENCE = /^\s{0,3}(```|~~~)/;
 const HEADING = /^\s{0,3}(#{1,6})\s+(.*?)\s*#*$/;

@@ -1,4 +1,4 @@
-"""`manage.py demo`: one command starts everything, one Ctrl-C ends everything."""
+"""`manage.py demo` starts all processes, and the first signal stops them."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def descendants(pid: int) -> set[int]:
     return found - {pid}
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -60,14 +60,14 @@ class Demo:
                 start_new_session=True,
             )
 
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.output.read_text()
 
-    def wait_until_it_says(self, text: str) -> None:
+    def wait_until_printed(self, text: str) -> None:
         deadline = time.monotonic() + 60
-        while text not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+        while text not in self.printed():
+            assert self.process.poll() is None, self.printed()
+            assert time.monotonic() < deadline, self.printed()
             time.sleep(0.1)
 
     def client(self) -> httpx.Client:
@@ -75,13 +75,13 @@ class Demo:
         return httpx.Client(base_url=url, auth=("demo", "demo"), timeout=30)
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, set[int]]:
-        """Send a signal, wait, and return the exit code and what was left running."""
+        """Send a signal, wait, and return the exit code and the processes that still run."""
         started = descendants(self.process.pid)
         self.process.send_signal(number)
         code = self.process.wait(60)
-        # Whoever was killed has no parent that waits until it is gone.
+        # A killed process is reaped by init, later than its parent exits.
         deadline = time.monotonic() + 5
-        while (left := {pid for pid in started if lives(pid)}) and time.monotonic() < deadline:
+        while (left := {pid for pid in started if is_alive(pid)}) and time.monotonic() < deadline:
             time.sleep(0.05)
         return code, left
 
@@ -101,10 +101,10 @@ def started() -> Iterator[list[Demo]]:
             demo.end(signal.SIGTERM)
 
 
-def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
+def test_it_runs_a_job_and_leaves_no_process(directory, started):
     demo = Demo(directory, free_port())
     started.append(demo)
-    demo.wait_until_it_says(f"Open http://127.0.0.1:{demo.port}/ and log in as demo / demo")
+    demo.wait_until_printed(f"Open http://127.0.0.1:{demo.port}/ and log in as demo / demo")
     assert len(descendants(demo.process.pid)) >= 4
     with demo.client() as client:
         payload = {"task_prompt": "Tea: leaves, water, time"}
@@ -116,11 +116,11 @@ def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
         assert client.get("/admin/", follow_redirects=True).status_code == 200
     code, left = demo.end(signal.SIGINT)
     assert (code, left) == (0, set())
-    assert "Stopped" in demo.said()
+    assert "Stopped" in demo.printed()
 
     again = Demo(directory, free_port())
     started.append(again)
-    again.wait_until_it_says("Open http")
+    again.wait_until_printed("Open http")
     with again.client() as client:
         assert client.get("/api/jobs/kept/").json()["status"] == "completed"
         assert client.get("/api/jobs/kept/events/").json()["results"] == events
@@ -133,46 +133,46 @@ def test_it_starts_runs_a_job_and_leaves_nothing_behind(directory, started):
 @pytest.mark.parametrize(
     ("word", "name"), [("uvicorn", "web server"), ("process_events", "event processor")]
 )
-def test_a_dead_child_is_told_and_the_rest_is_stopped(directory, started, word, name):
+def test_a_killed_child_is_reported_and_the_others_are_stopped(directory, started, word, name):
     demo = Demo(directory, free_port())
     started.append(demo)
-    demo.wait_until_it_says("Open http")
+    demo.wait_until_printed("Open http")
     pids = descendants(demo.process.pid)
     (child,) = [p for p in pids if word in Path(f"/proc/{p}/cmdline").read_text()]
     os.kill(child, signal.SIGKILL)
     assert demo.process.wait(60) == 1
-    assert f"The {name} died (exit code -9)" in demo.said()
-    assert not {pid for pid in pids if lives(pid)}
+    assert f"The {name} exited with code -9" in demo.printed()
+    assert not {pid for pid in pids if is_alive(pid)}
 
 
-def test_a_port_in_use_is_a_sentence(directory):
+def test_a_port_in_use_is_reported(directory):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         demo = Demo(directory, port)
         assert demo.process.wait(60) == 1
-    assert f"Port {port} cannot be used" in demo.said()
-    assert f"make demo PORT={port + 1}" in demo.said()
-    assert "Traceback" not in demo.said()
+    assert f"Port {port} cannot be used" in demo.printed()
+    assert f"make demo PORT={port + 1}" in demo.printed()
+    assert "Traceback" not in demo.printed()
 
 
-def test_a_redis_that_does_not_answer_is_a_sentence(directory):
+def test_an_unreachable_redis_is_reported(directory):
     demo = Demo(directory, free_port(), REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert demo.process.wait(60) == 1
-    assert "No Redis answers at REDIS_URL" in demo.said()
-    assert "Traceback" not in demo.said()
+    assert "No Redis answers at REDIS_URL" in demo.printed()
+    assert "Traceback" not in demo.printed()
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing_behind(directory):
+def test_a_signal_during_the_start_stops_all_processes(directory):
     demo = Demo(directory, free_port())
-    demo.wait_until_it_says("Starting the web server")
+    demo.wait_until_printed("Starting the web server")
     code, left = demo.end(signal.SIGINT)
     assert (code, left) == (0, set())
 
 
-def test_somebodys_database_is_left_alone(directory):
+def test_a_configured_database_is_not_used(directory):
     demo = Demo(directory, free_port(), DATABASE_URL=f"sqlite:///{directory / 'mine.sqlite3'}")
     assert demo.process.wait(60) == 1
-    assert "DATABASE_URL is set" in demo.said()
+    assert "DATABASE_URL is set" in demo.printed()
     assert not (directory / "mine.sqlite3").exists()

@@ -1,0 +1,62 @@
+"""Base class of the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, resolve_url
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.views.generic import View
+
+from events.processor.status import is_running
+from jobs.conf import job_settings
+from jobs.models import Job
+from jobs.selectors import startable_task_types, visible_jobs
+
+
+def login_url() -> str:
+    """Return the login page of the project if it has one, else the one of these pages."""
+    try:
+        url = resolve_url(job_settings.LOGIN_URL)
+        parts = urlsplit(url)
+        if not parts.netloc:
+            resolve("/" + parts.path.removeprefix(get_script_prefix()).lstrip("/"))
+    except (NoReverseMatch, Resolver404):
+        return reverse("job_events:login")
+    return url
+
+
+class PageView(LoginRequiredMixin, View):
+    """A page for users who are logged in."""
+
+    section = ""
+
+    def get_login_url(self) -> str:
+        """Return the address that anonymous users are redirected to."""
+        return login_url()
+
+    def page(
+        self, template: str, context: dict[str, Any] | None = None, status: int = 200
+    ) -> HttpResponse:
+        """Render a template with the context of all pages."""
+        user = self.request.user
+        base = {
+            "viewer": user,
+            "section": self.section,
+            "startable": startable_task_types(user),
+        }
+        html = render_to_string(template, {**base, **(context or {})}, self.request)
+        # JSON of a payload may contain lone surrogates, which UTF-8 cannot encode.
+        return HttpResponse(html.encode("utf-8", "replace"), status=status)
+
+    def processing_stopped(self) -> bool:
+        """Return whether to show staff that `process_events` is not running."""
+        return getattr(self.request.user, "is_staff", False) and not is_running()
+
+    def visible_job(self, job_id: str) -> Job:
+        """Return a job. Raises Http404 if it does not exist or the user may not see it."""
+        return get_object_or_404(visible_jobs(self.request.user), job_id=job_id)
