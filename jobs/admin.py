@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -129,9 +129,12 @@ class JobAdmin(ModelAdmin):
         return f"{job.progress:.0f} %"
 
     @admin.display(description=_("live page"))
-    def page(self, job: Job) -> SafeString:
-        """A link to the job's page."""
-        url = reverse("job_events:detail", kwargs={"job_id": job.job_id})
+    def page(self, job: Job) -> SafeString | str:
+        """Link to the job's page, if the pages are included in the URLs of the project."""
+        try:
+            url = reverse("job_events:detail", kwargs={"job_id": job.job_id})
+        except NoReverseMatch:
+            return ""
         return format_html('<a href="{}">{}</a>', url, _("Watch"))
 
     @admin.display(description=_("timeline"))

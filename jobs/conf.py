@@ -68,7 +68,7 @@ _runner: Final = Rule(
 _callable: Final = Rule("a callable, or the dotted path of one", _is_callable_or_path)
 _kept: Final = Rule("`{'days': number, 'events': integer}`, either or both, above 0", _is_kept)
 _chat_model: Final = Rule(
-    "'provider:model', or empty",
+    "'provider:model', 'offline:seconds per token', or empty",
     lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
 )
 _unwatched: Final = seconds(MIN_UNWATCHED_SECONDS, DAY_SECONDS // 2)
@@ -82,7 +82,7 @@ class JobSettings(SettingsTable):
         {}, by_task_type(_runner), "E020", "runners, called with `(job_id, **payload)`"
     )
     MAX_PAYLOAD_BYTES = Setting(1024 * 1024, count, "E021", "maximum payload size in bytes of JSON")
-    CHAT_MODEL = Setting("", _chat_model, "E022", "chat model; empty: the offline model")
+    CHAT_MODEL = Setting("", _chat_model, "E022", "chat model of `jobs.tasks`; empty: offline")
     LOGIN_TIMEOUT = Setting(5.0, duration(), "E026", "time limit for authenticating a socket")
     RECHECK_LOGINS = Setting(4.0, duration(), "E027", "interval of session checks")
     RECHECK_JOBS = Setting(60.0, duration(), "E028", "interval of `VISIBLE_JOBS` checks")

@@ -38,11 +38,15 @@ class DemoStopped(Exception):
 
 
 class Child:
-    """A running child process."""
+    """A child process."""
 
-    def __init__(self, name: str, command: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.log = LOCAL_DIR / "log" / f"{name.replace(' ', '_')}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: str) -> None:
+        """Start Python with the arguments."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # Own session: Ctrl-C reaches the parent only, which stops the children in order.
@@ -57,7 +61,7 @@ class Child:
 
     def check(self) -> None:
         """Raise DemoError if the process has exited."""
-        if self.process.poll() is not None:
+        if self.process is not None and self.process.poll() is not None:
             tail = self.log.read_text(errors="replace")[-1500:]
             raise DemoError(
                 f"The {self.name} exited with code {self.process.returncode}. End of its log"
@@ -66,6 +70,8 @@ class Child:
 
     def stop(self) -> None:
         """Terminate the process, then kill what is left of its process group."""
+        if self.process is None:
+            return
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_TIMEOUT_SECONDS)
@@ -90,8 +96,10 @@ def start_children(stack: ExitStack, port: int) -> list[Child]:
     """Start the children and wait until the web server accepts connections."""
     children = []
     for name, command in COMMANDS.items():
-        child = Child(name, command.format(port=port))
+        child = Child(name)
+        # First: a signal may arrive while the process starts.
         stack.callback(child.stop)
+        child.start(command.format(port=port))
         children.append(child)
     deadline = monotonic() + START_TIMEOUT_SECONDS
     while not _accepts_connections(port):

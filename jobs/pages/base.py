@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,14 +20,16 @@ from jobs.selectors import startable_task_types, visible_jobs
 
 
 def login_url() -> str:
-    """Return the login page of the project if it has one, else the one of these pages."""
+    """Return LOGIN_URL if it is a page of the project, else the login page of this package."""
+    url = job_settings.LOGIN_URL
     try:
-        url = resolve_url(job_settings.LOGIN_URL)
+        url = resolve_url(url)
         parts = urlsplit(url)
         if not parts.netloc:
             resolve("/" + parts.path.removeprefix(get_script_prefix()).lstrip("/"))
     except (NoReverseMatch, Resolver404):
-        return reverse("job_events:login")
+        with suppress(NoReverseMatch):  # the API may be included without the pages
+            return reverse("job_events:login")
     return url
 
 

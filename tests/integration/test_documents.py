@@ -7,14 +7,16 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import rq
 from asgiref.sync import sync_to_async
 from celery import shared_task
+from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.core.management import get_commands
+from django.urls import path
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -27,7 +29,7 @@ from events.integrations.celery import JobTask
 from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.checks import check_settings
-from jobs.models import InputRequest
+from jobs.models import InputRequest, Job
 from jobs.selectors import visible_jobs
 from tests.support import rq_adapter
 from tests.support.followed import followed_tasks
@@ -76,7 +78,68 @@ def test_the_readmes_commands_are_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
         assert re.search(rf"^{target}: setup$", makefile, re.MULTILINE)
-    assert get_commands()["demo"] == "config"
+    assert get_commands()["demo"] == "config.demo"
+
+
+def test_the_form_of_a_runner(settings, client, admin_user):
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["report-form"], namespace)
+    entry = {"run": lambda job_id, pages: None, "form": namespace["ReportForm"]}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"report": entry}}
+    assert check_settings(None) == []
+    client.force_login(admin_user)
+    assert "A report with a number of pages." in client.get("/jobs/new/").text
+    client.post("/jobs/new/", {"pages": "7"})
+    job = Job.objects.get()
+    assert (job.title, job.payload) == ("Report of 7 pages", {"pages": 7})
+
+
+def urlconf(name):
+    module = ModuleType("documented_urls")
+    exec(snippets(ROOT / "docs" / "how-to.md")[name], module.__dict__)
+    module.urlpatterns += [path("admin/", admin.site.urls)]
+    return module
+
+
+def test_the_api_without_the_pages(settings, client, admin_user):
+    settings.ROOT_URLCONF = urlconf("api-only")
+    settings.LOGIN_URL = "/accounts/login/"
+    job = services.job_create(task_type="manual", owner=admin_user)
+    assert client.get("/api/docs/")["Location"] == "/accounts/login/?next=/api/docs/"
+    client.force_login(admin_user)
+    for address in (
+        "/api/jobs/",
+        f"/api/jobs/{job.job_id}/",
+        f"/api/jobs/{job.job_id}/events/",
+        "/api/docs/",
+        "/api/schema/",
+        f"/admin/job_events_jobs/job/{job.pk}/change/",
+    ):
+        assert client.get(address).status_code == 200, address
+    assert client.get("/jobs/").status_code == 404
+
+
+def test_pages_and_api_at_paths_of_the_project(settings, client, admin_user):
+    settings.ROOT_URLCONF = urlconf("own-paths")
+    job = services.job_create(task_type="manual", owner=admin_user)
+    client.force_login(admin_user)
+    page = client.get(f"/work/job/{job.job_id}/").text
+    assert f'"jobUrl": "/rest/v1/jobs/{job.job_id}/"' in page
+    assert client.get("/rest/v1/jobs/").status_code == 200
+
+
+@pytest.mark.parametrize("title", ["My brand", "Job events"])
+def test_the_brand_is_a_template(settings, client, admin_user, tmp_path, title):
+    directory = tmp_path / "job_events_jobs"
+    directory.mkdir()
+    if title == "My brand":
+        (directory / "_brand.html").write_text(title)
+    engine = settings.TEMPLATES[0]
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    client.force_login(admin_user)
+    page = client.get("/jobs/").text
+    assert f"<title>Jobs · {title}</title>" in page
+    assert f"</span>{title}</a>" in page
 
 
 @pytest.fixture

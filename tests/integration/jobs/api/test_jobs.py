@@ -6,6 +6,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 from rest_framework.authentication import BasicAuthentication
@@ -161,6 +162,15 @@ def test_a_created_job_is_run(api, settings):
 def run_it(job_id, word):
     services.job_start(job_id=job_id)
     services.job_complete(job_id=job_id, result={"said": word})
+
+
+def test_a_runner_that_the_user_may_not_start(api, user, settings):
+    entry = {"run": lambda job_id: None, "permission": "job_events_jobs.add_job"}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"report": entry}}
+    assert api.post("jobs/", body(task_type="report")).status_code == 403
+    assert not Job.objects.exists()
+    user.user_permissions.add(Permission.objects.get(codename="add_job"))
+    assert api.post("jobs/", body(task_type="report")).status_code == 201
 
 
 def test_a_payload_that_does_not_fit_the_runner(api, settings):
