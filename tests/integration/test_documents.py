@@ -123,7 +123,7 @@ def test_pages_and_api_at_paths_of_the_project(settings, client, admin_user):
     settings.ROOT_URLCONF = urlconf("own-paths")
     job = services.job_create(task_type="manual", owner=admin_user)
     client.force_login(admin_user)
-    page = client.get(f"/work/job/{job.job_id}/").text
+    page = client.get(f"/orders/job/{job.job_id}/").text
     assert f'"jobUrl": "/rest/v1/jobs/{job.job_id}/"' in page
     assert client.get("/rest/v1/jobs/").status_code == 200
 
