@@ -22,15 +22,10 @@ class EventsConfig(AppConfig):
         super().__init__(*args, **kwargs)
         self.connections = Connections()
         self.rest = CircuitBreaker()
-        self.adapters: dict[str, Any] = {}
 
     def ready(self) -> None:
         """Register the system checks."""
         from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
-        from events.execution.heartbeat import HeartbeatThread  # noqa: PLC0415 - as above
-        from events.execution.stream_tracker import StreamRunTracker  # noqa: PLC0415 - as above
 
-        self.heart = HeartbeatThread()
-        self.keeper: Any = StreamRunTracker()
         register(check_settings)
         register(check_processing, Tags.database)

@@ -6,7 +6,14 @@ from typing import Final
 
 from events.redaction import DEFAULT_REDACTOR
 
+_MAX_SUMMARY_CHARACTERS: Final = 300
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return the type and first line of an error; further lines may contain user data."""
+    lines = str(error).replace("\0", "").splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:_MAX_SUMMARY_CHARACTERS]
 
 
 class KeyValueFormatter(logging.Formatter):

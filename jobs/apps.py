@@ -1,11 +1,12 @@
 """The Django app of jobs."""
 
-from typing import Any, cast
+from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
+from events.execution.tracker import register_run_tracker
 from events.per_loop import PerLoop
 from jobs.checks import check_settings
 
@@ -30,7 +31,7 @@ class JobsConfig(AppConfig):
         from events.archive.projections import projections  # noqa: PLC0415 - models are loaded now
         from events.processor.steps import register_step  # noqa: PLC0415 - as above
         from jobs import signals  # noqa: PLC0415 - as above
-        from jobs.execution.auto_cancel import Unwatched, begin_anew  # noqa: PLC0415 - as above
+        from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
         from jobs.live.notifier import ChangeNotifier  # noqa: PLC0415 - as above
@@ -41,8 +42,10 @@ class JobsConfig(AppConfig):
         signals.job_created.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
         signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
-        signals.job_status_changed.connect(begin_anew, dispatch_uid="jobs.execution.auto_cancel")
+        signals.job_status_changed.connect(
+            on_status_changed, dispatch_uid="jobs.execution.auto_cancel"
+        )
         projections.append(JobProjection())
-        register_step("auto_cancel", lambda _single_pass: Unwatched().step)
+        register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
-        cast(Any, apps.get_app_config("job_events")).keeper = JobRunTracker()
+        register_run_tracker(JobRunTracker())

@@ -1,7 +1,7 @@
-"""A job asks a person, and is answered: the events `input_requested` and `input_received`.
+"""Requests for input: a running job asks a person by `input_requested`/`input_received` events.
 
-Both are written with the state that they speak of, like the steps of a job. A job that waits for an
-answer is running, and has no worker; with the last answer its task is brought to one again.
+Both events are published in the transaction that changes the rows. A job that awaits input stays
+running without a worker; the last answer enqueues its task again.
 """
 
 import logging
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 INPUT_REQUESTED: Final = "input_requested"
 INPUT_RECEIVED: Final = "input_received"
 
-_MOST_CHOICES: Final = 100
+_MAX_CHOICES: Final = 100
 
 
 def input_request(
@@ -45,62 +45,67 @@ def input_request(
     attempt: int | None = None,
     **data: Any,
 ) -> InputRequest:
-    """Ask; what was asked in this attempt by this name is returned as it is.
+    """Request input; return the existing request if the attempt has one of this name.
 
-    `name` is of the form of a job_id, `prompt` text or any JSON for who answers, `choices` are the
-    texts of which one has to be given. Raises InvalidTransition unless the job runs, StaleAttempt,
-    InvalidJob, JobNotFound.
+    `name` has the form of a job_id, `prompt` is text or any JSON value, `choices` are the allowed
+    answers. Raises InvalidTransition unless the job is running, StaleAttempt, InvalidJob,
+    JobNotFound.
     """
     _check_name(name)
-    asked = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
-    texts = _checked_choices(choices)
+    prompt = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
+    allowed = _validated_choices(choices)
     with transaction.atomic():
-        job = _running(job_id, attempt)
-        known = job.inputs.filter(attempt=job.attempt, name=name).first()
-        if known is not None:
-            return known
+        job = _lock_running(job_id, attempt)
+        existing = job.inputs.filter(attempt=job.attempt, name=name).first()
+        if existing is not None:
+            return existing
         request = InputRequest.objects.create(
-            job=job, attempt=job.attempt, name=name, prompt=asked, choices=texts
+            job=job, attempt=job.attempt, name=name, prompt=prompt, choices=allowed
         )
-        more = {**data, **({"choices": texts} if texts else {})}
-        transitions.publish(job, INPUT_REQUESTED, name=name, prompt=asked, **more)
+        data = {**data, **({"choices": allowed} if allowed else {})}
+        transitions.publish(job, INPUT_REQUESTED, name=name, prompt=prompt, **data)
     return request
 
 
 def input_give(
     *, job_id: str, name: str, value: Any, by: AbstractBaseUser | None = None
 ) -> InputRequest:
-    """Answer what the present attempt asks; the same answer of the same user may come again.
+    """Answer a request of the current attempt. Idempotent for the same answer of the same user.
 
     Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound.
     """
-    given = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
+    value = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
+    username = by.get_username() if by is not None else ""
     with transaction.atomic():
-        job = _running(job_id, None)
+        job = _lock_running(job_id, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
         if request is None:
-            raise InputNotFound(f"Job {job_id} asks for no {shown(name)}.")
-        who = by.get_username() if by is not None else ""
+            raise InputNotFound(f"Job {job_id} has no request for input {shown(name)}.")
         if request.answered_at is not None:
-            if (request.value, request.answered_by) == (given, who):
+            if (request.value, request.answered_by) == (value, username):
                 return request
-            raise AlreadyAnswered(f"{name} was answered by {request.answered_by or 'somebody'}.")
-        if request.choices and given not in request.choices:
+            user = request.answered_by or "an anonymous user"
+            raise AlreadyAnswered(f"{name} was answered by {user}.")
+        if request.choices and value not in request.choices:
             allowed = ", ".join(map(repr, request.choices))
-            raise InvalidJob("value", f"is one of {allowed}. Given: {shown(given)}.")
-        _answer(request, given, who)
-        said = {"by": who} if who else {}
-        transitions.publish(job, INPUT_RECEIVED, name=name, value=given, **said)
-        go_on(job)
+            raise InvalidJob("value", f"is one of {allowed}. Given: {shown(value)}.")
+        request.value, request.answered_by = value, username
+        request.answered_at = timezone.now()
+        request.save(update_fields=("value", "answered_by", "answered_at"))
+        data = {"by": username} if username else {}
+        transitions.publish(job, INPUT_RECEIVED, name=name, value=value, **data)
+        resume_if_answered(job)
     return request
 
 
-def _running(job_id: str, attempt: int | None) -> Job:
+def _lock_running(job_id: str, attempt: int | None) -> Job:
     job = transitions.lock_job(check_job_id(job_id))
     if attempt not in (None, job.attempt):
         raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
     if job.status != Job.Status.RUNNING:
-        raise InvalidTransition(f"Job {job_id} is {job.status}: only a running job asks.")
+        raise InvalidTransition(
+            f"Job {job_id} is {job.status}; only a running job can request or receive input."
+        )
     return job
 
 
@@ -108,38 +113,31 @@ def _check_name(name: str) -> None:
     try:
         check_job_id(name)
     except InvalidJobId as error:
-        words = "is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -."
-        raise InvalidJob("name", f"{words} Given: {shown(name)}.") from error
+        rule = "is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -."
+        raise InvalidJob("name", f"{rule} Given: {shown(name)}.") from error
 
 
-def _checked_choices(choices: Sequence[str]) -> list[str]:
+def _validated_choices(choices: Sequence[str]) -> list[str]:
     texts: list[Any] = [None] if isinstance(choices, str) else list(choices)
-    is_right = all(isinstance(text, str) and text != "" for text in texts)
-    if not is_right or len(texts) > _MOST_CHOICES:
-        raise InvalidJob("choices", f"are at most {_MOST_CHOICES} texts, none of them empty.")
-    kept: list[str] = transitions.normalized_json(
-        "choices", texts, event_settings.MAX_EVENT_BYTES // 4
-    )
-    return kept
+    is_valid = all(isinstance(text, str) and text != "" for text in texts)
+    if not is_valid or len(texts) > _MAX_CHOICES:
+        raise InvalidJob("choices", f"are at most {_MAX_CHOICES} texts, none of them empty.")
+    limit = event_settings.MAX_EVENT_BYTES // 4
+    normalized: list[str] = transitions.normalized_json("choices", texts, limit)
+    return normalized
 
 
-def _answer(request: InputRequest, value: Any, who: str) -> None:
-    request.value, request.answered_by = value, who
-    request.answered_at = timezone.now()
-    request.save(update_fields=("value", "answered_by", "answered_at"))
-
-
-def go_on(job: Job) -> None:
-    """Bring the tasks to a worker that asked, once nothing is asked any more."""
+def resume_if_answered(job: Job) -> None:
+    """Enqueue the suspended tasks of a locked job, if all its requests are answered."""
     if job.inputs.filter(attempt=job.attempt, answered_at=None).exists():
         return
-    asked = list(job.tasks.filter(state=Task.State.AWAITING_INPUT))
-    if not asked:
+    tasks = list(job.tasks.filter(state=Task.State.AWAITING_INPUT))
+    if not tasks:
         return
     job.tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
     services.set_pickup_deadline(job)
     job.save_deadline()
-    transaction.on_commit(partial(_resume, job, asked))
+    transaction.on_commit(partial(_resume, job, tasks))
 
 
 def _resume(job: Job, tasks: Sequence[Task]) -> None:
@@ -147,10 +145,10 @@ def _resume(job: Job, tasks: Sequence[Task]) -> None:
         for task in tasks:
             resume_task(task, job.attempt)
     except Exception as error:
-        # The answer is in the log: what is wrong is that nobody goes on with it.
-        logger.exception("task_not_resumed", extra={"job_id": job.job_id})
-        reason = f"Could not go on: {error}"
+        # The answer is committed, but no worker would continue: fail the job.
+        logger.exception("task_resume_failed", extra={"job_id": job.job_id})
+        message = f"The task could not be resumed: {error}"
         try:
-            services.job_fail(job_id=job.job_id, attempt=job.attempt, error=reason)
+            services.job_fail(job_id=job.job_id, attempt=job.attempt, error=message)
         except JobError:
-            logger.info("job_over_before_resumed", extra={"job_id": job.job_id})
+            logger.info("job_finished_before_resume", extra={"job_id": job.job_id})

@@ -1,9 +1,30 @@
-"""Task runs: the state of one execution of a task, and its heartbeat.
+"""Execution of tasks of jobs: run state, heartbeats and the base class of queue adapters.
 
-    run              `TaskRun`, `current_run` and the protocol of run trackers
-    adapter          base class of queue adapters
-    heartbeat        the thread that sends the heartbeats of a worker
-    stream_tracker   run tracker of projects without `jobs`
+    run              `TaskRun`, `Delivery`, `current_run`
+    tracker          `RunTracker` protocol and the registry of the run tracker
+    heartbeat        heartbeat thread of a worker process
+    adapter          `QueueAdapter` and the registry of adapters
+    stream_tracker   run tracker of projects without the app `jobs`
 
-Imports `events.publisher`, `events.processor` and the packages below them.
+Allowed imports: `events.publisher`, `events.outbox` and the packages below them.
 """
+
+from events.execution.adapter import Failed, QueueAdapter, Retry, Unknown, register_adapter
+from events.execution.run import Delivery, Question, Reason, TaskRun, current_run
+from events.execution.tracker import RunTracker, register_run_tracker, run_tracker
+
+__all__ = [
+    "Delivery",
+    "Failed",
+    "Question",
+    "QueueAdapter",
+    "Reason",
+    "Retry",
+    "RunTracker",
+    "TaskRun",
+    "Unknown",
+    "current_run",
+    "register_adapter",
+    "register_run_tracker",
+    "run_tracker",
+]

@@ -1,140 +1,125 @@
-"""The base of the integrations of queues: runs a task of a job, and tells its keeper what comes.
+"""Base class of queue adapters: runs a task of a job and reports its outcome to the run tracker.
 
-To write one for another queue, make a subclass of `QueueAdapter` (docs/how-to.md, "Use another
-queue").
+To support another queue, subclass `QueueAdapter` (docs/how-to.md, "Use another queue").
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar
 
-from django.apps import apps
-from django.db import connections
 from django.utils.module_loading import import_string
 
+from events.database import close_unusable_connections
 from events.exceptions import DeliveryRejected, InputPending, JobCancelled
-from events.execution.heartbeat import HeartbeatThread
+from events.execution.heartbeat import heartbeat_thread
 from events.execution.run import (
-    CONTROL_SECONDS,
+    HEARTBEAT_SECONDS,
     Delivery,
     Reason,
     TaskRun,
     current_run,
-    keeper,
-    set_current,
+    set_current_run,
 )
+from events.execution.tracker import run_tracker
 from events.streams.clients import close_async_redis
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ADAPTERS: Final = {
-    "celery": "events.integrations.celery.task.CeleryAdapter",
-    "django_tasks": "events.integrations.django_tasks.DjangoTasksAdapter",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task failed; for a reason, and with words, if not by an error of its own."""
+    """The task failed. `reason` and `message` override the exception's own message."""
 
     reason: Reason | None = None
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
-    """The queue will bring the task again after some seconds; it says so if there is an error."""
+class Retry:
+    """The queue redelivers the task after a delay. Without an error, nothing is published."""
 
     seconds: float
     error: object = None
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """Nothing is known of the task: the queue, or its heartbeat, will tell."""
+class Unknown:
+    """The outcome is unknown; the queue or missing heartbeats report it later."""
 
 
-Outcome = Failed | PutBack | Left
+Outcome = Failed | Retry | Unknown
 
 
 class QueueAdapter:
-    """What a queue's integration is made of.
+    """Base class of the adapter of a queue.
 
-    One that calls the tasks itself, or wraps them, calls `run`; one that is only told of them calls
-    `begin` and `finish`. The rest is for a subclass to say what its queue can do; all of it may be
-    left as it is, but for `name`.
+    An integration that calls or wraps the tasks uses `run`; one that receives only notifications
+    uses `begin` and `finish`. Subclasses set `name` and override what their queue supports.
     """
 
     name: ClassVar[str] = ""
 
     def outcome(self, error: BaseException) -> Outcome:
-        """What an error that a task raised means to the queue."""
-        return Failed() if isinstance(error, Exception) else Left()
+        """Return what an exception raised by a task means to the queue."""
+        return Failed() if isinstance(error, Exception) else Unknown()
 
     def refuse(self, delivery: Delivery, refusal: DeliveryRejected) -> Any:
-        """What is done with a task that is not to be run; returns what the task returns, or raises.
+        """Handle a rejected delivery; return the result of the task, or raise.
 
-        With `refusal.retry_in` it is to be brought again after so many seconds.
+        If `refusal.retry_in` is set, the queue should redeliver after that many seconds.
         """
         return None
 
     def give_up(self, run: TaskRun, error: BaseException) -> Any:
-        """What is done with a task that stopped as its job is over, or waits; returns or raises."""
+        """Handle a task that stopped because its job is finished or awaits input."""
         return None
 
     def resume_data(self, run: TaskRun) -> Any:
-        """By what `resume` has the task run again, as JSON; raises where that cannot be."""
-        raise NotImplementedError(f"Tasks of {self.name} cannot wait for a person.")
+        """Return the JSON value that `resume` needs to enqueue the task again."""
+        raise NotImplementedError(f"Tasks of {self.name} cannot wait for input.")
 
     def resume(self, data: Any, attempt: int) -> None:
-        """Have the queue bring a task to a worker again that waited for a person."""
-        raise NotImplementedError(f"Tasks of {self.name} cannot wait for a person.")
+        """Enqueue a task again that waited for input."""
+        raise NotImplementedError(f"Tasks of {self.name} cannot wait for input.")
 
-    def stop(self, key: str) -> None:
-        """Have the queue end a task where it stands, or not begin it."""
-        raise NotImplementedError(f"{self.name} cannot end a task.")
+    def stop(self, external_id: str) -> None:
+        """Terminate a running task, or remove it from the queue."""
+        raise NotImplementedError(f"{self.name} cannot terminate tasks.")
 
-    def run(self, delivery: Delivery, call: Callable[[], Any], *, more: bool = False) -> Any:
-        """Run a task of a job; `more` says that another follows, and that the job goes on.
+    def run(self, delivery: Delivery, call: Callable[[], Any], *, continues: bool = False) -> Any:
+        """Run a task of a job; with `continues`, another task follows and the job stays running.
 
-        Returns what the task returns, or what `refuse` or `give_up` do; raises what it raises.
+        Returns the result of the task, of `refuse` or of `give_up`; raises what the task raises.
         """
         try:
             run = self.begin(delivery)
         except DeliveryRejected as refusal:
             return self.refuse(delivery, refusal)
         try:
-            return self._run(run, call, more)
+            return self._execute(run, call, continues)
         finally:
-            self._leave(run)
+            self._exit(run)
 
     def begin(self, delivery: Delivery) -> TaskRun:
-        """Begin a task that somebody else calls, in this thread; `finish` is to follow.
+        """Claim a task that other code calls in this thread; `finish` must follow.
 
-        For queues that only tell of their tasks. Raises DeliveryRejected for one that is not to
-        be run;
-        LookupError if there is no such job.
+        Raises DeliveryRejected, and LookupError if the job is unknown.
         """
         try:
-            attempt, number = keeper().begin(delivery)
+            attempt, delivery_count = run_tracker().claim(delivery)
         except DeliveryRejected as refusal:
-            extra = {
-                "job_id": delivery.job_id,
-                "external_id": delivery.external_id,
-                "why": str(refusal),
-            }
-            logger.info("task_not_begun", extra=extra)
+            _log("delivery_rejected", delivery, refusal)
             raise
-        run = TaskRun(delivery, attempt, number, keeper(), outer=current_run())
+        run = TaskRun(delivery, attempt, delivery_count, run_tracker(), outer=current_run())
         try:
-            set_current(run)
-            _heart().register(run)
-        except BaseException:  # nobody would end it, and the heart would beat for ever
-            self._leave(run)
+            set_current_run(run)
+            heartbeat_thread.register(run)
+        except BaseException:  # `finish` will not follow: the heartbeats would never end
+            self._exit(run)
             raise
         return run
 
@@ -144,114 +129,111 @@ class QueueAdapter:
         result: Any = None,
         error: BaseException | None = None,
         *,
-        more: bool = False,
+        continues: bool = False,
     ) -> None:
-        """Tell how a task ended that `begin` began: by an error, or else with a result."""
+        """Report the outcome of a task claimed by `begin`: an error, or else a result."""
         try:
             if error is None:
-                self._run(run, lambda: result, more)
+                self._execute(run, lambda: result, continues)
             else:
-                self._is_no_failure(run, error)
+                self._report(run, error)
         finally:
-            self._leave(run)
+            self._exit(run)
 
-    def _run(self, run: TaskRun, call: Callable[[], Any], more: bool) -> Any:
+    def _execute(self, run: TaskRun, call: Callable[[], Any], continues: bool) -> Any:
         try:
             try:
                 result = call()
             finally:
-                _drop_dead_connections()
-            keeper().complete(run, result, more=more or bool(run.followers))
+                close_unusable_connections()
+            continues = continues or bool(run.next_tasks)
+            run_tracker().complete(run, result, continues=continues)
         except BaseException as error:
-            if self._is_no_failure(run, error):
+            if self._report(run, error):
                 return self.give_up(run, error)
             raise
-        self._follow(run)
+        self._send_next_tasks(run)
         return result
 
-    def _is_no_failure(self, run: TaskRun, error: BaseException) -> bool:
-        """Tell of an error; whether the task only stopped, for its job is over, or waits."""
-        if self._is_given_up(run, error):
-            extra = {
-                "job_id": run.job_id,
-                "external_id": run.delivery.external_id,
-                "why": str(error),
-            }
-            logger.info("task_given_up", extra=extra)
+    def _report(self, run: TaskRun, error: BaseException) -> bool:
+        """Report an exception; return True if the task stopped without failing."""
+        if self._is_stopped(run, error):
+            _log("task_stopped", run.delivery, error)
             return True
-        self._tell(run, error)
+        try:
+            self._record(run, error)
+        except run_tracker().fencing_errors as refusal:
+            _log("task_outcome_fenced", run.delivery, refusal)
         return isinstance(error, InputPending)
 
     @staticmethod
-    def _leave(run: TaskRun) -> None:
-        _heart().unregister(run)
-        if current_run() is run:
-            set_current(run.outer)
+    def _is_stopped(run: TaskRun, error: BaseException) -> bool:
+        if not isinstance(error, (JobCancelled, *run_tracker().fencing_errors)):
+            return False
+        return run.stopped or run in run_tracker().send_heartbeats([run])
+
+    def _record(self, run: TaskRun, error: BaseException) -> None:
+        if isinstance(error, InputPending):
+            self._request_input(run, error)
+            return
+        outcome = self.outcome(error)
+        if isinstance(outcome, Failed):
+            run_tracker().fail(run, error, outcome.reason, outcome.message)
+        elif isinstance(outcome, Retry):
+            run_tracker().schedule_retry(run, outcome.error, outcome.seconds)
+
+    def _request_input(self, run: TaskRun, pending: InputPending) -> None:
+        try:
+            run_tracker().request_input(run, pending.questions, self.resume_data(run))
+        except run_tracker().fencing_errors:
+            raise
+        except Exception as error:
+            # The task could not be resumed after the answer: fail it now.
+            run_tracker().fail(run, error, None, "")
+            raise
 
     @staticmethod
-    def _follow(run: TaskRun) -> None:
+    def _send_next_tasks(run: TaskRun) -> None:
         try:
-            for send in run.followers:
+            for send in run.next_tasks:
                 send()
         except Exception as error:
-            keeper().abort(run, error)
+            run_tracker().abort(run, error)
             raise
 
     @staticmethod
-    def _is_given_up(run: TaskRun, error: BaseException) -> bool:
-        if not isinstance(error, (JobCancelled, *keeper().given_up)):
-            return False
-        return run.stopped or run in keeper().beat([run])
+    def _exit(run: TaskRun) -> None:
+        heartbeat_thread.unregister(run)
+        if current_run() is run:
+            set_current_run(run.outer)
 
-    def _tell(self, run: TaskRun, error: BaseException) -> None:
-        outcome = self.outcome(error)
-        try:
-            if isinstance(error, InputPending):
-                self._ask(run, error)
-            elif isinstance(outcome, Failed):
-                keeper().fail(run, error, outcome.reason, outcome.message)
-            elif isinstance(outcome, PutBack):
-                keeper().schedule_retry(run, outcome.error, outcome.seconds)
-        except keeper().given_up as refusal:
-            extra = {
-                "job_id": run.job_id,
-                "external_id": run.delivery.external_id,
-                "why": str(refusal),
-            }
-            logger.info("task_end_refused", extra=extra)
 
-    def _ask(self, run: TaskRun, pending: InputPending) -> None:
-        try:
-            keeper().ask(run, pending.questions, self.resume_data(run))
-        except keeper().given_up:
-            raise
-        except Exception as error:
-            # Nobody could bring the task again: it would wait for ever.
-            keeper().fail(run, error, None, "")
-            raise
+def _log(event: str, delivery: Delivery, reason: object) -> None:
+    extra = {"job_id": delivery.job_id, "external_id": delivery.external_id, "reason": str(reason)}
+    logger.info(event, extra=extra)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in an event loop of its own, and cancel it when its job is cancelled.
+    """Run a coroutine in a new event loop, and cancel it when its job is cancelled.
 
-    Raises JobCancelled then. What it opened by `get_async_redis` is closed with the loop.
+    Raises JobCancelled in that case. Closes the loop's connection of `get_async_redis`.
     """
-    return asyncio.run(_closing(coroutine))
+    return asyncio.run(_run_and_close(coroutine))
 
 
-async def _closing(coroutine: Coroutine[Any, Any, T]) -> T:
+async def _run_and_close(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
-        return await guarded(coroutine)
+        return await cancel_with_job(coroutine)
     finally:
         await close_async_redis()
 
 
-async def guarded(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine, and cancel it when the job is cancelled that it works for."""
+async def cancel_with_job(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine; cancel it and raise JobCancelled when the job of the run is cancelled."""
     run = current_run()
     task = asyncio.ensure_future(coroutine)
     try:
-        while not (await asyncio.wait([task], timeout=CONTROL_SECONDS / 4))[0]:
+        while not (await asyncio.wait([task], timeout=HEARTBEAT_SECONDS / 4))[0]:
             if run is not None and run.should_cancel():
                 task.cancel()
                 await asyncio.wait([task])
@@ -261,28 +243,24 @@ async def guarded(coroutine: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
 
+# Adapters by name; a dotted path is imported on first use.
+adapters: Final[dict[str, type[QueueAdapter] | str]] = {
+    "celery": "events.integrations.celery.task.CeleryAdapter",
+    "django_tasks": "events.integrations.django_tasks.DjangoTasksAdapter",
+}
+
+
 def get_adapter(name: str) -> QueueAdapter:
-    """The adapter of a queue; raises LookupError."""
-    adapters = cast(Any, apps.get_app_config("job_events")).adapters
-    adapter = adapters.get(name) or _ADAPTERS.get(name)
-    if adapter is None:
-        raise LookupError(f"No adapter {name!r} is known here: {sorted({*adapters, *_ADAPTERS})}.")
-    return cast(QueueAdapter, (import_string(adapter) if isinstance(adapter, str) else adapter)())
+    """Return an adapter by its name; raises LookupError."""
+    if name not in adapters:
+        raise LookupError(f"Unknown queue adapter {name!r}. Registered: {sorted(adapters)}.")
+    adapter = adapters[name]
+    if isinstance(adapter, str):
+        adapter = import_string(adapter)
+    return adapter()
 
 
 def register_adapter(adapter: type[QueueAdapter]) -> type[QueueAdapter]:
-    """Let jobs that are cancelled find it by its name; for a decorator, or `AppConfig.ready`."""
-    cast(Any, apps.get_app_config("job_events")).adapters[adapter.name] = adapter
+    """Register an adapter class under its `name`, so that jobs can stop and resume its tasks."""
+    adapters[adapter.name] = adapter
     return adapter
-
-
-def _drop_dead_connections() -> None:
-    """A task may take hours, in which a database closes connections; its end is to be told."""
-    for connection in connections.all(initialized_only=True):
-        is_open = connection.connection is not None and not connection.in_atomic_block
-        if is_open and not connection.is_usable():
-            connection.close()
-
-
-def _heart() -> HeartbeatThread:
-    return cast(HeartbeatThread, cast(Any, apps.get_app_config("job_events")).heart)

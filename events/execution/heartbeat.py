@@ -1,7 +1,7 @@
-"""The heartbeat: a thread that says, for all runs of this process, that they live.
+"""Heartbeat thread: records every second that the task runs of this process are alive.
 
-It lives as long as there are runs, and tells them when they are to stop. A worker whose heart does
-not beat for the WORKER_TIMEOUT of its keeper is taken for dead.
+The thread runs while there are runs, and marks those that have to stop. The reaper treats a worker
+without heartbeats for WORKER_TIMEOUT as dead.
 """
 
 import logging
@@ -11,14 +11,16 @@ import threading
 import django.db
 from django.db import connections
 
-from events.execution.run import CONTROL_SECONDS, TaskRun, keeper
-from events.processor.loop import close_connections, first_line
+from events.database import close_connections
+from events.execution.run import HEARTBEAT_SECONDS, TaskRun
+from events.execution.tracker import run_tracker
+from events.log_format import summarize_error
 
 logger = logging.getLogger(__name__)
 
 
 class HeartbeatThread:
-    """Of one process: a child that was forked has one of its own."""
+    """Heartbeats of one process; a forked child starts a thread of its own."""
 
     def __init__(self) -> None:
         self._reset()
@@ -27,47 +29,50 @@ class HeartbeatThread:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._runs: set[TaskRun] = set()
-        self._beats = False
+        self._is_running = False
 
     def register(self, run: TaskRun) -> None:
-        """Beat for a run, until `unregister` it."""
-        if not run.delivery.beats:
+        """Send heartbeats for a run until `unregister`."""
+        if not run.delivery.sends_heartbeats:
             return
         if self._pid != os.getpid():
             self._reset()
         with self._lock:
             self._runs.add(run)
-            if not self._beats:
-                # It waits for the lock before it looks: if it starts, it beats.
-                threading.Thread(target=self._beat, name="job-heartbeat", daemon=True).start()
-                self._beats = True
+            if not self._is_running:
+                # Set after `start`, which may raise. The new thread needs the lock to end.
+                threading.Thread(target=self._main, name="job-heartbeat", daemon=True).start()
+                self._is_running = True
 
     def unregister(self, run: TaskRun) -> None:
-        """The run is over."""
+        """Stop the heartbeats of a run."""
         with self._lock:
             self._runs.discard(run)
 
-    def _beat(self) -> None:
+    def _main(self) -> None:
         pause = threading.Event()
         try:
-            while not pause.wait(CONTROL_SECONDS):
+            while not pause.wait(HEARTBEAT_SECONDS):
                 with self._lock:
                     runs = list(self._runs)
                     if not runs:
-                        self._beats = False
+                        self._is_running = False
                         return
-                self._tell(runs)
+                self._send(runs)
         finally:
             connections.close_all()
 
     @staticmethod
-    def _tell(runs: list[TaskRun]) -> None:
+    def _send(runs: list[TaskRun]) -> None:
         try:
-            for run in keeper().beat(runs):
+            for run in run_tracker().send_heartbeats(runs):
                 run.stopped = True
         except Exception as error:
-            # It has to go on: the database may be back before anybody takes the worker for dead.
+            # The next round may succeed before WORKER_TIMEOUT: the thread must survive.
             expected = isinstance(error, django.db.Error)
-            extra = {"runs": len(runs), "error": first_line(error)}
+            extra = {"runs": len(runs), "error": summarize_error(error)}
             logger.warning("heartbeat_failed", extra=extra, exc_info=None if expected else error)
             close_connections()
+
+
+heartbeat_thread = HeartbeatThread()

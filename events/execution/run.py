@@ -1,19 +1,14 @@
-"""Runs: the tasks of jobs that workers of this process run, whatever queue they came by.
-
-An integration tells a *keeper* what becomes of a task. The app of the jobs is one, and keeps their
-rows; without it, `events.execution.stream_tracker` says it in the log alone.
-"""
+"""Task runs: one delivery of a task of a job to a worker, and its API for the code of the task."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
 
 from events.exceptions import (
@@ -26,16 +21,19 @@ from events.exceptions import (
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
 
+if TYPE_CHECKING:
+    from events.execution.tracker import RunTracker
+
 logger = logging.getLogger(__name__)
 
 TASK_ENQUEUED: Final = "task_enqueued"
 
-# How long it takes at most until a worker knows that its job was cancelled.
-CONTROL_SECONDS: Final = 1.0
+# Interval of heartbeats, and maximum delay until a worker detects that its job is cancelled.
+HEARTBEAT_SECONDS: Final = 1.0
 
 
 class Reason(StrEnum):
-    """Why a task failed, or was revoked, when it was not by an error of its own."""
+    """Why a task failed or was revoked, if not because of an exception that it raised."""
 
     WORKER_LOST = "worker_lost"
     TIMED_OUT = "timed_out"
@@ -47,12 +45,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a queue asks a worker to run, or is asked to have run.
+    """A task message of a queue.
 
-    `external_id` is the queue's own id of the task: the same when it comes again. `attempt` is
-    the job's
-    attempt for which it was sent, if it says. `relatives` are the keys of the tasks that it came
-    from, and of its group. `time_limit` are the seconds after which the queue ends it.
+    `external_id` is the queue's id of the task; a redelivery has the same one. `attempt` is the
+    attempt of the job that the message was sent for, None if unknown. `relatives` are the external
+    ids of the parent tasks and of the group. `time_limit` is the queue's hard limit in seconds.
+    `retries` counts the earlier tries of the task by the queue.
     """
 
     queue: str
@@ -64,141 +62,65 @@ class Delivery:
     relatives: tuple[str, ...] = ()
     group: str = ""
     time_limit: float | None = None
-    again: int = 0
-    beats: bool = True
+    retries: int = 0
+    sends_heartbeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a task asks a person: `name` is of the form of a job_id, `prompt` any JSON."""
+    """A request for input: `name` has the form of a job_id, `prompt` is any JSON value."""
 
     name: str
     prompt: Any
     choices: tuple[str, ...] = ()
 
 
-class RunTracker(Protocol):
-    """Who knows the jobs, and what becomes of their tasks."""
-
-    given_up: tuple[type[Exception], ...]
-    """What is raised to a worker whose job is over, or at a later attempt."""
-
-    def attempt_of(self, job_id: str) -> int | None:
-        """The attempt that the job is at."""
-
-    def enqueued(self, delivery: Delivery) -> None:
-        """A queue has a task; raises LookupError if there is no such job."""
-
-    def announce(self, delivery: Delivery) -> None:
-        """A task of a group is sent: the job is not over before it is."""
-
-    def begin(self, delivery: Delivery) -> tuple[int, int]:
-        """A worker takes up a task: the job's attempt, and a number that is higher each time.
-
-        Raises DeliveryRejected; LookupError if there is no such job.
-        """
-
-    def beat(self, runs: Sequence["TaskRun"]) -> Collection["TaskRun"]:
-        """These are alive; returns those that are to stop."""
-
-    def complete(self, run: "TaskRun", result: Any, *, more: bool) -> None:
-        """The task is done; `more` says that another of its job follows."""
-
-    def fail(
-        self, run: "TaskRun", error: BaseException, reason: Reason | None, message: str
-    ) -> None:
-        """The task failed, and with it the job; without a message, the error's is told."""
-
-    def schedule_retry(self, run: "TaskRun", error: object, seconds: float) -> None:
-        """The queue will bring the task again after some seconds; without an error, silently."""
-
-    def answer(self, run: "TaskRun", name: str) -> tuple[bool, Any]:
-        """Whether a person has answered a question of this attempt, and what."""
-
-    def ask(self, run: "TaskRun", questions: Sequence[Question], resume: Any) -> None:
-        """The task waits for a person; with `resume` its adapter has it run again."""
-
-    def abort(self, run: "TaskRun", error: BaseException) -> None:
-        """The task is over, but what was to follow could not be sent."""
-
-    def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
-        """The worker of a task is dead, as somebody else has seen."""
-
-    def release(self, delivery: Delivery) -> None:
-        """The worker of a task is dead, and the queue brings the task again at once."""
-
-    def revoke(self, delivery: Delivery, reason: Reason) -> None:
-        """Somebody told the queue not to run the task, or to end it."""
-
-
+@dataclass(slots=True, eq=False)
 class TaskRun:
-    """A task of a job while a worker runs it: what its code uses to speak of it."""
+    """One execution of a task of a job by a worker."""
 
-    __slots__ = (
-        "_asked_at",
-        "_keeper",
-        "_publisher",
-        "asked",
-        "attempt",
-        "beaten_at",
-        "delivery",
-        "delivery_count",
-        "followers",
-        "outer",
-        "stopped",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        attempt: int,
-        delivery_count: int,
-        keeper: RunTracker,
-        *,
-        outer: "TaskRun | None" = None,
-    ) -> None:
-        self.outer = outer
-        self.delivery = delivery
-        self.attempt = attempt
-        self.delivery_count = delivery_count
-        self.stopped = False
-        self.asked = 0
-        self.followers: list[Callable[[], Any]] = []
-        self.beaten_at = self._asked_at = monotonic()
-        self._keeper = keeper
-        self._publisher: SyncRedisStreamPublisher | None = None
+    delivery: Delivery
+    attempt: int
+    delivery_count: int
+    tracker: "RunTracker"
+    outer: "TaskRun | None" = None
+    stopped: bool = False
+    next_tasks: list[Callable[[], Any]] = field(default_factory=list)
+    last_heartbeat: float = field(default_factory=monotonic)
+    _questions: int = field(default=0, init=False)
+    _publisher: SyncRedisStreamPublisher | None = field(default=None, init=False)
 
     @property
     def job_id(self) -> str:
-        """The job's."""
+        """The job_id of the job."""
         return self.delivery.job_id
 
     @property
     def task_type(self) -> str:
-        """The task's name in the log."""
+        """The name of the task in the log."""
         return self.delivery.task_type
 
     @property
     def publisher(self) -> SyncRedisStreamPublisher:
-        """Publishes for this attempt at the job; once there is a later one, it is refused."""
+        """Publisher for the current attempt; raises ProducerFenced once a later one has begun."""
         if self._publisher is None:
             self._publisher = get_publisher(epoch=self.attempt)
         return self._publisher
 
     def async_publisher(self) -> RedisStreamPublisher:
-        """The same for the running event loop, by its connection to the project's Redis."""
+        """Return an async publisher for the attempt, bound to the running event loop."""
         return RedisStreamPublisher(get_async_redis(), epoch=self.attempt)
 
     def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
-        """Say how far the task is, from 0 to 100; returns the event's id.
+        """Publish the progress of the task, 0 to 100; return the event's id.
 
-        None if Redis did not take it: a task does not fail because nobody can be told of it.
-        Raises JobCancelled once the job is at a later attempt, InvalidEvent.
+        Returns None if Redis is unavailable, as that must not fail the task. Raises InvalidEvent,
+        and JobCancelled if the job is at a later attempt.
         """
-        said = {"attempt": self.attempt, **({"message": message} if message else {}), **data}
+        data = {"attempt": self.attempt, **({"message": message} if message else {}), **data}
         try:
             return self.publisher.publish_task_progress(
-                self.job_id, self.task_type, progress, **said
+                self.job_id, self.task_type, progress, **data
             )
         except ProducerFenced as error:
             self.stopped = True
@@ -209,60 +131,56 @@ class TaskRun:
             return None
 
     def should_cancel(self) -> bool:
-        """Whether the task is to stop: its job was cancelled, or given to another worker.
+        """Return whether the job was cancelled or its task was given to another worker.
 
-        Known within a second, and asked of nobody: call it as often as you like.
+        The heartbeat thread updates the value every HEARTBEAT_SECONDS, so that a call costs no
+        query.
         """
-        if not self.stopped and not self.delivery.beats:
-            self._ask()
+        if not self.stopped and not self.delivery.sends_heartbeats:
+            self._poll()
         return self.stopped
 
     def check_cancelled(self) -> None:
-        """Raise JobCancelled if the task is to stop."""
+        """Raise JobCancelled if `should_cancel()` is true."""
         if self.should_cancel():
             raise JobCancelled
 
     def ask(self, prompt: Any, *, choices: Sequence[str] = (), name: str = "") -> Any:
-        """What a person answers; raises InputPending until they have.
+        """Return the answer of a person; raise InputPending while there is none.
 
-        The task is then to end, keeping no worker, and is run again from its beginning with the
-        answer. `prompt` is text, or any JSON; with `choices` the answer is one of them. `name` says
-        which question of the attempt it is: by default the first one that has none, the second, ...
+        InputPending ends the task and frees its worker. After the answer the task runs again from
+        its start. `prompt` is text or any JSON value; with `choices` the answer is one of them.
+        `name` identifies the question within the attempt, by default by its order: `input-1`, …
         """
         if not name:
-            self.asked += 1
-            name = f"input-{self.asked}"
+            self._questions += 1
+            name = f"input-{self._questions}"
         return self.ask_all([Question(name, prompt, tuple(choices))])[0]
 
     def ask_all(self, questions: Sequence[Question]) -> list[Any]:
-        """What persons answer to several questions; raises InputPending until all are answered."""
-        answers = [self._keeper.answer(self, each.name) for each in questions]
+        """Return the answers to several questions; raise InputPending until all are answered."""
+        answers = [self.tracker.find_answer(self, each.name) for each in questions]
         pending = [each for each, (known, _) in zip(questions, answers, strict=True) if not known]
         if pending:
             raise InputPending(pending)
         return [value for _, value in answers]
 
-    def _ask(self) -> None:
-        """For a task that has no heartbeat, such as one that runs in its caller's thread."""
-        if monotonic() >= self._asked_at + CONTROL_SECONDS:
-            self._asked_at = monotonic()
-            with suppress(SynchronousOnlyOperation):  # a coroutine may not ask the database
-                self.stopped = self in self._keeper.beat([self])
+    def _poll(self) -> None:
+        """Query the tracker for a run without heartbeats, at most once per HEARTBEAT_SECONDS."""
+        if monotonic() >= self.last_heartbeat + HEARTBEAT_SECONDS:
+            self.last_heartbeat = monotonic()
+            with suppress(SynchronousOnlyOperation):  # in a coroutine
+                self.stopped = self in self.tracker.send_heartbeats([self])
 
 
 _current: ContextVar[TaskRun | None] = ContextVar("job_run", default=None)
 
 
 def current_run() -> TaskRun | None:
-    """The run in whose task this is called; None outside of one."""
+    """Return the task run of the current context, or None outside of tasks."""
     return _current.get()
 
 
-def set_current(run: TaskRun | None) -> None:
-    """Let it be the current one."""
+def set_current_run(run: TaskRun | None) -> None:
+    """Set the task run of the current context."""
     _current.set(run)
-
-
-def keeper() -> RunTracker:
-    """Who keeps the jobs of this project."""
-    return cast(RunTracker, cast(Any, apps.get_app_config("job_events")).keeper)

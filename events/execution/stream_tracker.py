@@ -1,7 +1,7 @@
-"""The keeper of a project without the app of the jobs: it says in the log what becomes of a task.
+"""Run tracker for projects without the app `jobs`: publishes lifecycle events, keeps no state.
 
-Nobody knows there whether a job is over, so nothing is refused, and no death is noticed that the
-queue itself does not tell of.
+It cannot detect that a job has finished, so it rejects no delivery; it reports a dead worker only
+if the queue does.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,81 +17,79 @@ RUNNING: Final = {"job_status": "running"}
 
 
 class StreamRunTracker:
-    """Publishes; an `events.execution.run.RunTracker`."""
+    """`RunTracker` that publishes to the log of the job."""
 
-    given_up: tuple[type[Exception], ...] = ()
+    fencing_errors: tuple[type[Exception], ...] = ()
 
-    def attempt_of(self, job_id: str) -> int | None:
-        """Nobody knows."""
+    def current_attempt(self, job_id: str) -> int | None:
+        """Return None: attempts are unknown."""
         return None
 
-    def enqueued(self, delivery: Delivery) -> None:
-        """Say so, if the transaction commits in which the queue was asked."""
-        said = {
+    def record_enqueued(self, delivery: Delivery) -> None:
+        """Publish `task_enqueued` in the transaction that enqueues the task."""
+        event = {
+            "event_type": TASK_ENQUEUED,
             "task_type": delivery.task_type,
             "queue": delivery.queue,
             "external_id": delivery.external_id,
         }
-        publish_event(delivery.job_id, {"event_type": TASK_ENQUEUED, **said})
+        publish_event(delivery.job_id, event)
 
     def announce(self, delivery: Delivery) -> None:
-        """It is not waited for."""
+        """Do nothing: the end of a job is unknown."""
 
-    def begin(self, delivery: Delivery) -> tuple[int, int]:
-        """Whoever comes may begin."""
+    def claim(self, delivery: Delivery) -> tuple[int, int]:
+        """Publish `task_started`; every delivery is accepted."""
         get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
         return 0, 1
 
-    def beat(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
-        """Nobody is stopped."""
+    def send_heartbeats(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
+        """Return no run: none is stopped."""
         return ()
 
-    def complete(self, run: TaskRun, result: Any, *, more: bool) -> None:
-        """Say so."""
-        goes_on = RUNNING if more else {}
-        run.publisher.publish_task_completed(run.job_id, run.task_type, result, **goes_on)
+    def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
+        """Publish `task_completed`."""
+        data = RUNNING if continues else {}
+        run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        """Say so, and why."""
-        self._fail(run.delivery, message or _said(error), reason)
+        """Publish `task_failed`."""
+        self.mark_lost(run.delivery, reason, message or _redacted(error))
 
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        """Say when it is tried again."""
+        """Publish `task_retry`."""
         if error is not None:
-            said = {"error": _said(error), "retry_in": seconds, **RUNNING}
-            self._say(run.delivery, "task_retry", **said)
+            data = {"error": _redacted(error), "retry_in": seconds, **RUNNING}
+            self._publish(run.delivery, "task_retry", **data)
 
-    def answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
-        """Nobody can."""
-        raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
+    def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
+        """Raise NotImplementedError."""
+        raise NotImplementedError("Requests for input need the app `jobs`.")
 
-    def ask(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
-        """Nobody can be asked."""
-        raise NotImplementedError("Only the jobs of the app `jobs` can ask a person.")
+    def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
+        """Raise NotImplementedError."""
+        raise NotImplementedError("Requests for input need the app `jobs`.")
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
-        """Say so, and why."""
-        self._fail(run.delivery, _said(error), None)
+        """Publish `task_failed`."""
+        self.mark_lost(run.delivery, None, _redacted(error))
 
-    def lose(self, delivery: Delivery, reason: Reason, error: str) -> None:
-        """Say so."""
-        self._fail(delivery, error, reason)
+    def mark_lost(self, delivery: Delivery, reason: Reason | None, error: str) -> None:
+        """Publish `task_failed`."""
+        data = {"reason": reason} if reason else {}
+        self._publish(delivery, EventType.TASK_FAILED, status="failed", error=error, **data)
 
     def release(self, delivery: Delivery) -> None:
-        """It goes on."""
+        """Do nothing: there are no claims."""
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
-        """Say so."""
-        self._say(delivery, "task_revoked", reason=reason, job_status="cancelled")
+        """Publish `task_revoked`."""
+        self._publish(delivery, "task_revoked", reason=reason, job_status="cancelled")
 
-    def _fail(self, delivery: Delivery, error: str, reason: Reason | None) -> None:
-        why = {"reason": reason} if reason else {}
-        self._say(delivery, EventType.TASK_FAILED, status="failed", error=error, **why)
-
-    def _say(self, delivery: Delivery, event_type: str, **data: Any) -> None:
+    def _publish(self, delivery: Delivery, event_type: str, **data: Any) -> None:
         event = {"event_type": event_type, "task_type": delivery.task_type, **data}
         get_publisher().publish_event(delivery.job_id, event)
 
 
-def _said(error: object) -> str:
+def _redacted(error: object) -> str:
     return DEFAULT_REDACTOR.text(str(error)) or type(error).__name__

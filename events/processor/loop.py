@@ -18,14 +18,15 @@ import django.db
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
+from events.database import close_connections
 from events.exceptions import EventsError
+from events.log_format import summarize_error
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.2
 _RETRY_FIRST: Final = 0.5
 _RETRY_LAST: Final = 10.0
-_LONGEST_ERROR: Final = 300
 # Not after each step: with Django's default CONN_MAX_AGE each would open a connection of its own.
 _RENEWED_SECONDS: Final = 60.0
 
@@ -77,7 +78,7 @@ class Loop:
     def _failed(self, error: BaseException) -> float:
         self.failures += 1
         self.failing = True
-        self.error = first_line(error)
+        self.error = summarize_error(error)
         self._retry_in = min(self._retry_in * 2 or _RETRY_FIRST, _RETRY_LAST)
         expected = isinstance(error, (EventsError, django.db.Error))
         extra = {"loop": self.name, "error": self.error, "retry_in": self._retry_in}
@@ -141,15 +142,3 @@ class LoopRunner:
         )
         thread.start()
         return thread
-
-
-def close_connections() -> None:
-    """Close this thread's connections to the databases; the next query opens new ones."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-
-
-def first_line(error: BaseException) -> str:
-    """An error in a line: further lines may have somebody's data in them."""
-    lines = str(error).replace("\0", "").splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:_LONGEST_ERROR]

@@ -16,6 +16,8 @@ from typing import Any, Final
 import django.db
 from django.utils import timezone
 
+from events.database import close_connections
+from events.log_format import summarize_error
 from events.models import Processor
 from events.processor.lag import archive_lag
 from events.processor.loop import (
@@ -23,8 +25,6 @@ from events.processor.loop import (
     Loop,
     LoopRunner,
     Step,
-    close_connections,
-    first_line,
 )
 from events.processor.status import get_status, outbox_status, stalled_logs, stalled_positions
 
@@ -79,14 +79,14 @@ class Processing:
         try:
             Processor.objects.filter(name=self.name).delete()
         except django.db.Error as error:
-            logger.warning("processor_not_forgotten", extra={"error": first_line(error)})
+            logger.warning("processor_not_forgotten", extra={"error": summarize_error(error)})
 
     def _report(self) -> int:
         """Log how the log does."""
         try:
             self._log("running", status_numbers())
         except django.db.Error as error:
-            self._log("running", {"database": first_line(error)})
+            self._log("running", {"database": summarize_error(error)})
             close_connections()
         return 0
 

@@ -30,7 +30,7 @@ from django.utils.functional import LazyObject
 from events.exceptions import EventsError
 from events.per_loop import PerLoop
 from jobs.conf import job_settings
-from jobs.execution.auto_cancel import say_watched
+from jobs.execution.auto_cancel import record_watched
 from jobs.models import Job
 from jobs.selectors import fetch_in_chunks, sees_all, visible_jobs
 
@@ -146,7 +146,7 @@ Revoked = list[tuple[Connection, str | None]]
 
 def _say_watched(admissions: Collection[Connection]) -> None:
     try:
-        say_watched({job_id for each in admissions for job_id in each.job_ids})
+        record_watched({job_id for each in admissions for job_id in each.job_ids})
     except EventsError as error:
         logger.warning("watched_not_said", extra={"error": str(error)})
 

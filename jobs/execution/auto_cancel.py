@@ -1,8 +1,8 @@
-"""Jobs that nobody watches any more are cancelled, where the setting CANCEL_UNWATCHED says so.
+"""Automatic cancellation of jobs without subscribers, as the setting CANCEL_UNWATCHED defines.
 
-Server processes say every few seconds which jobs are watched (`events.live.presence`), and this
-step of `process_events` looks for those that were, and are not any more. After Redis was away, or
-this process, nobody could say anything: then all have their time once more.
+Server processes record every few seconds which jobs have subscribers (`events.live.presence`). A
+step of `process_events` cancels running jobs whose last subscriber has left. After an outage of
+Redis or of this process, every job has the full time again.
 """
 
 import logging
@@ -18,60 +18,61 @@ from jobs.models import Job
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 1000
-_LOOK_SECONDS: Final = 1.0
-_AWAY_SECONDS: Final = 10.0
+_MAX_JOBS: Final = 1000
+_INTERVAL_SECONDS: Final = 1.0
+_OUTAGE_SECONDS: Final = 10.0
 
 
-def say_watched(job_ids: Collection[str]) -> None:
-    """Somebody watches these jobs; asks nobody where no job is cancelled for that."""
+def record_watched(job_ids: Collection[str]) -> None:
+    """Record that jobs have subscribers; a no-op if automatic cancellation is disabled."""
     if job_settings.CANCEL_UNWATCHED and job_ids:
         mark_watched(job_ids)
 
 
-def begin_anew(job: Job, new_status: str, **_given: Any) -> None:
-    """Receiver of the signal of a job's status: one that is tried again was not watched yet."""
+def on_status_changed(job: Job, new_status: str, **_kwargs: Any) -> None:
+    """Clear the record when a job is retried: the new attempt has had no subscriber yet."""
     if new_status == Job.Status.PENDING and job.task_type in job_settings.CANCEL_UNWATCHED:
         clear_watched(job.job_id)
 
 
-class Unwatched:
-    """Looks for jobs whose last viewer has left."""
+class AutoCanceller:
+    """Step of `process_events` that cancels unwatched jobs."""
 
     def __init__(self) -> None:
-        self._looked_at = self._listens_since = float("-inf")
+        self._ran_at = self._observing_since = float("-inf")
         self._after = 0
 
     def step(self) -> int:
-        """Cancel those; returns how many. Raises django.db.Error, RedisUnavailable."""
+        """Cancel jobs; return how many. Raises django.db.Error, RedisUnavailable."""
         now = monotonic()
-        patience = job_settings.CANCEL_UNWATCHED
-        if not patience or now < self._looked_at + _LOOK_SECONDS:
+        if not job_settings.CANCEL_UNWATCHED or now < self._ran_at + _INTERVAL_SECONDS:
             return 0
-        if now > self._looked_at + _AWAY_SECONDS:
-            self._listens_since = now
-        left = sum(1 for job_id in self._left(now - self._listens_since) if _cancelled(job_id))
-        self._looked_at = monotonic()
-        return left
+        if now > self._ran_at + _OUTAGE_SECONDS:
+            self._observing_since = now
+        unwatched = self._unwatched(now - self._observing_since)
+        count = sum(_cancel(job_id) for job_id in unwatched)
+        self._ran_at = monotonic()
+        return count
 
-    def _left(self, listened: float) -> Iterator[str]:
-        patience = job_settings.CANCEL_UNWATCHED
+    def _unwatched(self, observed_seconds: float) -> Iterator[str]:
+        limits = job_settings.CANCEL_UNWATCHED
         jobs = Job.objects.filter(
-            pk__gt=self._after, task_type__in=patience, status=Job.Status.RUNNING
+            pk__gt=self._after, task_type__in=limits, status=Job.Status.RUNNING
         )
-        rows = list(jobs.order_by("pk").values_list("pk", "job_id", "task_type")[:_AT_ONCE])
-        self._after = rows[-1][0] if len(rows) == _AT_ONCE else 0
-        unviewed = seconds_since_watched([job_id for _, job_id, _ in rows])
+        rows = list(jobs.order_by("pk").values_list("pk", "job_id", "task_type")[:_MAX_JOBS])
+        self._after = rows[-1][0] if len(rows) == _MAX_JOBS else 0
+        seconds = seconds_since_watched([job_id for _, job_id, _ in rows])
         for _, job_id, task_type in rows:
-            if patience[task_type] <= min(unviewed.get(job_id, 0.0), listened):
+            if limits[task_type] <= min(seconds.get(job_id, 0.0), observed_seconds):
                 yield job_id
 
 
-def _cancelled(job_id: str) -> bool:
+def _cancel(job_id: str) -> bool:
     try:
         services.job_cancel(job_id=job_id, reason="unwatched")
     except JobError as error:
-        logger.info("job_unwatched_over", extra={"job_id": job_id, "why": str(error)})
+        extra = {"job_id": job_id, "reason": str(error)}
+        logger.info("job_auto_cancel_rejected", extra=extra)
         return False
-    logger.info("job_unwatched", extra={"job_id": job_id})
+    logger.info("job_auto_cancelled", extra={"job_id": job_id})
     return True

@@ -1,4 +1,4 @@
-"""Which messages of tasks are not begun: of those that come twice, or too late."""
+"""Checks whether a worker may claim a task, or whether its message is late or duplicated."""
 
 from datetime import timedelta
 
@@ -15,61 +15,61 @@ Status = Job.Status
 
 
 def check_claimable(job: Job, task: Task | None, delivery: Delivery) -> None:
-    """Refuse a message of another attempt, or of a job that is over."""
+    """Raise DeliveryRejected for a finished job, another attempt or a duplicate message."""
     if task is None and delivery.attempt not in (None, job.attempt):
         raise DeliveryRejected(
             f"The task was sent for attempt {delivery.attempt}, not {job.attempt}."
         )
-    if job.is_terminal and (task is None or task.state != State.LOST or _has_others(job, task)):
+    if job.is_terminal and (task is None or task.state != State.LOST or _has_siblings(job, task)):
         raise DeliveryRejected(f"Job {job.job_id} is {job.status}.")
-    if task is None and job.status == Status.RUNNING and _is_twice(job, delivery):
+    if task is None and job.status == Status.RUNNING and _is_duplicate(job, delivery):
         raise DeliveryRejected(
-            f"Another message has begun {delivery.task_type} of job {job.job_id}."
+            f"Another message has started {delivery.task_type} of job {job.job_id}."
         )
 
 
 def is_nested(task: Task, delivery: Delivery) -> bool:
-    """Whether a task is run within itself, as Celery's `replace` does where there is no worker."""
-    return task.state == State.RUNNING and task.heartbeat_at is None and not delivery.beats
+    """Return whether a task runs within itself, as Celery's `replace` does without a worker."""
+    is_local = task.heartbeat_at is None and not delivery.sends_heartbeats
+    return task.state == State.RUNNING and is_local
 
 
-def _is_twice(job: Job, delivery: Delivery) -> bool:
-    """Whether the same task was sent twice, and not as two steps of one canvas."""
-    of_job = job.tasks.order_by()
-    if not delivery.beats:  # where there is no queue, nothing is sent
+def _is_duplicate(job: Job, delivery: Delivery) -> bool:
+    """Return whether the task was sent twice, and not as two steps of one canvas."""
+    if not delivery.sends_heartbeats:  # without a queue, there are no messages
         return False
-    if of_job.filter(Q(external_id__in=delivery.relatives) | _of_group(delivery.group)).exists():
+    tasks = job.tasks.order_by()
+    if tasks.filter(Q(external_id__in=delivery.relatives) | _in_group(delivery.group)).exists():
         return False
-    return of_job.filter(task_type=delivery.task_type).exists()
+    return tasks.filter(task_type=delivery.task_type).exists()
 
 
-def _has_others(job: Job, task: Task) -> bool:
-    """Whether a task is one of a group, the rest of which no message brings again."""
-    others = job.tasks.filter(_of_group(task.group_key)).exclude(pk=task.pk)
-    return others.exists()
+def _has_siblings(job: Job, task: Task) -> bool:
+    """Return whether a task's group has other tasks, which no message redelivers."""
+    return job.tasks.filter(_in_group(task.group_key)).exclude(pk=task.pk).exists()
 
 
-def _of_group(group: str) -> Q:
+def _in_group(group: str) -> Q:
     return Q(group_key=group) if group else Q(pk=None)
 
 
-def refuse_unless_dead(job: Job, task: Task) -> None:
-    """Refuse a message that comes again, unless its task was begun and nobody works on it."""
-    if task.state == State.RUNNING and (left := _seconds_left(task)) > 0:
-        raise DeliveryRejected(f"Worker {task.worker} has the task, and is heard of.", left)
+def check_lease_expired(job: Job, task: Task) -> None:
+    """Raise DeliveryRejected for a redelivered task, unless its worker is dead."""
+    if task.state == State.RUNNING and (seconds := _lease_seconds(task)) > 0:
+        raise DeliveryRejected(f"Worker {task.worker} has the task and sends heartbeats.", seconds)
     if task.state == State.AWAITING_INPUT:
-        raise DeliveryRejected("The task waits for a person.")
+        raise DeliveryRejected("The task awaits input.")
     if task.state == State.FINISHED and not _is_stuck(job):
-        raise DeliveryRejected("The task is over.")
+        raise DeliveryRejected("The task is finished.")
 
 
 def _is_stuck(job: Job) -> bool:
-    """Whether the job waits for a step of which nothing was heard."""
+    """Return whether a running job has no unfinished task."""
     return job.status == Status.RUNNING and not job.tasks.filter(state__in=Task.OPEN).exists()
 
 
-def _seconds_left(task: Task) -> float:
-    """How long the worker of a running task may still be silent."""
+def _lease_seconds(task: Task) -> float:
+    """Return after how many seconds to check a running task again; 0 if its worker is dead."""
     timeout = job_settings.WORKER_TIMEOUT
     if task.heartbeat_at is None or not silent_tasks(timeout).filter(pk=task.pk).exists():
         return timeout / 2
@@ -77,6 +77,6 @@ def _seconds_left(task: Task) -> float:
 
 
 def silent_tasks(seconds: float) -> QuerySet[Task]:
-    """The tasks of running jobs whose workers were not heard of for so long, by the database."""
-    at_work = Task.objects.filter(state__in=Task.ACTIVE, job__status=Status.RUNNING)
-    return at_work.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))
+    """Return tasks of running jobs without heartbeats for some seconds, by the database's clock."""
+    active = Task.objects.filter(state__in=Task.ACTIVE, job__status=Status.RUNNING)
+    return active.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))

@@ -1,12 +1,10 @@
-"""The reaper: ends the jobs whose worker is dead, or never came.
+"""Reaper: fails jobs whose worker is dead or whose deadline has expired.
 
-A worker says every few seconds, in the row of its task, that it lives. Whose row is silent for
-WORKER_TIMEOUT is taken for dead, and its job fails. All times are the database's, so that no clock
-of a worker matters. After the database was away, or the reaper itself, workers could not say
-anything, or were not heard: then everybody has WORKER_TIMEOUT once more.
+A worker without heartbeats for WORKER_TIMEOUT is dead. All times are the database's, so that the
+clocks of workers do not matter. After an outage of the database or of the reaper, every worker has
+the full WORKER_TIMEOUT again.
 
-A job that somebody else has locked is left for the next look: whoever has it may be paused, or lost
-with its node, and others are not to wait for that.
+The reaper skips jobs that another transaction has locked, as that may take long.
 """
 
 import logging
@@ -25,118 +23,116 @@ from jobs import services, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidTransition, JobNotFound
 from jobs.execution.claims import silent_tasks
-from jobs.execution.tracker import lose_task
+from jobs.execution.tracker import fail_lost_task
 from jobs.models import Job, Task
 
 logger = logging.getLogger(__name__)
 
 Status = Job.Status
 
-_AT_ONCE: Final = 100
-_LOOK_SECONDS: Final = 0.5
-_LONGEST_SECONDS: Final = 1.0
-_AWAY_SECONDS: Final = 5.0
-_PUT_OFF_SECONDS: Final = 60.0
+_MAX_JOBS: Final = 100
+_INTERVAL_SECONDS: Final = 0.5
+_MAX_STEP_SECONDS: Final = 1.0
+_OUTAGE_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 60.0
 
 
 class Reaper:
-    """Looks now and then; several may run.
+    """Step of `process_events`. Several processes may run one.
 
-    One that is `single_pass` looks once, and believes what it sees: for `process_events --once`.
+    With `single_pass` (`process_events --once`), it does not wait for WORKER_TIMEOUT first.
     """
 
     def __init__(self, *, single_pass: bool = False) -> None:
-        self._hasty = single_pass
-        self._looked_at = self._listens_since = float("-inf")
-        self._heard_at: datetime | None = None
-        self._put_off: dict[str, float] = {}
+        self._single_pass = single_pass
+        self._ran_at = self._observing_since = float("-inf")
+        self._database_time: datetime | None = None
+        self._retry_at: dict[str, float] = {}
 
     def step(self) -> int:
-        """End what is to be ended; returns how many jobs. Raises django.db.Error."""
-        now = monotonic()
-        if now < self._looked_at + _LOOK_SECONDS and not self._hasty:
+        """End jobs; return how many. Raises django.db.Error."""
+        if monotonic() < self._ran_at + _INTERVAL_SECONDS and not self._single_pass:
             return 0
-        ended = self._bury() + self._settle_due()
-        self._looked_at = monotonic()
-        return ended
+        count = self._fail_lost() + self._expire_deadlines()
+        self._ran_at = monotonic()
+        return count
 
-    def _bury(self) -> int:
-        # What is left for the looking itself: the job is to be over within the time of the setting.
-        seconds = job_settings.WORKER_TIMEOUT - 2 * _LOOK_SECONDS
+    def _fail_lost(self) -> int:
+        # The job must fail within WORKER_TIMEOUT, including the interval of the steps.
+        seconds = job_settings.WORKER_TIMEOUT - 2 * _INTERVAL_SECONDS
         silent = silent_tasks(seconds).order_by("heartbeat_at").values_list("job__job_id", "pk")
-        found = list(silent[:_AT_ONCE])
-        # Asked after the tasks: their query may have been answered only when the database was back.
-        if not self._has_listened(seconds) and not self._hasty:
+        found = list(silent[:_MAX_JOBS])
+        # Checked after the query, which may have blocked until the end of an outage.
+        if not self._has_observed(seconds) and not self._single_pass:
             return 0
-        return self._end((job_id, partial(_is_buried, job_id, pk, seconds)) for job_id, pk in found)
+        return self._end((job_id, partial(_fail_lost, job_id, pk, seconds)) for job_id, pk in found)
 
-    def _settle_due(self) -> int:
-        due = Job.objects.filter(deadline_at__lte=timezone.now()).order_by("deadline_at")
-        found = due.values_list("job_id", flat=True)[:_AT_ONCE]
-        return self._end((job_id, partial(_is_settled, job_id)) for job_id in found)
+    def _expire_deadlines(self) -> int:
+        expired = Job.objects.filter(deadline_at__lte=timezone.now()).order_by("deadline_at")
+        job_ids = expired.values_list("job_id", flat=True)[:_MAX_JOBS]
+        return self._end((job_id, partial(_expire_deadline, job_id)) for job_id in job_ids)
 
     def _end(self, jobs: Iterable[tuple[str, Callable[[], bool]]]) -> int:
-        """End jobs; returns how many. When it takes long, the rest is left for the next look.
+        """End jobs for at most _MAX_STEP_SECONDS; return how many.
 
-        One that cannot be ended, as a receiver of the project's raises, holds up no other.
+        If one fails, for example because a signal receiver raises, the others still proceed.
         """
-        count, until = 0, monotonic() + _LONGEST_SECONDS
-        for job_id, is_ended in jobs:
-            if monotonic() < self._put_off.get(job_id, 0.0):
+        count, until = 0, monotonic() + _MAX_STEP_SECONDS
+        for job_id, end in jobs:
+            if monotonic() < self._retry_at.get(job_id, 0.0):
                 continue
             try:
-                count += is_ended()
+                count += end()
             except (OperationalError, InterfaceError):
                 raise
             except Exception:
-                self._put_off[job_id] = monotonic() + _PUT_OFF_SECONDS
-                logger.exception("job_not_ended", extra={"job_id": job_id})
+                self._retry_at[job_id] = monotonic() + _RETRY_SECONDS
+                logger.exception("job_termination_failed", extra={"job_id": job_id})
             if monotonic() > until:
                 break
         return count
 
-    def _has_listened(self, seconds: float) -> bool:
-        """Whether it has looked for so long without a break, by its own clock and the database's.
+    def _has_observed(self, seconds: float) -> bool:
+        """Return whether steps ran without an interruption for some seconds.
 
-        Its own stands still while the machine sleeps.
+        Compares the database's clock as well: the monotonic clock stops while a machine sleeps.
         """
-        now, before = monotonic(), self._heard_at
-        self._heard_at = time = _database_time()
-        away = timedelta(seconds=_AWAY_SECONDS)
-        was_away = before is None or time is None or time > before + away
-        if was_away or now > self._looked_at + _AWAY_SECONDS:
-            self._listens_since = now
-        return now >= self._listens_since + seconds
+        now, before = monotonic(), self._database_time
+        self._database_time = time = _query_database_time()
+        outage = timedelta(seconds=_OUTAGE_SECONDS)
+        is_interrupted = before is None or time is None or time > before + outage
+        if is_interrupted or now > self._ran_at + _OUTAGE_SECONDS:
+            self._observing_since = now
+        return now >= self._observing_since + seconds
 
 
-def _database_time() -> datetime | None:
-    """Now, by the database; None while there are no tasks of which to ask."""
+def _query_database_time() -> datetime | None:
+    """Return the database's time; None if there are no tasks."""
     return next(iter(Task.objects.order_by().values_list(Now(), flat=True)[:1]), None)
 
 
-def _is_buried(job_id: str, task_pk: int, seconds: float) -> bool:
-    """Let a job fail, unless its worker was heard of, or somebody else was faster, meanwhile."""
+def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
+    """Fail a job, unless its worker has sent a heartbeat or another process was faster."""
     with transaction.atomic():
-        if (job := _free(job_id)) is None:
+        if (job := _lock(job_id)) is None:
             return False
         task = silent_tasks(seconds).filter(pk=task_pk).first()
         if task is None:
             return False
-        is_late = task.deadline is not None and task.deadline <= timezone.now()
-        if is_late:
-            reason, error = Reason.TIMED_OUT, "The task was ended by its time limit."
+        if task.deadline is not None and task.deadline <= timezone.now():
+            reason, error = Reason.TIMED_OUT, "The task exceeded its time limit."
         else:
             worker = f"Worker {task.worker}" if task.worker else "The worker"
             reason = Reason.WORKER_LOST
-            error = f"{worker} was lost: it was not heard of for {job_settings.WORKER_TIMEOUT:g} s."
-        lose_task(job, task, reason, error)
+            error = f"{worker} was lost: no heartbeat for {job_settings.WORKER_TIMEOUT:g} s."
+        fail_lost_task(job, task, reason, error)
     logger.warning("task_lost", extra={"job_id": job_id, "reason": reason, "worker": task.worker})
     return True
 
 
-def _is_settled(job_id: str) -> bool:
+def _expire_deadline(job_id: str) -> bool:
     with transaction.atomic():
-        job = _free(job_id)
+        job = _lock(job_id)
         if job is None or job.deadline_at is None or job.deadline_at > timezone.now():
             return False
         status = job.deadline_status
@@ -145,24 +141,25 @@ def _is_settled(job_id: str) -> bool:
             job.save_deadline()
             return False
         try:
-            _settle(job, status)
+            if status == Status.COMPLETED:
+                services.job_complete(job_id=job_id, attempt=job.attempt)
+            else:
+                _fail_unclaimed(job)
         except InvalidTransition:
-            logger.info("job_settled_late", extra={"job_id": job_id})
+            logger.info("job_deadline_obsolete", extra={"job_id": job_id})
             return False
-    logger.info("job_settled", extra={"job_id": job_id, "status": status})
+    logger.info("job_deadline_expired", extra={"job_id": job_id, "status": status})
     return True
 
 
-def _settle(job: Job, status: str) -> None:
-    if status == Status.COMPLETED:
-        services.job_complete(job_id=job.job_id, attempt=job.attempt)
-        return
-    error = f"No worker took the job up for {job_settings.QUEUE_TIMEOUT:g} s."
+def _fail_unclaimed(job: Job) -> None:
+    error = f"No worker claimed the job for {job_settings.QUEUE_TIMEOUT:g} s."
     reason = Reason.QUEUE_TIMEOUT
     services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, reason=reason)
 
 
-def _free(job_id: str) -> Job | None:
+def _lock(job_id: str) -> Job | None:
+    """Lock a job; return None if it does not exist or another transaction has locked it."""
     try:
         return transitions.lock_job(job_id, wait=False)
     except JobNotFound:

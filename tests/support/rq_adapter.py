@@ -3,12 +3,19 @@
 from functools import wraps
 from math import ceil
 
-from rq import Queue, Retry, get_current_job
+import rq
 from rq.command import send_stop_job_command
 from rq.timeouts import JobTimeoutException
 
-from events.execution.adapter import Failed, PutBack, QueueAdapter, register_adapter
-from events.execution.run import Delivery, Reason, keeper
+from events.execution import (
+    Delivery,
+    Failed,
+    QueueAdapter,
+    Reason,
+    Retry,
+    register_adapter,
+    run_tracker,
+)
 from events.streams.clients import get_redis
 
 
@@ -17,20 +24,20 @@ class RQAdapter(QueueAdapter):
     name = "rq"
 
     def outcome(self, error):
-        message = get_current_job()
+        message = rq.get_current_job()
         if isinstance(error, Exception) and message.should_retry:
-            return PutBack(message.get_retry_interval(), error)
+            return Retry(message.get_retry_interval(), error)
         if isinstance(error, JobTimeoutException):
             return Failed(Reason.TIMED_OUT, "The task took longer than its timeout.")
         return super().outcome(error)
 
     def refuse(self, delivery, refusal):
         if refusal.retry_in is not None:
-            return Retry(max=10, interval=ceil(refusal.retry_in))  # takes RQ's scheduler
+            return rq.Retry(max=10, interval=ceil(refusal.retry_in))  # takes RQ's scheduler
         return None
 
-    def stop(self, key):
-        send_stop_job_command(get_redis(), key)
+    def stop(self, external_id):
+        send_stop_job_command(get_redis(), external_id)
 
 
 def job_task(function):
@@ -38,7 +45,7 @@ def job_task(function):
 
     @wraps(function)
     def task(job_id, **payload):
-        message = get_current_job()
+        message = rq.get_current_job()
         delivery = Delivery(
             queue=RQAdapter.name,
             external_id=message.id,
@@ -50,8 +57,8 @@ def job_task(function):
         return RQAdapter().run(delivery, lambda: function(job_id, **payload))
 
     def enqueue(job_id, **payload):
-        meta = {"attempt": keeper().attempt_of(job_id)}
-        queue = Queue(connection=get_redis())
+        meta = {"attempt": run_tracker().current_attempt(job_id)}
+        queue = rq.Queue(connection=get_redis())
         return queue.enqueue(task, args=(job_id,), kwargs=payload, meta=meta)
 
     task.enqueue = enqueue

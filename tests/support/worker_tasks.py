@@ -51,7 +51,7 @@ def deadly(name: str, job_of: Callable[[Any], str]) -> None:
     setattr(JobRunTracker, name, patched)
 
 
-deadly("begin", lambda delivery: delivery.job_id)
+deadly("claim", lambda delivery: delivery.job_id)
 deadly("complete", lambda run: run.job_id)
 
 

@@ -1,11 +1,21 @@
 """Celery tasks that publish lifecycle events and update their job.
 
-task            `JobTask`, `follows_job` and the queue adapter
-messages        headers and arguments of task messages
-worker_events   lost workers and revoked messages
+task            `JobTask` and `follows_job`
+adapter         queue adapter of Celery
+messages        job, attempt and options of task messages
+worker_events   lost workers and revoked tasks, reported by the main process of a worker
+
+Allowed imports: `events.execution` and the packages below it.
 """
 
-from events.integrations.celery.messages import ATTEMPT_HEADER
-from events.integrations.celery.task import CeleryAdapter, JobTask, follows_job
+try:
+    from events.integrations.celery import worker_events  # noqa: F401 - connects signals
+    from events.integrations.celery.adapter import CeleryAdapter
+    from events.integrations.celery.messages import ATTEMPT_HEADER
+    from events.integrations.celery.task import JobTask, follows_job
+except ImportError as error:
+    raise ImportError(
+        "Celery is not installed. Install it with: pip install 'django-job-events[celery]'"
+    ) from error
 
 __all__ = ["ATTEMPT_HEADER", "CeleryAdapter", "JobTask", "follows_job"]

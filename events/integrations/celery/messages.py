@@ -1,4 +1,4 @@
-"""What a Celery message, or a request for a task, says of a job."""
+"""Task messages of Celery: job, attempt and options."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,8 @@ QUEUE: Final = "celery"
 
 
 def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
-    """A request for a task of a job, as the keeper of the job is told of it."""
-    is_eager = bool(request.is_eager)
-    # The body of a chord has the group of its header, but no place in it.
+    """Return the delivery of a task request."""
+    # The body of a chord has the group of its header, but no index in it.
     is_member = request.group_index is not None
     return Delivery(
         queue=QUEUE,
@@ -25,18 +24,18 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
         relatives=tuple({request.root_id, request.parent_id, request.group} - {None, ""}),
         group=request.group if is_member and request.group else "",
         time_limit=_time_limit(task, request),
-        again=request.retries or 0,
-        beats=not is_eager,
+        retries=request.retries or 0,
+        sends_heartbeats=not request.is_eager,
     )
 
 
 def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """The job that the arguments name; raises TypeError for a task that has no such argument."""
+    """Return the value of the job argument; raise TypeError if the task has no such argument."""
     name = option(task, "job_argument")
     signature = inspect.signature(task.run)
     try:
         arguments = signature.bind_partial(*args, **kwargs).arguments
-    except TypeError:  # it is told by the call itself
+    except TypeError:  # the call itself raises it
         return None
     if name in arguments:
         value = arguments[name]
@@ -45,24 +44,24 @@ def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str 
         if parameter.kind is parameter.VAR_KEYWORD:
             return cast(str | None, arguments.get(parameter.name, {}).get(name))
     if name not in signature.parameters:
-        raise TypeError(f"The task {task.name} has no argument {name!r} that names its job.")
+        raise TypeError(f"The task {task.name} has no argument {name!r} for the job_id.")
     default = signature.parameters[name].default
     return default if isinstance(default, str) else None
 
 
 def option(task: Any, name: str) -> Any:
-    """`job_argument`, `task_type` or `ends_job` of a task, whichever way it follows its job."""
+    """Return `job_argument`, `task_type` or `ends_job` of a `JobTask` or decorated task."""
     options = getattr(task.run, "job_options", None)
     return options[name] if options is not None else getattr(task, name)
 
 
 def task_type_of(task: Any) -> str:
-    """The task's name in the log."""
+    """Return the name of a task in the log."""
     return option(task, "task_type") or str(task.name).rsplit(".", 1)[-1]
 
 
 def attempt_of(request: Any) -> int | None:
-    """The attempt at the job for which the task was sent; None if it was sent by other means."""
+    """Return the attempt that a task was sent for; None if another producer sent it."""
     attempt = request.get(ATTEMPT_HEADER) or (request.headers or {}).get(ATTEMPT_HEADER)
     return attempt if isinstance(attempt, int) else None
 
@@ -73,10 +72,10 @@ def _time_limit(task: Any, request: Any) -> float | None:
 
 
 def is_followed(task: Any) -> bool:
-    """Whether a task works for a job."""
+    """Return whether a task is a `JobTask` or decorated with `follows_job`."""
     return hasattr(task, "job_argument") or is_decorated(task)
 
 
 def is_decorated(task: Any) -> bool:
-    """Whether it does by `follows_job`."""
+    """Return whether a task is decorated with `follows_job`."""
     return hasattr(getattr(task, "run", None), "job_options")

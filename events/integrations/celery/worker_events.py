@@ -1,4 +1,4 @@
-"""What a worker's main process sees: a child that dies, a time limit, a task that is revoked."""
+"""Events of a worker's main process: a dead pool child, a time limit, a revoked task."""
 
 import logging
 from collections.abc import Callable
@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
+from celery.app.task import Context
 from celery.worker.request import Request
 from django.db import connections
 
-from events.execution.run import Delivery, Reason, keeper
+from events.execution.run import Delivery, Reason
+from events.execution.tracker import run_tracker
 from events.integrations.celery.messages import (
     ATTEMPT_HEADER,
     QUEUE,
@@ -22,82 +24,66 @@ from events.integrations.celery.messages import (
 
 logger = logging.getLogger(__name__)
 
-_TOO_LONG: Final = "The task took longer than its time limit, and was ended."
+_TIME_LIMIT: Final = "The task exceeded its time limit and was terminated."
+
+Record = Callable[[Delivery], None]
 
 
 class JobRequest(Request):
-    """A task in the eyes of the worker's main process, which sees its child die."""
+    """Request of a `JobTask` in the main process, which detects the death of a pool child."""
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        """Say that the child is dead; if the broker brings the task again, the next may have it."""
+        """Record a dead child; release its task if the broker redelivers it."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)
-        is_lost = isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt))
-        comes_again = self.task.acks_late and self.task.reject_on_worker_lost
-        if is_lost and comes_again:
-            _tell_of(self, keeper().release)
-        elif is_lost:
-            _lose(self, Reason.WORKER_LOST, str(error) or "The worker was lost.")
+        if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
+            is_redelivered = self.task.acks_late and self.task.reject_on_worker_lost
+            self._record(run_tracker().release if is_redelivered else _worker_lost(error))
         return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
-        """Say at once that the hard limit has ended it."""
+        """Record that the hard time limit terminated the task."""
         super().on_timeout(soft, timeout)
         if not soft:
-            _lose(self, Reason.TIMED_OUT, _TOO_LONG)
+            self._record(_timed_out)
+
+    def _record(self, record: Record) -> None:
+        attempt = self.request_dict.get(ATTEMPT_HEADER)
+        _record_outcome(record, self.task, self, attempt, self.hostname or "")
 
 
-def _tell_of(request: Any, tell: Callable[[Delivery], None]) -> None:
-    """Tell of a task from the worker's main process, whose loop must not fail of it."""
+def _record_outcome(
+    record: Record, task: Any, request: Any, attempt: int | None, worker: str = ""
+) -> None:
+    """Call a method of the run tracker; an error must not stop the main process."""
     try:
-        task = request.task
         job_id = job_id_of(task, request.args or (), request.kwargs or {})
         if job_id is not None:
-            worker = getattr(request, "hostname", None) or ""
-            sent_for = _sent_for(request)
-            tell(Delivery(QUEUE, request.id, job_id, task_type_of(task), sent_for, worker))
+            record(Delivery(QUEUE, request.id, job_id, task_type_of(task), attempt, worker))
     except Exception:
-        logger.exception("task_end_not_told", extra={"key": request.id})
+        logger.exception("task_outcome_not_recorded", extra={"external_id": request.id})
     finally:
-        # Its children are forked, and must not have its connections.
+        # Pool children are forked from this process and must not inherit its connections.
         connections.close_all()
 
 
-def _sent_for(request: Any) -> int | None:
-    headers = getattr(request, "request_dict", None)
-    return (headers or {}).get(ATTEMPT_HEADER)
+def _worker_lost(error: BaseException) -> Record:
+    message = str(error) or "The worker was lost."
+    return lambda delivery: run_tracker().mark_lost(delivery, Reason.WORKER_LOST, message)
 
 
-def _lose(request: Any, reason: Reason, error: str) -> None:
-    _tell_of(request, lambda delivery: keeper().lose(delivery, reason, error))
-
-
-class _Ended:
-    """What a signal says of a task, as a request has it."""
-
-    def __init__(
-        self, task: Any, key: str, args: Any, kwargs: Any, attempt: int | None = None
-    ) -> None:
-        self.task, self.id, self.args, self.kwargs = task, key, args, kwargs
-        self.request_dict = {ATTEMPT_HEADER: attempt}
+def _timed_out(delivery: Delivery) -> None:
+    run_tracker().mark_lost(delivery, Reason.TIMED_OUT, _TIME_LIMIT)
 
 
 @signals.task_failure.connect(dispatch_uid="job_events")
-def _on_failure(
-    sender: Any = None,
-    task_id: str = "",
-    exception: BaseException | None = None,
-    args: Any = None,
-    kwargs: Any = None,
-    **_rest: Any,
-) -> None:
-    """A child died: the main process says so, here of tasks that have no `JobRequest`."""
+def _on_failure(sender: Any = None, exception: BaseException | None = None, **kwargs: Any) -> None:
+    """Record a dead child for decorated tasks, which have no `JobRequest`."""
     if not is_decorated(sender) or not isinstance(exception, (WorkerLostError, TimeLimitExceeded)):
         return
-    ended = _Ended(sender, task_id, args, kwargs, attempt_of(sender.request))
-    if isinstance(exception, TimeLimitExceeded):
-        _lose(ended, Reason.TIMED_OUT, _TOO_LONG)
-    else:
-        _lose(ended, Reason.WORKER_LOST, str(exception) or "The worker was lost.")
+    is_late = isinstance(exception, TimeLimitExceeded)
+    request = Context(id=kwargs["task_id"], args=kwargs["args"], kwargs=kwargs["kwargs"])
+    record = _timed_out if is_late else _worker_lost(exception)
+    _record_outcome(record, sender, request, attempt_of(sender.request))
 
 
 @signals.task_revoked.connect(dispatch_uid="job_events")
@@ -106,12 +92,15 @@ def _on_revoked(
     request: Any = None,
     terminated: bool = False,
     expired: bool = False,
-    **_rest: Any,
+    **_kwargs: Any,
 ) -> None:
-    """Somebody told Celery to end it, or its time to begin was over."""
+    """Cancel the job of a task that was revoked, terminated, or expired before its start."""
     if not is_followed(sender):
         return
-    ended = Reason.TERMINATED if terminated else Reason.REVOKED
-    reason = Reason.EXPIRED if expired else ended
-    known = _Ended(sender, request.id, request.args, request.kwargs, attempt_of(request))
-    _tell_of(known, lambda delivery: keeper().revoke(delivery, reason))
+    reason = Reason.TERMINATED if terminated else Reason.REVOKED
+    reason = Reason.EXPIRED if expired else reason
+
+    def revoke(delivery: Delivery) -> None:
+        run_tracker().revoke(delivery, reason)
+
+    _record_outcome(revoke, sender, request, attempt_of(request))

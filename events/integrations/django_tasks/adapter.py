@@ -1,4 +1,4 @@
-"""What the results of Django's tasks say of the jobs that they work for."""
+"""Queue adapter of `django.tasks`: maps task results to deliveries and outcomes."""
 
 import inspect
 import sys
@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar
 
 from events.exceptions import InvalidJobId
-from events.execution.adapter import Failed, Outcome, QueueAdapter, guarded
+from events.execution.adapter import Failed, Outcome, QueueAdapter, cancel_with_job
 from events.execution.run import Delivery, Reason, TaskRun
 from events.types import check_job_id
 
@@ -18,8 +18,8 @@ QUEUE: Final = "django_tasks"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a task follows its job."""
+class FollowOptions:
+    """Options of `follows_job`."""
 
     job_argument: str | None = "job_id"
     task_type: str = ""
@@ -27,54 +27,54 @@ class Options:
 
 
 class TaskFailed(Exception):
-    """What a task failed of, where its backend has kept only words."""
+    """The error of a task whose backend keeps only its text."""
 
 
 class DjangoTasksAdapter(QueueAdapter):
-    """Django's tasks, as a queue of tasks of jobs; they tell by signals, and are called by none."""
+    """Queue adapter of `django.tasks`. Signals drive it by `begin` and `finish`."""
 
     name: ClassVar[str] = QUEUE
 
     def outcome(self, error: BaseException) -> Outcome:
-        """Whatever it is, the backend does not run the task again."""
+        """Return Failed for every exception: backends do not retry."""
         if isinstance(error, Exception):
             return Failed()
-        return Failed(Reason.TERMINATED, "The worker was told to end while the task ran.")
+        return Failed(Reason.TERMINATED, "The worker was terminated while the task ran.")
 
-    def tell(self, run: TaskRun, task_result: Any, error: BaseException | None) -> None:
-        """End a run as its result says."""
+    def finish_with(self, run: TaskRun, task_result: Any, error: BaseException | None) -> None:
+        """Report the outcome of a task result."""
         result = None if error is not None else task_result.return_value
-        self.finish(run, result, error, more=not options_of(task_result).ends_job)
+        self.finish(run, result, error, continues=not options_of(task_result).ends_job)
 
 
 def follows_job(function: Function | None = None, **options: Any) -> Any:
-    """Say how a task follows its job: `@task` above `@follows_job(job_argument="report_id")`.
+    """Set how a task follows its job: `@task` above `@follows_job(job_argument="report_id")`.
 
-    `job_argument` names the argument that is the job's id; where it is None, the task is one like
-    any other. `task_type` is the task's name in the log, by default that of its function.
-    `ends_job=False` lets the job go on after the task. A coroutine is cancelled with its job.
+    `job_argument` is the name of the argument with the job_id; with None, the task has no job.
+    `task_type` is the name of the task in the log, by default that of its function. With
+    `ends_job=False` the job stays running after the task. Coroutines are cancelled with their job.
     """
     if function is None:
         return lambda decorated: follows_job(decorated, **options)
-    followed: Any = _guarded(function) if inspect.iscoroutinefunction(function) else function
-    followed.job_options = Options(**options)
+    followed: Any = _cancellable(function) if inspect.iscoroutinefunction(function) else function
+    followed.job_options = FollowOptions(**options)
     return followed
 
 
-def options_of(task_result: Any) -> Options:
-    """How the task of a result follows its job."""
-    options: Options = getattr(task_result.task.func, "job_options", Options())
+def options_of(task_result: Any) -> FollowOptions:
+    """Return the options of the task of a result."""
+    options: FollowOptions = getattr(task_result.task.func, "job_options", FollowOptions())
     return options
 
 
 def delivery_of(task_result: Any) -> Delivery | None:
-    """What a keeper is told of a task; None for one whose arguments name no job."""
+    """Return the delivery of a task; None if its arguments contain no job_id."""
     options = options_of(task_result)
     job_id = _job_id_of(task_result, options.job_argument)
     if job_id is None:
         return None
     workers = task_result.worker_ids
-    # A signal's sender is the backend, or its class; the task knows.
+    # A signal's sender is the backend or its class, depending on the version.
     backend = type(task_result.task.get_backend())
     return Delivery(
         queue=QUEUE,
@@ -82,20 +82,21 @@ def delivery_of(task_result: Any) -> Delivery | None:
         job_id=job_id,
         task_type=options.task_type or task_result.task.name,
         worker=workers[-1] if workers else "",
-        # It runs in the thread of its caller, whose transaction no heart would see into.
-        beats=not any(base.__name__ == "ImmediateBackend" for base in backend.__mro__),
+        # The task runs in its caller's transaction, which the heartbeat thread cannot see.
+        sends_heartbeats=not any(base.__name__ == "ImmediateBackend" for base in backend.__mro__),
     )
 
 
 def error_of(task_result: Any) -> BaseException | None:
-    """What a task failed of; backends tell while they handle it, so it is at hand."""
+    """Return the exception of a failed task: the one being handled, if the backend handles it."""
     if not task_result.errors:
         return None
-    told = task_result.errors[-1]
+    recorded = task_result.errors[-1]
     error = sys.exception()
-    if error is not None and _path(type(error)) == told.exception_class_path:
+    if error is not None and _path(type(error)) == recorded.exception_class_path:
         return error
-    return TaskFailed(told.traceback.strip().rpartition("\n")[2] or told.exception_class_path)
+    last_line = recorded.traceback.strip().rpartition("\n")[2]
+    return TaskFailed(last_line or recorded.exception_class_path)
 
 
 def _job_id_of(task_result: Any, name: str | None) -> str | None:
@@ -104,11 +105,11 @@ def _job_id_of(task_result: Any, name: str | None) -> str | None:
     task = task_result.task
     context = [None] if task.takes_context else []
     try:
-        given = inspect.signature(task.func).bind_partial(*context, *task_result.args)
-    except TypeError:  # it is told by the call itself
+        bound = inspect.signature(task.func).bind_partial(*context, *task_result.args)
+    except TypeError:  # the call itself raises it
         return None
     try:
-        return check_job_id(task_result.kwargs.get(name, given.arguments.get(name)))
+        return check_job_id(task_result.kwargs.get(name, bound.arguments.get(name)))
     except InvalidJobId:
         return None
 
@@ -117,9 +118,9 @@ def _path(error: type[BaseException]) -> str:
     return f"{error.__module__}.{error.__qualname__}"
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+def _cancellable(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
-    async def guarded_function(*args: Any, **kwargs: Any) -> Any:
-        return await guarded(function(*args, **kwargs))
+    async def cancellable(*args: Any, **kwargs: Any) -> Any:
+        return await cancel_with_job(function(*args, **kwargs))
 
-    return guarded_function
+    return cancellable

@@ -11,8 +11,7 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from events.exceptions import EventsError
-from events.log_format import LineHandler
-from events.processor.loop import first_line
+from events.log_format import LineHandler, summarize_error
 from events.processor.processor import (
     STOP_SECONDS,
     Processing,
@@ -66,7 +65,7 @@ class Command(BaseCommand):
         except EventsError as error:
             raise CommandError(str(error)) from error
         except django.db.Error as error:
-            text = f"The database cannot be used: is it up, and migrated? {first_line(error)}"
+            text = f"The database cannot be used: is it up, and migrated? {summarize_error(error)}"
             raise CommandError(text) from error
 
     def _run(self) -> None:

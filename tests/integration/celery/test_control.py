@@ -15,7 +15,7 @@ def test_a_task_that_looks_stops(workers):
     workers.until(job_id, "at_gate")
     answer = workers.post(job_id, "cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
-    workers.until_log("task_given_up", job_id)
+    workers.until_log("task_stopped", job_id)
     workers.open(job_id)
     log = workers.log(job_id)
     assert log[-1]["by"] == "anna"
@@ -31,7 +31,7 @@ def test_a_task_that_does_not_look_ends_in_vain(workers):
     workers.post(job_id, "cancel")
     workers.open(job_id)
     workers.until(job_id, "through_gate")
-    workers.until_log("task_given_up", job_id)
+    workers.until_log("task_stopped", job_id)
     assert workers.row(job_id)["status"] == "cancelled"
     assert ends(workers.log(job_id)) == [(1, "job_cancelled")]
 
@@ -66,7 +66,7 @@ def test_a_job_that_waits_for_a_worker_is_cancelled(workers):
     workers.post(job_id, "cancel")
     for each in held:
         workers.open(each)
-    workers.until_log("task_not_begun", job_id)
+    workers.until_log("delivery_rejected", job_id)
     assert kinds(workers.log(job_id)) == ["job_created", "job_cancelled"]
 
 

@@ -53,7 +53,7 @@ def test_a_graph_that_is_cancelled_stops(workers):
     job_id = workers.job("endless_graph")
     workers.until(job_id, "phase_update", 5)
     workers.post(job_id, "cancel")
-    workers.until_log("task_given_up", job_id)
+    workers.until_log("task_stopped", job_id)
     log = workers.log(job_id)
     assert workers.row(job_id)["status"] == "cancelled"
     assert ends(log) == [(1, "job_cancelled")]

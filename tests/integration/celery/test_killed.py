@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.workers import OVER, Workers, ends, kinds
 
-POINTS = ["before begin", "after begin", "work", "before complete", "after complete"]
+POINTS = ["before claim", "after claim", "work", "before complete", "after complete"]
 # By when the job is completed, and the death of its worker is nothing to it.
 DONE = {"after complete"}
 
@@ -89,7 +89,7 @@ def test_a_child_is_killed_and_the_broker_brings_the_task_again(workers: Workers
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
         expect_seen(viewer, log)
-        if point in {"before begin", *DONE}:
+        if point in {"before claim", *DONE}:
             assert ends(log) == [(1, "task_completed")]
         else:
             assert ends(log) == [(1, "task_failed"), (2, "task_completed")]
@@ -97,7 +97,7 @@ def test_a_child_is_killed_and_the_broker_brings_the_task_again(workers: Workers
 
 
 def test_a_child_is_killed_twice(workers: Workers, watch):
-    deaths = [[f"child at {point}"] * 2 for point in ("after begin", "before complete")]
+    deaths = [[f"child at {point}"] * 2 for point in ("after claim", "before complete")]
     for job_id, viewer in begin(workers, watch, "late", deaths):
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
@@ -108,12 +108,12 @@ def test_a_child_is_killed_twice(workers: Workers, watch):
 def test_a_task_that_kills_its_worker_each_time_is_given_up(workers: Workers):
     job_id = workers.job("late", *["child at work"] * 20)
     row = workers.finished(job_id, attempt=5, seconds=60)
-    workers.until_log("was begun 5 times", job_id)
+    workers.until_log("was delivered 5 times", job_id)
     assert row["status"] == "failed"
     assert ends(workers.log(job_id)) == [(attempt, "task_failed") for attempt in range(1, 6)]
 
 
-@pytest.mark.parametrize("point", ["after begin", "before complete"])
+@pytest.mark.parametrize("point", ["after claim", "before complete"])
 def test_a_whole_worker_is_killed(workers: Workers, watch, point):
     """Only the reaper can detect it."""
     job_id = workers.job("steps", f"worker at {point}")
@@ -121,7 +121,7 @@ def test_a_whole_worker_is_killed(workers: Workers, watch, point):
     row = workers.finished(job_id)
     workers.kill_worker()
     assert row["status"] == "failed"
-    assert "not heard of" in row["error"]
+    assert "no heartbeat" in row["error"]
     log = workers.log(job_id)
     assert log[-1]["reason"] == "worker_lost"
     assert ends(log) == [(1, "task_failed")]
@@ -171,7 +171,7 @@ def test_a_task_that_another_worker_has_is_put_off(workers: Workers):
     first = workers.worker
     workers.start_worker(name="second")
     try:
-        workers.until_log("is heard of", job_id)
+        workers.until_log("sends heartbeats", job_id)
         workers.open(job_id)
         assert workers.finished(job_id)["attempt"] == 1
     finally:

@@ -36,7 +36,7 @@ def test_a_pool(pool: Workers):
     cancelled = pool.job("gate")
     pool.until(cancelled, "at_gate")
     pool.post(cancelled, "cancel")
-    pool.until_log("task_given_up", cancelled)
+    pool.until_log("task_stopped", cancelled)
 
     dead = pool.job("steps", "worker at work")
     assert pool.finished(dead)["status"] == "failed"

@@ -5,7 +5,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from events.execution.run import Delivery, keeper
+from events.execution.run import Delivery
+from events.execution.tracker import run_tracker
 from events.history import read_events
 from events.publisher import get_publisher
 from jobs.inputs import input_request
@@ -308,7 +309,7 @@ def test_others_are_sent_to_the_login(request, client, make_job, who):
 
 def test_who_works_on_a_job_and_what_it_asks(admin):
     job = job_create(job_id="abc", task_type="manual")
-    keeper().begin(Delivery("celery", "key-1", "abc", "convert", worker=f"w1 {SCRIPT}"))
+    run_tracker().claim(Delivery("celery", "key-1", "abc", "convert", worker=f"w1 {SCRIPT}"))
     input_request(job_id="abc", name="sure", prompt={"text": f"Sure? {SCRIPT}"})
     page = text(admin.get(page_of(job)))
     for shown in ("convert", "key-1", "w1 ", "sure", "Sure?"):
@@ -318,7 +319,7 @@ def test_who_works_on_a_job_and_what_it_asks(admin):
 
 def test_jobs_are_ended_where_they_stand(admin, caplog):
     job = job_create(job_id="abc", task_type="manual")
-    keeper().begin(Delivery("none", "key-1", "abc", "convert"))
+    run_tracker().claim(Delivery("none", "key-1", "abc", "convert"))
     assert said(act(admin, "terminate_jobs", job)) == ["1 job changed."]
     assert read_events("abc")[-1].data["terminate"] is True
     # A queue that cannot be told: the job is cancelled all the same.

@@ -77,7 +77,7 @@ def test_one_of_the_choices(job, value):
 
 
 def test_what_nobody_asked(job):
-    with pytest.raises(InputNotFound, match="asks for no 'sure'"):
+    with pytest.raises(InputNotFound, match="has no request for input 'sure'"):
         give("yes")
 
 
@@ -105,7 +105,7 @@ def test_a_job_that_does_not_run_asks_nothing(job):
     ask()
     services.job_cancel(job_id="abc")
     for step in (lambda: ask("other"), lambda: give("yes")):
-        with pytest.raises(InvalidTransition, match="only a running job asks"):
+        with pytest.raises(InvalidTransition, match="only a running job can"):
             step()
 
 

@@ -5,7 +5,8 @@ import pytest
 from config.celery import app
 from events.exceptions import DeliveryRejected
 from events.execution import run as run_module
-from events.execution.run import Delivery, TaskRun, keeper
+from events.execution.run import Delivery, TaskRun
+from events.execution.tracker import run_tracker
 from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER
 from jobs import services
@@ -109,7 +110,7 @@ def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
             services.job_cancel(job_id=job.job_id)
         return report(run, *args, **kwargs)
 
-    monkeypatch.setattr(run_module, "CONTROL_SECONDS", 0)
+    monkeypatch.setattr(run_module, "HEARTBEAT_SECONDS", 0)
     monkeypatch.setattr(TaskRun, "progress", cancel_first)
     generate_outline_from_query_task(job.job_id, "x")
     job.refresh_from_db()
@@ -165,7 +166,7 @@ def test_a_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
         monkeypatch.setattr(TaskRun, "progress", report)
         message = Delivery("celery", "another", job.job_id, "outline_generation")
         with pytest.raises(DeliveryRejected, match="Another message"):
-            keeper().begin(message)
+            run_tracker().claim(message)
         return report(run, *args, **kwargs)
 
     monkeypatch.setattr(TaskRun, "progress", send_again)

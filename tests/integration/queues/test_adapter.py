@@ -8,10 +8,12 @@ import pytest
 from django.db import connection
 
 from events.exceptions import DeliveryRejected, JobCancelled
+from events.execution import adapter as adapter_module
 from events.execution import run
 from events.execution.adapter import QueueAdapter, get_adapter, register_adapter, run_coroutine
 from events.execution.heartbeat import HeartbeatThread
-from events.execution.run import Delivery, current_run, keeper
+from events.execution.run import Delivery, current_run
+from events.execution.tracker import run_tracker
 from events.history import read_events
 from jobs import services
 from jobs.models import Job
@@ -45,12 +47,12 @@ def log():
 
 def test_a_coroutine_in_its_callers_thread(monkeypatch):
     """It cannot be interrupted and may not query the database; it may call should_cancel."""
-    monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
 
     async def looks():
         return current_run().should_cancel()
 
-    result = Adapter().run(message(beats=False), lambda: run_coroutine(looks()))
+    result = Adapter().run(message(sends_heartbeats=False), lambda: run_coroutine(looks()))
     assert (result, row().status) == (False, "completed")
 
 
@@ -102,8 +104,10 @@ def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     adapter, beats = Adapter(), []
-    monkeypatch.setattr(run.apps.get_app_config("job_events"), "heart", HeartbeatThread())
-    monkeypatch.setattr(type(keeper()), "beat", lambda _keeper, runs: beats.append(runs) or ())
+    monkeypatch.setattr(adapter_module, "heartbeat_thread", HeartbeatThread())
+    monkeypatch.setattr(
+        type(run_tracker()), "send_heartbeats", lambda _tracker, runs: beats.append(runs) or ()
+    )
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", broken)
         with pytest.raises(RuntimeError, match="new thread"):
@@ -142,7 +146,7 @@ def test_the_end_cannot_be_told(monkeypatch):
         raise ValueError("cannot be kept")
 
     run = Adapter().begin(message())
-    monkeypatch.setattr(keeper(), "complete", broken)
+    monkeypatch.setattr(run_tracker(), "complete", broken)
     with pytest.raises(ValueError, match="kept"):
         Adapter().finish(run, 1)
     assert (row().status, row().error) == ("failed", "cannot be kept")
@@ -162,8 +166,7 @@ def test_a_task_within_a_task():
 def test_an_adapter_is_found_by_its_name(monkeypatch):
     with pytest.raises(LookupError, match=r"celery.*django_tasks"):
         get_adapter("test")
-    events = run.apps.get_app_config("job_events")
-    monkeypatch.setattr(events, "adapters", {})
+    monkeypatch.setattr(adapter_module, "adapters", dict(adapter_module.adapters))
     register_adapter(Adapter)
     assert isinstance(get_adapter("test"), Adapter)
     assert get_adapter("django_tasks").name == "django_tasks"

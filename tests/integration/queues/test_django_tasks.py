@@ -13,8 +13,9 @@ from events.exceptions import DeliveryRejected
 from events.execution import run
 from events.execution.run import current_run
 from events.execution.stream_tracker import StreamRunTracker
+from events.execution.tracker import registry
 from events.history import read_events
-from events.integrations.django_tasks.apps import signals_of_tasks
+from events.integrations.django_tasks.apps import task_signals
 from jobs import services
 from jobs.checks import check_settings
 from jobs.exceptions import InvalidJob
@@ -177,12 +178,12 @@ def test_a_task_cannot_ask_a_person(job):
     with pytest.raises(NotImplementedError):
         tasks.asks.enqueue("abc")
     job.refresh_from_db()
-    assert (job.status, "cannot wait for a person" in job.error) == ("failed", True)
+    assert (job.status, "cannot wait for input" in job.error) == ("failed", True)
 
 
 async def test_a_coroutine_in_its_callers_thread(monkeypatch):
     """It may call should_cancel, though it cannot be interrupted there."""
-    monkeypatch.setattr(run, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
     await sync_to_async(services.job_create)(job_id="abc", task_type="manual")
     assert (await tasks.looks.aenqueue("abc")).return_value is False
     assert await sync_to_async(log)() == [*LIFE, "task_completed"]
@@ -200,19 +201,12 @@ def test_a_task_is_a_runner(settings):
             services.job_create(task_type="says", payload={"context": 1})
 
 
-def test_without_the_app_of_the_jobs(events_app):
+def test_without_the_app_of_the_jobs(monkeypatch):
     """The log says it all the same."""
-    events_app.keeper, keeper = StreamRunTracker(), events_app.keeper
-    try:
-        tasks.steps.enqueue("abc", count=1)
-    finally:
-        events_app.keeper = keeper
+    monkeypatch.setattr(registry, "tracker", StreamRunTracker())
+    tasks.steps.enqueue("abc", count=1)
+    monkeypatch.undo()
     assert log() == [*LIFE[1:], "task_progress", "worked", "task_completed"]
-
-
-@pytest.fixture
-def events_app():
-    return apps.get_app_config("job_events")
 
 
 @pytest.mark.parametrize("used", [True, False])
@@ -222,7 +216,7 @@ def test_the_backport_is_heard_beside_djangos_own(monkeypatch, used):
         for module in (name.rpartition(".")[0], name):
             monkeypatch.setitem(sys.modules, module, ModuleType(module))
     monkeypatch.setattr(apps, "is_installed", lambda _app: used)
-    heard = [module.__name__ for module in signals_of_tasks()]
+    heard = [module.__name__ for module in task_signals()]
     monkeypatch.undo()
     assert heard == (names if used else names[:1])
 

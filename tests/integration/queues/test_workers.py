@@ -62,7 +62,7 @@ def test_a_worker_is_killed_and_the_job_is_tried_again(queue_site, queue):
     job_id = queue_site.job(f"{queue}-gate")
     os.kill(queue_site.until(job_id, "at_gate")["pid"], signal.SIGKILL)
     row = queue_site.finished(job_id)
-    assert (row["status"], "not heard of" in row["error"]) == ("failed", True)
+    assert (row["status"], "no heartbeat" in row["error"]) == ("failed", True)
     assert queue_site.log(job_id)[-1]["reason"] == "worker_lost"
     if queue == "django_tasks":
         queue_site.workers[queue].wait(10)

@@ -111,7 +111,7 @@ def test_a_task_without_the_argument_says_so():
     def lacking(self, other):
         """Nothing."""
 
-    with pytest.raises(TypeError, match="has no argument 'job_id' that names its job"):
+    with pytest.raises(TypeError, match="has no argument 'job_id' for the job_id"):
         lacking.delay(5)
 
 
@@ -121,13 +121,13 @@ def test_wrong_arguments_are_told_as_ever(job):
 
 
 def test_a_decorator_takes_what_it_knows():
-    with pytest.raises(TypeError, match=r"takes \['ends_job', 'job_argument', 'task_type'\]"):
+    with pytest.raises(TypeError, match=r"accepts \['ends_job', 'job_argument', 'task_type'\]"):
         follows_job(kind="x")
 
 
 def test_outside_of_a_run_there_is_no_publisher():
     assert current_run() is None
-    with pytest.raises(RuntimeError, match="No task of a job is run here"):
+    with pytest.raises(RuntimeError, match="There is no current task run"):
         work.progress(5)
 
 

@@ -58,4 +58,4 @@ def test_tasks_say_in_the_log_what_becomes_of_them(redis_server):
     assert logged("fails")[-1]["error"] == "with [redacted]"
     assert kinds("tries") == [*begun, "task_retry", *begun, "task_completed"]
     assert kinds("asks") == [*begun, "task_failed"]
-    assert "Only the jobs of the app" in logged("asks")[-1]["error"]
+    assert "need the app `jobs`" in logged("asks")[-1]["error"]

@@ -12,8 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from events.exceptions import RedisUnavailable
+from events.log_format import summarize_error
 from events.models import ArchivedEvent, EventLog, Processor
-from events.processor.loop import Loop, LoopRunner, first_line
+from events.processor.loop import Loop, LoopRunner
 from events.processor.processor import Processing, process_once, unfinished_business
 from events.processor.status import is_running
 
@@ -210,10 +211,10 @@ def test_a_thread_leaves_no_connection_behind(supervise):
 
 
 def test_an_error_in_a_line():
-    assert first_line(ValueError("a\nb")) == "ValueError: a"
-    assert first_line(ValueError()) == "ValueError: "
-    assert len(first_line(ValueError("x" * 5000))) == 300
-    assert "\0" not in first_line(ValueError("a\0b"))
+    assert summarize_error(ValueError("a\nb")) == "ValueError: a"
+    assert summarize_error(ValueError()) == "ValueError: "
+    assert len(summarize_error(ValueError("x" * 5000))) == 300
+    assert "\0" not in summarize_error(ValueError("a\0b"))
 
 
 # The process

@@ -10,7 +10,7 @@ from events.live.presence import REMEMBERED_SECONDS, mark_watched, seconds_since
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.execution import auto_cancel
-from jobs.execution.auto_cancel import Unwatched, say_watched
+from jobs.execution.auto_cancel import AutoCanceller, record_watched
 from jobs.models import Job
 from tests.integration.jobs.asgi import Socket, cookie_of
 
@@ -34,12 +34,12 @@ def job(user):
 def looking():
     """One that has listened for long, and looks each time it is asked."""
 
-    class Looking(Unwatched):
+    class Looking(AutoCanceller):
         def step(self):
-            if self._looked_at < 0:
+            if self._ran_at < 0:
                 super().step()
-                self._listens_since -= 1000
-            self._looked_at -= 2
+                self._observing_since -= 1000
+            self._ran_at -= 2
             return super().step()
 
     return Looking()
@@ -90,20 +90,20 @@ def test_a_job_of_another_type_goes_on(job, looking, settings):
 
 def test_nobody_is_asked_where_it_is_not_wanted(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {}}
-    say_watched(["abc"])
+    record_watched(["abc"])
     assert seconds_since_watched(["abc"]) == {}
-    assert Unwatched().step() == 0
+    assert AutoCanceller().step() == 0
 
 
 def test_what_was_not_listened_to_does_not_count(job):
     left(100)
-    impatient = Unwatched()
+    impatient = AutoCanceller()
     assert impatient.step() == 0
-    impatient._looked_at -= 2
-    impatient._listens_since -= 19
+    impatient._ran_at -= 2
+    impatient._observing_since -= 19
     assert impatient.step() == 0
-    impatient._looked_at -= 2
-    impatient._listens_since -= 2
+    impatient._ran_at -= 2
+    impatient._observing_since -= 2
     assert impatient.step() == 1
 
 
@@ -119,7 +119,7 @@ def test_after_redis_was_away_all_have_their_time_again(job, looking, monkeypatc
         with pytest.raises(RedisUnavailable):
             looking.step()
     left(100)
-    looking._looked_at -= 20
+    looking._ran_at -= 20
     assert looking.step() == 0
     assert status() == "running"
 

@@ -14,7 +14,7 @@ from events.history import read_events
 from jobs import inputs, services
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.execution.reaper import Reaper
-from jobs.execution.tracker import MOST_RUNS, JobRunTracker
+from jobs.execution.tracker import MAX_DELIVERIES, JobRunTracker
 from jobs.models import Job, Task
 from tests.integration.jobs.conftest import locked_elsewhere
 
@@ -37,7 +37,7 @@ def message(key="k1", **more):
 
 def begin(key="k1", **more):
     delivery = message(key, **more)
-    return TaskRun(delivery, *RUNS.begin(delivery), RUNS)
+    return TaskRun(delivery, *RUNS.claim(delivery), RUNS)
 
 
 def row():
@@ -65,11 +65,11 @@ def silent(seconds, key="k1"):
 def test_a_task_from_its_start_to_its_end():
     run = begin()
     assert (run.attempt, run.delivery_count, row().status) == (1, 1, "running")
-    assert list(RUNS.beat([run])) == []
-    RUNS.complete(run, {"a": 1}, more=False)
+    assert list(RUNS.send_heartbeats([run])) == []
+    RUNS.complete(run, {"a": 1}, continues=False)
     assert (row().status, row().result) == ("completed", {"a": 1})
     assert ends() == [(1, "task_completed", "completed")]
-    assert RUNS.beat([run]) == [run]
+    assert RUNS.send_heartbeats([run]) == [run]
 
 
 def test_there_is_no_such_job():
@@ -80,31 +80,31 @@ def test_there_is_no_such_job():
 @pytest.mark.parametrize("more", [True, False])
 def test_a_step_ends_the_job_if_none_follows(more):
     first = begin("k1")
-    RUNS.complete(first, 1, more=more)
+    RUNS.complete(first, 1, continues=more)
     assert row().status == ("running" if more else "completed")
     if more:
         last = begin("k2", relatives=("k1",))
-        RUNS.complete(last, 2, more=False)
+        RUNS.complete(last, 2, continues=False)
         assert (row().status, row().result) == ("completed", 2)
 
 
 def test_a_task_that_is_told_of_is_waited_for():
     first = begin("k1")
     RUNS.announce(message("k2", task_type="other"))
-    RUNS.complete(first, 1, more=False)
+    RUNS.complete(first, 1, continues=False)
     assert row().status == "running"
-    RUNS.complete(begin("k2", task_type="other"), 2, more=False)
+    RUNS.complete(begin("k2", task_type="other"), 2, continues=False)
     assert (row().status, row().result) == ("completed", 2)
 
 
 def test_a_group_is_over_when_nobody_has_come_for_a_moment():
     runs = [begin(key, group="g", relatives=("g",)) for key in ("k1", "k2")]
     for run in runs:
-        RUNS.complete(run, 1, more=False)
+        RUNS.complete(run, 1, continues=False)
     assert row().status == "running"
     late = begin("k3", group="g", relatives=("g",))
     assert Reaper(single_pass=True).step() == 0
-    RUNS.complete(late, 1, more=False)
+    RUNS.complete(late, 1, continues=False)
     Job.objects.update(deadline_at=timezone.now())
     assert Reaper(single_pass=True).step() == 1
     assert ends()[-1] == (1, "task_completed", "completed")
@@ -114,7 +114,7 @@ def test_a_group_is_over_when_nobody_has_come_for_a_moment():
 def test_a_group_that_is_sent_slowly_is_not_over_before_its_last_task_is_begun(settings, timeout):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "QUEUE_TIMEOUT": timeout}
     group = {"group": "g", "relatives": ("g",)}
-    RUNS.complete(begin("k1", **group), 1, more=False)
+    RUNS.complete(begin("k1", **group), 1, continues=False)
     RUNS.announce(message("k2", **group))
     Job.objects.filter(deadline_status="completed").update(deadline_at=timezone.now())
     assert Reaper(single_pass=True).step() == 0
@@ -154,7 +154,7 @@ def test_a_message_that_comes_again_waits_for_its_worker():
     with pytest.raises(DeliveryRejected, match="Worker w1 has the task") as refusal:
         begin()
     assert refusal.value.retry_in == 15
-    assert list(RUNS.beat([run])) == []
+    assert list(RUNS.send_heartbeats([run])) == []
 
 
 @pytest.mark.parametrize("how", ["silent", "released"])
@@ -167,10 +167,10 @@ def test_a_message_that_comes_again_is_a_new_attempt_if_its_worker_is_dead(how):
     second = begin(worker="w2")
     assert (second.attempt, second.delivery_count) == (2, 2)
     assert ends() == [(1, "task_failed", "running")]
-    assert RUNS.beat([first, second]) == [first]
+    assert RUNS.send_heartbeats([first, second]) == [first]
     with pytest.raises(StaleAttempt):
-        RUNS.complete(first, "mine", more=False)
-    RUNS.complete(second, "yours", more=False)
+        RUNS.complete(first, "mine", continues=False)
+    RUNS.complete(second, "yours", continues=False)
     assert (row().result, ends()[1:]) == ("yours", [(2, "task_completed", "completed")])
 
 
@@ -180,7 +180,7 @@ def test_a_task_of_a_group_comes_again_in_the_same_attempt():
     RUNS.release(message("k2"))
     second = begin("k2", group="g", relatives=("g",))
     assert (second.attempt, second.delivery_count) == (1, 2)
-    assert RUNS.beat([others, first, second]) == [first]
+    assert RUNS.send_heartbeats([others, first, second]) == [first]
 
 
 def test_a_task_of_a_group_that_failed_of_it_does_not_begin_an_attempt_alone():
@@ -189,7 +189,7 @@ def test_a_task_of_a_group_that_failed_of_it_does_not_begin_an_attempt_alone():
     for key in ("k1", "k2"):
         RUNS.announce(message(key, **group))
     begin("k1", **group)
-    RUNS.lose(message("k1"), Reason.WORKER_LOST, "It died.")
+    RUNS.mark_lost(message("k1"), Reason.WORKER_LOST, "It died.")
     for key in ("k2", "k1"):
         with pytest.raises(DeliveryRejected, match="failed"):
             begin(key, **group)
@@ -197,46 +197,46 @@ def test_a_task_of_a_group_that_failed_of_it_does_not_begin_an_attempt_alone():
 
 
 def test_a_message_that_comes_after_the_end_is_not_begun():
-    RUNS.complete(begin(), 1, more=False)
+    RUNS.complete(begin(), 1, continues=False)
     with pytest.raises(DeliveryRejected):
         begin()
 
 
 def test_a_step_that_comes_again_when_the_next_runs_is_not_begun():
-    RUNS.complete(begin("k1"), 1, more=True)
+    RUNS.complete(begin("k1"), 1, continues=True)
     begin("k2", relatives=("k1",))
-    with pytest.raises(DeliveryRejected, match="is over"):
+    with pytest.raises(DeliveryRejected, match="is finished"):
         begin("k1")
 
 
 def test_a_step_that_comes_again_when_nothing_followed_is_a_new_attempt():
     """Its worker died before it had sent the next."""
-    RUNS.complete(begin("k1"), 1, more=True)
+    RUNS.complete(begin("k1"), 1, continues=True)
     assert begin("k1").attempt == 2
 
 
 def test_a_task_of_which_each_worker_dies():
-    for number in range(1, MOST_RUNS + 1):
+    for number in range(1, MAX_DELIVERIES + 1):
         assert begin().delivery_count == number
         RUNS.release(message())
-    with pytest.raises(DeliveryRejected, match=f"begun {MOST_RUNS} times"):
+    with pytest.raises(DeliveryRejected, match=f"delivered {MAX_DELIVERIES} times"):
         begin()
     assert row().status == "failed"
-    assert [attempt for attempt, *_ in ends()] == list(range(1, MOST_RUNS + 1))
+    assert [attempt for attempt, *_ in ends()] == list(range(1, MAX_DELIVERIES + 1))
 
 
 def test_a_task_that_is_put_back_goes_on_in_its_attempt():
     run = begin()
     RUNS.schedule_retry(run, ValueError("not yet"), 60)
     assert (row().status, Task.objects.get().state) == ("running", "queued")
-    again = begin(again=1)
+    again = begin(retries=1)
     assert (again.attempt, again.delivery_count) == (1, 2)
     with pytest.raises(StaleAttempt):
         RUNS.fail(run, ValueError(), None, "")
 
 
 def test_a_result_that_cannot_be_kept_fails_nobody():
-    RUNS.complete(begin(), object(), more=False)
+    RUNS.complete(begin(), object(), continues=False)
     last = read_events("abc")[-1].data
     assert (last["result"], row().result) == (None, None)
     assert "object" in last["result_omitted"]
@@ -245,9 +245,9 @@ def test_a_result_that_cannot_be_kept_fails_nobody():
 def test_a_cancelled_job_stops_its_tasks():
     run = begin()
     services.job_cancel(job_id="abc")
-    assert RUNS.beat([run]) == [run]
+    assert RUNS.send_heartbeats([run]) == [run]
     with pytest.raises(StaleAttempt):
-        RUNS.complete(run, 1, more=False)
+        RUNS.complete(run, 1, continues=False)
     assert ends() == [(1, "job_cancelled", "cancelled")]
 
 
@@ -276,27 +276,27 @@ def test_a_revocation_of_what_came_again_is_one_of_the_attempt_that_it_began():
 def test_a_death_that_is_told_is_believed_once(reason):
     begin()
     for _ in range(2):
-        RUNS.lose(message(), reason, "It died.")
+        RUNS.mark_lost(message(), reason, "It died.")
     assert (row().status, row().error) == ("failed", "It died.")
     assert read_events("abc")[-1].data["reason"] == reason
     assert len(ends()) == 1
 
 
-@pytest.mark.parametrize("tell", ["lose", "release"])
+@pytest.mark.parametrize("tell", ["mark_lost", "release"])
 def test_a_death_is_that_of_the_worker_that_tells_of_it(tell):
     """It had been silent, and another worker has the task by now."""
     begin(worker="w1")
     silent(31)
     second = begin(worker="w2")
-    for worker, state in (("w1", "running"), ("w2", "lost" if tell == "lose" else "released")):
-        more = (Reason.WORKER_LOST, "It died.") if tell == "lose" else ()
+    for worker, state in (("w1", "running"), ("w2", "lost" if tell == "mark_lost" else "released")):
+        more = (Reason.WORKER_LOST, "It died.") if tell == "mark_lost" else ()
         getattr(RUNS, tell)(message(worker=worker), *more)
         assert Task.objects.get().state == state
     assert row().attempt == second.attempt
 
 
 def test_a_death_before_the_beginning():
-    RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died.")
+    RUNS.mark_lost(message(attempt=1), Reason.WORKER_LOST, "It died.")
     assert row().status == "failed"
 
 
@@ -306,10 +306,10 @@ def test_a_death_before_the_beginning_of_a_later_step(is_announced):
     second = message("k2", attempt=1, relatives=("k1",))
     if is_announced:
         RUNS.announce(second)
-    RUNS.complete(first, 1, more=True)
-    RUNS.lose(message("k1", attempt=1), Reason.WORKER_LOST, "It died after its end.")
+    RUNS.complete(first, 1, continues=True)
+    RUNS.mark_lost(message("k1", attempt=1), Reason.WORKER_LOST, "It died after its end.")
     assert row().status == "running"
-    RUNS.lose(second, Reason.WORKER_LOST, "It died.")
+    RUNS.mark_lost(second, Reason.WORKER_LOST, "It died.")
     assert (row().status, row().error) == ("failed", "It died.")
 
 
@@ -317,7 +317,7 @@ def test_a_death_after_the_log_ended_the_job_begins_no_attempt():
     """The row follows what a worker without a database says; its tasks are not told."""
     begin()
     Job.objects.update(status="cancelled", finished_at=timezone.now(), started_at=None)
-    RUNS.lose(message(), Reason.WORKER_LOST, "It died.")
+    RUNS.mark_lost(message(), Reason.WORKER_LOST, "It died.")
     with pytest.raises(DeliveryRejected, match="cancelled"):
         begin()
     assert (row().status, row().attempt) == ("cancelled", 1)
@@ -325,7 +325,7 @@ def test_a_death_after_the_log_ended_the_job_begins_no_attempt():
 
 def test_a_death_while_the_task_waits_for_its_next_try():
     RUNS.schedule_retry(begin(attempt=1), ValueError("not yet"), 60)
-    RUNS.lose(message(attempt=1), Reason.WORKER_LOST, "It died after it was sent again.")
+    RUNS.mark_lost(message(attempt=1), Reason.WORKER_LOST, "It died after it was sent again.")
     assert row().status == "running"
 
 
@@ -335,12 +335,12 @@ def test_the_reaper_believes_its_own_ears_only(settings):
     silent(60)
     reaper = Reaper()
     assert reaper.step() == 0
-    reaper._listens_since -= 31
-    reaper._looked_at -= 1
+    reaper._observing_since -= 31
+    reaper._ran_at -= 1
     assert reaper.step() == 1
     assert (row().status, Task.objects.get().state) == ("failed", "lost")
-    assert "not heard of for 30 s" in row().error
-    reaper._looked_at -= 1
+    assert "no heartbeat for 30 s" in row().error
+    reaper._ran_at -= 1
     assert reaper.step() == 0
 
 
@@ -349,8 +349,8 @@ def test_the_reaper_begins_anew_after_it_was_away():
     silent(60)
     reaper = Reaper()
     reaper.step()
-    reaper._listens_since -= 100
-    reaper._looked_at -= 50
+    reaper._observing_since -= 100
+    reaper._ran_at -= 50
     assert reaper.step() == 0
     assert row().status == "running"
 
@@ -360,24 +360,24 @@ def test_the_reaper_begins_anew_after_the_database_was_away_while_it_asked():
     begin()
     reaper = Reaper()
     reaper.step()
-    reaper._listens_since -= 100
-    reaper._looked_at -= 1
+    reaper._observing_since -= 100
+    reaper._ran_at -= 1
     silent(60)
-    reaper._heard_at -= timedelta(seconds=60)
+    reaper._database_time -= timedelta(seconds=60)
     assert reaper.step() == 0
     assert row().status == "running"
-    reaper._listens_since -= 31
-    reaper._looked_at -= 1
+    reaper._observing_since -= 31
+    reaper._ran_at -= 1
     assert reaper.step() == 1
 
 
 def test_the_reaper_spares_who_is_heard_of():
     run = begin()
     silent(28)
-    run.beaten_at -= 10
+    run.last_heartbeat -= 10
     assert Reaper(single_pass=True).step() == 0
     silent(28)
-    RUNS.beat([run])
+    RUNS.send_heartbeats([run])
     assert Reaper(single_pass=True).step() == 0
     assert row().status == "running"
 
@@ -421,15 +421,15 @@ def test_a_job_that_cannot_be_ended_holds_up_no_other(of, caplog):
         assert reaper.step() == 0
     finally:
         pre_save.disconnect(refuse, sender=Job)
-    assert caplog.messages.count("job_not_ended") == 1
+    assert caplog.messages.count("job_termination_failed") == 1
     assert [row().status, Job.objects.get(job_id="def").status] == ["running", "failed"]
-    reaper._put_off["abc"] -= 60
+    reaper._retry_at["abc"] -= 60
     assert reaper.step() == 1
 
 
 def test_what_the_database_did_not_take_is_said_at_the_next_beat():
     run = begin()
-    run.beaten_at -= 10
+    run.last_heartbeat -= 10
 
     def refuse(execute, sql, *given):
         if sql.startswith("UPDATE"):
@@ -437,9 +437,9 @@ def test_what_the_database_did_not_take_is_said_at_the_next_beat():
         return execute(sql, *given)
 
     with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
-        RUNS.beat([run])
+        RUNS.send_heartbeats([run])
     silent(31)
-    RUNS.beat([run])
+    RUNS.send_heartbeats([run])
     assert Reaper(single_pass=True).step() == 0
 
 
@@ -452,7 +452,7 @@ def test_the_reaper_knows_a_time_limit():
 
 
 def test_the_reaper_spares_what_has_no_heartbeat():
-    begin(beats=False)
+    begin(sends_heartbeats=False)
     assert Reaper(single_pass=True).step() == 0
 
 
@@ -463,7 +463,7 @@ def test_a_job_that_nobody_takes_up(settings):
     Job.objects.filter(job_id="def").update(deadline_at=timezone.now())
     assert Reaper(single_pass=True).step() == 1
     lost = Job.objects.get(job_id="def")
-    assert (lost.status, lost.error) == ("failed", "No worker took the job up for 60 s.")
+    assert (lost.status, lost.error) == ("failed", "No worker claimed the job for 60 s.")
     assert read_events("def")[-1].data["reason"] == "queue_timeout"
     assert row().status == "pending"  # nobody was to take that up
 
@@ -472,9 +472,9 @@ def test_what_a_job_asks_is_answered_before_it_goes_on(monkeypatch):
     run = begin()
     with pytest.raises(Exception, match="A person has to answer"):
         run.ask("Sure?")
-    RUNS.ask(run, [Question("a", "A?"), Question("b", "B?", ("x",))], {"data": 1})
+    RUNS.request_input(run, [Question("a", "A?"), Question("b", "B?", ("x",))], {"data": 1})
     assert Task.objects.get().state == "awaiting_input"
-    with pytest.raises(DeliveryRejected, match="waits for a person"):
+    with pytest.raises(DeliveryRejected, match="awaits input"):
         begin()
     assert Reaper(single_pass=True).step() == 0
     resumed = []
@@ -496,13 +496,13 @@ def test_an_answer_that_comes_before_the_question_is_written_is_not_missed(monke
     inputs.input_give(job_id="abc", name="a", value=1)
     resumed = []
     monkeypatch.setattr(inputs, "resume_task", lambda task, attempt: resumed.append(attempt))
-    RUNS.ask(run, [Question("a", "A?")], {})
+    RUNS.request_input(run, [Question("a", "A?")], {})
     assert resumed == [1]
 
 
 def test_a_queue_that_cannot_go_on_fails_the_job():
     run = begin()
-    RUNS.ask(run, [Question("a", "A?")], {})
+    RUNS.request_input(run, [Question("a", "A?")], {})
     inputs.input_give(job_id="abc", name="a", value=1)
     assert row().status == "failed"
-    assert "No adapter 'test'" in row().error
+    assert "Unknown queue adapter 'test'" in row().error

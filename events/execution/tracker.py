@@ -1,0 +1,86 @@
+"""Run trackers: record the state of task runs. The app `jobs` registers its own tracker."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from django.utils.module_loading import import_string
+
+from events.execution.run import Delivery, Question, Reason, TaskRun
+
+# Imported on first use: it needs the models, and this module is imported before they are loaded.
+_DEFAULT: Final = "events.execution.stream_tracker.StreamRunTracker"
+
+
+class RunTracker(Protocol):
+    """Records what happens to the tasks of jobs."""
+
+    fencing_errors: tuple[type[Exception], ...]
+    """Raised to a worker whose job has finished or is at a later attempt."""
+
+    def current_attempt(self, job_id: str) -> int | None:
+        """Return the current attempt of a job; None if unknown."""
+
+    def record_enqueued(self, delivery: Delivery) -> None:
+        """Record that a queue has accepted a task. Raises LookupError if the job is unknown."""
+
+    def announce(self, delivery: Delivery) -> None:
+        """Record that a task is about to be sent; the job does not complete before its end."""
+
+    def claim(self, delivery: Delivery) -> tuple[int, int]:
+        """Claim a task for a worker; return the job's attempt and the delivery count of the task.
+
+        Raises DeliveryRejected, and LookupError if the job is unknown.
+        """
+
+    def send_heartbeats(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
+        """Record that runs are alive; return those that have to stop."""
+
+    def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
+        """Record that a task completed; with `continues`, another task of the job follows."""
+
+    def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
+        """Record that a task failed, and fail its job. An empty message means `str(error)`."""
+
+    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
+        """Record that the queue redelivers a task after a delay; publish an error, if any."""
+
+    def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
+        """Return whether a question of the attempt is answered, and the answer."""
+
+    def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
+        """Suspend a task until questions are answered; its adapter resumes it with `resume`."""
+
+    def abort(self, run: TaskRun, error: BaseException) -> None:
+        """Fail the job of a completed task because a following task could not be sent."""
+
+    def mark_lost(self, delivery: Delivery, reason: Reason, error: str) -> None:
+        """Record that the worker of a task is dead, and fail its job."""
+
+    def release(self, delivery: Delivery) -> None:
+        """Release the claim of a dead worker whose task the queue redelivers immediately."""
+
+    def revoke(self, delivery: Delivery, reason: Reason) -> None:
+        """Record that a task was revoked or terminated in the queue, and cancel its job."""
+
+
+@dataclass(slots=True)
+class RunTrackerRegistry:
+    """Registry of the run tracker of this process."""
+
+    tracker: RunTracker | None = None
+
+
+registry = RunTrackerRegistry()
+
+
+def run_tracker() -> RunTracker:
+    """Return the registered run tracker, by default a `StreamRunTracker`."""
+    if registry.tracker is None:
+        registry.tracker = import_string(_DEFAULT)()
+    return registry.tracker
+
+
+def register_run_tracker(tracker: RunTracker) -> None:
+    """Register the run tracker of this process."""
+    registry.tracker = tracker
