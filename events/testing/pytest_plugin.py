@@ -1,7 +1,8 @@
-"""A pytest plugin: the fixture `job_events`, by which users test what their own code publishes.
+"""pytest plugin with the fixture `job_events`, for tests of code that publishes events.
 
-pytest loads it in every run where this package is installed, so it imports nothing else until a
-test asks for the fixture: neither redis nor Django, which pytest-django sets up later.
+Opt in with `pytest_plugins = ["events.testing.pytest_plugin"]` in the root conftest.py. It is not a
+`pytest11` entry point: pytest imports entry points at start, and in a project that has its own
+package `events` that import fails, and every test run with it.
 """
 
 import os

@@ -204,6 +204,7 @@ def test_the_tests_of_a_user(quickstart_project, tmp_path):
 """
     tests = code["tests"] + recording + code["tests-replay"]
     (tmp_path / "test_reports.py").write_text(tests)
+    (tmp_path / "conftest.py").write_text(code["tests-conftest"])
     options = ("-q", "-p", "no:randomly", "--ds", "mysite.settings")
     told = quickstart_project("-m", "pytest", *options, "test_reports.py")
     assert "2 passed" in told
