@@ -1,13 +1,20 @@
 """The Django app of the log; it has this process's Redis connections, and knows whose logs are."""
 
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import Tags, register
+from django.core.exceptions import ImproperlyConfigured
 
 from events.checks import check_settings
 from events.circuit_breaker import CircuitBreaker
+from events.conf import SETTING, event_settings
 from events.streams.clients import Connections
+
+_JOBS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "jobs"
 
 
 class EventsConfig(AppConfig):
@@ -20,6 +27,8 @@ class EventsConfig(AppConfig):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not event_settings.LOG_ONLY:
+            _check_jobs_package()
         self.connections = Connections()
         self.rest = CircuitBreaker()
 
@@ -29,3 +38,18 @@ class EventsConfig(AppConfig):
 
         register(check_settings)
         register(check_processing, Tags.database)
+
+
+def _check_jobs_package() -> None:
+    """Raise ImproperlyConfigured if `jobs` in INSTALLED_APPS is a package of the project."""
+    if not any(app.partition(".")[0] == "jobs" for app in settings.INSTALLED_APPS):
+        return
+    spec = find_spec("jobs")
+    found = [] if spec is None else list(spec.submodule_search_locations or [str(spec.origin)])
+    if _JOBS_DIRECTORY not in [Path(each).absolute() for each in found]:
+        raise ImproperlyConfigured(
+            f"`jobs` in INSTALLED_APPS is {', '.join(found) or 'not found'}, not the package"
+            f" {_JOBS_DIRECTORY} of django-job-events. Move the first, for example to"
+            f" `myproject.jobs`. If the project uses `events` without our `jobs`, set"
+            f" {SETTING}['LOG_ONLY'] = True."
+        )

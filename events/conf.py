@@ -107,6 +107,7 @@ _prefix: Final = Rule(
     "a non-empty string without spaces",
     lambda value: isinstance(value, str) and bool(value) and " " not in value,
 )
+_boolean: Final = Rule("True or False", lambda value: isinstance(value, bool))
 _redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url)
 
 
@@ -127,6 +128,9 @@ class EventSettings(SettingsTable):
     )
     SEND_TIMEOUT = Setting(
         30.0, duration(), "E010", "time limit for sending a message to a live connection"
+    )
+    LOG_ONLY = Setting(
+        False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )
 
 

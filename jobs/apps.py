@@ -1,14 +1,15 @@
-"""The Django app of jobs."""
+"""AppConfig of `jobs`. Imports `events` only after it has verified which package that is."""
 
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from events.execution.tracker import register_run_tracker
-from events.per_loop import PerLoop
-from jobs.checks import check_settings
+_EVENTS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "events"
 
 
 class JobsConfig(AppConfig):
@@ -21,6 +22,9 @@ class JobsConfig(AppConfig):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _check_events_package()
+        from events.per_loop import PerLoop  # noqa: PLC0415 - after the check
+
         self.guards = PerLoop[Any]()
         self.news = PerLoop[Any]()
         # Whether this process has routes for our sockets; else pages do not ask for them.
@@ -29,8 +33,10 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and the rows that follow the logs."""
         from events.archive.projections import projections  # noqa: PLC0415 - models are loaded now
+        from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor.steps import register_step  # noqa: PLC0415 - as above
         from jobs import signals  # noqa: PLC0415 - as above
+        from jobs.checks import check_settings  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
@@ -49,3 +55,15 @@ class JobsConfig(AppConfig):
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
         register_run_tracker(JobRunTracker())
+
+
+def _check_events_package() -> None:
+    """Raise ImproperlyConfigured if another package named `events` precedes ours on sys.path."""
+    spec = find_spec("events")
+    found = [] if spec is None else list(spec.submodule_search_locations or [str(spec.origin)])
+    if _EVENTS_DIRECTORY not in [Path(each).absolute() for each in found]:
+        raise ImproperlyConfigured(
+            f"The app `jobs` of django-job-events requires the package {_EVENTS_DIRECTORY}, but"
+            f" `import events` finds {', '.join(found) or 'nothing'}. Move that package, for"
+            " example to `myproject.events`."
+        )

@@ -26,6 +26,7 @@ GOOD = {
     "PAGE_LIMIT": [1, 1000],
     "KEEP_ALIVE": [15, 0.1],
     "SEND_TIMEOUT": [30, 0.1],
+    "LOG_ONLY": [True, False],
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
 }
@@ -55,6 +56,7 @@ BAD = {
     "PAGE_LIMIT": INVALID_COUNTS,
     "KEEP_ALIVE": INVALID_DURATIONS,
     "SEND_TIMEOUT": INVALID_DURATIONS,
+    "LOG_ONLY": [None, 1, "yes"],
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
 }  # fmt: skip
@@ -68,6 +70,7 @@ IDS = {
     "PAGE_LIMIT": "job_events.E006",
     "KEEP_ALIVE": "job_events.E007",
     "SEND_TIMEOUT": "job_events.E010",
+    "LOG_ONLY": "job_events.E011",
 }
 
 
