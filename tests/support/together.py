@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 FOLDERS = (
     "tests/browser/", "tests/integration/site/", "tests/integration/celery/",
-    "tests/integration/queues/", "tests/faults/processes/",
+    "tests/integration/queues/", "tests/integration/packaging/", "tests/faults/processes/",
 )  # fmt: skip
 
 
