@@ -12,6 +12,7 @@ from importlib.metadata import Distribution
 import pytest
 
 from events.testing.redis_server import EmbeddedRedis
+from tests.integration.packaging.conftest import run
 from tests.support.site import ROOT, free_port, wait_for_port
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
@@ -63,22 +64,6 @@ print(get_publisher().publish_event("monday", {"event_type": "hello"}))
 """
 
 
-def run(*command, **options):
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", out, ROOT)
-    (wheel,) = out.glob("*.whl")
-    return wheel
-
-
 @pytest.fixture(scope="module")
 def project(wheel, tmp_path_factory):
     """An empty project with two lines in INSTALLED_APPS and one include()."""
@@ -108,10 +93,15 @@ def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
         assert name not in names
 
 
-def test_the_wheel_has_the_plugin_of_pytest(wheel):
+def test_the_wheel_has_the_license_and_no_entry_point(wheel):
     (distribution,) = Distribution.discover(path=[str(wheel)])
-    (plugin,) = distribution.entry_points.select(group="pytest11")
-    assert plugin.value == "events.testing.pytest_plugin"
+    metadata = distribution.metadata
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Author"] == "the django-job-events authors"
+    assert "Copyright (c) 2026 the django-job-events authors" in distribution.read_text(
+        f"licenses/{metadata['License-File']}"
+    )
+    assert not distribution.entry_points
     extra = [each for each in distribution.requires or [] if re.search("extra == .pytest", each)]
     assert sorted(re.match("[a-z-]+", each)[0] for each in extra) == ["pytest", "pytest-django"]
 

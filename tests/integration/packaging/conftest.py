@@ -1,0 +1,91 @@
+"""The built wheel, and virtual environments that have it installed."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.testing.redis_server import throwaway_redis
+from tests.support.site import ROOT
+
+DEPENDENCIES = sysconfig.get_path("purelib")
+
+
+def run(*command: object, **options: Any) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+class Environment:
+    """A virtual environment. Dependencies are those of the tests, without our editable install.
+
+    Python does not process the `.pth` files of a directory that a `.pth` file adds.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        venv.create(directory, with_pip=True, symlinks=True)
+        self.python = directory / "bin" / "python"
+        (self.packages,) = directory.glob("lib/python*/site-packages")
+        self._link = self.packages / "dependencies.pth"
+        self._link.write_text(DEPENDENCIES)
+
+    def pip(self, *arguments: object) -> None:
+        """Run pip, which must not see our editable install."""
+        self._link.unlink()
+        run(self.python, "-m", "pip", "--quiet", *arguments)
+        self._link.write_text(DEPENDENCIES)
+
+    def install(self, *requirements: object) -> None:
+        self.pip("install", "--no-deps", *requirements)
+
+    def execute(self, directory: Path, *arguments: object, **variables: str) -> str:
+        """Run Python in a project; returns stdout, with stderr appended."""
+        theirs = ("DJANGO", "PYTEST", "PYTHONPATH", "DATABASE_URL")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
+        options: dict[str, Any] = {"cwd": directory, "env": {**kept, **variables}}
+        command = [str(self.python), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        return f"{done.stdout}{done.stderr}"
+
+
+@pytest.fixture(scope="package")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", out, ROOT)
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="package")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the wheel; tests do not change it."""
+    environment = Environment(tmp_path_factory.mktemp("environment"))
+    environment.install(wheel)
+    return environment
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    with throwaway_redis() as url:
+        yield url
+
+
+def write(directory: Path, files: dict[str, str]) -> Path:
+    """Write a project, with an `__init__.py` in each folder of a module."""
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        for parent in path.relative_to(directory).parents[:-1]:
+            if path.suffix == ".py":
+                (directory / parent / "__init__.py").touch()
+    return directory
