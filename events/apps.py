@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from events.checks import check_settings
 from events.circuit_breaker import CircuitBreaker
-from events.conf import SETTING, event_settings
+from events.conf import SETTING, event_settings, is_in_installed_apps
 from events.streams.clients import Connections
 
 _JOBS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "jobs"
@@ -27,7 +26,7 @@ class EventsConfig(AppConfig):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not event_settings.LOG_ONLY:
+        if is_in_installed_apps("jobs") and not event_settings.LOG_ONLY:
             _check_jobs_package()
         self.connections = Connections()
         self.rest = CircuitBreaker()
@@ -42,8 +41,6 @@ class EventsConfig(AppConfig):
 
 def _check_jobs_package() -> None:
     """Raise ImproperlyConfigured if `jobs` in INSTALLED_APPS is a package of the project."""
-    if not any(app.partition(".")[0] == "jobs" for app in settings.INSTALLED_APPS):
-        return
     spec = find_spec("jobs")
     found = [] if spec is None else list(spec.submodule_search_locations or [str(spec.origin)])
     if _JOBS_DIRECTORY not in [Path(each).absolute() for each in found]:

@@ -148,4 +148,9 @@ def raw_setting() -> object:
     return getattr(settings, SETTING, {})
 
 
+def is_in_installed_apps(package: str) -> bool:
+    """Return whether INSTALLED_APPS has an entry in a top-level package."""
+    return any(entry.partition(".")[0] == package for entry in settings.INSTALLED_APPS)
+
+
 event_settings: Final = EventSettings()
