@@ -23,15 +23,9 @@ class JobsConfig(AppConfig):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _check_events_package()
-        from events.per_loop import PerLoop  # noqa: PLC0415 - after the check
-
-        self.guards = PerLoop[Any]()
-        self.news = PerLoop[Any]()
-        # Whether this process has routes for our sockets; else pages do not ask for them.
-        self.has_sockets = False
 
     def ready(self) -> None:
-        """Register the system checks, and the rows that follow the logs."""
+        """Register checks, signal receivers, the projection, run tracker and processor steps."""
         from events.archive.projections import projections  # noqa: PLC0415 - models are loaded now
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor.steps import register_step  # noqa: PLC0415 - as above
@@ -40,14 +34,15 @@ class JobsConfig(AppConfig):
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
-        from jobs.live.notifier import ChangeNotifier  # noqa: PLC0415 - as above
+        from jobs.live.notifier import change_notifier  # noqa: PLC0415 - as above
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
-        self.teller = teller = ChangeNotifier()
-        signals.job_created.connect(teller.changed, dispatch_uid="jobs.live.notifier")
-        signals.job_status_changed.connect(teller.changed, dispatch_uid="jobs.live.notifier")
-        signals.job_progressed.connect(teller.progressed, dispatch_uid="jobs.live.notifier")
+        for signal in (signals.job_created, signals.job_status_changed):
+            signal.connect(change_notifier.on_change, dispatch_uid="jobs.live.notifier")
+        signals.job_progressed.connect(
+            change_notifier.on_progress, dispatch_uid="jobs.live.notifier"
+        )
         signals.job_status_changed.connect(
             on_status_changed, dispatch_uid="jobs.execution.auto_cancel"
         )

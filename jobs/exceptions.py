@@ -1,4 +1,4 @@
-"""What can go wrong with a job, as one tree.
+"""Exceptions of jobs/.
 
 ::
 
@@ -7,12 +7,15 @@
     ├── JobExists
     │   └── AlreadyCreated
     ├── InvalidJob
+    │   └── InvalidSpeed
     ├── InvalidTransition
     ├── StaleAttempt
     ├── InputNotFound
     ├── AlreadyAnswered
     ├── RunnerNotFound
-    └── InvalidTicket
+    ├── InvalidTicket
+    ├── BadMessage
+    └── TooOften
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class JobError(Exception):
-    """The job could not do what was asked."""
+    """An operation on a job failed."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
@@ -33,22 +36,19 @@ class JobNotFound(JobError, LookupError):
 
 
 class JobExists(JobError):
-    """There is a job with this job_id already."""
+    """A job with this job_id exists already."""
 
 
 class AlreadyCreated(JobExists):
-    """This request has come before; `job` is what it created."""
+    """An earlier request with this idempotency key created `job`."""
 
     def __init__(self, job: "Job") -> None:
-        super().__init__(f"This request has created the job {job.job_id}.")
+        super().__init__(f"An earlier request with this idempotency key created job {job.job_id}.")
         self.job = job
 
 
 class InvalidJob(JobError):
-    """A field of the job has a value that is not allowed.
-
-    `field` names it, as a REST client knows it.
-    """
+    """A field has a value that is not allowed; `field` is its name in the REST API."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -56,20 +56,24 @@ class InvalidJob(JobError):
         self.message = message
 
 
+class InvalidSpeed(InvalidJob):
+    """`replay` or `speed` has a value that is not allowed."""
+
+
 class InvalidTransition(JobError):
-    """The job's status does not allow this."""
+    """The status of the job does not allow this transition."""
 
 
 class StaleAttempt(JobError):
-    """The job is at a later attempt: whoever works on this one has been given up."""
+    """The job is at a later attempt; this one is fenced."""
 
 
 class InputNotFound(JobError):
-    """The job does not ask for this."""
+    """The job has no such input request."""
 
 
 class AlreadyAnswered(JobError):
-    """Somebody has answered before."""
+    """The input request has been answered already."""
 
 
 class RunnerNotFound(JobError):
@@ -77,4 +81,16 @@ class RunnerNotFound(JobError):
 
 
 class InvalidTicket(JobError):
-    """A ticket that nobody made, or for another job, or too late."""
+    """The ticket is not valid for this job or older than 60 seconds. Request a new one."""
+
+
+class BadMessage(JobError):
+    """A client message is not allowed on this socket."""
+
+
+class TooOften(JobError):
+    """The user has exceeded a rate limit; `seconds` is the time until the next attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Rate limit exceeded. Retry in {seconds:.0f} seconds.")
+        self.seconds = seconds

@@ -1,8 +1,7 @@
-"""The WebSocket routes, shown here below `/ws/`."""
+"""WebSocket routes, here with the prefix `ws/`. Import them in the project's `asgi.py`."""
 
 from typing import Any, cast
 
-from django.apps import apps
 from django.urls import path
 
 from jobs.live.consumers import JobConsumer
@@ -12,5 +11,3 @@ websocket_urlpatterns: Any = [
     path("ws/jobs/<str:job_id>/", cast(Any, JobConsumer.as_asgi())),
     path("ws/events/", cast(Any, MultiplexConsumer.as_asgi())),
 ]
-
-cast(Any, apps.get_app_config("job_events_jobs")).has_sockets = True

@@ -1,6 +1,8 @@
-"""Authentication and limits of long-lived connections.
+"""Authorization and limits of requests and live connections.
 
-session_guard   closes connections at logout or when access is revoked
-tickets         short-lived signed tickets
-throttling      request and connection limits
+    session_guard   closes live connections when access is revoked
+    tickets         short-lived signed tickets
+    throttling      rate limits
+
+Imports `jobs.execution`, `jobs.selectors` and lower modules.
 """

@@ -1,28 +1,25 @@
-"""Whether those who view jobs may still do so.
+"""Revocation of access to live connections.
 
-A connection lasts for hours, in which its user may log out, be deactivated, or lose a job. In each
-event loop a guard asks the database every few seconds who of the users is active, which of their
-logins are good, and whose the jobs are: three queries, however many connections there are. Whoever
-is concerned by a change, and everybody once a minute, is looked up by `visible_jobs`.
+A live connection lasts for hours. Meanwhile its user may log out, be deactivated or lose access to
+a job. One guard per event loop checks its connections every RECHECK_LOGINS seconds with three
+queries: active users, valid sessions, owners of the jobs. It evaluates `visible_jobs` for each user
+every RECHECK_JOBS seconds, and at once if an owner or the privileges of the user have changed.
 
-A database that does not answer closes nobody: it is asked again.
+A failed query closes no connection; the next check repeats it.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Final, Self, cast
 
+import django.db
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
-from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.functional import LazyObject
@@ -40,211 +37,178 @@ OnRevoked = Callable[[str | None], object]
 
 
 class Connection:
-    """What one connection was let in with, and the jobs that it views; making it asks the database.
+    """A live connection: its user, the session or token row of the user, and the watched jobs.
 
-    `login` is the session, or the row of the token, by which its user was known, if there is one.
+    The constructor may load the session from the database. As a context manager it is guarded.
     """
 
-    __slots__ = (
-        "checked_at", "job_ids", "on_revoked", "owners", "password", "session_key", "token", "user",
-    )  # fmt: skip
+    __slots__ = ("_guard", "job_ids", "login", "on_revoked", "session_hash", "user")
 
     def __init__(self, user: Any, login: Any = None) -> None:
-        self.user = _itself(user)
+        self.user = _unwrapped(user)
         self.job_ids = frozenset[str]()
-        self.token = login if isinstance(login, Model) else None
-        is_of_session = self.token is None and _names(login, user)
-        self.session_key: str | None = login.session_key if is_of_session else None
-        self.password = _password(user)
-        self.owners: dict[str, Any] = {}
-        self.checked_at = monotonic()
-        self.on_revoked: OnRevoked = lambda _job_id: None
+        # Model (None for a session) and key of what authenticated the user; None for a ticket.
+        self.login: tuple[type[Model] | None, Any] | None = None
+        self.session_hash: str | None = None
+        if isinstance(login, Model):
+            self.login = type(login), login.pk
+        elif hasattr(login, "session_key") and login.get(SESSION_KEY) == str(user.pk):
+            self.login = None, login.session_key
+            self.session_hash = _session_hash(user)
+
+    def guarded(self, on_revoked: OnRevoked) -> Self:
+        """Set the callback for a job_id that is no longer visible; None for an invalid login."""
+        self.on_revoked = on_revoked
+        return self
+
+    def __enter__(self) -> None:
+        self._guard = guards.of_running_loop(SessionGuard)
+        self._guard.add(self)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._guard.remove(self)
 
 
-def _itself(user: Any) -> Any:
-    """The user, without what looks it up on demand, which would keep its request for hours."""
-    if isinstance(user, LazyObject) and user.pk is not None:
-        return cast(Any, user)._wrapped  # noqa: SLF001 - there is no other way to it
-    return user
-
-
-def _names(session: Any, user: Any) -> bool:
-    """Whether this is a session in which the user is logged in; asks the database."""
-    return hasattr(session, "session_key") and session.get(SESSION_KEY) == str(user.pk)
-
-
-def _password(user: Any) -> str | None:
-    """What changes when the user's password does, which ends all sessions but the present one."""
-    hashed = getattr(user, "get_session_auth_hash", None)
-    return hashed() if hashed is not None else None
+Revocation = tuple[Connection, str | None]
 
 
 class SessionGuard:
-    """Looks after the connections of an event loop, as long as there are any."""
+    """Checks the connections of an event loop while there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
         self._forget = forget
-        self._admissions: set[Connection] = set()
+        self._connections: set[Connection] = set()
+        # Primary key of a user -> what `visible_jobs` was evaluated for, and when.
+        self._evaluated: dict[Any, tuple[object, float]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def admit(self, admission: Connection) -> None:
-        """Look after it."""
-        self._admissions.add(admission)
+    def add(self, connection: Connection) -> None:
+        """Check a connection from now on."""
+        self._connections.add(connection)
         if self._task is None:
-            self._task = asyncio.create_task(self._watch())
+            self._task = asyncio.create_task(self._run())
 
-    def dismiss(self, admission: Connection) -> None:
-        """It is gone; with the last one, so is the guard."""
-        self._admissions.discard(admission)
-        if not self._admissions and self._task is not None:
+    def remove(self, connection: Connection) -> None:
+        """Stop checking a connection; without connections the guard ends."""
+        self._connections.discard(connection)
+        if not self._connections and self._task is not None:
             self._forget()
             self._task.cancel()
             self._task = None
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
+        record = sync_to_async(_record_watched, thread_sensitive=False)
+        check = sync_to_async(self.check, thread_sensitive=False)
         while True:
             if job_settings.CANCEL_UNWATCHED:
-                await sync_to_async(_say_watched, thread_sensitive=False)(list(self._admissions))
+                await record(list(self._connections))
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:
-                look = sync_to_async(_look, thread_sensitive=False)
-                revoked = await look(list(self._admissions))
-            except Exception:  # the database is away
-                logger.exception("access_not_known")
+                revoked = await check(list(self._connections))
+            except Exception:  # the database is unavailable
+                logger.exception("access_check_failed")
                 continue
-            for admission, job_id in revoked:
-                if admission in self._admissions:
+            for connection, job_id in revoked:
+                if connection in self._connections:
                     logger.info("access_revoked", extra={"job_id": job_id})
-                    admission.on_revoked(job_id)
+                    connection.on_revoked(job_id)
+
+    def check(self, connections: Collection[Connection]) -> list[Revocation]:
+        """Return connections with an invalid login, and with jobs that are no longer visible."""
+        try:
+            users = _users({each.user.pk for each in connections})
+            logins = _valid_logins(connections)
+            jobs = Job.objects.values_list("job_id", "owner_id")
+            job_ids = {job_id for each in connections for job_id in each.job_ids}
+            owners = fetch_in_chunks(job_ids, lambda chunk: jobs.filter(job_id__in=chunk))
+            revoked: list[Revocation] = []
+            by_user = defaultdict[Any, list[Connection]](list)
+            for each in connections:
+                user = users.get(each.user.pk)
+                if user is not None and _is_authenticated(each, user, logins):
+                    each.user = user
+                    by_user[user.pk].append(each)
+                else:
+                    revoked.append((each, None))
+            for pk, of_user in by_user.items():
+                revoked += self._invisible(users[pk], of_user, owners)
+            self._evaluated = {pk: self._evaluated[pk] for pk in by_user}
+            return revoked
+        finally:
+            django.db.connection.close()
+
+    def _invisible(
+        self, user: Any, connections: Iterable[Connection], owners: dict[str, Any]
+    ) -> list[Revocation]:
+        watched = [(each, job_id) for each in connections for job_id in each.job_ids]
+        job_owners = {job_id: owners.get(job_id) for _, job_id in watched}
+        access = (getattr(user, "is_superuser", None), sees_all(user), job_owners)
+        evaluated, evaluated_at = self._evaluated.get(user.pk, (None, 0.0))
+        if access == evaluated and monotonic() < evaluated_at + job_settings.RECHECK_JOBS:
+            return []
+        rows = visible_jobs(user).values_list("job_id", "pk")
+        visible = fetch_in_chunks(job_owners, lambda chunk: rows.filter(job_id__in=chunk))
+        self._evaluated[user.pk] = access, monotonic()
+        return [(each, job_id) for each, job_id in watched if job_id not in visible]
 
 
-def guarded(admission: Connection, on_revoked: OnRevoked) -> AbstractContextManager[None]:
-    """Call `on_revoked` with the job that is not to be seen any more; None if it is the login."""
-    guards = cast(PerLoop[SessionGuard], cast(Any, apps.get_app_config("job_events_jobs")).guards)
-    admission.on_revoked = on_revoked
-    return _Guarded(guards.of_running_loop(SessionGuard), admission)
+guards: Final = PerLoop[SessionGuard]()
 
 
-class _Guarded:
-    """Small: there is one for each connection."""
-
-    __slots__ = ("_admission", "_guard")
-
-    def __init__(self, guard: SessionGuard, admission: Connection) -> None:
-        self._guard = guard
-        self._admission = admission
-
-    def __enter__(self) -> None:
-        self._guard.admit(self._admission)
-
-    def __exit__(self, *_exception: object) -> None:
-        self._guard.dismiss(self._admission)
+def _unwrapped(user: Any) -> Any:
+    """Return the user without the lazy object around it, which would keep the request alive."""
+    if isinstance(user, LazyObject) and user.pk is not None:
+        return cast(Any, user)._wrapped  # noqa: SLF001 - there is no public access
+    return user
 
 
-Revoked = list[tuple[Connection, str | None]]
+def _session_hash(user: Any) -> str | None:
+    """Return the hash that changes with the password, which invalidates the user's sessions."""
+    compute = getattr(user, "get_session_auth_hash", None)
+    return compute() if compute is not None else None
 
 
-def _say_watched(admissions: Collection[Connection]) -> None:
+def _record_watched(connections: Collection[Connection]) -> None:
     try:
-        record_watched({job_id for each in admissions for job_id in each.job_ids})
+        record_watched({job_id for each in connections for job_id in each.job_ids})
     except EventsError as error:
-        logger.warning("watched_not_said", extra={"error": str(error)})
-
-
-def _look(admissions: Collection[Connection]) -> Revoked:
-    """Which logins are good no more, and which jobs may not be seen any more by whom."""
-    try:
-        users = _users({admission.user.pk for admission in admissions})
-        is_good = _good_logins(admissions)
-        owners = _owners({job_id for each in admissions for job_id in each.job_ids})
-        revoked: Revoked = []
-        concerned = defaultdict[Any, list[Connection]](list)
-        for admission in admissions:
-            user = users.get(admission.user.pk)
-            if user is None or not is_good(admission) or _is_shut_out(admission, user):
-                revoked.append((admission, None))
-            elif _is_due(admission, user, owners):
-                concerned[user.pk].append(admission)
-        for user_pk, theirs in concerned.items():
-            revoked += _lost(users[user_pk], theirs)
-        return revoked
-    finally:
-        connection.close()
-
-
-def _is_shut_out(admission: Connection, user: Any) -> bool:
-    is_other = admission.session_key is not None and _password(user) != admission.password
-    return is_other or not user.is_active
-
-
-def _is_due(admission: Connection, user: Any, owners: dict[str, Any]) -> bool:
-    """Whether something has changed, or a minute is over."""
-    theirs = {job_id: owners.get(job_id) for job_id in admission.job_ids}
-    is_same = theirs == admission.owners and _rank(user) == _rank(admission.user)
-    admission.user, admission.owners = user, theirs
-    now = monotonic()
-    if is_same and now < admission.checked_at + job_settings.RECHECK_JOBS:
-        return False
-    admission.checked_at = now
-    return True
-
-
-def _rank(user: Any) -> tuple[Any, Any]:
-    return getattr(user, "is_superuser", None), sees_all(user)
-
-
-def _lost(user: Any, admissions: Iterable[Connection]) -> Iterator[tuple[Connection, str]]:
-    wanted = {job_id for each in admissions for job_id in each.owners}
-    jobs = visible_jobs(user)
-    seen = fetch_in_chunks(
-        wanted, lambda some: jobs.filter(job_id__in=some).values_list("job_id", "pk")
-    )
-    for admission in admissions:
-        for job_id in admission.owners:
-            if job_id not in seen:
-                yield admission, job_id
+        logger.warning("presence_not_recorded", extra={"error": str(error)})
 
 
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
-    users = get_user_model()._default_manager  # noqa: SLF001 - Django documents it
-    return fetch_in_chunks(keys, lambda some: users.in_bulk(some).items())
+    users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
+    return fetch_in_chunks(keys, lambda chunk: users.in_bulk(chunk).items())
 
 
-def _owners(job_ids: Iterable[str]) -> dict[str, Any]:
-    jobs = Job.objects.values_list("job_id", "owner_id")
-    return fetch_in_chunks(job_ids, lambda some: jobs.filter(job_id__in=some))
+def _is_authenticated(connection: Connection, user: Any, logins: Collection[object]) -> bool:
+    is_valid = connection.login is None or connection.login in logins
+    return is_valid and user.is_active and connection.session_hash in (None, _session_hash(user))
 
 
-def _good_logins(admissions: Iterable[Connection]) -> Callable[[Connection], bool]:
-    """Asks of all sessions at once, and of all tokens of a kind; says which of them are there."""
-    sessions = _sessions({each.session_key for each in admissions if each.session_key})
-    of_kind = defaultdict[type[Model], set[Any]](set)
-    for each in admissions:
-        if each.token is not None:
-            of_kind[type(each.token)].add(each.token.pk)
-    tokens = {
-        kind: fetch_in_chunks(keys, partial(_rows, kind)) for kind, keys in of_kind.items()
-    }  # a kind, then a key
-
-    def is_good(admission: Connection) -> bool:
-        if admission.token is not None:
-            return admission.token.pk in tokens[type(admission.token)]
-        return admission.session_key is None or admission.session_key in sessions
-
-    return is_good
+def _valid_logins(connections: Iterable[Connection]) -> Collection[object]:
+    """Return those of the sessions and tokens that still exist; one query for each model."""
+    keys_of = defaultdict[type[Model] | None, set[Any]](set)
+    for model, key in filter(None, (each.login for each in connections)):
+        keys_of[model].add(key)
+    return {
+        (model, key)
+        for model, keys in keys_of.items()
+        for key in (_sessions(keys) if model is None else _existing(model, keys))
+    }
 
 
-def _rows(kind: type[Model], keys: list[Any]) -> Iterable[tuple[Any, Any]]:
-    rows = kind._default_manager.filter(pk__in=keys)  # noqa: SLF001 - as above
-    return rows.values_list("pk", "pk")
+def _existing(model: type[Model], keys: Iterable[Any]) -> Collection[Any]:
+    rows = model._default_manager.values_list("pk", "pk")  # noqa: SLF001 - documented by Django
+    return fetch_in_chunks(keys, lambda chunk: rows.filter(pk__in=chunk))
 
 
 def _sessions(keys: Collection[str]) -> Collection[str]:
+    """Return the keys of the sessions that exist and have not expired."""
     store = import_module(job_settings.SESSION_ENGINE).SessionStore
-    if issubclass(store, CookieSessions):  # nobody but the browser knows of them
+    if issubclass(store, CookieSessions):  # stored in the browser only
         return keys
     if hasattr(store, "get_model_class"):
         rows = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
-        ask = rows.values_list("session_key", "session_key")
-        return fetch_in_chunks(keys, lambda some: ask.filter(session_key__in=some))
+        rows = rows.values_list("session_key", "session_key")
+        return fetch_in_chunks(keys, lambda chunk: rows.filter(session_key__in=chunk))
     return {key for key in keys if store().exists(key)}

@@ -1,7 +1,7 @@
-"""Tickets: the signed right to watch one job, for those who can send neither cookie nor header.
+"""Tickets: signed authorization to watch one job, for clients without cookies and headers.
 
-An EventSource and a browser's WebSocket are such. A ticket stands in the address, so it is good for
-a minute only, for one user and one job. What the user may see is looked up when it is shown.
+An EventSource or a browser's WebSocket cannot send headers. A ticket is part of the URL; it is
+valid for 60 seconds, for one user and one job. Its use does not bypass `visible_jobs`.
 """
 
 from typing import Any, Final
@@ -14,23 +14,22 @@ from jobs.exceptions import InvalidTicket
 
 SECONDS: Final = 60
 _SALT: Final = "jobs.access.tickets"
-_REFUSAL: Final = "The ticket is not one for this job, or its minute is over: ask for another."
 
 
 def make_ticket(user: Any, job_id: str) -> str:
-    """A ticket with which a user may watch a job; safe in an address."""
+    """Return a URL-safe ticket with which a user may watch a job."""
     return signing.dumps([str(user.pk), job_id], salt=_SALT, compress=False)
 
 
 def user_of_ticket(ticket: str, job_id: str) -> Any:
-    """Whose ticket for this job it is; InvalidTicket if it is none."""
+    """Return the active user of a ticket for this job. Raises InvalidTicket."""
     try:
-        holder, named = signing.loads(ticket, salt=_SALT, max_age=SECONDS)
-        if named == job_id:
-            users = get_user_model()._default_manager  # noqa: SLF001 - Django documents it
-            user = users.get(pk=holder)
-            if user.is_active:  # a column, or a constant of the model
+        user_pk, ticket_job_id = signing.loads(ticket, salt=_SALT, max_age=SECONDS)
+        if ticket_job_id == job_id:
+            users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
+            user = users.get(pk=user_pk)
+            if user.is_active:  # a column, or a constant of the user model
                 return user
     except (signing.BadSignature, get_user_model().DoesNotExist, ValidationError):
         pass
-    raise InvalidTicket(_REFUSAL)
+    raise InvalidTicket

@@ -17,7 +17,8 @@ from events.conf import event_settings
 from events.exceptions import InvalidCursor
 from events.history import SearchCursor
 from events.types import Cursor, Order, shown
-from jobs.live.protocol import InvalidSpeed, speed_asked
+from jobs.exceptions import InvalidSpeed
+from jobs.live.protocol import replay_speed
 from jobs.validators import number_of
 
 _MAX_DIGITS: Final = 10
@@ -199,6 +200,6 @@ def seconds_param(query: QueryDict, name: str, *, most: float, default: float) -
 def speed_param(query: QueryDict) -> float | None:
     """How fast the log is wanted again: `replay=1`, and `speed`; None if it is not."""
     try:
-        return speed_asked(dict(query.lists()))
+        return replay_speed(dict(query.lists()))
     except InvalidSpeed as error:
         raise ValidationError({error.field: [error.message]}) from error

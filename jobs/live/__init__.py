@@ -1,8 +1,10 @@
-"""WebSocket consumers, and live updates of the job list.
+"""WebSocket consumers, and live job lists.
 
-consumers            one job on one socket
-multiplex_consumer   several jobs on one socket
-protocol             client messages
-job_list             changes of listed jobs
-notifier             notifies server processes of job changes through the channel layer
+    consumers            the base class, and one job on a socket
+    multiplex_consumer   several jobs on a socket
+    protocol             client messages
+    job_list             new and changed jobs of a user
+    notifier             notifies server processes of job changes through the channel layer
+
+Imports `jobs.access`, `jobs.api.serializers` and lower modules, not the views of `jobs.api`.
 """

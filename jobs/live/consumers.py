@@ -1,10 +1,11 @@
-"""The WebSocket consumer of one job's log, and what it shares with that of several.
+"""WebSocket consumers: the base class, and the consumer of one job.
 
-The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}` and
-`{"type": "end"}`, as JSON text; on the socket of several jobs, these name their `job_id`. Whoever
-is refused before the socket is accepted gets a status of HTTP: 400 for a bad job_id or cursor, 403
-for a ticket that is none, 404 for a job that is not the viewer's to see, 503 for a log that cannot
-be read. A server that can't answer a handshake so closes by the code that says the same.
+The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}`,
+`{"type": "end"}` and `{"type": "restart", …}` as JSON text.
+
+A handshake is rejected with an HTTP status: 400 for an invalid job_id, cursor or speed, 403 for an
+invalid ticket, 404 for a job that is not visible, 429 for a rate limit, 503 for an unreadable log.
+A server without that extension closes the socket with the corresponding code.
 """
 
 import asyncio
@@ -27,11 +28,18 @@ from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
-from jobs.access.session_guard import Connection, guarded
+from jobs.access.session_guard import Connection
 from jobs.access.tickets import user_of_ticket
 from jobs.completion import job_completion
-from jobs.exceptions import InvalidTicket, JobError, JobNotFound
-from jobs.live.protocol import BadMessage, InvalidSpeed, speed_asked, steer
+from jobs.exceptions import (
+    BadMessage,
+    InvalidSpeed,
+    InvalidTicket,
+    JobError,
+    JobNotFound,
+    TooOften,
+)
+from jobs.live.protocol import REPLAY_ACTIONS, parse_message, replay_speed
 from jobs.selectors import visible_status
 
 logger = logging.getLogger(__name__)
@@ -41,53 +49,51 @@ _DENIAL: Final = "websocket.http.response"
 
 
 class CloseCode(IntEnum):
-    """Why the server closes. After 1000, and from 4500 on, nothing is gained by coming back."""
+    """Reason of a close by the server. Clients do not reconnect after 1000, and from 4500 on."""
 
-    END = 1000  # the job is over, and the viewer has everything
-    FAULT = 1011
-    RESTART = 1012  # the server goes away
+    END = 1000  # the job is finished, and all events were sent
+    INTERNAL_ERROR = 1011
+    RESTART = 1012  # the server shuts down
     TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
-    LOGIN = 4401  # who it is, is not known, or not any more
-    BAD_TICKET = 4403
-    NOT_FOUND = 4404  # there is no such job, or it is not one that the viewer may see
-    STUCK = 4408  # nothing was taken for long
-    INVALID = 4500  # a job_id or a cursor that is none
+    UNAUTHENTICATED = 4401  # no user, or the session has ended
+    INVALID_TICKET = 4403
+    NOT_FOUND = 4404  # the job does not exist or is not visible
+    SEND_TIMEOUT = 4408  # the client reads too slowly
+    INVALID_REQUEST = 4500  # an invalid job_id, cursor or speed
 
 
-_STATUS: Final = {
-    400: CloseCode.INVALID,
-    403: CloseCode.BAD_TICKET,
-    404: CloseCode.NOT_FOUND,
-    429: CloseCode.TRY_AGAIN_LATER,
-    503: CloseCode.TRY_AGAIN_LATER,
+_REJECTIONS: Final[dict[type[Exception], tuple[int, CloseCode]]] = {
+    InvalidJobId: (400, CloseCode.INVALID_REQUEST),
+    InvalidCursor: (400, CloseCode.INVALID_REQUEST),
+    InvalidSpeed: (400, CloseCode.INVALID_REQUEST),
+    InvalidTicket: (403, CloseCode.INVALID_TICKET),
+    JobNotFound: (404, CloseCode.NOT_FOUND),
+    TooOften: (429, CloseCode.TRY_AGAIN_LATER),
+    EventsError: (503, CloseCode.TRY_AGAIN_LATER),
 }
 
 
-class TooOften(JobError):
-    """Somebody has connected too often."""
-
-
 class LiveConsumer(AsyncWebsocketConsumer):
-    """What both have: who views, and one task that delivers."""
+    """Base class: authorization, revocation, and one task that sends messages."""
 
-    # Nothing comes to a single consumer by the channel layer, so none has a channel there.
+    # The consumers do not use the channel layer: without an alias they have no channel in it.
     channel_layer_alias = ""
 
-    _admission: Connection | None = None
+    _connection: Connection | None = None
     _delivery: asyncio.Task[None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._guarding = ExitStack()
+        self._cleanup = ExitStack()
 
     async def accept(self, *args: Any, **kwargs: Any) -> None:
-        """Accept; whoever is there when the server is told to end is told so."""
+        """Accept the handshake; a shutdown of the server will close the socket."""
         install_shutdown_handlers()
         await super().accept(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
-        """Stop delivering."""
-        self._guarding.close()
+        """Stop sending."""
+        self._cleanup.close()
         if self._delivery is not None:
             self._delivery.cancel()
 
@@ -95,58 +101,57 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def _query(self) -> dict[str, list[str]]:
         return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
-    def _admit(self, job_id: str, ticket: str | None) -> Connection:
-        """Let the viewer view a job; asks the database.
+    @property
+    def _user(self) -> Any:
+        """The user that the project's middleware has authenticated."""
+        scope = cast(Any, self.scope)
+        return scope.get("user") or AnonymousUser()
+
+    def _authorize(self, job_id: str, ticket: str | None) -> Connection:
+        """Return the connection of a user who may see the job. Runs queries.
 
         Raises InvalidJobId, InvalidTicket, JobNotFound.
         """
         if ticket is None:
-            admission = self._admission if self._user.is_authenticated else None
-            admission = admission or Connection(self._user, self.scope.get("session"))
+            connection = self._connection if self._user.is_authenticated else None
+            connection = connection or Connection(self._user, self.scope.get("session"))
         else:
-            admission = Connection(user_of_ticket(ticket, job_id))
-        if self._admission is not None and self._admission.user != admission.user:
-            raise InvalidTicket("This ticket is another user's than this socket.")
-        visible_status(admission.user, job_id)
-        self._admission = self._admission or admission
-        return self._admission
+            connection = Connection(user_of_ticket(ticket, job_id))
+        if self._connection is not None and self._connection.user != connection.user:
+            raise InvalidTicket("The ticket was issued to another user than that of this socket.")
+        visible_status(connection.user, job_id)
+        self._connection = self._connection or connection
+        return self._connection
 
-    @property
-    def _user(self) -> Any:
-        """Whom the project's middleware knows this to be."""
-        scope = cast(Any, self.scope)
-        return scope.get("user") or AnonymousUser()
+    async def _throttle(self, user: Any, *scopes: str) -> None:
+        """Raise TooOften if the user exceeds the rate of a scope."""
+        if limited := list(filter(throttling.rate_of, scopes)):
+            await database_sync_to_async(throttling.check_rate)(limited, user)
 
-    async def _limit(self, user: Any, *, is_replay: bool = False) -> None:
-        """Raise TooOften for who connects more often than the project lets them."""
-        wanted = [throttling.CONNECT, *([throttling.REPLAY] if is_replay else [])]
-        scopes = list(filter(throttling.rate_of, wanted))
-        wait = database_sync_to_async(throttling.wait_for)  # the cache may be a database's
-        if scopes and (seconds := await wait(scopes, user)) is not None:
-            raise TooOften(f"Too often. Come back in {seconds:.0f} seconds.")
+    def _watch_session(self, connection: Connection) -> None:
+        self._cleanup.enter_context(connection.guarded(self._access_revoked))
 
-    def _guard(self, admission: Connection) -> None:
-        self._guarding.enter_context(guarded(admission, self._revoke))
+    def _access_revoked(self, job_id: str | None) -> None:
+        """Close the socket: the job is no longer visible, or the session has ended (None)."""
+        self._abort(CloseCode.UNAUTHENTICATED if job_id is None else CloseCode.NOT_FOUND)
 
-    def _revoke(self, job_id: str | None) -> None:
-        """The viewer may not see this job any more; None: is logged in no more."""
-        self._close_by(CloseCode.LOGIN if job_id is None else CloseCode.NOT_FOUND)
-
-    def _close_by(self, code: CloseCode) -> None:
-        """Close, whatever is being sent."""
-        logger.info("viewer_closed", extra={"code": int(code)})
+    def _abort(self, code: CloseCode) -> None:
+        """Close without waiting for the message that is being sent."""
+        logger.info("socket_closed", extra={"code": int(code)})
         if self._delivery is not None:
             self._delivery.cancel()
         self._delivery = asyncio.create_task(self.close(code))
 
-    async def _refuse(self, status: int, detail: str) -> None:
+    async def _reject(self, error: Exception) -> None:
+        kinds = (kind for kind in _REJECTIONS if isinstance(error, kind))
+        status, code = _REJECTIONS[next(kinds)]
         if _DENIAL not in (self.scope.get("extensions") or {}):
-            await self.close(code=_STATUS[status])
+            await self.close(code=code)
             return
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
         send: Any = self.base_send
         await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
-        await send({"type": f"{_DENIAL}.body", "body": detail.encode()})
+        await send({"type": f"{_DENIAL}.body", "body": str(error).encode()})
 
     async def _deliver(self) -> None:
         try:
@@ -154,22 +159,22 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(CloseCode.END if last is END else CloseCode.RESTART)
         except OSError:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
-            logger.info("viewer_gone")
+            logger.info("client_disconnected")
         except Exception:
-            # Nobody awaits this task: unless it closes the socket, the viewer waits for ever.
+            # No caller awaits this task: an open socket without it would never receive anything.
             logger.exception("live_delivery_failed")
-            await self.close(CloseCode.FAULT)
+            await self.close(CloseCode.INTERNAL_ERROR)
 
     async def _send_all(self) -> EncodedMessage:
-        """Send until the last message, which it was."""
+        """Send all messages, and return the last."""
         raise NotImplementedError
 
 
 class JobConsumer(LiveConsumer):
-    """One viewer of one job: `/ws/jobs/{job_id}/?after=<cursor>`.
+    """Consumer of one job: `/ws/jobs/{job_id}/?after=<cursor>`.
 
-    With `&replay=1` it is the log as it was, with the time between its events divided by `speed`;
-    then the viewer may send `{"action": "pause"}`, `{"action": "resume"}`,
+    With `&replay=1` it sends the log with the original time between events, divided by `speed`. The
+    client may then send `{"action": "pause"}`, `{"action": "resume"}`,
     `{"action": "speed", "speed": 2}` and `{"action": "seek", "after": "<cursor>"}`.
     """
 
@@ -178,49 +183,60 @@ class JobConsumer(LiveConsumer):
     _replay: Replay | None = None
 
     async def connect(self) -> None:
-        """Accept a viewer who may see the job, and deliver."""
+        """Authorize the client, accept the handshake and start sending."""
         try:
             self.after = Cursor.parse(self._query.get("after", ["0"])[-1])
             self.job_id = check_job_id(str(self.scope["url_route"]["kwargs"]["job_id"]))
-            speed = speed_asked(self._query)
+            speed = replay_speed(self._query)
             ticket = self._query.get("ticket", [None])[-1]
-            admission = await database_sync_to_async(self._admit)(self.job_id, ticket)
-            await self._limit(admission.user, is_replay=speed is not None)
+            connection = await database_sync_to_async(self._authorize)(self.job_id, ticket)
+            replays = [throttling.REPLAY] if speed is not None else []
+            await self._throttle(connection.user, throttling.CONNECT, *replays)
             if not is_watched(self.job_id):
                 await aread_events(self.job_id, limit=1)
-        except (InvalidJobId, InvalidCursor, InvalidSpeed) as error:
-            await self._refuse(400, str(error))
-        except InvalidTicket as error:
-            await self._refuse(403, str(error))
-        except JobNotFound as error:
-            await self._refuse(404, str(error))
-        except TooOften as error:
-            await self._refuse(429, str(error))
-        except EventsError as error:
-            await self._refuse(503, str(error))
-        else:
-            if speed is not None:
-                self._replay = Replay(
-                    self.job_id, self.after, speed=speed, completion=job_completion
-                )
-            await self.accept()
-            admission.job_ids = frozenset({self.job_id})
-            self._guard(admission)
-            self._delivery = asyncio.create_task(self._deliver())
+        except tuple(_REJECTIONS) as error:
+            await self._reject(error)
+            return
+        if speed is not None:
+            self._replay = Replay(self.job_id, self.after, speed=speed, completion=job_completion)
+        await self.accept()
+        connection.job_ids = frozenset({self.job_id})
+        self._watch_session(connection)
+        self._delivery = asyncio.create_task(self._deliver())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Do with a replay what the viewer says; any other socket only listens."""
+        """Control the replay; without one, no message is allowed."""
         try:
-            steer(self._replay, text_data)
-        except (BadMessage, InvalidCursor, InvalidSpeed) as error:
-            await self.send(orjson.dumps({"type": "error", "detail": str(error)}).decode())
+            if self._replay is None:
+                raise BadMessage("This socket accepts no messages: it was opened without replay=1.")
+            _control(self._replay, text_data)
+        except (JobError, EventsError) as error:
+            await self.send(error_text(error))
 
     async def _send_all(self) -> EncodedMessage:
-        view = self._replay or subscribe(self.job_id, after=self.after, completion=job_completion)
-        async with view as viewer:
-            viewer.on_send_timeout = lambda: self._close_by(CloseCode.STUCK)
+        source = self._replay or subscribe(self.job_id, after=self.after, completion=job_completion)
+        async with source as subscriber:
+            subscriber.on_send_timeout = lambda: self._abort(CloseCode.SEND_TIMEOUT)
             while True:
-                for message in await viewer.next():
+                for message in await subscriber.next():
                     await self.send(message.text)
                 if message.is_last:
                     return message
+
+
+def _control(replay: Replay, text: str | None) -> None:
+    message = parse_message(text, REPLAY_ACTIONS)
+    match message.action:
+        case "pause":
+            replay.pause()
+        case "resume":
+            replay.resume()
+        case "speed":
+            replay.change_speed(message.parse_speed())
+        case "seek":
+            replay.seek(message.parse_cursor())
+
+
+def error_text(error: Exception, **fields: str) -> str:
+    """Return the text of an error message."""
+    return orjson.dumps({"type": "error", **fields, "detail": str(error)}).decode()

@@ -1,9 +1,8 @@
-"""The WebSocket consumer of several jobs' logs, and of news of the jobs themselves."""
+"""The WebSocket consumer of several jobs, and of changes of the job list."""
 
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
 
 import orjson
 from channels.db import database_sync_to_async
@@ -12,186 +11,147 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.live.frames import EncodedMessage, with_job_id
 from events.live.multiplexer import Multiplexer
-from events.types import Cursor, Event, check_job_id, shown
+from events.types import Event
+from jobs.access import throttling
 from jobs.access.session_guard import Connection
 from jobs.completion import job_completion
 from jobs.conf import job_settings
-from jobs.exceptions import JobError, JobNotFound
-from jobs.live.consumers import CloseCode, LiveConsumer, TooOften
-from jobs.live.job_list import listed
-from jobs.live.protocol import BadMessage
-
-# What a viewer may say, and what belongs to it.
-_ACTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "subscribe": ("job_id", "after", "ticket"),
-    "unsubscribe": ("job_id",),
-    "subscribe_jobs": (),
-    "unsubscribe_jobs": (),
-}
+from jobs.exceptions import BadMessage, JobError, JobNotFound, TooOften
+from jobs.live.consumers import CloseCode, LiveConsumer, error_text
+from jobs.live.job_list import subscribe_to_jobs
+from jobs.live.protocol import MULTIPLEX_ACTIONS, ClientMessage, parse_message
 
 
 class MultiplexConsumer(LiveConsumer):
-    """One viewer of several jobs: `/ws/events/`.
+    """Consumer of several jobs: `/ws/events/`.
 
-    It is sent `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two if need be, and
-    `{"action": "unsubscribe", "job_id"}`. What cannot be done is answered by
-    `{"type": "error", "job_id", "detail"}`. Somebody who is not logged in is closed unless the
-    first ticket comes within LOGIN_TIMEOUT seconds.
+    The client sends `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two being
+    optional, and `{"action": "unsubscribe", "job_id"}`. Messages contain the `job_id`; an error is
+    `{"type": "error", "job_id", "detail"}`. Without a session, the socket is closed unless the
+    client sends a valid ticket within LOGIN_TIMEOUT seconds.
 
-    By `{"action": "subscribe_jobs"}` it tells of the jobs themselves: `{"type": "jobs_live"}` once
-    nothing is missed, then `{"type": "job", "job": {…}}` for each that is new or has changed.
+    After `{"action": "subscribe_jobs"}` the server sends `{"type": "jobs_live"}`, and from then on
+    `{"type": "job", "job": {…}}` for each new or changed job, until `unsubscribe_jobs`.
     """
 
-    _news: asyncio.Task[None] | None = None
+    _job_list: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """Accept; what may be seen is asked when somebody subscribes."""
-        self._bundle = Multiplexer()
+        """Accept the handshake; each subscription is authorized by itself."""
+        self._multiplexer = Multiplexer()
         if self._user.is_authenticated:
             try:
-                await self._limit(self._user)
+                await self._throttle(self._user, throttling.CONNECT)
             except TooOften as error:
-                await self._refuse(429, str(error))
+                await self._reject(error)
                 return
-            admit = database_sync_to_async(Connection)
-            self._admission = await admit(self._user, self.scope.get("session"))
-            self._guard(self._admission)
+            create = database_sync_to_async(Connection)
+            self._connection = await create(self._user, self.scope.get("session"))
+            self._watch_session(self._connection)
         await self.accept()
         self._delivery = asyncio.create_task(self._deliver())
         loop = asyncio.get_running_loop()
-        late = loop.call_later(job_settings.LOGIN_TIMEOUT, self._expect_login)
-        self._guarding.callback(late.cancel)
+        timeout = loop.call_later(job_settings.LOGIN_TIMEOUT, self._require_login)
+        self._cleanup.callback(timeout.cancel)
 
-    def _expect_login(self) -> None:
-        if self._admission is None:
-            self._close_by(CloseCode.LOGIN)
+    def _require_login(self) -> None:
+        if self._connection is None:
+            self._abort(CloseCode.UNAUTHENTICATED)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Do what the viewer says."""
-        message: dict[str, Any] = {}
+        """Execute the action of a message."""
+        job_id: str | None = None
         try:
-            message = _read(text_data)
-            await self._do(**message)
+            message = parse_message(text_data, MULTIPLEX_ACTIONS)
+            job_id = message.job_id
+            await self._execute(message)
         except (EventsError, JobError) as error:
-            await self._send_each([_error(message.get("job_id"), error)])
+            await self._send_texts([_error(job_id, error)])
 
-    async def _do(
-        self, action: str, job_id: str = "", after: Any = "0", ticket: Any = None
-    ) -> None:
-        match action:
+    async def _execute(self, message: ClientMessage) -> None:
+        match message.action:
             case "subscribe":
-                await self._subscribe(job_id, after, ticket)
+                await self._subscribe(message)
             case "unsubscribe":
-                self._unsubscribe(job_id)
+                self._unsubscribe(message.job_id)
             case "subscribe_jobs":
-                self._subscribe_jobs()
+                self._subscribe_to_jobs()
             case "unsubscribe_jobs":
-                self._unsubscribe_jobs()
+                self._unsubscribe_from_jobs()
 
-    async def _subscribe(self, job_id: str, after: Any, ticket: Any) -> None:
-        cursor = Cursor.parse(after)
-        most = job_settings.MAX_SUBSCRIPTIONS
-        if job_id not in self._bundle and len(self._bundle) >= most:
-            raise BadMessage(f"This socket has its {most} jobs: unsubscribe from one.")
-        was_known = self._admission is not None
-        admission = await database_sync_to_async(self._admit)(job_id, ticket)
-        if not was_known:
-            self._guard(admission)
-        admission.job_ids |= {job_id}
-        self._bundle.subscribe(job_id, after=cursor, completion=job_completion)
+    async def _subscribe(self, message: ClientMessage) -> None:
+        job_id, cursor = message.job_id, message.parse_cursor()
+        limit = job_settings.MAX_SUBSCRIPTIONS
+        if job_id not in self._multiplexer and len(self._multiplexer) >= limit:
+            raise BadMessage(f"The limit is {limit} jobs on a socket: unsubscribe from one.")
+        is_new = self._connection is None
+        connection = await database_sync_to_async(self._authorize)(job_id, message.ticket)
+        if is_new:
+            self._watch_session(connection)
+        connection.job_ids |= {job_id}
+        self._multiplexer.subscribe(job_id, after=cursor, completion=job_completion)
 
     def _unsubscribe(self, job_id: str) -> None:
-        self._bundle.unsubscribe(job_id)
-        if self._admission is not None:
-            self._admission.job_ids -= {job_id}
+        self._multiplexer.unsubscribe(job_id)
+        if self._connection is not None:
+            self._connection.job_ids -= {job_id}
 
-    def _subscribe_jobs(self) -> None:
-        if not self._user.is_authenticated or self._admission is None:
-            raise BadMessage("The jobs are told of to who is logged in; a ticket is for one job.")
-        if self._news is None:
-            self._news = asyncio.create_task(self._send_news(self._admission))
-            self._guarding.callback(self._unsubscribe_jobs)
+    def _subscribe_to_jobs(self) -> None:
+        if not self._user.is_authenticated or self._connection is None:
+            raise BadMessage("The job list requires a session; a ticket is valid for one job only.")
+        if self._job_list is None:
+            self._job_list = asyncio.create_task(self._send_jobs(self._connection))
+            self._cleanup.callback(self._unsubscribe_from_jobs)
 
-    def _unsubscribe_jobs(self) -> None:
-        if self._news is not None:
-            self._news.cancel()
-            self._news = None
+    def _unsubscribe_from_jobs(self) -> None:
+        if self._job_list is not None:
+            self._job_list.cancel()
+            self._job_list = None
 
-    async def _send_news(self, admission: Connection) -> None:
-        with listed(admission) as listing, suppress(OSError):  # whoever delivers notices, too
-            await listing.live()
-            await self._send_each(['{"type":"jobs_live"}'])
+    async def _send_jobs(self, connection: Connection) -> None:
+        # `_deliver` handles the disconnect that an OSError reports.
+        with subscribe_to_jobs(connection) as subscription, suppress(OSError):
+            await subscription.wait_until_live()
+            await self._send_texts(['{"type":"jobs_live"}'])
             while True:
-                rows = await listing.next()
-                await self._send_each(_job(row) for row in rows)
+                rows = await subscription.next()
+                messages = ({"type": "job", "job": row} for row in rows)
+                await self._send_texts(orjson.dumps(message).decode() for message in messages)
 
-    def _revoke(self, job_id: str | None) -> None:
+    def _access_revoked(self, job_id: str | None) -> None:
         if job_id is None:
-            super()._revoke(None)
+            super()._access_revoked(None)
         else:
             self._unsubscribe(job_id)
-            self._bundle.fail(job_id, JobNotFound(f"There is no job {job_id}."))
+            self._multiplexer.fail(job_id, JobNotFound(f"There is no job {job_id}."))
 
     async def _send_all(self) -> EncodedMessage:
-        async with self._bundle as bundle:
+        async with self._multiplexer as multiplexer:
             while True:
-                batch = await bundle.next()
+                batch = await multiplexer.next()
                 if batch.error is not None:
                     if not isinstance(batch.error, EventsError | JobError):
                         raise batch.error
-                    await self._send_each([_error(batch.job_id, batch.error)])
+                    await self._send_texts([_error(batch.job_id, batch.error)])
                 else:
-                    await self._send_each(_text(batch.job_id, each) for each in batch.messages)
+                    await self._send_texts(_text(batch.job_id, each) for each in batch.messages)
                 if batch.is_final:
                     return batch.messages[-1]
 
-    async def _send_each(self, texts: Iterable[str]) -> None:
+    async def _send_texts(self, texts: Iterable[str]) -> None:
         loop = asyncio.get_running_loop()
-        patience = event_settings.SEND_TIMEOUT
-        stuck = loop.call_later(patience, self._close_by, CloseCode.STUCK)
+        timeout = loop.call_later(event_settings.SEND_TIMEOUT, self._abort, CloseCode.SEND_TIMEOUT)
         try:
             for text in texts:
                 await self.send(text)
         finally:
-            stuck.cancel()
-
-
-def _read(text: str | None) -> dict[str, Any]:
-    """What a viewer says, if it is an action with what that may have."""
-    try:
-        message = orjson.loads(text or "")
-    except orjson.JSONDecodeError:
-        message = None
-    message = message if isinstance(message, dict) else dict[str, Any]()
-    action = message.get("action")
-    if not isinstance(action, str) or action not in _ACTIONS:
-        raise BadMessage(
-            f"Send a JSON object whose action is one of {', '.join(_ACTIONS)}."
-            f" Given: {shown(text)}."
-        )
-    known = {"action", *_ACTIONS[action]}
-    if unknown := message.keys() - known:
-        raise BadMessage(
-            f"{action} takes {', '.join(sorted(known))}. Given: {shown(min(unknown))}."
-        )
-    if not isinstance(message.get("ticket", ""), str):
-        raise BadMessage("The ticket is a string.")
-    if "job_id" in _ACTIONS[action]:
-        check_job_id(message.get("job_id"))
-    return message
+            timeout.cancel()
 
 
 def _text(job_id: str, message: EncodedMessage) -> str:
-    is_named = isinstance(message.message, Event) or message.is_connection_level
-    return message.text if is_named else with_job_id(message.text, job_id)
-
-
-def _job(row: dict[str, Any]) -> str:
-    return orjson.dumps({"type": "job", "job": row}).decode()
+    has_job_id = isinstance(message.message, Event) or message.is_connection_level
+    return message.text if has_job_id else with_job_id(message.text, job_id)
 
 
 def _error(job_id: str | None, error: Exception) -> str:
-    words: dict[str, str] = {"type": "error"}
-    if job_id is not None:
-        words["job_id"] = job_id
-    return orjson.dumps(words | {"detail": str(error)}).decode()
+    return error_text(error, **({"job_id": job_id} if job_id else {}))

@@ -1,7 +1,7 @@
-"""Telling the processes that show jobs that some have changed, by the project's channel layer.
+"""Notification of server processes about job changes, through the project's channel layer.
 
-A message only wakes them up, and may be lost. So nobody waits for it: a thread sends what there is,
-by one connection, and ends when there is nothing more to be told for a while.
+A notification only wakes up the processes with open job lists, and may be lost. A daemon thread
+sends it, so that a layer that hangs does not delay a transition.
 """
 
 import asyncio
@@ -21,92 +21,98 @@ from jobs.models import Job
 logger = logging.getLogger(__name__)
 
 GROUP: Final = "job_events.jobs"
-# Seconds: that a layer may take, and after which a thread that has nothing to tell ends.
-_PATIENCE: Final = 2.0
-_IDLE: Final = 10.0
-# Seconds between two news of the progress of a job by one process, and how many jobs it remembers.
-_PROGRESS: Final = 0.5
-_REMEMBERED: Final = 100
+_LAYER_TIMEOUT_SECONDS: Final = 2.0
+_THREAD_IDLE_SECONDS: Final = 10.0
+# Minimum interval between two notifications about the progress of a job.
+_PROGRESS_SECONDS: Final = 0.5
+_MAX_PROGRESS_JOBS: Final = 100
 
 
 class ChangeNotifier:
-    """Tells the channel layer, which is left alone for a while when it does not answer."""
+    """Sends notifications; pauses while the channel layer does not respond."""
 
     def __init__(self) -> None:
-        self.rest = CircuitBreaker()
-        self._told: dict[str, float] = {}
+        self.breaker = CircuitBreaker()
+        self._progress_sent_at: dict[str, float] = {}
         self._reset()
-        atexit.register(self.end)
+        atexit.register(self.close)
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._some = threading.Condition()
-        self._untold: dict[str, Any] = {}
+        self._condition = threading.Condition()
+        self._pending: dict[str, Any] = {}
         self._thread: threading.Thread | None = None
-        self._ends = False
+        self._is_closing = False
 
-    def changed(self, job: Job, **_given: Any) -> None:
-        """Receiver of the signals of a job that is new, or has another status."""
-        self._told.pop(job.job_id, None)
-        self._tell(job.job_id)
+    def on_change(self, job: Job, **_kwargs: Any) -> None:
+        """Receiver of `job_created` and `job_status_changed`."""
+        self._progress_sent_at.pop(job.job_id, None)
+        self._notify(job.job_id)
 
-    def progressed(self, job: Job, **_given: Any) -> None:
-        """Receiver of the signal of progress, of which there may be much."""
+    def on_progress(self, job: Job, **_kwargs: Any) -> None:
+        """Receiver of `job_progressed`; limits the rate of each job."""
         now = monotonic()
-        if now >= self._told.get(job.job_id, 0.0) + _PROGRESS:
-            if len(self._told) > _REMEMBERED:
-                self._told.clear()
-            self._told[job.job_id] = now
-            self._tell(job.job_id)
+        if now >= self._progress_sent_at.get(job.job_id, 0.0) + _PROGRESS_SECONDS:
+            if len(self._progress_sent_at) > _MAX_PROGRESS_JOBS:
+                self._progress_sent_at.clear()
+            self._progress_sent_at[job.job_id] = now
+            self._notify(job.job_id)
 
-    def end(self) -> None:
-        """Tell what there is, and end the thread; the process does so at its end."""
+    def close(self) -> None:
+        """Send what is pending and end the thread; called at the exit of the process."""
         thread = self._thread
         if self._pid != os.getpid() or thread is None:
             return
-        with self._some:
-            self._ends = True
-            self._some.notify()
-        thread.join(_PATIENCE)
+        with self._condition:
+            self._is_closing = True
+            self._condition.notify()
+        thread.join(_LAYER_TIMEOUT_SECONDS)
 
-    def _tell(self, job_id: str) -> None:
+    def _notify(self, job_id: str) -> None:
         layer: Any = get_channel_layer()
-        if layer is None or self.rest.is_open:
+        if layer is None or self.breaker.is_open:
             return
-        if isinstance(layer, InMemoryChannelLayer):  # it belongs to the loop of a server
+        if isinstance(layer, InMemoryChannelLayer):  # bound to the event loop of the server
             async_to_sync(self._send)({job_id: layer})
             return
-        if self._pid != os.getpid():  # a child that was forked has a thread of its own
+        if self._pid != os.getpid():  # a forked child has no thread yet
             self._reset()
-        with self._some:
-            self._untold[job_id] = layer
-            self._some.notify()
+        with self._condition:
+            self._pending[job_id] = layer
+            self._condition.notify()
             if self._thread is None:
-                self._ends = False
-                self._thread = threading.Thread(target=self._work, name="job-news", daemon=True)
+                self._is_closing = False
+                self._thread = threading.Thread(target=self._run, name="job-changes", daemon=True)
                 self._thread.start()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         with asyncio.Runner() as runner:
-            while untold := self._next():
-                runner.run(self._send(untold))
+            while pending := self._take():
+                runner.run(self._send(pending))
 
-    def _next(self) -> dict[str, Any]:
-        """What is to be told, once there is something; nothing if this thread is to end."""
-        with self._some:
-            self._some.wait_for(lambda: self._untold or self._ends, _IDLE)
-            untold, self._untold = self._untold, {}
-            if not untold:
+    def _take(self) -> dict[str, Any]:
+        """Wait for notifications; return none if the thread has to end."""
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._pending or self._is_closing, _THREAD_IDLE_SECONDS
+            )
+            pending, self._pending = self._pending, {}
+            if not pending:
                 self._thread = None
-            return untold
+            return pending
 
-    async def _send(self, untold: dict[str, Any]) -> None:
-        for job_id, layer in untold.items():
+    async def _send(self, pending: dict[str, Any]) -> None:
+        for job_id, layer in pending.items():
             try:
-                async with asyncio.timeout(_PATIENCE):  # its connections may have no timeout
+                # The connections of a layer may have no timeout.
+                async with asyncio.timeout(_LAYER_TIMEOUT_SECONDS):
                     await layer.group_send(GROUP, {"type": "jobs.changed", "job_id": job_id})
-            except Exception as error:  # noqa: BLE001 - whatever a layer raises, the job has changed
-                self.rest.failed()
-                logger.warning("news_not_told", extra={"job_id": job_id, "error": repr(error)})
+            except Exception as error:  # noqa: BLE001 - the job has changed whatever a layer raises
+                self.breaker.failed()
+                extra = {"job_id": job_id, "error": repr(error)}
+                logger.warning("job_change_not_sent", extra=extra)
                 return
-        self.rest.worked()
+        self.breaker.worked()
+
+
+change_notifier: Final = ChangeNotifier()

@@ -1,69 +1,85 @@
-"""What a viewer may ask of a replay: by parameters, and by messages while it runs."""
+"""Client messages of the WebSockets: JSON objects with an `action`. Does no I/O."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from events.live.replay import MAX_SPEED, MIN_SPEED, Replay
-from events.types import Cursor, shown
-from jobs.exceptions import InvalidJob, JobError
+from events.live.replay import MAX_SPEED, MIN_SPEED
+from events.types import Cursor, check_job_id, shown
+from jobs.exceptions import BadMessage, InvalidSpeed
 from jobs.validators import number_of
 
-# What a viewer may say, and what belongs to it.
-_ACTIONS: Final = {"pause": None, "resume": None, "speed": "speed", "seek": "after"}
+# The fields of each action, and whether they are required.
+REPLAY_ACTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "pause": {},
+    "resume": {},
+    "speed": {"speed": True},
+    "seek": {"after": True},
+}
+MULTIPLEX_ACTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "subscribe": {"job_id": True, "after": False, "ticket": False},
+    "unsubscribe": {"job_id": True},
+    "subscribe_jobs": {},
+    "unsubscribe_jobs": {},
+}
 
 
-class InvalidSpeed(InvalidJob):
-    """`replay` or `speed` is not what it may be."""
+class ClientMessage(NamedTuple):
+    """A message with an action of the socket, its fields, and a valid job_id."""
+
+    action: str
+    job_id: str = ""
+    after: Any = "0"
+    ticket: str | None = None
+    speed: Any = 1
+
+    def parse_cursor(self) -> Cursor:
+        """Return the cursor `after`. Raises InvalidCursor."""
+        return Cursor.parse(self.after)
+
+    def parse_speed(self) -> float:
+        """Return the speed of a replay. Raises InvalidSpeed."""
+        return _parse_speed(str(self.speed))
 
 
-class BadMessage(JobError):
-    """What a viewer has sent is no message of this socket."""
+def parse_message(text: str | None, actions: Mapping[str, Mapping[str, bool]]) -> ClientMessage:
+    """Parse a message of a socket that has these actions. Raises BadMessage, InvalidJobId."""
+    try:
+        fields: Any = orjson.loads(text or "")
+    except orjson.JSONDecodeError:
+        fields = None
+    action = fields.get("action") if isinstance(fields, dict) else None
+    if not isinstance(action, str) or action not in actions:
+        raise BadMessage(
+            f"A message is a JSON object with an action, one of: {', '.join(actions)}."
+            f" Given: {shown(text)}."
+        )
+    allowed, given = actions[action], fields.keys() - {"action"}
+    if not {name for name in allowed if allowed[name]} <= given <= allowed.keys():
+        names = ", ".join(name if allowed[name] else f"{name} (optional)" for name in allowed)
+        raise BadMessage(
+            f"The fields of {action} are: {names or 'none'}. Given: {shown(sorted(given))}."
+        )
+    if not isinstance(fields.get("ticket", ""), str):
+        raise BadMessage(f"A ticket is a string. Given: {shown(fields['ticket'])}.")
+    if "job_id" in allowed:
+        check_job_id(fields["job_id"])
+    return ClientMessage(**fields)
 
 
-def speed_asked(query: Mapping[str, Sequence[str]]) -> float | None:
-    """The speed of the replay that is wanted: `replay=1` and, if need be, `speed`; or None."""
+def replay_speed(query: Mapping[str, Sequence[str]]) -> float | None:
+    """Return the speed of `replay=1&speed=2`; None without a replay. Raises InvalidSpeed."""
     if "replay" not in query and "speed" not in query:
         return None
     if query.get("replay") != ["1"]:
-        raise InvalidSpeed("replay", "It is 1, or left out; without it there is no speed.")
-    return _speed(query.get("speed", ["1"])[-1])
+        raise InvalidSpeed("replay", "Must be 1 if it or speed is given.")
+    return _parse_speed(query.get("speed", ["1"])[-1])
 
 
-def _speed(text: str) -> float:
+def _parse_speed(text: str) -> float:
     speed = number_of(text, MIN_SPEED, MAX_SPEED)
     if speed is None:
-        allowed = f"It is a number from {MIN_SPEED:g} to {MAX_SPEED:g}."
+        allowed = f"Must be a number from {MIN_SPEED:g} to {MAX_SPEED:g}."
         raise InvalidSpeed("speed", f"{allowed} Given: {shown(text)}.")
     return speed
-
-
-def steer(replay: Replay | None, text: str | None) -> None:
-    """Do what a message says; raises BadMessage, InvalidSpeed, InvalidCursor."""
-    if replay is None:
-        raise BadMessage("This socket takes no messages.")
-    said = _message(text)
-    match said["action"]:
-        case "pause":
-            replay.pause()
-        case "resume":
-            replay.resume()
-        case "speed":
-            replay.change_speed(_speed(str(said["speed"])))
-        case "seek":
-            replay.seek(Cursor.parse(said["after"]))
-
-
-def _message(text: str | None) -> dict[str, Any]:
-    try:
-        said = orjson.loads(text or "")
-    except orjson.JSONDecodeError as error:
-        raise BadMessage(f"A message is JSON: {error}.") from error
-    action = said.get("action") if isinstance(said, dict) else None
-    if not isinstance(action, str) or action not in _ACTIONS:
-        raise BadMessage(f"A message has an action, which is one of: {', '.join(_ACTIONS)}.")
-    needed = {"action", _ACTIONS[action]} - {None}
-    if said.keys() != needed:
-        raise BadMessage(f"A {action} has: {', '.join(sorted(map(str, needed)))}.")
-    return dict(said)

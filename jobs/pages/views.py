@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import sys
+from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
@@ -55,9 +55,8 @@ class JobListPage(PageView):
 
 
 def _socket_url(path: str) -> str | None:
-    """Return the address of a socket, or None if this process has no routes for sockets."""
-    config = cast(Any, apps.get_app_config("job_events_jobs"))
-    return f"{get_script_prefix()}{path}" if config.has_sockets else None
+    """Return the URL of a socket; None in a process that has not imported the routes."""
+    return f"{get_script_prefix()}{path}" if "jobs.routing" in sys.modules else None
 
 
 class JobNewPage(PageView):

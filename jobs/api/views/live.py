@@ -28,7 +28,7 @@ from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.types import START, Cursor, Event, check_job_id, shown
 from jobs.access import throttling
-from jobs.access.session_guard import Connection, guarded
+from jobs.access.session_guard import Connection
 from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, respond_later
 from jobs.api.query import (
     HistoryParams,
@@ -135,7 +135,7 @@ async def _frames(
     # The task that sends what is yielded here waits for a viewer who takes nothing.
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset({job_id})
-    with guarded(admission, let_go):
+    with admission.guarded(let_go):
         async with (
             subscribe(job_id, after=after, completion=job_completion)
             if speed is None
@@ -201,7 +201,7 @@ async def _frames_of_many(
     let_go = _cancelling_this_task()
     admission.job_ids = frozenset(positions)
     loop = asyncio.get_running_loop()
-    with guarded(admission, let_go):
+    with admission.guarded(let_go):
         async with Multiplexer() as bundle:
             for job_id, after in positions.items():
                 bundle.subscribe(job_id, after=after, completion=job_completion)

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from events.publisher import get_publisher
 from jobs.access import session_guard
-from jobs.access.session_guard import Connection, guarded
+from jobs.access.session_guard import Connection, SessionGuard
 from jobs.access.tickets import make_ticket
 from jobs.models import Job
 from tests.integration.jobs.asgi import PATIENCE, Request, Socket, cookie_of, gone
@@ -167,7 +167,7 @@ async def test_the_token_that_let_a_stream_in_is_deleted(user, job):
     await cookie_of(user)
     token = await Session.objects.afirst()
     revoked = asyncio.get_running_loop().create_future()
-    with guarded(Connection(user, token), revoked.set_result):
+    with Connection(user, token).guarded(revoked.set_result):
         await asyncio.sleep(0.3)
         assert not revoked.done()
         await token.adelete()
@@ -199,7 +199,7 @@ async def test_a_database_that_is_away_closes_nobody(user, job, monkeypatch, cap
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(session_guard, "_users", lambda keys: 1 / 0)
-            await gone(lambda: "access_not_known" not in caplog.messages)
+            await gone(lambda: "access_check_failed" not in caplog.messages)
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await socket.until(7)
         await in_thread(deactivate)(user)
@@ -210,14 +210,15 @@ def test_many_connections_cost_a_few_queries(user, make_job, django_assert_num_q
     """Three of all: users, sessions, jobs; and one of each user whose jobs are looked up."""
     jobs = [make_job(owner=user).job_id for _ in range(20)]
     client.force_login(user)
-    admissions = []
+    connections = []
     for job_id in itertools.islice(itertools.cycle(jobs), 400):
-        admissions.append(Connection(user, client.session))
-        admissions[-1].job_ids = frozenset({job_id})
+        connections.append(Connection(user, client.session))
+        connections[-1].job_ids = frozenset({job_id})
+    guard = SessionGuard(lambda: None)
     with django_assert_num_queries(4):
-        assert session_guard._look(admissions) == []
+        assert guard.check(connections) == []
     with django_assert_num_queries(3):
-        assert session_guard._look(admissions) == []
+        assert guard.check(connections) == []
 
 
 async def test_nobody_is_looked_after_when_all_are_gone(user, job):

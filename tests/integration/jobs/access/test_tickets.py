@@ -103,7 +103,7 @@ async def test_what_is_no_ticket(user, job, wrong, monkeypatch):
     }.get(wrong, wrong)
     status, text = await by_sse(shown)
     assert status == 403
-    assert "ask for another" in text
+    assert "Request a new one" in text
     if shown.isascii() and shown.isprintable():
         assert (await by_socket(shown))[0] == 4403
 

@@ -195,7 +195,7 @@ async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, se
         await asyncio.wait_for(socket.closed.wait(), PATIENCE)
         assert seen(await socket.hear()) == 0
         assert await socket.closing() == 4408
-        assert "viewer_closed" in caplog.messages
+        assert "socket_closed" in caplog.messages
         assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
     await socket.leave()
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.apps import apps
 
 from events.publisher import get_publisher
 from jobs import services
+from jobs.access.session_guard import Connection
 from jobs.access.tickets import make_ticket
 from jobs.live import job_list, notifier
 from jobs.models import Job
@@ -28,18 +28,17 @@ in_thread = sync_to_async
 @pytest.fixture(autouse=True)
 def _rested():
     """A test before may have had a layer that was away, and is left alone for a while."""
-    teller = apps.get_app_config("job_events_jobs").teller
-    teller.end()
-    teller.rest.worked()
+    notifier.change_notifier.close()
+    notifier.change_notifier.breaker.worked()
 
 
 @pytest.fixture(params=["channels_redis", "none"])
 def layer(request, settings, redis_server, monkeypatch):
     """The channel layer that users have; or none, and a look into the database now and then."""
     if request.param == "none":
-        monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+        monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
         return
-    monkeypatch.setattr(job_list, "_OFTEN", 60)  # whoever is not woken up is late
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)  # whoever is not woken up is late
     hosts = [{"address": redis_server.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
@@ -111,8 +110,25 @@ async def test_each_is_told_of_what_they_may_see(user, other_user, staff, layer)
         assert "b" not in await told(one, "a", status="cancelled")
 
 
+async def test_a_revoked_permission_ends_the_delivery_of_other_users_jobs(
+    user, staff, settings, monkeypatch
+):
+    """The list queries with the user that the session guard has reloaded, not with a cached one."""
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
+    async with listing(staff) as socket:
+        await in_thread(services.job_create)(job_id="before", task_type="manual", owner=user)
+        await told(socket, "before")
+        await in_thread(staff.user_permissions.clear)()
+        await type(staff).objects.filter(pk=staff.pk).aupdate(is_superuser=False)
+        await asyncio.sleep(0.5)
+        await in_thread(services.job_create)(job_id="other", task_type="manual", owner=user)
+        await in_thread(services.job_create)(job_id="own", task_type="manual", owner=staff)
+        assert await told(socket, "own") == []
+
+
 async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server, monkeypatch):
-    monkeypatch.setattr(job_list, "_NEWEST", 3)
+    monkeypatch.setattr(job_list, "_MAX_ROWS", 3)
     hosts = [{"address": redis_server.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
@@ -127,17 +143,17 @@ async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server,
 
 async def test_a_viewer_who_is_slow_has_the_latest_of_each_job(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
-    with job_list.listed(job_list.Connection(user)) as shown:
-        await shown.live()
+    with job_list.subscribe_to_jobs(Connection(user)) as shown:
+        await shown.wait_until_live()
         for progress in range(5):
-            shown.take([{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}])
+            shown.put([{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}])
         assert await shown.next() == [
             {"job_id": "abc", "progress": 4}, {"job_id": "b", "progress": 0},
         ]  # fmt: skip
 
 
 async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monkeypatch):
-    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     hosts = [{"address": "unix:///nonexistent/redis.sock", "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
@@ -145,16 +161,16 @@ async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monk
     async with listing(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
         await told(socket, "abc")
-    await gone(lambda: "news_not_told" not in caplog.messages)
-    assert "news_not_heard" in caplog.messages
+    await gone(lambda: "job_change_not_sent" not in caplog.messages)
+    assert "job_changes_not_received" in caplog.messages
 
 
 async def test_a_layer_that_hangs_holds_up_nobody_for_long(
     user, settings, monkeypatch, short_tmp, caplog
 ):
     """Its connections have no timeout, for the sake of those who wait for messages."""
-    monkeypatch.setattr(job_list, "_PATIENCE", 0.2)
-    monkeypatch.setattr(notifier, "_PATIENCE", 0.2)
+    monkeypatch.setattr(job_list, "_LAYER_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(notifier, "_LAYER_TIMEOUT_SECONDS", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(short_tmp / "silent.sock"))
         silent.listen()
@@ -168,29 +184,29 @@ async def test_a_layer_that_hangs_holds_up_nobody_for_long(
         async with listing(user) as viewer:
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
             await told(viewer, "abc")
-    await gone(lambda: "news_not_told" not in caplog.messages)
-    assert "news_not_heard" in caplog.messages
+    await gone(lambda: "job_change_not_sent" not in caplog.messages)
+    assert "job_changes_not_received" in caplog.messages
 
 
 async def test_a_message_that_was_lost_is_made_up_for(user, layer, monkeypatch):
-    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     async with listing(user) as socket:
         await Job.objects.acreate(job_id="abc", task_type="manual", owner=user)
         await told(socket, "abc")
 
 
 async def test_a_database_that_is_away_is_asked_again(user, monkeypatch, caplog):
-    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     async with listing(user) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(job_list, "visible_jobs", lambda user: 1 / 0)
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
-            await gone(lambda: "news_not_seen" not in caplog.messages)
+            await gone(lambda: "job_list_query_failed" not in caplog.messages)
         await told(socket, "abc")
 
 
 async def test_unsubscribed_nothing_more_comes(user, monkeypatch):
-    monkeypatch.setattr(job_list, "_OFTEN", 0.1)
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     async with listing(user) as socket:
         await socket.say(text='{"action": "unsubscribe_jobs"}')
         await socket.say(text='{"action": "unsubscribe_jobs"}')
@@ -230,7 +246,7 @@ async def test_who_leaves_leaves_nothing(user, layer):
 
 
 async def test_a_layer_in_memory_is_that_of_the_server(user, settings, monkeypatch):
-    monkeypatch.setattr(job_list, "_OFTEN", 60)
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     async with listing(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
@@ -242,16 +258,15 @@ TELLING = """
 import os
 import django
 django.setup()
-from django.apps import apps
+from jobs.live.notifier import change_notifier
 from jobs.models import Job
-teller = apps.get_app_config("job_events_jobs").teller
-teller.changed(Job(job_id="first"))
+change_notifier.on_change(Job(job_id="first"))
 if not (child := os.fork()):
-    teller.changed(Job(job_id="of the child"))
-    teller.end()
+    change_notifier.on_change(Job(job_id="of the child"))
+    change_notifier.close()
     os._exit(0)
 os.waitpid(child, 0)
-teller.changed(Job(job_id="last"))
+change_notifier.on_change(Job(job_id="last"))
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 from django import forms
-from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.http import HttpResponse
@@ -428,8 +428,11 @@ def test_a_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, use
 def test_pages_ask_for_sockets_where_there_are_some(
     client, user, make_job, monkeypatch, has_sockets
 ):
-    """A server without them would log a traceback for each page that is opened."""
-    monkeypatch.setattr(apps.get_app_config("job_events_jobs"), "has_sockets", has_sockets)
+    """A process that has not imported the routes would log a traceback for each open page."""
+    if has_sockets:
+        monkeypatch.setitem(sys.modules, "jobs.routing", object())
+    else:
+        monkeypatch.delitem(sys.modules, "jobs.routing", raising=False)
     make_job(owner=user, job_id="abc")
     client.force_login(user)
     for path, url in (("/jobs/job/abc/", "/ws/jobs/"), ("/jobs/", "/ws/events/")):
