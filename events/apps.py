@@ -1,4 +1,4 @@
-"""The Django app of the log; it has this process's Redis connections, and knows whose logs are."""
+"""The Django app of the log."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,9 +9,7 @@ from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from events.checks import check_settings
-from events.circuit_breaker import CircuitBreaker
 from events.conf import SETTING, event_settings, is_in_installed_apps
-from events.streams.clients import Connections
 
 _JOBS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "jobs"
 
@@ -28,8 +26,6 @@ class EventsConfig(AppConfig):
         super().__init__(*args, **kwargs)
         if is_in_installed_apps("jobs") and not event_settings.LOG_ONLY:
             _check_jobs_package()
-        self.connections = Connections()
-        self.rest = CircuitBreaker()
 
     def ready(self) -> None:
         """Register the system checks."""

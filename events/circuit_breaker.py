@@ -1,33 +1,33 @@
-"""Leaving a Redis alone that does not answer."""
+"""Circuit breaker for an unresponsive Redis."""
 
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-_FIRST: Final = 0.5
-_LONGEST: Final = 30.0
+MIN_OPEN_SECONDS: Final = 1.0
+MAX_OPEN_SECONDS: Final = 30.0
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """How long to leave Redis alone: twice as long after each failure, up to half a minute.
+    """Opens for longer after each failure in a row, up to MAX_OPEN_SECONDS.
 
-    Each try of a Redis that hangs holds up whoever tries, be it a request or somebody's graph.
+    Each call to a Redis that hangs would block a request or a graph until its timeout.
     """
 
-    _seconds: float = _FIRST
-    _until: float = 0.0
+    _next_seconds: float = MIN_OPEN_SECONDS
+    _open_until: float = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Whether it is too early to try again."""
-        return monotonic() < self._until
+        """Return whether calls are to be skipped."""
+        return monotonic() < self._open_until
 
-    def failed(self) -> None:
-        """Redis did not answer."""
-        self._seconds = min(self._seconds * 2, _LONGEST)
-        self._until = monotonic() + self._seconds
+    def record_failure(self) -> None:
+        """Open the circuit: a call failed."""
+        self._open_until = monotonic() + self._next_seconds
+        self._next_seconds = min(self._next_seconds * 2, MAX_OPEN_SECONDS)
 
-    def worked(self) -> None:
-        """Redis answered."""
-        self._seconds, self._until = _FIRST, 0.0
+    def record_success(self) -> None:
+        """Close the circuit: a call succeeded."""
+        self._next_seconds, self._open_until = MIN_OPEN_SECONDS, 0.0

@@ -1,4 +1,4 @@
-"""What each event loop of a process has one of, as long as somebody needs it."""
+"""Registry of one object for each event loop of a process."""
 
 import asyncio
 import threading
@@ -9,26 +9,26 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One object for each event loop, made for the first who asks, and gone when it says so."""
+    """One object for each event loop, created on first use and removed when it reports its end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, T] = {}
 
     def of_running_loop(self, make: Callable[[Callable[[], None]], T]) -> T:
-        """That of the running event loop; `make` is given what the object calls at its end."""
+        """Return the running loop's object; `make` receives the function that removes it."""
         loop = asyncio.get_running_loop()
         with self._lock:
             for closed in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[closed]
             if loop not in self._by_loop:
-                self._by_loop[loop] = make(lambda: self._forget(loop))
+                self._by_loop[loop] = make(lambda: self._remove(loop))
             return self._by_loop[loop]
 
     def all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-        """Those that there are now, also for a signal that came while one is being made."""
+        """Return loops and objects; takes no lock, as signal handlers call it."""
         return list(self._by_loop.items())
 
-    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _remove(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             self._by_loop.pop(loop, None)

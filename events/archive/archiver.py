@@ -20,7 +20,7 @@ from events.archive.stream_state import StreamState
 from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
-from events.streams.clients import ask_many, ask_once, get_redis, run
+from events.streams.clients import get_redis, run, send_command, send_pipeline
 from events.streams.keys import StreamKeys
 from events.types import Event
 
@@ -112,9 +112,9 @@ class Archiver:
     def _read(self, group: list[StreamState]) -> ArchiveBatch:
         by_key = {stream.keys[0]: stream for stream in group}
         limit = max(self._batch_size // len(group), 1)
-        command = commands.tails({key: by_key[key].position for key in by_key}, limit)
+        command = commands.xread({key: by_key[key].position for key in by_key}, limit)
         try:
-            reply = commands.entries_of_tails(ask_once(get_redis(), command))
+            reply = commands.entries_of_xread(send_command(get_redis(), command))
         except NotAStream as error:
             if len(group) == 1:
                 self._stall(group[0], error)
@@ -124,7 +124,7 @@ class Archiver:
         for key in by_key.keys() - reply.keys():
             by_key[key].clear_error()
         batch = {
-            by_key[key]: commands.entries_of_page(by_key[key].job_id, entries)
+            by_key[key]: commands.events_of_xrange(by_key[key].job_id, entries)
             for key, entries in reply.items()
         }
         self._adapt_batch_size(sum(len(event.raw) for events in batch.values() for event in events))
@@ -189,7 +189,7 @@ class Archiver:
         trimmed by another client, and is archived.
         """
         last = [commands.entry(stream.keys[0], batch[stream][-1].cursor) for stream in batch]
-        replies = zip(batch, ask_many(get_redis(), last), strict=True)
+        replies = zip(batch, send_pipeline(get_redis(), last), strict=True)
         missing = {s.job_id for s, reply in replies if not reply or isinstance(reply, EventsError)}
         lost = missing - self._suspected_lost
         checked = {stream.job_id for stream in batch}
@@ -205,7 +205,7 @@ class Archiver:
         if not deletions:
             return
         logger.warning("duplicate_events_deleted", extra={"events": len(duplicates)})
-        for reply in ask_many(get_redis(), deletions):
+        for reply in send_pipeline(get_redis(), deletions):
             if isinstance(reply, EventsError):
                 raise reply
 

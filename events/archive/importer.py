@@ -74,6 +74,6 @@ def _check_equal(log_id: int, batch: list[Event]) -> None:
 
 def _check_stream(job_id: str, position: Cursor) -> None:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    command = commands.page(key, after=position, before=None, limit=1, order="asc")
+    command = commands.xrange(key, after=position, before=None, limit=1, order="asc")
     if command and run(get_redis(), command):
         raise ImportConflict(f"The stream of {job_id} has events that are not archived yet.")

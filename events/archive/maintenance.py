@@ -15,7 +15,7 @@ from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.streams import commands, scripts
-from events.streams.clients import ask_many, ask_once, get_redis
+from events.streams.clients import get_redis, send_command, send_pipeline
 from events.types import Cursor
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def maintain(streams: Sequence[StreamState]) -> list[StreamState]:
                 if _maintain_stream(stream, commands.fields_of_info(info), rewound_at):
                     archived.append(stream)
     _expire(archived)
-    ask_many(get_redis(), [scripts.BURY.call(stream.keys, ()) for stream in missing])
+    send_pipeline(get_redis(), [scripts.BURY.call(stream.keys, ()) for stream in missing])
     return missing
 
 
@@ -90,7 +90,7 @@ def _inspect(group: Sequence[StreamState]) -> Iterator[tuple[StreamState, Any, A
     """Query XINFO STREAM and `rewound_at` of each stream, in one round trip."""
     infos = [commands.info(stream.keys[0]) for stream in group]
     rewound = [commands.raised(stream.keys) for stream in group]
-    replies = ask_many(get_redis(), [*infos, *rewound])
+    replies = send_pipeline(get_redis(), [*infos, *rewound])
     return zip(group, replies[: len(group)], replies[len(group) :], strict=True)
 
 
@@ -112,7 +112,7 @@ def _trim(stream: StreamState, tail: int) -> None:
     if up_to is None:  # retention has left fewer events in the archive
         up_to = reader.first_id(stream.log_id)
     if up_to is not None:
-        ask_once(get_redis(), commands.trim(stream.keys, up_to))
+        send_command(get_redis(), commands.trim(stream.keys, up_to))
 
 
 def _expire(streams: Sequence[StreamState]) -> None:
@@ -126,5 +126,7 @@ def _expire(streams: Sequence[StreamState]) -> None:
         for job_id in projection.completed_jobs(list(due)) if due else ():
             stream = due[job_id]
             with _rejections_logged(stream):
-                ask_once(get_redis(), commands.expire(stream.keys, stream.position, milliseconds))
+                send_command(
+                    get_redis(), commands.expire(stream.keys, stream.position, milliseconds)
+                )
                 stream.expiring = True

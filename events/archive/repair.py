@@ -11,7 +11,7 @@ from typing import Final
 from events.archive import reader, store
 from events.archive.stream_state import StreamState
 from events.streams import commands
-from events.streams.clients import ask_once, get_redis, run
+from events.streams.clients import get_redis, run, send_command
 from events.types import START, Cursor
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def repair_stream(stream: StreamState, last: Cursor, rewound_at: str) -> None:
     stream.position = store.get_or_create_checkpoints([stream.job_id])[stream.job_id].position
     ids = list(_unarchived_ids(stream))
     command = commands.resequence(stream.keys, stream.position, rewound_at, last, ids)
-    moved = ask_once(get_redis(), command)
+    moved = send_command(get_redis(), command)
     logger.warning("stream_rewound", extra={"job_id": stream.job_id, "moved": moved})
 
 
@@ -37,10 +37,10 @@ def _unarchived_ids(stream: StreamState) -> Iterator[str]:
     log = reader.archived_log(stream.job_id)
     # Retention deleted older events after they were archived.
     truncated_before = log.truncated_before if log is not None else START
-    while command := commands.page(
+    while command := commands.xrange(
         stream.keys[0], after=after, before=before, limit=_PAGE_EVENTS, order="asc"
     ):
-        events = commands.entries_of_page(stream.job_id, run(get_redis(), command))
+        events = commands.events_of_xrange(stream.job_id, run(get_redis(), command))
         archived = reader.archived_data(stream.log_id, [event.id for event in events])
         for event in events:
             is_retained = event.cursor >= truncated_before

@@ -99,7 +99,7 @@ def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     while (remaining_ms := int((deadline - monotonic()) * 1000)) > 0:
         block = min(remaining_ms, block_ms(client))
-        if run(client, commands.waiting_tails({key: after}, 1, block)):
+        if run(client, commands.xread_block({key: after}, 1, block)):
             return True
     return False
 
@@ -184,11 +184,11 @@ class _PageQuery:
         before, found, ascending = self.before, list[Event](), self.order == "asc"
         limit = _FILTERED_READ_EVENTS if self.event_filter else count
         while True:
-            command = commands.page(
+            command = commands.xrange(
                 self.key, after=after, before=before, limit=limit, order=self.order
             )
             entries = (yield command) if command else []
-            events = commands.entries_of_page(self.job_id, entries)
+            events = commands.events_of_xrange(self.job_id, entries)
             found += [event for event in events if self.event_filter.matches(event)]
             if len(events) < limit or len(found) >= count:
                 return found[:count]

@@ -25,8 +25,9 @@ from events.live.continuity import verify_continuity
 from events.live.stream_reader import MOST_STREAMS, Control, Reader
 from events.live.topic import Topic
 from events.per_loop import PerLoop
-from events.streams.clients import PinnedConnection, block_ms, get_async_redis
+from events.streams.clients import block_ms, get_async_redis
 from events.streams.keys import StreamKeys
+from events.streams.pinned import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
 
@@ -204,7 +205,7 @@ class Hub:
 
     async def _work(self) -> None:
         client = get_async_redis()
-        self._control = control = Control(await PinnedConnection.to(client))
+        self._control = control = Control(await PinnedConnection.open(client))
         try:
             await control.confirm()
             async with asyncio.TaskGroup() as group:
@@ -244,7 +245,7 @@ class Hub:
         reader.add(channel)
         self._readers.append(reader)
         if self._group is not None:
-            self._group.create_task(reader.run(await PinnedConnection.to(client)))
+            self._group.create_task(reader.run(await PinnedConnection.open(client)))
 
     # Whether jobs are over
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from events.conf import event_settings
 from events.exceptions import EventsError
-from events.streams.clients import ask_many, get_redis
+from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
 
 REMEMBERED_SECONDS: Final = 24 * 60 * 60
@@ -19,12 +19,12 @@ def mark_watched(job_ids: Collection[str]) -> None:
     """These logs are viewed now; raises RedisUnavailable, RedisCommandError."""
     keys = StreamKeys(event_settings.STREAM_PREFIX)
     ttl = REMEMBERED_SECONDS * 1000
-    _answers([("SET", keys.viewed(job_id), "1", "PX", ttl) for job_id in job_ids])
+    _answers([("SET", keys.watched(job_id), "1", "PX", ttl) for job_id in job_ids])
 
 
 def clear_watched(job_id: str) -> None:
     """Nobody has viewed this log yet; raises RedisUnavailable, RedisCommandError."""
-    _answers([("DEL", StreamKeys(event_settings.STREAM_PREFIX).viewed(job_id))])
+    _answers([("DEL", StreamKeys(event_settings.STREAM_PREFIX).watched(job_id))])
 
 
 def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
@@ -33,7 +33,7 @@ def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
     Raises RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX)
-    left = _answers([("PTTL", keys.viewed(job_id)) for job_id in job_ids])
+    left = _answers([("PTTL", keys.watched(job_id)) for job_id in job_ids])
     return {
         job_id: REMEMBERED_SECONDS - ms / 1000
         for job_id, ms in zip(job_ids, left, strict=True)
@@ -42,7 +42,7 @@ def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
 
 
 def _answers(commands: Sequence[tuple[str | int, ...]]) -> list[int]:
-    answers = ask_many(get_redis(), commands)
+    answers = send_pipeline(get_redis(), commands)
     for answer in answers:
         if isinstance(answer, EventsError):
             raise answer

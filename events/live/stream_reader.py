@@ -7,7 +7,7 @@ from typing import Any, Final
 from events.exceptions import EventsError, NotAStream, RedisCommandError
 from events.live.topic import Topic
 from events.streams import commands
-from events.streams.clients import PinnedConnection
+from events.streams.pinned import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
 from events.streams.scripts import Command
 from events.types import Cursor
@@ -36,7 +36,7 @@ class Control:
     async def ask(self, command: Command) -> Any:
         """Run a command, one at a time."""
         async with self._lock:
-            return await self._wire.ask(command)
+            return await self._wire.send(command)
 
     async def confirm(self) -> None:
         """What was read until now came from this Redis; raises RedisUnavailable if it may not."""
@@ -49,7 +49,7 @@ class Control:
     async def _ping(self) -> None:
         async with self._lock:
             self._next_ping = None  # whoever comes from now on may have read after it was sent
-            await self._wire.ask(commands.PING)
+            await self._wire.send(commands.PING)
 
     async def unblock(self, connection_id: int) -> bool:
         """End the waiting of another connection; False if it did not wait."""
@@ -109,7 +109,7 @@ class Reader:
     async def run(self, wire: PinnedConnection) -> None:
         """Read until the connection is lost; raises RedisUnavailable."""
         try:
-            self._connection_id = await wire.ask(commands.CLIENT_ID)
+            self._connection_id = await wire.send(commands.CLIENT_ID)
             while True:
                 raise_lost_cancellation(0)
                 await self._turn(wire)
@@ -139,14 +139,14 @@ class Reader:
         self._round += 1
         self._is_waiting = True
         try:
-            command = commands.waiting_tails(heads, _TOGETHER, block)
-            reply = await wire.ask(command)
+            command = commands.xread_block(heads, _TOGETHER, block)
+            reply = await wire.send(command)
         except NotAStream:
             await self._find_what_is_no_stream(wire)
             return
         finally:
             self._is_waiting = False
-        news = commands.entries_of_tails(reply)
+        news = commands.entries_of_xread(reply)
         if news:
             await self._deliver(wire, heads, news)
             await asyncio.sleep(0)  # those whom this woke up go first
@@ -164,12 +164,12 @@ class Reader:
 
         As long as the entry that was read last is there, what followed it is there, too.
         """
-        replies = await wire.ask_all([commands.entry(key, asked[key]) for key in news])
+        replies = await wire.send_all([commands.entry(key, asked[key]) for key in news])
         for (key, entries), reply in zip(news.items(), replies, strict=True):
             channel = self.channels[key]
             if not channel.is_read or channel.head != asked[key]:
                 continue  # it goes on from elsewhere, and is asked about again
-            events = commands.entries_of_page(channel.job_id, entries)
+            events = commands.events_of_xrange(channel.job_id, entries)
             if reply and not isinstance(reply, EventsError) and not channel.comes_back(events):
                 channel.add(events)
                 self._added(channel)
@@ -178,7 +178,7 @@ class Reader:
 
     async def _find_what_is_no_stream(self, wire: PinnedConnection) -> None:
         channels = list(self.channels.values())
-        replies = await wire.ask_all([commands.length(channel.key) for channel in channels])
+        replies = await wire.send_all([commands.length(channel.key) for channel in channels])
         for channel, reply in zip(channels, replies, strict=True):
             if isinstance(reply, EventsError):
                 channel.fail(reply)

@@ -1,7 +1,7 @@
-"""The relay: appends what stands in the outbox to the streams.
+"""The relay: appends committed events of the outbox to the streams.
 
-Everybody may run it at any time, several at once, and be stopped at any line: Redis appends a
-job's events strictly by their number, and only if it stands where the caller saw it stand.
+Several relays may run at once and stop anywhere: a script appends a job's events in the order of
+their sequence, and only if the stream's last outbox event is still the one that the relay read.
 """
 
 import logging
@@ -17,85 +17,87 @@ from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.models import ArchivedEvent
 from events.streams import commands
-from events.streams.clients import ask_once, get_redis
+from events.streams.clients import get_redis, send_command
 from events.streams.commands import OutboxEvent
 from events.streams.keys import StreamKeys
 from events.types import START, Cursor, Producer
 
 logger = logging.getLogger(__name__)
 
-_BATCH: Final = 200
-_LOGS: Final = 500
-# Whoever commits appends at once; the relay is for what is left.
-_GRACE: Final = timedelta(seconds=1)
+MAX_BATCH_EVENTS: Final = 200
+MAX_STEP_LOGS: Final = 500
+# The committing process appends at once; the relay takes what is older.
+MIN_AGE: Final = timedelta(seconds=1)
 
 
 def append_pending(job_id: str) -> int:
-    """Append all events of a job that stand in the outbox only; returns how many.
+    """Append the committed events of a job that are not in its stream; return their number.
 
     Raises RedisUnavailable, NotAStream, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     client, appended = get_redis(), 0
     while True:
-        # What Redis says must be older than what the database does.
-        end = commands.outbox_end(ask_once(client, commands.outbox_state(keys)))
+        # Redis is read first, so that the rows are not older than the stream.
+        end = commands.outbox_end(send_command(client, commands.outbox_state(keys)))
         position, events = _pending(job_id, end)
         if not events:
             return appended
-        command = commands.outbox_append(keys, end and end[0], floor(position), events)
-        reply = ask_once(client, command)
-        if reply[1]:  # else somebody else was first, or Redis has lost what it had: look again
+        command = commands.outbox_append(keys, end and end[0], floor_of(position), events)
+        reply = send_command(client, command)
+        if reply[1]:  # empty if another process appended, or Redis lost data: read again
             appended += len(events)
 
 
 def _pending(
     job_id: str, end: tuple[int, Cursor] | None
 ) -> tuple[Cursor | None, list[OutboxEvent]]:
-    """The archive's position, and the first events, without a gap, that are to be appended.
+    """Return the archive checkpoint and the first events to append, without a gap.
 
-    What was appended is archived once the position is past it. If it is not, Redis was set back
-    to it after the archive had gone on: nobody reads it, and it is to be appended anew.
+    An appended event is archived once the checkpoint has passed its id. If the checkpoint has
+    passed it and the row has no id, Redis was restored to an older state: it is appended again.
     """
-    past, last = end or (0, START)
-    waiting = ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None)
-    # One statement sees the rows and the position as they were at one time.
-    waiting = waiting.filter(Q(sequence__gt=past) | Q(log__archived__position__gte=last))
-
-    columns = ("log__archived__position", "sequence", "producer")
-    what = ("timestamp", "event_type", "data")
-    rows = list(waiting.order_by("sequence").values_list(*columns, *what)[:_BATCH])
-    events = [OutboxEvent(number or 0, _epoch(who), *rest) for _, number, who, *rest in rows]
+    sequence, last = end or (0, START)
+    rows = ArchivedEvent.objects.filter(log__job_id=job_id, event_id=None)
+    # One statement reads events and checkpoint of the same moment.
+    rows = rows.filter(Q(sequence__gt=sequence) | Q(log__archived__position__gte=last))
+    columns = ("log__archived__position", "producer", "sequence")
+    fields = ("timestamp", "event_type", "data")
+    found = list(rows.order_by("sequence").values_list(*columns, *fields)[:MAX_BATCH_EVENTS])
+    events = [
+        OutboxEvent(number or 0, _epoch_of(producer), *values)
+        for _, producer, number, *values in found
+    ]
     numbers = count(events[0].sequence if events else 0)
     pairs = takewhile(lambda pair: pair[0].sequence == pair[1], zip(events, numbers, strict=False))
-    return rows[0][0] if rows else None, [event for event, _ in pairs]
+    return found[0][0] if found else None, [event for event, _ in pairs]
 
 
-def _epoch(producer: str | None) -> int:
+def _epoch_of(producer: str | None) -> int:
     parsed = Producer.parse(producer or "")
     return parsed.epoch if parsed else 0
 
 
-def floor(position: Cursor | None) -> str:
-    """The last id that is in the archive: a Redis that has lost it must not give lower ones."""
+def floor_of(position: Cursor | None) -> str:
+    """Return the last archived id: a Redis that lost data must assign higher ones."""
     return str(position) if position and position != START else ""
 
 
 class Relay:
-    """Goes through the outbox again and again, some hundred jobs in a round."""
+    """Appends the pending events of all jobs, in steps of MAX_STEP_LOGS jobs."""
 
     def __init__(self) -> None:
         self._after = 0
 
     def step(self) -> int:
-        """Append what is due of the next jobs; returns how many events.
+        """Append the due events of the next jobs; return their number.
 
-        Raises RedisUnavailable and django.db.Error; a log that Redis refuses is reported, and
-        holds up nobody else.
+        Raises RedisUnavailable and django.db.Error. If Redis refuses a job's events, the error is
+        stored with its archive checkpoint and the other jobs proceed.
         """
-        due = timezone.now() - _GRACE
-        logs = logs_in_outbox(self._after, limit=_LOGS, before=due)
-        self._after = logs[-1][0] if len(logs) == _LOGS else 0
+        due = timezone.now() - MIN_AGE
+        logs = logs_in_outbox(self._after, limit=MAX_STEP_LOGS, before=due)
+        self._after = logs[-1][0] if len(logs) == MAX_STEP_LOGS else 0
         return sum(self._append(*log) for log in logs)
 
     def _append(self, log_id: int, job_id: str) -> int:

@@ -1,16 +1,15 @@
-"""The outbox: events that are published by the commit of a transaction.
+"""The outbox: rows of events that are published when a transaction commits.
 
-A row is written in the caller's transaction; committed, its event will be in the log once, and in
-the order of commits; rolled back, it never was. On commit it is appended at once. If that cannot
-be, the relay of `manage.py process_events` does it later, or the next commit for that job.
+The row is written in the caller's transaction. After the commit its event is appended to the
+stream exactly once, in commit order; after a rollback there is no row. If the append on commit
+fails, the relay of `manage.py process_events` or the job's next commit makes it.
 """
 
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
-from django.apps import apps
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
@@ -22,28 +21,31 @@ from events.exceptions import EventsError, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
 from events.streams import commands
-from events.streams.clients import ask_once, get_redis
+from events.streams.clients import get_redis, send_command
 from events.streams.commands import OutboxEvent
 from events.streams.keys import StreamKeys
 from events.types import OUTBOX, Cursor, Producer, check_job_id
 
 logger = logging.getLogger(__name__)
 
+# While it is open, commits leave their events to the relay.
+redis_breaker: Final = CircuitBreaker()
+
 
 def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0) -> None:
-    """Publish an event if the current transaction commits; outside of one, now.
+    """Publish an event when the current transaction commits; without a transaction, at once.
 
-    A missing `event_type` and `timestamp` are filled in. `epoch` is the attempt of the job that
-    the event speaks of; publishers of an earlier one are refused from then on. Until the
-    transaction ends, others who publish to this job by their transactions wait.
+    A missing `event_type` and `timestamp` are filled in. `epoch` is the job's attempt that the
+    event belongs to; producers of earlier attempts are fenced once it is appended. Other
+    transactions that publish to this job wait until this one ends.
 
-    Raises InvalidJobId, InvalidEvent, EventTooLarge, before anything is written.
+    Raises InvalidJobId, InvalidEvent, EventTooLarge, before the row is written.
     """
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
-    # What fails in here fails the caller's transaction: a savepoint is two more questions to ask.
+    # Without a savepoint an error here aborts the caller's transaction, and two queries are saved.
     with transaction.atomic(savepoint=False):
-        log_id, sequence, archive = _next_number(job_id)
+        log_id, sequence, archive = _next_sequence(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(
             log_id=log_id,
@@ -57,61 +59,58 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
         transaction.on_commit(partial(_append, job_id, event, archive))
 
 
-class _Archive(NamedTuple):
-    """How far the archive has a log, and whether it has all of the outbox before an event."""
+class ArchiveState(NamedTuple):
+    """The archive checkpoint of a log, and whether all earlier outbox events are archived."""
 
     position: Cursor | None
-    complete: bool
+    is_complete: bool
 
 
-def _next_number(job_id: str) -> tuple[int, int, _Archive]:
-    """The log, the next number of its outbox, and what the archive has.
+def _next_sequence(job_id: str) -> tuple[int, int, ArchiveState]:
+    """Return the log, the next sequence number of its outbox, and the state of its archive.
 
     Locks the log until the transaction ends.
     """
-    if not _count_up(job_id):
+    if not _increment(job_id):
         try:
             with transaction.atomic():
                 log = EventLog.objects.create(job_id=job_id, sequence=1)
                 ArchiveCheckpoint.objects.create(log=log)
         except IntegrityError:
-            if not _count_up(job_id):  # nor has somebody else made the log meanwhile
+            if not _increment(job_id):  # else another transaction created the log meanwhile
                 raise
     waiting = Exists(ArchivedEvent.objects.filter(log=OuterRef("pk"), event_id=None))
     columns = ("pk", "sequence", "archived__position", ~waiting)
     pk, sequence, *archive = EventLog.objects.values_list(*columns).get(job_id=job_id)
-    return pk, sequence, _Archive(*archive)
+    return pk, sequence, ArchiveState(*archive)
 
 
-def _count_up(job_id: str) -> bool:
-    # An UPDATE, not a SELECT FOR UPDATE: its lock lets the archiver insert rows of this log.
+def _increment(job_id: str) -> bool:
+    # The lock of an UPDATE, unlike SELECT FOR UPDATE, lets the archiver insert rows of this log.
     return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
 
 
-def _append(job_id: str, event: OutboxEvent, archive: _Archive) -> None:
-    """Append an event of a transaction that is committed: whatever fails, the row is there."""
-    rest = _rest()
-    if rest.is_open:
+def _append(job_id: str, event: OutboxEvent, archive: ArchiveState) -> None:
+    """Append the event of a committed transaction; the row outlives every failure."""
+    if redis_breaker.is_open:
         return
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     expected = event.sequence - 1 or None
     try:
-        # What stands before this event in the outbox is committed; usually it is appended, too.
-        floor = relay.floor(archive.position)
-        command = commands.outbox_append(keys, expected, floor, [event], archived=archive.complete)
-        reply = ask_once(get_redis(), command)
+        # Earlier events of the outbox are committed, and usually appended.
+        floor = relay.floor_of(archive.position)
+        command = commands.outbox_append(
+            keys, expected, floor, [event], archived=archive.is_complete
+        )
+        reply = send_command(get_redis(), command)
         if not reply[1]:
             relay.append_pending(job_id)
-        rest.worked()
+        redis_breaker.record_success()
     except (EventsError, DatabaseError, InterfaceError) as error:
         if isinstance(error, RedisUnavailable):
-            rest.failed()
-        # The state is committed: whoever asked for it must not be told that it failed.
+            redis_breaker.record_failure()
+        # The transaction has committed: an exception would report it as failed.
         logger.warning(
             "job_event_deferred",
             extra={"job_id": job_id, "event_type": event.event_type, "error": str(error)},
         )
-
-
-def _rest() -> CircuitBreaker:
-    return cast(CircuitBreaker, cast(Any, apps.get_app_config("job_events")).rest)

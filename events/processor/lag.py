@@ -10,7 +10,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.models import EventLog
 from events.streams import commands
-from events.streams.clients import ask_many, get_redis, run
+from events.streams.clients import get_redis, run, send_pipeline
 from events.streams.keys import StreamKeys
 from events.streams.scripts import Command
 from events.types import START, Cursor
@@ -128,7 +128,7 @@ def _behind(job_ids: Sequence[str], positions: dict[str, Cursor]) -> list[tuple[
         for job_id in job_ids
         if (start := positions.get(job_id, START).next()) is not None
     ]
-    replies = ask_many(get_redis(), [_measure(some) for some in _chunks(starts, _IN_A_CALL)])
+    replies = send_pipeline(get_redis(), [_measure(some) for some in _chunks(starts, _IN_A_CALL)])
     return [_measured(*found) for reply in replies for found in _raised(reply) if found]
 
 

@@ -12,7 +12,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.processor.lag import ArchiveLag, archive_lag
-from events.streams.clients import answers, get_redis
+from events.streams.clients import get_redis, is_reachable
 
 ALIVE_SECONDS: Final = 30
 LATE_SECONDS: Final = 60
@@ -164,7 +164,7 @@ def _processors(now: datetime) -> tuple[ProcessorStatus, ...]:
 def _archive_status() -> ArchiveStatus:
     try:
         get_redis()
-        if not answers(event_settings.REDIS_URL):
+        if not is_reachable(event_settings.REDIS_URL):
             raise RedisUnavailable
         return _aged(archive_lag())
     except EventsError as error:

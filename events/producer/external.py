@@ -7,7 +7,7 @@ from typing import Any, Final
 from events.codec import encode_events
 from events.conf import event_settings
 from events.streams import commands
-from events.streams.clients import ask_once, get_redis
+from events.streams.clients import get_redis, send_command
 from events.streams.keys import StreamKeys
 
 # Redis counts in floating point numbers.
@@ -38,7 +38,7 @@ def publish_sequenced(
         return []
     # None of our own producers has such an id: theirs are shorter.
     numbered = (digest_of(producer), epoch, sequence)
-    reply = ask_once(get_redis(), commands.append_in_order(keys, numbered, encoded))
+    reply = send_command(get_redis(), commands.append_in_order(keys, numbered, encoded))
     return commands.ids_of_batch(reply, len(encoded))
 
 

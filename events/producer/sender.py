@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from events.exceptions import EventsError, RedisUnavailable
 from events.producer.batch import Batch, Call, Floors, Line, Unsettled, batches, ids_found
-from events.streams.clients import acquire, may_keep, new_connection, release, strange_connection
-from events.streams.retry import aask, ask, close
+from events.streams.pinned import acquire, can_reserve, release, reserve_connection
+from events.streams.retry import asend_commands, close_connection, send_commands
 
 if TYPE_CHECKING:
     import redis
@@ -75,13 +75,13 @@ class OwnLines:
         try:
             if line.connection is None:
                 line.connection = acquire(client)
-            (reply,) = ask(line.connection, batch.append(self.floors.get(call.keys)))
+            (reply,) = send_commands(line.connection, batch.append(self.floors.get(call.keys)))
         except BaseException:
             # The call may yet arrive: its producer is used no more.
             batch.fail(RedisUnavailable())
             self._give_back(client, line)
             raise
-        if self._kept() >= _KEPT or not may_keep(client):
+        if self._kept() >= _KEPT or not can_reserve(client):
             self._give_back(client, line)
             self.lines.appendleft(line)
         else:
@@ -98,7 +98,7 @@ class OwnLines:
         try:
             connection = acquire(client)
             try:
-                (reply,) = ask(connection, call.batch.resolve())
+                (reply,) = send_commands(connection, call.batch.resolve())
             finally:
                 release(client, connection)
             return ids_found(call, reply)
@@ -224,11 +224,12 @@ class AsyncLine:
                 await call.line.finish(call)
             if call.ids is not None or call.batch is None:
                 return call.ids
-            connection = strange_connection(client)
+            pool: Any = client.connection_pool
+            connection = pool.make_connection()
             try:
-                (reply,) = await aask(connection, call.batch.resolve())
+                (reply,) = await asend_commands(connection, call.batch.resolve())
             finally:
-                await close(connection)
+                await close_connection(connection)
             return ids_found(call, reply)
         except BaseException:
             self.unsettled.remember_again(call)
@@ -294,7 +295,7 @@ class AsyncLine:
             floor = self._floors.get
             commands = [batch.append(floor(batch.calls[0].keys)) for batch in loaded]
             self._broken = True
-            replies = await aask(connection, *commands)
+            replies = await asend_commands(connection, *commands)
             self._broken = False
         except EventsError as error:
             self._fail(loaded, error)
@@ -313,9 +314,9 @@ class AsyncLine:
 
     async def _connection(self, client: "redis.asyncio.Redis") -> Any:
         if self._line.connection is None:
-            self._line.connection = new_connection(client)
+            self._line.connection = reserve_connection(client)
         elif self._broken:
-            await close(self._line.connection)
+            await close_connection(self._line.connection)
         if self._closing is None:
             self._closing = self._close_with_loop()
             await anext(self._closing)
@@ -333,7 +334,7 @@ class AsyncLine:
             self._timer = self._loop.call_later(_IDLE, self._close_when_idle)
         else:
             self._timer = None
-            self._task = self._loop.create_task(close(self._line.connection))
+            self._task = self._loop.create_task(close_connection(self._line.connection))
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
         """Finish when the loop does: it closes the generators that it has begun."""
@@ -342,4 +343,4 @@ class AsyncLine:
         finally:
             if self._task is not None and not self._task.done():
                 await asyncio.wait([self._task], timeout=_LAST_WAIT)
-            await close(self._line.connection)
+            await close_connection(self._line.connection)

@@ -1,9 +1,11 @@
 """Redis access: the only package that creates clients, names keys and sends commands.
 
-    clients    clients of this process, one for each event loop; pinned connections
+    clients    registry of the process's clients; commands sent through a client
     commands   Redis commands as tuples, and decoders of their replies; no I/O
+    errors     translation of redis-py's errors
     keys       names of keys
-    retry      sending commands with retry, and translation of redis-py's errors
+    pinned     connections taken out of a client's pool
+    retry      sending commands with retry: one generator, a sync and an async driver
     scripts    the Lua scripts and their digests
 
 Imports only the leaf modules of `events`.

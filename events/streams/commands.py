@@ -181,7 +181,7 @@ def scanned(reply: Any) -> tuple[str, list[str]]:
     ]
 
 
-def page(
+def xrange(
     key: str, *, after: Cursor | None, before: Cursor | None, limit: int, order: Order
 ) -> Command | None:
     """Read the entries between two cursors, both exclusive; None where there can be none."""
@@ -199,7 +199,7 @@ def entry(key: str, event_id: Cursor) -> Command:
     return ("XRANGE", key, str(event_id), str(event_id))
 
 
-def waiting_tails(positions: Mapping[str, Cursor], limit: int, block: int) -> Command:
+def xread_block(positions: Mapping[str, Cursor], limit: int, block: int) -> Command:
     """As `tails`, waiting up to `block` milliseconds for the first entry."""
     ids = map(str, positions.values())
     return ("XREAD", "COUNT", limit, "BLOCK", block, "STREAMS", *positions, *ids)
@@ -210,17 +210,17 @@ def unblock(connection_id: int) -> Command:
     return ("CLIENT", "UNBLOCK", connection_id)
 
 
-def tails(positions: Mapping[str, Cursor], limit: int) -> Command:
+def xread(positions: Mapping[str, Cursor], limit: int) -> Command:
     """Read up to `limit` entries of each of several streams, by key, after a position."""
     return ("XREAD", "COUNT", limit, "STREAMS", *positions, *map(str, positions.values()))
 
 
-def entries_of_page(job_id: str, reply: Any) -> list[Event]:
+def events_of_xrange(job_id: str, reply: Any) -> list[Event]:
     """Decode what Redis answers to `page`."""
     return [decode_entry(job_id, entry_id, fields) for entry_id, fields in reply]
 
 
-def entries_of_tails(reply: Any) -> dict[str, Any]:
+def entries_of_xread(reply: Any) -> dict[str, Any]:
     """The entries that Redis answers to `tails`, by key; the form depends on the protocol."""
     streams = reply.items() if isinstance(reply, Mapping) else reply or ()
     return {text_of(key): _flat(entries) for key, entries in streams}

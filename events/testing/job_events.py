@@ -8,7 +8,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 from events.conf import event_settings
 from events.exceptions import EventsError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
-from events.streams.clients import Connections
+from events.streams.clients import RedisClients
 from events.testing.assertions import Expected, check_events
 from events.testing.streams import read_stream
 from events.transfer.republish import read_recording, republish, write_recording
@@ -25,27 +25,27 @@ class JobEvents:
     `url` is the Redis, `prefix` what stands before a job_id in the key of its stream.
     """
 
-    def __init__(self, url: str, prefix: str, connections: Connections) -> None:
+    def __init__(self, url: str, prefix: str, clients: RedisClients) -> None:
         self.url = url
         self.prefix = prefix
-        self._connections = connections
+        self._clients = clients
 
     @property
     def publisher(self) -> SyncRedisStreamPublisher:
         """A publisher to these logs, for what a test publishes by itself."""
         self._check_settings()
-        return SyncRedisStreamPublisher(self._connections.sync())
+        return SyncRedisStreamPublisher(self._clients.sync())
 
     @property
     def async_publisher(self) -> RedisStreamPublisher:
         """Its async twin, for the running event loop."""
         self._check_settings()
-        return RedisStreamPublisher(self._connections.running_loop())
+        return RedisStreamPublisher(self._clients.of_running_loop())
 
     def events(self, job_id: str) -> list[Event]:
         """The whole log of a job; empty if nothing was published to it."""
         self._check_settings()
-        return read_stream(self._connections.sync(), job_id)
+        return read_stream(self._clients.sync(), job_id)
 
     async def aevents(self, job_id: str) -> list[Event]:
         """The async twin of `events`."""

@@ -1,17 +1,17 @@
 """Logs as tests of a Django project have them: archive, outbox and stream."""
 
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.db import close_old_connections, connection
 
 from events.archive.store import logs_in_outbox
 from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
+from events.outbox.writer import redis_breaker
 from events.processor.steps import build_steps
-from events.streams.clients import Connections, get_redis
+from events.streams.clients import get_redis, redis_clients
 from events.testing.job_events import JobEvents
 from events.testing.streams import read_stream
 from events.transfer.export import pages
@@ -27,9 +27,8 @@ class ProjectJobEvents(JobEvents):
     """The logs of one test of a Django project that has `events` in INSTALLED_APPS."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        app = cast(Any, apps.get_app_config("job_events"))
-        super().__init__(url, prefix, cast(Connections, app.connections))
-        app.rest.worked()  # a test before may have had no Redis
+        super().__init__(url, prefix, redis_clients)
+        redis_breaker.record_success()  # an earlier test may have run without Redis
 
     def events(self, job_id: str) -> list[Event]:
         """The whole log of a job; empty if nothing was published to it.

@@ -72,7 +72,7 @@ def job_events(request: pytest.FixtureRequest, _job_events_space: "Space") -> It
         else:
             from events.testing import JobEvents
 
-            yield JobEvents(space.url, prefix, space.connections)
+            yield JobEvents(space.url, prefix, space.clients)
 
 
 def _set_up_project(

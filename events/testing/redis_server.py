@@ -12,17 +12,21 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Final
 
+from redis import exceptions
+
 from events.exceptions import EmbeddedRedisError
-from events.streams.clients import answers
+from events.streams.clients import is_reachable, probe_client
 
 _LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 _START_SECONDS: Final = 20.0
+_SCAN_KEYS: Final = 1000
 
 
 def find_redis_server() -> str | None:
@@ -51,6 +55,14 @@ def embedded_url(directory: Path) -> str:
     return f"unix://{socket_path(directory)}"
 
 
+def remove_keys(url: str, pattern: str) -> None:
+    """Remove the keys that match a pattern; a Redis that is gone has none."""
+    with probe_client(url) as client, suppress(exceptions.RedisError):
+        keys = client.scan_iter(match=pattern, count=_SCAN_KEYS)
+        while batch := list(islice(keys, _SCAN_KEYS)):
+            client.unlink(*batch)
+
+
 @contextmanager
 def throwaway_redis() -> Iterator[str]:
     """The address of a Redis whose data goes with it; raises EmbeddedRedisError."""
@@ -77,7 +89,7 @@ class EmbeddedRedis:
 
     def start(self) -> None:
         """Start the server and wait until it answers; raises EmbeddedRedisError."""
-        if answers(self.url):
+        if is_reachable(self.url):
             raise EmbeddedRedisError(
                 f"A Redis already answers on {self.url}: another demo runs from this folder, or"
                 f" one was killed and left it behind; then end it by: kill {self._pid()}"
@@ -148,7 +160,7 @@ class EmbeddedRedis:
 
     def _wait(self) -> None:
         deadline = monotonic() + _START_SECONDS
-        while not answers(self.url):
+        while not is_reachable(self.url):
             if self.process is None or self.process.poll() is not None or monotonic() > deadline:
                 self.kill()
                 tail = self._log().read_text(errors="replace")[-500:]

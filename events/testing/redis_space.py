@@ -1,55 +1,60 @@
-"""Where the logs of a run of tests are: some Redis, and keys in it that nobody else has."""
+"""The part of a Redis that a test run uses: its address and key names that no one else uses."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from secrets import token_hex
 from typing import Final
 
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
-from events.streams.clients import Connections, answers, remove_keys
-from events.streams.keys import Scratch
-from events.testing.redis_server import throwaway_redis
+from events.streams.clients import RedisClients, is_reachable
+from events.testing.redis_server import remove_keys, throwaway_redis
 
 URL_VARIABLE: Final = "JOB_EVENTS_TEST_REDIS_URL"
 EMBEDDED: Final = "embedded"
 
 
 class Space:
-    """A part of a Redis; each test has a prefix of its own in it."""
+    """Keys under a random name in a Redis that others may use; each test has its own prefix."""
 
-    def __init__(self, url: str, scratch: Scratch) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.connections = Connections()
-        self._scratch = scratch
+        self.clients = RedisClients()
+        self._name = f"scratch_{token_hex(8)}"
         self._numbers = count(1)
 
     def new_prefix(self) -> str:
-        """What the keys of the next test begin with."""
-        return self._scratch.prefix(next(self._numbers))
+        """Return the prefix of the next test's keys."""
+        return f"{self._name}_{next(self._numbers)}:"
+
+    @property
+    def pattern(self) -> str:
+        """The SCAN pattern of all streams and their states."""
+        return f"*{self._name}_*"
 
 
 @contextmanager
 def opened_space() -> Iterator[Space]:
-    """Find a Redis, or start one; in the end the keys are removed, and no others.
+    """Find or start a Redis; remove the space's keys at the end, and no others.
 
     Raises RedisUnavailable, EmbeddedRedisError.
     """
-    scratch = Scratch()
     with _redis() as url:
+        space = Space(url)
         try:
-            yield Space(url, scratch)
+            yield space
         finally:
-            remove_keys(url, scratch.pattern)
+            remove_keys(url, space.pattern)
 
 
 @contextmanager
 def _redis() -> Iterator[str]:
-    """The address of the Redis that was named for tests, of the project's, or of our own."""
+    """Return the address of the Redis named for tests, the project's, or a new one."""
     named = os.environ.get(URL_VARIABLE)
     url = named or event_settings.REDIS_URL
-    if named != EMBEDDED and _answers(url):
+    if named != EMBEDDED and is_reachable(url):
         yield url
     elif named and named != EMBEDDED:
         raise RedisUnavailable(
@@ -59,10 +64,3 @@ def _redis() -> Iterator[str]:
     else:
         with throwaway_redis() as started:
             yield started
-
-
-def _answers(url: str) -> bool:
-    try:
-        return answers(url)
-    except ValueError:  # it is no address at all
-        return False

@@ -19,8 +19,8 @@ def read_stream(client: "redis.Redis", job_id: str) -> list[Event]:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     events = list[Event]()
     after: Cursor | None = None
-    while command := commands.page(key, after=after, before=None, limit=_PAGE, order="asc"):
-        page = commands.entries_of_page(job_id, run(client, command))
+    while command := commands.xrange(key, after=after, before=None, limit=_PAGE, order="asc"):
+        page = commands.events_of_xrange(job_id, run(client, command))
         events += page
         if len(page) < _PAGE:
             break

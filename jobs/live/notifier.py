@@ -108,11 +108,11 @@ class ChangeNotifier:
                 async with asyncio.timeout(_LAYER_TIMEOUT_SECONDS):
                     await layer.group_send(GROUP, {"type": "jobs.changed", "job_id": job_id})
             except Exception as error:  # noqa: BLE001 - the job has changed whatever a layer raises
-                self.breaker.failed()
+                self.breaker.record_failure()
                 extra = {"job_id": job_id, "error": repr(error)}
                 logger.warning("job_change_not_sent", extra=extra)
                 return
-        self.breaker.worked()
+        self.breaker.record_success()
 
 
 change_notifier: Final = ChangeNotifier()

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def proxy(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of the Redis of this run, with short retry delays."""
-    monkeypatch.setattr("events.streams.retry._PAUSES", (0.002, 0.005, 0.01, 0.0))
+    monkeypatch.setattr("events.streams.retry.RETRY_DELAYS_SECONDS", (0.002, 0.005, 0.01, 0.0))
     for script in vars(scripts).values():  # else the first call of each would be two
         if isinstance(script, scripts.Script):
             get_redis().script_load(script.source)

@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from events import outbox
 from events.archive.archiver import Archiver
-from events.exceptions import EventsError, RedisCommandError
+from events.exceptions import EventsError, RedisCommandError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.live.messages import Reset
@@ -66,13 +66,13 @@ class World:
 
     def commit_unseen(self) -> None:
         """A transaction whose process dies as it has committed: the relay is to append it."""
-        is_open = writer._rest()
-        before, is_open._until = is_open._until, float("inf")
+        breaker = writer.redis_breaker
+        before, breaker._open_until = breaker._open_until, float("inf")
         self.commit()
-        is_open._until = before
+        breaker._open_until = before
 
     def publish(self, count: int = 1) -> None:
-        with suppress(RedisCommandError):
+        with suppress(RedisCommandError, RedisUnavailable):
             get_publisher().publish_events(
                 JOB, [{"event_type": "step", "n": self.next()} for _ in range(count)]
             )

@@ -11,7 +11,7 @@ from events import outbox
 from events.exceptions import ProducerFenced, RedisCommandError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams import commands, scripts
-from events.streams.clients import ask_once
+from events.streams.clients import send_command
 from events.types import Producer
 from tests.faults.clients import KEY, STATE, numbers, publishing, sync_client
 from tests.faults.proxy import Act
@@ -27,7 +27,7 @@ def which(request):
 def append(client, number, producer, floor=""):
     data = b'{"n":%d}' % number
     command = commands.append(KEYS, producer, floor, "2026-01-02T03:04:05+00:00", "x", data)
-    return [ask_once(client, command).decode()] * 2
+    return [send_command(client, command).decode()] * 2
 
 
 def test_many_publishers_of_a_client_are_few_producers(redis_client):
@@ -179,10 +179,10 @@ def test_a_repeat_is_recognised_by_all_that_identifies_it(redis_client):
 def test_what_was_given_up_is_refused(redis_client):
     producer = Producer("p", 0, 5)
     command = scripts.RESOLVE.call(KEYS, ("p", 0, 5, 1))
-    assert not ask_once(redis_client, command)
+    assert not send_command(redis_client, command)
     with pytest.raises(RedisCommandError, match="given up"):
         append(redis_client, 1, producer)
-    assert not ask_once(redis_client, command)
+    assert not send_command(redis_client, command)
     append(redis_client, 2, Producer(secrets.token_urlsafe(9), 0, 1))
     assert numbers(redis_client) == [2]
 

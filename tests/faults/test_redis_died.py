@@ -38,12 +38,11 @@ def own_redis(short_tmp, settings, monkeypatch):
         "STREAM_TAIL": 3,
         "KEEP_ALIVE": 0.2,
     }
-    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
-    writer._rest().worked()
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
+    writer.redis_breaker.record_success()
     yield server
     server.kill()
-    writer._rest().worked()
-    writer._rest()._until = 0
+    writer.redis_breaker.record_success()
     shutil.rmtree(server.directory)
 
 

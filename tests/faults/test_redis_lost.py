@@ -19,7 +19,7 @@ LOSSES = ("wipe", "delete_stream", "delete_state", "evict", "set_back", "snapsho
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, settings):
     """The relay leaves nothing to those who have just committed; little is kept in Redis."""
-    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
 
 

@@ -9,7 +9,7 @@ from events.archive.archiver import Archiver
 from events.history import read_events
 from events.publisher import get_publisher
 from events.streams import commands, scripts
-from events.streams.clients import ask_once
+from events.streams.clients import send_command
 from events.types import Cursor
 from tests.faults.loss import JOB, KEY, STATE, World, position
 
@@ -19,7 +19,7 @@ KEYS = (KEY, STATE)
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, settings):
-    monkeypatch.setattr("events.outbox.relay._GRACE", timedelta())
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3}
 
 
@@ -74,15 +74,15 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
     redis_client.xadd(KEY, {"n": 1}, id="7-0")
     for n in range(200):
         redis_client.xadd(KEY, {"n": n}, id=f"1{n:03}-0")
-    assert ask_once(redis_client, commands.trim(KEYS, Cursor(6, 0))) == 0
-    assert ask_once(redis_client, commands.trim(KEYS, Cursor(1150, 0))) > 0
+    assert send_command(redis_client, commands.trim(KEYS, Cursor(6, 0))) == 0
+    assert send_command(redis_client, commands.trim(KEYS, Cursor(1150, 0))) > 0
     assert redis_client.xrange(KEY, "1150-0", "1150-0")
 
 
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
     """At every moment of it; then no more of them come below, and all are moved."""
     world.do("from_the_future", "archive", "wipe", "stranger")
-    real, seen = repair.ask_once, []
+    real, seen = repair.send_command, []
 
     def ask_after_a_stranger(client, command):
         if command[1] == scripts.RESEQUENCE.sha and len(seen) < 3:
@@ -90,7 +90,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
             world.stranger()
         return real(client, command)
 
-    monkeypatch.setattr(repair, "ask_once", ask_after_a_stranger)
+    monkeypatch.setattr(repair, "send_command", ask_after_a_stranger)
     for _ in range(4):
         Archiver().step()
     assert len(world.finish()) == 2 + len(seen)
@@ -106,7 +106,7 @@ def test_another_archiver_was_slower(world, redis_client):
     command = commands.resequence(KEYS, at, "", Cursor.parse(low.decode()), [low.decode()])
     world.do("wipe", "stranger", "stranger")
     get_publisher().publish_event(JOB, {"n": world.next(), "event_type": "step"})
-    assert ask_once(redis_client, command) == -1
+    assert send_command(redis_client, command) == -1
     ids = [event.data["n"] for event in world.finish()]
     assert sorted(ids) == [1, 3, 4, 5]
 

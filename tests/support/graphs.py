@@ -60,10 +60,10 @@ QUESTION = {"messages": [HumanMessage("What is 2 + 3?")]}
 
 
 def published(job_id="abc"):
-    command = commands.page(
+    command = commands.xrange(
         f"job_events:{job_id}", after=None, before=None, limit=1000, order="asc"
     )
-    return [event.data for event in commands.entries_of_page(job_id, run(get_redis(), command))]
+    return [event.data for event in commands.events_of_xrange(job_id, run(get_redis(), command))]
 
 
 def kinds():

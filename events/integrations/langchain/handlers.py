@@ -138,7 +138,7 @@ class _Handler:
         try:
             self._cancelled = bool(self._should_cancel())
         except Exception as error:  # noqa: BLE001 - who cannot be asked has not said yes
-            self._asking.failed()
+            self._asking.record_failure()
             self._warn("should_cancel_failed", error)
         return self._cancelled
 
@@ -153,7 +153,7 @@ class _Handler:
         self.failures += 1
         self._warn("callback_not_published", error)
         if isinstance(error, RedisUnavailable):
-            self._rest.failed()
+            self._rest.record_failure()
 
     def _warn(self, event: str, error: Exception | None) -> None:
         # No exc_info: an error may quote what it was given, and logging does not redact.
@@ -215,7 +215,7 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
             return
         try:
             self._publisher.publish_event(self.job_id, event)
-            self._rest.worked()
+            self._rest.record_success()
         except Exception as error:  # noqa: BLE001 - the next event may get through
             self._failed(error)
 
@@ -295,7 +295,7 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
             return
         try:
             await self._publisher.publish_event(self.job_id, event)
-            self._rest.worked()
+            self._rest.record_success()
         except Exception as error:  # noqa: BLE001 - the next event may get through
             self._failed(error)
 

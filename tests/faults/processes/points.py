@@ -22,7 +22,7 @@ def always(*_arguments: Any) -> bool:
 
 
 def runs(script: scripts.Script) -> Callable[..., bool]:
-    """Whether `ask_once(client, command)` runs this script."""
+    """Whether `send_command(client, command)` runs this script."""
     return lambda _client, command: command[1] == script.sha
 
 
@@ -45,10 +45,10 @@ POINTS = {
     "writer between commit and append": Point(writer, "_append"),
     "writer after its append": Point(writer, "_append", after=True),
     "relay between looking and appending": Point(
-        relay, "ask_once", applies=runs(scripts.OUTBOX_APPEND)
+        relay, "send_command", applies=runs(scripts.OUTBOX_APPEND)
     ),
     "relay between append and mark": Point(
-        relay, "ask_once", after=True, applies=runs(scripts.OUTBOX_APPEND)
+        relay, "send_command", after=True, applies=runs(scripts.OUTBOX_APPEND)
     ),
     "archiver after reading": Point(archiver.Archiver, "_read", after=True),
     "archiver with its locks": Point(store, "lock_checkpoints", after=True),
@@ -58,16 +58,18 @@ POINTS = {
         archiver.Archiver, "_verify_still_in_redis", after=True
     ),
     "archiver between commit and cleaning": Point(StreamState, "advance"),
-    "archiver before it trims": Point(maintenance, "ask_once", applies=runs(scripts.TRIM)),
+    "archiver before it trims": Point(maintenance, "send_command", applies=runs(scripts.TRIM)),
     "archiver after it trimmed": Point(
-        maintenance, "ask_once", after=True, applies=runs(scripts.TRIM)
+        maintenance, "send_command", after=True, applies=runs(scripts.TRIM)
     ),
     "archiver before it sets the stream's time to live": Point(
-        maintenance, "ask_once", applies=runs(scripts.EXPIRE)
+        maintenance, "send_command", applies=runs(scripts.EXPIRE)
     ),
-    "archiver before it removes repeats": Point(archiver, "ask_many", applies=deletes),
-    "archiver after it removed repeats": Point(archiver, "ask_many", after=True, applies=deletes),
-    "archiver before it repairs": Point(repair, "ask_once", applies=runs(scripts.RESEQUENCE)),
+    "archiver before it removes repeats": Point(archiver, "send_pipeline", applies=deletes),
+    "archiver after it removed repeats": Point(
+        archiver, "send_pipeline", after=True, applies=deletes
+    ),
+    "archiver before it repairs": Point(repair, "send_command", applies=runs(scripts.RESEQUENCE)),
 }
 
 

@@ -41,8 +41,8 @@ class Undo(Exception):
 
 def hasten(tail: int = TAIL) -> None:
     """Relay the outbox at once, and keep few stream entries."""
-    relay._GRACE = timedelta(0)
-    retry._PAUSES, clients._RETRIES = (0.02, 0.05, 0.0), 1
+    relay.MIN_AGE = timedelta(0)
+    retry.RETRY_DELAYS_SECONDS, clients.MAX_RETRIES = (0.02, 0.05, 0.0), 1
     settings.JOB_EVENTS.update(STREAM_TAIL=tail, REDIS_TIMEOUT=5, KEEP_ALIVE=0.03)
 
 

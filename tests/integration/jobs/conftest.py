@@ -9,15 +9,14 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.db import connections, transaction
 from django.http import HttpResponse
 from django.test import Client
 
 from events.archive.archiver import Archiver
-from events.circuit_breaker import CircuitBreaker
 from events.history import read_events
 from events.outbox.relay import Relay
+from events.outbox.writer import redis_breaker
 from events.types import Event
 from jobs import services, transitions
 from jobs.models import Job
@@ -71,7 +70,7 @@ def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
     def come_back() -> None:
         settings.JOB_EVENTS = before
         # A Redis that failed is left alone for a while, which nobody here has to wait for.
-        apps.get_app_config("job_events").rest = CircuitBreaker()  # type: ignore[attr-defined]
+        redis_breaker.record_success()
 
     yield come_back
     come_back()

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from config.demo import launcher
 from config.environment import LOCAL_DIR
 from events.exceptions import EventsError
-from events.streams.clients import answers
+from events.streams.clients import is_reachable
 from events.testing.redis_server import EmbeddedRedis
 from jobs import services
 from jobs.models import Job
@@ -81,7 +81,7 @@ def start_redis(stack: ExitStack) -> None:
         redis = EmbeddedRedis(LOCAL_DIR / "redis")
         stack.callback(redis.stop)
         redis.start()
-    elif not answers(url):
+    elif not is_reachable(url):
         raise launcher.DemoError(
             f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to get one."
         )

@@ -14,7 +14,8 @@ from events.history.reader import _ArchiveRequest
 from events.live import follow
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
-from events.streams.clients import PinnedConnection, get_async_redis
+from events.streams.clients import get_async_redis
+from events.streams.pinned import PinnedConnection
 from events.testing.redis_server import EmbeddedRedis
 from events.types import Cursor, Event
 
@@ -253,9 +254,9 @@ async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_cl
     publish(1)
     client = get_async_redis()
     for steps in range(12):
-        wire = await PinnedConnection.to(client)
-        await wire.ask(("PING",))
-        waiting = asyncio.create_task(wire.ask(("ECHO", f"not yours {steps}")))
+        wire = await PinnedConnection.open(client)
+        await wire.send(("PING",))
+        waiting = asyncio.create_task(wire.send(("ECHO", f"not yours {steps}")))
         for _ in range(steps):
             await asyncio.sleep(0)
         await wire.close()
@@ -264,7 +265,7 @@ async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_cl
         await asyncio.gather(waiting, return_exceptions=True)
         assert numbers(await aread_events("abc")) == [1]
         with pytest.raises(RedisUnavailable):
-            await wire.ask(("PING",))
+            await wire.send(("PING",))
 
 
 async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings):
@@ -314,7 +315,7 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
     assert threads == closed
 
 
-@pytest.mark.parametrize("lost_in", ["to", "ask_all"])
+@pytest.mark.parametrize("lost_in", ["open", "send_all"])
 async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch, lost_in):
     """A library may take a cancellation for a lost connection; a group of tasks then loses it."""
     real = getattr(PinnedConnection, lost_in)

@@ -48,7 +48,7 @@ def looking():
 def left(seconds, job_id="abc"):
     """Somebody has viewed the job, and left so long ago."""
     mark_watched([job_id])
-    (key,) = get_redis().keys(f"*{job_id}*:viewed")
+    (key,) = get_redis().keys(f"*{job_id}*:watched")
     get_redis().expire(key, REMEMBERED_SECONDS - seconds)
 
 
@@ -125,7 +125,7 @@ def test_after_redis_was_away_all_have_their_time_again(job, looking, monkeypatc
 
 
 def is_said():
-    return bool(get_redis().keys("*abc*:viewed"))
+    return bool(get_redis().keys("*abc*:watched"))
 
 
 async def test_a_viewer_says_so(job, user):
@@ -140,5 +140,5 @@ async def test_a_viewer_says_so(job, user):
                 break
             await asyncio.sleep(0.05)
         assert is_said()
-        get_redis().delete(*get_redis().keys("*abc*:viewed"))
+        get_redis().delete(*get_redis().keys("*abc*:watched"))
     await socket.leave()

@@ -29,7 +29,7 @@ in_thread = sync_to_async
 def _rested():
     """A test before may have had a layer that was away, and is left alone for a while."""
     notifier.change_notifier.close()
-    notifier.change_notifier.breaker.worked()
+    notifier.change_notifier.breaker.record_success()
 
 
 @pytest.fixture(params=["channels_redis", "none"])
