@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,19 +37,6 @@ class JobPagePagination(CursorPagination):
         return cursor if is_valid else None
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job as a row of the list. `row_hash` changes when a value of the row changes."""
-
-    job: Job
-    title: str
-    owner_name: str
-    percent: int
-    duration: str
-    running_since: str
-    row_hash: str
-
-
 def job_page(request: HttpRequest, jobs: QuerySet[Job]) -> dict[str, Any]:
     """Return the rows of the requested page, and relative links to its neighbours or ""."""
     pages = JobPagePagination()
@@ -70,21 +56,19 @@ def _relative(link: str | None) -> str:
     return f"{parts.path}?{parts.query}"
 
 
-def job_row(job: Job) -> JobRow:
-    """Return the row of a job."""
+def job_row(job: Job) -> dict[str, Any]:
+    """Return the cells of a job. `row_hash` changes when one of them changes."""
     running = job.started_at if not job.is_terminal else None
-    owner = job.owner.get_username() if job.owner else ""
-    shown = (job.title, owner, job.task_type, job.status, job.attempt, percent(job))
-    times = (job.created_at, job.started_at, job.finished_at)
-    return JobRow(
-        job=job,
-        title=job.title or job.job_id,
-        owner_name=owner,
-        percent=percent(job),
-        duration=duration(job.started_at, job.finished_at),
-        running_since=running.isoformat() if running else "",
-        row_hash=hashlib.blake2b(repr((shown, times)).encode(), digest_size=8).hexdigest(),
-    )
+    row = {
+        "title": job.title or job.job_id,
+        "owner_name": job.owner.get_username() if job.owner else "",
+        "percent": percent(job),
+        "running_since": running.isoformat() if running else "",
+    }
+    values = (row, job.status, job.attempt, job.created_at, job.started_at, job.finished_at)
+    row_hash = hashlib.blake2b(repr(values).encode(), digest_size=8).hexdigest()
+    duration = duration_clock(job.started_at, job.finished_at)
+    return {**row, "job": job, "duration": duration, "row_hash": row_hash}
 
 
 def percent(job: Job) -> int:
@@ -92,16 +76,11 @@ def percent(job: Job) -> int:
     return round(min(100.0, max(0.0, job.progress or 0.0)))
 
 
-def duration(started: datetime | None, finished: datetime | None) -> str:
+def duration_clock(started: datetime | None, finished: datetime | None) -> str:
     """Return the time between both, or until now, such as "1:02:03"; a dash before the start."""
     if started is None:
         return "\N{EN DASH}"
-    return clock((finished or timezone.now()) - started)
-
-
-def clock(span: timedelta) -> str:
-    """Return hours, minutes and seconds as digits, the same in every language."""
-    seconds = max(0, int(span.total_seconds()))
+    seconds = max(0, int(((finished or timezone.now()) - started).total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -23,7 +23,7 @@ from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.base import PageView
 from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.job_list import duration, job_page, percent
+from jobs.pages.job_list import duration_clock, job_page, percent
 from jobs.pages.strings import job_page_strings, list_page_strings
 from jobs.selectors import may_change, startable_task_types, user_of, visible_jobs
 
@@ -135,7 +135,7 @@ def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
         "title": job.title or job.job_id,
         "owner_name": job.owner.get_username() if job.owner else "",
         "percent": percent(job),
-        "duration": duration(job.started_at, job.finished_at),
+        "duration": duration_clock(job.started_at, job.finished_at),
         "may_change": may_change,
         "csrf_header": job_settings.CSRF_HEADER,
         "can_cancel": not job.is_terminal,

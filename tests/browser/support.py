@@ -1,4 +1,4 @@
-"""What the browser tests look for."""
+"""Helpers of the browser tests."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ Assam is strong. Darjeeling is light.
 
 
 def live_state(page: Any, state: str, timeout: float = 60_000) -> None:
-    """Wait until the page says that it is in that state."""
+    """Wait until the page is in a state."""
     page.wait_for_selector(f"html[data-live-state={state}]", timeout=timeout)
 
 
 def shown_ids(page: Any) -> list[str]:
-    """The ids of all events in the raw list, in their order."""
+    """The ids of all events in the raw list, in order."""
     earlier = page.locator("#earlier")
     while earlier.is_visible():
         earlier.click()
@@ -59,7 +59,7 @@ def job_id_of(page: Any) -> str:
 
 
 def no_sockets(page: Any) -> None:
-    """The browser of this page knows nothing of WebSockets; server-sent events are next."""
+    """Remove WebSocket from the page; the client falls back to server-sent events."""
     page.add_init_script("delete globalThis.WebSocket")
 
 

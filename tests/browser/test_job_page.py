@@ -1,4 +1,4 @@
-"""A job, watched: nothing is lost, nothing is repeated, nothing is taken for markup."""
+"""The job page: complete events without duplicates, and untrusted values as text."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def cancel_by_api(site: Site, job_id: str) -> None:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
 
 
-def test_a_job_is_started_and_seen_to_its_end(page: Any, site: Site) -> None:
+def test_a_job_is_started_and_shown_to_its_end(page: Any, site: Site) -> None:
     job_id = start_job(page)
     live_state(page, "ended")
     page.locator("#job-badge", has_text="Completed").wait_for()
@@ -65,7 +65,7 @@ def test_a_job_is_started_and_seen_to_its_end(page: Any, site: Site) -> None:
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_reloading_in_the_middle_loses_and_repeats_nothing(page: Any, site: Site) -> None:
+def test_reloading_loses_and_duplicates_nothing(page: Any, site: Site) -> None:
     job_id = start_job(page)
     page.locator("#events > li").nth(5).wait_for()
     for _ in range(3):
@@ -81,7 +81,7 @@ def test_reloading_in_the_middle_loses_and_repeats_nothing(page: Any, site: Site
     assert page.locator("#document").inner_text() == document
 
 
-def test_two_viewers_see_the_same(context: Any, site: Site) -> None:
+def test_two_pages_show_the_same(context: Any, site: Site) -> None:
     first, second = context.new_page(), context.new_page()
     job_id = start_job(first)
     second.goto(job_page(job_id))
@@ -226,7 +226,7 @@ def test_a_server_that_cannot_stream_is_polled(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_a_lost_connection_comes_back_where_it_was(
+def test_a_lost_connection_resumes_at_its_cursor(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     no_sockets(page)
@@ -253,7 +253,7 @@ def sse_event(event_id: str, **data: Any) -> str:
     return f"id: {event_id}\ndata: {json.dumps(event)}"
 
 
-def test_a_repeat_is_dropped_and_ids_are_numbers(page: Any, job_id: str) -> None:
+def test_duplicates_are_dropped_and_ids_compared_as_numbers(page: Any, job_id: str) -> None:
     no_sockets(page)
     big = "18446744073709551615"
     ids = ["9-9", "9-9", "10-0", "9-10", "10-2", "10-10", "10-9", f"{big}-1", f"{big}-0", "10-11"]
@@ -264,13 +264,13 @@ def test_a_repeat_is_dropped_and_ids_are_numbers(page: Any, job_id: str) -> None
     assert shown_ids(page) == ["9-9", "10-0", "10-2", "10-10", f"{big}-1"]
 
 
-def test_a_reset_starts_anew(page: Any, job_id: str, site: Site) -> None:
+def test_a_reset_starts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
     no_sockets(page)
-    asked: list[str] = []
+    requested: list[str] = []
 
     def answer(route: Any) -> None:
-        asked.append(route.request.url)
-        if len(asked) > 1:
+        requested.append(route.request.url)
+        if len(requested) > 1:
             return route.continue_()
         reset = 'event: reset\ndata: {"reason": "the log was rolled back"}'
         return route.fulfill(**stream_of(sse_event("9-0", note="gone"), reset))
@@ -278,12 +278,12 @@ def test_a_reset_starts_anew(page: Any, job_id: str, site: Site) -> None:
     page.route("**/events/stream/**", answer)
     page.goto(job_page(job_id))
     live_state(page, "live")
-    assert asked[1].endswith("after=0")
+    assert requested[1].endswith("after=0")
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
 @pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
-def test_a_broken_message_is_passed_over(page: Any, job_id: str, broken: str) -> None:
+def test_an_invalid_message_is_skipped(page: Any, job_id: str, broken: str) -> None:
     no_sockets(page)
     sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
@@ -316,7 +316,7 @@ def test_markdown_becomes_elements(
     assert text.locator("pre").inner_text() == "<b>as it is</b>"
 
 
-def test_a_text_that_is_there_already_is_shown_from_its_beginning(
+def test_an_existing_document_is_shown_from_its_start(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     for n in range(40):
@@ -329,12 +329,12 @@ def test_a_text_that_is_there_already_is_shown_from_its_beginning(
     assert text.evaluate("box => box.scrollTop") == 0
 
 
-def test_a_job_that_is_gone_is_not_asked_for_again(page: Any, job_id: str) -> None:
+def test_a_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
     no_sockets(page)
-    asked: list[str] = []
+    requested: list[str] = []
 
     def gone(route: Any) -> None:
-        asked.append(route.request.url)
+        requested.append(route.request.url)
         route.fulfill(status=404)
 
     page.route("**/events/stream/**", gone)
@@ -342,7 +342,7 @@ def test_a_job_that_is_gone_is_not_asked_for_again(page: Any, job_id: str) -> No
     live_state(page, "ended")
     page.get_by_text("No longer available").wait_for()
     page.wait_for_timeout(1_500)
-    assert len(asked) == 2  # the stream, and once more to see why
+    assert len(requested) == 2  # the stream, and once more to see why
 
 
 def test_ten_thousand_events(
@@ -366,7 +366,7 @@ def test_ten_thousand_events(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_the_page_stands_still_while_events_stream_in(
+def test_the_layout_is_stable_while_events_arrive(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     watch(page, job_id)
@@ -385,7 +385,7 @@ def test_the_page_stands_still_while_events_stream_in(
     assert parts.evaluate_all(places) == before
 
 
-def test_a_reader_who_scrolled_up_is_left_there(
+def test_the_list_does_not_scroll_after_the_user_scrolled_up(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_events(job_id, [{"event_type": "sample"} for _ in range(200)])
@@ -417,7 +417,7 @@ def test_a_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) 
 
 
 def test_the_pages_work_under_a_strict_content_security_policy(page: Any, job_id: str) -> None:
-    """What a policy blocks is told on the console as an error, which fails the test."""
+    """The browser logs a violation of the policy as an error, which fails the test."""
 
     def with_policy(route: Any) -> None:
         answer = route.fetch(max_redirects=0)

@@ -1,4 +1,4 @@
-"""The slider of the job page: the job as it was at any time of its log."""
+"""The replay of the job page."""
 
 from time import sleep
 from typing import Any
@@ -16,7 +16,7 @@ STEP = 0.12
 
 @pytest.fixture
 def log(job_id: str, publisher: SyncRedisStreamPublisher) -> list[str]:
-    """Half a job, with some time between its events; their ids."""
+    """Publish the events of a running job at intervals; return their ids."""
     ids = [publisher.publish_event(job_id, {"event_type": "task_started", "job_status": "running"})]
     for percent in (20, 40, 60, 80):
         sleep(STEP)
@@ -27,7 +27,7 @@ def log(job_id: str, publisher: SyncRedisStreamPublisher) -> list[str]:
 
 
 def seek(page: Any, share: float) -> None:
-    """Pull the slider to a share of its length."""
+    """Move the slider to a fraction of its length."""
     page.locator("#replay-at").evaluate(
         """(slider, share) => {
             slider.value = share * slider.max;
@@ -38,7 +38,7 @@ def seek(page: Any, share: float) -> None:
 
 
 def begin(page: Any, job_id: str) -> None:
-    """Open the replay, and stop it where it begins."""
+    """Open the replay and pause it at its start."""
     page.goto(job_page(job_id))
     page.get_by_role("button", name="Replay").wait_for()
     page.evaluate(
@@ -82,7 +82,7 @@ def test_any_time_of_the_log_is_shown(
     percent(page, "80%")
     assert page.locator("#thoughts").inner_text() == everything
 
-    # What happens meanwhile is seen when the replay has come so far, or ends.
+    # A new event appears when the replay reaches it, or ends.
     seek(page, 0.5)
     length = page.locator("#replay-at").get_attribute("max")
     sleep(STEP)

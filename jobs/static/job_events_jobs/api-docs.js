@@ -1,4 +1,4 @@
-/** The API's schema, to read and to try as who is logged in, by Swagger UI. */
+/** The schema of the API in Swagger UI, with the session of the user. */
 import { pageConfig } from "./page-text.js";
 
 const config = pageConfig();
@@ -9,7 +9,7 @@ window.SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   docExpansion: "list",
   filter: true,
-  validatorUrl: null, // it would send the schema to somebody
+  validatorUrl: null, // it would send the schema to an external service
   requestInterceptor(request) {
     if (new URL(request.url, location.href).origin === location.origin) {
       request.headers[config.csrfHeader] = document.querySelector("[name=csrfmiddlewaretoken]").value;

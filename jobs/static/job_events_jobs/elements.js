@@ -18,7 +18,7 @@ export function element(name, attributes = {}, ...children) {
 /** @param {string} id @returns {any} */
 export const byId = (id) => document.getElementById(id);
 
-/** Sets the text only when it differs, so that nothing is drawn or read aloud again. */
+/** Sets the text if it differs, so that screen readers do not repeat it. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -26,18 +26,18 @@ export function setText(node, text) {
 const NEAR_PX = 24;
 
 /**
- * Keeps a reader who is at the end of what scrolls at its end, and any other where they are. Only
- * scrolling changes which of them the reader is: a panel that gets another size does not.
+ * Follows the end of a scrolling element until the user scrolls up. Only scrolling changes the mode; a change
+ * of the size does not.
  */
 export class Tail {
   /** @param {HTMLElement} scroller */
   constructor(scroller) {
     this.scroller = scroller;
     this.following = true;
-    scroller.addEventListener("scroll", () => this.look(), { passive: true });
+    scroller.addEventListener("scroll", () => this.updateMode(), { passive: true });
   }
 
-  look() {
+  updateMode() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     this.following = scrollHeight - scrollTop - clientHeight <= NEAR_PX;
   }
@@ -54,18 +54,18 @@ export class Tail {
   }
 }
 
-/** Says something to screen readers, at most once in a while: the newest wins. */
+/** Announces a text to screen readers, at most one in `everyMs`: the latest. */
 export function announcer(region, everyMs = 3000) {
   let [waiting, timer] = ["", 0];
-  const speak = () => {
+  const update = () => {
     timer = 0;
     if (!waiting) return;
     region.textContent = waiting;
     waiting = "";
-    timer = setTimeout(speak, everyMs);
+    timer = setTimeout(update, everyMs);
   };
   return (text) => {
     waiting = text;
-    if (!timer) timer = setTimeout(speak, 150);
+    if (!timer) timer = setTimeout(update, 150);
   };
 }

@@ -1,20 +1,20 @@
 /**
- * The raw list of events. All events are kept; only the last some hundred are in the page, so that it
- * stays fast with many thousands. Those before are a button away.
+ * The raw list of events. The page contains rows of the latest events only, so that it stays fast with
+ * many thousands; a button shows earlier ones.
  */
 import { byId, element, setText, Tail } from "./elements.js";
 import { formatClock, formatFull, formatNumber } from "./page-text.js";
 import { asObject, asText, asTime } from "./untrusted.js";
 
 const STEP = 500;
-/** Rows are removed in lots, not one for one. */
+/** Rows are removed in batches. */
 const SLACK = 100;
 const GIST_CHARS = 160;
-const TOLD_ELSEWHERE = new Set(["event_type", "timestamp", "job_id", "task_type"]);
+const SHOWN_ELSEWHERE = new Set(["event_type", "timestamp", "job_id", "task_type"]);
 
-/** @param {(name: string, values?: Object) => string} say */
-export function createEventList(say) {
-  const list = new EventList(say);
+/** @param {(name: string, values?: Object) => string} translate */
+export function createEventList(translate) {
+  const list = new EventList(translate);
   byId("event-type").addEventListener("change", (change) => list.filter(change.target.value));
   byId("earlier").addEventListener("click", () => list.showEarlier());
   byId("to-end").addEventListener("click", () => list.goToEnd());
@@ -23,8 +23,8 @@ export function createEventList(say) {
 }
 
 class EventList {
-  constructor(say) {
-    this.say = say;
+  constructor(translate) {
+    this.translate = translate;
     this.scroller = byId("events-scroll");
     this.tail = new Tail(this.scroller);
     this.rows = byId("events");
@@ -32,7 +32,7 @@ class EventList {
     this.clear();
   }
 
-  /** Forgets all events; which are wanted may stay as it is. */
+  /** Discards all events, and the type filter unless `keepType`. */
   clear({ keepType = false } = {}) {
     this.events = [];
     if (!keepType) byId("event-type").value = this.type = "";
@@ -67,7 +67,7 @@ class EventList {
     this.goToEnd();
   }
 
-  /** Appends rows for what is new; drops rows at the top if the reader is not there. */
+  /** Appends rows of new events; removes rows at the top while the list follows its end. */
   draw() {
     this.tail.after(() => {
       if (this.tail.following) this.dropFirst();
@@ -78,7 +78,7 @@ class EventList {
     this.drawCounts();
   }
 
-  /** While somebody reads, rows are added only up to a number: none can be dropped at the top. */
+  /** Limit of rows while the user has scrolled up: none can be removed at the top. */
   heldUntil() {
     return Math.max(this.next, Math.min(this.shown.length, this.first + this.cap + STEP));
   }
@@ -94,10 +94,10 @@ class EventList {
 
   drawCounts() {
     const [shown, total] = [this.shown.length, this.events.length].map(formatNumber);
-    setText(byId("event-count"), this.say(this.type ? "events.filtered" : "events.count", { shown, total }));
+    setText(byId("event-count"), this.translate(this.type ? "events.filtered" : "events.count", { shown, total }));
     byId("events-empty").hidden = this.shown.length > 0;
     byId("earlier").hidden = this.first === 0;
-    setText(byId("earlier"), this.say("events.earlier", { count: formatNumber(this.first) }));
+    setText(byId("earlier"), this.translate("events.earlier", { count: formatNumber(this.first) }));
     this.atScroll();
   }
 
@@ -155,12 +155,12 @@ function drawJson(event) {
   return element("pre", { class: "json", tabindex: "0", dir: "auto" }, JSON.stringify(event, null, 2));
 }
 
-/** The event's own keys and values in one line. */
+/** The keys and values of the event in one line. */
 function gist(data) {
   const own = data.data === asObject(data.data) ? data.data : data;
   const words = [];
   for (const [key, value] of Object.entries(own)) {
-    if (!TOLD_ELSEWHERE.has(key) && value !== "" && value !== null) words.push(`${key}: ${brief(value)}`);
+    if (!SHOWN_ELSEWHERE.has(key) && value !== "" && value !== null) words.push(`${key}: ${brief(value)}`);
     if (words.length === 6) break;
   }
   return words.join(" · ").slice(0, GIST_CHARS);

@@ -1,23 +1,24 @@
 /**
- * The job list, live: asks for its own table when it is told of a job, and changes the cells that differ.
- * Where nobody tells it, it asks again and again.
+ * The job list, live: requests the table again when a job changes, and updates the cells that differ.
+ * Without a socket it polls.
  */
 import { watchJobs } from "../job_events/job-events.js";
 import { announcer, byId, setText } from "./elements.js";
 import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
 
 const LAST_RETRY_MS = 30_000;
-/** How long to wait for more news, and how often to ask although there are none. */
-const NEWS_MS = 250;
-const TOLD_REFRESH_MS = 10_000;
+/** Changes within this time cause one request. */
+const DEBOUNCE_MS = 250;
+/** Interval of requests without a change while the socket is open. */
+const IDLE_REFRESH_MS = 10_000;
 
 const config = pageConfig();
-const say = translator(config.strings);
+const translate = translator(config.strings);
 const announce = announcer(byId("announce"));
-/** The server's clock counts, not the browser's: it may be wrong by hours. */
+/** Offset to the server's clock; the browser's clock may differ by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 const serverNow = () => performance.now() + serverOffset;
-const list = { timer: 0, failures: 0, asking: false, text: "", told: false, news: false };
+const list = { timer: 0, failures: 0, requesting: false, text: "", subscribed: false, changed: false };
 
 function main() {
   freshen();
@@ -28,26 +29,26 @@ function main() {
   addEventListener("pageshow", (event) => event.persisted && wake());
   showState("live");
   plan(config.refreshMs);
-  if (config.socketUrl) watchNews();
+  if (config.socketUrl) subscribe();
 }
 
-function watchNews() {
+function subscribe() {
   watchJobs({
     socketUrl: config.socketUrl,
-    onJob: heed,
-    onLive: heed,
-    onStatus: (status) => (list.told = status === "live"),
+    onJob: onChange,
+    onLive: onChange,
+    onStatus: (status) => (list.subscribed = status === "live"),
   });
 }
 
-/** There is news: of all that comes at once, the table is asked for once. */
-function heed() {
-  if (list.news || document.hidden || !navigator.onLine) return;
-  list.news = true;
-  if (!list.asking) plan(NEWS_MS);
+/** Plans one request for all changes that arrive at once. */
+function onChange() {
+  if (list.changed || document.hidden || !navigator.onLine) return;
+  list.changed = true;
+  if (!list.requesting) plan(DEBOUNCE_MS);
 }
 
-/** Goes on or pauses, as the page is shown or hidden, online or offline. */
+/** Resumes or pauses with the visibility of the page and the network. */
 function wake() {
   clearTimeout(list.timer);
   if (!navigator.onLine) return showState("offline");
@@ -62,9 +63,9 @@ function plan(ms) {
 }
 
 async function refresh() {
-  if (list.asking) return;
-  list.asking = true;
-  list.news = false;
+  if (list.requesting) return;
+  list.requesting = true;
+  list.changed = false;
   try {
     await takeTable();
     list.failures = 0;
@@ -74,11 +75,11 @@ async function refresh() {
     list.failures += 1;
     showState("offline");
   } finally {
-    list.asking = false;
+    list.requesting = false;
   }
   if (document.hidden || !navigator.onLine) return wake();
-  if (list.news && !list.failures) return plan(NEWS_MS);
-  const every = list.told && !list.failures ? TOLD_REFRESH_MS : config.refreshMs;
+  if (list.changed && !list.failures) return plan(DEBOUNCE_MS);
+  const every = list.subscribed && !list.failures ? IDLE_REFRESH_MS : config.refreshMs;
   plan(Math.min(LAST_RETRY_MS, every * 2 ** list.failures));
 }
 
@@ -86,7 +87,7 @@ async function takeTable() {
   const url = new URL(location.href);
   url.searchParams.set("rows", "1");
   const response = await fetch(url, { cache: "no-cache" });
-  // A redirect leads to the login page.
+  // The server redirects to the login page.
   if (response.redirected || [401, 403, 404].includes(response.status)) {
     throw Object.assign(new Error("refused"), { refused: true });
   }
@@ -99,7 +100,7 @@ async function takeTable() {
   freshen();
 }
 
-/** @returns {boolean} Whether rows were changed in place; false when one side has no table. */
+/** @returns {boolean} True if the rows were updated in place, false if one side has no table. */
 function changeRows(fresh) {
   const [old, now] = [byId("job-list"), fresh].map((root) => root.querySelector("tbody"));
   if (!old || !now) return !old && !now;
@@ -114,18 +115,18 @@ function changeRows(fresh) {
   });
   for (const row of known.values()) row.remove();
   changePager(fresh);
-  if (added) announce(say("announce.new", { count: added }));
+  if (added) announce(translate("announce.new", { count: added }));
   return true;
 }
 
-/** Cells that are the same stay, with the focus that may be in them. */
+/** Replaces the cells that differ; equal cells keep the focus. */
 function changeRow(kept, row) {
   if (kept.dataset.rowHash === row.dataset.rowHash) return kept;
   kept.dataset.rowHash = row.dataset.rowHash;
   [...row.cells].forEach((cell, index) => {
     const old = kept.cells[index];
     const progress = old.querySelector("progress");
-    // Its value is set, so that the bar moves on instead of being drawn anew.
+    // Setting the value keeps the transition of the bar.
     if (progress) changeProgress(old, cell);
     else if (!old.isEqualNode(cell) && !old.contains(document.activeElement)) old.replaceWith(cell);
   });
@@ -145,7 +146,7 @@ function changePager(fresh) {
   else if (!old && now) byId("job-list").append(now);
 }
 
-/** Times in the reader's zone and words; running clocks. */
+/** Times in the user's time zone and language, and running clocks. */
 function freshen() {
   localiseTimes(byId("job-list"));
   tick();
@@ -161,7 +162,7 @@ function tick() {
 function showState(state) {
   byId("live-chip").dataset.state = state;
   document.documentElement.dataset.liveState = state;
-  setText(byId("live-text"), say(`live.${state}`));
+  setText(byId("live-text"), translate(`live.${state}`));
 }
 
 main();

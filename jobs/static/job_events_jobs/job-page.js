@@ -20,14 +20,14 @@ const SETTLE_MS = 2_000;
 const HIDDEN_DRAW_MS = 500;
 
 const config = pageConfig();
-const say = translator(config.strings);
+const translate = translator(config.strings);
 const announce = announcer(byId("announce"));
-const eventList = createEventList(say);
+const eventList = createEventList(translate);
 const views = {
-  head: createHead(say, announce),
-  errors: createErrors(say),
-  questions: createQuestions(say, announce, config.inputsUrl),
-  tools: createTools(say),
+  head: createHead(translate, announce),
+  errors: createErrors(translate),
+  questions: createQuestions(translate, announce, config.inputsUrl),
+  tools: createTools(translate),
   result: createResult(),
 };
 
@@ -45,7 +45,7 @@ const page = {
   replays: false,
   restart: true,
 };
-const replay = createReplay(say, drawSoon);
+const replay = createReplay(translate, drawSoon);
 
 function main() {
   localiseTimes(document);
@@ -90,7 +90,7 @@ async function finish() {
 function startAnew(info) {
   Object.assign(page, { log: [], final: null, replays: false });
   beginWith(config.job);
-  announce(say("reset", { reason: String(info.reason ?? "") }));
+  announce(translate("reset", { reason: String(info.reason ?? "") }));
   drawSoon();
 }
 
@@ -104,7 +104,7 @@ function beginWith(job, options) {
 function showLiveState(status, detail) {
   document.documentElement.dataset.liveState = status;
   byId("live-chip").dataset.state = status;
-  setText(byId("live-text"), say(detail?.refused ? "live.refused" : `live.${status}`));
+  setText(byId("live-text"), translate(detail?.refused ? "live.refused" : `live.${status}`));
 }
 
 function drawSoon() {
@@ -117,7 +117,7 @@ function drawSoon() {
 function draw() {
   page.drawing = false;
   takeEvents();
-  if (page.settled) replay.offer(page.log);
+  if (page.settled) replay.setLog(page.log);
   for (const part of PARTS) {
     if (!page.state.changed.has(part) || (part === "head" && !page.settled)) continue;
     page.state.changed.delete(part);

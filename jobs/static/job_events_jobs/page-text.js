@@ -1,8 +1,8 @@
 /**
- * The words, numbers and times of a page, in its language. The words come translated with the page.
+ * Texts, numbers and times in the language of the page. The page contains the translated texts.
  */
 
-/** @returns {Record<string, any>} What the server handed over with the page. */
+/** @returns {Record<string, any>} Data that the server wrote into the page. */
 export function pageConfig() {
   return JSON.parse(document.getElementById("page-config").textContent);
 }
@@ -16,7 +16,7 @@ export function translator(strings) {
     (strings[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => String(values[key] ?? whole));
 }
 
-/** The page's language, if Intl knows it; else the browser's. */
+/** The language of the page if Intl supports it, else of the browser. */
 function pageLanguage() {
   try {
     return Intl.getCanonicalLocales(document.documentElement.lang)[0];
@@ -45,7 +45,7 @@ export const formatFull = (time) => fullFormat.format(time);
 export const formatShort = (time) => shortFormat.format(time);
 export const formatNumber = (number) => numberFormat.format(number);
 
-/** "3 minutes ago"; a date when that is long ago; "now" for a minute, so that it need not tick. */
+/** "3 minutes ago"; "now" for the first minute; a date after a week. */
 export function formatAgo(time, now = Date.now()) {
   const seconds = Math.min(0, (time - now) / 1000);
   if (-seconds > DAYS_AS_AGO * 86_400) return formatShort(time);
@@ -61,7 +61,7 @@ export function formatDuration(ms) {
   return (hours ? `${hours}:${pad(minutes)}` : String(minutes)) + `:${pad(seconds % 60)}`;
 }
 
-/** Shows the times that the server wrote in its own zone in the reader's. */
+/** Converts times from the time zone of the server to that of the user. */
 export function localiseTimes(root) {
   for (const element of root.querySelectorAll("time[data-local], time[data-ago]")) {
     const time = Date.parse(element.dateTime);

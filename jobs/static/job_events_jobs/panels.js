@@ -7,21 +7,21 @@ import { isOver } from "./job-state.js";
 const SHOWN_TOOLS = 200;
 
 /** Status, phase, progress, buttons. Announces a new status or phase. */
-export function createHead(say, announce) {
+export function createHead(translate, announce) {
   const badge = byId("job-badge").firstElementChild;
   let [status, phase] = [badge.dataset.status, ""];
   return function draw(state) {
     const percent = Math.round(state.progress);
     badge.dataset.status = state.status;
-    setText(badge, say(`status.${state.status}`));
+    setText(badge, translate(`status.${state.status}`));
     setText(byId("attempt"), String(state.attempt));
     setText(byId("phase"), isOver(state) ? "" : state.phase);
     setText(byId("phase-note"), isOver(state) ? "" : state.message);
-    setText(byId("percent"), say("percent", { percent }));
+    setText(byId("percent"), translate("percent", { percent }));
     byId("progress").value = percent;
     showButtons(state);
-    if (state.status !== status) announce(say("announce.status", { status: badge.textContent }));
-    else if (state.phase && state.phase !== phase) announce(say("announce.phase", { phase: state.phase }));
+    if (state.status !== status) announce(translate("announce.status", { status: badge.textContent }));
+    else if (state.phase && state.phase !== phase) announce(translate("announce.phase", { phase: state.phase }));
     [status, phase] = [state.status, state.phase];
   };
 }
@@ -36,12 +36,12 @@ function showButtons(state) {
 }
 
 /** Errors of the current attempt. */
-export function createErrors(say) {
+export function createErrors(translate) {
   return function draw({ errors }) {
     byId("problem").hidden = errors.length === 0;
     byId("problem-list").replaceChildren(
       ...errors.map(({ message, type }) => {
-        const item = element("li", { dir: "auto" }, message || say("error.unnamed"));
+        const item = element("li", { dir: "auto" }, message || translate("error.unnamed"));
         if (type) item.append(" ", element("code", {}, type));
         return item;
       }),
@@ -50,7 +50,7 @@ export function createErrors(say) {
 }
 
 /** Tool calls with their inputs and results. */
-export function createTools(say) {
+export function createTools(translate) {
   const scroller = byId("tools");
   const tail = new Tail(scroller);
   const placeholder = scroller.firstElementChild;
@@ -67,7 +67,7 @@ export function createTools(say) {
       placeholder.remove();
       for (const [tool, parts] of drawn) {
         if (!parts.node.isConnected) scroller.append(parts.node);
-        fillTool(say, parts, tool, isOver(state));
+        fillTool(translate, parts, tool, isOver(state));
       }
     });
   };
@@ -84,18 +84,18 @@ function drawTool() {
   return { ...parts, node: element("details", { class: "tool" }, summary, parts.body) };
 }
 
-function fillTool(say, parts, tool, over) {
+function fillTool(translate, parts, tool, over) {
   const status = tool.status === "running" && over ? "stopped" : tool.status;
   if (parts.node.dataset.status === status) return;
   parts.node.dataset.status = status;
-  setText(parts.name, tool.name || say("tool.unknown"));
+  setText(parts.name, tool.name || translate("tool.unknown"));
   setText(parts.gist, tool.input.replace(/\s+/g, " ").slice(0, 120));
-  setText(parts.status, say(`tool.${status}`));
+  setText(parts.status, translate(`tool.${status}`));
   const part = (title, text) =>
     text ? [element("h3", {}, title), element("pre", { class: "json", dir: "auto" }, text)] : [];
   parts.body.replaceChildren(
-    ...part(say("tool.input"), tool.input),
-    ...part(say("tool.output"), tool.output),
+    ...part(translate("tool.input"), tool.input),
+    ...part(translate("tool.output"), tool.output),
   );
 }
 

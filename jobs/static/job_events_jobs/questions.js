@@ -1,18 +1,18 @@
 /**
- * What the job asks a person, and the answer: each open question as a form of its own.
+ * Forms for the open input requests of the job.
  */
 import { byId, element } from "./elements.js";
 import { isOver } from "./job-state.js";
 
 /**
- * @param {(name: string, values?: Record<string, any>) => string} say
+ * @param {(name: string, values?: Record<string, any>) => string} translate
  * @param {(text: string) => void} announce
- * @param {string} url  Where answers are posted to.
+ * @param {string} url  Address that receives the answers.
  */
-export function createQuestions(say, announce, url) {
+export function createQuestions(translate, announce, url) {
   const card = byId("questions");
   const list = byId("question-list");
-  /** The forms, by the questions that they show: one who writes an answer is not interrupted. */
+  /** Forms by question; a form stays while its question is open, with the text typed into it. */
   let drawn = new Map();
 
   return function draw(state) {
@@ -23,7 +23,7 @@ export function createQuestions(say, announce, url) {
     for (const [question, node] of drawn) {
       if (node.isConnected) continue;
       list.append(node);
-      announce(say("question.asked", { text: question.text.slice(0, 200) }));
+      announce(translate("question.asked", { text: question.text.slice(0, 200) }));
     }
     card.hidden = open.length === 0;
   };
@@ -55,7 +55,7 @@ export function createQuestions(say, announce, url) {
     return [
       element("label", { class: "question-text", dir: "auto", for: id }, text),
       element("textarea", { id, name: "answer", rows: "3", required: "", dir: "auto" }),
-      element("button", { class: "button button-primary", type: "submit" }, say("question.send")),
+      element("button", { class: "button button-primary", type: "submit" }, translate("question.send")),
     ];
   }
 
@@ -64,19 +64,19 @@ export function createQuestions(say, announce, url) {
     buttons.forEach((button) => (button.disabled = true));
     problem.textContent = "";
     const refusal = await post(name, value);
-    if (refusal === null) return; // the log says so, and the form goes
-    problem.textContent = refusal || say("question.failed");
+    if (refusal === null) return; // the event "input_received" removes the form
+    problem.textContent = refusal || translate("question.failed");
     buttons.forEach((button) => (button.disabled = false));
   }
 
-  /** @returns {Promise<string|null>} Why it was refused; null if it was not. */
+  /** @returns {Promise<string|null>} The reason of a rejection, or null. */
   async function post(name, value) {
     const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
     const headers = { "Content-Type": "application/json", [card.dataset.csrfHeader]: token };
     const body = JSON.stringify({ name, value });
     const answer = await fetch(url, { method: "POST", headers, body }).catch(() => null);
     if (answer?.ok) return null;
-    const told = await answer?.json().catch(() => null);
-    return told?.detail ?? "";
+    const problem = await answer?.json().catch(() => null);
+    return problem?.detail ?? "";
   }
 }

@@ -1,39 +1,39 @@
 /**
- * Shows the job again as it was at any time of its log: a slider, and playing at any speed. The page has
- * all events; nothing is asked for.
+ * Replay of the log: a slider over its time, and playback at a chosen speed. Sends no requests, as the page
+ * has all events.
  */
 import { byId, setText } from "./elements.js";
 import { formatDuration } from "./page-text.js";
 
-/** The slider goes by the times of the log, which are in the ids of its events. */
+/** Time of an event in the log, from its id. */
 const timeOf = (event) => Number.parseInt(event.id, 10);
 
 /**
- * @param {(name: string, values?: Object) => string} say
- * @param {() => void} redraw  Called whenever another time is to be shown.
+ * @param {(name: string, values?: Object) => string} translate
+ * @param {() => void} redraw  Called after each change of the time.
  */
-export function createReplay(say, redraw) {
-  const replay = new Replay(say, redraw);
+export function createReplay(translate, redraw) {
+  const replay = new Replay(translate, redraw);
   byId("replay-open").addEventListener("click", () => replay.open());
   byId("replay-close").addEventListener("click", () => replay.close());
   byId("replay-play").addEventListener("click", () => replay.toggle());
-  byId("replay-speed").addEventListener("change", () => replay.goOn());
+  byId("replay-speed").addEventListener("change", () => replay.advance());
   replay.slider.addEventListener("input", () => replay.seek(replay.slider.valueAsNumber));
   return replay;
 }
 
 class Replay {
-  constructor(say, redraw) {
-    Object.assign(this, { say, redraw });
+  constructor(translate, redraw) {
+    Object.assign(this, { translate, redraw });
     this.slider = byId("replay-at");
     this.isOn = this.isPlaying = false;
-    /** Milliseconds of the log: where the slider is, and how long it is; and the time of its start. */
+    /** Position of the slider, length of the log, and time of its start, in milliseconds. */
     this.at = this.length = this.start = 0;
     this.before = 0;
   }
 
-  /** The log as it is known now; it may grow meanwhile. @param {{id: string}[]} log */
-  offer(log) {
+  /** Sets the log, which may have grown. @param {{id: string}[]} log */
+  setLog(log) {
     this.start = log.length ? timeOf(log[0]) : 0;
     this.length = log.length ? Math.max(0, timeOf(log.at(-1)) - this.start) : 0;
     if (this.isOn && this.length === 0) this.close();
@@ -41,7 +41,7 @@ class Replay {
     if (this.isOn) this.draw();
   }
 
-  /** How many of the events there were then; the first is always one of them. */
+  /** Number of events up to the position, at least one. */
   count(log) {
     let [low, high] = [1, log.length];
     while (low < high) {
@@ -52,7 +52,7 @@ class Replay {
     return Math.min(low, log.length);
   }
 
-  /** The time that is shown, in milliseconds since 1970. */
+  /** The displayed time in milliseconds since 1970. */
   get now() {
     return this.start + this.at;
   }
@@ -87,13 +87,13 @@ class Replay {
   play(isPlaying) {
     const begins = isPlaying && !this.isPlaying;
     this.isPlaying = isPlaying;
-    setText(byId("replay-play"), this.say(isPlaying ? "replay.pause" : "replay.play"));
-    if (begins) this.goOn();
+    setText(byId("replay-play"), this.translate(isPlaying ? "replay.pause" : "replay.play"));
+    if (begins) this.advance();
     this.seek(this.at);
   }
 
-  /** From here, at the speed that is chosen. */
-  goOn(before = performance.now()) {
+  /** Plays from the position at the chosen speed. */
+  advance(before = performance.now()) {
     this.before = before;
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame((time) => this.tick(time));
@@ -104,7 +104,7 @@ class Replay {
     const passed = Math.max(0, time - this.before) * Number(byId("replay-speed").value);
     this.seek(this.at + passed);
     if (this.at >= this.length) this.play(false);
-    else this.goOn(Math.max(time, this.before));
+    else this.advance(Math.max(time, this.before));
   }
 
   seek(at) {
@@ -117,7 +117,7 @@ class Replay {
     const [at, length] = [this.at, this.length].map(formatDuration);
     this.slider.max = this.length;
     this.slider.value = this.at;
-    this.slider.setAttribute("aria-valuetext", this.say("replay.at", { at, length }));
-    setText(byId("replay-time"), this.say("replay.at", { at, length }));
+    this.slider.setAttribute("aria-valuetext", this.translate("replay.at", { at, length }));
+    setText(byId("replay-time"), this.translate("replay.at", { at, length }));
   }
 }

@@ -1,4 +1,4 @@
-"""The main job end to end: a real server, a real worker, real graphs."""
+"""The writing job end to end: server, worker and graphs."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ def finished(client: httpx.Client, job_id: str) -> dict:
     return job
 
 
-def test_a_job_runs_is_seen_live_and_its_history_is_there(client):
+def test_live_events_equal_the_history(client):
     readme = (ROOT / "README.md").read_text()
     job_id = start(
         client,
@@ -83,7 +83,7 @@ def test_a_job_runs_is_seen_live_and_its_history_is_there(client):
     assert job["result"]["markdown"].startswith("#")
 
 
-def test_the_outline_of_the_readme_is_an_outline_of_it(client):
+def test_the_outline_of_the_readme_has_its_headings(client):
     readme = (ROOT / "README.md").read_text()
     headings = [line.lstrip("# ") for line in readme.splitlines() if line.startswith("## ")]
     files = [{"name": "README.md", "text": readme}]
@@ -105,12 +105,12 @@ def test_sse_resumes_from_any_cursor(client):
     for position in (0, 1, len(ids) // 2, len(ids) - 1):
         messages = list(sse(client, job_id, after=ids[position]))
         assert [event_id for name, event_id, _ in messages if name is None] == ids[position + 1 :]
-    # A browser that reconnects says where it was in the header; the address is the first one's.
+    # A browser reconnects to the first address and sends its cursor in the header.
     resumed = sse(client, job_id, headers={"Last-Event-ID": ids[-2]}, after=ids[0])
     assert [event_id for _, event_id, _ in resumed] == [ids[-1], None, None]
 
 
-def test_viewers_that_break_off_and_resume_see_the_log_once(client):
+def test_a_subscriber_that_reconnects_receives_each_event_once(client):
     job_id = start(client, task_prompt="The history of rail: steam, diesel and electric traction")
     seen: list[str] = []
     ended = False
@@ -124,7 +124,7 @@ def test_viewers_that_break_off_and_resume_see_the_log_once(client):
     assert seen == [event["id"] for event in history(client, job_id)]
 
 
-async def test_the_socket_gives_the_same_events(site, client):
+async def test_the_socket_sends_the_same_events(site, client):
     job_id = start(client, task_prompt="Bridges: arches, beams and cables")
     credentials = await asyncio.to_thread(login, site, "anna")
     uri = f"{site.ws_url}/ws/jobs/{job_id}/?after=0"
@@ -174,7 +174,7 @@ def test_a_job_that_is_cancelled_stops(client):
     assert finished(client, job_id)["status"] == "cancelled"
 
 
-def test_a_job_that_fails_says_why_and_can_be_retried(client):
+def test_a_failed_job_has_an_error_and_can_be_retried(client):
     answer = client.post(
         "/api/jobs/", json={"task_type": "document_generation", "payload": {"outline": {"x": 1}}}
     )
@@ -191,7 +191,7 @@ def test_a_job_that_fails_says_why_and_can_be_retried(client):
     assert "job_retried" in kinds
 
 
-def test_a_document_from_an_outline_of_ones_own(client):
+def test_a_document_from_an_outline_of_the_caller(client):
     outline = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summary": "Green."}]}
     body = {"task_type": "document_generation", "payload": {"outline": outline}}
     job_id = client.post("/api/jobs/", json=body).json()["job_id"]

@@ -1,6 +1,6 @@
 /**
- * Draws a small, safe part of Markdown as elements: paragraphs, headings, lists, quotes, code, emphasis
- * and links. What it does not know stands there as text. No markup of the source is ever parsed.
+ * Draws a subset of Markdown as elements: paragraphs, headings, lists, quotes, tables, code, emphasis and links.
+ * Other markup, HTML included, is shown as text.
  */
 import { element } from "../job_events_jobs/elements.js";
 

@@ -124,7 +124,7 @@ function createDocument() {
       drawn = drawSections(drawn, text.sections);
       arrange(scroller, [title, ...[...drawn.values()].map(({ node }) => node)]);
       // A text that is older than the page is shown from its start.
-      if (!live) tail.look();
+      if (!live) tail.updateMode();
     });
   };
 }

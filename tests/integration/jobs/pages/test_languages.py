@@ -1,4 +1,4 @@
-"""The pages in other languages: every string is translated, language and direction are told."""
+"""Translation of the pages, and their language and text direction."""
 
 import json
 import re
@@ -42,32 +42,32 @@ def anna(client: Client, user: Any) -> Client:
 
 
 class VisibleText(HTMLParser):
-    """What a person reads or hears: text, and the attributes that are read out."""
+    """Collects text and the attributes that screen readers announce."""
 
-    SILENT = frozenset({"script", "style", "time"})
-    SPOKEN = frozenset({"aria-label", "title", "placeholder", "alt"})
+    HIDDEN = frozenset({"script", "style", "time"})
+    ANNOUNCED = frozenset({"aria-label", "title", "placeholder", "alt"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.parts: list[str] = []
-        self.silent = 0
+        self.hidden = 0
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.silent += tag in self.SILENT
-        self.parts += [value for name, value in attrs if name in self.SPOKEN and value]
+        self.hidden += tag in self.HIDDEN
+        self.parts += [value for name, value in attrs if name in self.ANNOUNCED and value]
 
     def handle_endtag(self, tag: str) -> None:
-        self.silent -= tag in self.SILENT
+        self.hidden -= tag in self.HIDDEN
 
     def handle_data(self, data: str) -> None:
-        if not self.silent:
+        if not self.hidden:
             self.parts.append(data)
 
 
 @pytest.fixture
 def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every translated string stands in brackets, as if by a translator."""
+    """Wrap every translated string in brackets."""
     real = translation._trans
     one = {"gettext": 0, "pgettext": 1}
     two = {"ngettext": (0, 1, 2), "npgettext": (1, 2, 3)}
@@ -82,7 +82,7 @@ def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def untranslated(html: str, data: list[str]) -> str:
-    """The letters that are neither in brackets nor a user's data."""
+    """Return the words that are neither in brackets nor data of a user."""
     text = "".join(VisibleText(html).parts)
     while (shorter := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
         text = shorter
@@ -117,7 +117,9 @@ def test_an_empty_list_is_translated(anna: Client, bracketed: None) -> None:
     assert untranslated(text_of(anna.get(LIST)), ["anna"]) == ""
 
 
-def test_what_the_scripts_say_is_translated(anna: Client, user: Any, bracketed: None) -> None:
+def test_the_strings_of_the_scripts_are_translated(
+    anna: Client, user: Any, bracketed: None
+) -> None:
     for path in (LIST, detail(make(user))):
         found = re.search(r'id="page-config"[^>]*>([^<]*)<', text_of(anna.get(path)))
         assert found
@@ -126,13 +128,13 @@ def test_what_the_scripts_say_is_translated(anna: Client, user: Any, bracketed: 
         assert all(text.startswith("⟦") for text in strings.values())
 
 
-def test_a_page_says_its_language_and_direction(anna: Client) -> None:
+def test_a_page_declares_its_language_and_direction(anna: Client) -> None:
     for language, direction in (("de", "ltr"), ("ar", "rtl")):
         page = text_of(anna.get(LIST, headers={"accept-language": language}))
         assert f'<html lang="{language}" dir="{direction}">' in page
 
 
-def test_times_are_for_machines_too(anna: Client, user: Any) -> None:
+def test_times_are_machine_readable(anna: Client, user: Any) -> None:
     job = make(user)
     page = text_of(anna.get(LIST))
     assert re.search(r'<time datetime="[^"]*\+00:00"', page)

@@ -1,4 +1,4 @@
-"""The pages tell the staff that nothing processes the log."""
+"""Staff see on the pages that `process_events` is not running."""
 
 import pytest
 from django.db import connection
@@ -12,7 +12,7 @@ from jobs.models import Job
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LIST = reverse("job_events:list")
-SAID = "Events are not processed"
+BANNER = "Events are not processed"
 
 
 def pages(owner):
@@ -30,34 +30,34 @@ def start_processor():
     Processor.objects.create(name="host:1", started_at=now, heartbeat_at=now)
 
 
-def test_the_staff_is_told_what_to_start(client, staff):
+def test_staff_see_the_command_to_start(client, staff):
     client.force_login(staff)
     for url in pages(staff):
         page = text(client.get(url))
-        assert SAID in page
+        assert BANNER in page
         assert "<code>manage.py process_events</code>" in page
         assert reverse("admin:job_events_processor_changelist") in page
 
 
-def test_while_it_runs_nothing_is_said(client, staff):
+def test_no_banner_while_it_runs(client, staff):
     start_processor()
     client.force_login(staff)
     for url in pages(staff):
-        assert SAID not in text(client.get(url))
+        assert BANNER not in text(client.get(url))
 
 
-def test_others_are_not_bothered(client, user):
+def test_other_users_see_no_banner(client, user):
     client.force_login(user)
     for url in pages(user):
-        assert SAID not in text(client.get(url))
+        assert BANNER not in text(client.get(url))
 
 
-def test_what_refreshes_the_list_does_not_ask(client, staff):
+def test_the_live_refresh_does_not_query_it(client, staff):
     client.force_login(staff)
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        assert SAID not in text(client.get(LIST, {"rows": "1"}))
+        assert BANNER not in text(client.get(LIST, {"rows": "1"}))
     assert "processor" not in str(queries.captured_queries)
 
 

@@ -1,4 +1,4 @@
-"""The pages, as the server makes them: who sees what, the form, the list, escaping."""
+"""The pages as rendered by the server: access, forms, list, escaping."""
 
 import json
 import re
@@ -52,12 +52,12 @@ def anna(client: Client, user: Any) -> Client:
     return client
 
 
-# Who may see it
+# Access
 
 
 @pytest.mark.parametrize("path", [LIST, NEW, "/jobs/job/some-job/"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_page_asks_for_a_login_and_comes_back(client: Client, path: str, method: str) -> None:
+def test_a_page_redirects_to_the_login_and_back(client: Client, path: str, method: str) -> None:
     response = getattr(client, method)(path)
     assert response.status_code == 302
     assert response["Location"] == f"{LOGIN}?next={path}"
@@ -73,14 +73,14 @@ def test_a_page_asks_for_a_login_and_comes_back(client: Client, path: str, metho
         ("https://sso.example.org/", "https://sso.example.org/"),
     ],
 )
-def test_the_projects_login_page_is_used_if_there_is_one(
+def test_the_login_page_of_the_project_takes_precedence(
     client: Client, settings: Any, configured: str, used: str
 ) -> None:
     settings.LOGIN_URL = configured
     assert client.get(LIST)["Location"].split("?")[0] == used
 
 
-def test_the_login_page_lets_in_and_leads_to_the_list(client: Client, user: Any) -> None:
+def test_the_login_page_redirects_to_the_list(client: Client, user: Any) -> None:
     response = client.post(LOGIN, {"username": "anna", "password": "anna"})
     assert response["Location"] == LIST
 
@@ -91,7 +91,7 @@ def test_logging_out_needs_a_post(anna: Client) -> None:
     assert anna.get(LIST).status_code == 302
 
 
-def test_anothers_job_is_not_there(anna: Client, other_user: Any) -> None:
+def test_a_job_of_another_user_is_404(anna: Client, other_user: Any) -> None:
     job = make(other_user, "Bert's secret")
     assert anna.get(detail(job)).status_code == 404
     assert anna.post(detail(job), {"action": "cancel"}).status_code == 404
@@ -107,7 +107,7 @@ def test_staff_see_all_jobs(client: Client, staff: Any, other_user: Any) -> None
     assert "bert" in text_of(client.get(LIST))
 
 
-def test_a_job_may_be_called_new(anna: Client, user: Any) -> None:
+def test_a_job_may_have_the_id_new(anna: Client, user: Any) -> None:
     job = make(user, "Called new", job_id="new")
     assert "Called new" in text_of(anna.get(detail(job)))
 
@@ -277,7 +277,7 @@ def test_cancel_and_retry(anna: Client, user: Any) -> None:
     assert (job.status, job.attempt) == (Job.Status.PENDING, 2)
 
 
-def test_what_cannot_be_done_is_told(anna: Client, user: Any) -> None:
+def test_an_invalid_transition_is_shown(anna: Client, user: Any) -> None:
     response = anna.post(detail(failed(user)), {"action": "cancel"})
     assert response.status_code == 302
     [message] = get_messages(response.wsgi_request)
@@ -285,7 +285,7 @@ def test_what_cannot_be_done_is_told(anna: Client, user: Any) -> None:
 
 
 @pytest.mark.parametrize("action", ["", "delete", "__class__"])
-def test_an_unknown_action_is_refused(anna: Client, user: Any, action: str) -> None:
+def test_an_unknown_action_is_rejected(anna: Client, user: Any, action: str) -> None:
     assert anna.post(detail(make(user)), {"action": action}).status_code == 400
 
 
@@ -303,7 +303,7 @@ def titles(response: HttpResponse) -> list[str]:
     return re.findall(r'class="job-link"[^>]*>([^<]*)<', text_of(response))
 
 
-def test_an_empty_list_says_what_to_do(anna: Client) -> None:
+def test_an_empty_list_links_to_the_form(anna: Client) -> None:
     assert "Start the first job" in text_of(anna.get(LIST))
 
 
@@ -327,7 +327,7 @@ def test_filter_and_search(anna: Client, user: Any) -> None:
         *({"cursor": value} for value in ("gone", "x" * 999, "a\0", "é", "cD1nb25l", "cD0tMQ==")),
     ],
 )
-def test_a_bad_query_shows_the_list(anna: Client, user: Any, query: dict[str, str]) -> None:
+def test_an_invalid_query_shows_the_list(anna: Client, user: Any, query: dict[str, str]) -> None:
     make(user, "Tea")
     assert titles(anna.get(LIST, query)) == ["Tea"]
 
@@ -338,7 +338,7 @@ def test_a_cursor_beyond_every_id_selects_all_older_jobs(anna: Client, user: Any
     assert titles(anna.get(LIST, {"cursor": cursor})) == ["Tea"]
 
 
-def test_pages_meet_without_a_gap_or_a_repeat(anna: Client, user: Any) -> None:
+def test_pages_have_no_gap_and_no_duplicate(anna: Client, user: Any) -> None:
     names = [f"Job {number}" for number in range(2 * PAGE_SIZE + 5)]
     for name in names:
         make(user, name)
@@ -367,9 +367,7 @@ def test_the_filter_stays_while_paging(anna: Client, user: Any) -> None:
     assert "rows=1" not in page
 
 
-def test_the_refresh_gets_the_rows_alone_and_only_when_they_changed(
-    anna: Client, user: Any
-) -> None:
+def test_the_refresh_returns_changed_rows_only(anna: Client, user: Any) -> None:
     job = make(user, "Tea")
     fresh = anna.get(LIST, {"rows": "1"})
     assert "<html" not in text_of(fresh)
@@ -381,7 +379,7 @@ def test_the_refresh_gets_the_rows_alone_and_only_when_they_changed(
     assert hashes[0] != hashes[1]
 
 
-def test_the_list_takes_the_same_queries_for_any_number_of_jobs(
+def test_the_list_has_a_constant_number_of_queries(
     anna: Client, user: Any, django_assert_num_queries: Any
 ) -> None:
     make(user)
@@ -400,7 +398,7 @@ def test_a_duration_is_a_clock(anna: Client, user: Any) -> None:
     assert "1:02:03" in text_of(anna.get(LIST))
 
 
-def test_jobs_of_the_same_moment_are_on_one_page_each(
+def test_jobs_with_equal_times_are_on_one_page_each(
     anna: Client, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JobPagePagination, "page_size", 2)
@@ -425,10 +423,8 @@ def test_a_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, use
 
 
 @pytest.mark.parametrize("has_sockets", [True, False])
-def test_pages_ask_for_sockets_where_there_are_some(
-    client, user, make_job, monkeypatch, has_sockets
-):
-    """A process that has not imported the routes would log a traceback for each open page."""
+def test_pages_use_sockets_if_the_server_has_them(client, user, make_job, monkeypatch, has_sockets):
+    """A server without socket routes logs a traceback for each connection attempt."""
     if has_sockets:
         monkeypatch.setitem(sys.modules, "jobs.routing", object())
     else:
