@@ -14,17 +14,6 @@ from events.execution.run import Delivery, Question, Reason, TaskRun, current_ru
 from events.execution.tracker import RunTracker, register_run_tracker, run_tracker
 
 __all__ = [
-    "Delivery",
-    "Failed",
-    "Question",
-    "QueueAdapter",
-    "Reason",
-    "Retry",
-    "RunTracker",
-    "TaskRun",
-    "Unknown",
-    "current_run",
-    "register_adapter",
-    "register_run_tracker",
-    "run_tracker",
-]
+    "Delivery", "Failed", "Question", "QueueAdapter", "Reason", "Retry", "RunTracker", "TaskRun",
+    "Unknown", "current_run", "register_adapter", "register_run_tracker", "run_tracker",
+]  # fmt: skip

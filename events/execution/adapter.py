@@ -54,6 +54,15 @@ class Unknown:
 Outcome = Failed | Retry | Unknown
 
 
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """Options of the `follows_job` decorators."""
+
+    job_argument: str | None = "job_id"
+    task_type: str = ""
+    ends_job: bool = True
+
+
 class QueueAdapter:
     """Base class of the adapter of a queue.
 
@@ -214,18 +223,15 @@ def _log(event: str, delivery: Delivery, reason: object) -> None:
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a new event loop, and cancel it when its job is cancelled.
+    """Run `cancel_with_job` in a new event loop, and close its `get_async_redis` connection."""
 
-    Raises JobCancelled in that case. Closes the loop's connection of `get_async_redis`.
-    """
-    return asyncio.run(_run_and_close(coroutine))
+    async def main() -> T:
+        try:
+            return await cancel_with_job(coroutine)
+        finally:
+            await close_async_redis()
 
-
-async def _run_and_close(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await cancel_with_job(coroutine)
-    finally:
-        await close_async_redis()
+    return asyncio.run(main())
 
 
 async def cancel_with_job(coroutine: Coroutine[Any, Any, T]) -> T:

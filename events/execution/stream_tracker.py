@@ -4,52 +4,35 @@ It cannot detect that a job has finished, so it rejects no delivery; it reports 
 if the queue does.
 """
 
-from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
+from events.execution.run import TASK_ENQUEUED, Delivery, Reason, TaskRun
+from events.execution.tracker import RunTracker
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
 from events.types import EventType
 
-RUNNING: Final = {"job_status": "running"}
+_RUNNING: Final = {"job_status": "running"}
 
 
-class StreamRunTracker:
-    """`RunTracker` that publishes to the log of the job."""
-
-    fencing_errors: tuple[type[Exception], ...] = ()
-
-    def current_attempt(self, job_id: str) -> int | None:
-        """Return None: attempts are unknown."""
-        return None
+class StreamRunTracker(RunTracker):
+    """Publishes to the log of the job."""
 
     def record_enqueued(self, delivery: Delivery) -> None:
         """Publish `task_enqueued` in the transaction that enqueues the task."""
-        event = {
-            "event_type": TASK_ENQUEUED,
-            "task_type": delivery.task_type,
-            "queue": delivery.queue,
-            "external_id": delivery.external_id,
-        }
-        publish_event(delivery.job_id, event)
-
-    def announce(self, delivery: Delivery) -> None:
-        """Do nothing: the end of a job is unknown."""
+        event = {"event_type": TASK_ENQUEUED, "task_type": delivery.task_type}
+        data = {"queue": delivery.queue, "external_id": delivery.external_id}
+        publish_event(delivery.job_id, {**event, **data})
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
         """Publish `task_started`; every delivery is accepted."""
         get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
         return 0, 1
 
-    def send_heartbeats(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
-        """Return no run: none is stopped."""
-        return ()
-
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
         """Publish `task_completed`."""
-        data = RUNNING if continues else {}
+        data = _RUNNING if continues else {}
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
@@ -59,16 +42,8 @@ class StreamRunTracker:
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
         """Publish `task_retry`."""
         if error is not None:
-            data = {"error": _redacted(error), "retry_in": seconds, **RUNNING}
+            data = {"error": _redacted(error), "retry_in": seconds, **_RUNNING}
             self._publish(run.delivery, "task_retry", **data)
-
-    def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
-        """Raise NotImplementedError."""
-        raise NotImplementedError("Requests for input need the app `jobs`.")
-
-    def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
-        """Raise NotImplementedError."""
-        raise NotImplementedError("Requests for input need the app `jobs`.")
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         """Publish `task_failed`."""
@@ -78,9 +53,6 @@ class StreamRunTracker:
         """Publish `task_failed`."""
         data = {"reason": reason} if reason else {}
         self._publish(delivery, EventType.TASK_FAILED, status="failed", error=error, **data)
-
-    def release(self, delivery: Delivery) -> None:
-        """Do nothing: there are no claims."""
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
         """Publish `task_revoked`."""

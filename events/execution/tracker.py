@@ -13,13 +13,14 @@ _DEFAULT: Final = "events.execution.stream_tracker.StreamRunTracker"
 
 
 class RunTracker(Protocol):
-    """Records what happens to the tasks of jobs."""
+    """Records what happens to the tasks of jobs. The defaults are those of a stateless tracker."""
 
-    fencing_errors: tuple[type[Exception], ...]
+    fencing_errors: tuple[type[Exception], ...] = ()
     """Raised to a worker whose job has finished or is at a later attempt."""
 
     def current_attempt(self, job_id: str) -> int | None:
         """Return the current attempt of a job; None if unknown."""
+        return None
 
     def record_enqueued(self, delivery: Delivery) -> None:
         """Record that a queue has accepted a task. Raises LookupError if the job is unknown."""
@@ -35,6 +36,7 @@ class RunTracker(Protocol):
 
     def send_heartbeats(self, runs: Sequence[TaskRun]) -> Collection[TaskRun]:
         """Record that runs are alive; return those that have to stop."""
+        return ()
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
         """Record that a task completed; with `continues`, another task of the job follows."""
@@ -47,9 +49,11 @@ class RunTracker(Protocol):
 
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         """Return whether a question of the attempt is answered, and the answer."""
+        raise NotImplementedError("Requests for input need the app `jobs`.")
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         """Suspend a task until questions are answered; its adapter resumes it with `resume`."""
+        raise NotImplementedError("Requests for input need the app `jobs`.")
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         """Fail the job of a completed task because a following task could not be sent."""

@@ -1,8 +1,11 @@
 """Execution of jobs by workers.
 
-dispatch      from a task_type to its runner
+dispatch      runners of task types; stopping and resuming queued tasks
 tracker       run tracker that keeps Job and Task rows
 claims        which worker may execute a task
-reaper        fails or retries jobs whose worker is dead
-auto_cancel   cancels jobs that no viewer watches
+reaper        fails jobs whose worker is dead or whose deadline has expired
+auto_cancel   cancels jobs without subscribers
+
+Allowed imports: dispatch is below `jobs.services`; the other modules import `jobs.services`,
+`jobs.inputs` and the modules below them.
 """

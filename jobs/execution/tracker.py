@@ -28,6 +28,7 @@ from django.utils import timezone
 from events.conf import event_settings
 from events.exceptions import DeliveryRejected, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
+from events.execution.tracker import RunTracker
 from events.types import EventType
 from jobs import inputs, services, transitions
 from jobs.conf import job_settings
@@ -53,7 +54,7 @@ _HEARTBEATS_PER_TIMEOUT: Final = 6
 _CLAIM_FIELDS: Final = ("job__job_id", "external_id", "delivery_count", "job__attempt")
 
 
-class JobRunTracker:
+class JobRunTracker(RunTracker):
     """`RunTracker` of the app `jobs`."""
 
     fencing_errors: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, ProducerFenced)

@@ -51,8 +51,7 @@ def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str 
 
 def option(task: Any, name: str) -> Any:
     """Return `job_argument`, `task_type` or `ends_job` of a `JobTask` or decorated task."""
-    options = getattr(task.run, "job_options", None)
-    return options[name] if options is not None else getattr(task, name)
+    return getattr(getattr(task.run, "job_options", task), name)
 
 
 def task_type_of(task: Any) -> str:

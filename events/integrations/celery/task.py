@@ -20,7 +20,7 @@ from celery import current_app, current_task, signals
 from celery.contrib.django.task import DjangoTask
 
 from events.exceptions import InputPending, JobCancelled
-from events.execution.adapter import run_coroutine
+from events.execution.adapter import FollowOptions, run_coroutine
 from events.execution.run import Delivery, TaskRun, current_run
 from events.execution.tracker import run_tracker
 from events.integrations.celery.adapter import CeleryAdapter
@@ -120,9 +120,6 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
     Options are the attributes of `JobTask`: `job_argument`, `task_type`, `ends_job`. The function
     uses `current_run()`.
     """
-    defaults = {"job_argument": "job_id", "task_type": "", "ends_job": True}
-    if unknown := sorted(set(options) - set(defaults)):
-        raise TypeError(f"follows_job accepts {sorted(defaults)}, not {unknown}.")
     if function is None:
         return lambda wrapped: follows_job(wrapped, **options)
 
@@ -135,7 +132,7 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
         arguments = args[1:] if is_bound else args
         return _run(task, lambda *_args, **_kwargs: function(*args, **kwargs), arguments, kwargs)
 
-    followed.job_options = {**defaults, **options}  # type: ignore[attr-defined]
+    followed.job_options = FollowOptions(**options)  # type: ignore[attr-defined]
     return followed
 
 

@@ -3,27 +3,23 @@
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from events.exceptions import InvalidJobId
-from events.execution.adapter import Failed, Outcome, QueueAdapter, cancel_with_job
+from events.execution.adapter import (
+    Failed,
+    FollowOptions,
+    Outcome,
+    QueueAdapter,
+    cancel_with_job,
+)
 from events.execution.run import Delivery, Reason, TaskRun
 from events.types import check_job_id
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 QUEUE: Final = "django_tasks"
-
-
-@dataclass(frozen=True, slots=True)
-class FollowOptions:
-    """Options of `follows_job`."""
-
-    job_argument: str | None = "job_id"
-    task_type: str = ""
-    ends_job: bool = True
 
 
 class TaskFailed(Exception):
@@ -41,10 +37,11 @@ class DjangoTasksAdapter(QueueAdapter):
             return Failed()
         return Failed(Reason.TERMINATED, "The worker was terminated while the task ran.")
 
-    def finish_with(self, run: TaskRun, task_result: Any, error: BaseException | None) -> None:
+    def finish_with(self, run: TaskRun, task_result: Any) -> None:
         """Report the outcome of a task result."""
+        error = _error_of(task_result)
         result = None if error is not None else task_result.return_value
-        self.finish(run, result, error, continues=not options_of(task_result).ends_job)
+        self.finish(run, result, error, continues=not _options_of(task_result).ends_job)
 
 
 def follows_job(function: Function | None = None, **options: Any) -> Any:
@@ -61,15 +58,14 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
     return followed
 
 
-def options_of(task_result: Any) -> FollowOptions:
+def _options_of(task_result: Any) -> FollowOptions:
     """Return the options of the task of a result."""
-    options: FollowOptions = getattr(task_result.task.func, "job_options", FollowOptions())
-    return options
+    return cast(FollowOptions, getattr(task_result.task.func, "job_options", FollowOptions()))
 
 
 def delivery_of(task_result: Any) -> Delivery | None:
     """Return the delivery of a task; None if its arguments contain no job_id."""
-    options = options_of(task_result)
+    options = _options_of(task_result)
     job_id = _job_id_of(task_result, options.job_argument)
     if job_id is None:
         return None
@@ -87,14 +83,16 @@ def delivery_of(task_result: Any) -> Delivery | None:
     )
 
 
-def error_of(task_result: Any) -> BaseException | None:
+def _error_of(task_result: Any) -> BaseException | None:
     """Return the exception of a failed task: the one being handled, if the backend handles it."""
     if not task_result.errors:
         return None
     recorded = task_result.errors[-1]
     error = sys.exception()
-    if error is not None and _path(type(error)) == recorded.exception_class_path:
-        return error
+    if error is not None:
+        kind = type(error)
+        if f"{kind.__module__}.{kind.__qualname__}" == recorded.exception_class_path:
+            return error
     last_line = recorded.traceback.strip().rpartition("\n")[2]
     return TaskFailed(last_line or recorded.exception_class_path)
 
@@ -112,10 +110,6 @@ def _job_id_of(task_result: Any, name: str | None) -> str | None:
         return check_job_id(task_result.kwargs.get(name, bound.arguments.get(name)))
     except InvalidJobId:
         return None
-
-
-def _path(error: type[BaseException]) -> str:
-    return f"{error.__module__}.{error.__qualname__}"
 
 
 def _cancellable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from django.apps import AppConfig, apps
 
 from events.execution.run import TaskRun, current_run
 from events.execution.tracker import run_tracker
-from events.integrations.django_tasks.adapter import DjangoTasksAdapter, delivery_of, error_of
+from events.integrations.django_tasks.adapter import DjangoTasksAdapter, delivery_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class DjangoTasksConfig(AppConfig):
         """Report the outcome of a claimed task; backends also send this for rejected ones."""
         run = self._runs.pop(task_result.id, None)
         if run is not None:
-            self._adapter.finish_with(run, task_result, error_of(task_result))
+            self._adapter.finish_with(run, task_result)
 
 
 def _log_unknown_job(job_id: str, external_id: str) -> None:
