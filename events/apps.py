@@ -8,7 +8,6 @@ from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
-from events.checks import check_settings
 from events.conf import SETTING, event_settings, is_in_installed_apps
 
 _JOBS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "jobs"
@@ -29,7 +28,7 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from events.database_checks import check_processing  # noqa: PLC0415 - models exist now
+        from events.checks import check_processing, check_settings  # noqa: PLC0415 - models exist now
 
         register(check_settings)
         register(check_processing, Tags.database)

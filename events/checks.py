@@ -1,12 +1,16 @@
-"""System checks of the settings of events/."""
+"""System checks of the settings of events/ and, with `check --database`, of the log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import django.db
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+from django.db import router
 
 from events.conf import SETTING, EventSettings, SettingsTable, configured, raw_setting
+from events.models import EventLog, Processor
+from events.processor.status import ALIVE_SECONDS, is_running, outbox_status, stalled_checkpoints
 from events.types import shown
 
 
@@ -34,3 +38,48 @@ def invalid_settings(table: type[SettingsTable]) -> list[CheckMessage]:
         for name, setting in table.table().items()
         if name in given and not setting.rule.holds(given[name])
     ]
+
+
+def check_processing(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
+    databases: Sequence[str] | None = None,
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Warn if no processor is running and if logs are stalled.
+
+    Reports nothing without the tables or the database: other checks do.
+    """
+    messages: list[CheckMessage] = []
+    for alias in databases or ():
+        if not router.allow_migrate_model(alias, Processor):
+            continue
+        try:
+            messages += [*_not_running(alias), *_stalled(alias)]
+        except django.db.Error:
+            continue
+    return messages
+
+
+def _not_running(alias: str) -> Iterator[CheckMessage]:
+    if is_running(alias) or not EventLog.objects.using(alias).exists():
+        return
+    outbox = outbox_status(alias)
+    pending = f"{outbox.depth} events are in the outbox" if outbox.late else "logs must be archived"
+    yield Warning(
+        f"process_events is not running: no heartbeat for {ALIVE_SECONDS} seconds, and {pending}.",
+        hint="Start `manage.py process_events` and keep it running.",
+        id="job_events.W010",
+    )
+
+
+def _stalled(alias: str) -> Iterator[CheckMessage]:
+    stalled = stalled_checkpoints(alias)
+    first = stalled.order_by("failed_at", "pk").values_list("log__job_id", "error").first()
+    if first is None:
+        return
+    job_id, error = first
+    yield Warning(
+        f"Logs that cannot be archived: {stalled.count()}. Job {job_id}: {error}",
+        hint="`manage.py process_events --status` and the admin list all of them.",
+        id="job_events.W011",
+    )

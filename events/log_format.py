@@ -12,7 +12,10 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 def summarize_error(error: BaseException) -> str:
     """Return the type and first line of an error; further lines may contain user data."""
-    lines = str(error).replace("\0", "").splitlines() or [""]
+    try:
+        lines = str(error).replace("\0", "").splitlines() or [""]
+    except Exception:  # noqa: BLE001 - the __str__ of an error of unknown origin
+        lines = ["<no message>"]
     return f"{type(error).__name__}: {lines[0]}"[:_MAX_SUMMARY_CHARACTERS]
 
 

@@ -1,10 +1,12 @@
 """The process behind `manage.py process_events`.
 
-    processor     runs the loops of one process
+    processor     one process: loops, heartbeat, health log, signals
+    loop          one loop: repeats a step in a thread, retries after errors
     steps         registry of the steps, one loop each
-    loop          one loop: steps, pauses, errors
-    status, lag   what is pending, stalled or late
-    status_text   the same as text
+    single_pass   `--once`: all steps until none finds work
+    lag           archive lag: streams behind, age of the oldest entry
+    status        running processors, outbox, archive lag, stalled logs
+    status_text   the status as text and JSON
 
 Imports `events.outbox`, `events.archive`, `events.streams` and the leaf modules of `events`.
 """

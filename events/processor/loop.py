@@ -1,9 +1,7 @@
-"""Loops, each in a thread of its own, that go on whatever their steps raise.
+"""Loops of the processor: each repeats one step in a thread, whatever the step raises.
 
-A loop's states: *working* (its last step found something; the next follows at once), *idle* (it
-found nothing; the next follows after a pause), *failing* (it raised; the next follows after a pause
-that grows). A step that ends even its thread is a failure too; the supervisor starts the thread
-again.
+After a step that did something, the next follows at once; after one that found nothing to do, the
+loop pauses; after an error, it retries with exponential backoff.
 """
 
 import logging
@@ -25,79 +23,72 @@ from events.log_format import summarize_error
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.2
-_RETRY_FIRST: Final = 0.5
-_RETRY_LAST: Final = 10.0
-# Not after each step: with Django's default CONN_MAX_AGE each would open a connection of its own.
-_RENEWED_SECONDS: Final = 60.0
+_MIN_RETRY_SECONDS: Final = 0.5
+_MAX_RETRY_SECONDS: Final = 10.0
+# With Django's default CONN_MAX_AGE, closing after each step would open a connection for each.
+_CLOSE_OLD_SECONDS: Final = 60.0
 
 Step = Callable[[], int]
 
 
 @dataclass(slots=True)
 class Loop:
-    """One step again and again; `step` returns how much it did, 0 if there was nothing to do."""
+    """Repeats `step`, which returns how much it did: 0 if there was nothing to do."""
 
     name: str
     step: Step
-    idle: float = IDLE_SECONDS
+    idle_seconds: float = IDLE_SECONDS
     rounds: int = 0
     events: int = 0
     failures: int = 0
     error: str = ""
     failing: bool = False
     succeeded_at: datetime | None = None
-    _retry_in: float = field(default=0.0, init=False)
-    _renewed_at: float = field(default_factory=monotonic, init=False)
+    _retry_seconds: float = field(default=0.0, init=False)
+    _closed_old_at: float = field(default_factory=monotonic, init=False)
 
     def run(self, stopping: threading.Event) -> None:
-        """Run steps until `stopping` is set; the step under way is finished."""
-        pause = self._retry_in
-        try:
-            while not stopping.wait(pause):
-                pause = self._round()
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            connections.close_all()
+        """Run steps until `stopping` is set; a step in progress is completed."""
+        pause = 0.0
+        while not stopping.wait(pause):
+            try:
+                pause = self._run_step()
+            except BaseException as error:  # noqa: BLE001 - SystemExit too must not end the loop
+                pause = self._record_failure(error)
+        connections.close_all()
 
-    def _round(self) -> float:
-        """One step; returns the seconds until the next."""
-        try:
-            done = self.step()
-        except Exception as error:  # noqa: BLE001 - the loop has to go on, whatever a step raises
-            return self._failed(error)
+    def _run_step(self) -> float:
+        """Run one step; return the seconds until the next."""
+        if self.failing:
+            close_connections()
+        done = self.step()
         self.rounds += 1
         self.events += done
         self.succeeded_at = timezone.now()
         self.failing = False
-        self._retry_in = 0.0
-        self._renew_connections()
-        return 0.0 if done else self.idle
+        self._retry_seconds = 0.0
+        if monotonic() >= self._closed_old_at + _CLOSE_OLD_SECONDS:
+            close_old_connections()
+            self._closed_old_at = monotonic()
+        return 0.0 if done else self.idle_seconds
 
-    def _failed(self, error: BaseException) -> float:
+    def _record_failure(self, error: BaseException) -> float:
+        """Count and log an error; return the seconds until the retry."""
         self.failures += 1
         self.failing = True
         self.error = summarize_error(error)
-        self._retry_in = min(self._retry_in * 2 or _RETRY_FIRST, _RETRY_LAST)
+        self._retry_seconds = min(self._retry_seconds * 2 or _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS)
         expected = isinstance(error, (EventsError, django.db.Error))
-        extra = {"loop": self.name, "error": self.error, "retry_in": self._retry_in}
         logger.log(
             logging.WARNING if expected else logging.ERROR,
             "loop_failed",
-            extra=extra,
+            extra={"loop": self.name, "error": self.error, "retry_in": self._retry_seconds},
             exc_info=None if expected else error,
         )
-        close_connections()
-        return self._retry_in
+        return self._retry_seconds
 
-    def _renew_connections(self) -> None:
-        if monotonic() >= self._renewed_at + _RENEWED_SECONDS:
-            close_old_connections()
-            self._renewed_at = monotonic()
-
-    def numbers(self) -> dict[str, Any]:
-        """What the loop did so far, as JSON can hold it."""
+    def stats(self) -> dict[str, Any]:
+        """The counters of the loop, for JSON."""
         at = self.succeeded_at
         return {
             "rounds": self.rounds,
@@ -110,35 +101,25 @@ class Loop:
 
 
 class LoopRunner:
-    """Keeps loops running."""
+    """Runs loops, each in a daemon thread: a step that hangs does not keep the process alive."""
 
     def __init__(self, loops: Iterable[Loop]) -> None:
         self.loops = tuple(loops)
         self._stopping = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads = [
+            threading.Thread(target=loop.run, args=(self._stopping,), name=loop.name, daemon=True)
+            for loop in self.loops
+        ]
 
-    def watch(self) -> None:
-        """Start the loops that do not run: all of them at first, later those that died."""
-        for loop in self.loops:
-            thread = self._threads.get(loop.name)
-            if thread is not None and thread.is_alive():
-                continue
-            if thread is not None:
-                logger.error("loop_restarted", extra={"loop": loop.name, "error": loop.error})
-            self._threads[loop.name] = self._start(loop)
+    def start(self) -> None:
+        """Start the loops."""
+        for thread in self._threads:
+            thread.start()
 
-    def stop(self, seconds: float) -> list[str]:
-        """Let the loops finish their step; returns the names of those that did not in time."""
+    def stop(self, timeout: float) -> list[str]:
+        """Stop the loops after their steps; return the names of those still running at timeout."""
         self._stopping.set()
-        deadline = monotonic() + seconds
-        for thread in self._threads.values():
+        deadline = monotonic() + timeout
+        for thread in self._threads:
             thread.join(max(deadline - monotonic(), 0.0))
-        return [name for name, thread in self._threads.items() if thread.is_alive()]
-
-    def _start(self, loop: Loop) -> threading.Thread:
-        # A daemon: a step that hangs must not keep the process from ending.
-        thread = threading.Thread(
-            target=loop.run, args=(self._stopping,), name=loop.name, daemon=True
-        )
-        thread.start()
-        return thread
+        return [thread.name for thread in self._threads if thread.is_alive()]

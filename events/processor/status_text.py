@@ -1,4 +1,4 @@
-"""What `manage.py process_events --status` says: the status as a table or as JSON."""
+"""The status as text and as JSON, for `manage.py process_events --status` and the admin."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from typing import Any, Final
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from events.processor.status import ArchiveStatus, LogStatus, OutboxStatus, ProcessorStatus
+from events.processor.lag import ArchiveLag
+from events.processor.status import LogStatus, OutboxStatus, ProcessorStatus
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -17,13 +18,13 @@ _DAY: Final = 24 * _HOUR
 
 
 def status_json(status: LogStatus) -> str:
-    """The status as JSON; times are ISO 8601, ages seconds."""
+    """The status as JSON; times are ISO 8601, ages are seconds."""
     data = {**asdict(status), "healthy": status.healthy}
     return json.dumps(data, cls=DjangoJSONEncoder, indent=2)
 
 
 def status_table(status: LogStatus) -> str:
-    """The status for people to read."""
+    """The status as a table of lines."""
     return "\n".join(f"{name:<15}{text}".rstrip() for name, text in _rows(status))
 
 
@@ -40,16 +41,16 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
 
 
 def _processor(processor: ProcessorStatus, now: datetime) -> Iterator[tuple[str, str]]:
-    seen = duration_text((now - processor.heartbeat_at).total_seconds())
-    state = "" if processor.alive else ", so it is taken to be dead"
+    age = duration_text((now - processor.heartbeat_at).total_seconds())
+    state = "" if processor.alive else ", considered dead"
     started = _time(processor.started_at)
-    yield "", f"{processor.name}, started {started}, seen {seen} ago{state}"
+    yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
     for name, loop in processor.loops.items():
         yield "", f"  {name:<11}{loop_text(loop)}"
 
 
 def loop_text(loop: dict[str, Any]) -> str:
-    """The numbers of a loop in a line."""
+    """The stats of a loop in one line."""
     text = f"{_counted(loop['rounds'], 'round')}, {_counted(loop['events'], 'event')}"
     if loop["failures"]:
         last = "FAILING NOW" if loop["failing"] else "the last"
@@ -58,24 +59,23 @@ def loop_text(loop: dict[str, Any]) -> str:
 
 
 def outbox_text(outbox: OutboxStatus) -> str:
-    """What is in the outbox."""
+    """The number of events in the outbox and the age of the oldest."""
     if not outbox.depth:
         return "empty"
     return f"{_counted(outbox.depth, 'event')}{_oldest(outbox.oldest_age)}"
 
 
-def archive_text(archive: ArchiveStatus) -> str:
-    """How far the archive is behind."""
+def archive_text(archive: ArchiveLag) -> str:
+    """The number of streams that are behind and the age of the oldest entry."""
     if archive.error:
-        return f"not known: {archive.error}"
-    entries, streams = archive.entries or 0, archive.streams or 0
-    text = f"{_counted(entries, 'entry', 'entries')} to copy{_oldest(archive.oldest_age)}"
-    text += f"; {_counted(streams, 'stream')} in Redis"
-    return text if archive.complete else f"{text}; more than was looked at"
+        return f"unknown: {archive.error}"
+    behind = f"{archive.behind} of {_counted(archive.streams or 0, 'stream')} behind"
+    text = f"{behind}{_oldest(archive.oldest_age)}"
+    return text if archive.complete else f"{text}; there are more streams"
 
 
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else noun + 's'}"
 
 
 def _oldest(age: float | None) -> str:

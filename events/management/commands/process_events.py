@@ -1,4 +1,4 @@
-"""`manage.py process_events`: relay, archiver and what else keeps the log whole."""
+"""`manage.py process_events`: runs relay, archiver, projections and reaper."""
 
 import logging
 from argparse import ArgumentParser
@@ -12,52 +12,47 @@ from django.core.management.base import BaseCommand
 
 from events.exceptions import EventsError
 from events.log_format import LineHandler, summarize_error
-from events.processor.processor import (
-    STOP_SECONDS,
-    Processing,
-    process_once,
-    stopping_on_signals,
-    unfinished_business,
-)
+from events.processor.processor import STOP_TIMEOUT_SECONDS, EventProcessor, stop_on_signals
+from events.processor.single_pass import pending_work, run_single_pass
 from events.processor.status import get_status
 from events.processor.status_text import status_json, status_table
 from events.processor.steps import build_steps
 
 
 class Command(BaseCommand):
-    """Runs until it is told to stop, or once, or only tells how the log does."""
+    """Runs until a signal, or once, or prints the status."""
 
     help = (
-        "Append what waits in the outbox, archive the streams, let the jobs follow their logs."
-        " Runs until SIGTERM or Ctrl-C; several may run."
+        "Append the events of the outbox, archive the streams and update jobs from their logs."
+        " Runs until SIGTERM or Ctrl-C. Several instances may run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what is to be done."""
-        what = parser.add_mutually_exclusive_group()
-        what.add_argument(
-            "--once", action="store_true", help="do what there is to do now, and end: for cron"
+        """Add the options."""
+        mode = parser.add_mutually_exclusive_group()
+        mode.add_argument(
+            "--once", action="store_true", help="process what is pending now, then exit: for cron"
         )
-        what.add_argument(
+        mode.add_argument(
             "--status",
             action="store_true",
-            help="print how the log does; the exit code is 1 if process_events is not running,"
-            " a log is stalled or Redis does not answer",
+            help="print the status; the exit code is 1 if process_events is not running, a log is"
+            " stalled, events are late or Redis does not respond",
         )
         parser.add_argument("--json", action="store_true", help="print the status as JSON")
         parser.add_argument(
-            "--timeout", type=float, default=60.0, help="seconds that --once takes at most (60)"
+            "--timeout", type=float, default=60.0, help="maximum seconds of --once (60)"
         )
 
     def handle(
         self, *_args: Any, once: bool, status: bool, json: bool, timeout: float, **_options: Any
     ) -> None:
-        """Do it; a fault of Redis or of the database is a sentence."""
+        """Run the selected mode; errors of Redis and the database become a CommandError."""
         if json and not status:
-            raise CommandError("--json goes with --status.")
+            raise CommandError("--json requires --status.")
         try:
             if status:
-                self._tell_status(json)
+                self._print_status(json)
             elif once:
                 self._run_once(timeout)
             else:
@@ -65,36 +60,38 @@ class Command(BaseCommand):
         except EventsError as error:
             raise CommandError(str(error)) from error
         except django.db.Error as error:
-            text = f"The database cannot be used: is it up, and migrated? {summarize_error(error)}"
+            text = f"The database is not available or not migrated: {summarize_error(error)}"
             raise CommandError(text) from error
 
     def _run(self) -> None:
-        with self._shown_logs(), stopping_on_signals() as stopping:
-            left = Processing(build_steps()).run(stopping)
-        if left:
-            names = " and ".join(left)
-            raise CommandError(f"Ended, but {names} did not finish within {STOP_SECONDS:.0f} s.")
+        with self._logs_on_stderr(), stop_on_signals() as should_stop:
+            unfinished = EventProcessor(build_steps()).run(should_stop)
+        if unfinished:
+            raise CommandError(
+                f"Stopped, but {' and '.join(unfinished)} did not finish within"
+                f" {STOP_TIMEOUT_SECONDS:.0f} s."
+            )
 
     def _run_once(self, timeout: float) -> None:
-        with self._shown_logs():
-            done = process_once(build_steps(single_pass=True), timeout=timeout)
-        counts = done.counts
+        with self._logs_on_stderr():
+            result = run_single_pass(build_steps(single_pass=True), timeout=timeout)
+        counts = result.counts
         self.stdout.write(f"Appended {counts['relay']} events, archived {counts['archiver']}.")
-        if ended := counts.get("reaper"):
-            self.stdout.write(f"Ended {ended} jobs whose worker is dead, or never came.")
-        problem = unfinished_business(done)
+        if reaped := counts.get("reaper"):
+            self.stdout.write(f"Ended {reaped} jobs whose worker is dead or did not start in time.")
+        problem = pending_work(result)
         if problem:
             raise CommandError(problem)
 
-    def _tell_status(self, as_json: bool) -> None:
+    def _print_status(self, as_json: bool) -> None:
         status = get_status()
         self.stdout.write(status_json(status) if as_json else status_table(status))
         if not status.healthy:
             raise SystemExit(1)
 
     @contextmanager
-    def _shown_logs(self) -> Iterator[None]:
-        """Show what is logged on stderr where the project shows it nowhere."""
+    def _logs_on_stderr(self) -> Iterator[None]:
+        """Log to stderr if the project has configured no handler for `events`."""
         logger = logging.getLogger("events")
         if logger.hasHandlers():
             yield

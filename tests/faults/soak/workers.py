@@ -313,7 +313,7 @@ def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
 def is_idle(lines: Lines) -> None:
     """Whether nothing waits in the outbox, or to be archived."""
     status = get_status()
-    waits = status.outbox.depth + (status.archive.entries or 0)
+    waits = status.outbox.depth + (status.archive.behind or 0)
     lines.say(waits=-1 if status.archive.error else waits)
 
 

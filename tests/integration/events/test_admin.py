@@ -1,4 +1,4 @@
-"""The log in the admin: what the operator sees at 3 a.m., and that nobody changes it by hand."""
+"""The read-only admin of the log: status, processors and logs."""
 
 from datetime import timedelta
 
@@ -68,7 +68,7 @@ def found(client, query):
 # The status
 
 
-def test_a_quiet_night(admin, redis_client):
+def test_a_healthy_status(admin, redis_client):
     make_processor()
     make_log(position=Cursor.parse(redis_client.xadd("job_events:abc", {"data": "{}"}).decode()))
     response = admin.get(PROCESSORS)
@@ -76,13 +76,13 @@ def test_a_quiet_night(admin, redis_client):
     assert "process_events is running." in page
     assert "7 rounds, 3 events" in page
     assert figures(response) == {
-        "Outbox": ("0", "good"), "To archive": ("0", "good"), "Stalled logs": ("0", "good"),
+        "Outbox": ("0", "good"), "Streams behind": ("0", "good"), "Stalled logs": ("0", "good"),
     }  # fmt: skip
 
 
-def test_a_bad_night(admin, redis_client):
+def test_an_unhealthy_status(admin, redis_client):
     make_processor(seconds_ago=3600, failures=2, error="RedisUnavailable: gone")
-    make_log("stuck", error="NotAStream: somebody put a list there", outbox=2, seconds_ago=300)
+    make_log("stuck", error="NotAStream: a list is stored there", outbox=2, seconds_ago=300)
     old = int((timezone.now() - timedelta(minutes=10)).timestamp() * 1000)
     redis_client.xadd("job_events:behind", {"data": "{}"}, id=f"{old}-0")
     response = admin.get(PROCESSORS)
@@ -90,7 +90,7 @@ def test_a_bad_night(admin, redis_client):
     for part in (
         "process_events is not running.",
         "manage.py process_events",
-        "NotAStream: somebody put a list there",
+        "NotAStream: a list is stored there",
         "the oldest for 5 min",
         "the oldest for 10 min",
         "2 failures, the last: RedisUnavailable: gone",
@@ -98,33 +98,33 @@ def test_a_bad_night(admin, redis_client):
     ):
         assert part in page, part
     assert figures(response) == {
-        "Outbox": ("2", "bad"), "To archive": ("1", "bad"), "Stalled logs": ("1", "bad"),
+        "Outbox": ("2", "bad"), "Streams behind": ("1", "bad"), "Stalled logs": ("1", "bad"),
     }  # fmt: skip
 
 
-def test_nothing_was_ever_started(admin):
+def test_no_processor_was_ever_started(admin):
     page = text(admin.get(PROCESSORS))
     assert "process_events is not running." in page
     assert "0 processors" in page
 
 
-def test_without_redis_the_rest_is_shown(admin, redis_down):
+def test_without_redis_the_other_figures_are_shown(admin, redis_down):
     make_processor()
     make_log(outbox=1)
     response = admin.get(PROCESSORS)
     assert "Redis did not answer." in text(response)
-    assert figures(response)["To archive"] == ("?", "unknown")
+    assert figures(response)["Streams behind"] == ("?", "unknown")
     assert figures(response)["Outbox"] == ("1", "good")
 
 
-def test_a_processor_of_another_version_is_shown(admin):
+def test_a_processor_without_loop_stats(admin):
     Processor.objects.create(
         name="x", started_at=timezone.now(), heartbeat_at=timezone.now(), loops={}
     )
     assert "process_events is running." in text(admin.get(PROCESSORS))
 
 
-def test_what_is_shown_is_inert(admin):
+def test_html_is_escaped(admin):
     make_log("stuck", error=SCRIPT)
     make_processor(SCRIPT, failures=1, error=SCRIPT)
     for url in (PROCESSORS, LOGS):
@@ -133,7 +133,7 @@ def test_what_is_shown_is_inert(admin):
         assert "&lt;script&gt;" in page
 
 
-def test_of_many_stalled_logs_the_rest_is_a_link(admin):
+def test_a_long_list_of_stalled_logs_ends_with_a_link(admin):
     for number in range(101):
         make_log(f"job{number}", error="x")
     page = text(admin.get(PROCESSORS))
@@ -141,7 +141,7 @@ def test_of_many_stalled_logs_the_rest_is_a_link(admin):
     assert f"{LOGS}?state=stalled" in page
 
 
-def test_the_page_costs_a_fixed_number_of_queries(admin, django_assert_max_num_queries):
+def test_the_number_of_queries_is_constant(admin, django_assert_max_num_queries):
     for number in range(20):
         make_processor(f"host:{number}")
         make_log(f"job{number}", error="x", outbox=1)
@@ -153,7 +153,7 @@ def test_the_page_costs_a_fixed_number_of_queries(admin, django_assert_max_num_q
 # The logs
 
 
-def test_logs_with_how_far_they_are(admin):
+def test_the_list_of_logs(admin):
     make_log("one", position=Cursor(1795315967958, 3))
     make_log("two", outbox=3, error="It is broken")
     EventLog.objects.create(job_id="new")
@@ -176,7 +176,7 @@ def test_logs_with_how_far_they_are(admin):
         ({"state": "nonsense"}, ["one", "three", "two"]),
     ],
 )
-def test_what_is_looked_for_is_found(admin, query, job_ids):
+def test_search_and_filter(admin, query, job_ids):
     make_log("one", position=Cursor(5, 0))
     make_log("two", error="It is broken", outbox=1)
     make_log("three", outbox=2)
@@ -186,7 +186,7 @@ def test_what_is_looked_for_is_found(admin, query, job_ids):
 @pytest.mark.parametrize(
     "query", [{"q": "\x00"}, {"o": "99"}, {"p": "-1"}, {"fault": "x"}, {"nonsense": "x"}]
 )
-def test_a_bad_query_breaks_nothing(admin, query):
+def test_invalid_query_parameters(admin, query):
     make_log()
     for url in (PROCESSORS, LOGS):
         assert admin.get(url, query, follow=True).status_code in (200, 400)
@@ -206,10 +206,10 @@ def test_one_processor(admin):
     text(admin.get(reverse("admin:job_events_processor_change", args=[processor.pk])))
 
 
-# Who may
+# Permissions
 
 
-def test_nobody_changes_anything(admin):
+def test_nothing_can_be_changed(admin):
     log, processor = make_log(), make_processor()
     for name, row in (("eventlog", log), ("processor", processor)):
         assert admin.get(reverse(f"admin:job_events_{name}_add")).status_code == 403
@@ -224,7 +224,7 @@ def test_nobody_changes_anything(admin):
     assert Processor.objects.get().name == "host:1"
 
 
-def test_staff_needs_the_permission_to_look(client, django_user_model):
+def test_staff_needs_the_view_permission(client, django_user_model):
     clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
     client.force_login(clerk)
     assert client.get(PROCESSORS).status_code == 403
@@ -234,7 +234,7 @@ def test_staff_needs_the_permission_to_look(client, django_user_model):
 
 
 @pytest.mark.parametrize("who", ["user", None])
-def test_others_are_sent_to_the_login(request, client, who):
+def test_other_users_are_redirected_to_the_login(request, client, who):
     if who:
         client.force_login(request.getfixturevalue(who))
     for url in (PROCESSORS, LOGS):

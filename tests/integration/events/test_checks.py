@@ -1,4 +1,4 @@
-"""`manage.py check --database default` says that nothing processes the log."""
+"""`manage.py check --database default` warns about missing processors and stalled logs."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.management import call_command
 from django.utils import timezone
 
-from events.database_checks import check_processing
+from events.checks import check_processing
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from tests.support.site import ROOT
 
@@ -32,48 +32,48 @@ def found():
     return {message.id: message for message in check_processing(None, databases=["default"])}
 
 
-def test_a_project_without_a_log_needs_nothing():
+def test_a_project_without_logs_has_no_warning():
     assert found() == {}
 
 
-def test_logs_that_nobody_processes():
+def test_logs_without_a_processor():
     make_log()
     message = found()["job_events.W010"]
     assert message.level == checks.WARNING
-    assert message.msg.endswith("there are logs to archive.")
+    assert message.msg.endswith("logs must be archived.")
     assert "manage.py process_events" in message.hint
 
 
-def test_an_outbox_that_nobody_empties():
+def test_late_outbox_events_without_a_processor():
     at = timezone.now() - timedelta(seconds=61)
     row = {"event_type": "x", "timestamp": "x", "data": "{}"}
     ArchivedEvent.objects.create(log=make_log(), written_at=at, **row)
     make_processor(seconds_ago=40)
-    assert "events wait in the outbox: 1." in found()["job_events.W010"].msg
+    assert "1 events are in the outbox" in found()["job_events.W010"].msg
 
 
-def test_while_it_runs_nothing_is_said():
+def test_a_running_processor_has_no_warning():
     make_log()
     make_processor()
     assert found() == {}
 
 
-def test_a_stalled_log():
-    make_log(error="NotAStream: somebody put a list there")
+def test_stalled_logs():
+    make_log(error="NotAStream: a list is stored there")
     make_processor()
     (message,) = found().values()
     assert (message.id, message.level) == ("job_events.W011", checks.WARNING)
-    assert "That of job abc: NotAStream: somebody put a list there" in message.msg
+    assert "Job abc: NotAStream: a list is stored there" in message.msg
 
 
-def test_without_a_database_to_ask_nothing_is_asked(django_assert_num_queries):
+def test_without_databases_it_makes_no_query(django_assert_num_queries):
     make_log()
     with django_assert_num_queries(0):
         assert check_processing(None) == []
         assert check_processing(None, databases=[]) == []
 
 
-def test_it_is_asked_by_check_with_a_database_only(capsys):
+def test_it_runs_with_check_database_only(capsys):
     make_log()
     call_command("check", databases=["default"])
     assert "job_events.W010" in capsys.readouterr().err
@@ -81,11 +81,11 @@ def test_it_is_asked_by_check_with_a_database_only(capsys):
     assert "job_events.W010" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["sqlite:///{}/empty.sqlite3", "postgres://nobody@/no?host={}"])
-def test_without_tables_or_database_it_is_silent(tmp_path, url):
+@pytest.mark.parametrize("url", ["sqlite:///{}/empty.sqlite3", "postgres://user@/no?host={}"])
+def test_without_tables_or_database_it_reports_nothing(tmp_path, url):
     script = (
         "import django; django.setup()\n"
-        "from events.database_checks import check_processing\n"
+        "from events.checks import check_processing\n"
         "print(check_processing(None, databases=['default']))"
     )
     environment = {

@@ -1,4 +1,4 @@
-"""`manage.py process_events` as a process of its own, that is told to stop, killed and started."""
+"""`manage.py process_events` as a process that is stopped, killed and restarted."""
 
 import json
 import os
@@ -23,11 +23,11 @@ from tests.support.site import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-NOWHERE = "unix:///nonexistent/redis.sock"
+UNAVAILABLE = "unix:///nonexistent/redis.sock"
 
 
 def database_url() -> str:
-    """The address of the tests' own database, for other processes."""
+    """The URL of the test database, for child processes."""
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
@@ -96,7 +96,7 @@ def manage(tmp_path: Path, redis_server: EmbeddedRedis) -> Iterator[Manage]:
 
 @pytest.fixture
 def own_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
-    """A Redis that a test may stop."""
+    """A Redis server that the test may stop."""
     redis = EmbeddedRedis(short_tmp / "own-redis")
     redis.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url}
@@ -106,7 +106,7 @@ def own_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def redis_down(settings) -> None:
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": UNAVAILABLE}
 
 
 def archived(job_id="abc") -> list[str]:
@@ -119,12 +119,12 @@ def publish(*event_types, job_id="abc"):
         get_publisher().publish_event(job_id, {"event_type": event_type})
 
 
-# Until it is told to stop
+# Running until a signal
 
 
 @pytest.mark.database
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_works_until_it_is_told_to_stop(manage, number):
+def test_it_runs_until_a_signal(manage, number):
     publish("first")
     process = manage.start()
     manage.wait_for(is_running)
@@ -133,17 +133,17 @@ def test_it_works_until_it_is_told_to_stop(manage, number):
     process.send_signal(number)
     assert process.wait(20) == 0
     assert not Processor.objects.exists()
-    said = manage.log()
-    assert "Traceback" not in said
-    first, *_, last = [line for line in said.splitlines() if "process_events_status" in line]
+    log = manage.log()
+    assert "Traceback" not in log
+    first, *_, last = [line for line in log.splitlines() if "process_events_status" in line]
     assert "state='running'" in first
     assert "redis='ok'" in first
     assert "state='stopped'" in last
 
 
 @pytest.mark.database
-def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, redis_server):
-    down = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+def test_events_committed_without_redis_are_appended(manage, settings, redis_server):
+    down = {**settings.JOB_EVENTS, "REDIS_URL": UNAVAILABLE}
     up = settings.JOB_EVENTS
     settings.JOB_EVENTS = down
     publish_event("abc", {"event_type": "committed"})
@@ -155,13 +155,13 @@ def test_what_was_committed_without_redis_is_appended_by_it(manage, settings, re
 
 
 @pytest.mark.database
-def test_after_kill_9_another_goes_on(manage):
+def test_another_process_continues_after_kill_9(manage):
     killed = manage.start()
     publish("first")
     manage.wait_for(lambda: archived() == ["first"] and Processor.objects.exists())
     killed.kill()
     killed.wait()
-    assert Processor.objects.count() == 1  # it could not say goodbye
+    assert Processor.objects.count() == 1  # a killed process does not delete its row
     publish("second")
     publish_event("abc", {"event_type": "third"})
     manage.start()
@@ -171,7 +171,7 @@ def test_after_kill_9_another_goes_on(manage):
 
 
 @pytest.mark.database
-def test_several_run_at_once(manage):
+def test_several_instances(manage):
     processes = [manage.start(), manage.start()]
     manage.wait_for(lambda: Processor.objects.count() == 2)
     for number in range(50):
@@ -184,7 +184,7 @@ def test_several_run_at_once(manage):
     assert not Processor.objects.exists()
 
 
-def test_a_redis_that_goes_away_and_comes_back(manage, own_redis):
+def test_redis_is_restarted(manage, own_redis):
     manage.environment["REDIS_URL"] = own_redis.url
     process = manage.start()
     manage.wait_for(is_running)
@@ -198,7 +198,7 @@ def test_a_redis_that_goes_away_and_comes_back(manage, own_redis):
     assert "Traceback" not in manage.log()
 
 
-def test_it_waits_for_the_tables(manage, tmp_path):
+def test_it_retries_until_the_tables_exist(manage, tmp_path):
     manage.environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
     process = manage.start()
     manage.wait_for(lambda: "loop_failed" in manage.log())
@@ -208,7 +208,7 @@ def test_it_waits_for_the_tables(manage, tmp_path):
     assert process.wait(20) == 0
 
 
-def test_a_project_that_shows_no_logs_has_them_on_stderr(manage, tmp_path):
+def test_without_a_log_handler_it_logs_to_stderr(manage, tmp_path):
     (tmp_path / "quiet.py").write_text("from config.settings import *\nLOGGING = {}\n")
     manage.environment |= {"DJANGO_SETTINGS_MODULE": "quiet", "PYTHONPATH": str(tmp_path)}
     process = manage.start()
@@ -221,13 +221,13 @@ def test_a_project_that_shows_no_logs_has_them_on_stderr(manage, tmp_path):
     assert "outbox=0" in lines[0]
 
 
-# Once
+# A single pass
 
 
 @pytest.mark.database
-def test_once_does_all_there_is_to_do(manage, settings):
+def test_once_processes_all_pending_work(manage, settings):
     publish("first", "second", "third")
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": NOWHERE}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": UNAVAILABLE}
     publish_event("abc", {"event_type": "fourth"})
     publish_event("xyz", {"event_type": "fifth"})
     done = manage.run("process_events", "--once")
@@ -240,8 +240,8 @@ def test_once_does_all_there_is_to_do(manage, settings):
     assert not Processor.objects.exists()
 
 
-def test_once_without_redis_is_a_sentence(manage):
-    manage.environment["REDIS_URL"] = NOWHERE
+def test_once_without_redis_is_a_command_error(manage):
+    manage.environment["REDIS_URL"] = UNAVAILABLE
     done = manage.run("process_events", "--once")
     assert done.returncode == 1
     assert "CommandError: Redis did not answer" in done.stderr
@@ -249,24 +249,24 @@ def test_once_without_redis_is_a_sentence(manage):
 
 
 @pytest.mark.parametrize("option", ["--once", "--status"])
-def test_without_tables_it_is_a_sentence(manage, tmp_path, option):
+def test_missing_tables_are_a_command_error(manage, tmp_path, option):
     manage.environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
     done = manage.run("process_events", option)
     assert done.returncode == 1
-    assert "CommandError: The database cannot be used: is it up, and migrated?" in done.stderr
+    assert "CommandError: The database is not available or not migrated" in done.stderr
     assert "no such table" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_once_without_the_database_is_a_sentence(manage, tmp_path):
-    manage.environment["DATABASE_URL"] = f"postgres://nobody@/nothing?host={tmp_path}"
+def test_once_without_the_database_is_a_command_error(manage, tmp_path):
+    manage.environment["DATABASE_URL"] = f"postgres://user@/nothing?host={tmp_path}"
     done = manage.run("process_events", "--once")
     assert done.returncode == 1
-    assert "CommandError: The database cannot be used" in done.stderr
+    assert "CommandError: The database is not available" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_once_says_which_log_is_stalled(redis_client, capsys):
+def test_once_reports_a_stalled_log(redis_client, capsys):
     redis_client.set("job_events:abc", "no stream")
     publish_event("abc", {"event_type": "first"})
     publish("first", job_id="fine")
@@ -280,9 +280,9 @@ def test_once_says_which_log_is_stalled(redis_client, capsys):
     assert not ArchiveCheckpoint.objects.exclude(error="").exists()
 
 
-def test_once_that_is_not_through_in_time_says_so(redis_client):
+def test_once_reports_its_timeout(redis_client):
     publish("first")
-    with pytest.raises(CommandError, match="There is more to do"):
+    with pytest.raises(CommandError, match="There is more work"):
         call_command("process_events", "--once", "--timeout", "0")
     call_command("process_events", "--once", "--timeout", "0")
 
@@ -290,7 +290,7 @@ def test_once_that_is_not_through_in_time_says_so(redis_client):
 # The status
 
 
-def test_the_status_of_a_project_where_it_does_not_run(capsys):
+def test_status_when_not_running(capsys):
     with pytest.raises(SystemExit) as ended:
         call_command("process_events", "--status")
     assert ended.value.code == 1
@@ -298,7 +298,7 @@ def test_the_status_of_a_project_where_it_does_not_run(capsys):
 
 
 @pytest.mark.database
-def test_the_status_while_it_runs(manage):
+def test_status_when_running(manage):
     manage.start()
     manage.wait_for(is_running)
     done = manage.run("process_events", "--status")
@@ -309,17 +309,17 @@ def test_the_status_while_it_runs(manage):
     assert as_json["processors"][0]["loops"]["relay"]["failures"] == 0
 
 
-def test_the_status_without_redis(redis_down, capsys):
+def test_status_without_redis(redis_down, capsys):
     with pytest.raises(SystemExit):
         call_command("process_events", "--status")
-    assert "not known: Redis did not answer." in capsys.readouterr().out
+    assert "unknown: Redis did not answer." in capsys.readouterr().out
 
 
-def test_json_is_for_the_status_only():
-    with pytest.raises(CommandError, match="--json goes with --status"):
+def test_json_requires_status():
+    with pytest.raises(CommandError, match="--json requires --status"):
         call_command("process_events", "--json")
 
 
-def test_one_thing_at_a_time():
+def test_modes_are_exclusive():
     with pytest.raises(CommandError, match="not allowed with"):
         call_command("process_events", "--once", "--status")
