@@ -29,7 +29,7 @@ class OfflineChatModel(GenericFakeChatModel):
 
     messages: Iterator[AIMessage | str] = iter(())
     model_name: str = "offline"
-    token_delay: float = 0.0  # seconds between two tokens
+    token_delay: float = 0.0  # seconds before each word
     has_tools: bool = False
 
     def bind_tools(self, *_: Any, **__: Any) -> Self:
@@ -43,7 +43,7 @@ class OfflineChatModel(GenericFakeChatModel):
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for chunk in super()._stream(*args, **kwargs):
             for token in _TOKEN.findall(chunk.text) or [""]:
-                time.sleep(self.token_delay)
+                time.sleep(self.token_delay if token.strip() else 0)
                 yield ChatGenerationChunk(
                     message=chunk.message.model_copy(update={"content": token})
                 )
@@ -97,7 +97,8 @@ def _nest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         siblings = sections
         while siblings and siblings[-1]["level"] < row["level"]:
             siblings = siblings[-1]["sections"]
-        siblings.append({**row, "sections": []})
+        kept = {key: row[key] for key in ("level", "heading", "summary")}
+        siblings.append({**kept, "sections": []})
     return sections
 
 
