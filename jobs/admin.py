@@ -1,4 +1,4 @@
-"""Jobs in the Django admin: to look at, to cancel and to retry; jobs change by services only."""
+"""Admin of jobs: read-only, with actions that call services."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,35 +25,33 @@ from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
 
-# Django's class takes its model as a parameter only in the eyes of a type checker.
+# The admin classes are generic in the type stubs only.
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Job]
-    TaskInline = admin.TabularInline[Task, Job]
-    InputInline = admin.TabularInline[InputRequest, Job]
+    TabularInline = admin.TabularInline[Any, Job]
 else:
-    ModelAdmin = admin.ModelAdmin
-    TaskInline = InputInline = admin.TabularInline
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 
-class ReadOnly:
-    """Nothing here is written by hand."""
+class ReadOnlyMixin:
+    """Inline without any editing, visible with the permission to view the job."""
 
     extra = 0
     can_delete = False
 
     def has_add_permission(self, *_args: Any) -> bool:
-        """The workers write it."""
+        """Deny."""
         return False
 
     has_change_permission = has_add_permission
 
     def has_view_permission(self, *_args: Any) -> bool:
-        """Whoever sees the job sees this."""
+        """Allow."""
         return True
 
 
-class Tasks(ReadOnly, TaskInline):
-    """Who works on the job, and when they were heard of last."""
+class TaskInline(ReadOnlyMixin, TabularInline):
+    """The tasks of the current attempt, with worker and heartbeat."""
 
     model = Task
     fields = readonly_fields = (
@@ -62,8 +60,8 @@ class Tasks(ReadOnly, TaskInline):
     )  # fmt: skip
 
 
-class Inputs(ReadOnly, InputInline):
-    """What the job asks."""
+class InputInline(ReadOnlyMixin, TabularInline):
+    """The input requests of the job."""
 
     model = InputRequest
     fields = readonly_fields = (
@@ -73,7 +71,7 @@ class Inputs(ReadOnly, InputInline):
 
 @admin.register(Job)
 class JobAdmin(ModelAdmin):
-    """The list of jobs with filters and search, and each job with its timeline."""
+    """List of jobs with filters and search; details with a timeline of events."""
 
     list_display = (
         "name", "status", "percent", "task_type", "attempt", "owner", "created_at", "finished_at",
@@ -85,7 +83,7 @@ class JobAdmin(ModelAdmin):
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
-    inlines = (Tasks, Inputs)
+    inlines = (TaskInline, InputInline)
     readonly_fields = (
         "job_id", "task_type", "title", "owner", "status", "attempt", "percent", "created_at",
         "started_at", "finished_at", "error", "payload", "result", "page", "timeline",
@@ -99,11 +97,11 @@ class JobAdmin(ModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        """The jobs without what may be large, which the page of one job loads by itself."""
+        """Defer the fields that may be large."""
         return super().get_queryset(request).defer("payload", "result")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Jobs are created by services, which dispatch them."""
+        """Deny: services create jobs, and dispatch them."""
         return False
 
     def change_view(
@@ -113,24 +111,24 @@ class JobAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a job, with nothing to save: the permission to change it is for the actions."""
-        nothing = {"show_save": False, "show_save_and_continue": False}
-        context = {**nothing, **(extra_context or {})}
+        """Show a job without save buttons: the permission to change it is for the actions."""
+        buttons = {"show_save": False, "show_save_and_continue": False}
+        context = {**buttons, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     @admin.display(description=_("job"), ordering="title")
     def name(self, job: Job) -> str:
-        """The title, cut to a line's length; without one, the job_id."""
+        """Return the title, or the job_id without one, cut to 60 characters."""
         return Truncator(str(job)).chars(60)
 
     @admin.display(description=_("progress"), ordering="progress")
     def percent(self, job: Job) -> str:
-        """The progress in per cent."""
+        """Return the progress in per cent."""
         return f"{job.progress:.0f} %"
 
     @admin.display(description=_("live page"))
     def page(self, job: Job) -> SafeString | str:
-        """Link to the job's page, if the pages are included in the URLs of the project."""
+        """Return a link to the page of the job, if the project includes the pages."""
         try:
             url = reverse("job_events:detail", kwargs={"job_id": job.job_id})
         except NoReverseMatch:
@@ -139,7 +137,7 @@ class JobAdmin(ModelAdmin):
 
     @admin.display(description=_("timeline"))
     def timeline(self, job: Job) -> str:
-        """The job's latest events, readable."""
+        """Return the latest events as a table."""
         try:
             events = read_events(job.job_id, order="desc", limit=TIMELINE_LENGTH + 1)
         except EventsError as error:
@@ -153,20 +151,20 @@ class JobAdmin(ModelAdmin):
 
     @admin.action(description=_("Cancel the selected jobs"), permissions=["change"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel jobs that are not over."""
+        """Cancel pending and running jobs."""
         self._apply(request, queryset, partial(services.job_cancel, by=user_of(request)))
 
     @admin.action(
-        description=_("Cancel the selected jobs, and end their tasks"), permissions=["change"]
+        description=_("Cancel the selected jobs and kill their tasks"), permissions=["change"]
     )
     def terminate_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel jobs that are not over, and have their queues end them where they stand."""
-        how = partial(services.job_cancel, by=user_of(request), terminate=True)
-        self._apply(request, queryset, how)
+        """Cancel pending and running jobs, and request their queues to kill the tasks."""
+        service = partial(services.job_cancel, by=user_of(request), terminate=True)
+        self._apply(request, queryset, service)
 
     @admin.action(description=_("Retry the selected jobs"), permissions=["change"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Retry jobs that failed or were cancelled."""
+        """Retry failed and cancelled jobs."""
         self._apply(request, queryset, partial(services.job_retry, by=user_of(request)))
 
     def _apply(

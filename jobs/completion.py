@@ -1,4 +1,4 @@
-"""When a job's log is over for its viewers: the rule that `events.live.follow` is given."""
+"""Completion rule of jobs, for `events.live`."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
@@ -19,58 +19,54 @@ logger = logging.getLogger(__name__)
 
 
 class JobCompletion:
-    """The job is over once its log has its last event, or when that has long been due."""
+    """A log is complete with the last event of its job, or when that event is long overdue."""
 
     def is_terminal(self, event: Event) -> bool:
-        """Whether the event says that its job is over."""
-        return _told(event) in Job.TERMINAL_STATUSES
+        """Return whether the event reports a terminal status."""
+        return _status(event) in Job.TERMINAL_STATUSES
 
     async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
-        """Those whose rows say so, or who have none; what services said is in their logs then."""
-        return await sync_to_async(_over, thread_sensitive=False)(last)
+        """Return the jobs whose rows are terminal or do not exist, and whose outbox is empty."""
+        return await sync_to_async(_completed, thread_sensitive=False)(last)
 
 
 job_completion: Final = JobCompletion()
 
 
-def _told(event: Event) -> Job.Status | None:
+def _status(event: Event) -> Job.Status | None:
     return reported_status(event.event_type, event.data)
 
 
-def _over(last: Mapping[str, Event | None]) -> Collection[str]:
-    """Asked now and then for viewers who wait for long, and who keep no connection meanwhile."""
+def _completed(last: Mapping[str, Event | None]) -> Collection[str]:
     try:
-        return set(_over_of(last))
+        return set(_completed_jobs(last))
     finally:
-        connection.close()
+        connection.close()  # the next call is seconds away
 
 
-def _over_of(last: Mapping[str, Event | None]) -> Iterator[str]:
+def _completed_jobs(last: Mapping[str, Event | None]) -> Iterator[str]:
     states = job_states(last)
     for job_id in last:
         state = states.get(job_id)
-        if state is None or (_has_ended(state, last[job_id]) and _all_appended(job_id)):
+        if state is None or (_is_complete(state, last[job_id]) and _append_pending(job_id)):
             yield job_id
 
 
-def _has_ended(state: dict[str, Any], last: Event | None) -> bool:
-    """Whether the row says so, and the log does or could have."""
+def _is_complete(state: dict[str, Any], last: Event | None) -> bool:
+    """Return whether the row is terminal, and its last event is in the log or overdue."""
     if state["status"] not in Job.TERMINAL_STATUSES:
         return False
-    told = last is not None and _told(last) == state["status"]
-    if last is not None and told and last.data.get("attempt") in (None, state["attempt"]):
+    is_reported = last is not None and _status(last) == state["status"]
+    if last is not None and is_reported and last.data.get("attempt") in (None, state["attempt"]):
         return True
     return bool(timezone.now() - state["finished_at"] > COMPLETION_GRACE)
 
 
-def _all_appended(job_id: str) -> bool:
-    """See to it that what services said is in the stream: the last events of all may be.
-
-    When Redis was down as the job finished, the relay may not have come to it yet.
-    """
+def _append_pending(job_id: str) -> bool:
+    """Append events that are still in the outbox: the last ones, if Redis was unavailable."""
     try:
         append_pending(job_id)
     except EventsError as error:
-        logger.warning("end_deferred", extra={"job_id": job_id, "error": str(error)})
+        logger.warning("completion_deferred", extra={"job_id": job_id, "error": str(error)})
         return False
     return True

@@ -1,8 +1,8 @@
-"""The job row follows the log: what workers without a database say of a job is written to its row.
+"""Projection of logs onto the rows of jobs.
 
-A step that a service took is in the row before it is in the log; of the events of services only
-the attempt matters here. All others are from outside, and hold anything: what makes no sense is
-left out, and nothing raises.
+Workers without a database only publish events; this projection updates the row of their job.
+Services update the row before their event is in the log: of their events only the attempt matters.
+Events of other producers may contain anything; invalid values are ignored, and nothing raises.
 """
 
 import logging
@@ -30,106 +30,105 @@ logger = logging.getLogger(__name__)
 
 Status = Job.Status
 
-# What is said just before the end of a job may be appended just after it.
+# Events published just before the end of a job may be appended after it.
 COMPLETION_GRACE: Final = timedelta(seconds=5)
 
-_BECOMES: Final[Mapping[str, Status]] = {
+_STATUS_OF_TYPE: Final[Mapping[str, Status]] = {
     EventType.TASK_STARTED: Status.RUNNING,
     EventType.TASK_PROGRESS: Status.RUNNING,
     EventType.TASK_COMPLETED: Status.COMPLETED,
     EventType.TASK_FAILED: Status.FAILED,
 }
-_TRANSACTIONAL: Final = f"{OUTBOX}:"
 
 
 class JobProjection:
-    """The owner of the logs of jobs: an `events.archive.projections.Projection`."""
+    """Updates the rows of jobs; an `events.archive.projections.Projection`."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
-        """Lock the rows that these events may move; returns those that somebody else has locked."""
+        """Lock the rows that these events affect; return those that others have locked."""
         if not connection.features.has_select_for_update:
-            return ()  # SQLite has one lock, and the archiver has it
-        job_ids = [job_id for job_id, said in events.items() if _telling(said)]
+            return ()  # SQLite has one lock, which the archiver holds
+        job_ids = [job_id for job_id, log in events.items() if _relevant(log)]
         jobs = Job.objects.filter(job_id__in=job_ids).order_by()
-        locked = set(_locked(jobs).values_list("job_id", flat=True)) if job_ids else set()
+        locked = set(_lock(jobs).values_list("job_id", flat=True)) if job_ids else set()
         if len(locked) == len(job_ids):
             return ()
         return set(jobs.values_list("job_id", flat=True)) - locked
 
     def apply(self, events: Mapping[str, Sequence[Event]]) -> None:
-        """Let the rows follow these events; those of jobs without a row change nothing."""
-        telling = {job_id: told for job_id, said in events.items() if (told := _telling(said))}
-        if not telling:
+        """Update the rows from these events; jobs without a row are ignored."""
+        relevant = {job_id: found for job_id, log in events.items() if (found := _relevant(log))}
+        if not relevant:
             return
-        # A row that nobody could lock was made after these events were read.
-        jobs = _locked(Job.objects.filter(job_id__in=telling).order_by())
+        # A row that `lock` did not find was inserted after these events were read.
+        jobs = _lock(Job.objects.filter(job_id__in=relevant).order_by())
         rows = [_Row(job) for job in jobs.defer("payload", "result")]
         for row in rows:
-            for event in telling[row.job.job_id]:
-                row.follow(event)
+            for event in relevant[row.job.job_id]:
+                row.apply(event)
         _save(rows)
 
     def completed_jobs(self, job_ids: Collection[str]) -> Collection[str]:
-        """Those of these jobs that have been over for a while."""
-        over = Job.objects.filter(job_id__in=job_ids, status__in=Job.TERMINAL_STATUSES).order_by()
-        settled = over.filter(finished_at__lte=timezone.now() - COMPLETION_GRACE)
-        return set(settled.values_list("job_id", flat=True))
+        """Return which of these jobs have been terminal for COMPLETION_GRACE."""
+        jobs = Job.objects.filter(job_id__in=job_ids, status__in=Job.TERMINAL_STATUSES).order_by()
+        completed = jobs.filter(finished_at__lte=timezone.now() - COMPLETION_GRACE)
+        return set(completed.values_list("job_id", flat=True))
 
 
-def _locked(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """The jobs, locked; without those that somebody else has locked."""
+def _lock(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Lock the rows, without those that other transactions have locked."""
     return jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
 
 
-def _telling(events: Sequence[Event]) -> list[Event]:
-    """The events that may move a row: of a long log, few."""
+def _relevant(log: Sequence[Event]) -> list[Event]:
+    """Return the events that may affect a row: a small part of a long log."""
     return [
         event
-        for event in events
-        if event.event_type in _BECOMES or event.producer.startswith(_TRANSACTIONAL)
+        for event in log
+        if event.event_type in _STATUS_OF_TYPE or event.producer.startswith(f"{OUTBOX}:")
     ]
 
 
 @dataclass(slots=True)
 class _Row:
-    """A job's row, as the events move it; `changed` are the fields to save."""
+    """The row of a job; `changed` are the fields to save."""
 
     job: Job
     changed: set[str] = field(default_factory=set)
-    told_progress: bool = False
+    has_signalled_progress: bool = False
 
-    def follow(self, event: Event) -> None:
-        """Go where an event says, if it may say so."""
+    def apply(self, event: Event) -> None:
+        """Update the row from an event, unless the job is terminal or at another attempt."""
         producer = Producer.parse(event.producer)
         if producer is not None and producer.id == OUTBOX:
-            self._reach(producer.epoch)
-        elif event.event_type in _BECOMES and not self.job.is_terminal:
+            self._advance_attempt(producer.epoch)
+        elif event.event_type in _STATUS_OF_TYPE and not self.job.is_terminal:
             data = _data(event)
-            if data is not None and self._is_of_this_attempt(producer, data):
-                self._move(event, data)
+            if data is not None and self._is_of_current_attempt(producer, data):
+                self._update(event, data)
 
-    def _reach(self, attempt: int) -> None:
-        """The log is at this attempt from here on; one that the job never had says nothing."""
+    def _advance_attempt(self, attempt: int) -> None:
+        """Set the attempt of the following events; ignore one that the job has not reached."""
         if 0 < attempt <= self.job.attempt and attempt != self.job.projected_attempt:
             self._set(projected_attempt=attempt)
 
-    def _is_of_this_attempt(self, producer: Producer | None, data: Mapping[str, Any]) -> bool:
-        """By its labels; an event without any belongs to the attempt that the log is at."""
+    def _is_of_current_attempt(self, producer: Producer | None, data: Mapping[str, Any]) -> bool:
+        """Compare the epoch and the key `attempt`; without both, the projected attempt."""
         labels: list[float] = [producer.epoch] if producer is not None and producer.epoch else []
         attempt = data.get("attempt")
         if isinstance(attempt, (int, float)) and not isinstance(attempt, bool):
             labels.append(attempt)
         return all(label == self.job.attempt for label in labels or [self.job.projected_attempt])
 
-    def _move(self, event: Event, data: Mapping[str, Any]) -> None:
+    def _update(self, event: Event, data: Mapping[str, Any]) -> None:
         status = reported_status(event.event_type, data)
         if status is not None and status in Job.TERMINAL_STATUSES:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
             self._set(started_at=_time(event), deadline_at=None, deadline_status="")
-            self._become(status)
+            self._set_status(status)
         if self.job.status == Status.RUNNING:
-            self._progress(data.get("progress"))
+            self._set_progress(data.get("progress"))
 
     def _finish(self, status: Status, event: Event, data: Mapping[str, Any]) -> None:
         time = _time(event)
@@ -142,22 +141,20 @@ class _Row:
                 self._set(result=result)
         elif status == Status.FAILED:
             self._set(error=_error(data.get("error")))
-        self._become(status)
+        self._set_status(status)
 
-    def _progress(self, progress: Any) -> None:
+    def _set_progress(self, progress: Any) -> None:
         if not is_number(progress, most=100) or progress <= self.job.progress:
             return
         self._set(progress=float(progress))
-        if not self.told_progress:
-            self.told_progress = True
-            _on_commit(signals.job_progressed, job=self.job)
+        if not self.has_signalled_progress:
+            self.has_signalled_progress = True
+            _send_on_commit(signals.job_progressed, job=self.job)
 
-    def _become(self, status: Status) -> None:
-        old_status = Status(self.job.status)
+    def _set_status(self, status: Status) -> None:
+        change = {"old_status": Status(self.job.status), "new_status": status}
         self._set(status=status)
-        _on_commit(
-            signals.job_status_changed, job=self.job, old_status=old_status, new_status=status
-        )
+        _send_on_commit(signals.job_status_changed, job=self.job, **change)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -166,7 +163,7 @@ class _Row:
 
 
 def _save(rows: Iterable[_Row]) -> None:
-    """Write what changed, in as many statements for one job as for a hundred."""
+    """Save the changed fields, with the same number of statements for any number of rows."""
     changed = [row for row in rows if row.changed]
     small = set[str]().union(*(row.changed for row in changed)) - {"result"}
     if small:
@@ -176,8 +173,8 @@ def _save(rows: Iterable[_Row]) -> None:
         Job.objects.bulk_update(with_result, ["result"])
 
 
-def _on_commit(signal: Signal, **given: Any) -> None:
-    transaction.on_commit(partial(signal.send_robust, sender=Job, **given))
+def _send_on_commit(signal: Signal, **arguments: Any) -> None:
+    transaction.on_commit(partial(signal.send_robust, sender=Job, **arguments))
 
 
 def _data(event: Event) -> dict[str, Any] | None:
@@ -189,16 +186,16 @@ def _data(event: Event) -> dict[str, Any] | None:
 
 
 def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
-    """What the job is, as an event says by `job_status` or by its type; most say nothing.
+    """Return the status that `job_status` or the event type reports; None for other events.
 
-    The end of a task is the end of its job, unless the event says that the job goes on.
+    `task_completed` completes the job unless `job_status` contradicts.
     """
-    said = data.get("job_status")
-    return Status(said) if said in Status.values else _BECOMES.get(event_type)
+    status = data.get("job_status")
+    return Status(status) if status in Status.values else _STATUS_OF_TYPE.get(event_type)
 
 
 def _time(event: Event) -> datetime:
-    """When it happened, by the clock of whoever says so; never in the future by ours."""
+    """Return the timestamp of the event; the current time if it is invalid or in the future."""
     now = timezone.now()
     try:
         time = datetime.fromisoformat(event.timestamp)
@@ -213,14 +210,13 @@ def _error(error: object) -> str:
 
 
 def _result(event: Event, result: object) -> Any:
-    """The result, if a row can hold it; the log does in any case."""
+    """Return the result if it is JSON and not too large for a row; it stays in the log."""
     try:
         size = len(dump_json(result, "The result"))
     except InvalidEvent:
         size = None
     if size is not None and size <= event_settings.MAX_EVENT_BYTES:
         return result
-    logger.warning(
-        "job_result_not_kept", extra={"job_id": event.job_id, "event_id": event.id, "bytes": size}
-    )
+    extra = {"job_id": event.job_id, "event_id": event.id, "bytes": size}
+    logger.warning("job_result_discarded", extra=extra)
     return None

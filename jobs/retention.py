@@ -1,4 +1,4 @@
-"""How long which logs are kept: the setting RETENTION, and what it takes away."""
+"""Retention of events, as the setting RETENTION defines."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from jobs.models import Job
 from jobs.selectors import fetch_in_chunks
 
 DEFAULT: Final = "*"
-_LOGS: Final = 500
+_MAX_LOGS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """A log of which the oldest events are to go, before `point`."""
+    """A log whose oldest events, before `point`, are to be removed."""
 
     log_id: int
     job_id: str
@@ -27,24 +27,23 @@ class Truncation:
     point: Cursor
 
     def count(self) -> int:
-        """How many events these are."""
+        """Return the number of these events."""
         return count_before(self.log_id, self.point)
 
-    def carry_out(self) -> Iterator[int]:
-        """Remove them, batch by batch: how many each was."""
+    def apply(self) -> Iterator[int]:
+        """Remove the events in batches; yield the size of each."""
         while removed := delete_before(self.log_id, self.point):
             yield removed
 
 
-def due_cuts() -> Iterator[Truncation]:
-    """What is to go by RETENTION, log by log; logs without a job are kept as `*` says."""
+def due_truncations() -> Iterator[Truncation]:
+    """Yield the logs that exceed RETENTION; the rule `*` applies to logs without a job."""
     rules, now = job_settings.RETENTION, timezone.now()
     last = 0
-    while rules and (logs := logs_after(last, _LOGS)):
-        types = fetch_in_chunks(
-            [job_id for _, job_id in logs],
-            lambda some: Job.objects.filter(job_id__in=some).values_list("job_id", "task_type"),
-        )
+    jobs = Job.objects.values_list("job_id", "task_type")
+    while rules and (logs := logs_after(last, _MAX_LOGS)):
+        job_ids = [job_id for _, job_id in logs]
+        types = fetch_in_chunks(job_ids, lambda chunk: jobs.filter(job_id__in=chunk))
         for log_id, job_id in logs:
             task_type = types.get(job_id, DEFAULT)
             rule = rules.get(task_type, rules.get(DEFAULT, {}))

@@ -1,7 +1,7 @@
-"""Reading jobs."""
+"""Selectors: queries of jobs, and the permissions of users."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
 from django.db.models import QuerySet
@@ -20,24 +20,16 @@ T = TypeVar("T")
 _CHUNK_KEYS: Final = 500
 
 
-class HasUser(Protocol):
-    """A request, Django's or DRF's."""
-
-    @property
-    def user(self) -> Any:
-        """The user."""
-
-
-def user_of(request: HasUser) -> AbstractUser:
-    """Who makes a request that only a logged-in user can make."""
+def user_of(request: Any) -> AbstractUser:
+    """Return the authenticated user of a Django or DRF request."""
     return cast(AbstractUser, request.user)
 
 
 def visible_jobs(user: User) -> QuerySet[Job]:
-    """The jobs that a user may see, by the rule of the setting VISIBLE_JOBS.
+    """Return the jobs that a user may see, as the setting VISIBLE_JOBS defines.
 
-    Everything that shows a job or an event of one asks here. Who is not logged in, or deactivated,
-    sees none, whatever the rule says.
+    Every access to a job or its events goes through this function. Anonymous and inactive users see
+    no jobs.
     """
     if not user.is_authenticated or not user.is_active:
         return Job.objects.none()
@@ -47,17 +39,17 @@ def visible_jobs(user: User) -> QuerySet[Job]:
 
 
 def own_jobs(user: AbstractBaseUser) -> QuerySet[Job]:
-    """The rule that holds if the project has none: the own jobs; for some of the staff, all."""
+    """Return all jobs to staff with the permission to view jobs, else the user's own."""
     return Job.objects.all() if sees_all(user) else Job.objects.filter(owner_id=user.pk)
 
 
 def sees_all(user: User) -> bool:
-    """Whether this is one of the staff who has the permission `job_events_jobs.view_job`."""
+    """Return whether a user is staff and has the permission `job_events_jobs.view_job`."""
     return getattr(user, "is_staff", False) and has_permission(user, "job_events_jobs.view_job")
 
 
 def has_permission(user: Any, name: str) -> bool:
-    """Whether a user has a permission; a project's own kind of users may have none at all."""
+    """Return whether a user has a permission; custom user models may not support permissions."""
     has_perm = getattr(user, "has_perm", None)
     return has_perm is not None and bool(has_perm(name))
 
@@ -74,18 +66,15 @@ def startable_task_types(user: Any) -> list[str]:
 
 
 def may_change(user: Any, job: Job) -> bool:
-    """Whether a user who sees a job may also cancel it, or try it again: its owner may.
+    """Return whether a user who may see a job may cancel and retry it.
 
-    So may whoever has the permission `job_events_jobs.change_job`.
+    The owner may, and users with the permission `job_events_jobs.change_job`.
     """
     return job.owner_id == user.pk or has_permission(user, "job_events_jobs.change_job")
 
 
 def visible_job(user: User, job_id: str) -> Job:
-    """A job by its job_id; JobNotFound if there is none or it is not the user's to see.
-
-    Raises InvalidJobId for what cannot be a job_id.
-    """
+    """Return a job. Raises InvalidJobId, and JobNotFound if it is not visible to the user."""
     try:
         return visible_jobs(user).select_related("owner").get(job_id=check_job_id(job_id))
     except Job.DoesNotExist as error:
@@ -93,16 +82,12 @@ def visible_job(user: User, job_id: str) -> Job:
 
 
 def visible_status(user: User, job_id: str) -> str:
-    """The status of a job; raises what `visible_job` raises, and reads nothing large."""
-    statuses = visible_jobs(user).filter(job_id=check_job_id(job_id)).values_list("status")
-    try:
-        return str(statuses.get()[0])
-    except Job.DoesNotExist as error:
-        raise JobNotFound(f"There is no job {job_id}.") from error
+    """Return the status of a job; raises what `visible_job` raises."""
+    return visible_statuses(user, [job_id])[job_id]
 
 
 def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
-    """The status of each of the jobs; raises as `visible_status` does, of the first it cannot."""
+    """Return the status of each of the jobs. Raises what `visible_job` raises, for the first."""
     checked = [check_job_id(job_id) for job_id in job_ids]
     jobs = visible_jobs(user).filter(job_id__in=checked).values_list("job_id", "status")
     statuses = {job_id: str(status) for job_id, status in jobs}
@@ -113,14 +98,11 @@ def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
 
 
 def job_states(job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The status, attempt and finish time of those of the jobs that there are."""
-    fields = ("job_id", "status", "attempt", "finished_at")
-    jobs = Job.objects.values(*fields)
-
-    def rows(some: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
-        return ((row["job_id"], row) for row in jobs.filter(job_id__in=some))
-
-    return fetch_in_chunks(job_ids, rows)
+    """Return the status, attempt and finish time of those of the jobs that exist."""
+    jobs = Job.objects.values("job_id", "status", "attempt", "finished_at")
+    return fetch_in_chunks(
+        job_ids, lambda chunk: ((row["job_id"], row) for row in jobs.filter(job_id__in=chunk))
+    )
 
 
 def fetch_in_chunks(

@@ -1,9 +1,9 @@
-"""Writing jobs: the state machine, each step in one transaction.
+"""Services: the only functions that change the state of jobs, each in one transaction.
 
-A step (`jobs.transitions`) writes its event to the outbox and saves the job; on commit the event is
-appended to the log, signals are sent and, for a new attempt, the job is handed to its runner.
-Rolled back, none of this happens. Every function raises JobNotFound, InvalidJobId,
-InvalidTransition, and StaleAttempt when it is given an `attempt` that is not the job's.
+A service writes its event to the outbox and saves the job. On commit the event is appended to the
+log, signals are sent, and a new attempt is passed to its runner; a rollback undoes all of it.
+Every function raises JobNotFound, InvalidJobId and InvalidTransition, and StaleAttempt if
+`attempt` is given and is not the current one.
 """
 
 import logging
@@ -24,6 +24,7 @@ from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
 from jobs.execution import dispatch
 from jobs.models import Job, Task
+from jobs.transitions import transition
 from jobs.validators import clean_error
 
 logger = logging.getLogger(__name__)
@@ -44,16 +45,13 @@ def job_create(
     job_id: str | None = None,
     creation: tuple[str, str] | None = None,
 ) -> Job:
-    """Create a pending job; one whose task_type has a runner is handed to it on commit.
+    """Create a pending job, and dispatch it on commit if its task_type has a runner.
 
-    `creation` is by what the request of an owner is recognised that may come again, and a digest
-    of what it asks for: raises AlreadyCreated if it has come, with the job that there is. Raises
-    InvalidJob, JobExists, InvalidJobId, too.
+    `creation` is the owner's idempotency key and the fingerprint of the request. Raises
+    AlreadyCreated for a known key, JobExists, InvalidJob, InvalidJobId.
     """
-    job = Job(
-        task_type=task_type, owner=cast(Any, owner), payload={} if payload is None else payload
-    )
-    job.title = title
+    job = Job(task_type=task_type, owner=cast(Any, owner), title=title)
+    job.payload = {} if payload is None else payload
     if creation is not None:
         job.idempotency_key, job.request_fingerprint = creation
     if job_id is not None:
@@ -72,11 +70,12 @@ def job_create(
 def job_start(
     *, job_id: str, attempt: int | None = None, locked_job: Job | None = None, **data: Any
 ) -> Job:
-    """A worker begins: pending -> running. `data` is added to the event, here and below.
+    """Change pending to running.
 
-    `locked_job` is the job if the caller's transaction has locked it, here and below.
+    `data` is added to the event, and `locked_job` is the job if the transaction of the caller has
+    locked it, here and below.
     """
-    with transitions.transition(transitions.START, job_id, attempt, locked_job) as job:
+    with transition(transitions.START, job_id, attempt, locked_job) as job:
         job.status = Status.RUNNING
         job.started_at = timezone.now()
         job.clear_deadline()
@@ -85,10 +84,10 @@ def job_start(
 
 
 def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **data: Any) -> Job:
-    """A running job is at `progress` per cent. Raises InvalidJob for a number outside 0 to 100."""
+    """Set the progress of a running job in per cent. Raises InvalidJob unless it is 0 to 100."""
     if not is_number(progress, most=100):
-        raise InvalidJob("progress", f"is a number from 0 to 100. Given: {shown(progress)}.")
-    with transitions.transition(transitions.PROGRESS, job_id, attempt) as job:
+        raise InvalidJob("progress", f"must be a number from 0 to 100. Given: {shown(progress)}.")
+    with transition(transitions.PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
         transitions.publish(job, EventType.TASK_PROGRESS, **event)
@@ -104,8 +103,8 @@ def job_complete(
     locked_job: Job | None = None,
     **data: Any,
 ) -> Job:
-    """The job is done: running -> completed. Raises InvalidJob for a result that is not JSON."""
-    with transitions.transition(transitions.COMPLETE, job_id, attempt, locked_job) as job:
+    """Change running to completed. Raises InvalidJob for a result that is not JSON."""
+    with transition(transitions.COMPLETE, job_id, attempt, locked_job) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
         job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
@@ -116,8 +115,8 @@ def job_complete(
 
 
 def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
-    """The job failed: pending or running -> failed. `error` is a message or an exception."""
-    with transitions.transition(transitions.FAIL, job_id, attempt) as job:
+    """Change pending or running to failed. `error` is a message or an exception."""
+    with transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error = clean_error(error)
         job.finished_at = transitions.finish_time(job)
@@ -135,13 +134,13 @@ def job_cancel(
     event_type: str = JOB_CANCELLED,
     **data: Any,
 ) -> Job:
-    """Somebody no longer wants it: pending or running -> cancelled.
+    """Cancel a pending or running job.
 
-    Its tasks are told within a second, and stop when they look. With `terminate` their queue is
-    told, too, to end them where they stand, if it can.
+    Its tasks are notified within a second, and stop at their next check. With `terminate` their
+    queues are also requested to kill them, if they can.
     """
-    with transitions.transition(transitions.CANCEL, job_id, attempt) as job:
-        tasks = [] if not terminate else list(job.tasks.filter(state__in=Task.OPEN))
+    with transition(transitions.CANCEL, job_id, attempt) as job:
+        tasks = list(job.tasks.filter(state__in=Task.OPEN)) if terminate else []
         job.status = Status.CANCELLED
         job.finished_at = transitions.finish_time(job)
         how = {"terminate": True} if terminate else {}
@@ -158,11 +157,11 @@ def job_retry(
     dispatch: bool = True,
     **data: Any,
 ) -> Job:
-    """Try again, in the same log: failed or cancelled -> pending, as a new attempt.
+    """Change failed or cancelled to pending, as a new attempt in the same log.
 
-    It is handed to its runner, unless `dispatch` is False: then the caller runs it.
+    The attempt is passed to the runner; with `dispatch=False` the caller runs it.
     """
-    with transitions.transition(transitions.RETRY, job_id, attempt) as job:
+    with transition(transitions.RETRY, job_id, attempt) as job:
         job.status = Status.PENDING
         job.attempt += 1
         job.progress = 0.0
@@ -173,16 +172,16 @@ def job_retry(
         if job.task_type in job_settings.RUNNERS:
             set_pickup_deadline(job)
         transitions.publish(job, JOB_RETRIED, **_by(by), **data)
-    # After the step, so that its signals come before those of a runner that works at once.
+    # After the transition: its signals precede those of a runner that runs synchronously.
     if dispatch:
         transaction.on_commit(partial(_dispatch, job))
     return job
 
 
 def set_pickup_deadline(job: Job, since: datetime | None = None) -> None:
-    """Whatever happens to the message that is sent to a worker, the job does not wait for ever."""
-    timeout = job_settings.QUEUE_TIMEOUT
+    """Fail the job after QUEUE_TIMEOUT, in case the message to the worker is lost."""
     job.clear_deadline()
+    timeout = job_settings.QUEUE_TIMEOUT
     if timeout is not None:
         due = (since or timezone.now()) + timedelta(seconds=timeout)
         job.set_deadline(at=due, status=Status.FAILED)
@@ -198,22 +197,21 @@ def _insert(job: Job) -> None:
             job.save(force_insert=True)
     except IntegrityError as error:
         if job.idempotency_key is not None:
-            created = Job.objects.filter(owner_id=job.owner_id, idempotency_key=job.idempotency_key)
-            if (same := created.first()) is not None:
-                raise AlreadyCreated(same) from error
+            jobs = Job.objects.filter(owner_id=job.owner_id, idempotency_key=job.idempotency_key)
+            if (created := jobs.first()) is not None:
+                raise AlreadyCreated(created) from error
         if not Job.objects.filter(job_id=job.job_id).exists():
             raise
-        raise JobExists(f"There is a job {job.job_id} already.") from error
+        raise JobExists(f"Job {job.job_id} exists already.") from error
 
 
 def _check_fields(job: Job) -> None:
     if not isinstance(job.payload, Mapping):
-        raise InvalidJob("payload", "must be an object, whose keys are its runner's arguments.")
+        raise InvalidJob("payload", "must be an object whose keys are arguments of the runner.")
     if not isinstance(job.title, str):
-        raise InvalidJob("title", f"is text. Given: {shown(job.title)}.")
-    job.payload = transitions.normalized_json(
-        "payload", job.payload, job_settings.MAX_PAYLOAD_BYTES
-    )
+        raise InvalidJob("title", f"must be a string. Given: {shown(job.title)}.")
+    limit = job_settings.MAX_PAYLOAD_BYTES
+    job.payload = transitions.normalized_json("payload", job.payload, limit)
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:
@@ -223,17 +221,13 @@ def _check_fields(job: Job) -> None:
 
 
 def _dispatch(job: Job) -> None:
+    """Pass a committed job to its runner; a job whose runner raises has failed."""
     try:
         dispatch.run(job.job_id, job.task_type, job.payload)
     except Exception as error:
-        # A runner is anybody's code, and the job exists: what went wrong is said in its log.
         logger.exception("job_dispatch_failed", extra={"job_id": job.job_id})
-        _fail_undispatched(job, error)
-
-
-def _fail_undispatched(job: Job, error: Exception) -> None:
-    try:
-        reason = f"Could not be run: {clean_error(error)}"
-        job_fail(job_id=job.job_id, attempt=job.attempt, error=reason)
-    except JobError:
-        logger.info("job_over_before_dispatch_failed", extra={"job_id": job.job_id})
+        reason = f"Dispatch failed: {clean_error(error)}"
+        try:
+            job_fail(job_id=job.job_id, attempt=job.attempt, error=reason)
+        except JobError:
+            logger.info("job_finished_before_dispatch_failed", extra={"job_id": job.job_id})

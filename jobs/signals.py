@@ -1,19 +1,19 @@
-"""Signals for third parties; all are sent after the commit, and their errors logged, not raised.
+"""Signals, sent after the commit with `send_robust`: exceptions of receivers are logged.
 
-Services send them where they are called; what a worker without a database says of a job, where
-`manage.py process_events` lets the row follow the log.
+Services send them in the process that calls the service; for events of workers without a database,
+`manage.py process_events` sends them when it updates the row of the job.
 
-A receiver that wants to say something in the job's log publishes through the sync publisher:
+A receiver publishes events with the sync publisher:
 `events.publisher.get_publisher().publish_event(job.job_id, {…})`.
 """
 
 from django.dispatch import Signal
 
 job_created = Signal()
-"""Sent with `job`."""
+"""Arguments: `job`."""
 
 job_status_changed = Signal()
-"""Sent with `job`, `old_status` and `new_status`."""
+"""Arguments: `job`, `old_status`, `new_status`."""
 
 job_progressed = Signal()
-"""Sent with `job`."""
+"""Arguments: `job`."""

@@ -1,4 +1,4 @@
-"""A job's events as lines that a person reads."""
+"""Timelines: events as readable rows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from events.types import Event, EventType
 
 _SUMMARY_CHARACTERS: Final = 160
 _DETAIL_CHARACTERS: Final = 20_000
-# Of these, the first that an event has says most about it.
-_TELLING_KEYS: Final = (
+# The summary of an event is the value of the first of these keys that it has.
+_SUMMARY_KEYS: Final = (
     "message", "error", "text", "phase", "tool", "progress", "title", "heading", "prompt",
     "retriever", "model", "task_type", "output", "raw", "name",
 )  # fmt: skip
@@ -20,7 +20,7 @@ _TELLING_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """An event as it stands in a timeline."""
+    """One row: an event, or the pieces of a thought."""
 
     id: str
     time: datetime
@@ -30,12 +30,12 @@ class TimelineRow:
 
 
 def timeline_rows(events: Iterable[Event]) -> list[TimelineRow]:
-    """The rows of a timeline, in the order of the events; a thought in pieces is one row."""
-    return [_row(list(pieces)) for _, pieces in groupby(events, key=_thought)]
+    """Return the rows in the order of the events; consecutive pieces of a thought are one row."""
+    return [_row(list(pieces)) for _, pieces in groupby(events, key=_group_key)]
 
 
-def _thought(event: Event) -> str:
-    """What events of one row share: pieces of a thought their run, others nothing."""
+def _group_key(event: Event) -> str:
+    """Return the key that the events of a row share: the run of a thought, else the event id."""
     if event.event_type != EventType.THOUGHT:
         return event.id
     run_id = _inner(event.data).get("run_id")
@@ -57,7 +57,7 @@ def _row(pieces: Sequence[Event]) -> TimelineRow:
 
 
 def _inner(data: dict[str, Any]) -> dict[str, Any]:
-    """What a callback handler has to say is one level down."""
+    """Return the nested `data` in which callback handlers publish."""
     inner = data.get("data")
     return inner if isinstance(inner, dict) else {}
 
@@ -65,7 +65,7 @@ def _inner(data: dict[str, Any]) -> dict[str, Any]:
 def _detail(event: Event, data: dict[str, Any]) -> str:
     try:
         text = json.dumps(data, ensure_ascii=False, indent=2)
-    except RecursionError:  # the hundreds of levels of somebody else's event
+    except RecursionError:  # other producers may nest hundreds of levels
         text = event.raw.decode()
     if len(text) <= _DETAIL_CHARACTERS:
         return text
@@ -73,9 +73,8 @@ def _detail(event: Event, data: dict[str, Any]) -> str:
 
 
 def _summary(data: dict[str, Any]) -> str:
-    """The most telling value of an event."""
     candidates = {**data, **_inner(data)}
-    for key in _TELLING_KEYS:
+    for key in _SUMMARY_KEYS:
         value = candidates.get(key)
         if isinstance(value, (str, int, float)) and str(value).strip():
             text = " ".join(str(value).split())

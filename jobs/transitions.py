@@ -1,19 +1,20 @@
-"""The steps of the state machine: from which status each may be taken, and how one is taken.
+"""State machine of jobs: the transitions, and how one is applied.
 
-A step locks the job's row, checks the transition, writes its event to the outbox and saves.
+A transition locks the row of the job, checks the status, writes an event to the outbox and saves.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from events.codec import dump_json
 from events.exceptions import InvalidEvent
@@ -29,38 +30,19 @@ if TYPE_CHECKING:
 Status = Job.Status
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A step of the state machine: from which statuses it may be taken, and the refusal."""
+class Transition(NamedTuple):
+    """A transition: what the error message calls it, and the statuses that allow it."""
 
+    name: "_StrPromise"
     allowed_from: tuple[Status, ...]
-    refusal: "_StrPromise"
 
 
-START: Final = Transition(
-    (Status.PENDING,),
-    _("Job %(job_id)s is %(status)s: it cannot be started; only a pending job can."),
-)
-PROGRESS: Final = Transition(
-    (Status.RUNNING,),
-    _("Job %(job_id)s is %(status)s: it cannot be given progress; only a running job can."),
-)
-COMPLETE: Final = Transition(
-    (Status.RUNNING,),
-    _("Job %(job_id)s is %(status)s: it cannot be completed; only a running job can."),
-)
-FAIL: Final = Transition(
-    (Status.PENDING, Status.RUNNING),
-    _("Job %(job_id)s is %(status)s: it cannot be failed; only a pending or running job can."),
-)
-CANCEL: Final = Transition(
-    (Status.PENDING, Status.RUNNING),
-    _("Job %(job_id)s is %(status)s: it cannot be cancelled; only a pending or running job can."),
-)
-RETRY: Final = Transition(
-    (Status.FAILED, Status.CANCELLED),
-    _("Job %(job_id)s is %(status)s: it cannot be retried; only a failed or cancelled job can."),
-)
+START: Final = Transition(gettext_lazy("started"), (Status.PENDING,))
+PROGRESS: Final = Transition(gettext_lazy("given progress"), (Status.RUNNING,))
+COMPLETE: Final = Transition(gettext_lazy("completed"), (Status.RUNNING,))
+FAIL: Final = Transition(gettext_lazy("failed"), (Status.PENDING, Status.RUNNING))
+CANCEL: Final = Transition(gettext_lazy("cancelled"), (Status.PENDING, Status.RUNNING))
+RETRY: Final = Transition(gettext_lazy("retried"), (Status.FAILED, Status.CANCELLED))
 
 _MUTABLE: Final = (
     "status", "attempt", "progress", "error", "started_at", "finished_at", "deadline_at",
@@ -70,38 +52,44 @@ _MUTABLE: Final = (
 
 @contextmanager
 def transition(
-    step: Transition, job_id: str, attempt: int | None, locked_job: Job | None = None
+    kind: Transition, job_id: str, attempt: int | None, locked_job: Job | None = None
 ) -> Iterator[Job]:
-    """Lock the job, check that the step may be taken, and save what the body did to it.
+    """Lock and check the job, run the body, and save its changes.
 
-    `locked_job` is the job if the caller's transaction has locked it.
+    `locked_job` is the job if the transaction of the caller has locked it already.
     """
     with transaction.atomic(savepoint=locked_job is None):
         job = locked_job or lock_job(check_job_id(job_id))
         if attempt is not None and attempt != job.attempt:
             raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
         old_status = Status(job.status)
-        if old_status not in step.allowed_from:
-            raise InvalidTransition(step.refusal % {"job_id": job_id, "status": old_status})
+        if old_status not in kind.allowed_from:
+            raise InvalidTransition(_refusal(kind, job_id, old_status))
         yield job
         if job.is_terminal:
             job.clear_deadline()
             job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
-        # What it had before is not read, and may be large.
+        # An unchanged result is not loaded: it may be large.
         result = () if "result" in job.get_deferred_fields() else ("result",)
         job.save(update_fields=(*_MUTABLE, *result))
         if job.status != old_status:
             _signal_on_commit(job, old_status)
 
 
-def lock_job(job_id: str, *, wait: bool = True) -> Job:
-    """The job, which nobody else changes until the transaction ends; raises JobNotFound.
+def _refusal(kind: Transition, job_id: str, status: Status) -> str:
+    allowed = _(" or ").join(kind.allowed_from)
+    message = _("Job %(job_id)s cannot be %(name)s: it is %(status)s, not %(allowed)s.")
+    return message % {"job_id": job_id, "name": kind.name, "status": status, "allowed": allowed}
 
-    Without `wait` one that somebody else has locked is not found either, on databases that can.
+
+def lock_job(job_id: str, *, wait: bool = True) -> Job:
+    """Return the job, locked until the transaction ends. Raises JobNotFound.
+
+    Without `wait`, also if another transaction has locked it, on databases with SKIP LOCKED.
     """
     if not connection.features.has_select_for_update:
-        # SQLite has one lock, for writers: taken by the first statement, it is waited for; asked
-        # for after a read, it may be refused at once.
+        # SQLite has one write lock. A transaction whose first statement takes it waits; one that
+        # requests it after a read may fail at once.
         Job.objects.filter(job_id=job_id).update(progress=F("progress"))
     skip = not wait and connection.features.has_select_for_update_skip_locked
     jobs = Job.objects.select_for_update(skip_locked=skip).defer("payload", "result")
@@ -112,7 +100,7 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
 
 
 def publish(job: Job, event_type: str, **data: Any) -> None:
-    """Write the event in the job's transaction; on commit it is appended to the log."""
+    """Publish an event if the transaction commits. Raises InvalidJob."""
     event_data = {"event_type": event_type, **job.lifecycle(), **data}
     try:
         publish_event(job.job_id, event_data, epoch=job.attempt)
@@ -120,13 +108,16 @@ def publish(job: Job, event_type: str, **data: Any) -> None:
         raise InvalidJob("event", str(error)) from error
 
 
-def finish_time(job: Job) -> Any:
-    """Now, or the start if the clock has gone back since."""
+def finish_time(job: Job) -> datetime:
+    """Return the current time, or the time of the start if the clock has gone backwards."""
     return max(timezone.now(), job.started_at or job.created_at)
 
 
 def normalized_json(field: str, value: object, limit: int) -> Any:
-    """`value` as JSON has it: a date as text, a tuple as a list; InvalidJob for what it has not."""
+    """Return `value` as a JSON decoder would return it: a tuple as a list, a date as a string.
+
+    Raises InvalidJob for a value that is not JSON or larger than `limit` bytes.
+    """
     try:
         data = dump_json(value, "it")
     except InvalidEvent as error:
@@ -137,11 +128,6 @@ def normalized_json(field: str, value: object, limit: int) -> Any:
 
 
 def _signal_on_commit(job: Job, old_status: Status) -> None:
-    send = partial(
-        signals.job_status_changed.send_robust,
-        sender=Job,
-        job=job,
-        old_status=old_status,
-        new_status=Status(job.status),
-    )
+    status = {"old_status": old_status, "new_status": Status(job.status)}
+    send = partial(signals.job_status_changed.send_robust, sender=Job, job=job, **status)
     transaction.on_commit(send)

@@ -1,1 +1,1 @@
-"""What manage.py learns from this app."""
+"""Management commands of jobs/."""

@@ -1,1 +1,1 @@
-"""The commands of this app."""
+"""The commands; each only parses its arguments and calls."""

@@ -1,4 +1,4 @@
-"""`manage.py prune_events`: removes what the setting RETENTION says is to go."""
+"""`manage.py prune_events`: removes the events that RETENTION does not keep."""
 
 from argparse import ArgumentParser
 from collections import Counter
@@ -9,41 +9,41 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from jobs.conf import job_settings
-from jobs.retention import due_cuts
+from jobs.retention import DEFAULT, due_truncations
 
 
 class Command(BaseCommand):
-    """Cuts logs in small transactions; may be stopped and run again at any time."""
+    """Removes old events in small transactions; may be stopped and run again at any time."""
 
     help = (
         "Remove the events that the setting RETENTION does not keep, oldest first, in batches of"
-        " a thousand. They are gone for good: look with --dry-run first."
+        " 1,000. This cannot be undone; --dry-run counts the events without removing them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take whether it is only to be told, and how fast."""
-        parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+        """Add the options."""
+        parser.add_argument("--dry-run", action="store_true", help="only count the events")
         parser.add_argument(
             "--pause", type=float, default=0.0, help="seconds to wait after each batch"
         )
 
     def handle(self, *_args: Any, dry_run: bool, pause: float, **_options: Any) -> None:
-        """Prune, and say how much."""
+        """Remove the events and print their number by task_type."""
         if not job_settings.RETENTION:
-            raise CommandError("JOB_EVENTS has no RETENTION: everything is kept.")
+            raise CommandError("The setting RETENTION is empty: everything is kept.")
         logs, events = Counter[str](), Counter[str]()
-        for each in due_cuts():
-            logs[each.task_type] += 1
+        for truncation in due_truncations():
+            logs[truncation.task_type] += 1
             if dry_run:
-                events[each.task_type] += each.count()
+                events[truncation.task_type] += truncation.count()
                 continue
-            for removed in each.carry_out():
-                events[each.task_type] += removed
+            for removed in truncation.apply():
+                events[truncation.task_type] += removed
                 sleep(pause)
-        verb = "would go" if dry_run else "removed"
+        verb = "would be removed" if dry_run else "removed"
         for task_type in sorted(logs):
-            name = "without a job" if task_type == "*" else task_type
+            name = "without a job" if task_type == DEFAULT else task_type
             self.stdout.write(
                 f"{name}: {events[task_type]} events of {logs[task_type]} logs {verb}"
             )
-        self.stdout.write(f"In all: {events.total()} events of {logs.total()} logs {verb}.")
+        self.stdout.write(f"Total: {events.total()} events of {logs.total()} logs {verb}.")

@@ -1,4 +1,4 @@
-"""`manage.py watch_job JOB_ID`: a job in a terminal, as a page shows it."""
+"""`manage.py watch_job JOB_ID`: follows a job in a terminal."""
 
 import asyncio
 import sys
@@ -23,28 +23,28 @@ from jobs.projection import reported_status
 from jobs.selectors import job_states
 from jobs.timeline import timeline_rows
 
-_BAR: Final = 24
-_INTERRUPTED: Final = 130
-_NOT_SHOWN: Final = "\N{REPLACEMENT CHARACTER}"
+_BAR_WIDTH: Final = 24
+_EXIT_INTERRUPTED: Final = 130
+_UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class Command(BaseCommand):
-    """Prints each event as a line, until the job is over; a terminal has a progress bar below."""
+    """Prints each event as a line until the job is finished, with a progress bar in a terminal."""
 
     help = (
-        "Show the log of a job, and what comes, until the job is over. The exit code is 0 if it"
-        " has completed, and 1 if it has failed or was cancelled."
+        "Print the log of a job, and follow it until the job is finished. The exit code is 0 if the"
+        " job is completed, and 1 if it has failed or was cancelled."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take which job, from where on, and in which form."""
+        """Add the arguments."""
         parser.add_argument("job_id")
-        parser.add_argument("--after", default="0", help="a cursor: show what follows it")
+        parser.add_argument("--after", default="0", help="a cursor: print the events after it")
         parser.add_argument("--json", action="store_true", help="print each event as JSON")
 
     def handle(self, *_args: Any, job_id: str, after: str, json: bool, **_options: Any) -> None:
-        """Watch; what goes wrong is a sentence."""
+        """Follow the job; errors are CommandErrors."""
         try:
             screen = Screen(self.stdout, json=json, is_terminal=self.stdout.isatty() and not json)
             cursor = Cursor.parse(after)
@@ -55,15 +55,17 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             screen.clear()
-            self.stderr.write(f"Go on with: manage.py watch_job {job_id} --after {screen.cursor}")
-            sys.exit(_INTERRUPTED)
+            self.stderr.write(
+                f"Continue with: manage.py watch_job {job_id} --after {screen.cursor}"
+            )
+            sys.exit(_EXIT_INTERRUPTED)
         state = job_states([job_id]).get(job_id)
         if state is not None and state["status"] in (Job.Status.FAILED, Job.Status.CANCELLED):
             sys.exit(1)
 
 
 async def watch(job_id: str, after: Cursor, screen: "Screen") -> None:
-    """Show everything after a cursor, up to the end."""
+    """Print all events after a cursor, and later ones, until the job is finished."""
     screen.cursor = after
     try:
         async for message in follow(job_id, after=after, completion=job_completion):
@@ -71,7 +73,9 @@ async def watch(job_id: str, after: Cursor, screen: "Screen") -> None:
                 case Event():
                     screen.event(message)
                 case Reset():
-                    screen.note(f"What came before does not count any more: {message.reason}")
+                    screen.note(
+                        f"Reset, discard the events after {message.after}: {message.reason}"
+                    )
                 case Live():
                     screen.live()
                 case _:
@@ -82,7 +86,7 @@ async def watch(job_id: str, after: Cursor, screen: "Screen") -> None:
 
 
 class Screen:
-    """Lines of events, and in a terminal a progress bar below them."""
+    """Prints events, and in a terminal a progress bar below them."""
 
     def __init__(self, out: OutputWrapper, *, json: bool, is_terminal: bool) -> None:
         self.cursor: Cursor | str = "0"
@@ -94,52 +98,50 @@ class Screen:
         self._status = ""
 
     def event(self, event: Event) -> None:
-        """Show an event."""
+        """Print an event."""
         self.cursor = event.cursor
         if self._json:
             self._out.write(event_json(event).decode())
             return
         (row,) = timeline_rows([event])
         data = event.data
-        told = reported_status(event.event_type, data)
-        self._status = told or self._status
+        status = reported_status(event.event_type, data)
+        self._status = status or self._status
         if isinstance(data.get("progress"), int | float):
             self._progress = min(100.0, max(0.0, float(data["progress"])))
-        if told == Job.Status.COMPLETED:
+        if status == Job.Status.COMPLETED:
             self._progress = 100.0
         time = localtime(row.time) if row.time.tzinfo else row.time
         self._line(f"{time:%H:%M:%S}  {row.event_type:<20}  {row.summary}")
 
     def note(self, text: str) -> None:
-        """Say something that is no event."""
+        """Print a message that is not an event."""
         if self._json:
             self._out.write(orjson.dumps({"note": text}).decode())
         else:
             self._line(f"-- {text}")
 
     def live(self) -> None:
-        """Everything up to now was shown; what comes happens now."""
+        """Show the progress bar: the log has been caught up."""
         self._is_live = True
         self._bar()
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._is_terminal:
             self._out.write(_CLEAR_LINE, ending="")
             self._out.flush()
 
     def _line(self, text: str) -> None:
         self.clear()
-        # Whoever publishes an event is not to give orders to the terminal.
-        self._out.write(
-            "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-        )
+        # Events may contain terminal escape sequences.
+        self._out.write("".join(c if c.isprintable() else _UNPRINTABLE for c in text))
         if self._is_live:
             self._bar()
 
     def _bar(self) -> None:
         if self._is_terminal:
-            done = round(self._progress / 100 * _BAR)
-            bar = "\N{FULL BLOCK}" * done + "\N{LIGHT SHADE}" * (_BAR - done)
+            done = round(self._progress / 100 * _BAR_WIDTH)
+            bar = "\N{FULL BLOCK}" * done + "\N{LIGHT SHADE}" * (_BAR_WIDTH - done)
             self._out.write(f"\r{bar} {self._progress:3.0f} %  {self._status}", ending="")
             self._out.flush()

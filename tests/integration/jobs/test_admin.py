@@ -232,7 +232,9 @@ def test_a_refused_action_is_said_and_the_others_are_done(admin, make_job):
     done, pending = make_job("completed"), make_job()
     messages = said(act(admin, "cancel_jobs", done, pending))
     assert len(messages) == 2
-    assert any(f"Job {done.job_id} is completed" in message for message in messages)
+    assert any(
+        f"Job {done.job_id} cannot be cancelled: it is completed" in message for message in messages
+    )
     assert "1 job changed." in messages
     done.refresh_from_db()
     assert done.status == "completed"

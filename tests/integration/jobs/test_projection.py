@@ -413,7 +413,7 @@ def test_a_result_that_a_row_cannot_hold_is_in_the_log_only(said, caplog, result
     create("running")
     apply(said.raw("task_completed", b'{"result": %s}' % result))
     assert (row().status, row().progress, row().result) == ("completed", 100, None)
-    (record,) = [r for r in caplog.records if r.message == "job_result_not_kept"]
+    (record,) = [r for r in caplog.records if r.message == "job_result_discarded"]
     assert (record.job_id, record.event_id) == ("abc", "1-0")
 
 

@@ -76,12 +76,12 @@ def test_what_is_kept(logs, keep, rules, expected):
     before = left()
     told = prune("--dry-run")
     assert left() == before
-    assert told[-1].endswith("would go.")
+    assert told[-1].endswith("would be removed.")
     removed = prune()
     assert tuple(left().values()) == expected
-    assert removed[-1].split(" of ")[0] == f"In all: {30 - sum(expected)} events"
-    assert [line.replace("removed", "would go") for line in removed] == told
-    assert prune() == ["In all: 0 events of 0 logs removed."]
+    assert removed[-1].split(" of ")[0] == f"Total: {30 - sum(expected)} events"
+    assert [line.replace("removed", "would be removed") for line in removed] == told
+    assert prune() == ["Total: 0 events of 0 logs removed."]
     assert days("one") == list(range(expected[0], 0, -1))
     assert ArchivedEvent.objects.count() == sum(expected)
 

@@ -158,7 +158,7 @@ def test_a_runner_that_fails_fails_the_job(run_by, log, caplog):
     run_by(break_down)
     job = create()
     assert status_of(job) == "failed"
-    assert job.error == log(job)[-1].data["error"] == "Could not be run: no paper"
+    assert job.error == log(job)[-1].data["error"] == "Dispatch failed: no paper"
     assert log(job)[-1].event_type == "task_failed"
     assert "job_dispatch_failed" in caplog.messages
 
@@ -202,7 +202,7 @@ def test_a_failure_with_unspeakable_words_is_kept(run_by):
     run_by(break_down)
     job = create()
     assert status_of(job) == "failed"
-    assert job.error == "Could not be run: a\ufffdb \ufffd"
+    assert job.error == "Dispatch failed: a\ufffdb \ufffd"
 
 
 def test_a_runner_that_fails_does_not_stop_what_else_waits_for_the_commit(run_by):
@@ -225,7 +225,7 @@ def test_a_broker_that_is_down_fails_the_job_soon(run_by, log):
     run_by(app.task(remember, name="remember"))
     job = create(text="a")
     assert status_of(job) == "failed"
-    assert job.error.startswith("Could not be run: ")
+    assert job.error.startswith("Dispatch failed: ")
     assert log(job)[-1].event_type == "task_failed"
 
 

@@ -173,7 +173,7 @@ async def test_a_job_whose_last_events_cannot_be_appended_is_not_over(
 
     await in_thread(make)
     assert await asked(None) is False
-    assert "end_deferred" in caplog.messages
+    assert "completion_deferred" in caplog.messages
     await in_thread(lambda: redis_client.delete("job_events:abc"))
     assert await asked(None) is True
     events = await in_thread(lambda: read_events("abc"))
