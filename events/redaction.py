@@ -1,8 +1,8 @@
-"""What must not leave a process: keys, tokens, passwords and e-mail addresses become `[redacted]`.
+"""Redactor: replaces keys, tokens, passwords and e-mail addresses by `[redacted]`. No I/O.
 
-Found by their form (the keys of common providers, authorization headers, PEM blocks, URLs with a
-password, `password=...` in text) and by the keys of mappings. Does no I/O. No pattern backtracks:
-each takes time in proportion to the text, whatever stands in it.
+Secrets are recognized by format (keys of common providers, authorization headers, PEM blocks, URLs
+with a password, `password=...` in text) and by the keys of mappings. Patterns are linear in the
+length of any text: they use possessive quantifiers or bounded repetition.
 """
 
 import re
@@ -12,31 +12,32 @@ from typing import Any, Final, NamedTuple
 
 REDACTED: Final = "[redacted]"
 
-# How far back a secret that is not over yet may reach: text that is held longer is let go.
-_LONGEST_WORD: Final = 8 * 1024
-_LONGEST_HELD: Final = 64 * 1024
-_LOOK_BACK: Final = 128
+# Limits of the text that is held back because it may be part of an incomplete secret, and of the
+# name that precedes a secret.
+_MAX_WORD_CHARACTERS: Final = 8 * 1024
+_MAX_HELD_CHARACTERS: Final = 64 * 1024
+_MAX_NAME_CHARACTERS: Final = 128
 
-_BEFORE: Final = r"(?<![A-Za-z0-9_-])"
+_WORD_START: Final = r"(?<![A-Za-z0-9_-])"
 _LETTERS: Final = r"A-Za-z0-9\u00c0-\u024f"
-_NO_VERSION: Final = rf"(?![0-9.]++(?![{_LETTERS}-]))"
+_NOT_A_VERSION: Final = rf"(?![0-9.]++(?![{_LETTERS}-]))"
 _NAMES: Final = (
     r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[ _-]?key|access[ _-]?key"
     r"|(?:private|auth|account|subscription|signing|encryption|session)[ _-]?key|jwt|credentials?"
     r"|session[ _-]?id|x-amz-(?:signature|credential)"
-    # Too common as words of a text, but for mappings.
+    # Common words, therefore only as quoted keys of mappings.
     r"|[\"'](?:auth|bearer|cookies?|passwords|secrets|api[_-]?keys)(?=[\\\"'])"
 )
-# The end of a longer name, and quotes: escaped ones, where JSON stands in JSON.
+# Suffix of a longer name, and quotes, which are escaped in JSON within JSON.
 _NAME_END: Final = r"(?:[_-](?:key|value|hash|string)){0,2}[0-9]{0,2}(?![A-Za-z0-9])[\"'\\\]]{0,4}"
-_ASSIGNS: Final = r"(?:\s{1,3}(?:is|was))?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?:str\s{0,2}=\s{0,2})?+"
-# A quote ends at the next that is as it is: not at one of its own text, which is escaped.
+_ASSIGNMENT: Final = r"(?:\s{1,3}(?:is|was))?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?:str\s{0,2}=\s{0,2})?+"
+# A quoted text ends at the next unescaped quote.
 _QUOTED: Final = "|".join(
     rf"{quote}(?:[^{quote}\\\n]|\\[^\n])*+(?:{quote}|\\?\Z)?"
     rf"|\\{{1,3}}{quote}(?:[^{quote}\\\n]|\\[^{quote}\n])*+(?:\\{{0,3}}{quote}|\\?\Z)?"
     for quote in "\"'"
 )
-# A list or a mapping, as JSON and Python write them, with what stands in it.
+# A list or a mapping in JSON or Python syntax.
 _NESTED: Final = (
     r"[\[{](?=\s{0,32}[\[{]?\s{0,32}b?\\{0,3}[\"'])"
     r"(?:[^\[\]{}]|[\[{][^\[\]{}]*+[\]}]?)*+[\]}]?"
@@ -46,15 +47,15 @@ _VALUE: Final = rf"(?!{_NOT_SET})(?:b?(?:{_QUOTED})|{_NESTED}|[^\s\"'&,;)}}\]]++
 
 
 class _Rule(NamedTuple):
-    """A form of secret. Where none of `hints` stands, in lower case, none is looked for."""
+    """A format of secrets. The pattern is applied only to text that contains one of `hints`."""
 
-    hints: tuple[str, ...]
+    hints: tuple[str, ...]  # lower case
     pattern: re.Pattern[str]
-    put: str = REDACTED
+    replacement: str = REDACTED
 
 
-def _rule(hints: str, pattern: str, put: str = REDACTED) -> _Rule:
-    return _Rule(tuple(hints.split()), re.compile(pattern), put)
+def _rule(hints: str, pattern: str, replacement: str = REDACTED) -> _Rule:
+    return _Rule(tuple(hints.split()), re.compile(pattern), replacement)
 
 
 _NAMED: Final = rf"\g<name>{REDACTED}"
@@ -84,38 +85,38 @@ _RULES: Final = (
         r"(?:(?=[\w.~+/-]{0,512}?[0-9=])[\w.~+/=-]{6,}|[\w.~+/=-]{20,})",
         _NAMED,
     ),
-    _rule("eyj", rf"{_BEFORE}eyJ[\w-]{{8,}}+\.[\w-]{{8,}}+(?:\.[\w-]*+)?"),
+    _rule("eyj", rf"{_WORD_START}eyJ[\w-]{{8,}}+\.[\w-]{{8,}}+(?:\.[\w-]*+)?"),
     _rule(
         "sk- pk- rk-",
-        rf"{_BEFORE}(?:sk|pk|rk)-(?:[\w-]{{16,}}|(?=[\w-]{{0,16}}?[0-9])[\w-]{{8,}})",
+        rf"{_WORD_START}(?:sk|pk|rk)-(?:[\w-]{{16,}}|(?=[\w-]{{0,16}}?[0-9])[\w-]{{8,}})",
     ),
-    _rule("sk_ pk_ rk_ whsec_", rf"{_BEFORE}(?:[spr]k_(?:live|test)|whsec)_[A-Za-z0-9]{{8,}}+"),
-    _rule("aiza ya29.", rf"{_BEFORE}(?:AIza[\w-]{{30,}}+|ya29\.[\w-]{{20,}}+)"),
-    _rule("akia asia", rf"{_BEFORE}(?:AKIA|ASIA)[A-Z0-9]{{16}}"),
+    _rule("sk_ pk_ rk_ whsec_", rf"{_WORD_START}(?:[spr]k_(?:live|test)|whsec)_[A-Za-z0-9]{{8,}}+"),
+    _rule("aiza ya29.", rf"{_WORD_START}(?:AIza[\w-]{{30,}}+|ya29\.[\w-]{{20,}}+)"),
+    _rule("akia asia", rf"{_WORD_START}(?:AKIA|ASIA)[A-Z0-9]{{16}}"),
     _rule(
         "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
-        rf"{_BEFORE}(?:gh[oprsu]_[A-Za-z0-9]{{20,}}+|github_pat_\w{{20,}}+)",
+        rf"{_WORD_START}(?:gh[oprsu]_[A-Za-z0-9]{{20,}}+|github_pat_\w{{20,}}+)",
     ),
-    _rule("glpat- pypi-", rf"{_BEFORE}(?:glpat-|pypi-AgE)[\w-]{{16,}}+"),
+    _rule("glpat- pypi-", rf"{_WORD_START}(?:glpat-|pypi-AgE)[\w-]{{16,}}+"),
     _rule(
         "gsk_ hf_ npm_ r8_ pplx- xai-",
-        rf"{_BEFORE}(?:gsk_|hf_|npm_|r8_|pplx-|xai-)[A-Za-z0-9]{{16,}}+",
+        rf"{_WORD_START}(?:gsk_|hf_|npm_|r8_|pplx-|xai-)[A-Za-z0-9]{{16,}}+",
     ),
     _rule(
         "tvly- lsv2_ gocspx- nvapi- pcsk_ dop_v1_",
-        rf"{_BEFORE}(?:tvly-|lsv2_[a-z]{{2}}_|GOCSPX-|nvapi-|pcsk_|dop_v1_)[\w-]{{20,}}+",
+        rf"{_WORD_START}(?:tvly-|lsv2_[a-z]{{2}}_|GOCSPX-|nvapi-|pcsk_|dop_v1_)[\w-]{{20,}}+",
     ),
     _rule(":aa", r"(?<![0-9])[0-9]{8,10}:AA[\w-]{30,}+"),
     _rule("sig= signature=", r"(?i)(?<=[?&])(?P<name>(?:sig|signature)=)[^\s&\"'<>]{16,}+", _NAMED),
-    _rule("xox xapp-", rf"{_BEFORE}(?:xox[a-z]|xapp)-[A-Za-z0-9-]{{10,}}+"),
+    _rule("xox xapp-", rf"{_WORD_START}(?:xox[a-z]|xapp)-[A-Za-z0-9-]{{10,}}+"),
     _rule("hooks.slack.com", r"hooks\.slack\.com/services/[\w/]++"),
-    _rule("sg.", rf"{_BEFORE}SG\.[\w-]{{16,}}+\.[\w-]{{16,}}+"),
+    _rule("sg.", rf"{_WORD_START}SG\.[\w-]{{16,}}+\.[\w-]{{16,}}+"),
     _rule(
         _NAME_HINTS,
-        rf"(?i)(?P<name>(?:{_NAMES}){_NAME_END}{_ASSIGNS}|--(?:{_NAMES})\s{{1,4}}){_VALUE}",
+        rf"(?i)(?P<name>(?:{_NAMES}){_NAME_END}{_ASSIGNMENT}|--(?:{_NAMES})\s{{1,4}}){_VALUE}",
         _NAMED,
     ),
-    # A header, as lists have it.
+    # A header as a pair.
     _rule(
         _NAME_HINTS,
         rf"(?i)(?P<name>[\[(]b?[\"'][\w.-]{{0,64}}(?:{_NAMES}){_NAME_END},\s{{0,4}})"
@@ -130,14 +131,14 @@ _RULES: Final = (
     ),
     _rule(
         "@ %40",
-        rf"(?<![{_LETTERS}._+-])[{_LETTERS}._+-]++(?:@|%40){_NO_VERSION}"
+        rf"(?<![{_LETTERS}._+-])[{_LETTERS}._+-]++(?:@|%40){_NOT_A_VERSION}"
         rf"[{_LETTERS}-]++(?:\.[{_LETTERS}-]++)++",
     ),
 )
 
 
-def _opener(names: str) -> re.Pattern[str]:
-    """After what a secret may come, and what such words begin with."""
+def _prefix(names: str) -> re.Pattern[str]:
+    """Return the pattern of text that may precede a secret, or start its name."""
     return re.compile(
         rf"(?i)(?:(?:{names}|authorization|cookie)(?:[_-](?:key|value|hash|string)){{0,2}}[0-9]{{0,2}}"
         r"[\"'\\\]]{0,4}\s{0,4}(?:(?:is|was)\s{0,4})?(?:[:=,>]{1,2}\s{0,4})?(?:str\s{0,2}=?\s{0,2})?"
@@ -147,13 +148,13 @@ def _opener(names: str) -> re.Pattern[str]:
     )
 
 
-def _named_by(keys: Iterable[str]) -> str:
-    """A pattern for keys of the user's, as text has them; empty if there are none."""
+def _key_pattern(keys: Iterable[str]) -> str:
+    """Return the pattern of the user's keys in text; empty without keys."""
     names = "|".join(re.escape(key).replace("_", "[_-]") for key in sorted(keys) if key)
     return rf"(?<![\w-])(?:{names})(?![\w-])" if names else ""
 
 
-_OF_WORDS: Final = "".join(map(chr, (*range(0x21, 0x7F), *range(0xC0, 0x250))))
+_WORD_CHARACTERS: Final = "".join(map(chr, (*range(0x21, 0x7F), *range(0xC0, 0x250))))
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS: Final = frozenset((
@@ -166,16 +167,16 @@ _SECRET_PAIRS: Final = frozenset((
     "encryption_key", "session_id", "session_key", "pass_word", "pass_phrase", "api_keys",
     "account_key", "subscription_key",
 ))  # fmt: skip
-_OF_SECRETS: Final = frozenset(("value", "hash", "string", "header", "headers"))
+_SUFFIXES: Final = frozenset(("value", "hash", "string", "header", "headers"))
 
 
 @dataclass(frozen=True, slots=True)
 class Redactor:
-    """Replaces secrets in text and in JSON values.
+    """Replaces secrets in text and in JSON values by `[redacted]`.
 
-    `patterns` are regular expressions of yours, whose matches are replaced too; `keys` are keys of
-    mappings, in any case, whose values are, also where a mapping stands in text; `also` is a
-    function of yours that is given every text when the rest is done.
+    `patterns`: further regular expressions of secrets. `keys`: further keys of mappings, in any
+    case, whose values are secrets, in JSON values and in text. `also`: a function that is applied
+    to each text after the rules.
     """
 
     patterns: Sequence[str | re.Pattern[str]] = ()
@@ -183,48 +184,48 @@ class Redactor:
     also: Callable[[str], str] | None = None
     _rules: tuple[_Rule, ...] = field(init=False, repr=False, compare=False)
     _keys: frozenset[str] = field(init=False, repr=False, compare=False)
-    _opener: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _prefix: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        given = tuple(_Rule(("",), re.compile(pattern)) for pattern in self.patterns)
-        keys = frozenset(_plain(key) for key in self.keys)
-        names = _named_by(keys)
+        rules = tuple(_Rule(("",), re.compile(pattern)) for pattern in self.patterns)
+        keys = frozenset(_normalized(key) for key in self.keys)
+        names = _key_pattern(keys)
         if names:
-            pattern = rf"(?i)(?P<name>{names}[\"'\\\]]{{0,4}}{_ASSIGNS}){_VALUE}"
-            given += (_Rule(("",), re.compile(pattern), _NAMED),)
-        object.__setattr__(self, "_rules", given + _RULES)
+            pattern = rf"(?i)(?P<name>{names}[\"'\\\]]{{0,4}}{_ASSIGNMENT}){_VALUE}"
+            rules += (_Rule(("",), re.compile(pattern), _NAMED),)
+        object.__setattr__(self, "_rules", rules + _RULES)
         object.__setattr__(self, "_keys", keys)
-        object.__setattr__(self, "_opener", _opener(f"{_NAMES}|{names}" if names else _NAMES))
+        object.__setattr__(self, "_prefix", _prefix(f"{_NAMES}|{names}" if names else _NAMES))
 
     def text(self, text: str) -> str:
-        """`text` with `[redacted]` for each secret."""
+        """Return `text` with its secrets replaced."""
         lowered = text.lower()
         for rule in self._rules:
             if any(hint in lowered for hint in rule.hints):
-                text = rule.pattern.sub(rule.put, text)
+                text = rule.pattern.sub(rule.replacement, text)
         return self.also(text) if self.also else text
 
     def value(self, value: Any) -> Any:
-        """A JSON value with `[redacted]` for the values of secret keys, and for secrets in text."""
+        """Return a JSON value with the values of secret keys, and secrets in text, replaced."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
             return {
-                self.text(key) if isinstance(key, str) else key: self._of_key(key, item)
+                self.text(key) if isinstance(key, str) else key: self._item(key, item)
                 for key, item in value.items()
             }
         if not isinstance(value, (list, tuple)):
             return value
-        if len(value) == 2 and isinstance(value[0], str):  # noqa: PLR2004 - a header, as lists have it
-            return [self.text(value[0]), self._of_key(value[0], value[1])]
+        if len(value) == 2 and isinstance(value[0], str):  # noqa: PLR2004 - a header as a pair
+            return [self.text(value[0]), self._item(value[0], value[1])]
         return [self.value(item) for item in value]
 
     def is_secret(self, key: str) -> bool:
-        """Whether what a mapping has under `key` is secret: `apiKey` is, `max_tokens` is not."""
-        if _plain(key) in self._keys:
+        """Return whether the value under a key is secret: `apiKey` is, `max_tokens` is not."""
+        if _normalized(key) in self._keys:
             return True
-        words = [word.lower() for word in _WORDS.findall(key[-_LOOK_BACK:])]
-        while words and words[-1] in _OF_SECRETS:
+        words = [word.lower() for word in _WORDS.findall(key[-_MAX_NAME_CHARACTERS:])]
+        while words and words[-1] in _SUFFIXES:
             words.pop()
         if not words:
             return False
@@ -234,23 +235,24 @@ class Redactor:
             or "_".join(words[-2:]) in _SECRET_PAIRS
         )
 
-    def settled(self, text: str) -> int:
-        """How much of a text that goes on can be redacted now, whatever comes after it.
+    def safe_prefix_length(self, text: str) -> int:
+        """Return the length of the prefix whose redaction later text cannot change.
 
-        Behind it stands what may be a part of a secret: a word that is not over, `password is`,
-        a key block without its end.
+        The rest may be part of a secret: an incomplete word, `password is`, a key block without
+        its end.
         """
-        end = max(len(text.rstrip(_OF_WORDS)), len(text) - _LONGEST_WORD)
-        before = max(0, end - _LOOK_BACK)
-        opener = self._opener.search(text[before:end])
-        if opener:
-            # From the word's beginning, which may be a part of the name.
-            end = max(len(text[: before + opener.start()].rstrip(_OF_WORDS)), before)
-        first = self._before_secrets(text, end)
-        return first if len(text) - first <= _LONGEST_HELD else end
+        end = max(len(text.rstrip(_WORD_CHARACTERS)), len(text) - _MAX_WORD_CHARACTERS)
+        start = max(0, end - _MAX_NAME_CHARACTERS)
+        prefix = self._prefix.search(text[start:end])
+        if prefix:
+            # The preceding characters of the word may be part of the name.
+            word = text[: start + prefix.start()].rstrip(_WORD_CHARACTERS)
+            end = max(len(word), start)
+        safe = self._exclude_secrets(text, end)
+        return safe if len(text) - safe <= _MAX_HELD_CHARACTERS else end
 
-    def _before_secrets(self, text: str, end: int) -> int:
-        """`end`, or where a secret begins that reaches over it, or that has no end as yet."""
+    def _exclude_secrets(self, text: str, end: int) -> int:
+        """Return `end`, or the start of a secret that includes `end` or reaches the text's end."""
         for start, stop in sorted(self._spans(text), reverse=True):
             if start < end and (stop > end or stop == len(text)):
                 end = start
@@ -265,14 +267,14 @@ class Redactor:
             for match in rule.pattern.finditer(text)
         ]
 
-    def _of_key(self, key: object, item: Any) -> Any:
-        says_nothing = item is None or isinstance(item, bool)
-        if isinstance(key, str) and not says_nothing and self.is_secret(key):
+    def _item(self, key: object, item: Any) -> Any:
+        is_empty = item is None or isinstance(item, bool)
+        if isinstance(key, str) and not is_empty and self.is_secret(key):
             return REDACTED
         return self.value(item)
 
 
-def _plain(key: str) -> str:
+def _normalized(key: str) -> str:
     return key.casefold().replace("-", "_")
 
 

@@ -1,4 +1,4 @@
-"""What stands in the objects that LangChain gives a handler; nothing here fails on odd ones."""
+"""Values from the objects that LangChain passes to handlers. Unexpected objects raise nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Usage = dict[str, int]
 
 
 def token_text(token: Any) -> str:
-    """The text of a streamed piece, which some models give as a list of blocks."""
+    """Return the text of a streamed token: a string, or a list of content blocks."""
     if isinstance(token, str):
         return token
     blocks = token if isinstance(token, list) else []
@@ -28,14 +28,14 @@ def token_text(token: Any) -> str:
 
 
 def delta_text(event: Any) -> str:
-    """The text of a protocol event of `stream_events(version="v3")`; most have none."""
+    """Return the text of an event of `stream_events(version="v3")`; most have none."""
     delta = event.get("delta") if isinstance(event, Mapping) else None
     text = delta.get("text") if isinstance(delta, Mapping) else None
     return text if isinstance(text, str) else ""
 
 
 def response_text(response: Any) -> str:
-    """The text of an LLMResult's first answer."""
+    """Return the text of the first generation of an LLMResult."""
     text = getattr(_first_generation(response), "text", "")
     return text if isinstance(text, str) else ""
 
@@ -46,37 +46,40 @@ def _first_generation(response: Any) -> Any:
 
 
 def response_model(response: Any) -> str | None:
-    """The name of the model that answered, where the provider says it."""
+    """Return the model's name, if the provider reports it."""
     message = getattr(_first_generation(response), "message", None)
-    told = [getattr(message, "response_metadata", None), getattr(response, "llm_output", None)]
-    for place in told:
+    for source in (
+        getattr(message, "response_metadata", None),
+        getattr(response, "llm_output", None),
+    ):
         for key in ("model_name", "model"):
-            if isinstance(place, Mapping) and isinstance(place.get(key), str):
-                return str(place[key])
+            if isinstance(source, Mapping) and isinstance(source.get(key), str):
+                return str(source[key])
     return None
 
 
 def response_usage(response: Any) -> Usage:
-    """The tokens of all answers of an LLMResult, by LangChain's names; empty if none were told."""
+    """Return the token counts of an LLMResult under LangChain's names; empty if unknown."""
     total: Usage = {}
-    for answers in getattr(response, "generations", None) or []:
-        for answer in answers[:1]:
-            add_usage(total, getattr(getattr(answer, "message", None), "usage_metadata", None))
+    for generations in getattr(response, "generations", None) or []:
+        for generation in generations[:1]:
+            message = getattr(generation, "message", None)
+            add_usage(total, getattr(message, "usage_metadata", None))
     if not total:
         output = getattr(response, "llm_output", None) or {}
         add_usage(total, output.get("token_usage") or output.get("usage"))
     return total
 
 
-def add_usage(total: Usage, more: Any) -> None:
-    """Add what a usage mapping says to a total."""
-    for key, name in _USAGE.items() if isinstance(more, Mapping) else ():
-        if isinstance(more.get(key), int) and not (key != name and name in more):
-            total[name] = total.get(name, 0) + more[key]
+def add_usage(total: Usage, usage: Any) -> None:
+    """Add the counts of a usage mapping to `total`."""
+    for key, name in _USAGE.items() if isinstance(usage, Mapping) else ():
+        if isinstance(usage.get(key), int) and not (key != name and name in usage):
+            total[name] = total.get(name, 0) + usage[key]
 
 
 def messages(batch: Any) -> list[tuple[str, Any]]:
-    """The role and the content of each message that a model is given."""
+    """Return role and content of each message to a model."""
     return [
         (str(getattr(message, "type", "message")), getattr(message, "content", None))
         for conversation in batch or []
@@ -84,13 +87,13 @@ def messages(batch: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def tool_answer(output: Any) -> tuple[Any, bool]:
-    """What a tool answered, and whether it says that it failed."""
+def tool_output(output: Any) -> tuple[Any, bool]:
+    """Return the content of a tool's output, and whether it reports an error."""
     return getattr(output, "content", output), getattr(output, "status", None) == "error"
 
 
 def document(found: Any) -> dict[str, Any]:
-    """A document that a retriever found."""
+    """Return text and metadata of a retrieved document."""
     return {
         "text": getattr(found, "page_content", str(found)),
         "metadata": getattr(found, "metadata", {}),
@@ -98,42 +101,42 @@ def document(found: Any) -> dict[str, Any]:
 
 
 def error_message(error: BaseException) -> str:
-    """What an error says; one of pydantic without the values that it was given."""
+    """Return the message of an error; of a pydantic error without the rejected values."""
     errors = getattr(error, "errors", None)
     if type(error).__name__ != "ValidationError" or not callable(errors):
-        return said(error)
+        return error_text(error)
     try:
-        told = errors(include_input=False, include_context=False, include_url=False)
+        details = errors(include_input=False, include_context=False, include_url=False)
     except TypeError:  # another package's ValidationError
-        return said(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in told)
+        return error_text(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
 
 
-def said(error: BaseException) -> str:
-    """The error's words, if it has any: those of some classes fail over them."""
+def error_text(error: BaseException) -> str:
+    """Return `str(error)`; empty if that raises."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - its own fault must not hide it
+    except Exception:  # noqa: BLE001 - it must not replace the error
         return ""
 
 
-def own_tags(tags: Any) -> list[str]:
-    """The tags that are the user's."""
+def user_tags(tags: Any) -> list[str]:
+    """Return the tags that were set by the user."""
     return [tag for tag in tags or () if not _INTERNAL_TAGS.fullmatch(str(tag))]
 
 
 def retry_attempt(tags: Any) -> int:
-    """Which attempt of `with_retry` a run is: 1 is the first, 0 says that it is none."""
+    """Return the attempt number of a `with_retry` run; 0 for other runs."""
     found = [match for tag in tags or () if (match := _RETRY.fullmatch(str(tag)))]
     return int(found[0][1]) if found else 0
 
 
-def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata that is the user's."""
+def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that was set by the user."""
     return {k: v for k, v in metadata.items() if not str(k).startswith(_INTERNAL_METADATA)}
 
 
 def namespace(metadata: Mapping[str, Any]) -> list[str]:
-    """Where in nested graphs a run is: the names of the nodes, from the outermost on."""
+    """Return the names of the enclosing nodes in nested graphs, outermost first."""
     path = str(metadata.get("langgraph_checkpoint_ns") or "")
     return [part.partition(":")[0] for part in path.split("|") if part]

@@ -1,14 +1,14 @@
-"""What LangGraph raises to interrupt a graph; stand-ins where there is LangChain alone."""
+"""LangGraph's control-flow exceptions; placeholders if only LangChain is installed."""
 
 try:
     from langgraph.errors import GraphBubbleUp, GraphInterrupt
 except ImportError:
 
     class GraphBubbleUp(Exception):  # type: ignore[no-redef]
-        """Stands for what is no error, and passes through a graph."""
+        """Base of exceptions that pass through a graph and are not errors."""
 
     class GraphInterrupt(GraphBubbleUp):  # type: ignore[no-redef]
-        """Stands for what is raised to ask a person."""
+        """Raised to request input from a user."""
 
 
 __all__ = ["GraphBubbleUp", "GraphInterrupt"]

@@ -1,4 +1,4 @@
-"""What of a run is recorded in the log, field by field."""
+"""RecordOptions: the parts of a run that are recorded in the log."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from events.redaction import DEFAULT_REDACTOR, Redactor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
-    """What a log may hold of a run. All of it goes through `redactor`, and is cut if it is large.
+    """The parts of a run that a log contains. Every value is redacted, and cut if it is large.
 
-    `prompts`: what models are asked, or the roles of which it is (`{"system"}`). `tool_inputs`:
-    the arguments of tools, or the names of those that are shown. `tool_outputs`: what tools answer.
-    `model_text`: what models say. `queries`, `documents`: what retrievers are asked and find.
-    `custom_events`: the data of custom events. `metadata`: that of the run's config. `tracebacks`:
-    where in your code an error was raised. `max_characters`: how much of one value is kept.
+    `prompts`: messages to models, or only those of the given roles (`{"system"}`).
+    `tool_inputs`: arguments of tools, or only those with the given names. `tool_outputs`: results
+    of tools. `model_text`: text of models. `queries`, `documents`: input and output of retrievers.
+    `custom_events`: data of custom events. `metadata`: metadata of the run's config. `tracebacks`:
+    the user's frames of an error. `max_characters`: size limit of a value.
     """
 
     prompts: bool | Collection[str] = False
@@ -34,6 +34,6 @@ class RecordOptions:
 DEFAULTS: Final = RecordOptions()
 
 
-def is_shown(option: bool | Collection[str], name: str) -> bool:
-    """Whether an option that is a flag, or names what is shown, shows `name`."""
+def includes(option: bool | Collection[str], name: str) -> bool:
+    """Return whether an option, a flag or a collection of names, includes `name`."""
     return option if isinstance(option, bool) else name in option

@@ -1,4 +1,4 @@
-"""A run that is open: a chain, a tool, a model or a retriever."""
+"""RunState: a run of a chain, a tool, a model or a retriever, between its start and its end."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -10,49 +10,49 @@ from events.integrations.langchain.extract import Usage
 
 @dataclass(slots=True, eq=False)
 class RunState:
-    """One run of a chain, a tool, a model or a retriever, from its start to its end."""
+    """A run between its start and its end. `fields` are part of each of its events."""
 
     name: str
-    about: dict[str, Any]
-    root: "RunState | None" = None  # None: it is one
-    step: tuple[str, str] | None = None  # what stays the same when a node is tried again
+    fields: dict[str, Any]
+    root: "RunState | None" = None  # None: the run is a root
+    step: tuple[str, str] | None = None  # identity of a node across its attempts
     model: str | None = None
-    started: float = field(default_factory=monotonic)
-    # Filled by the model's thread, emptied by whoever flushes; neither operation needs a lock.
+    started_at: float = field(default_factory=monotonic)
+    # Appended by the model's thread, removed by flushes; both operations are atomic.
     text: deque[str] = field(default_factory=deque)
-    size: int = 0
-    held: str = ""
-    by_protocol: bool | None = None  # None: nothing was streamed
-    # Of roots alone:
+    text_size: int = 0
+    held_text: str = ""  # may be part of a secret
+    is_protocol_stream: bool | None = None  # None: nothing was streamed
+    # Of roots only:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     usage: dict[str, Usage] = field(default_factory=dict)
-    # Errors keep the frames that they saw; beyond the root none passes, so it may forget them.
-    told: list[BaseException] = field(default_factory=list)
+    # References errors, and so their frames, until the root ends.
+    reported_errors: list[BaseException] = field(default_factory=list)
     interrupted: bool = False
 
     @property
-    def top(self) -> "RunState":
-        """The root of its tree."""
+    def tree_root(self) -> "RunState":
+        """The root of the run tree; the run itself if it is one."""
         return self.root or self
 
-    def is_beside(self, other: "RunState") -> bool:
-        """Whether both are in one node, or one is in a graph within the other's."""
-        path, of_other = self.about.get("namespace") or (), other.about.get("namespace") or ()
-        return self.top is other.top and all(
-            mine == its for mine, its in zip(path, of_other, strict=False)
+    def is_in_same_node(self, other: "RunState") -> bool:
+        """Return whether both runs are in one node, or one is in a subgraph of the other's node."""
+        path, other_path = self.fields.get("namespace") or (), other.fields.get("namespace") or ()
+        return self.tree_root is other.tree_root and all(
+            mine == its for mine, its in zip(path, other_path, strict=False)
         )
 
     @property
     def is_streamed(self) -> bool:
-        """Whether a model gave its text in pieces."""
-        return self.by_protocol is not None
+        """Whether a model has streamed text."""
+        return self.is_protocol_stream is not None
 
     @property
     def seconds(self) -> float:
-        """How long it has been running."""
-        return round(monotonic() - self.started, 3)
+        """Time since the start of the run."""
+        return round(monotonic() - self.started_at, 3)
 
     @property
-    def its_model(self) -> dict[str, str]:
-        """The model's name, for an event; nothing if it is not known."""
+    def model_field(self) -> dict[str, str]:
+        """The field `model` of an event; empty if the model is unknown."""
         return {"model": self.model} if self.model else {}

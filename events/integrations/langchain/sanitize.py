@@ -1,4 +1,4 @@
-"""Whatever a graph hands about, as an event may hold it: JSON, without secrets, not too large."""
+"""Sanitizer: converts values of a run to redacted JSON of limited size."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,67 +7,67 @@ import orjson
 
 from events.integrations.langchain.options import RecordOptions
 
-# How much is searched for secrets of a value of which far less is kept.
-_SEARCHED: Final = 32
+# A value is searched for secrets up to this multiple of its size limit.
+_SEARCH_FACTOR: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Sanitizer:
-    """Makes values fit for an event."""
+    """Converts values to redacted JSON of limited size."""
 
     record: RecordOptions
     max_event_bytes: int
 
     @property
-    def limit(self) -> int:
-        """How many characters of a value are kept, so that a few of them fit into an event."""
+    def max_characters(self) -> int:
+        """Size limit of a value. An event has room for several values."""
         return min(self.record.max_characters, self.max_event_bytes // 8)
 
-    def shown(self, value: Any) -> Any:
-        """`value` as JSON has it, redacted; large, or with a NUL, it becomes cut text."""
+    def value(self, value: Any) -> Any:
+        """Return `value` as redacted JSON; as cut text if it is large or contains NUL."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return self.text(value)
         try:
             data = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError:  # hundreds of levels, numbers of hundreds of digits
+        except TypeError:  # too deeply nested, or an integer of more than 64 bits
             return self.text(str(value))
-        if len(data) > self.limit * _SEARCHED:
+        if len(data) > self.max_characters * _SEARCH_FACTOR:
             return self.text(data.decode())
-        hidden = self.record.redactor.value(orjson.loads(data))
-        data = orjson.dumps(hidden)
-        if len(data) > self.limit or b"\\u0000" in data:
+        redacted = self.record.redactor.value(orjson.loads(data))
+        data = orjson.dumps(redacted)
+        if len(data) > self.max_characters or b"\\u0000" in data:
             return self._cut(data.decode(), 0)
-        return hidden
+        return redacted
 
     def text(self, text: str) -> str:
-        """Text without secrets, cut with a word on how much is missing."""
-        text, dropped = clean(text), 0
-        most = self.limit * _SEARCHED
-        if len(text) > most:
-            # What is cut in half is not known as a secret any more.
-            end = self.record.redactor.settled(text[:most])
+        """Return redacted text; if it is cut, with the number of missing characters."""
+        text, dropped = replace_invalid(text), 0
+        limit = self.max_characters * _SEARCH_FACTOR
+        if len(text) > limit:
+            # A secret that is cut in half is not recognized.
+            end = self.record.redactor.safe_prefix_length(text[:limit])
             text, dropped = text[:end], len(text) - end
         return self._cut(self.record.redactor.text(text), dropped)
 
     def _cut(self, text: str, dropped: int) -> str:
-        more = len(text) - self.limit
-        if more <= 0 and not dropped:
+        excess = len(text) - self.max_characters
+        if excess <= 0 and not dropped:
             return text
-        return f"{text[: self.limit]} [... {max(more, 0) + dropped} more characters]"
+        return f"{text[: self.max_characters]} [... {max(excess, 0) + dropped} more characters]"
 
 
-def clean(text: str) -> str:
-    """Text without what JSON logs do not take: NUL, and halves of surrogate pairs."""
+def replace_invalid(text: str) -> str:
+    """Replace NUL and unpaired surrogates, which JSON columns do not accept."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def pieces(text: str, limit: int) -> list[str]:
-    """Text in pieces of at most `limit` bytes of JSON each."""
-    if len(text) * 6 <= limit or len(orjson.dumps(text)) <= limit or len(text) < 2:  # noqa: PLR2004
+def split_text(text: str, max_bytes: int) -> list[str]:
+    """Split text into parts of at most `max_bytes` bytes of JSON."""
+    if len(text) * 6 <= max_bytes or len(orjson.dumps(text)) <= max_bytes or len(text) < 2:  # noqa: PLR2004
         return [text]
     half = len(text) // 2
-    return [*pieces(text[:half], limit), *pieces(text[half:], limit)]
+    return [*split_text(text[:half], max_bytes), *split_text(text[half:], max_bytes)]

@@ -226,6 +226,29 @@ async def test_a_task_that_is_cancelled_in_the_middle():
     assert handler.failures == 0
 
 
+async def test_cancelling_a_task_publishes_no_event_twice():
+    """The task is cancelled while a callback waits for the reply to an append."""
+    appended, second = [], asyncio.Event()
+
+    class Publisher(RedisStreamPublisher):
+        async def publish_event(self, job_id, event_data):
+            appended.append(await super().publish_event(job_id, event_data))
+            if len(appended) == 2:
+                second.set()
+            await asyncio.sleep(0.1)
+            return appended[-1]
+
+    handler = create_redis_callback_handler("abc", Publisher(get_async_redis()))
+    graph = make_graph(AIMessage("It is five."), stream=False)
+    task = asyncio.create_task(graph.ainvoke(QUESTION, config={"callbacks": [handler]}))
+    await asyncio.wait_for(second.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert kinds() == ["phase_update", "phase_update", "cancelled"]
+    assert handler.failures == 0
+
+
 @pytest.mark.parametrize("how", ["astream", "astream_events"])
 async def test_a_graph_that_nobody_iterates_over_any_more(how):
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)

@@ -109,7 +109,7 @@ def test_in_a_sync_graph(note, client, staff, caplog):
             make_graph(note).invoke({"messages": []}, config_of(handler))
         except ConnectionError as error:
             services.job_fail(job_id="abc", error=error)
-        handler._failed(ConnectionError(PLANTED))
+        handler._record_failure(ConnectionError(PLANTED))
     assert {"model_call", "thought", "tool_call", "custom_event"} <= set(kinds())
     assert ("error" in kinds()) == (note == "fail")
     assert "[redacted]" in str(published())

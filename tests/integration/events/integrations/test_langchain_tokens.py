@@ -209,7 +209,7 @@ def test_halves_of_characters_and_nuls_are_taken():
 def test_odd_tokens_break_nothing():
     log = RunRecorder("abc")
     run = uuid4()
-    log.chat_start({}, [], run_id=run)
+    log.chat_model_start({}, [], run_id=run)
     for token in (
         "",
         [],
@@ -239,7 +239,7 @@ def test_a_secret_that_is_cut_by_a_flush_is_not_seen(text, shown):
     """After each character a flush, as if the model paused there."""
     log = RunRecorder("abc")
     run = uuid4()
-    log.chat_start({}, [], run_id=run)
+    log.chat_model_start({}, [], run_id=run)
     events = []
     for letter in text:
         log.llm_token(letter, run)
@@ -324,7 +324,7 @@ def test_what_happens_while_a_model_speaks_stands_in_its_place_among_its_words()
 def test_a_text_that_is_not_recorded_is_not_kept():
     log = RunRecorder("abc", record=RecordOptions(model_text=False))
     run = uuid4()
-    log.chat_start({}, [], run_id=run)
+    log.chat_model_start({}, [], run_id=run)
     assert log.llm_token("secret", run) is None
     (event,) = log.llm_end(None, run_id=run)
     assert event["data"]["withheld"] == ["text"]
