@@ -1,7 +1,7 @@
-"""Events to stream entries and back, and to JSON. Does no I/O.
+"""Encoding of events as stream entries and as JSON. Does no I/O.
 
 The wire format is fixed: an entry has the fields `data` (JSON of the whole event dict, UTF-8),
-`timestamp` (ISO 8601) and `event_type`; further fields are ignored by readers.
+`timestamp` (ISO 8601) and `event_type`. Readers ignore other fields.
 """
 
 import math
@@ -33,42 +33,44 @@ EncodedEvent = tuple[bytes, str, str]
 def encode_event(
     event_data: Mapping[str, Any], *, limit: int = MAX_EVENT_BYTES, now: str | None = None
 ) -> EncodedEvent:
-    """Encode an event dict, filling in a missing `event_type` and `timestamp`.
+    """Encode an event dict, with a missing `event_type` and `timestamp` added to a copy.
 
-    `limit` is in bytes of JSON; `now`, in ISO 8601, is what is filled in, by default the time in
-    UTC. Raises InvalidEvent, EventTooLarge. `event_data` is not changed.
+    `limit` is in bytes of JSON. `now` is the timestamp to add, in ISO 8601, by default the current
+    time in UTC. Raises InvalidEvent, EventTooLarge.
     """
-    event, timestamp, event_type = _complete(event_data, now)
-    return _checked_size(dump_json(event, "The event"), limit), timestamp, event_type
+    event, timestamp, event_type = _with_defaults(event_data, now)
+    return _check_size(dump_json(event, "The event"), limit), timestamp, event_type
 
 
 def encode_events(
     events: Iterable[Mapping[str, Any]], *, limit: int = MAX_EVENT_BYTES
 ) -> list[EncodedEvent]:
-    """Encode events that are published together, as `encode_event` does; the time is one for all.
+    """Encode a batch of events like `encode_event`, with one timestamp for all.
 
-    All of them are searched at once for what `dump_json` searches for in each.
+    Violations that `dump_json` detects are searched for once in the whole batch.
     """
-    given, now, encoded = list(events), utc_now(), []
-    for event_data in given:
-        event, timestamp, event_type = _complete(event_data, now)
+    batch, now, encoded = list(events), utc_now(), []
+    for event_data in batch:
+        event, timestamp, event_type = _with_defaults(event_data, now)
         try:
-            # orjson gives 1 KiB of memory for each answer; kept by the hundred, these cost ten
-            # times what the encoding does. Cutting off a newline makes a copy that fits.
+            # orjson allocates 1 KiB for each result. Keeping hundreds of these costs ten times the
+            # encoding; removing a trailing newline copies the result to its size.
             data = orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE)[:-1]
         except (TypeError, RecursionError):
             data = dump_json(event, "The event")
-        encoded.append((_checked_size(data, limit), timestamp, event_type))
-    if _may_have_flaws(b"".join([data for data, _, _ in encoded])):
-        return [encode_event(event_data, limit=limit, now=now) for event_data in given]
+        encoded.append((_check_size(data, limit), timestamp, event_type))
+    if _may_have_violations(b"".join([data for data, _, _ in encoded])):
+        return [encode_event(event_data, limit=limit, now=now) for event_data in batch]
     return encoded
 
 
-def _complete(event_data: Mapping[str, Any], now: str | None) -> tuple[dict[str, Any], str, str]:
-    """The event dict with nothing missing, its timestamp and its type."""
+def _with_defaults(
+    event_data: Mapping[str, Any], now: str | None
+) -> tuple[dict[str, Any], str, str]:
+    """The event dict with type and timestamp, its timestamp and its type."""
     event = event_data if isinstance(event_data, dict) else _as_dict(event_data)
     if "timestamp" in event:
-        timestamp = _checked_timestamp(event["timestamp"])
+        timestamp = _validate_timestamp(event["timestamp"])
         if "event_type" not in event:
             event = {"event_type": UNKNOWN, **event}
     else:
@@ -76,48 +78,48 @@ def _complete(event_data: Mapping[str, Any], now: str | None) -> tuple[dict[str,
         event = {"event_type": UNKNOWN, "timestamp": timestamp, **event}
     event_type = event["event_type"]
     if event_type.__class__ is not EventType:
-        event_type = _checked_type(event_type)
+        event_type = _validate_type(event_type)
     return event, timestamp, event_type
 
 
-def _checked_size(data: bytes, limit: int) -> bytes:
+def _check_size(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise EventTooLarge(f"The event is {len(data)} bytes of JSON; the limit is {limit}.")
     return data
 
 
 def utc_now() -> str:
-    """The time in UTC, in ISO 8601 with its offset."""
-    # orjson writes what isoformat() does, in half the time.
+    """The current time in UTC, in ISO 8601 with offset."""
+    # The same text as isoformat(), in half the time.
     return orjson.dumps(datetime.now(UTC))[1:-1].decode()
 
 
 def _as_dict(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    raise InvalidEvent(f"An event is a dict with string keys. Given: {shown(value)}.")
+    raise InvalidEvent(f"An event must be a dict with string keys. Given: {shown(value)}.")
 
 
-def _checked_type(value: object) -> str:
+def _validate_type(value: object) -> str:
     if isinstance(value, str) and (value in _KNOWN_TYPES or _EVENT_TYPE.fullmatch(value)):
         return value
     raise InvalidEvent(
-        "event_type is a string of 1 to 128 characters, none of them a control character."
+        "event_type must be a string of 1 to 128 characters without control characters."
         f" Given: {shown(value)}."
     )
 
 
-def _checked_timestamp(value: object) -> str:
+def _validate_timestamp(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str) and _is_iso_8601(value):
         return value
-    raise InvalidEvent(f"timestamp is a date and time in ISO 8601. Given: {shown(value)}.")
+    raise InvalidEvent(f"timestamp must be a date and time in ISO 8601. Given: {shown(value)}.")
 
 
 def _is_iso_8601(text: str) -> bool:
-    """Whether it is a time, and one that can be shown in every time zone."""
-    if not text.isprintable():  # any character may stand between date and time
+    """Whether the text is a date and time that can be converted to every time zone."""
+    if not text.isprintable():  # fromisoformat accepts any separator of date and time
         return False
     try:
         year = datetime.fromisoformat(text).year
@@ -127,60 +129,55 @@ def _is_iso_8601(text: str) -> bool:
 
 
 def dump_json(value: object, what: str) -> bytes:
-    """`value` as JSON that Redis, SQLite, PostgreSQL and browsers read alike, or InvalidEvent.
+    """Encode `value` as JSON that Redis, SQLite, PostgreSQL and browsers read alike.
 
-    Refused: what JSON has no form for, NaN and the infinities, NUL (PostgreSQL has none), lone
-    surrogates (not UTF-8), integers beyond 64 bits, more than 254 levels. `what` opens the
-    sentence of the error.
+    Raises InvalidEvent for types without a JSON form, NaN and infinities, NUL (not supported by
+    PostgreSQL), lone surrogates (not UTF-8), integers beyond 64 bits and more than 254 levels.
+    `what` is the subject of the error message.
     """
     try:
         data = orjson.dumps(value)
     except (TypeError, RecursionError) as error:
-        raise InvalidEvent(f"{what} cannot be written as JSON: {error}.") from error
-    if _may_have_flaws(data):
-        _refuse_flaws(value, what)
+        raise InvalidEvent(f"{what} cannot be encoded as JSON: {error}.") from error
+    if _may_have_violations(data):
+        for path, violation in _json_violations(value, ""):
+            raise InvalidEvent(f"{what} has {violation} at {path or 'the top level'}.")
     return data
 
 
-def _may_have_flaws(data: bytes) -> bool:
-    """Whether to look closer: orjson writes NaN as null without a word, and NUL as \\u0000."""
-    # From the end, which takes Python a third of the time; backslashes are rare.
+def _may_have_violations(data: bytes) -> bool:
+    """Whether the value needs inspection: orjson encodes NaN as null, and NUL as \\u0000."""
+    # rfind takes a third of the time of find.
     return data.rfind(b"null") >= 0 or (b"\\" in data and b"\\u0000" in data)
 
 
-def _refuse_flaws(value: object, what: str) -> None:
-    for path, flaw in _flaws(value, ""):
-        raise InvalidEvent(
-            f"{what} has {flaw} at {path or 'its top'}, which JSON logs do not take."
-        )
-
-
-def _flaws(value: object, path: str) -> Iterator[tuple[str, str]]:
+def _json_violations(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Paths to values that JSON or PostgreSQL cannot store, and what they are."""
     if isinstance(value, Enum):
-        yield from _flaws(value.value, path)
+        yield from _json_violations(value.value, path)
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from _flaws(asdict(value), path)
+        yield from _json_violations(asdict(value), path)
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, str(value)
     elif isinstance(value, str) and "\x00" in value:
         yield path, "a NUL character"
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flaws(key, f"{path}.{shown(key)}".lstrip("."))
-            yield from _flaws(item, f"{path}.{shown(key)[1:-1]}".lstrip("."))
+            yield from _json_violations(key, f"{path}.{shown(key)}".lstrip("."))
+            yield from _json_violations(item, f"{path}.{shown(key)[1:-1]}".lstrip("."))
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _flaws(item, f"{path}[{index}]")
+            yield from _json_violations(item, f"{path}[{index}]")
 
 
 def decode_entry(
-    job_id: str, entry_id: str | bytes, given: dict[Any, Any] | Sequence[Any]
+    job_id: str, entry_id: str | bytes, entry: dict[Any, Any] | Sequence[Any]
 ) -> Event:
-    """Read a stream entry of any producer; one that is not an event becomes `unknown`.
+    """Decode a stream entry of any producer; an entry that is not an event becomes `unknown`.
 
-    `given` are its fields: as redis-py has them, or names and values in turn, as Redis has them.
+    `entry` is a dict of fields, as redis-py parses them, or a flat list, as Redis sends them.
     """
-    fields = given if isinstance(given, dict) else _paired(given)
+    fields = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=False))
     event_id = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     raw: bytes | None = fields.get(b"data") or _field(fields, "data")
     try:
@@ -190,25 +187,20 @@ def decode_entry(
     if raw is None or not isinstance(data, dict):
         return _unreadable(job_id, event_id, fields, raw)
     if _LF in raw or _CR in raw:
-        # In JSON, line breaks stand between tokens only.
+        # JSON has line breaks only between tokens.
         raw = raw.translate(None, b"\r\n")
     event_type, timestamp = data.get("event_type"), data.get("timestamp")
     if not isinstance(event_type, str) or not event_type:
         event_type = text_of(_field(fields, "event_type") or UNKNOWN)
     if "\x00" in event_type:
-        event_type = event_type.replace("\x00", "\ufffd")  # PostgreSQL has no NUL
+        event_type = event_type.replace("\x00", "\ufffd")  # PostgreSQL does not support NUL
     if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
         timestamp = _timestamp(event_id, fields)
     return Event(event_id, job_id, event_type, timestamp, raw, _producer(fields))
 
 
-def _paired(given: Iterable[Any]) -> dict[Any, Any]:
-    words = iter(given)
-    return dict(zip(words, words, strict=False))
-
-
 def _producer(fields: Mapping[Any, Any]) -> str:
-    """Who appended the entry, if it was one of ours."""
+    """The producer of an entry; empty for external producers."""
     value = fields.get(b"producer") or _field(fields, "producer")
     text = text_of(value) if value else ""
     return text if text and Producer.is_one(text) else ""
@@ -220,7 +212,7 @@ def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: byte
 
 
 def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
-    """A field of an entry, whether the client that read it decodes answers or not."""
+    """A field of an entry, from a client with or without `decode_responses`."""
     value = fields.get(name.encode())
     if value is None:
         value = fields.get(name)
@@ -228,10 +220,10 @@ def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
 
 
 def _timestamp(event_id: str, fields: Mapping[Any, Any]) -> str:
-    """For an event without a timestamp: the entry's, or when it was appended."""
-    named = text_of(_field(fields, "timestamp") or b"")
-    appended = named if _is_iso_8601(named) else _time_of(event_id)
-    return appended if _is_iso_8601(appended) else _EPOCH
+    """The timestamp of an event without one: the field of the entry, or the time of its id."""
+    field = text_of(_field(fields, "timestamp") or b"")
+    timestamp = field if _is_iso_8601(field) else _time_of(event_id)
+    return timestamp if _is_iso_8601(timestamp) else _EPOCH
 
 
 def _time_of(event_id: str) -> str:
@@ -247,13 +239,13 @@ def _fields_as_text(fields: Mapping[Any, Any]) -> str:
 
 
 def text_of(value: str | bytes) -> str:
-    """What Redis answers as text, whether the client decodes or not; what is no UTF-8 as U+FFFD."""
+    """A reply of Redis as text, decoded by the client or not; invalid UTF-8 becomes U+FFFD."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return text.encode("utf-8", "replace").decode() if not text.isascii() else text
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """The event as every API shows it, for orjson to dump."""
+    """The event in the form of every API, for orjson."""
     return {
         "id": event.id,
         "job_id": event.job_id,
@@ -264,5 +256,5 @@ def event_dict(event: Event) -> dict[str, Any]:
 
 
 def event_json(event: Event) -> bytes:
-    """The event as one line of JSON."""
+    """The event as one line of JSON, in the form of every API."""
     return orjson.dumps(event_dict(event))

@@ -1,4 +1,4 @@
-"""Columns for cursors, and for what can be searched."""
+"""Model fields for cursors and search terms."""
 
 import struct
 from typing import TYPE_CHECKING, Any, Final
@@ -10,61 +10,61 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from events.exceptions import InvalidCursor
 from events.types import Cursor
 
-# Big-endian, so that bytes sort as the ids do; SQL has no unsigned number of 64 bits.
+# Big-endian, so that the bytes sort like ids. SQL has no unsigned 64-bit integer.
 _PAIR: Final = struct.Struct(">QQ")
 
-# Django's class takes these parameters only in the eyes of a type checker.
+# Django's class takes these parameters only for type checkers.
 if TYPE_CHECKING:
-    _Field = models.Field[Cursor | str | None, Any]
+    _CursorBase = models.Field[Cursor | str | None, Any]
     _TermsBase = models.Field[str | None, str | None]
 else:
-    _Field = _TermsBase = models.Field
+    _CursorBase = _TermsBase = models.Field
 
 
-class CursorField(_Field):
-    """A Cursor as 16 bytes that sort as event ids do, on every database."""
+class CursorField(_CursorBase):
+    """A Cursor, stored as 16 bytes that sort like event ids on every database."""
 
-    description = "The id of an event, <ms>-<seq>"
+    description = "Event id, <ms>-<seq>"
 
     def get_internal_type(self) -> str:
-        """Stored as what Django stores bytes as."""
+        """Use the column type of BinaryField."""
         return "BinaryField"
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> Any:
-        """The bytes that are stored; takes a Cursor or an id as text."""
+        """Convert a Cursor or an event id to bytes."""
         if value is None:
             return None
-        # A migration knows a Cursor as the tuple that it is.
+        # In a migration, a default Cursor is a plain tuple.
         cursor = Cursor(*value) if isinstance(value, tuple) else Cursor.parse(value)
         database: Any = connection
         return database.Database.Binary(pack(cursor))
 
     def from_db_value(self, value: Any, *_args: Any) -> Cursor | None:
-        """The Cursor of stored bytes."""
+        """Convert bytes to a Cursor."""
         return None if value is None else unpack(value)
 
     def to_python(self, value: Any) -> Cursor | None:
-        """A Cursor of what a form or a fixture has."""
+        """Convert the text of a form or fixture to a Cursor."""
         try:
             return None if value is None else Cursor.parse(value)
         except InvalidCursor as error:
             raise ValidationError(str(error)) from error
 
     def value_to_string(self, obj: models.Model) -> str:
-        """An id as text, for fixtures."""
+        """Convert to the text of a fixture."""
         return str(self.value_from_object(obj))
 
 
 class TermsField(_TermsBase):
-    """The terms of an event (events.archive.filters), as text with spaces between them.
+    """The search terms of an event (`events.archive.terms`), separated by spaces.
 
-    On PostgreSQL a tsvector, of which there is an inverted index; on SQLite text, of which the
-    full-text table `job_events_terms` is the index (events/migrations/0002).
+    A tsvector with a GIN index on PostgreSQL; text indexed by the FTS5 table `job_events_terms` on
+    SQLite. Migration 0001 creates the indexes.
     """
 
-    description = "The terms of an event"
+    description = "Search terms of an event"
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         """The type of the column."""
@@ -72,21 +72,21 @@ class TermsField(_TermsBase):
 
 
 def pack(cursor: Cursor) -> bytes:
-    """The 16 bytes of a cursor."""
+    """Convert a cursor to 16 bytes."""
     return _PAIR.pack(*cursor)
 
 
 def unpack(value: bytes) -> Cursor:
-    """The cursor of 16 bytes."""
+    """Convert 16 bytes to a cursor."""
     return Cursor(*_PAIR.unpack(value))
 
 
-def unpack_id(value: bytes) -> str:
-    """The event's id of 16 bytes."""
-    return "%d-%d" % _PAIR.unpack(value)  # noqa: UP031 - the fastest
-
-
 def pack_id(event_id: str) -> bytes:
-    """The 16 bytes of an event's id."""
+    """Convert an event id to 16 bytes."""
     ms, _, seq = event_id.partition("-")
     return _PAIR.pack(int(ms), int(seq))
+
+
+def unpack_id(value: bytes) -> str:
+    """Convert 16 bytes to an event id."""
+    return "%d-%d" % _PAIR.unpack(value)  # noqa: UP031 - faster than an f-string

@@ -1,4 +1,4 @@
-"""Log lines: an event's name, then what it is about; without secrets."""
+"""Log formatting: message and `extra` as key-value pairs, with secrets redacted."""
 
 import logging
 from collections.abc import Callable
@@ -20,21 +20,21 @@ def summarize_error(error: BaseException) -> str:
 
 
 class KeyValueFormatter(logging.Formatter):
-    """Puts a record's `extra` behind its message, as `key=value`, and redacts what it gives."""
+    """Appends the `extra` of a record to its message as `key=value`, and redacts the result."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the line; a traceback may quote whatever a task was given."""
+        """Format and redact the record; a traceback may contain the arguments of a task."""
         return DEFAULT_REDACTOR.text(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Format the line, without a traceback."""
+        """Format the message and `extra`."""
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k[0] != "_"}
         pairs = "".join(f" {name}={value!r}" for name, value in sorted(extra.items()))
         return super().formatMessage(record) + pairs
 
 
 class LineHandler(logging.Handler):
-    """Gives each record to a function, for a project that shows none."""
+    """Passes each formatted record to a function."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class LineHandler(logging.Handler):
         self.setFormatter(KeyValueFormatter("{asctime} {levelname} {message}", style="{"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write a record."""
         try:
             self._write(self.format(record))
-        except Exception:  # noqa: BLE001 - what a handler does with what goes wrong in it
+        except Exception:  # noqa: BLE001 - as in logging.StreamHandler
             self.handleError(record)

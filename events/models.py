@@ -1,7 +1,7 @@
-"""The archive: the cold, permanent end of the log, and in it the outbox.
+"""The archive, the permanent tier of the log, and the outbox in it.
 
-An event's row has no `event_id` as long as the event is in the outbox only: written in somebody's
-transaction, and not yet seen in the stream. docs/explanation.md draws the states.
+The row of an event in the outbox has no `event_id`: the event was written in a transaction and has
+not been read from its stream yet. docs/explanation.md shows the states.
 """
 
 from django.core.validators import RegexValidator
@@ -14,10 +14,10 @@ from events.types import START
 
 
 class EventLog(models.Model):
-    """One job's log.
+    """The log of one job.
 
-    Its row is locked by whoever writes to the outbox, until the end of their transaction: that
-    makes the order of `sequence` the order of commits.
+    A transaction that writes to the outbox locks the row until it ends, so `sequence` is in the
+    order of commits.
     """
 
     job_id = models.CharField(
@@ -27,12 +27,12 @@ class EventLog(models.Model):
         validators=[RegexValidator(r"\A[A-Za-z0-9_-]{1,64}\Z")],
     )
     sequence = models.BigIntegerField(
-        _("sequence"), default=0, help_text=_("The last number given in the outbox.")
+        _("sequence"), default=0, help_text=_("Last sequence number assigned in the outbox.")
     )
     truncated_before = CursorField(
         _("truncated before"),
         default=START,
-        help_text=_("The first id that is kept; 0-0 if nothing was deleted."),
+        help_text=_("Earlier events were deleted by retention; 0-0 if none were."),
     )
 
     class Meta:
@@ -44,16 +44,16 @@ class EventLog(models.Model):
 
 
 class ArchiveCheckpoint(models.Model):
-    """How far a log is archived; locked by an archiver, never by those who publish."""
+    """The archived position of a log; locked by archivers, never by publishers."""
 
     log = models.OneToOneField(
         EventLog, on_delete=models.CASCADE, primary_key=True, related_name="archived"
     )
     position = CursorField(
-        _("position"), default=START, help_text=_("All that is up to here is in the archive.")
+        _("position"), default=START, help_text=_("All events up to this id are archived.")
     )
     error = models.TextField(
-        _("error"), blank=True, help_text=_("Why the log cannot be archived further.")
+        _("error"), blank=True, help_text=_("Why later events cannot be archived.")
     )
     failed_at = models.DateTimeField(_("stalled since"), null=True)
 
@@ -78,28 +78,28 @@ class ArchivedEvent(models.Model):
     event_type = models.TextField(_("event type"))
     timestamp = models.TextField(_("timestamp"))
     data = models.TextField(_("data"))
-    producer = models.TextField(  # noqa: DJ001 - those of strangers are not all the same
+    producer = models.TextField(  # noqa: DJ001 - NULL is exempt from the unique constraint
         _("producer"), null=True, help_text=_("<producer id>:<epoch>:<sequence>")
     )
     sequence = models.BigIntegerField(
-        _("sequence"), null=True, help_text=_("In the outbox of the job.")
+        _("sequence"), null=True, help_text=_("Position in the outbox of the job.")
     )
     written_at = models.DateTimeField(_("written"), null=True)
-    terms = TermsField(_("terms"), null=True, editable=False, help_text=_("What is searched."))
+    terms = TermsField(_("terms"), null=True, editable=False, help_text=_("Indexed search terms."))
 
     class Meta:
         verbose_name = _("archived event")
         verbose_name_plural = _("archived events")
         constraints = (
             models.UniqueConstraint(fields=("log", "event_id"), name="job_events_id_once"),
-            # What was rolled back in Redis and published again is recognised by it.
+            # Identifies an event that Redis lost after it was archived and received again.
             models.UniqueConstraint(fields=("log", "producer"), name="job_events_producer_once"),
         )
         indexes = (
             models.Index(
                 fields=("log", "sequence"), condition=Q(event_id=None), name="job_events_outbox"
             ),
-            # For what is looked for in several logs, in the order of time.
+            # For searches across logs, ordered by time.
             models.Index(
                 fields=("event_id", "log"),
                 condition=Q(event_id__isnull=False),
@@ -112,11 +112,11 @@ class ArchivedEvent(models.Model):
 
 
 class Processor(models.Model):
-    """A running `manage.py process_events`, as it said last."""
+    """A running `manage.py process_events` as of its last heartbeat."""
 
     name = models.CharField(_("name"), max_length=200, unique=True, help_text=_("host:pid"))
     started_at = models.DateTimeField(_("started"))
-    heartbeat_at = models.DateTimeField(_("last seen"), db_index=True)
+    heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
     loops = models.JSONField(_("loops"), default=dict)
 
     class Meta:

@@ -1,1 +1,1 @@
-"""Management of the log."""
+"""Management commands."""

@@ -1,8 +1,8 @@
 """The tables of the log, and the full-text index of archived events.
 
-Django has no inverted index for every database. PostgreSQL gets a GIN index; SQLite gets an FTS5
-table that triggers keep up to date. A later migration that rebuilds the table of archived events on
-SQLite has to create the triggers again.
+Django has no inverted index for all databases. PostgreSQL uses a GIN index, SQLite an FTS5 table
+that triggers update. A later migration that rebuilds the table of archived events on SQLite must
+create the triggers again.
 """
 
 from typing import Any
@@ -60,8 +60,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('job_id', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9_-]{1,64}\\Z')], verbose_name='job id')),
-                ('sequence', models.BigIntegerField(default=0, help_text='The last number given in the outbox.', verbose_name='sequence')),
-                ('truncated_before', events.fields.CursorField(default=(0, 0), help_text='The first id that is kept; 0-0 if nothing was deleted.', verbose_name='truncated before')),
+                ('sequence', models.BigIntegerField(default=0, help_text='Last sequence number assigned in the outbox.', verbose_name='sequence')),
+                ('truncated_before', events.fields.CursorField(default=(0, 0), help_text='Earlier events were deleted by retention; 0-0 if none were.', verbose_name='truncated before')),
             ],
             options={
                 'verbose_name': 'event log',
@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(help_text='host:pid', max_length=200, unique=True, verbose_name='name')),
                 ('started_at', models.DateTimeField(verbose_name='started')),
-                ('heartbeat_at', models.DateTimeField(db_index=True, verbose_name='last seen')),
+                ('heartbeat_at', models.DateTimeField(db_index=True, verbose_name='last heartbeat')),
                 ('loops', models.JSONField(default=dict, verbose_name='loops')),
             ],
             options={
@@ -86,8 +86,8 @@ class Migration(migrations.Migration):
             name='ArchiveCheckpoint',
             fields=[
                 ('log', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='archived', serialize=False, to='job_events.eventlog')),
-                ('position', events.fields.CursorField(default=(0, 0), help_text='All that is up to here is in the archive.', verbose_name='position')),
-                ('error', models.TextField(blank=True, help_text='Why the log cannot be archived further.', verbose_name='error')),
+                ('position', events.fields.CursorField(default=(0, 0), help_text='All events up to this id are archived.', verbose_name='position')),
+                ('error', models.TextField(blank=True, help_text='Why later events cannot be archived.', verbose_name='error')),
                 ('failed_at', models.DateTimeField(null=True, verbose_name='stalled since')),
             ],
             options={
@@ -105,9 +105,9 @@ class Migration(migrations.Migration):
                 ('timestamp', models.TextField(verbose_name='timestamp')),
                 ('data', models.TextField(verbose_name='data')),
                 ('producer', models.TextField(help_text='<producer id>:<epoch>:<sequence>', null=True, verbose_name='producer')),
-                ('sequence', models.BigIntegerField(help_text='In the outbox of the job.', null=True, verbose_name='sequence')),
+                ('sequence', models.BigIntegerField(help_text='Position in the outbox of the job.', null=True, verbose_name='sequence')),
                 ('written_at', models.DateTimeField(null=True, verbose_name='written')),
-                ('terms', events.fields.TermsField(editable=False, help_text='What is searched.', null=True, verbose_name='terms')),
+                ('terms', events.fields.TermsField(editable=False, help_text='Indexed search terms.', null=True, verbose_name='terms')),
                 ('log', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='job_events.eventlog')),
             ],
             options={

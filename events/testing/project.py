@@ -14,7 +14,7 @@ from events.processor.steps import build_steps
 from events.streams.clients import get_redis, redis_clients
 from events.testing.job_events import JobEvents
 from events.testing.streams import read_stream
-from events.transfer.export import pages
+from events.transfer.export import iter_pages
 from events.types import OUTBOX, Event, Producer
 
 P = ParamSpec("P")
@@ -81,7 +81,7 @@ def read_log(job_id: str) -> list[Event]:
     """The whole log of a job; of a test that may not use the database, its stream."""
     if not _may_query():
         return read_stream(get_redis(), job_id)
-    return [event for page in pages(job_id) for event in page]
+    return [event for page in iter_pages(job_id) for event in page]
 
 
 def outbox_hint(job_id: str, events: list[Event]) -> str:

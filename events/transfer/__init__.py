@@ -1,8 +1,8 @@
 """Moving logs between files and jobs.
 
-    export      CSV and NDJSON
-    ndjson      one event per line
-    republish   publishing recorded events again
+    export      pages of whole logs; CSV
+    ndjson      NDJSON: one event per line
+    republish   publishes recorded events again
 
 Imports `events.publisher`, `events.history` and the packages below them.
 """

@@ -1,4 +1,4 @@
-"""NDJSON, the form of exports and recordings: from events to lines, and back. Does no I/O."""
+"""NDJSON, the format of exports and recordings: one event per line. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -13,27 +13,29 @@ _FIELDS: Final = frozenset({"id", "job_id", "event_type", "timestamp", "data"})
 
 
 def ndjson(events: Sequence[Event]) -> bytes:
-    """Each event as a line of JSON, as the API has it."""
+    """Encode each event as a line of JSON, in the form of the API."""
     newline = orjson.OPT_APPEND_NEWLINE
     return b"".join([orjson.dumps(event_dict(event), option=newline) for event in events])
 
 
 def read_lines(lines: Iterable[bytes], job_id: str | None = None) -> Iterator[Event]:
-    """The events of an export; with `job_id`, as those of that job. Raises InvalidEvent."""
+    """Decode the lines of an export; `job_id` replaces that of the events. Raises InvalidEvent."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             yield _event(orjson.loads(line), job_id)
         except (orjson.JSONDecodeError, EventsError) as error:
-            raise InvalidEvent(f"Line {number} is no event of an export: {error}") from error
+            raise InvalidEvent(f"Line {number} is not an exported event: {error}") from error
 
 
 def _event(entry: Any, job_id: str | None) -> Event:
     if not isinstance(entry, Mapping) or entry.keys() != _FIELDS:
-        raise InvalidEvent(f"it is an object with {', '.join(sorted(_FIELDS))}.")
+        raise InvalidEvent(f"it must be an object with {', '.join(sorted(_FIELDS))}.")
     data, texts = entry["data"], (entry["event_type"], entry["timestamp"])
     if not isinstance(data, dict) or not all(isinstance(text, str) for text in texts):
-        raise InvalidEvent(f"event_type and timestamp are text, data is an object: {shown(entry)}.")
+        raise InvalidEvent(
+            f"event_type and timestamp must be strings, data an object: {shown(entry)}."
+        )
     cursor = Cursor.parse(entry["id"])
     return Event(str(cursor), check_job_id(job_id or entry["job_id"]), *texts, orjson.dumps(data))

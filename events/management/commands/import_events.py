@@ -1,4 +1,4 @@
-"""`manage.py import_events FILE`: exported logs back into the archive."""
+"""`manage.py import_events FILE`: imports an NDJSON export into the archive."""
 
 import sys
 from argparse import ArgumentParser
@@ -15,20 +15,20 @@ from events.transfer.ndjson import read_lines
 
 
 class Command(BaseCommand):
-    """Reads NDJSON as the export writes it; what is in the archive already is left as it is."""
+    """Imports NDJSON; events that are archived already are skipped."""
 
     help = (
-        "Read the events of an NDJSON export into the archive. It may be done again: what is there"
-        " is left as it is. A log that has something else in its place is refused."
+        "Import the events of an NDJSON export into the archive. Events that are archived already"
+        " are skipped. Fails for a log that has different events at the same ids."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take which file, and of which job."""
-        parser.add_argument("file", help="an NDJSON file; - for the standard input")
-        parser.add_argument("--job", help="make them the events of this job")
+        """Add the file and the job."""
+        parser.add_argument("file", help="an NDJSON file; - for standard input")
+        parser.add_argument("--job", help="import the events into the log of this job")
 
     def handle(self, *_args: Any, file: str, job: str | None, **_options: Any) -> None:
-        """Import; what goes wrong is a sentence."""
+        """Import the file; errors become a CommandError."""
         try:
             with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as lines:
                 count = import_events(read_lines(lines, job))

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.transfer.export import CSV_HEADER, csv_rows, pages
+from events.transfer.export import CSV_HEADER, csv_rows, iter_pages
 from events.transfer.ndjson import ndjson
 from events.types import Event, shown
 from jobs.access import throttling
@@ -53,7 +53,7 @@ class JobEventExportView(JobsAPIView):
         if name not in _FORMS:
             raise ValidationError({"format": [f"It is ndjson or csv. Given: {shown(name)}."]})
         visible_status(request.user, job_id)
-        found = pages(
+        found = iter_pages(
             job_id, after=params.after, before=params.before, conditions=params.conditions
         )
         first = next(found, [])  # what is wrong with the log is told before the answer begins

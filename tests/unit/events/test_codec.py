@@ -1,4 +1,4 @@
-"""The encoder and the decoder: what is on the wire, and what is refused."""
+"""Encoding and decoding of events: wire format and validation."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from events.codec import decode_entry, dump_json, encode_event, event_json
 from events.exceptions import EventTooLarge, InvalidEvent
 
 
-def test_the_event_dict_is_on_the_wire_as_utf8_json():
+def test_the_event_dict_is_encoded_as_utf8_json():
     data, timestamp, event_type = encode_event(
         {"event_type": "thought", "timestamp": "2026-01-02T03:04:05", "x": "ü€😀"}
     )
@@ -25,23 +25,23 @@ def test_the_event_dict_is_on_the_wire_as_utf8_json():
     assert (timestamp, event_type) == ("2026-01-02T03:04:05", "thought")
 
 
-def test_a_missing_type_and_time_are_filled_in_and_the_callers_dict_is_left_alone():
-    given = {"x": 1}
-    data, timestamp, event_type = encode_event(given)
+def test_missing_type_and_timestamp_are_added_to_a_copy():
+    event_data = {"x": 1}
+    data, timestamp, event_type = encode_event(event_data)
     event = json.loads(data)
-    assert given == {"x": 1}
+    assert event_data == {"x": 1}
     assert event["event_type"] == event_type == "unknown"
     assert event["timestamp"] == timestamp
     assert datetime.fromisoformat(timestamp).utcoffset() is not None
 
 
-def test_a_datetime_is_written_as_iso_8601():
+def test_a_datetime_is_encoded_as_iso_8601():
     data, timestamp, _ = encode_event({"timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
     assert timestamp == json.loads(data)["timestamp"] == "2026-01-02T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
-    ("event", "says"),
+    ("event", "message"),
     [
         ({"x": math.nan}, "nan at x"),
         ({"x": [1, {"y": math.inf}]}, "inf at x[1].y"),
@@ -65,13 +65,13 @@ def test_a_datetime_is_written_as_iso_8601():
         (None, "dict"),
     ],
 )
-def test_what_is_not_an_event_is_refused_with_a_sentence(event, says):
-    with pytest.raises(InvalidEvent, match=None) as caught:
+def test_invalid_events_are_rejected(event, message):
+    with pytest.raises(InvalidEvent) as caught:
         encode_event(event)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_deep_nesting_is_refused():
+def test_deep_nesting_is_rejected():
     value = []
     for _ in range(20_000):
         value = [value]
@@ -79,33 +79,33 @@ def test_deep_nesting_is_refused():
         encode_event({"x": value})
 
 
-def test_null_and_a_written_backslash_u0000_are_taken():
+def test_null_and_an_escaped_u0000_are_accepted():
     event = {"event_type": "x", "timestamp": "2026-01-01", "a": None, "b": r"\u0000", "c": "null"}
     assert json.loads(encode_event(event)[0]) == event
 
 
 def test_the_size_limit_is_in_bytes_of_json():
     event = {"event_type": "x", "timestamp": "2026-01-01T00:00:00", "text": ""}
-    room = 1000 - len(encode_event(event)[0])
-    event["text"] = "ü" * (room // 2)
+    remaining = 1000 - len(encode_event(event)[0])
+    event["text"] = "ü" * (remaining // 2)
     assert len(encode_event(event, limit=1000)[0]) in (999, 1000)
     event["text"] += "ü"
     with pytest.raises(EventTooLarge, match="1000"):
         encode_event(event, limit=1000)
 
 
-def test_dump_json_names_what_it_refuses():
-    with pytest.raises(InvalidEvent, match="The payload has nan at its top"):
+def test_dump_json_names_the_invalid_value():
+    with pytest.raises(InvalidEvent, match="The payload has nan at the top level"):
         dump_json(math.nan, "The payload")
 
 
-def decoded(fields, entry_id=b"1700000000000-3"):
+def decode(fields, entry_id=b"1700000000000-3"):
     return decode_entry("abc", entry_id, fields)
 
 
-def test_an_entry_of_ours_comes_back_as_it_was_given():
+def test_an_encoded_event_is_decoded_unchanged():
     data, timestamp, _ = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
-    event = decoded({b"data": data, b"timestamp": timestamp.encode(), b"event_type": b"thought"})
+    event = decode({b"data": data, b"timestamp": timestamp.encode(), b"event_type": b"thought"})
     assert str(event.id) == "1700000000000-3"
     assert event.event_type == "thought"
     assert event.data == json.loads(data)
@@ -134,41 +134,41 @@ def test_an_entry_of_ours_comes_back_as_it_was_given():
         ({}, "{}"),
     ],
 )
-def test_a_foreign_entry_shows_as_unknown_with_its_text(fields, raw):
-    event = decoded(fields)
+def test_an_entry_that_is_not_an_event_is_unknown_with_its_raw_text(fields, raw):
+    event = decode(fields)
     assert event.event_type == "unknown"
     assert event.data == {"raw": raw}
     assert event.timestamp == "2023-11-14T22:13:20.000+00:00"
     assert orjson.loads(event_json(event))["data"] == {"raw": raw}
 
 
-def test_what_the_event_dict_lacks_is_taken_from_the_entry():
-    event = decoded(
+def test_missing_keys_are_read_from_the_fields_of_the_entry():
+    event = decode(
         {b"data": b'{"x": 1}', b"timestamp": b"2026-01-01T00:00:00Z", b"event_type": b"custom"}
     )
     assert (event.event_type, event.timestamp) == ("custom", "2026-01-01T00:00:00Z")
-    assert decoded({b"data": b'{"x": 1}'}).event_type == "unknown"
+    assert decode({b"data": b'{"x": 1}'}).event_type == "unknown"
 
 
-def test_wrong_types_in_a_foreign_event_do_not_matter():
-    event = decoded({b"data": b'{"event_type": 5, "timestamp": ["x"]}', b"timestamp": b"soon"})
+def test_wrong_types_in_an_external_event_are_ignored():
+    event = decode({b"data": b'{"event_type": 5, "timestamp": ["x"]}', b"timestamp": b"soon"})
     assert event.event_type == "unknown"
     assert event.data == {"event_type": 5, "timestamp": ["x"]}
     datetime.fromisoformat(event.timestamp)
 
 
-def test_an_id_beyond_all_time_has_a_timestamp_too():
-    event = decoded({}, entry_id=b"18446744073709551615-0")
+def test_an_id_beyond_the_range_of_dates_has_a_timestamp():
+    event = decode({}, entry_id=b"18446744073709551615-0")
     datetime.fromisoformat(event.timestamp)
 
 
 def test_pretty_printed_json_becomes_one_line():
-    event = decoded({b"data": b'{\n "event_type": "x",\r\n "y": 1}'})
+    event = decode({b"data": b'{\n "event_type": "x",\r\n "y": 1}'})
     assert json.loads(event.raw) == {"event_type": "x", "y": 1}
     assert b"\n" not in event_json(event)
 
 
-def test_clients_that_decode_answers_are_read_as_well():
+def test_replies_of_clients_that_decode_responses():
     event = decode_entry("abc", "5-0", {"data": '{"event_type": "ü"}'})
     assert event.event_type == "ü"
     assert json.loads(event_json(event))["data"] == {"event_type": "ü"}

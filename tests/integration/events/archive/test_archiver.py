@@ -1,4 +1,4 @@
-"""The archiver: everything is copied, once; only what is copied leaves Redis."""
+"""The archiver copies every entry once, and removes only archived entries from Redis."""
 
 import pytest
 from django.db import transaction
@@ -28,31 +28,31 @@ def rows(job_id="abc"):
     return [str(event_id) for event_id in found.values_list("event_id", flat=True)]
 
 
-class Owner:
-    """Some app whose rows follow the log."""
+class RecordingProjection:
+    """Records its calls; `poison` is a job whose events it rejects."""
 
     def __init__(self):
-        self.applied, self.over, self.locked, self.poison = [], set(), set(), None
+        self.applied, self.completed, self.locked, self.poison = [], set(), set(), None
 
     def lock(self, events):
         return self.locked & set(events)
 
     def apply(self, events):
-        for job_id, news in events.items():
+        for job_id, new_events in events.items():
             if job_id == self.poison:
                 raise ValueError("not this one")
-            self.applied += [(job_id, event.id) for event in news]
+            self.applied += [(job_id, event.id) for event in new_events]
 
     def completed_jobs(self, job_ids):
-        return self.over & set(job_ids)
+        return self.completed & set(job_ids)
 
 
 @pytest.fixture
-def owner():
-    owner = Owner()
-    projections.append(owner)
-    yield owner
-    projections.remove(owner)
+def projection():
+    projection = RecordingProjection()
+    projections.append(projection)
+    yield projection
+    projections.remove(projection)
 
 
 def test_every_entry_of_every_stream_is_copied():
@@ -65,21 +65,21 @@ def test_every_entry_of_every_stream_is_copied():
     assert archive() == 0
 
 
-def test_streams_of_strangers_are_found_and_kept(redis_client, caplog):
-    strange = [
+def test_entries_of_external_producers_are_archived(redis_client, caplog):
+    entries = [
         {"data": "{broken"}, {"hello": "world"}, {"data": b"\xff\x00"}, {"data": '{"a":"\\u0000"}'},
         {"event_type": "a\x00b", "data": "{}"}, {"data": '{"event_type": "a\\u0000b"}'},
         {"data": '"text"'}, {"data": ""}, {"": ""}, {"data": "{}", "producer": "me"},
         {"data": "{}", "timestamp": "soon"}, {"data": '{"n": 1e400}'}, {"data": "[" * 3000},
     ]  # fmt: skip
-    for fields in strange:
+    for fields in entries:
         redis_client.xadd("job_events:abc", fields)
     largest = "18446744073709551615-18446744073709551615"
     redis_client.xadd("job_events:abc", {"data": "{}"}, id=largest)
     redis_client.xadd("job_events:no job", {"data": "{}"})
     redis_client.set("job_events:text", "x")
     before = read_events("abc")
-    assert archive() == len(strange) + 1
+    assert archive() == len(entries) + 1
     redis_client.flushall()
     assert read_events("abc") == before
     assert read_events("abc")[-1].id == largest
@@ -94,7 +94,7 @@ def test_an_event_of_the_outbox_keeps_its_row():
     assert (row.pk, str(row.event_id)) == (pk, read_events("abc")[0].id)
 
 
-def test_a_stranger_who_says_to_be_the_outbox_gets_a_row_of_his_own(redis_client):
+def test_an_entry_with_a_forged_outbox_producer_gets_its_own_row(redis_client):
     with transaction.atomic():
         outbox.publish_event("abc", {"n": 1})
         forged = {"data": '{"n":2}', "producer": "outbox:0:1"}
@@ -113,25 +113,25 @@ def test_a_stream_is_trimmed_to_its_tail(settings, redis_client, tail):
     assert [event.id for event in read_events("abc", limit=3000)] == ids
 
 
-def test_what_is_not_archived_is_not_trimmed(settings, redis_client, owner):
+def test_unarchived_entries_are_not_trimmed(settings, redis_client, projection):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 0}
-    owner.poison = "abc"
+    projection.poison = "abc"
     get_publisher().publish_events("abc", [{"n": n} for n in range(3000)])
     archive()
     assert redis_client.xlen("job_events:abc") == 3000
 
 
-def test_a_finished_stream_expires_with_its_state(redis_client, settings, owner):
+def test_the_stream_of_a_completed_job_expires_with_its_state(redis_client, settings, projection):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TTL": 100}
     publisher = get_publisher()
     publisher.publish_event("abc", {"n": 1})
     publisher.publish_event("def", {"n": 1})
-    owner.over = {"abc"}
+    projection.completed = {"abc"}
     archive()
     keys = ("job_events:abc", "{job_events:abc}:producers")
     assert all(0 < redis_client.ttl(key) <= 100 for key in keys)
     assert redis_client.ttl("job_events:def") == -1
-    # What comes late makes it stay until that is archived.
+    # A late event removes the expiry until it is archived.
     publisher.publish_event("abc", {"n": 2})
     assert all(redis_client.ttl(key) == -1 for key in keys)
     archive()
@@ -139,18 +139,18 @@ def test_a_finished_stream_expires_with_its_state(redis_client, settings, owner)
     assert [event.data["n"] for event in read_events("abc")] == [1, 2]
 
 
-def test_owners_are_told_of_each_event_once(owner):
+def test_projections_receive_each_event_once(projection):
     ids = get_publisher().publish_events("abc", [{}, {}])
     outbox.publish_event("abc", {})
     archiver = Archiver()
     archive(archiver)
     archive(Archiver())
-    assert owner.applied == [("abc", event.id) for event in read_events("abc")]
-    assert len(owner.applied) == len(ids) + 1
+    assert projection.applied == [("abc", event.id) for event in read_events("abc")]
+    assert len(projection.applied) == len(ids) + 1
 
 
-def test_a_log_whose_owner_raises_stands_still_by_itself(owner, caplog):
-    owner.poison = "bad"
+def test_an_error_of_a_projection_stalls_only_its_log(projection, caplog):
+    projection.poison = "bad"
     for job_id in ("bad", "good"):
         get_publisher().publish_event(job_id, {})
     assert archive() == 1
@@ -159,35 +159,34 @@ def test_a_log_whose_owner_raises_stands_still_by_itself(owner, caplog):
     assert (position.error, position.position) == ("ValueError: not this one", Cursor(0, 0))
     assert position.failed_at is not None
     assert caplog.messages.count("log_stalled") == 1
-    owner.poison = None
+    projection.poison = None
     assert archive() == 1
     position.refresh_from_db()
     assert (position.error, position.failed_at) == ("", None)
 
 
-def test_a_log_whose_owner_is_locked_waits(owner):
-    owner.locked = {"abc"}
+def test_a_log_with_locked_rows_is_archived_later(projection):
+    projection.locked = {"abc"}
     get_publisher().publish_event("abc", {})
     assert archive() == 0
-    owner.locked = set()
+    projection.locked = set()
     assert archive() == 1
 
 
-def test_an_archiver_that_comes_late_changes_nothing(owner):
-    """It has read a batch that another has archived meanwhile."""
+def test_a_batch_that_another_archiver_has_stored_is_discarded(projection):
     get_publisher().publish_events("abc", [{"n": n} for n in range(3)])
-    late = Archiver()
-    late._discover_streams()
-    batch = late._read(list(late._streams.values()))
+    slow = Archiver()
+    slow._discover_streams()
+    batch = slow._read(list(slow._streams.values()))
     archive()
     get_publisher().publish_event("abc", {"n": 3})
-    assert late._store(batch) == 0
-    archive(late)
+    assert slow._store(batch) == 0
+    archive(slow)
     assert [event.data["n"] for event in read_events("abc")] == [0, 1, 2, 3]
-    assert len(owner.applied) == 4
+    assert len(projection.applied) == 4
 
 
-def test_a_log_that_was_cut_says_so():
+def test_a_truncated_log_raises_cursor_expired():
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
     archive()
     EventLog.objects.update(truncated_before=Cursor.parse(ids[3]))
@@ -201,7 +200,7 @@ def test_a_log_that_was_cut_says_so():
     assert [event.id for event in read_events("abc", after="0")] == ids[3:]
 
 
-async def test_the_async_twin_reads_both_ends():
+async def test_the_async_reader_merges_both_tiers():
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
     from asgiref.sync import sync_to_async
 

@@ -1,4 +1,4 @@
-"""Reading a log up to now, by the sync function and its async twin."""
+"""Reading a log, sync and async."""
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -29,18 +29,18 @@ def numbers(events):
     return [event.data["n"] for event in events]
 
 
-async def test_a_log_that_does_not_exist_is_empty(read):
+async def test_a_missing_log_is_empty(read):
     assert await read("abc") == []
 
 
-async def test_everything_in_order(read, ids):
+async def test_all_events_in_order(read, ids):
     events = await read("abc")
     assert [str(event.id) for event in events] == ids
     assert numbers(events) == list(range(10))
     assert numbers(await read("abc", order="desc")) == list(range(10))[::-1]
 
 
-async def test_both_ends_are_exclusive(read, ids):
+async def test_cursors_are_exclusive(read, ids):
     assert numbers(await read("abc", after=ids[3])) == [4, 5, 6, 7, 8, 9]
     assert numbers(await read("abc", before=ids[3])) == [0, 1, 2]
     assert numbers(await read("abc", after=ids[3], before=ids[6])) == [4, 5]
@@ -49,7 +49,7 @@ async def test_both_ends_are_exclusive(read, ids):
     assert numbers(await read("abc", after=ids[3], before=ids[8], order="desc", limit=2)) == [7, 6]
 
 
-async def test_the_ends_of_all_ids(read, ids):
+async def test_the_smallest_and_largest_cursor(read, ids):
     largest = "18446744073709551615-18446744073709551615"
     assert len(await read("abc", after="0", before=largest)) == 10
     assert await read("abc", after=largest) == []
@@ -72,12 +72,12 @@ async def test_the_limit(read, ids, settings):
         ({"order": "up"}, ValueError),
     ],
 )
-async def test_bad_input(read, kwargs, error):
+async def test_invalid_arguments(read, kwargs, error):
     with pytest.raises(error):
         await read(**{"job_id": "abc", **kwargs})
 
 
-async def test_what_others_wrote_is_shown(read, redis_client):
+async def test_entries_of_external_producers(read, redis_client):
     redis_client.xadd("job_events:abc", {"data": "{broken", "event_type": "x"})
     redis_client.xadd("job_events:abc", {"hello": "world"})
     events = await read("abc")
@@ -85,7 +85,7 @@ async def test_what_others_wrote_is_shown(read, redis_client):
     assert [event.data["raw"] for event in events] == ["{broken", '{"hello":"world"}']
 
 
-async def test_a_key_that_is_no_stream(read, redis_client):
+async def test_a_key_that_is_not_a_stream(read, redis_client):
     redis_client.set("job_events:abc", "x")
     with pytest.raises(NotAStream):
         await read("abc")

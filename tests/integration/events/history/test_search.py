@@ -1,4 +1,4 @@
-"""Searching a log, and the logs of many jobs: the same is found in every end and database."""
+"""Search conditions return the same events from both tiers and on every database."""
 
 import random
 
@@ -67,7 +67,7 @@ WHERE = [
 TYPES = [None, ["a"], ["a", "b"], ["c"], ["it's"], []]
 
 
-def published(job_id, count, chance):
+def publish(job_id, count, chance):
     events = [
         {
             "event_type": chance.choice(["a", "b", "it's"]),
@@ -81,8 +81,8 @@ def published(job_id, count, chance):
 
 
 @pytest.fixture(params=[0, 1000], ids=["scan", "index"])
-def how(request, monkeypatch):
-    """On SQLite, how what is archived is looked for; on PostgreSQL it is the planner that says."""
+def plan(request, monkeypatch):
+    """Evaluate filters by scan or by index on SQLite; the planner decides on PostgreSQL."""
     monkeypatch.setattr(lookups, "MAX_INDEXED_ROWS", request.param)
 
 
@@ -96,23 +96,22 @@ def all_conditions():
         yield {"event_types": types, "search": "tea", "where": {"v": "3"}}
 
 
-@pytest.mark.parametrize("end", ["stream", "archive", "both"])
-def test_what_is_found(how, end):
-    """Whatever is found where: it is what the conditions say of each event."""
-    chance = random.Random(end)
-    published("abc", 150, chance)
-    if end != "stream":
+@pytest.mark.parametrize("tier", ["stream", "archive", "both"])
+def test_both_tiers_return_what_the_filter_matches(plan, tier):
+    chance = random.Random(tier)
+    publish("abc", 150, chance)
+    if tier != "stream":
         archived()
-    if end == "archive":
+    if tier == "archive":
         get_redis().flushall()
-    if end == "both":
-        published("abc", 150, chance)
+    if tier == "both":
+        publish("abc", 150, chance)
     log = read_events("abc")
     assert len(log) >= 150
     hits = 0
     for conditions in all_conditions():
-        wanted = EventFilter.of(**conditions)
-        expected = [event.id for event in log if wanted.matches(event)]
+        event_filter = EventFilter.of(**conditions)
+        expected = [event.id for event in log if event_filter.matches(event)]
         hits += len(expected)
         assert [event.id for event in read_events("abc", **conditions)] == expected, conditions
         latest = read_events("abc", order="desc", limit=5, **conditions)
@@ -120,20 +119,20 @@ def test_what_is_found(how, end):
     assert hits > 500
 
 
-def test_an_event_of_the_outbox_is_found_as_soon_as_it_is_in_the_log(how):
-    publish_event("abc", {"event_type": "said", "text": "tea"})
+def test_events_of_the_outbox_are_indexed(plan):
+    publish_event("abc", {"event_type": "note", "text": "tea"})
     assert len(read_events("abc", search="tea")) == 1
     archived()
     get_redis().flushall()
-    assert [event.event_type for event in read_events("abc", search="tea")] == ["said"]
+    assert [event.event_type for event in read_events("abc", search="tea")] == ["note"]
 
 
-def test_what_is_deleted_is_found_no_more(how):
-    published("abc", 50, random.Random(1))
+def test_deleted_events_are_not_found(plan):
+    publish("abc", 50, random.Random(1))
     archived()
     get_redis().flushall()
     ArchivedEvent.objects.all().delete()
     assert read_events("abc", search="tea") == []
-    published("def", 50, random.Random(1))
+    publish("def", 50, random.Random(1))
     archived()
     assert read_events("def", search="tea")

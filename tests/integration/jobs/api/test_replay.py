@@ -244,7 +244,7 @@ def test_the_other_jobs_row_follows(user):
     [
         (["abc", "--to", "abc"], "itself"),
         (["abc", "--to", "a/b"], "job_id"),
-        (["missing", "--to", "copy"], "no event of missing"),
+        (["missing", "--to", "copy"], "log of missing is empty"),
         (["abc", "--to", "copy", "--speed", "0"], "above 0"),
         (["abc", "--to", "copy", "--speed", "nan"], "above 0"),
     ],

@@ -1,4 +1,4 @@
-"""What is found in an event, and what is not."""
+"""Filters and terms: which events match which conditions."""
 
 import json
 
@@ -14,7 +14,7 @@ def event(event_type="x", **data):
     return Event("1-0", "abc", event_type, data.get("timestamp", ""), raw)
 
 
-SAID = event(
+EVENT = event(
     "tool_result",
     timestamp="2026-11-22T10:00:00+00:00",
     tool="Search",
@@ -27,8 +27,8 @@ SAID = event(
 )
 
 
-def is_found(**conditions):
-    return EventFilter.of(**conditions).matches(SAID)
+def matches(**conditions):
+    return EventFilter.of(**conditions).matches(EVENT)
 
 
 def test_words():
@@ -44,16 +44,16 @@ def test_words():
     ["the", "THE rest", "naïve", "STRASSE", "東京", "京東", "ten_words", "tea milk", "search 3",
      "nai", "str*", "te* mi* th*", "  rest  ", "5", "0.5"],
 )  # fmt: skip
-def test_words_that_are_found(search):
-    assert is_found(search=search) is (search != "nai")
+def test_matching_words(search):
+    assert matches(search=search) is (search != "nai")
 
 
 @pytest.mark.parametrize(
     "search", ["coffee", "the coffee", "te", "ten", "true", "null", "tool_result", "2026", "title"]
 )
-def test_words_that_are_not(search):
-    """Keys, types, times, and what is only a part of a word."""
-    assert not is_found(search=search)
+def test_other_words(search):
+    """Keys, types, timestamps and parts of words do not match."""
+    assert not matches(search=search)
 
 
 @pytest.mark.parametrize(
@@ -64,29 +64,29 @@ def test_words_that_are_not(search):
         ("event_type", "tool_result"), ("timestamp", "2026-11-22T10:00:00+00:00"),
     ],
 )  # fmt: skip
-def test_values_that_are_found(path, value):
-    assert is_found(where={path: value})
-    assert not is_found(where={path: value + "x"})
-    assert not is_found(where={f"{path}.x": value})
+def test_matching_values(path, value):
+    assert matches(where={path: value})
+    assert not matches(where={path: value + "x"})
+    assert not matches(where={f"{path}.x": value})
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [("tool", "search"), ("sources", "Tea"), ("title", "Tea"), ("missing", "null"), ("found", "")],
 )
-def test_values_that_are_not(path, value):
-    assert not is_found(where={path: value})
+def test_other_values(path, value):
+    assert not matches(where={path: value})
 
 
-def test_all_conditions_hold_at_once():
-    assert is_found(event_types=["x", "tool_result"], search="tea", where={"found": "3"})
-    assert not is_found(event_types=["x"], search="tea", where={"found": "3"})
-    assert not is_found(event_types=[], search="tea")
-    assert EventFilter().matches(SAID)
+def test_all_conditions_must_hold():
+    assert matches(event_types=["x", "tool_result"], search="tea", where={"found": "3"})
+    assert not matches(event_types=["x"], search="tea", where={"found": "3"})
+    assert not matches(event_types=[], search="tea")
+    assert EventFilter().matches(EVENT)
 
 
 @pytest.mark.parametrize(
-    ("conditions", "words"),
+    ("conditions", "message"),
     [
         ({"search": "!!"}, "no word"),
         ({"search": " "}, "no word"),
@@ -96,37 +96,37 @@ def test_all_conditions_hold_at_once():
         ({"event_types": "text"}, "list of types"),
     ],
 )
-def test_what_cannot_be_looked_for(conditions, words):
-    with pytest.raises(ValueError, match=words):
+def test_invalid_conditions(conditions, message):
+    with pytest.raises(ValueError, match=message):
         EventFilter.of(**conditions)
 
 
-def test_a_very_long_event_has_many_terms_but_not_all():
+def test_the_number_of_terms_is_bounded():
     terms = terms_of(event(numbers=list(range(100_000))))
     assert 20_000 <= len(terms) < 21_000
 
 
-def test_however_deep():
+def test_deep_nesting():
     raw = b'{"k":[' * 500 + b'"x"' + b"]}" * 500
     assert "x" in terms_of(Event("1-0", "abc", "x", "", raw))
 
 
-def test_however_long_the_names_are():
-    """A path for each of the values would take gigabytes."""
+def test_long_keys():
+    """Complete paths for all values would take gigabytes."""
     inner = {f"k{n}": n for n in range(10_000)}
     terms = terms_of(event(**{"n" * 200_000: {"x": {"y": inner}}, "short": 7}))
     assert {"0", "7", "9999", value_term("short", "7")} <= terms
 
 
 @pytest.mark.parametrize("value", [b"[" * 900 + b"]" * 900, b"5", b"null", b'{"a": "b"}'])
-def test_a_time_or_type_of_anothers_making(value):
+def test_invalid_types_of_timestamp_and_type(value):
     raw = b'{"timestamp": %s, "event_type": %s, "text": "tea"}' % (value, value)
     assert EventFilter.of(search="tea").matches(Event("1-0", "abc", "unknown", "", raw))
 
 
-def test_no_term_is_more_than_an_index_takes():
-    """Quotation marks and spaces would be read as something else, by PostgreSQL or SQLite."""
-    nasty = "' \" \\ : * & | ! ( ) <-> \x00 \u2028 NEAR AND '" + "ä" * 3000
-    for term in terms_of(event(nasty, nasty=nasty, **{nasty: nasty})):
+def test_terms_are_short_and_need_no_escaping():
+    """Quotation marks and spaces are syntax in queries of PostgreSQL and SQLite."""
+    hostile = "' \" \\ : * & | ! ( ) <-> \x00 \u2028 NEAR AND '" + "ä" * 3000
+    for term in terms_of(event(hostile, hostile=hostile, **{hostile: hostile})):
         assert not set(term) & set("'\"\\:*&|!()<>\x00 \u2028")
         assert len(term.encode()) < 2046
