@@ -11,9 +11,17 @@ REFERENCE = ROOT / "docs" / "reference.md"
 
 def with_settings(text: str) -> str:
     """Return the reference with the present settings table between its two markers."""
-    from jobs.conf import settings_reference  # noqa: PLC0415 - needs the path and a project
+    from events.conf import EventSettings  # noqa: PLC0415 - needs the path and a project
+    from jobs.conf import JobSettings  # noqa: PLC0415 - as above
 
-    table = f"<!-- settings -->\n{settings_reference()}\n<!-- end of settings -->"
+    rows = ["| key | default | description | allowed | check |", "|---|---|---|---|---|"]
+    for name, setting in (EventSettings.table() | JobSettings.table()).items():
+        default = f"`{setting.default!r}`"
+        if setting.variable:
+            default = f"environment variable `{setting.variable}`, or {default}"
+        cells = (f"`{name}`", default, setting.help_text, setting.rule.allowed, setting.check_id)
+        rows.append(f"| {' | '.join(cells)} |")
+    table = "\n".join(["<!-- settings -->", *rows, "<!-- end of settings -->"])
     return re.sub(
         r"<!-- settings -->.*<!-- end of settings -->", lambda _: table, text, flags=re.DOTALL
     )

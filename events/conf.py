@@ -71,9 +71,8 @@ def is_number(value: object, *, most: float = sys.float_info.max) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
 
-def is_count(value: object) -> bool:
-    """Return whether `value` is an integer above 0."""
-    return isinstance(value, int) and is_number(value) and value > 0
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and is_number(value)
 
 
 def _is_redis_url(value: object) -> bool:
@@ -99,10 +98,8 @@ def duration(most: int = DAY_SECONDS) -> Rule:
     )
 
 
-count: Final = Rule("an integer above 0", is_count)
-_length: Final = Rule(
-    "an integer, 0 or above", lambda value: isinstance(value, int) and is_number(value)
-)
+count: Final = Rule("an integer above 0", lambda value: _is_integer(value) and value > 0)
+_length: Final = Rule("an integer, 0 or above", _is_integer)
 _prefix: Final = Rule(
     "a non-empty string without spaces",
     lambda value: isinstance(value, str) and bool(value) and " " not in value,

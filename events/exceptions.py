@@ -1,4 +1,4 @@
-"""What can go wrong with a log, as one tree.
+"""Exceptions of events/.
 
 ::
 
@@ -24,7 +24,7 @@ from typing import Any
 
 
 class EventsError(Exception):
-    """The log could not do what was asked."""
+    """An operation on a log failed."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
@@ -39,7 +39,7 @@ class InvalidCursor(EventsError, ValueError):
 
 
 class InvalidEvent(EventsError, ValueError):
-    """The event cannot be written as JSON that every reader accepts."""
+    """The event is not valid JSON data: every reader has to accept it."""
 
 
 class EventTooLarge(InvalidEvent):
@@ -47,7 +47,7 @@ class EventTooLarge(InvalidEvent):
 
 
 class NotAStream(EventsError):
-    """The job's Redis key holds something else than a stream."""
+    """The Redis key of the job is not a stream."""
 
 
 class ProducerFenced(EventsError):
@@ -67,27 +67,27 @@ class OutOfOrderSequence(EventsError):
 
 
 class CursorExpired(EventsError):
-    """The log was cut behind this cursor: events after it are not kept any more.
+    """The log was truncated after this cursor.
 
-    `first` is the id at which the log begins, `after` the cursor from which it can be read.
+    `first` is the id of the first remaining event, `after` the cursor before it.
     """
 
     def __init__(self, first: str, after: str) -> None:
         super().__init__(
-            f"The log was cut, and events after this cursor are gone; it begins at {first}."
+            f"The log was truncated: events after this cursor were removed; it begins at {first}."
         )
         self.first = first
         self.after = after
 
 
 class JobCancelled(EventsError):
-    """The job was cancelled: whoever works on it is to stop."""
+    """The job was cancelled; its tasks have to stop."""
 
 
 class DeliveryRejected(EventsError):
-    """The task is not to be run: its job is over, or another worker has it.
+    """The task must not be executed: its job is finished, or another worker executes it.
 
-    `retry_in` are the seconds after which it may be tried again; None if it never may.
+    `retry_in` is the number of seconds until the next attempt; None for no further attempt.
     """
 
     def __init__(self, message: str, retry_in: float | None = None) -> None:
@@ -96,7 +96,7 @@ class DeliveryRejected(EventsError):
 
 
 class InputPending(EventsError):
-    """A person has to answer before the task can go on; it is to end, and is run again then.
+    """The task has to return, and is executed again when its input requests are answered.
 
     `questions` are the `events.execution.run.Question`s.
     """
@@ -111,7 +111,7 @@ class RedisUnavailable(EventsError):
 
 
 class RedisCommandError(EventsError):
-    """Redis answered, and refused the command."""
+    """Redis rejected the command."""
 
 
 class EmbeddedRedisError(EventsError):

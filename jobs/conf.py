@@ -8,7 +8,6 @@ from django.utils.module_loading import import_string
 
 from events.conf import (
     DAY_SECONDS,
-    EventSettings,
     Rule,
     Setting,
     SettingsTable,
@@ -117,18 +116,6 @@ class JobSettings(SettingsTable):
     def CSRF_HEADER(self) -> str:
         """Name of the HTTP header that carries the CSRF token."""
         return str(settings.CSRF_HEADER_NAME).removeprefix("HTTP_").replace("_", "-")
-
-
-def settings_reference() -> str:
-    """Return the settings of both apps as the Markdown table of docs/reference.md."""
-    rows = ["| key | default | description | allowed | check |", "|---|---|---|---|---|"]
-    for name, setting in (EventSettings.table() | JobSettings.table()).items():
-        default = f"`{setting.default!r}`"
-        if setting.variable:
-            default = f"environment variable `{setting.variable}`, or {default}"
-        cells = (f"`{name}`", default, setting.help_text, setting.rule.allowed, setting.check_id)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
 
 
 job_settings: Final = JobSettings()

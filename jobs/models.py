@@ -74,10 +74,7 @@ class Job(models.Model):
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1, editable=False)
     projected_attempt = models.PositiveIntegerField(
-        _("projected attempt"),
-        default=1,
-        editable=False,
-        help_text=_("Attempt of the latest archived event."),
+        _("projected attempt"), default=1, editable=False, help_text=_("Attempt in the archive.")
     )
     progress = models.FloatField(
         _("progress"), default=0.0, editable=False, help_text=_("Percentage, 0 to 100.")
@@ -85,25 +82,15 @@ class Job(models.Model):
     payload = models.JSONField(_("payload"), default=dict, blank=True)
     result = models.JSONField(_("result"), null=True, blank=True, editable=False)
     error = models.TextField(_("error"), blank=True, editable=False)
-    idempotency_key = models.CharField(  # noqa: DJ001 - NULL is exempt from the unique constraint
-        _("idempotency key"),
-        max_length=64,
-        null=True,
-        editable=False,
-        help_text=_("Idempotency key of the request that created the job."),
+    # NULL is exempt from the unique constraint.
+    idempotency_key = models.CharField(  # noqa: DJ001
+        _("idempotency key"), max_length=64, null=True, editable=False
     )
     request_fingerprint = models.CharField(
-        _("request fingerprint"),
-        max_length=64,
-        blank=True,
-        editable=False,
-        help_text=_("Digest of the request that created the job."),
+        _("request fingerprint"), max_length=64, blank=True, editable=False
     )
     deadline_at = models.DateTimeField(
-        _("deadline"),
-        null=True,
-        editable=False,
-        help_text=_("When the status changes unless a worker starts the job before."),
+        _("deadline"), null=True, editable=False, help_text=_("The status changes at this time.")
     )
     deadline_status = models.CharField(
         _("status at the deadline"), max_length=16, choices=Status, blank=True, editable=False
@@ -119,10 +106,9 @@ class Job(models.Model):
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("-created_at", "-id"), name="job_events_jobs_by_time"),
-            models.Index(fields=("owner", "-created_at", "-id"), name="job_events_jobs_by_owner"),
-            models.Index(fields=("status", "-created_at", "-id"), name="job_events_jobs_by_status"),
-            models.Index(
-                fields=("task_type", "-created_at", "-id"), name="job_events_jobs_by_task_type"
+            *(
+                models.Index(fields=(name, "-created_at", "-id"), name=f"job_events_jobs_by_{name}")
+                for name in ("owner", "status", "task_type")
             ),
             models.Index(fields=("-finished_at", "-id"), name="job_events_jobs_by_finish"),
             models.Index(
@@ -208,26 +194,16 @@ class Task(models.Model):
         Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")
     )
     queue = models.CharField(_("queue"), max_length=32)
-    external_id = models.CharField(
-        _("external id"), max_length=255, help_text=_("Identifier of the task in its queue.")
-    )
+    external_id = models.CharField(_("external id"), max_length=255)
     task_type = models.CharField(_("task type"), max_length=100)
-    group_key = models.CharField(
-        _("group"), max_length=255, blank=True, help_text=_("Key shared by the tasks of a group.")
-    )
+    group_key = models.CharField(_("group"), max_length=255, blank=True)
     state = models.CharField(_("state"), max_length=16, choices=State)
     delivery_count = models.PositiveIntegerField(_("delivery count"), default=0)
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
-    heartbeat_at = models.DateTimeField(
-        _("heartbeat"), null=True, help_text=_("Time of the latest heartbeat of the worker.")
-    )
-    deadline = models.DateTimeField(
-        _("deadline"), null=True, help_text=_("When the time limit of the queue expires.")
-    )
-    resume = models.JSONField(
-        _("resume data"), null=True, help_text=_("Arguments with which the queue resumes the task.")
-    )
+    heartbeat_at = models.DateTimeField(_("latest heartbeat"), null=True)
+    deadline = models.DateTimeField(_("time limit"), null=True)
+    resume = models.JSONField(_("arguments to resume with"), null=True)
 
     class Meta:
         verbose_name = _("task")

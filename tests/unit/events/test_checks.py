@@ -8,7 +8,7 @@ import pytest
 from django.core import checks
 
 from events.checks import check_settings
-from events.conf import EventSettings, event_settings, is_count, is_number
+from events.conf import EventSettings, count, event_settings, is_number
 
 # Some of Django's own checks open the database.
 pytestmark = pytest.mark.django_db
@@ -164,5 +164,5 @@ def test_number_conditions():
     assert not any(is_number(value) for value in (-1, math.nan, math.inf, True, "1", None, 1j))
     assert is_number(100, most=100)
     assert not is_number(100.01, most=100)
-    assert all(is_count(value) for value in (1, 2**40))
-    assert not any(is_count(value) for value in (0, 1.0, True, "1", None))
+    assert all(count.holds(value) for value in (1, 2**40))
+    assert not any(count.holds(value) for value in (0, 1.0, True, "1", None))
