@@ -1,10 +1,9 @@
 """A Celery task of 100 progress steps, and of 1,000: `python -m bench.celery_tasks`.
 
-The same task three times: with `JobTask.progress`, with Celery's own `update_state`, whose results
-are in the same Redis, and without saying anything. A real worker runs them, of the pool `solo`; a
-time is that from the sending to the end of the task, with all that is written of it in the log and
-in the row. The job is made before. Its start and its end are a transaction each: with more steps
-they matter less.
+Compares `JobTask.progress` with Celery's `update_state`, whose results are in the same Redis, and
+with a task that reports nothing. A worker of the pool `solo` runs them. The measured time is that
+from sending to the end of the task, including all writes to the log and the row. The job is created
+before. Its start and its end are one transaction each, which matter less with more steps.
 """
 
 import argparse
@@ -33,20 +32,20 @@ def measure(chosen: argparse.Namespace) -> None:
         task_ignore_result=False,
         worker_prefetch_multiplier=1,
     )
-    # What each says when it is over: after all that is said of it in the worker.
-    task_postrun.connect(lambda **_sent: get_redis().rpush(DONE, "1"), weak=False)
-    compared = {steps: tasks(app, steps) for steps in (chosen.steps, 10 * chosen.steps)}
+    # Signals the end of a task, after all other reports of the worker.
+    task_postrun.connect(lambda **_kwargs: get_redis().rpush(DONE, "1"), weak=False)
+    tasks_by_steps = {steps: tasks(app, steps) for steps in (chosen.steps, 10 * chosen.steps)}
     with worker(app):
-        for steps, some in compared.items():
-            compare_tasks(steps, some, chosen)
+        for steps, variants in tasks_by_steps.items():
+            compare_tasks(steps, variants, chosen)
 
 
-def compare_tasks(steps: int, some: tuple[Any, Any, Any], chosen: argparse.Namespace) -> None:
-    followed, updating, silent = some
+def compare_tasks(steps: int, variants: tuple[Any, Any, Any], chosen: argparse.Namespace) -> None:
+    followed, updating, silent = variants
     numbers = count()
 
     def ours() -> None:
-        done(followed, f"job-{steps}-{next(numbers)}")
+        run_task(followed, f"job-{steps}-{next(numbers)}")
 
     def make_job() -> None:
         from jobs import services
@@ -56,16 +55,16 @@ def compare_tasks(steps: int, some: tuple[Any, Any, Any], chosen: argparse.Names
 
     def theirs() -> None:
         next(numbers)
-        done(updating, "none")
+        run_task(updating, "none")
 
     def bare() -> None:
         next(numbers)
-        done(silent, "none")
+        run_task(silent, "none")
 
     name = f"a task of {steps} progress steps on {chosen.on}"
     claim = f"{name}, rate against update_state (at least 2)"
     compare(claim, ours, theirs, pairs=chosen.pairs, prepare=make_job)
-    claim = f"{name}, rate against one that says nothing"
+    claim = f"{name}, rate against one without reports"
     compare(claim, ours, bare, pairs=chosen.pairs, prepare=make_job)
 
 
@@ -73,7 +72,7 @@ def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
     from events.integrations.celery import JobTask
 
     @app.task(base=JobTask, bind=True, name=f"bench.followed_{steps}")
-    def followed(self: Any, job_id: str) -> None:  # noqa: ARG001 - by it the job is known
+    def followed(self: Any, job_id: str) -> None:  # noqa: ARG001 - JobTask reads it
         for number in range(steps):
             self.progress(100 * number / steps, "working")
 
@@ -91,8 +90,8 @@ def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
     return followed, updating, silent
 
 
-def done(task: Any, job_id: str) -> None:
-    """Send a task, and wait until it is over."""
+def run_task(task: Any, job_id: str) -> None:
+    """Send a task, and wait for its end."""
     from events.streams.clients import get_redis
 
     task.delay(job_id)

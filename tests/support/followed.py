@@ -1,4 +1,4 @@
-"""Jobs follow Django's tasks in this process, as with our app in INSTALLED_APPS."""
+"""Connects jobs to Django's tasks, as `events.integrations.django_tasks` does when installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

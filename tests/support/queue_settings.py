@@ -1,4 +1,4 @@
-"""The site with workers of Django's tasks and of RQ, and less patience."""
+"""Settings of the site with workers of `django.tasks` and RQ, and short timeouts."""
 
 from importlib.util import find_spec
 

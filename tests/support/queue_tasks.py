@@ -1,4 +1,4 @@
-"""Tasks of Django's own framework, or of its backport, whichever is there."""
+"""Tasks of `django.tasks` or of its backport, whichever is installed."""
 
 import asyncio
 from typing import Any
@@ -24,16 +24,16 @@ def steps(job_id: str, count: int = 3) -> dict[str, Any]:
 
 @task
 def fails(job_id: str) -> None:
-    raise ValueError("what a pity")
+    raise ValueError("out of paper")
 
 
 @task
-def gate(job_id: str, heeds: bool = True) -> str:
-    return queue_work.stand(job_id, heeds=heeds)
+def gate(job_id: str, cancellable: bool = True) -> str:
+    return queue_work.wait_at_gate(job_id, cancellable=cancellable)
 
 
 @task(takes_context=True)
-def knows_its_context(context: Any, job_id: str, words: str) -> str:
+def uses_context(context: Any, job_id: str, words: str) -> str:
     return f"{words} {current_run().delivery.external_id == context.task_result.id}"
 
 
@@ -56,7 +56,7 @@ def first(job_id: str) -> str:
 
 
 @task
-def sends_another(job_id: str) -> str:
+def enqueues_another(job_id: str) -> str:
     steps.using(backend="dummy").enqueue(job_id)
     return "outer"
 
@@ -76,7 +76,7 @@ async def sleeps(job_id: str) -> None:
 
 @task
 @follows_job
-async def looks(job_id: str) -> bool:
+async def checks_cancelled(job_id: str) -> bool:
     return current_run().should_cancel()
 
 

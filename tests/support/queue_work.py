@@ -1,4 +1,4 @@
-"""What the tasks of the tests do, by whichever queue they come."""
+"""Code of the test tasks of all queues."""
 
 import os
 import time
@@ -16,12 +16,12 @@ def steps(job_id: str, count: int = 3) -> dict[str, Any]:
     return {"steps": count, "attempt": run.attempt}
 
 
-def stand(job_id: str, *, heeds: bool = True) -> str:
-    """Stand at the gate until it is opened, or the job is cancelled."""
+def wait_at_gate(job_id: str, *, cancellable: bool = True) -> str:
+    """Wait until the test opens the gate or cancels the job."""
     run = current_run()
     run.publisher.publish_event(job_id, {"event_type": "at_gate", "pid": os.getpid()})
     while not get_redis().exists(f"open:{job_id}"):
-        if heeds:
+        if cancellable:
             run.check_cancelled()
         time.sleep(0.05)
     run.publisher.publish_event(job_id, {"event_type": "through_gate"})

@@ -1,4 +1,4 @@
-"""RQ, as a queue of tasks of jobs; the example of docs/how-to.md, "Use another queue"."""
+"""Queue adapter of RQ; the example of docs/how-to.md, "Use another queue"."""
 
 from functools import wraps
 from math import ceil
@@ -33,7 +33,7 @@ class RQAdapter(QueueAdapter):
 
     def refuse(self, delivery, refusal):
         if refusal.retry_in is not None:
-            return rq.Retry(max=10, interval=ceil(refusal.retry_in))  # takes RQ's scheduler
+            return rq.Retry(max=10, interval=ceil(refusal.retry_in))  # needs RQ's scheduler
         return None
 
     def stop(self, external_id):
@@ -41,7 +41,7 @@ class RQAdapter(QueueAdapter):
 
 
 def job_task(function):
-    """Let a function be a task of the job that its first argument names."""
+    """Make a function a task; its first argument is the job_id."""
 
     @wraps(function)
     def task(job_id, **payload):

@@ -1,4 +1,4 @@
-"""Tasks of RQ."""
+"""RQ tasks."""
 
 import time
 from typing import Any
@@ -17,19 +17,19 @@ def steps(job_id: str, count: int = 3) -> dict[str, Any]:
 
 @job_task
 def fails(job_id: str) -> None:
-    raise ValueError("what a pity")
+    raise ValueError("out of paper")
 
 
 @job_task
-def gate(job_id: str, heeds: bool = True) -> str:
-    return queue_work.stand(job_id, heeds=heeds)
+def gate(job_id: str, cancellable: bool = True) -> str:
+    return queue_work.wait_at_gate(job_id, cancellable=cancellable)
 
 
 @job_task
 def tries_again(job_id: str) -> str:
     if get_current_job().should_retry:
         raise ValueError("not yet")
-    return "at last"
+    return "second try"
 
 
 @job_task

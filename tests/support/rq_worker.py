@@ -1,4 +1,4 @@
-"""A worker of RQ with Django set up: `python -m tests.support.rq_worker`."""
+"""RQ worker with Django set up: `python -m tests.support.rq_worker`."""
 
 import os
 
@@ -8,5 +8,5 @@ from rq import Worker
 
 if __name__ == "__main__":
     django.setup()
-    # A client of its own: it waits for longer than the project's lets a command take.
+    # The project's client has a shorter socket timeout than the worker's blocking commands.
     Worker(["default"], connection=Redis.from_url(os.environ["REDIS_URL"])).work()

@@ -1,4 +1,4 @@
-"""The Celery app of the site, with the tasks of the tests: `celery -A tests.support.worker_app`."""
+"""Celery app with the tasks of the tests: `celery -A tests.support.worker_app`."""
 
 import django
 

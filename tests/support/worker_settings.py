@@ -1,4 +1,4 @@
-"""The site with the tasks of `tests.support.worker_tasks`, and less patience."""
+"""Settings of the site with the tasks of `tests.support.worker_tasks` and short timeouts."""
 
 from tests.support.site_settings import *  # noqa: F403
 from tests.support.site_settings import CELERY_BROKER_TRANSPORT_OPTIONS, JOB_EVENTS, REDIS_URL

@@ -1,7 +1,7 @@
-"""Tasks that do what a test tells them, and die where it says.
+"""Celery tasks of the tests, which can kill their process at given points.
 
-`die:{job_id}` in Redis is a list of `<who> at <point>`: a process at the point that is first in
-it is killed there, by SIGKILL: a `child` of the pool, or the whole `worker`.
+`die:{job_id}` in Redis is a list of `<process> at <point>`. A process that reaches the point of the
+first entry is killed by SIGKILL: a `child` of the pool, or the whole `worker`.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ from events.integrations.celery import JobTask, follows_job
 from events.publisher import RedisStreamPublisher
 from events.streams.clients import get_async_redis, get_redis
 from jobs.execution.tracker import JobRunTracker
-from tests.support.queue_work import stand
+from tests.support.queue_work import wait_at_gate
 
 
 def die_at(job_id: str, point: str) -> None:
     key = f"die:{job_id}"
     try:
         first = get_redis().lindex(key, 0)
-    except redis.ConnectionError:  # a test killed only this server
+    except redis.ConnectionError:  # the test has killed the server
         return
-    who, _, where = (first or b"").decode().partition(" at ")
-    if where == point:
+    process, _, expected = (first or b"").decode().partition(" at ")
+    if expected == point:
         get_redis().lpop(key)
-        if who == "worker":
+        if process == "worker":
             os.killpg(os.getpgid(0), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def deadly(name: str, job_of: Callable[[Any], str]) -> None:
-    """Let a step of the keeper be one before, in, and after which its process may die."""
+def kill_around(name: str, job_of: Callable[[Any], str]) -> None:
+    """Add kill points before and after a method of the run tracker."""
     original = getattr(JobRunTracker, name)
 
     @wraps(original)
@@ -51,12 +51,12 @@ def deadly(name: str, job_of: Callable[[Any], str]) -> None:
     setattr(JobRunTracker, name, patched)
 
 
-deadly("claim", lambda delivery: delivery.job_id)
-deadly("complete", lambda run: run.job_id)
+kill_around("claim", lambda delivery: delivery.job_id)
+kill_around("complete", lambda run: run.job_id)
 
 
 @shared_task(base=JobTask, bind=True)
-def steps(self, job_id: str, count: int = 3, **_more: Any) -> dict:
+def steps(self, job_id: str, count: int = 3, **_kwargs: Any) -> dict:
     for number in range(count):
         self.progress(100 * (number + 1) / count, f"step {number}")
         die_at(job_id, "work")
@@ -66,7 +66,7 @@ def steps(self, job_id: str, count: int = 3, **_more: Any) -> dict:
 
 @shared_task(base=JobTask, bind=True)
 def fails(self, job_id: str) -> None:
-    raise ValueError("what a pity")
+    raise ValueError("out of paper")
 
 
 @shared_task(base=JobTask, bind=True, max_retries=2)
@@ -87,13 +87,13 @@ def hard(self, job_id: str) -> None:
 
 
 @shared_task(base=JobTask, bind=True)
-def gate(self, job_id: str, heeds: bool = True) -> str:
-    return stand(job_id, heeds=heeds)
+def gate(self, job_id: str, cancellable: bool = True) -> str:
+    return wait_at_gate(job_id, cancellable=cancellable)
 
 
 @shared_task(base=JobTask, bind=True)
 def holds(self, job_id: str, path: str) -> str:
-    """Need nothing but the database until a file is there."""
+    """Use only the database until a file exists."""
     self.publisher.publish_event(job_id, {"event_type": "holds"})
     while not os.path.exists(path):
         self.check_cancelled()
@@ -103,7 +103,7 @@ def holds(self, job_id: str, path: str) -> str:
 
 @shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
 def late_gate(self, job_id: str) -> str:
-    return stand(job_id)
+    return wait_at_gate(job_id)
 
 
 @shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
@@ -126,7 +126,7 @@ async def coroutine(self, job_id: str, wait: float = 0.0) -> str:
 
 @shared_task(base=JobTask, bind=True)
 def loops(self, job_id: str, count: int = 20) -> int:
-    """The pattern of those who had no sync publisher: returns how many connections it took."""
+    """Publish through asyncio.run; return the number of connections opened."""
 
     async def publish() -> None:
         publisher = RedisStreamPublisher(get_async_redis())

@@ -1,4 +1,4 @@
-"""The site with real Celery workers, which a test starts, kills, and starts again."""
+"""The site with real Celery workers that tests start and kill."""
 
 import os
 import re
@@ -20,7 +20,7 @@ TERMINAL = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
 
 
 class Workers(Site):
-    """A site whose tasks are those of `tests.support.worker_tasks`."""
+    """A site with the tasks of `tests.support.worker_tasks`."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -39,7 +39,7 @@ class Workers(Site):
         super().stop()
 
     def start_worker(self, pool: str = "prefork", name: str = "celery") -> None:
-        """Start one, and wait until it takes tasks."""
+        """Start a worker, and wait until it accepts tasks."""
         options = ("-n", f"{name}@%h", "-c", "2", "--pool", pool, "--loglevel", "INFO")
         before = len(self.said("worker")) if (self.directory / "worker.log").exists() else 0
         app = ("-m", "celery", "-A", "tests.support.worker_app", "worker")
@@ -51,7 +51,7 @@ class Workers(Site):
             sleep(0.05)
 
     def kill_worker(self, worker: subprocess.Popen[bytes] | None = None) -> None:
-        """Kill it with all of its children, as a lost machine does."""
+        """Kill a worker with all of its children, as the loss of a machine does."""
         worker = worker or self.worker
         if worker is not None:
             with suppress(ProcessLookupError):
@@ -65,7 +65,7 @@ class Workers(Site):
         return redis.Redis.from_url(self.redis.url)
 
     def job(self, task_type: str, *deaths: str, **payload: Any) -> str:
-        """Start a job; a process that reaches one of these points is killed there."""
+        """Start a job; `deaths` are the points at which a process is killed."""
         job_id = f"{task_type}-{os.urandom(6).hex()}"
         if deaths:
             with self.client_of_redis() as client:
@@ -77,7 +77,7 @@ class Workers(Site):
         return job_id
 
     def open(self, *job_ids: str) -> None:
-        """Open the gates of these jobs."""
+        """Open the gates of jobs."""
         with self.client_of_redis() as client:
             for job_id in job_ids:
                 client.set(f"open:{job_id}", "1")
@@ -89,7 +89,7 @@ class Workers(Site):
         return self._api.post(f"/api/jobs/{job_id}/{action}/", json=body)
 
     def log(self, job_id: str) -> list[dict[str, Any]]:
-        """The events of a job's log, as their data."""
+        """Return the event dicts of a job's log."""
         page = self._api.get(f"/api/jobs/{job_id}/events/", params={"limit": 1000})
         results = page.json()["results"]
         return [event["data"] for event in results]
@@ -97,15 +97,15 @@ class Workers(Site):
     def finished(
         self, job_id: str, *, seconds: float = 40, attempt: int = 1, until: str = ""
     ) -> dict[str, Any]:
-        """The job, once it is over, at an attempt and as a status if they are given.
+        """Wait until the job is terminal (or has status `until`) at an attempt; return its row.
 
-        Its log says so, too: the event is appended a moment after the row is committed.
+        Waits for the log, too: the event is appended shortly after the commit of the row.
         """
         deadline = monotonic() + seconds
         row = self.until_row(
             job_id, *([until] if until else OVER), attempt=attempt, seconds=seconds
         )
-        while (row["attempt"], row["status"]) not in self._told(job_id):
+        while (row["attempt"], row["status"]) not in self._logged_statuses(job_id):
             assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
             sleep(0.05)
         return row
@@ -113,7 +113,7 @@ class Workers(Site):
     def until_row(
         self, job_id: str, *statuses: str, attempt: int = 1, seconds: float = 40
     ) -> dict[str, Any]:
-        """The job, once its row has one of these statuses, whatever its log says yet."""
+        """Wait until the row has one of some statuses; return the row."""
         deadline = monotonic() + seconds
         while True:
             row = self.row(job_id)
@@ -122,11 +122,11 @@ class Workers(Site):
             assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
             sleep(0.1)
 
-    def _told(self, job_id: str) -> set[tuple[int | None, str | None]]:
+    def _logged_statuses(self, job_id: str) -> set[tuple[int | None, str | None]]:
         return {(event.get("attempt"), event.get("job_status")) for event in self.log(job_id)}
 
     def until(self, job_id: str, event_type: str, count: int = 1, seconds: float = 30) -> dict:
-        """The last of so many events of a type, once they are there."""
+        """Wait for `count` events of a type; return the last of them."""
         deadline = monotonic() + seconds
         while True:
             found = [event for event in self.log(job_id) if event["event_type"] == event_type]
@@ -136,7 +136,7 @@ class Workers(Site):
             sleep(0.05)
 
     def until_log(self, *texts: str, seconds: float = 40) -> None:
-        """Wait until the worker has logged a line that has all of these texts."""
+        """Wait until the worker has logged a line that contains all texts."""
         deadline = monotonic() + seconds
         while not any(
             all(text in line for text in texts) for line in self.said("worker").splitlines()
@@ -145,13 +145,13 @@ class Workers(Site):
             sleep(0.1)
 
     def celery(self, code: str) -> None:
-        """Run a line of Python that has the Celery app as `app`."""
+        """Run a line of Python with the Celery app as `app`."""
         script = f"from tests.support.worker_app import app; {code}"
         command = [sys.executable, "-c", script]
         subprocess.run(command, cwd=ROOT, env=self.environment, check=True, timeout=60)
 
-    def key_of(self, job_id: str) -> str:
-        """The id that Celery gave to the only task of a job, by what its worker logged."""
+    def external_id_of(self, job_id: str) -> str:
+        """Return Celery's id of the only task of a job from the worker's log."""
         self.until_log(" received ", job_id)
         log = self.said("worker")
         return re.findall(rf"'id': '([0-9a-f-]+)'[^\n]*{job_id}", log)[0]
@@ -162,7 +162,7 @@ class Workers(Site):
     @property
     def _api(self) -> httpx.Client:
         if self.api is None:
-            raise RuntimeError("the site is not started")
+            raise RuntimeError("the site is not running")
         return self.api
 
 
@@ -171,11 +171,11 @@ def kinds(log: list[dict[str, Any]]) -> list[str]:
 
 
 def ends(log: list[dict[str, Any]]) -> list[tuple[int, str]]:
-    """Each attempt that ended, and how: the events that end one, but for those of its steps."""
-    told = {"completed", "failed", "cancelled"}
+    """Return (attempt, event type) of the terminal events, without those of single steps."""
+    statuses = {"completed", "failed", "cancelled"}
     return [
         (event["attempt"], event["event_type"])
         for event in log
         if event["event_type"] in TERMINAL
-        and (event["job_status"] in told or event.get("reason") == "worker_lost")
+        and (event["job_status"] in statuses or event.get("reason") == "worker_lost")
     ]

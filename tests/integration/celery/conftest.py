@@ -1,4 +1,4 @@
-"""A site with a worker for each module, which is killed and started again where a test does."""
+"""A site with a Celery worker that tests may kill and restart."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def worker_site(short_tmp: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def workers(worker_site: Workers) -> Iterator[Workers]:
-    """A prefork worker; whatever becomes of the test, no task of it keeps a child."""
+    """A prefork worker; opens all gates after the test, so that no task keeps a pool child."""
     if worker_site.worker is None or worker_site.worker.poll() is not None:
         worker_site.kill_worker()
         worker_site.start_worker()

@@ -1,16 +1,16 @@
-"""Jobs are cancelled, by who may, and by Celery's own means: their tasks stop."""
+"""Cancellation and termination of tasks, by users and by Celery's remote control."""
 
 import pytest
 
 from tests.support.workers import ends, kinds
 
 
-def revoke(workers, key, **options):
-    """As an operator does, by `celery control` or Flower."""
-    workers.celery(f"app.control.revoke({key!r}, **{options!r})")
+def revoke(workers, external_id, **options):
+    """Revoke a task as `celery control` or Flower do."""
+    workers.celery(f"app.control.revoke({external_id!r}, **{options!r})")
 
 
-def test_a_task_that_looks_stops(workers):
+def test_task_stops_at_check(workers):
     job_id = workers.job("gate")
     workers.until(job_id, "at_gate")
     answer = workers.post(job_id, "cancel")
@@ -21,12 +21,12 @@ def test_a_task_that_looks_stops(workers):
     assert log[-1]["by"] == "anna"
     assert ends(log) == [(1, "job_cancelled")]
     assert "through_gate" not in kinds(log)
-    # Its worker is free for the next.
+    # The worker is free for the next job.
     assert workers.finished(workers.job("steps"))["status"] == "completed"
 
 
-def test_a_task_that_does_not_look_ends_in_vain(workers):
-    job_id = workers.job("gate", heeds=False)
+def test_result_of_unchecked_task_is_discarded(workers):
+    job_id = workers.job("gate", cancellable=False)
     workers.until(job_id, "at_gate")
     workers.post(job_id, "cancel")
     workers.open(job_id)
@@ -36,11 +36,11 @@ def test_a_task_that_does_not_look_ends_in_vain(workers):
     assert ends(workers.log(job_id)) == [(1, "job_cancelled")]
 
 
-def test_a_task_that_does_not_look_is_terminated(workers):
-    job_id = workers.job("gate", heeds=False)
+def test_unchecked_task_is_terminated(workers):
+    job_id = workers.job("gate", cancellable=False)
     workers.until(job_id, "at_gate")
     assert workers.post(job_id, "cancel", terminate=True).status_code == 200
-    workers.until_log("Terminating", workers.key_of(job_id))
+    workers.until_log("Terminating", workers.external_id_of(job_id))
     workers.open(job_id)
     log = workers.log(job_id)
     assert (log[-1]["by"], log[-1]["terminate"]) == ("anna", True)
@@ -48,7 +48,7 @@ def test_a_task_that_does_not_look_is_terminated(workers):
     assert workers.finished(workers.job("steps"))["status"] == "completed"
 
 
-def test_a_coroutine_is_cancelled(workers):
+def test_coroutine_is_cancelled(workers):
     job_id = workers.job("coroutine", wait=60)
     workers.until(job_id, "awaited", 3)
     workers.post(job_id, "cancel")
@@ -57,8 +57,8 @@ def test_a_coroutine_is_cancelled(workers):
     assert ends(workers.log(job_id)) == [(1, "job_cancelled")]
 
 
-def test_a_job_that_waits_for_a_worker_is_cancelled(workers):
-    """Its message is thrown away when a worker comes to it."""
+def test_queued_job_is_cancelled(workers):
+    """A worker discards its message."""
     held = [workers.job("gate") for _ in range(2)]
     for each in held:
         workers.until(each, "at_gate")
@@ -71,15 +71,15 @@ def test_a_job_that_waits_for_a_worker_is_cancelled(workers):
 
 
 @pytest.mark.parametrize("terminate", [True, False])
-def test_celery_is_told_to_revoke_a_task(workers, terminate):
-    """One that runs is terminated; one that waits is never begun."""
-    held = [workers.job("gate", heeds=False) for _ in range(2)]
+def test_celery_revokes_task(workers, terminate):
+    """A running task is terminated; a queued one is not started."""
+    held = [workers.job("gate", cancellable=False) for _ in range(2)]
     for each in held:
         workers.until(each, "at_gate")
     job_id = held[0] if terminate else workers.job("steps")
-    revoke(workers, workers.key_of(job_id), terminate=terminate)
+    revoke(workers, workers.external_id_of(job_id), terminate=terminate)
     if not terminate:
-        workers.until_log("revoked", workers.key_of(job_id))
+        workers.until_log("revoked", workers.external_id_of(job_id))
     workers.open(held[1])
     if not terminate:
         workers.open(held[0])
@@ -89,8 +89,8 @@ def test_celery_is_told_to_revoke_a_task(workers, terminate):
     assert ends(log) == [(1, "task_revoked")]
 
 
-def test_a_job_asks_a_person(workers):
-    """It has no worker while it waits, and goes on with all that is to follow."""
+def test_request_for_input_in_chain(workers):
+    """The job has no worker while it waits; its chain continues after the answers."""
     job_id = workers.job("asks_in_chain")
     asked = workers.until(job_id, "input_requested")
     assert (asked["name"], asked["prompt"], asked["job_status"]) == (

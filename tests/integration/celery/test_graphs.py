@@ -1,16 +1,16 @@
-"""Graphs in tasks of a real worker: watched, cancelled, interrupted by questions, and resumed."""
+"""Graphs in tasks of a real worker: events, cancellation, interrupts and resumption."""
 
 from tests.support.workers import ends, kinds
 
 
-def asked(workers, job_id, count=1):
+def wait_for_question(workers, job_id, count=1):
     return workers.until(job_id, "input_requested", count)
 
 
-def test_a_graph_asks_and_goes_on_where_it_stood(workers):
-    """In whichever process of the pool it is: its state is in the checkpointer."""
+def test_interrupted_graph_resumes(workers):
+    """Any process of the pool resumes it: its state is in the checkpointer."""
     job_id = workers.job("graph_asks")
-    question = asked(workers, job_id)
+    question = wait_for_question(workers, job_id)
     assert question["prompt"] == {"text": "Shall it be sent?", "choices": ["yes", "no"]}
     assert question["choices"] == ["yes", "no"]
     answer = workers.post(job_id, "inputs", name=question["name"], value="yes")
@@ -22,14 +22,14 @@ def test_a_graph_asks_and_goes_on_where_it_stood(workers):
     assert kinds(log).count("done") == 1
     assert "error" not in kinds(log)
     phases = [event["data"]["phase"] for event in log if event["event_type"] == "phase_update"]
-    # What was done before the question is not done again.
+    # Nodes before the interrupt do not run again.
     assert phases.count("draft") == 1
     assert ends(log) == [(1, "task_completed")]
 
 
-def test_parallel_branches_ask_together(workers):
+def test_interrupts_of_parallel_branches(workers):
     job_id = workers.job("graph_asks_twice")
-    asked(workers, job_id, 2)
+    wait_for_question(workers, job_id, 2)
     questions = {
         event["prompt"]: event["name"]
         for event in workers.log(job_id)
@@ -41,15 +41,15 @@ def test_parallel_branches_ask_together(workers):
     assert workers.finished(job_id)["result"] == ["left!", "right!"]
 
 
-def test_an_async_graph_asks_and_goes_on(workers):
+def test_interrupted_async_graph_resumes(workers):
     job_id = workers.job("async_graph_asks")
-    question = asked(workers, job_id)
+    question = wait_for_question(workers, job_id)
     workers.post(job_id, "inputs", name=question["name"], value="yes")
     assert workers.finished(job_id)["result"] == {"drafts": 1, "sent": "yes"}
     assert kinds(workers.log(job_id)).count("done") == 1
 
 
-def test_a_graph_that_is_cancelled_stops(workers):
+def test_cancelled_graph_stops(workers):
     job_id = workers.job("endless_graph")
     workers.until(job_id, "phase_update", 5)
     workers.post(job_id, "cancel")
@@ -61,16 +61,16 @@ def test_a_graph_that_is_cancelled_stops(workers):
     assert workers.finished(workers.job("steps"))["status"] == "completed"
 
 
-def test_a_graph_whose_worker_dies_begins_anew(workers):
-    """A new attempt is a new thread: what the former wrote is not gone on with."""
+def test_graph_restarts_after_worker_death(workers):
+    """A new attempt has a new thread without the state of the former one."""
     job_id = workers.job("graph_dies", "child at drafted")
     row = workers.finished(job_id, until="completed")
     assert (row["attempt"], row["result"]) == (2, {"drafts": 1})
     assert ends(workers.log(job_id)) == [(1, "task_failed"), (2, "task_completed")]
 
 
-def test_a_graph_that_fails_over_a_secret(workers):
-    """It is not seen in what Celery logs of the task, either, where the whole traceback stands."""
+def test_secrets_of_failed_graph_are_redacted(workers):
+    """Also in Celery's log, which has the whole traceback."""
     planted = "sk-" + "ant-api03-Pl4nt3dK3y, password=hunter2, mail anna@example.com"
     job_id = workers.job("leaky_graph", prompt=planted)
     assert workers.finished(job_id)["status"] == "failed"

@@ -1,6 +1,6 @@
-"""Workers are killed at every point of a task's life, while viewers watch.
+"""Workers are killed at every point of the execution of a task, while subscribers follow.
 
-Whatever happens, each attempt at a job ends once, and everybody sees it.
+Each attempt has one terminal event, and every subscriber receives it.
 """
 
 import json
@@ -16,17 +16,17 @@ import pytest
 from tests.support.workers import OVER, Workers, ends, kinds
 
 POINTS = ["before claim", "after claim", "work", "before complete", "after complete"]
-# By when the job is completed, and the death of its worker is nothing to it.
+# Points after the job is completed: the death of the worker has no effect.
 DONE = {"after complete"}
 
 
 @pytest.fixture
 def watch(workers) -> Iterator:
-    """View a job in another thread: the events that a viewer was given, up to the end."""
+    """Follow a job in a thread; return the received events up to the end."""
 
-    def view(job_id: str) -> list[dict]:
+    def follow(job_id: str) -> list[dict]:
         url = f"/api/jobs/{job_id}/events/stream/"
-        given: list[dict] = []
+        received: list[dict] = []
         with (
             workers.client("anna") as client,
             client.stream("GET", url, timeout=90) as answer,
@@ -39,42 +39,42 @@ def watch(workers) -> Iterator:
                 if field == "event":
                     name = value
                 elif field == "data" and name is None:
-                    given.append(json.loads(value)["data"])
+                    received.append(json.loads(value)["data"])
                 elif not line:
                     if name == "end":
-                        return given
+                        return received
                     name = None
-        return given
+        return received
 
     ended = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        yield lambda job_id: pool.submit(view, job_id)
+        yield lambda job_id: pool.submit(follow, job_id)
         ended.set()
 
 
-def expect_seen(viewer: Future, log: list[dict]) -> None:
-    """A viewer is given the log, up to an event that seemed to be the last."""
-    given = viewer.result(90)
-    assert given == log[: len(given)]
-    assert given[-1]["job_status"] in OVER
+def assert_received(subscriber: Future, log: list[dict]) -> None:
+    """The subscriber has received the log up to a terminal event."""
+    received = subscriber.result(90)
+    assert received == log[: len(received)]
+    assert received[-1]["job_status"] in OVER
 
 
-# The worker notices by itself that its child is dead, or the reaper is faster.
+# The worker detects the death of its child, unless the reaper is faster.
 
 
-def begin(workers: Workers, watch, task_type: str, deaths: list[list[str]]):
-    """Jobs whose workers die, with viewers; all at once, as it takes a while to be noticed."""
+def start(workers: Workers, watch, task_type: str, deaths: list[list[str]]):
+    """Start jobs whose workers die, all at once because the detection takes time."""
     jobs = [workers.job(task_type, *points) for points in deaths]
     return [(job_id, watch(job_id)) for job_id in jobs]
 
 
-def test_a_child_is_killed(workers: Workers, watch):
+def test_child_is_killed(workers: Workers, watch):
     """Its message was acknowledged early: it is not redelivered."""
-    begun = begin(workers, watch, "steps", [[f"child at {point}"] for point in POINTS])
-    for point, (job_id, viewer) in zip(POINTS, begun, strict=True):
+    started = start(workers, watch, "steps", [[f"child at {point}"] for point in POINTS])
+    for point, (job_id, subscriber) in zip(POINTS, started, strict=True):
         row = workers.finished(job_id)
         log = workers.log(job_id)
-        expect_seen(viewer, log)
+        assert_received(subscriber, log)
         if point in DONE:
             assert ends(log) == [(1, "task_completed")]
         else:
@@ -83,12 +83,12 @@ def test_a_child_is_killed(workers: Workers, watch):
             assert ends(log) == [(1, "task_failed")]
 
 
-def test_a_child_is_killed_and_the_broker_brings_the_task_again(workers: Workers, watch):
-    begun = begin(workers, watch, "late", [[f"child at {point}"] for point in POINTS])
-    for point, (job_id, viewer) in zip(POINTS, begun, strict=True):
+def test_child_is_killed_and_broker_redelivers(workers: Workers, watch):
+    started = start(workers, watch, "late", [[f"child at {point}"] for point in POINTS])
+    for point, (job_id, subscriber) in zip(POINTS, started, strict=True):
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
-        expect_seen(viewer, log)
+        assert_received(subscriber, log)
         if point in {"before claim", *DONE}:
             assert ends(log) == [(1, "task_completed")]
         else:
@@ -96,16 +96,16 @@ def test_a_child_is_killed_and_the_broker_brings_the_task_again(workers: Workers
             assert kinds(log).count("job_retried") == 1
 
 
-def test_a_child_is_killed_twice(workers: Workers, watch):
+def test_child_is_killed_twice(workers: Workers, watch):
     deaths = [[f"child at {point}"] * 2 for point in ("after claim", "before complete")]
-    for job_id, viewer in begin(workers, watch, "late", deaths):
+    for job_id, subscriber in start(workers, watch, "late", deaths):
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
         assert ends(log) == [(1, "task_failed"), (2, "task_failed"), (3, "task_completed")]
-        expect_seen(viewer, log)
+        assert_received(subscriber, log)
 
 
-def test_a_task_that_kills_its_worker_each_time_is_given_up(workers: Workers):
+def test_delivery_limit(workers: Workers):
     job_id = workers.job("late", *["child at work"] * 20)
     row = workers.finished(job_id, attempt=5, seconds=60)
     workers.until_log("was delivered 5 times", job_id)
@@ -114,10 +114,10 @@ def test_a_task_that_kills_its_worker_each_time_is_given_up(workers: Workers):
 
 
 @pytest.mark.parametrize("point", ["after claim", "before complete"])
-def test_a_whole_worker_is_killed(workers: Workers, watch, point):
+def test_worker_is_killed(workers: Workers, watch, point):
     """Only the reaper can detect it."""
     job_id = workers.job("steps", f"worker at {point}")
-    viewer = watch(job_id)
+    subscriber = watch(job_id)
     row = workers.finished(job_id)
     workers.kill_worker()
     assert row["status"] == "failed"
@@ -125,11 +125,11 @@ def test_a_whole_worker_is_killed(workers: Workers, watch, point):
     log = workers.log(job_id)
     assert log[-1]["reason"] == "worker_lost"
     assert ends(log) == [(1, "task_failed")]
-    expect_seen(viewer, log)
+    assert_received(subscriber, log)
 
 
-def test_a_whole_worker_is_killed_and_another_is_brought_the_task(workers: Workers, watch):
-    """Twice; the broker waits for a while before it gives up the one that had it."""
+def test_worker_is_killed_and_broker_redelivers(workers: Workers, watch):
+    """Twice; the broker redelivers after its visibility timeout."""
     job_id = workers.job("late", "worker at work", "worker at before complete")
     for _ in range(2):
         workers.worker.wait(40)
@@ -139,12 +139,12 @@ def test_a_whole_worker_is_killed_and_another_is_brought_the_task(workers: Worke
     workers.finished(job_id, until="completed")
     log = workers.log(job_id)
     assert ends(log) == [(1, "task_failed"), (2, "task_failed"), (3, "task_completed")]
-    expect_seen(watch(job_id), log)
+    assert_received(watch(job_id), log)
 
 
-def test_a_worker_that_wakes_up_too_late_is_refused(workers: Workers):
-    """It is paused until its job was given to another worker, and then ends its task."""
-    job_id = workers.job("gate", heeds=False)
+def test_late_worker_is_fenced(workers: Workers):
+    """It is paused until another worker has claimed its task, and finishes afterwards."""
+    job_id = workers.job("gate", cancellable=False)
     pid = workers.until(job_id, "at_gate")["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -159,12 +159,12 @@ def test_a_worker_that_wakes_up_too_late_is_refused(workers: Workers):
     assert (row["status"], row["attempt"]) == ("completed", 2)
     log = workers.log(job_id)
     assert ends(log) == [(1, "task_failed"), (2, "task_completed")]
-    # The one that slept went through the gate, too, and could not say so.
+    # The paused worker passed the gate, too, and its event was fenced.
     assert kinds(log).count("through_gate") == 1
 
 
-def test_a_task_that_another_worker_has_is_put_off(workers: Workers):
-    """The broker takes a worker for lost that is only slow, and brings its task to another."""
+def test_redelivery_waits_for_live_worker(workers: Workers):
+    """The broker redelivers the task of a slow worker."""
     job_id = workers.job("late_gate")
     workers.until(job_id, "at_gate")
     time.sleep(4)  # longer than the broker's visibility_timeout
@@ -181,18 +181,18 @@ def test_a_task_that_another_worker_has_is_put_off(workers: Workers):
     assert kinds(log).count("task_started") == 1
 
 
-def test_the_broker_and_the_streams_are_away_for_a_while(workers: Workers, tmp_path):
-    """Longer than a worker may be silent: but it is heard of by the database."""
-    job_id = workers.job("holds", path=str(tmp_path / "go on"))
+def test_outage_of_broker_and_streams(workers: Workers, tmp_path):
+    """Longer than WORKER_TIMEOUT: heartbeats use the database."""
+    job_id = workers.job("holds", path=str(tmp_path / "continue"))
     workers.until(job_id, "holds")
     workers.redis.kill()
     try:
         time.sleep(6)  # twice the WORKER_TIMEOUT
         assert workers.row(job_id)["status"] == "running"
-        (tmp_path / "go on").touch()
+        (tmp_path / "continue").touch()
         workers.until_row(job_id, "completed")
     finally:
         workers.redis.start()
     workers.until(job_id, "task_completed")
     assert ends(workers.log(job_id)) == [(1, "task_completed")]
-    workers.kill_worker()  # the next test has one that never lost its broker
+    workers.kill_worker()  # the next test starts a worker that never lost its broker

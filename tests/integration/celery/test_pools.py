@@ -1,4 +1,4 @@
-"""Workers whose pool is one of threads, or none: the same life, and the same deaths."""
+"""Workers with the pools `threads` and `solo`."""
 
 import signal
 
@@ -9,14 +9,14 @@ from tests.support.workers import Workers, ends, kinds
 
 @pytest.fixture(params=["threads", "solo"])
 def pool(request: pytest.FixtureRequest, worker_site: Workers):
-    """The site with a worker of this pool only; the next test starts its own."""
+    """The site with a worker of this pool; the next test starts its own."""
     worker_site.kill_worker()
     worker_site.start_worker(request.param)
     yield worker_site
     worker_site.kill_worker()
 
 
-def test_a_pool(pool: Workers):
+def test_pool(pool: Workers):
     jobs = {
         name: pool.job(name)
         for name in ("steps", "fails", "tries_again", "coroutine", "decorated", "chorded")
@@ -30,7 +30,7 @@ def test_a_pool(pool: Workers):
         "decorated": "decorated",
         "chorded": "0+1+2+3",
     }
-    assert rows["fails"]["error"] == "what a pity"
+    assert rows["fails"]["error"] == "out of paper"
     assert [len(ends(pool.log(job_id))) for job_id in jobs.values()] == [1] * len(jobs)
 
     cancelled = pool.job("gate")
@@ -43,8 +43,8 @@ def test_a_pool(pool: Workers):
     assert pool.log(dead)[-1]["reason"] == "worker_lost"
 
 
-def test_a_worker_that_is_told_to_end_finishes_its_task(workers: Workers):
-    """By SIGTERM, as at each deployment."""
+def test_terminated_worker_finishes_its_task(workers: Workers):
+    """SIGTERM is sent at every deployment."""
     job_id = workers.job("gate")
     workers.until(job_id, "at_gate")
     workers.worker.send_signal(signal.SIGTERM)

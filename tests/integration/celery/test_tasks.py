@@ -1,44 +1,44 @@
-"""Tasks of Celery, run by a real worker: their whole life is in the log, and the row is right."""
+"""Celery tasks executed by a real worker: log and row."""
 
 import pytest
 
 from tests.support.workers import ends, kinds
 
-LIFE = ["job_created", "task_started"]
+START = ["job_created", "task_started"]
 
 
-def test_a_task_that_works(workers):
+def test_completed_task(workers):
     job_id = workers.job("steps")
     row = workers.finished(job_id)
     assert (row["status"], row["progress"], row["result"]) == ("completed", 100.0, {"steps": 3})
     log = workers.log(job_id)
-    assert kinds(log) == [*LIFE, *["task_progress"] * 3, "worked", "task_completed"]
+    assert kinds(log) == [*START, *["task_progress"] * 3, "worked", "task_completed"]
     assert [event["message"] for event in log[2:5]] == ["step 0", "step 1", "step 2"]
     assert "@" in log[1]["worker"]
     assert {event["attempt"] for event in log if event["event_type"] != "worked"} == {1}
 
 
-def test_a_task_that_fails(workers):
+def test_failed_task(workers):
     job_id = workers.job("fails")
     row = workers.finished(job_id)
-    assert (row["status"], row["error"]) == ("failed", "what a pity")
-    assert kinds(workers.log(job_id)) == [*LIFE, "task_failed"]
+    assert (row["status"], row["error"]) == ("failed", "out of paper")
+    assert kinds(workers.log(job_id)) == [*START, "task_failed"]
     assert workers.log(job_id)[-1]["error_type"] == "ValueError"
 
 
-def test_a_task_that_is_retried(workers):
+def test_retried_task(workers):
     job_id = workers.job("tries_again")
     assert workers.finished(job_id)["result"] == "after 2"
     log = workers.log(job_id)
     tries = ["task_retry", "task_started"]
-    assert kinds(log) == [*LIFE, *tries, *tries, "task_completed"]
+    assert kinds(log) == [*START, *tries, *tries, "task_completed"]
     assert (log[2]["error"], log[2]["retry_in"], log[2]["job_status"]) == ("try 0", 0.2, "running")
     assert [event.get("retries") for event in log if event["event_type"] == "task_started"] == [
         None, 1, 2,
     ]  # fmt: skip
 
 
-def test_a_task_that_is_retried_too_often(workers):
+def test_retry_limit(workers):
     job_id = workers.job("tries_again", times=5, countdown=0)
     assert workers.finished(job_id)["error"] == "try 2"
     assert kinds(workers.log(job_id)).count("task_retry") == 2
@@ -46,48 +46,47 @@ def test_a_task_that_is_retried_too_often(workers):
 
 
 @pytest.mark.parametrize("limit", ["soft", "hard"])
-def test_a_time_limit(workers, limit):
+def test_time_limit(workers, limit):
     job_id = workers.job(limit)
     assert "limit" in workers.finished(job_id)["error"]
     log = workers.log(job_id)
-    assert kinds(log) == [*LIFE, "task_failed"]
+    assert kinds(log) == [*START, "task_failed"]
     assert log[-1]["reason"] == "timed_out"
 
 
-def test_a_coroutine(workers):
+def test_coroutine(workers):
     job_id = workers.job("coroutine")
     assert workers.finished(job_id)["result"] == "awaited"
-    assert kinds(workers.log(job_id)) == [*LIFE, *["awaited"] * 3, "task_completed"]
+    assert kinds(workers.log(job_id)) == [*START, *["awaited"] * 3, "task_completed"]
 
 
-def test_asyncio_run_in_a_task_takes_one_connection(workers):
-    """The pattern of those who have an async publisher only."""
+def test_asyncio_run_in_a_task_reuses_connection(workers):
     workers.finished(workers.job("loops"))
     job_id = workers.job("loops", count=30)
-    # The test asks Redis, too, and so may the site: but a few are not thirty.
+    # The test and the site open connections, too, but far fewer than 30.
     assert workers.finished(job_id)["result"] <= 5
     assert kinds(workers.log(job_id)).count("looped") == 30
 
 
-def test_a_decorated_task(workers):
+def test_decorated_task(workers):
     job_id = workers.job("decorated")
     assert workers.finished(job_id)["result"] == "decorated"
     log = workers.log(job_id)
-    assert kinds(log) == [*LIFE, "task_progress", "task_completed"]
+    assert kinds(log) == [*START, "task_progress", "task_completed"]
     assert log[1]["task_type"] == "decorated_work"
 
 
-def test_a_decorated_task_that_is_retried_for_an_error(workers):
+def test_decorated_task_with_autoretry(workers):
     job_id = workers.job("decorated_tries")
     assert workers.finished(job_id)["status"] == "completed"
-    assert kinds(workers.log(job_id)) == [*LIFE, "task_retry", "task_started", "task_completed"]
+    assert kinds(workers.log(job_id)) == [*START, "task_retry", "task_started", "task_completed"]
 
 
 def linked(log):
     return [event["name"] for event in log if event["event_type"] == "linked"]
 
 
-def test_a_chain_is_one_job(workers):
+def test_chain_is_one_job(workers):
     job_id = workers.job("chained")
     assert workers.finished(job_id)["result"] == "abc"
     log = workers.log(job_id)
@@ -97,7 +96,7 @@ def test_a_chain_is_one_job(workers):
     assert ends(log) == [(1, "task_completed")]
 
 
-def test_a_chain_that_fails(workers):
+def test_failing_chain(workers):
     job_id = workers.job("chain_fails")
     assert workers.finished(job_id)["error"] == "b failed"
     log = workers.log(job_id)
@@ -105,7 +104,7 @@ def test_a_chain_that_fails(workers):
     assert ends(log) == [(1, "task_failed")]
 
 
-def test_a_group_is_one_job(workers):
+def test_group_is_one_job(workers):
     job_id = workers.job("grouped", count=6)
     assert workers.finished(job_id)["status"] == "completed"
     log = workers.log(job_id)
@@ -113,7 +112,7 @@ def test_a_group_is_one_job(workers):
     assert ends(log) == [(1, "task_completed")]
 
 
-def test_a_chord_is_one_job(workers):
+def test_chord_is_one_job(workers):
     job_id = workers.job("chorded")
     assert workers.finished(job_id)["result"] == "0+1+2+3"
     log = workers.log(job_id)
@@ -121,13 +120,13 @@ def test_a_chord_is_one_job(workers):
     assert ends(log) == [(1, "task_completed")]
 
 
-def test_a_chord_in_a_chain_is_one_job(workers):
+def test_chord_in_a_chain_is_one_job(workers):
     job_id = workers.job("chord_in_chain")
     assert workers.finished(job_id)["result"] == "first0+first1+first2last"
     assert ends(workers.log(job_id)) == [(1, "task_completed")]
 
 
-def test_a_task_that_sends_another(workers):
+def test_task_that_sends_another(workers):
     job_id = workers.job("nested")
     assert workers.finished(job_id)["result"] == "inner"
     assert ends(workers.log(job_id)) == [(1, "task_completed")]

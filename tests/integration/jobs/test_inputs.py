@@ -1,4 +1,4 @@
-"""A job asks, and is answered once."""
+"""Requests for input and their answers."""
 
 import pytest
 from django.db import transaction
@@ -23,94 +23,94 @@ def job(user):
     return services.job_start(job_id=job.job_id)
 
 
-def ask(name="sure", prompt="Sure?", **more):
-    return inputs.input_request(job_id="abc", name=name, prompt=prompt, **more)
+def request_input(name="sure", prompt="Sure?", **fields):
+    return inputs.input_request(job_id="abc", name=name, prompt=prompt, **fields)
 
 
 def give(value, name="sure", by=None):
     return inputs.input_give(job_id="abc", name=name, value=value, by=by)
 
 
-def said():
-    told = [event.data for event in read_events("abc")]
-    return [event for event in told if event["event_type"].startswith("input_")]
+def input_events():
+    events = [event.data for event in read_events("abc")]
+    return [event for event in events if event["event_type"].startswith("input_")]
 
 
-def test_both_are_events_of_the_log(job, user):
-    ask(choices=["yes", "no"])
+def test_request_and_answer_are_published(job, user):
+    request_input(choices=["yes", "no"])
     answered = give("yes", by=user)
     assert (answered.value, answered.answered_by) == ("yes", "anna")
-    asked, received = said()
+    asked, received = input_events()
     assert (asked["name"], asked["prompt"], asked["choices"]) == ("sure", "Sure?", ["yes", "no"])
     assert (received["name"], received["value"], received["by"]) == ("sure", "yes", "anna")
     assert {asked["job_status"], received["job_status"]} == {"running"}
 
 
-def test_what_is_asked_again_is_asked_once(job):
-    assert ask().pk == ask(prompt="Really?").pk
-    assert [event["prompt"] for event in said()] == ["Sure?"]
+def test_repeated_request_is_published_once(job):
+    assert request_input().pk == request_input(prompt="Really?").pk
+    assert [event["prompt"] for event in input_events()] == ["Sure?"]
 
 
-def test_the_same_answer_may_come_again_and_no_other(job, user, other_user):
-    ask()
+def test_only_same_answer_may_be_repeated(job, user, other_user):
+    request_input()
     give({"a": 1}, by=user)
     assert give({"a": 1}, by=user).value == {"a": 1}
     for value, who in (({"a": 2}, user), ({"a": 1}, other_user)):
         with pytest.raises(AlreadyAnswered, match="answered by anna"):
             give(value, by=who)
-    assert len(said()) == 2
+    assert len(input_events()) == 2
 
 
-def test_nothing_is_an_answer_too(job):
-    ask()
+def test_null_is_an_answer(job):
+    request_input()
     assert give(None).answered_at is not None
     with pytest.raises(AlreadyAnswered):
         give("something")
 
 
 @pytest.mark.parametrize("value", ["perhaps", None, 1, ["yes"], {"yes": 1}])
-def test_one_of_the_choices(job, value):
-    ask(choices=("yes", "no"))
+def test_answer_must_be_a_choice(job, value):
+    request_input(choices=("yes", "no"))
     with pytest.raises(InvalidJob, match="is one of 'yes', 'no'"):
         give(value)
     assert InputRequest.objects.get().answered_at is None
 
 
-def test_what_nobody_asked(job):
+def test_unknown_request(job):
     with pytest.raises(InputNotFound, match="has no request for input 'sure'"):
         give("yes")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, None, 5])
-def test_a_bad_name(job, name):
+def test_invalid_name(job, name):
     with pytest.raises(InvalidJob, match="name: is 1 to 64"):
-        ask(name=name)
+        request_input(name=name)
 
 
 @pytest.mark.parametrize("choices", ["yes", [""], [None], ["x"] * 101, [5], [["a"]]])
-def test_bad_choices(job, choices):
+def test_invalid_choices(job, choices):
     with pytest.raises(InvalidJob, match="choices"):
-        ask(choices=choices)
-    assert said() == []
+        request_input(choices=choices)
+    assert input_events() == []
 
 
 @pytest.mark.parametrize("prompt", [object(), float("nan"), "\x00", "x" * 300_000])
-def test_a_bad_prompt(job, prompt):
+def test_invalid_prompt(job, prompt):
     with pytest.raises(InvalidJob):
-        ask(prompt=prompt)
+        request_input(prompt=prompt)
     assert not InputRequest.objects.exists()
 
 
-def test_a_job_that_does_not_run_asks_nothing(job):
-    ask()
+def test_only_running_job_has_requests(job):
+    request_input()
     services.job_cancel(job_id="abc")
-    for step in (lambda: ask("other"), lambda: give("yes")):
+    for call in (lambda: request_input("other"), lambda: give("yes")):
         with pytest.raises(InvalidTransition, match="only a running job can"):
-            step()
+            call()
 
 
-def test_another_attempt_asks_anew(job):
-    ask()
+def test_requests_belong_to_their_attempt(job):
+    request_input()
     give("yes")
     services.job_fail(job_id="abc", error="oh")
     services.job_retry(job_id="abc")
@@ -118,17 +118,17 @@ def test_another_attempt_asks_anew(job):
     with pytest.raises(InputNotFound):
         give("yes")
     with pytest.raises(StaleAttempt):
-        ask(attempt=1)
-    ask()
+        request_input(attempt=1)
+    request_input()
     assert [(each.attempt, each.value) for each in InputRequest.objects.all()] == [
         (1, "yes"),
         (2, None),
     ]
 
 
-def test_rolled_back_it_was_never_asked(job):
+def test_rolled_back_request_is_not_published(job):
     with transaction.atomic():
-        ask()
+        request_input()
         transaction.set_rollback(True)
-    assert said() == []
+    assert input_events() == []
     assert not InputRequest.objects.exists()

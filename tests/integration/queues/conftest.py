@@ -1,4 +1,4 @@
-"""A site with a worker of each queue, which is started again when a test has killed it."""
+"""A site with a worker of each queue, restarted when a test has killed it."""
 
 import signal
 import subprocess
@@ -31,9 +31,9 @@ class QueueSite(Workers):
         self.environment["DJANGO_SETTINGS_MODULE"] = "tests.support.queue_settings"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
 
-    def finished(self, job_id: str, **wanted: Any) -> dict[str, Any]:
-        """The job, once it is over and its log says so: that is told when the row is committed."""
-        row = super().finished(job_id, **wanted)
+    def finished(self, job_id: str, **expected: Any) -> dict[str, Any]:
+        """Wait until the job is terminal in its row and its log; the event follows the commit."""
+        row = super().finished(job_id, **expected)
         deadline = monotonic() + 30
         while self.log(job_id)[-1].get("job_status") != row["status"]:
             assert monotonic() < deadline, self.log(job_id)

@@ -1,4 +1,4 @@
-"""The base of all adapters of queues."""
+"""`QueueAdapter`, the base class of queue adapters."""
 
 import threading
 import time
@@ -31,9 +31,9 @@ def job():
     assert current_run() is None
 
 
-def message(key="k1", **more):
+def message(key="k1", **fields):
     return Delivery(
-        **{"queue": "test", "external_id": key, "job_id": "abc", "task_type": "work", **more}
+        **{"queue": "test", "external_id": key, "job_id": "abc", "task_type": "work", **fields}
     )
 
 
@@ -45,31 +45,31 @@ def log():
     return [event.event_type for event in read_events("abc")]
 
 
-def test_a_coroutine_in_its_callers_thread(monkeypatch):
-    """It cannot be interrupted and may not query the database; it may call should_cancel."""
+def test_coroutine_without_heartbeats(monkeypatch):
+    """`should_cancel` returns False: a coroutine may not query the database."""
     monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
 
-    async def looks():
+    async def check():
         return current_run().should_cancel()
 
-    result = Adapter().run(message(sends_heartbeats=False), lambda: run_coroutine(looks()))
+    result = Adapter().run(message(sends_heartbeats=False), lambda: run_coroutine(check()))
     assert (result, row().status) == (False, "completed")
 
 
-def test_a_task_that_is_told_of():
+def test_begin_and_finish():
     run = Adapter().begin(message())
     assert (current_run(), row().status) == (run, "running")
     Adapter().finish(run, {"pages": 2})
     assert (row().status, row().result) == ("completed", {"pages": 2})
 
 
-def test_a_task_that_is_told_to_have_failed():
+def test_finish_with_error():
     run = Adapter().begin(message())
-    Adapter().finish(run, error=ValueError("what a pity"))
-    assert (row().status, row().error) == ("failed", "what a pity")
+    Adapter().finish(run, error=ValueError("out of paper"))
+    assert (row().status, row().error) == ("failed", "out of paper")
 
 
-def test_the_heart_beats_until_the_end_is_told():
+def test_heartbeats_continue_until_finish():
     adapter = Adapter()
     run = adapter.begin(message())
     services.job_cancel(job_id="abc")
@@ -80,79 +80,79 @@ def test_the_heart_beats_until_the_end_is_told():
 
 
 @pytest.mark.parametrize("how", ["completed", "failed"])
-def test_the_database_has_closed_the_connection_while_the_task_ran(how):
-    """It was idle for hours, or the server was started anew."""
+def test_database_connection_closed_while_task_runs(how):
+    """After hours idle, or a restart of the server."""
 
-    def works():
+    def work():
         if connection.vendor == "postgresql":
             pid = connection.connection.info.backend_pid
-            with suppress(connection.Database.OperationalError):  # Django is not told of it
+            with suppress(connection.Database.OperationalError):  # Django does not detect it
                 connection.connection.execute(f"SELECT pg_terminate_backend({pid})")
         if how == "failed":
-            raise ValueError("what a pity")
+            raise ValueError("out of paper")
         return "done"
 
-    with nullcontext() if how == "completed" else pytest.raises(ValueError, match="pity"):
-        Adapter().run(message(), works)
-    assert (row().status, row().error) == (how, "what a pity" if how == "failed" else "")
+    with nullcontext() if how == "completed" else pytest.raises(ValueError, match="paper"):
+        Adapter().run(message(), work)
+    assert (row().status, row().error) == (how, "out of paper" if how == "failed" else "")
 
 
-def test_a_task_is_not_spoken_for_whose_beginning_was_broken_off(monkeypatch):
-    """No thread could be had for the heartbeat, or a soft time limit came just then."""
+def test_interrupted_begin_sends_no_heartbeats(monkeypatch):
+    """No thread was available for the heartbeats, or a soft time limit interrupted `begin`."""
 
-    def broken(_thread):
+    def fail(_thread):
         raise RuntimeError("can't start new thread")
 
-    adapter, beats = Adapter(), []
+    adapter, heartbeats = Adapter(), []
     monkeypatch.setattr(adapter_module, "heartbeat_thread", HeartbeatThread())
     monkeypatch.setattr(
-        type(run_tracker()), "send_heartbeats", lambda _tracker, runs: beats.append(runs) or ()
+        type(run_tracker()), "send_heartbeats", lambda _tracker, runs: heartbeats.append(runs) or ()
     )
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", broken)
+        patch.setattr(threading.Thread, "start", fail)
         with pytest.raises(RuntimeError, match="new thread"):
-            adapter.run(message(), lambda: pytest.fail("it was run"))
+            adapter.run(message(), lambda: pytest.fail("the task ran"))
     assert current_run() is None
     second = adapter.begin(message("k2", relatives=("k1",)))
-    while not beats:
+    while not heartbeats:
         time.sleep(0.01)
     adapter.finish(second, 1)
-    assert beats[0] == [second]
+    assert heartbeats[0] == [second]
 
 
-def test_a_task_that_works_on_though_its_job_is_cancelled():
+def test_result_of_cancelled_job_is_discarded():
     run = Adapter().begin(message())
     services.job_cancel(job_id="abc")
-    Adapter().finish(run, "in vain")
+    Adapter().finish(run, "discarded")
     assert log() == ["job_created", "task_started", "job_cancelled"]
 
 
-def test_a_task_that_is_not_to_be_run():
+def test_rejected_delivery():
     services.job_cancel(job_id="abc")
     with pytest.raises(DeliveryRejected, match="cancelled"):
         Adapter().begin(message())
-    assert Adapter().run(message(), lambda: pytest.fail("it was run")) is None
+    assert Adapter().run(message(), lambda: pytest.fail("the task ran")) is None
 
 
-def test_a_task_of_no_job():
+def test_unknown_job():
     with pytest.raises(LookupError):
-        Adapter().begin(message(job_id="nothing"))
+        Adapter().begin(message(job_id="unknown"))
 
 
-def test_the_end_cannot_be_told(monkeypatch):
-    """The queue is to know, and the job fails."""
+def test_failing_complete_fails_job(monkeypatch):
+    """The error is raised to the queue, too."""
 
-    def broken(*_args, **_more):
-        raise ValueError("cannot be kept")
+    def fail(*_args, **_more):
+        raise ValueError("not serializable")
 
     run = Adapter().begin(message())
-    monkeypatch.setattr(run_tracker(), "complete", broken)
-    with pytest.raises(ValueError, match="kept"):
+    monkeypatch.setattr(run_tracker(), "complete", fail)
+    with pytest.raises(ValueError, match="serializable"):
         Adapter().finish(run, 1)
-    assert (row().status, row().error) == ("failed", "cannot be kept")
+    assert (row().status, row().error) == ("failed", "not serializable")
 
 
-def test_a_task_within_a_task():
+def test_nested_task():
     adapter = Adapter()
     outer = adapter.begin(message("k1"))
     inner = adapter.begin(message("k2", relatives=("k1",)))
@@ -163,7 +163,7 @@ def test_a_task_within_a_task():
     assert (row().status, row().result) == ("completed", 1)
 
 
-def test_an_adapter_is_found_by_its_name(monkeypatch):
+def test_adapter_registry(monkeypatch):
     with pytest.raises(LookupError, match=r"celery.*django_tasks"):
         get_adapter("test")
     monkeypatch.setattr(adapter_module, "adapters", dict(adapter_module.adapters))

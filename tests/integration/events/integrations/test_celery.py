@@ -1,4 +1,4 @@
-"""Celery tasks without a worker: eager, called directly, and what is refused."""
+"""Celery tasks without a worker: eager, called directly, sent, and rejected."""
 
 import json
 import subprocess
@@ -69,7 +69,7 @@ def tried(job_id, error):
 
 
 @pytest.mark.parametrize("how", ["delay", "apply", "call"])
-def test_a_task_in_this_process(job, how):
+def test_task_in_this_process(job, how):
     if how == "delay":
         result = work.delay("abc", value=5).get()
     elif how == "apply":
@@ -81,8 +81,8 @@ def test_a_task_in_this_process(job, how):
 
 
 @pytest.mark.parametrize(("error", "retries"), [("key", 0), ("value", 5)])
-def test_a_decorated_task_is_retried_as_often_as_celery_does_it(job, error, retries):
-    """Celery's default for a task is three, and `retry_kwargs` says otherwise."""
+def test_decorated_task_has_retry_limit_of_celery(job, error, retries):
+    """`retry_kwargs` overrides Celery's default of three."""
     tried.delay("abc", error)
     assert kinds() == [
         "job_created", *["task_started", "task_retry"] * retries, "task_started", "task_failed",
@@ -90,48 +90,48 @@ def test_a_decorated_task_is_retried_as_often_as_celery_does_it(job, error, retr
     assert row().status == "failed"
 
 
-def test_steps_say_that_they_do_not_end_their_job(job):
+def test_steps_that_do_not_end_their_job(job):
     chain(step.si("abc", 1), group(step.si("abc", 2), step.si("abc", 3)), work.si("abc", 4)).delay()
     assert (row().status, row().result) == ("completed", 4)
     assert kinds().count("task_completed") == 4
 
 
-def test_the_argument_may_have_another_name(job):
+def test_job_argument_and_task_type(job):
     assert named(5, report="abc") == ("paint", 5)
     assert row().status == "completed"
 
 
-def test_without_a_job_it_is_a_task_like_any_other(job):
+def test_task_without_job(job):
     assert named.delay(5).get() == "no job"
     assert row().status == "pending"
 
 
-def test_a_task_without_the_argument_says_so():
+def test_missing_job_argument():
     @shared_task(base=JobTask, bind=True, name="eager.lacking")
     def lacking(self, other):
-        """Nothing."""
+        """Has no argument job_id."""
 
     with pytest.raises(TypeError, match="has no argument 'job_id' for the job_id"):
         lacking.delay(5)
 
 
-def test_wrong_arguments_are_told_as_ever(job):
+def test_invalid_arguments(job):
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         work.delay("abc", wrong=5)
 
 
-def test_a_decorator_takes_what_it_knows():
+def test_unknown_option_of_decorator():
     with pytest.raises(TypeError, match="unexpected keyword argument 'kind'"):
         follows_job(kind="x")(print)
 
 
-def test_outside_of_a_run_there_is_no_publisher():
+def test_no_publisher_outside_of_a_run():
     assert current_run() is None
     with pytest.raises(RuntimeError, match="There is no current task run"):
         work.progress(5)
 
 
-def test_a_rolled_back_request_starts_nothing(job):
+def test_rolled_back_send_starts_nothing(job):
     with transaction.atomic():
         work.delay_on_commit("abc")
         transaction.set_rollback(True)
@@ -142,8 +142,8 @@ def test_a_rolled_back_request_starts_nothing(job):
     assert row().status == "completed"
 
 
-def test_a_worker_that_throws_an_older_message_away_does_not_cancel_the_retry(job):
-    """It was revoked as its job was cancelled, and a worker comes to it after the retry."""
+def test_revoked_message_of_earlier_attempt_does_not_cancel_retry(job):
+    """A worker discards it after the retry of the cancelled job."""
     services.job_cancel(job_id="abc")
     services.job_retry(job_id="abc")
     for attempt, status in ((1, "pending"), (2, "cancelled")):
@@ -153,7 +153,7 @@ def test_a_worker_that_throws_an_older_message_away_does_not_cancel_the_retry(jo
 
 
 @pytest.mark.parametrize(("attempt", "status"), [(1, "pending"), (2, "failed")])
-def test_a_decorated_task_whose_child_died_before_it_began(job, attempt, status):
+def test_child_of_decorated_task_died_before_start(job, attempt, status):
     services.job_cancel(job_id="abc")
     services.job_retry(job_id="abc")
     tried.push_request(id="k", **{ATTEMPT_HEADER: attempt})
@@ -167,14 +167,14 @@ def test_a_decorated_task_whose_child_died_before_it_began(job, attempt, status)
 
 @pytest.fixture
 def sent():
-    """The headers of what is sent to workers, of whom there is none."""
+    """Return a function that returns the headers of the sent messages."""
     app.conf.task_always_eager = False
     queue = app.conf.task_default_queue
     return lambda: [json.loads(each)["headers"] for each in get_redis().lrange(queue, 0, -1)]
 
 
 @pytest.mark.parametrize("task", [work, tried])
-def test_a_message_says_for_which_attempt_it_is(job, sent, task):
+def test_message_has_attempt(job, sent, task):
     task.delay("abc", "value")
     services.job_cancel(job_id="abc")
     services.job_retry(job_id="abc")
@@ -185,17 +185,17 @@ def test_a_message_says_for_which_attempt_it_is(job, sent, task):
 
 
 @pytest.mark.parametrize("task", [work, tried])
-def test_the_job_is_told_of_all_tasks_of_a_group(job, sent, task):
+def test_group_announces_its_tasks(job, sent, task):
     group(task.si("abc", "value"), task.si("abc", "error")).apply_async()
     assert {headers[ATTEMPT_HEADER] for headers in sent()} == {1}
-    waiting = Task.objects.filter(state="queued", group_key=sent()[0]["group"])
-    assert sorted(waiting.values_list("external_id", flat=True)) == sorted(
+    queued = Task.objects.filter(state="queued", group_key=sent()[0]["group"])
+    assert sorted(queued.values_list("external_id", flat=True)) == sorted(
         headers["id"] for headers in sent()
     )
 
 
-def test_a_message_of_an_older_attempt_is_dropped(job):
-    services.job_fail(job_id="abc", error="oh")
+def test_message_of_earlier_attempt_is_discarded(job):
+    services.job_fail(job_id="abc", error="failed")
     services.job_retry(job_id="abc")
     work.apply(("abc",), headers={ATTEMPT_HEADER: 1})
     assert row().status == "pending"
@@ -203,7 +203,7 @@ def test_a_message_of_an_older_attempt_is_dropped(job):
     assert (row().status, row().attempt) == ("completed", 2)
 
 
-def test_what_a_task_cannot_be_asked_again_with_fails_its_job(job):
+def test_unserializable_arguments_prevent_suspension(job):
     @shared_task(base=JobTask, bind=True, name="eager.asks")
     def asks(self, job_id, what):
         return self.ask("Sure?")
@@ -213,8 +213,8 @@ def test_what_a_task_cannot_be_asked_again_with_fails_its_job(job):
     assert row().status == "failed"
 
 
-def test_an_error_of_ones_own_at_an_answer_is_not_taken_for_the_end(job):
-    """InvalidTransition means that the job is over only if it is."""
+def test_invalid_transition_of_task_code_fails_job(job):
+    """InvalidTransition stops a task silently only if its job is terminal."""
 
     @shared_task(base=JobTask, bind=True, name="eager.confused")
     def confused(self, job_id):
@@ -226,7 +226,7 @@ def test_an_error_of_ones_own_at_an_answer_is_not_taken_for_the_end(job):
     assert "cannot be started" in row().error
 
 
-def test_replace_goes_on_as_the_same_task(job):
+def test_replace_continues_as_same_task(job):
     @shared_task(base=JobTask, bind=True, name="eager.replaced")
     def replaced(self, job_id):
         return self.replace(work.si(job_id, 7))
@@ -236,18 +236,18 @@ def test_replace_goes_on_as_the_same_task(job):
     assert Task.objects.filter(state="running").count() == 0
 
 
-def test_an_answer_wakes_the_task(job):
-    @shared_task(base=JobTask, bind=True, name="eager.woken")
-    def woken(self, job_id):
+def test_answer_resumes_task(job):
+    @shared_task(base=JobTask, bind=True, name="eager.resumed")
+    def resumed(self, job_id):
         return self.ask("Who?")
 
-    woken.delay("abc")
+    resumed.delay("abc")
     assert (row().status, kinds()[-1]) == ("running", "input_requested")
     inputs.input_give(job_id="abc", name="input-1", value="Anna")
     assert (row().status, row().result) == ("completed", "Anna")
 
 
-def test_without_celery_it_says_what_to_install():
+def test_error_names_missing_extra():
     code = (
         "import sys; sys.modules['celery'] = None; sys.modules['billiard'] = None\n"
         "import events.integrations.celery"

@@ -1,4 +1,4 @@
-"""Tasks in a project that has the log and not the jobs: the log alone says what becomes of them."""
+"""Celery tasks in a project without the app `jobs`: `StreamRunTracker`."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def work(self, job_id, how):
     if how == "fails":
         raise ValueError("with sk-ant-api03-" + "a" * 40)
     if how == "tries" and not self.request.retries:
-        raise self.retry(countdown=0, exc=ValueError("not yet"))
+        raise self.retry(countdown=0, exc=ValueError("try again"))
     if how == "asks":
         self.ask("Sure?")
     return how
@@ -43,7 +43,7 @@ def logged(job_id):
     return [json.loads(fields[b"data"]) for _, fields in get_redis().xrange(f"job_events:{job_id}")]
 
 
-def test_tasks_say_in_the_log_what_becomes_of_them(redis_server):
+def test_tasks_publish_lifecycle_events(redis_server):
     command = [sys.executable, "-c", PROJECT, redis_server.url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["ValueError", "NotImplementedError"]
@@ -51,11 +51,11 @@ def test_tasks_say_in_the_log_what_becomes_of_them(redis_server):
     def kinds(job_id):
         return [event["event_type"] for event in logged(job_id)]
 
-    begun = ["task_started", "task_progress"]
-    assert kinds("works") == [*begun, "task_completed"]
+    started = ["task_started", "task_progress"]
+    assert kinds("works") == [*started, "task_completed"]
     assert logged("works")[-1]["result"] == "works"
-    assert kinds("fails") == [*begun, "task_failed"]
+    assert kinds("fails") == [*started, "task_failed"]
     assert logged("fails")[-1]["error"] == "with [redacted]"
-    assert kinds("tries") == [*begun, "task_retry", *begun, "task_completed"]
-    assert kinds("asks") == [*begun, "task_failed"]
+    assert kinds("tries") == [*started, "task_retry", *started, "task_completed"]
+    assert kinds("asks") == [*started, "task_failed"]
     assert "need the app `jobs`" in logged("asks")[-1]["error"]

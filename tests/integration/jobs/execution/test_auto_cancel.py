@@ -1,4 +1,4 @@
-"""A job whose last viewer has left is cancelled after a while, where the project wants that."""
+"""Automatic cancellation of jobs whose last subscriber has left."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _impatient(settings):
+def auto_cancel_settings(settings):
     settings.JOB_EVENTS = {
         **settings.JOB_EVENTS, "CANCEL_UNWATCHED": {"chat": 20}, "RECHECK_LOGINS": 0.1,
     }  # fmt: skip
@@ -31,10 +31,10 @@ def job(user):
 
 
 @pytest.fixture
-def looking():
-    """One that has listened for long, and looks each time it is asked."""
+def canceller():
+    """A canceller that has observed for long and runs at every step."""
 
-    class Looking(AutoCanceller):
+    class EagerCanceller(AutoCanceller):
         def step(self):
             if self._ran_at < 0:
                 super().step()
@@ -42,11 +42,11 @@ def looking():
             self._ran_at -= 2
             return super().step()
 
-    return Looking()
+    return EagerCanceller()
 
 
-def left(seconds, job_id="abc"):
-    """Somebody has viewed the job, and left so long ago."""
+def set_unwatched(seconds, job_id="abc"):
+    """Record that the last subscriber of the job left some seconds ago."""
     mark_watched([job_id])
     (key,) = get_redis().keys(f"*{job_id}*:watched")
     get_redis().expire(key, REMEMBERED_SECONDS - seconds)
@@ -56,89 +56,88 @@ def status():
     return Job.objects.get(job_id="abc").status
 
 
-def test_a_job_that_nobody_watches_any_more(job, looking):
-    left(19)
-    assert looking.step() == 0
-    left(21)
-    assert looking.step() == 1
+def test_unwatched_job_is_cancelled(job, canceller):
+    set_unwatched(19)
+    assert canceller.step() == 0
+    set_unwatched(21)
+    assert canceller.step() == 1
     assert status() == "cancelled"
     last = read_events("abc")[-1].data
     assert (last["event_type"], last["reason"]) == ("job_cancelled", "unwatched")
-    assert looking.step() == 0
+    assert canceller.step() == 0
 
 
-def test_a_job_that_nobody_has_watched_yet(job, looking):
-    assert looking.step() == 0
+def test_never_watched_job_continues(job, canceller):
+    assert canceller.step() == 0
     assert status() == "running"
 
 
-def test_a_job_that_nobody_watched_since_it_was_tried_again(job, looking):
-    left(21)
-    looking.step()
+def test_retried_job_counts_as_never_watched(job, canceller):
+    set_unwatched(21)
+    canceller.step()
     services.job_retry(job_id="abc")
     services.job_start(job_id="abc")
-    assert looking.step() == 0
-    left(21)
-    assert looking.step() == 1
+    assert canceller.step() == 0
+    set_unwatched(21)
+    assert canceller.step() == 1
 
 
-def test_a_job_of_another_type_goes_on(job, looking, settings):
+def test_other_task_type_continues(job, canceller, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {"talk": 20}}
-    left(100)
-    assert looking.step() == 0
+    set_unwatched(100)
+    assert canceller.step() == 0
 
 
-def test_nobody_is_asked_where_it_is_not_wanted(job, settings):
+def test_disabled(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {}}
     record_watched(["abc"])
     assert seconds_since_watched(["abc"]) == {}
     assert AutoCanceller().step() == 0
 
 
-def test_what_was_not_listened_to_does_not_count(job):
-    left(100)
-    impatient = AutoCanceller()
-    assert impatient.step() == 0
-    impatient._ran_at -= 2
-    impatient._observing_since -= 19
-    assert impatient.step() == 0
-    impatient._ran_at -= 2
-    impatient._observing_since -= 2
-    assert impatient.step() == 1
+def test_time_before_start_does_not_count(job):
+    set_unwatched(100)
+    started = AutoCanceller()
+    assert started.step() == 0
+    started._ran_at -= 2
+    started._observing_since -= 19
+    assert started.step() == 0
+    started._ran_at -= 2
+    started._observing_since -= 2
+    assert started.step() == 1
 
 
-def test_after_redis_was_away_all_have_their_time_again(job, looking, monkeypatch):
-    left(10)
-    assert looking.step() == 0
+def test_redis_outage_restarts_the_time(job, canceller, monkeypatch):
+    set_unwatched(10)
+    assert canceller.step() == 0
 
-    def away(_job_ids):
+    def unavailable(_job_ids):
         raise RedisUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(auto_cancel, "seconds_since_watched", away)
+        patch.setattr(auto_cancel, "seconds_since_watched", unavailable)
         with pytest.raises(RedisUnavailable):
-            looking.step()
-    left(100)
-    looking._ran_at -= 20
-    assert looking.step() == 0
+            canceller.step()
+    set_unwatched(100)
+    canceller._ran_at -= 20
+    assert canceller.step() == 0
     assert status() == "running"
 
 
-def is_said():
+def is_recorded():
     return bool(get_redis().keys("*abc*:watched"))
 
 
-async def test_a_viewer_says_so(job, user):
-    """Again and again, as long as they are there."""
+async def test_subscriber_is_recorded_repeatedly(job, user):
     cookie = (b"cookie", (await cookie_of(user)).encode())
     socket = Socket("/ws/jobs/abc/", [(b"origin", b"http://localhost"), cookie])
     assert await socket.connect() is None
     await socket.until("live")
     for _ in range(2):
         for _ in range(400):
-            if is_said():
+            if is_recorded():
                 break
             await asyncio.sleep(0.05)
-        assert is_said()
+        assert is_recorded()
         get_redis().delete(*get_redis().keys("*abc*:watched"))
     await socket.leave()
