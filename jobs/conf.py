@@ -6,15 +6,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from events.conf import (
-    DAY_SECONDS,
-    Rule,
-    Setting,
-    SettingsTable,
-    count,
-    duration,
-    seconds,
-)
+from events.conf import DAY_SECONDS, Rule, Setting, SettingsTable, count, duration, seconds
 
 # A shorter WORKER_TIMEOUT would declare workers dead that are busy for a moment.
 MIN_WORKER_TIMEOUT_SECONDS: Final = 3

@@ -205,7 +205,7 @@ async def test_a_key_that_is_no_stream_is_named_so(publish, redis_client):
         ("get_stream_info", []),
         ("get_stream_length", []),
     ]:
-        with pytest.raises(NotAStream, match="something else than a stream"):
+        with pytest.raises(NotAStream, match="is not a stream"):
             await publish(name, "abc", *args)
 
 
