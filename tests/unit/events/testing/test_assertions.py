@@ -1,4 +1,4 @@
-"""What is expected of a log, by itself: no Redis, no Django."""
+"""Comparison of a log with the expected events, without Redis and Django."""
 
 from unittest.mock import ANY
 
@@ -25,7 +25,7 @@ def log(*events):
 A, B, C = ("a", {}), ("b", {}), ("c", {})
 
 
-def told(events, expected, hint=str):
+def report(events, expected, hint=str):
     with pytest.raises(AssertionError) as error:
         check_events("abc", events, expected, hint)
     return str(error.value).splitlines()
@@ -43,7 +43,7 @@ def told(events, expected, hint=str):
         ([A, B], [..., "b"]),
         ([A, B], ["a", ..., "b"]),
         ([A, C, C, B], ["a", ..., "b"]),
-        ([A, B, A, B], [..., "a", "b"]),  # the first `a b` is not the one
+        ([A, B, A, B], [..., "a", "b"]),  # the first `a b` does not match
         ([A, B, A, C], [..., "a", ..., ..., "c", ...]),
         ([("a", {"n": 1, "more": 2})], [{"n": 1}]),
         ([("a", {"n": 1})], [("a", {"n": 1})]),
@@ -55,12 +55,12 @@ def told(events, expected, hint=str):
         ([("a", {"n": [1]})], [{"n": ANY}]),
     ],
 )
-def test_as_expected(events, expected):
+def test_matching_logs(events, expected):
     check_events("abc", log(*events), expected)
 
 
 @pytest.mark.parametrize(
-    ("events", "expected", "at", "due"),
+    ("events", "expected", "marked", "item"),
     [
         ([A], [], "> 1  a", "no more events"),
         ([A, B], ["a"], "> 2  b", "no more events"),
@@ -75,17 +75,17 @@ def test_as_expected(events, expected):
         ([A, B], ["a", {"n": 1}], "> 2  b", "{'n': 1}"),
     ],
 )
-def test_where_it_departs(events, expected, at, due):
-    lines = told(log(*events), expected)
-    marked = next(number for number, line in enumerate(lines) if line.startswith(">"))
-    assert lines[marked].startswith(at)
-    assert lines[marked + 1] == f"     expected: {due}"
+def test_the_mismatch_is_marked(events, expected, marked, item):
+    lines = report(log(*events), expected)
+    index = next(number for number, line in enumerate(lines) if line.startswith(">"))
+    assert lines[index].startswith(marked)
+    assert lines[index + 1] == f"     expected: {item}"
     assert sum(line.startswith(">") for line in lines) == 1
     assert sum(line.startswith(("> ", "  ")) for line in lines) >= len(events)
 
 
 @pytest.mark.parametrize(
-    ("data", "wanted", "but"),
+    ("data", "expected", "difference"),
     [
         ({"n": 1}, {"n": 2}, "n is 1"),
         ({"n": 1}, {"m": 1}, "m is missing"),
@@ -97,27 +97,28 @@ def test_where_it_departs(events, expected, at, due):
         ({"n": "x" * 500}, {"n": ""}, f"n is '{'x' * 116}..."),
     ],
 )
-def test_in_what_an_event_differs(data, wanted, but):
-    assert f"     but {but}" in told(log(("a", data)), [wanted])
-    assert f"     but event_type is 'a', {but}" in told(log(("a", data)), [("b", wanted)])
+def test_differences_of_an_event(data, expected, difference):
+    assert f"     but {difference}" in report(log(("a", data)), [expected])
+    assert f"     but event_type is 'a', {difference}" in report(
+        log(("a", data)), [("b", expected)]
+    )
 
 
-def test_the_whole_log_is_shown_one_line_an_event():
+def test_the_report_has_one_line_per_event():
     events = log(*[("step", {"text": "line\n" * 100})] * 11, ("a_longer_type", {}))
-    shown = told(events, [])[2:-2]
-    lines = [line for line in shown if "expected" not in line]
+    lines = [line for line in report(events, [])[2:-2] if "expected" not in line]
     assert len(lines) == 12
     assert lines[0].startswith('>  1  step           {"text":"line\\nline')
     assert lines[11] == "  12  a_longer_type  {}"
     assert max(map(len, lines)) < 150
 
 
-def test_a_hint_comes_last():
-    assert told([], ["a"], lambda: "Look there.")[-1] == "Look there."
-    assert told([], ["a", ...])[-1] == "expected, in all: ['a', ...]"
+def test_the_hint_is_the_last_line():
+    assert report([], ["a"], lambda: "Look there.")[-1] == "Look there."
+    assert report([], ["a", ...])[-1] == "all expected events: ['a', ...]"
 
 
 @pytest.mark.parametrize("expected", ["a", {"n": 1}, [1], [("a",)], [("a", 1)], [None]])
-def test_what_cannot_be_expected(expected):
+def test_invalid_expectations(expected):
     with pytest.raises(TypeError, match="expected event"):
         check_events("abc", [], expected)
