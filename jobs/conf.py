@@ -10,8 +10,8 @@ from events.conf import DAY_SECONDS, Rule, Setting, SettingsTable, count, durati
 
 # A shorter WORKER_TIMEOUT would declare workers dead that are busy for a moment.
 MIN_WORKER_TIMEOUT_SECONDS: Final = 3
-# A shorter CANCEL_UNWATCHED would cancel jobs whose subscriber is reconnecting.
-MIN_UNWATCHED_SECONDS: Final = 15
+# A shorter AUTO_CANCEL_SECONDS would cancel jobs whose subscriber is reconnecting.
+MIN_AUTO_CANCEL_SECONDS: Final = 15
 _CENTURY_DAYS: Final = 36_525
 
 
@@ -62,7 +62,7 @@ _chat_model: Final = Rule(
     "'provider:model', 'offline:seconds per token', or empty",
     lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
 )
-_unwatched: Final = seconds(MIN_UNWATCHED_SECONDS, DAY_SECONDS // 2)
+_auto_cancel: Final = seconds(MIN_AUTO_CANCEL_SECONDS, DAY_SECONDS // 2)
 _queue_timeout: Final = optional(duration(_CENTURY_DAYS * DAY_SECONDS))
 
 
@@ -90,8 +90,8 @@ class JobSettings(SettingsTable):
     QUEUE_TIMEOUT = Setting[float | None](
         86400.0, _queue_timeout, "E033", "time limit for a worker to start a job's next task"
     )
-    CANCEL_UNWATCHED = Setting[Mapping[str, float]](
-        {}, by_task_type(_unwatched), "E034", "time without subscribers until a job is cancelled"
+    AUTO_CANCEL_SECONDS = Setting[Mapping[str, float]](
+        {}, by_task_type(_auto_cancel), "E034", "time without subscribers until a job is cancelled"
     )
 
     @property

@@ -100,7 +100,7 @@ class SessionGuard:
         record = sync_to_async(_record_watched, thread_sensitive=False)
         check = sync_to_async(self.check, thread_sensitive=False)
         while True:
-            if job_settings.CANCEL_UNWATCHED:
+            if job_settings.AUTO_CANCEL_SECONDS:
                 await record(list(self._connections))
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:

@@ -1,4 +1,4 @@
-"""Automatic cancellation of jobs without subscribers, as the setting CANCEL_UNWATCHED defines.
+"""Automatic cancellation of jobs without subscribers, as the setting AUTO_CANCEL_SECONDS defines.
 
 Server processes record every few seconds which jobs have subscribers (`events.live.presence`). A
 step of `process_events` cancels running jobs whose last subscriber has left. After an outage of
@@ -25,13 +25,13 @@ _OUTAGE_SECONDS: Final = 10.0
 
 def record_watched(job_ids: Collection[str]) -> None:
     """Record that jobs have subscribers; a no-op if automatic cancellation is disabled."""
-    if job_settings.CANCEL_UNWATCHED and job_ids:
+    if job_settings.AUTO_CANCEL_SECONDS and job_ids:
         mark_watched(job_ids)
 
 
 def on_status_changed(job: Job, new_status: str, **_kwargs: Any) -> None:
     """Clear the record when a job is retried: the new attempt has had no subscriber yet."""
-    if new_status == Job.Status.PENDING and job.task_type in job_settings.CANCEL_UNWATCHED:
+    if new_status == Job.Status.PENDING and job.task_type in job_settings.AUTO_CANCEL_SECONDS:
         clear_watched(job.job_id)
 
 
@@ -45,7 +45,7 @@ class AutoCanceller:
     def step(self) -> int:
         """Cancel jobs; return how many. Raises django.db.Error, RedisUnavailable."""
         now = monotonic()
-        if not job_settings.CANCEL_UNWATCHED or now < self._ran_at + _INTERVAL_SECONDS:
+        if not job_settings.AUTO_CANCEL_SECONDS or now < self._ran_at + _INTERVAL_SECONDS:
             return 0
         if now > self._ran_at + _OUTAGE_SECONDS:
             self._observing_since = now
@@ -55,7 +55,7 @@ class AutoCanceller:
         return count
 
     def _unwatched(self, observed_seconds: float) -> Iterator[str]:
-        limits = job_settings.CANCEL_UNWATCHED
+        limits = job_settings.AUTO_CANCEL_SECONDS
         jobs = Job.objects.filter(
             pk__gt=self._after, task_type__in=limits, status=Job.Status.RUNNING
         )

@@ -15,7 +15,7 @@ DURATIONS = ("LOGIN_TIMEOUT", "RECHECK_LOGINS", "RECHECK_JOBS")
 GOOD = {
     **{name: [0.1, 4, 60.0, 24 * 60 * 60] for name in DURATIONS},
     "MAX_SUBSCRIPTIONS": [1, 100, 10_000],
-    "CANCEL_UNWATCHED": [{}, {"chat": 15}, {"a": 30.5, "b": 3600}],
+    "AUTO_CANCEL_SECONDS": [{}, {"chat": 15}, {"a": 30.5, "b": 3600}],
     "WORKER_TIMEOUT": [3, 30.0, 24 * 60 * 60],
     "QUEUE_TIMEOUT": [None, 0.5, 86_400, 10 * 365 * 86_400],
     "RUNNERS": [
@@ -32,7 +32,7 @@ GOOD = {
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in DURATIONS},
     "MAX_SUBSCRIPTIONS": [0, -1, 1.5, True, "1", None],
-    "CANCEL_UNWATCHED": [None, 30, [], {"a": 14}, {"a": "30"}, {5: 30}, {"a": True}, {"a": 10**6}],
+    "AUTO_CANCEL_SECONDS": [None, 30, [], {"a": 14}, {"a": "30"}, {5: 30}, {"a": True}, {"a": 1e6}],
     "WORKER_TIMEOUT": [0, 2.9, -1, True, "30", None, math.nan, math.inf, 24 * 60 * 60 + 1],
     "QUEUE_TIMEOUT": [0, -1, True, "30", math.nan, math.inf, 10**400],
     "RUNNERS": [None, [], "text", 5, {"a": None}, {"a": 5}, {5: print}, {"a": ["x"]}],
@@ -63,7 +63,7 @@ IDS = {
     "MAX_SUBSCRIPTIONS": "job_events.E029",
     "VISIBLE_JOBS": "job_events.E030",
     "RETENTION": "job_events.E031",
-    "CANCEL_UNWATCHED": "job_events.E034",
+    "AUTO_CANCEL_SECONDS": "job_events.E034",
     "WORKER_TIMEOUT": "job_events.E032",
     "QUEUE_TIMEOUT": "job_events.E033",
 }

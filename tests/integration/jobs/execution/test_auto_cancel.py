@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def auto_cancel_settings(settings):
     settings.JOB_EVENTS = {
-        **settings.JOB_EVENTS, "CANCEL_UNWATCHED": {"chat": 20}, "RECHECK_LOGINS": 0.1,
+        **settings.JOB_EVENTS, "AUTO_CANCEL_SECONDS": {"chat": 20}, "RECHECK_LOGINS": 0.1,
     }  # fmt: skip
 
 
@@ -83,13 +83,13 @@ def test_retried_job_counts_as_never_watched(job, canceller):
 
 
 def test_other_task_type_continues(job, canceller, settings):
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {"talk": 20}}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "AUTO_CANCEL_SECONDS": {"talk": 20}}
     set_unwatched(100)
     assert canceller.step() == 0
 
 
 def test_disabled(job, settings):
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CANCEL_UNWATCHED": {}}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "AUTO_CANCEL_SECONDS": {}}
     record_watched(["abc"])
     assert seconds_since_watched(["abc"]) == {}
     assert AutoCanceller().step() == 0
