@@ -1,7 +1,7 @@
-"""A history page from a large archive, against one from a small: `python -m bench.archive_pages`.
+"""A history page of a large archive against one of a small one: `python -m bench.archive_pages`.
 
-The small archive is a database of its own that has one job of 10,000 events; the large one has 5
-million, first all of one job, then of 500. Pages are read at the start, the middle and the end.
+The small archive is a database with one job of 10,000 events; the large one has 5 million events,
+first of one job, then of 500. Pages are read at the start, the middle and the end.
 """
 
 import argparse
@@ -23,7 +23,7 @@ DATA = (
 
 
 class Router:
-    """Which of the two databases is read."""
+    """Selects the database to read."""
 
     alias = "default"
 
@@ -36,8 +36,8 @@ def measure(chosen: argparse.Namespace) -> None:
     fill("small", SMALL, jobs=1)
     for jobs in (1, chosen.jobs):
         fill("default", chosen.events, jobs)
-        whose = "one job" if jobs == 1 else f"{jobs} jobs"
-        claim = f"on {chosen.on}, {chosen.events} events of {whose}: time against that from {SMALL}"
+        owner = "one job" if jobs == 1 else f"{jobs} jobs"
+        claim = f"on {chosen.on}, {chosen.events} events of {owner}: time against that from {SMALL}"
         for name, part in (("start", 0.0), ("middle", 0.5), ("end", 1.0)):
             compare(
                 f"history page at the {name} of an archive {claim} (at most 1.3)",
@@ -48,7 +48,7 @@ def measure(chosen: argparse.Namespace) -> None:
 
 
 def add_small_database() -> None:
-    """Two databases, side by side; `Router` says which is read."""
+    """Add a second database; `Router` selects the one to read."""
     from django.conf import settings
 
     set_up()
@@ -65,7 +65,7 @@ def add_small_database() -> None:
 
 
 def fill(alias: str, events: int, jobs: int) -> None:
-    """Fill an archive by SQL: so many events, one after the other of each job in turn."""
+    """Insert events by SQL, round-robin over the jobs."""
     from django.core.management import call_command
     from django.db import connections
 
@@ -110,7 +110,7 @@ def fill_sqlite(connection: Any, events: int, jobs: int, log_id: int) -> None:
 def fill_postgres(connection: Any, events: int, jobs: int, log_id: int) -> None:
     event_id = f"int8send({FIRST} + n) || int8send(0)"
     with connection.cursor() as cursor:
-        # Each row would be asked for its log.
+        # Skip the foreign key check of each row.
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(
             f"{INTO} {COLUMNS} SELECT {log_id} + n %% {jobs}, {event_id}, {REST},"
@@ -123,7 +123,7 @@ def fill_postgres(connection: Any, events: int, jobs: int, log_id: int) -> None:
 
 
 def pages(alias: str, events: int, part: float) -> Callable[[], None]:
-    """Read a few pages at some part of an archive of so many events."""
+    """Read a few pages at a relative position of an archive."""
     from events.history import read_events
     from events.types import Cursor
 

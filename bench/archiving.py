@@ -1,8 +1,7 @@
-"""The archiver, against what a database takes at best: `python -m bench.archiving`.
+"""The archiver against the insert rate of the database: `python -m bench.archiving`.
 
-The baseline inserts the same rows, made before, by executemany: into the same table, with the same
-indexes, as many in a transaction as the archiver puts there. The archiver reads them from Redis,
-and finds out what in them can be searched.
+The baseline inserts the same prepared rows by executemany into the same table, with the same
+indexes and transaction size. The archiver also reads them from Redis and computes search terms.
 """
 
 import argparse
@@ -14,7 +13,7 @@ from bench.databases import measured, set_up
 from bench.publishing import EVENT
 from bench.ratio import compare
 
-TOGETHER = 100
+PUBLISH_BATCH = 100
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -26,7 +25,7 @@ def measure(chosen: argparse.Namespace) -> None:
 
 
 def fill(job_ids: list[str], events: int) -> None:
-    """Publish so many events, spread over the jobs."""
+    """Publish events, spread over the jobs."""
     from events.publisher import get_publisher
 
     publisher, several = get_publisher(), [EVENT] * min(500, events // len(job_ids))
@@ -43,7 +42,7 @@ def archive_all() -> None:
 
 
 class Scene:
-    """Streams that are full, and an archive that is empty, again and again."""
+    """Full streams and an empty archive, restored before each run."""
 
     def __init__(self, streams: int, events: int) -> None:
         from events.models import ArchivedEvent
@@ -64,7 +63,7 @@ class Scene:
         ]
         if len(self.rows) != events:
             raise RuntimeError(f"{len(self.rows)} of {events} events were archived")
-        gc.freeze()  # the rows are the baseline's: no archiver has them to look through
+        gc.freeze()  # the rows of the baseline must not slow the archiver's collections
 
     @staticmethod
     def packed(event_id: Any) -> bytes:
@@ -111,10 +110,10 @@ def compare_with_inserts(database: str, events: int, streams: int) -> None:
 def compare_with_publishing(database: str, events: int) -> None:
     from events.publisher import get_publisher
 
-    scene, publisher, several = Scene(1, events), get_publisher(), [EVENT] * TOGETHER
+    scene, publisher, several = Scene(1, events), get_publisher(), [EVENT] * PUBLISH_BATCH
 
     def publish() -> None:
-        for _ in range(events // TOGETHER):
+        for _ in range(events // PUBLISH_BATCH):
             publisher.publish_events("other", several)
 
     def prepare() -> None:
@@ -122,12 +121,12 @@ def compare_with_publishing(database: str, events: int) -> None:
         scene.redis.delete("job_events:other")
 
     goal = "above 1" if database == "PostgreSQL" else "no claim"
-    claim = f"archiver on {database}, rate against publish_events of {TOGETHER} ({goal})"
+    claim = f"archiver on {database}, rate against publish_events of {PUBLISH_BATCH} ({goal})"
     compare(claim, archive_all, publish, pairs=15, prepare=prepare)
 
 
 def memory(database: str, events: int) -> None:
-    """How this process grows while it drains a stream of many events."""
+    """Compare peak memory after draining a small and a large stream."""
     Scene(1, 1000).redis.flushall()
     peaks = []
     for count in (events // 10, events - events // 10):

@@ -1,7 +1,7 @@
-"""A history page of 1,000 events over HTTP, against the bare work: `python -m bench.history`.
+"""A history page of 1,000 events over HTTP against bare reads: `python -m bench.history`.
 
-The baseline reads the same 1,000 entries by redis-py and writes the same JSON by orjson, with no
-HTTP, no session and no database. Ours is asked of a server as a browser would ask it.
+The baseline reads the same 1,000 entries with redis-py and encodes the same JSON with orjson,
+without HTTP, session and database. Ours is requested from a server like by a browser.
 """
 
 import http.client
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def prepare(site: Site) -> str:
-    """A job with a page of events; returns the session cookie of its owner."""
+    """Create a job with a page of events; return the session cookie of its owner."""
     with redis.Redis.from_url(site.redis.url) as client:
         events = [{**EVENT, "n": n} for n in range(PAGE - 1)]
         browser = site.session("demo")
@@ -52,7 +52,7 @@ def prepare(site: Site) -> str:
 
 @contextmanager
 def gunicorn(site: Site) -> Iterator[int]:
-    """The site under a WSGI server, with threads so that connections are kept."""
+    """Run the site under a WSGI server with threads and keep-alive."""
     port = free_port()
     command = ["config.wsgi:application", "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     options = ["--worker-class", "gthread", "--threads", "2"]
@@ -72,15 +72,15 @@ def page_over_http(port: int, cookie: str) -> Callable[[], None]:
 
     def page() -> None:
         connection.request("GET", "/api/jobs/bench/events/", headers={"Cookie": cookie})
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != http.HTTPStatus.OK or body.count(b'"timestamp"') != 2 * PAGE:
-            raise RuntimeError(f"not the whole page: {answer.status} {body[:200]!r}")
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != http.HTTPStatus.OK or body.count(b'"timestamp"') != 2 * PAGE:
+            raise RuntimeError(f"incomplete page: {response.status} {body[:200]!r}")
 
     return page
 
 
-def page_by_hand(client: redis.Redis) -> None:
+def page_from_redis(client: redis.Redis) -> None:
     results = []
     for entry_id, entry in client.xrange("job_events:bench", count=PAGE):
         data = orjson.loads(entry[b"data"])
@@ -100,7 +100,7 @@ def measure(site: Site, cookie: str, port: int, server: str) -> None:
     claim = f"a page of 1,000 events over HTTP ({server}), rate against bare xrange and orjson"
     with redis.Redis.from_url(site.redis.url) as client:
         ours = page_over_http(port, cookie)
-        compare(f"{claim} (at least 0.4)", ours, lambda: page_by_hand(client), pairs=101)
+        compare(f"{claim} (at least 0.4)", ours, lambda: page_from_redis(client), pairs=101)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A word that ten of a million events have, against `icontains`: `python -m bench.searching`.
+"""Search for a word of ten in a million events against `icontains`: `python -m bench.searching`.
 
-The events are those of 200 jobs of one user, in whose jobs is searched. The baseline is a query of
-Django's for the events whose data contains the word, in the same order, over all jobs.
+The events belong to 200 jobs of the user who searches. The baseline is a Django query for events
+whose data contains the word, in the same order, over all jobs.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from bench.databases import measured, set_up
 from bench.ratio import compare
 
 JOBS = 200
-TOGETHER = 2000
+BATCH_EVENTS = 2000
 WORDS = 20_000
 RARE, HITS = "cinnamon", 10
 FIRST = 1_700_000_000_000
@@ -61,7 +61,7 @@ def make_jobs() -> Any:
 
 
 def fill(events: int) -> None:
-    """Put events into the archive, as the archiver does; their words are as common as words are."""
+    """Insert events as the archiver does, with words in a Zipf distribution."""
     from django.db import transaction
 
     from events.archive import store
@@ -73,9 +73,9 @@ def fill(events: int) -> None:
     rare = set(chance.sample(range(events), HITS))
     job_ids = [f"bench-{n}" for n in range(JOBS)]
     checkpoints = store.get_or_create_checkpoints(job_ids)
-    for start in range(0, events, TOGETHER):
+    for start in range(0, events, BATCH_EVENTS):
         batch: dict[int, list[Event]] = {}
-        for n in range(start, start + TOGETHER):
+        for n in range(start, start + BATCH_EVENTS):
             text = " ".join(chance.choices(words, cum_weights=weights, k=12))
             text += " tea" if n % 2 else ""
             data = {"event_type": "thought", "text": f"{text} {RARE}" if n in rare else text}

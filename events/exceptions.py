@@ -69,14 +69,15 @@ class OutOfOrderSequence(EventsError):
 class CursorExpired(EventsError):
     """The log was truncated after this cursor.
 
-    `first` is the id of the first remaining event, `after` the cursor before it.
+    Events before the id `truncated_before` were deleted; `after` is the cursor before it.
     """
 
-    def __init__(self, first: str, after: str) -> None:
+    def __init__(self, truncated_before: str, after: str) -> None:
         super().__init__(
-            f"The log was truncated: events after this cursor were removed; it begins at {first}."
+            "The log was truncated: events after this cursor were removed; it begins at"
+            f" {truncated_before}."
         )
-        self.first = first
+        self.truncated_before = truncated_before
         self.after = after
 
 

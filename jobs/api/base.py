@@ -73,7 +73,7 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
         case RedisUnavailable() | RunnerNotFound():
             return Unavailable(_UNAVAILABLE[type(error)])
         case CursorExpired():
-            problem: Problem = Gone(str(error), first=error.first, after=error.after)
+            problem: Problem = Gone(str(error), first=error.truncated_before, after=error.after)
         case OutOfOrderSequence():
             problem = OutOfSequence(str(error), expected=error.expected)
         case ProducerFenced():

@@ -1,4 +1,4 @@
-"""Old events go as the setting RETENTION says, and readers are told."""
+"""Retention deletes old events by the setting RETENTION; readers get CursorExpired."""
 
 from io import StringIO
 
@@ -24,7 +24,7 @@ DAY = 24 * 60 * 60 * 1000
 
 @pytest.fixture
 def logs(user, make_job):
-    """A job of each of two types, and a log without a job, of one event for each of ten days."""
+    """Jobs of two types and a log without a job, each with one event per day for ten days."""
     now = int(timezone.now().timestamp() * 1000)
     for job_id in ("one", "two", "none"):
         for days in range(10, 0, -1):
@@ -54,7 +54,7 @@ def days(job_id):
     return [event.data["days"] for event in read_events(job_id)]
 
 
-def left():
+def remaining():
     return {job_id: len(days(job_id)) for job_id in ("one", "two", "none")}
 
 
@@ -71,39 +71,39 @@ def left():
         ({"others": {"days": 0.5}}, (0, 0, 0)),
     ],
 )
-def test_what_is_kept(logs, keep, rules, expected):
+def test_rules(logs, keep, rules, expected):
     keep(**rules)
-    before = left()
-    told = prune("--dry-run")
-    assert left() == before
-    assert told[-1].endswith("would be removed.")
+    before = remaining()
+    planned = prune("--dry-run")
+    assert remaining() == before
+    assert planned[-1].endswith("would be removed.")
     removed = prune()
-    assert tuple(left().values()) == expected
+    assert tuple(remaining().values()) == expected
     assert removed[-1].split(" of ")[0] == f"Total: {30 - sum(expected)} events"
-    assert [line.replace("removed", "would be removed") for line in removed] == told
+    assert [line.replace("removed", "would be removed") for line in removed] == planned
     assert prune() == ["Total: 0 events of 0 logs removed."]
     assert days("one") == list(range(expected[0], 0, -1))
     assert ArchivedEvent.objects.count() == sum(expected)
 
 
-def test_readers_are_told(api, logs, keep):
+def test_a_cursor_before_deleted_events_is_expired(api, logs, keep):
     events = read_events("one")
     keep(type_one={"events": 3})
     prune()
-    with pytest.raises(CursorExpired) as cut:
+    with pytest.raises(CursorExpired) as expired:
         read_events("one", after=events[2].id)
-    assert cut.value.first == str(events[6].cursor.next())
-    assert [event.id for event in read_events("one", after=cut.value.after)] == [
+    assert expired.value.truncated_before == str(events[6].cursor.next())
+    assert [event.id for event in read_events("one", after=expired.value.after)] == [
         event.id for event in events[7:]
     ]
     answer = api.get("jobs/one/events/", {"after": events[2].id})
-    assert (answer.status_code, answer.json()["first"]) == (410, cut.value.first)
+    assert (answer.status_code, answer.json()["first"]) == (410, expired.value.truncated_before)
     assert api.get("jobs/one/events/", {"after": events[6].id}).status_code == 200
     assert api.get("jobs/one/events/export/", {"after": events[2].id}).status_code == 410
     assert api.get("jobs/one/stream/").json()["first_id"] == events[7].id
 
 
-async def test_a_viewer_is_told(user, logs, keep, asgi_prune):
+async def test_a_subscriber_before_deleted_events_is_reset(user, logs, keep, asgi_prune):
     events = await asgi_prune()
     path = f"/api/jobs/one/events/stream/?after={events[2].id}"
     request = Request(path=path, cookie=await cookie_of(user))
@@ -126,24 +126,24 @@ def asgi_prune(keep):
     return sync_to_async(work)
 
 
-def test_a_log_that_is_cut_while_it_is_read(logs, keep, monkeypatch):
-    """Between any two pages, and between what is asked for one of them."""
+def test_a_log_that_is_truncated_while_it_is_read(logs, keep, monkeypatch):
+    """Between two pages, and between the queries of one page."""
     events = read_events("one")
     assert len(read_events("one", after=events[0].id, limit=2)) == 2
-    asked = retention.archived_log
+    archived_log = retention.archived_log
 
-    def cut_meanwhile(job_id):
-        log = asked(job_id)
+    def truncate_meanwhile(job_id):
+        log = archived_log(job_id)
         EventLog.objects.filter(job_id="one").update(truncated_before=events[8].id)
         ArchivedEvent.objects.filter(event_id__lt=events[8].cursor, log__job_id="one").delete()
         return log
 
-    monkeypatch.setattr("events.history.reader.archived_log", cut_meanwhile)
+    monkeypatch.setattr("events.history.reader.archived_log", truncate_meanwhile)
     with pytest.raises(CursorExpired):
         read_events("one", after=events[0].id, limit=2)
 
 
-def test_in_batches_that_may_be_stopped(logs):
+def test_events_are_deleted_in_batches(logs):
     log = EventLog.objects.get(job_id="one")
     events = read_events("one")
     assert retention.delete_before(log.pk, events[8].cursor, batch=3) == 3
@@ -154,7 +154,7 @@ def test_in_batches_that_may_be_stopped(logs):
     assert deleted == [3, 2, 0]
 
 
-def test_what_is_not_archived_stays(logs, keep):
+def test_unarchived_events_are_kept(logs, keep):
     keep(others={"events": 1})
     get_publisher().publish_event("one", {"days": 0})
     prune()
@@ -164,7 +164,7 @@ def test_what_is_not_archived_stays(logs, keep):
     assert days("one") == [0]
 
 
-def test_a_stream_is_trimmed_where_the_log_was_cut(logs, keep, settings):
+def test_the_stream_of_a_truncated_log_is_trimmed(logs, keep, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 200}
     for _ in range(5):
         get_publisher().publish_events("one", [{"days": 0}] * 100)
@@ -179,8 +179,8 @@ def test_a_stream_is_trimmed_where_the_log_was_cut(logs, keep, settings):
     assert len(read_events("one")) == 150
 
 
-def test_what_was_cut_does_not_come_back_when_redis_is_set_back(logs, keep):
-    """Its stream may still have it, and the archive has not."""
+def test_deleted_events_do_not_return_from_a_rewound_redis(logs, keep):
+    """The stream still has entries that retention deleted from the archive."""
     keep(type_one={"events": 3})
     prune()
     events = get_redis().xrange("job_events:one")
@@ -193,6 +193,6 @@ def test_what_was_cut_does_not_come_back_when_redis_is_set_back(logs, keep):
     assert days("one") == [3, 2, 1]
 
 
-def test_nothing_is_said_to_be_kept():
+def test_without_rules_everything_is_kept():
     with pytest.raises(CommandError, match="everything is kept"):
         prune()

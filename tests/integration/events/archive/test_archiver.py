@@ -194,7 +194,7 @@ def test_a_truncated_log_raises_cursor_expired():
     get_redis().delete("job_events:abc")
     with pytest.raises(CursorExpired) as caught:
         read_events("abc", after=ids[0])
-    assert caught.value.first == ids[3]
+    assert caught.value.truncated_before == ids[3]
     assert [event.id for event in read_events("abc", after=caught.value.after)] == ids[3:]
     assert [event.id for event in read_events("abc")] == ids[3:]
     assert [event.id for event in read_events("abc", after="0")] == ids[3:]
