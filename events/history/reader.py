@@ -37,20 +37,21 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     event_types: Collection[str] | None = None,
     search: str = "",
     where: Mapping[str, str] | None = None,
+    event_filter: EventFilter | None = None,
 ) -> list[Event]:
     """Return up to `limit` events (default `PAGE_LIMIT`) between two cursors, both exclusive.
 
     `order` is by id: "asc" starts with the oldest event, "desc" with the newest. `event_types`,
     `search` and `where` restrict the result to events of these types, with all of these words
     (`word*` is a prefix), and with this value, as text, at each of these paths
-    (see `events.archive.terms`). Fewer than `limit` events mean that there are no more. Costs one
-    Redis command and one or two queries.
+    (see `events.archive.terms`). `event_filter` replaces these three. Fewer than `limit` events
+    mean that there are no more. Costs one Redis command and one or two queries.
 
     Raises InvalidJobId, InvalidCursor, NotAStream, RedisUnavailable, ValueError for an invalid
     `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has deleted
     events after the cursor `after`.
     """
-    event_filter = EventFilter.of(event_types, search, where)
+    event_filter = event_filter or EventFilter.of(event_types, search, where)
     steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:
@@ -72,9 +73,10 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
     event_types: Collection[str] | None = None,
     search: str = "",
     where: Mapping[str, str] | None = None,
+    event_filter: EventFilter | None = None,
 ) -> list[Event]:
     """Async variant of `read_events`; queries the database in a thread."""
-    event_filter = EventFilter.of(event_types, search, where)
+    event_filter = event_filter or EventFilter.of(event_types, search, where)
     steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:

@@ -1,10 +1,11 @@
 """Export of whole logs: pages of events, and CSV (`events.transfer.ndjson` has NDJSON)."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
-from typing import Any, Final
+from typing import Final
 
+from events.archive.filters import EventFilter
 from events.history import read_events
 from events.types import START, Cursor, Event
 
@@ -24,17 +25,17 @@ def iter_pages(
     *,
     after: Cursor | None = None,
     before: Cursor | None = None,
-    conditions: Mapping[str, Any] | None = None,
+    event_filter: EventFilter | None = None,
 ) -> Iterator[list[Event]]:
     """Yield the events of a log between two cursors, up to the newest event at the start.
 
-    `conditions` are `event_types`, `search` and `where` of `read_events`; raises what it raises.
+    Raises the errors of `read_events`.
     """
     newest = read_events(job_id, before=before, limit=1, order="desc")
     end = newest[0].cursor.next() if newest else START
     while True:
         page = read_events(
-            job_id, after=after, before=end, limit=_PAGE_EVENTS, **(conditions or {})
+            job_id, after=after, before=end, limit=_PAGE_EVENTS, event_filter=event_filter
         )
         if page:
             yield page

@@ -1,4 +1,4 @@
-"""What all views of the API share: formats, access, and our errors as HTTP's."""
+"""The base class of the API views: formats, authentication, throttling, error responses."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -6,10 +6,11 @@ from typing import Any, Final
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DataError, connection
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import reverse
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
@@ -32,16 +33,7 @@ from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import user_of_ticket
-from jobs.api.problem_details import (
-    CONTENT_TYPE,
-    Conflict,
-    Gone,
-    OutOfSequence,
-    Problem,
-    Stale,
-    Unavailable,
-    problem_response,
-)
+from jobs.api.problem_details import CONTENT_TYPE, Problem, problem_response
 from jobs.api.renderers import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.conf import job_settings
 from jobs.exceptions import (
@@ -54,142 +46,150 @@ from jobs.exceptions import (
 )
 
 _ENVELOPE_BYTES: Final = 64 * 1024
-# These errors' own words are for those who run the site.
+# The texts of these errors are for operators: they may contain addresses and paths.
 _UNAVAILABLE: Final[dict[type[Exception], str]] = {
-    RedisUnavailable: "The event log cannot be read now: Redis does not answer.",
-    RunnerNotFound: "Jobs of this task_type cannot be run: their runner is not there.",
+    RedisUnavailable: "The event log is unavailable: Redis does not answer.",
+    RunnerNotFound: "The runner of this task_type cannot be imported.",
 }
 
 
 def as_http(error: EventsError | JobError) -> exceptions.APIException:
-    """Our error as the one of HTTP that says the same."""
+    """Return the HTTP error for an error of the log or of a job."""
     match error:
         case InvalidJob():
-            return exceptions.ValidationError({error.field: [error.message]})
+            http: exceptions.APIException = exceptions.ValidationError(
+                {error.field: [error.message]}
+            )
         case InvalidJobId() | InvalidCursor() | InvalidEvent():
-            return exceptions.ParseError(str(error))
+            http = exceptions.ParseError(str(error))
         case JobNotFound() | InputNotFound():
-            return exceptions.NotFound(str(error))
-        case RedisUnavailable() | RunnerNotFound():
-            return Unavailable(_UNAVAILABLE[type(error)])
+            http = exceptions.NotFound(str(error))
         case CursorExpired():
-            problem: Problem = Gone(str(error), first=error.truncated_before, after=error.after)
+            http = Problem("gone", str(error), first=error.truncated_before, after=error.after)
         case OutOfOrderSequence():
-            problem = OutOfSequence(str(error), expected=error.expected)
+            http = Problem("out-of-order", str(error), expected=error.expected)
         case ProducerFenced():
-            problem = Stale(str(ProducerFenced.__doc__))
-        case JobError() | NotAStream():
-            problem = Conflict(str(error))
+            http = Problem("stale-epoch", str(ProducerFenced.__doc__))
+        case NotAStream() | JobError() if type(error) not in _UNAVAILABLE:
+            http = Problem("conflict", str(error))
         case _:
-            problem = Unavailable(str(error))
-    return problem
+            http = Problem("unavailable", _UNAVAILABLE.get(type(error), str(error)))
+    return http
 
 
-def respond_later(
-    asked: ASGIRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
+def streaming_response(
+    request: ASGIRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
-    """The answer whose body comes by and by, perhaps for hours: it keeps no connection so long."""
+    """Return a response with an asynchronous body; closes the database connection first.
+
+    The body may last for hours and must not hold a connection.
+    """
     if not connection.in_atomic_block:
         connection.close()
-    return stream_response(asked, frames, content_type)
+    return stream_response(request, frames, content_type)
 
 
-class AnyNegotiation(BaseContentNegotiation):
-    """Answers everybody: an EventSource asks for nothing but text/event-stream."""
+def api_url(request: Request | HttpRequest, name: str, **kwargs: str) -> str:
+    """Return the URL of another route of the API, in the namespace of the current route."""
+    match = request.resolver_match
+    namespace = match.namespace if match else ""
+    return reverse(f"{namespace}:{name}" if namespace else name, kwargs=kwargs)
 
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        """The one parser there is."""
-        return parsers[0]
+
+class AnyNegotiation(DefaultContentNegotiation):
+    """Ignores the Accept header: the view chooses the format, errors are JSON."""
 
     def select_renderer(
-        self,
-        request: Request,
-        renderers: Any,
-        format_suffix: str | None = None,
+        self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        """JSON, in which errors are told."""
+        """Return the renderer of errors."""
         return OrjsonRenderer(), OrjsonRenderer.media_type
 
 
 class TicketAuthentication(BaseAuthentication):
-    """Whoever shows a ticket in the parameter `ticket` is its user; each job wants its own."""
+    """Authenticates by the parameter `ticket`: one for each job of the request, in their order."""
 
     def authenticate(self, request: Request) -> tuple[Any, list[str]] | None:
-        """The user of the tickets; None without any."""
+        """Return the user of the tickets, and the tickets; None without a ticket."""
         tickets = request.query_params.getlist("ticket")
         if not tickets:
             return None
-        named = request.parser_context["kwargs"].get("job_id")
-        job_ids = [named] if named else request.query_params.getlist("job")
+        job_id = request.parser_context["kwargs"].get("job_id")
+        job_ids = [job_id] if job_id else request.query_params.getlist("job")
         if len(tickets) != len(job_ids):
-            raise exceptions.AuthenticationFailed("Show one ticket for each job, in their order.")
+            raise exceptions.AuthenticationFailed("Send one ticket for each job, in their order.")
         try:
             users = {user_of_ticket(*each) for each in zip(tickets, job_ids, strict=True)}
         except InvalidTicket as error:
             raise exceptions.AuthenticationFailed(str(error)) from error
         if len(users) > 1:
-            raise exceptions.AuthenticationFailed("These tickets are those of several users.")
+            raise exceptions.AuthenticationFailed("The tickets belong to different users.")
         return users.pop(), tickets
 
 
 class JobsAPIView(APIView):
-    """A view of this API: for users who are logged in, in whatever way the project lets them."""
+    """Base class of the API views.
+
+    Authentication is that of the project and the session; the format of requests, responses and
+    errors does not depend on the project's REST_FRAMEWORK setting.
+    """
 
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
 
     def scopes(self, request: Request) -> list[str]:
-        """The scopes of throttling in which a request counts."""
+        """Return the throttle scopes in which the request counts."""
         return []
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """What the project has set, and ours."""
+        """Return the throttles of the project, and those of the scopes."""
         scopes = self.scopes(self.request)
         return [*super().get_throttles(), *map(ScopeThrottle, scopes)]
 
     @property
     def body_limit(self) -> int:
-        """The most bytes of a request's body: a job's payload, and what stands round it."""
+        """Maximum bytes of a request body: a payload and the fields around it."""
         return job_settings.MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """What the project has set, and the session, by which our own pages ask."""
+        """Return the project's authenticators, and that of the session, which the pages use."""
         authenticators = list(super().get_authenticators())
         if not any(isinstance(a, SessionAuthentication) for a in authenticators):
             authenticators.append(SessionAuthentication())
         return authenticators
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """JSON, and the browsable API where the project has it installed and wants it."""
+        """Return JSON, and the browsable API if the project has installed and enabled it."""
         renderers: list[BaseRenderer] = [OrjsonRenderer()]
-        if apps.is_installed("rest_framework"):
-            wanted = any(issubclass(r, BrowsableAPIRenderer) for r in self.renderer_classes)
-            renderers += [BrowsableRenderer()] if wanted else []
+        if apps.is_installed("rest_framework") and any(
+            issubclass(renderer, BrowsableAPIRenderer) for renderer in self.renderer_classes
+        ):
+            renderers.append(BrowsableRenderer())
         return renderers
 
     def perform_authentication(self, request: Request) -> None:
-        """Authenticate; a user name that PostgreSQL has no form for (NUL) is nobody's."""
+        """Authenticate; treat a username with NUL, which PostgreSQL refuses, as unknown."""
         try:
             super().perform_authentication(request)
         except DataError as error:
             raise exceptions.AuthenticationFailed from error
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Answer our own errors with their HTTP status."""
+        """Return the response to an error."""
         if isinstance(exc, (EventsError, JobError)):
             exc = as_http(exc)
         return super().handle_exception(exc)
 
     def get_exception_handler(self) -> Callable[[Exception, Any], Response | None]:
-        """One shape of errors, whatever the rest of the project's API has."""
+        """Return the handler for problem details, whatever the project has configured."""
         return problem_response
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """Say of an error in JSON that it is a problem."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        renderer = getattr(answer, "accepted_renderer", None)  # a stream has none
-        if isinstance(renderer, OrjsonRenderer) and answer.exception:
-            answer.content_type = CONTENT_TYPE
-        return answer
+        """Set the content type of errors in JSON."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        renderer = getattr(final, "accepted_renderer", None)  # a streaming response has none
+        if isinstance(renderer, OrjsonRenderer) and final.exception:
+            final.content_type = CONTENT_TYPE
+        return final

@@ -1,13 +1,13 @@
-"""Errors in one shape: RFC 9457, Problem Details for HTTP APIs.
+"""Error responses in one format: RFC 9457, Problem Details for HTTP APIs.
 
 ::
 
     {"type": "urn:job-events:invalid", "title": "Bad Request", "status": 400,
-     "detail": "limit: It is a number from 1 to 1000. Given: 'x'.",
-     "errors": [{"field": "limit", "detail": "It is a number from 1 to 1000. Given: 'x'."}]}
+     "detail": "limit: Must be an integer from 1 to 1000. Given: 'x'.",
+     "errors": [{"field": "limit", "detail": "Must be an integer from 1 to 1000. Given: 'x'."}]}
 
-`type` is what a program goes by, and never changes; `errors` is there when fields are at fault, and
-names each as the request did. Some problems have members of their own.
+`type` identifies the problem and is stable. `errors` names invalid fields, parameters and headers.
+Some problems have additional members.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,69 +16,39 @@ from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from rest_framework import exceptions, status
+from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 CONTENT_TYPE: Final = "application/problem+json"
-TYPE: Final = "urn:job-events:"
+TYPE_PREFIX: Final = "urn:job-events:"
 
-# What DRF calls its own errors, where a program is better told the same by one name.
-_CODES: Final = {"parse_error": "invalid", "authentication_failed": "not_authenticated"}
+# The problem types of this API; those of DRF's errors are derived from their codes.
+_STATUS: Final = {
+    "stale-epoch": HTTPStatus.FORBIDDEN,
+    "conflict": HTTPStatus.CONFLICT,
+    "out-of-order": HTTPStatus.CONFLICT,
+    "gone": HTTPStatus.GONE,
+    "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "key-used": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "needs-asgi": HTTPStatus.NOT_IMPLEMENTED,
+    "needs-openapi": HTTPStatus.NOT_IMPLEMENTED,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_DRF_TYPES: Final = {"parse_error": "invalid", "authentication_failed": "not-authenticated"}
 
 
 class Problem(exceptions.APIException):
-    """An error with members of its own; `default_code` becomes its type."""
+    """An error of one of the problem types of this API, with additional members."""
 
-    def __init__(self, detail: str, **members: Any) -> None:
+    def __init__(self, problem_type: str, detail: str, **members: Any) -> None:
+        self.default_code, self.status_code = problem_type, int(_STATUS[problem_type])
         super().__init__(detail)
         self.members = members
 
 
-class Conflict(Problem):
-    """The job, or its log, is not in a state that allows this."""
-
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-
-class OutOfSequence(Problem):
-    """The events do not follow on the producer's last; `expected` is the number that does."""
-
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "out_of_order"
-
-
-class Stale(Problem):
-    """The job is at a later attempt than the producer."""
-
-    status_code = status.HTTP_403_FORBIDDEN
-    default_code = "stale_epoch"
-
-
-class KeyUsed(Problem):
-    """An Idempotency-Key that came with another request."""
-
-    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_code = "key_used"
-
-
-class Gone(Problem):
-    """Part of the log is not kept any more; `first` and `after` say from where it can be read."""
-
-    status_code = status.HTTP_410_GONE
-    default_code = "gone"
-
-
-class Unavailable(Problem):
-    """What it takes to answer is not there now."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "unavailable"
-
-
 def problem_response(error: Exception, _context: Any) -> Response | None:
-    """The answer to an error; None for one that is a fault of ours, which Django answers."""
+    """Return the response to an error; None for an unexpected one, which Django handles."""
     match error:
         case Http404():
             error = exceptions.NotFound(*error.args)
@@ -92,14 +62,15 @@ def problem_response(error: Exception, _context: Any) -> Response | None:
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = f"{wait:.0f}"
     set_rollback()
-    return Response(_problem(error), error.status_code, headers=headers)
+    return Response(problem_body(error), error.status_code, headers=headers)
 
 
-def _problem(error: exceptions.APIException) -> dict[str, Any]:
+def problem_body(error: exceptions.APIException) -> dict[str, Any]:
+    """Return the problem details of an error."""
     code = error.default_code
     errors = list(_field_errors(error.detail))
     problem = {
-        "type": TYPE + _CODES.get(code, code).replace("_", "-"),
+        "type": TYPE_PREFIX + _DRF_TYPES.get(code, code.replace("_", "-")),
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
         "detail": " ".join(": ".join(filter(None, each)) for each in errors),
@@ -110,7 +81,10 @@ def _problem(error: exceptions.APIException) -> dict[str, Any]:
 
 
 def _field_errors(detail: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """What DRF nests, as pairs of a field, empty if it is none of the fields, and a sentence."""
+    """Flatten the nested details of a DRF error to pairs of field and text.
+
+    The field is empty for an error of the whole request.
+    """
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             own = "" if name in ("non_field_errors", "detail") else str(name)

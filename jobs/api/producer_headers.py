@@ -1,65 +1,61 @@
-"""Publishing from outside: the headers of a producer, and of a request that may come again."""
+"""Request headers that make a request idempotent."""
 
-import re
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
-from django.http.request import HttpHeaders
 from rest_framework.exceptions import ValidationError
 
 from events.producer.external import LARGEST_NUMBER
-from events.types import shown
+from jobs.api.parameters import Parameter, matching, number
+from jobs.api.query import RequestParameters
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 PRODUCER_ID: Final = "Producer-Id"
 PRODUCER_EPOCH: Final = "Producer-Epoch"
 PRODUCER_SEQUENCE: Final = "Producer-Sequence"
-LARGEST_EPOCH: Final = 2**31 - 1
-NAME: Final = r"[\x21-\x7e]{1,200}"
-_NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_MAX_EPOCH: Final = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Producing:
-    """Who publishes, and as which of theirs; without any of the headers, nobody in particular."""
+def _name(help_text: str) -> Parameter:
+    return matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters", help_text)
 
-    producer: tuple[str, ...] | None
-    epoch: int
-    sequence: int
 
-    @classmethod
-    def read(cls, headers: HttpHeaders, user: Any) -> "Producing":
-        """Read `Producer-Id`, `-Epoch` and `-Sequence`, or `Idempotency-Key`."""
-        epoch = _number(headers, PRODUCER_EPOCH, least=0, most=LARGEST_EPOCH) or 0
-        key, name = name_header(headers, IDEMPOTENCY_KEY), name_header(headers, PRODUCER_ID)
-        sequence = _number(headers, PRODUCER_SEQUENCE, least=1, most=LARGEST_NUMBER)
+class IdempotencyHeaders(RequestParameters):
+    """The header of a request that may be repeated."""
+
+    headers: ClassVar[Mapping[str, Parameter]] = {
+        IDEMPOTENCY_KEY: _name("Identifies the request, which may be repeated.")
+    }
+
+
+class ProducerHeaders(RequestParameters):
+    """The headers of a publish request that may be repeated.
+
+    Validated: `producer` names the producer, or is None; `epoch`; `sequence` is the number of the
+    first event.
+    """
+
+    headers: ClassVar[Mapping[str, Parameter]] = {
+        **IdempotencyHeaders.headers,
+        PRODUCER_ID: _name(f"Identifies a producer. Requires {PRODUCER_SEQUENCE}."),
+        PRODUCER_SEQUENCE: number(1, LARGEST_NUMBER, "Number of the first event."),
+        PRODUCER_EPOCH: number(0, _MAX_EPOCH, "Attempt of the job."),
+    }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a key together with a producer, and a producer without a sequence."""
+        key, name, sequence = (
+            attrs[header] for header in (IDEMPOTENCY_KEY, PRODUCER_ID, PRODUCER_SEQUENCE)
+        )
         if key is not None and name is not None:
-            raise ValidationError({PRODUCER_ID: [f"Send this, or {IDEMPOTENCY_KEY}: not both."]})
-        if (name is None) != (sequence is None):
-            missing, given = (
-                (PRODUCER_ID, PRODUCER_SEQUENCE)
-                if name is None
-                else (PRODUCER_SEQUENCE, PRODUCER_ID)
-            )
-            raise ValidationError({missing: [f"It is needed beside {given}."]})
-        if name is not None:
-            return cls((str(user.pk), "producer", name), epoch, sequence or 1)
-        return cls(None if key is None else (str(user.pk), "key", key), epoch, 1)
-
-
-def name_header(headers: HttpHeaders, name: str) -> str | None:
-    """A header with a name or a key; None without it."""
-    text = headers.get(name)
-    if text is not None and not re.fullmatch(NAME, text):
-        words = "It is 1 to 200 characters of ASCII that can be seen."
-        raise ValidationError({name: [f"{words} Given: {shown(text)}."]})
-    return text
-
-
-def _number(headers: HttpHeaders, name: str, *, least: int, most: int) -> int | None:
-    text = headers.get(name)
-    if text is None:
-        return None
-    if _NUMBER.fullmatch(text) and least <= int(text) <= most:
-        return int(text)
-    raise ValidationError({name: [f"It is a number from {least} to {most}. Given: {shown(text)}."]})
+            raise ValidationError({PRODUCER_ID: [f"Must not be sent with {IDEMPOTENCY_KEY}."]})
+        if name is None and sequence is not None:
+            raise ValidationError({PRODUCER_ID: [f"Required with {PRODUCER_SEQUENCE}."]})
+        if name is not None and sequence is None:
+            raise ValidationError({PRODUCER_SEQUENCE: [f"Required with {PRODUCER_ID}."]})
+        producer = ("producer", name) if name else ("key", key) if key else None
+        return {
+            "producer": producer,
+            "epoch": attrs[PRODUCER_EPOCH] or 0,
+            "sequence": sequence or 1,
+        }

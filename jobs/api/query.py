@@ -1,205 +1,294 @@
-"""Query parameters, read strictly: a wrong one is a 400 that says what is allowed."""
+"""Query parameters and request headers as serializers.
 
+Each parameter is described once: name, syntax, default, limits, help text. The views validate
+requests with these serializers; the OpenAPI schema is generated from them. Unknown parameters are
+refused, because the response to a misspelt condition would be wrong.
+"""
+
+import copy
 import math
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from functools import cache
+from typing import Any, ClassVar, Final, Self
 
-from django.http import QueryDict
-from django.utils.timezone import make_aware
+from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from events.archive.filters import MAX_CONDITIONS, EventFilter
 from events.conf import event_settings
-from events.exceptions import InvalidCursor
 from events.history import SearchCursor
-from events.types import Cursor, Order, shown
-from jobs.exceptions import InvalidSpeed
-from jobs.live.protocol import replay_speed
-from jobs.validators import number_of
+from events.live.replay import MAX_SPEED, MIN_SPEED
+from events.types import START, Cursor, check_job_id
+from jobs.api.parameters import (
+    Parameter,
+    Schema,
+    choice,
+    cursor,
+    cursors,
+    matching,
+    number,
+    text,
+    time,
+)
+from jobs.api.serializers import field_name
+from jobs.conf import job_settings
+from jobs.models import Job
 
-_MAX_DIGITS: Final = 10
-_DATA: Final = "data."
-CONDITIONS: Final = frozenset({"event_type", "search", "since", "until", _DATA})
+MAX_WAIT_SECONDS: Final = 30.0
+MAX_JOB_LIMIT: Final = 200
+JOB_ORDERS: Final = ("-created_at", "created_at", "-finished_at", "finished_at")
+LAST_EVENT_ID: Final = "Last-Event-ID"
+PAGE_CURSOR: Final = "a cursor from a link of the list of jobs"
+JOB_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example": "job_001"}
+_POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,20}-[0-9]{1,20}@[0-9]{1,18}$"}
+_VALUES: Final = {"maxItems": MAX_CONDITIONS}
+_AFTER: Final = "Only events after this position."
+_RECONNECT: Final = "Overrides `after`. A browser sends it when it reconnects."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
-_BARE_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryParams:
-    """Which events, from which end, and how many."""
+def _page_limit(default: int | None = None) -> Parameter:
+    def upper() -> int:
+        return event_settings.PAGE_LIMIT
 
-    after: Cursor | None
-    before: Cursor | None
-    order: Order
-    limit: int
-    conditions: Mapping[str, Any] = field(default_factory=dict)
+    return number(1, upper, "Maximum number of events.", default=default or upper)
 
-    @classmethod
-    def read(cls, query: QueryDict) -> "HistoryParams":
-        """Read `after`, `before`, `order`, `limit`, and the conditions on events."""
-        refuse_unknown(query, {"after", "before", "order", "limit", "format"} | CONDITIONS)
-        order = order_param(query, "asc")
-        return cls._of(query, order, limit_param(query, most=event_settings.PAGE_LIMIT))
 
-    @classmethod
-    def of_export(cls, query: QueryDict) -> "HistoryParams":
-        """Read `after`, `before`, and the conditions on events."""
-        refuse_unknown(query, {"after", "before", "format"} | CONDITIONS)
-        return cls._of(query, "asc", event_settings.PAGE_LIMIT)
+def _subscriptions() -> Schema:
+    return {"minItems": 1, "maxItems": job_settings.MAX_SUBSCRIPTIONS, "uniqueItems": True}
+
+
+class RequestParameters(serializers.Serializer[Any]):
+    """The query parameters and headers of a request; the base class itself has none."""
+
+    headers: ClassVar[Mapping[str, Parameter]] = {}
+    # Parameters that other components read: DRF's content negotiation, authentication by ticket.
+    ignored: ClassVar[frozenset[str]] = frozenset({"format"})
+    # Parameters whose names have this prefix are accepted.
+    prefix = ""
 
     @classmethod
-    def _of(cls, query: QueryDict, order: Order, limit: int) -> "HistoryParams":
-        since, until = times_param(query)
-        return cls(
-            after=_latest(cursor_param(query, "after"), since),
-            before=_earliest(cursor_param(query, "before"), until),
-            order=order,
-            limit=limit,
-            conditions=conditions_param(query),
-        )
+    def read(cls, request: Request) -> dict[str, Any]:
+        """Return the validated parameters by name. Raises ValidationError."""
+        headers = {name: request.headers[name] for name in cls.headers if name in request.headers}
+        return cls.validated(dict(request.query_params.lists()), headers)
 
     @classmethod
-    def of_poll(cls, query: QueryDict) -> "HistoryParams":
-        """Read `after` and `limit`."""
-        limit = limit_param(query, most=event_settings.PAGE_LIMIT)
-        return cls(after=cursor_param(query, "after"), before=None, order="asc", limit=limit)
+    def validated(
+        cls, query: Mapping[str, Sequence[str]], headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return the validated parameters by name. Raises ValidationError."""
+        serializer, values = cls._shared(), dict[str, Any](headers or {})
+        for name, texts in query.items():
+            field = None if name in cls.headers else serializer.fields.get(name)
+            if field is None and not serializer.accepts(name):
+                raise ValidationError({field_name(name): [serializer.unknown_text]})
+            if getattr(field, "array", None) is not None:
+                values[name] = texts
+            elif len(texts) > 1 and name not in cls.ignored:
+                raise ValidationError({field_name(name): ["Must occur only once."]})
+            else:
+                values[name] = texts[0]
+        validated: dict[str, Any] = serializer.run_validation(values)
+        return validated
+
+    @classmethod
+    @cache
+    def _shared(cls) -> Self:
+        """Return the instance of all requests: its fields hold no state of a request."""
+        return cls()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the declared parameters and headers."""
+        return {**super().get_fields(), **copy.deepcopy(dict(self.headers))}
+
+    def accepts(self, name: str) -> bool:
+        """Return whether a parameter that has no field is accepted."""
+        return name in self.ignored or bool(self.prefix and name.startswith(self.prefix))
+
+    @property
+    def unknown_text(self) -> str:
+        """The error text for an unknown parameter."""
+        names = (self.fields.keys() - self.headers.keys()) | self.ignored
+        known = sorted(names | ({f"{self.prefix}<path>"} if self.prefix else set()))
+        return f"Unknown parameter. Known parameters: {', '.join(known)}."
 
 
-def _latest(*cursors: Cursor | None) -> Cursor | None:
-    return max((cursor for cursor in cursors if cursor is not None), default=None)
+class EventConditions(RequestParameters):
+    """Conditions on events; validated, an EventFilter and a window of cursors."""
+
+    prefix = "data."
+
+    event_type = Parameter(str, {"type": "string"}, "Only events of these types.", array=_VALUES)
+    since = time("Only events appended at or after this time.")
+    until = time("Only events appended before this time.")
+    search = Parameter(
+        str,
+        {"type": "string"},
+        "Only events that contain all of these words; `word*` matches words with this prefix.",
+    )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Add `event_filter`; narrow `after` and `before`, both exclusive, to the times."""
+        values: dict[str, Any] = super().to_internal_value(data)
+        since, until = values["since"], values["until"]
+        # An event of the very millisecond of `since` is included.
+        starts = [values.get("after"), since and _cursor_at(since).previous()]
+        ends = [values.get("before"), until and _cursor_at(until)]
+        values["after"] = max(filter(None, starts), default=None)
+        values["before"] = min(filter(None, ends), default=None)
+        values["event_filter"] = self._event_filter(values, data)
+        return values
+
+    def _event_filter(self, values: dict[str, Any], data: Mapping[str, Any]) -> EventFilter:
+        names = [name for name in data if name.startswith(self.prefix)]
+        paths = {name: name.removeprefix(self.prefix) for name in names}
+        where = {path: data[name] for name, path in paths.items()}
+        try:
+            return EventFilter.of(values["event_type"], values["search"] or "", where)
+        except ValueError as error:
+            wrong = (name for name, path in paths.items() if not _is_path(path))
+            raise ValidationError({field_name(next(wrong, "search")): [str(error)]}) from error
 
 
-def _earliest(*cursors: Cursor | None) -> Cursor | None:
-    return min((cursor for cursor in cursors if cursor is not None), default=None)
+def _is_path(path: str) -> bool:
+    with suppress(ValueError):
+        return bool(EventFilter.of(where={path: ""}))
+    return False
 
 
-def conditions_param(query: QueryDict) -> dict[str, Any]:
-    """What an event has to be: `event_type`, `search` and `data.<path>`, for `EventFilter.of`."""
-    types = query.getlist("event_type")
-    if len(types) > MAX_CONDITIONS:
-        raise ValidationError({"event_type": [f"At most {MAX_CONDITIONS} types at once."]})
-    where = {name.removeprefix(_DATA): query[name] for name in query if name.startswith(_DATA)}
-    conditions = {"event_types": types or None, "search": query.get("search", ""), "where": where}
-    _check("search", search=conditions["search"])
-    for path, value in where.items():
-        _check(_DATA + path, where={path: value})
-    _check("search", **conditions)
-    return conditions
+def _cursor_at(moment: datetime) -> Cursor:
+    milliseconds = math.ceil((moment - _EPOCH) / timedelta(milliseconds=1))
+    return Cursor(max(milliseconds, 0), 0)
 
 
-def _check(name: str, **conditions: Any) -> None:
-    try:
-        EventFilter.of(**conditions)
-    except ValueError as error:
-        raise ValidationError({_named(name): [str(error)]}) from error
+class EventWindow(EventConditions):
+    """Conditions on the events of one log."""
+
+    after = cursor(_AFTER)
+    before = cursor("Only events before this position.")
 
 
-def _named(name: str) -> str:
-    """A parameter's name as an error tells it: short, and with nothing in it that does harm."""
-    return name if _NAME.fullmatch(name) else shown(name)
+class HistoryQuery(EventWindow):
+    """A page of the history of a job."""
+
+    order = choice("Order of the events by id.", "asc", "desc", default="asc")
+    limit = _page_limit()
 
 
-def times_param(query: QueryDict) -> tuple[Cursor | None, Cursor | None]:
-    """The cursors between which the events are that were appended from `since` to `until`."""
-    since, until = (_time_param(query, name) for name in ("since", "until"))
-    # The event of that very millisecond is one of them.
-    return since and since.previous(), until
+class ExportQuery(EventWindow):
+    """An export of the history of a job."""
+
+    format = choice("Format of the file.", "ndjson", "csv", default="ndjson")
 
 
-def _time_param(query: QueryDict, name: str) -> Cursor | None:
-    if name not in query:
-        return None
-    try:
-        time = parse_time(query.get(name, ""))
-    except ValueError as error:
-        raise ValidationError({name: [str(error)]}) from error
-    milliseconds = (time - _EPOCH) / timedelta(milliseconds=1)
-    return Cursor(max(math.ceil(milliseconds), 0), 0)
+class PollQuery(RequestParameters):
+    """A long-poll; validated, it has all parameters of a page of history."""
+
+    ignored = frozenset({"format", "ticket"})
+
+    after = cursor(_AFTER)
+    limit = _page_limit()
+    wait = number(
+        0.0, MAX_WAIT_SECONDS, "Maximum number of seconds to wait for an event.", default=0.0
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Add the missing parameters."""
+        return {**attrs, "before": None, "order": "asc", "event_filter": EventFilter()}
 
 
-def parse_time(text: str) -> datetime:
-    """A time as ISO 8601 has it, in UTC; without an offset, of the project's time zone."""
-    try:
-        # A plus sign that nobody encoded comes as a space.
-        time = datetime.fromisoformat(_BARE_PLUS.sub(r"+\1", text))
-        return (time if time.tzinfo else make_aware(time)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        words = "It is a time as ISO 8601 has it, such as 2026-11-22T10:00:00+00:00."
-        raise ValueError(f"{words} Given: {shown(text)}.") from error
+class ReplayQuery(RequestParameters):
+    """Whether and how fast a log is replayed; validated, `speed` is None without a replay."""
+
+    replay = choice("Replay the log with the original time between its events.", "1")
+    speed = number(
+        MIN_SPEED, MAX_SPEED, "The time between events is divided by this number.", default=1.0
+    )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Refuse a speed without a replay."""
+        values: dict[str, Any] = super().to_internal_value(data)
+        if values["replay"] is None:
+            if "speed" in data:
+                raise ValidationError({"replay": ["Must be 1 if speed is given."]})
+            values["speed"] = None
+        return values
 
 
-def refuse_unknown(query: QueryDict, allowed: Collection[str]) -> None:
-    """A parameter that is not understood must not be ignored: the answer would be a wrong one."""
-    for name in query:
-        if name not in allowed and not (_DATA in allowed and name.startswith(_DATA)):
-            known = ", ".join(sorted(allowed))
-            raise ValidationError(
-                {_named(name): [f"There is no such parameter; there are: {known}."]}
-            )
+class StreamQuery(ReplayQuery):
+    """A stream of one job; an empty Last-Event-ID is ignored."""
+
+    ignored = frozenset({"ticket"})
+    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursor(_RECONNECT, empty=True)}
+
+    after = cursor(_AFTER)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let the header override `after`."""
+        return {**attrs, "after": attrs[LAST_EVENT_ID] or attrs["after"] or START}
 
 
-def cursor_param(query: QueryDict, name: str) -> Cursor | None:
-    """The cursor in a parameter; None without one."""
-    if name not in query:
-        return None
-    try:
-        return Cursor.parse(query[name])
-    except InvalidCursor as error:
-        raise ValidationError({name: [str(error)]}) from error
+class MultiStreamQuery(RequestParameters):
+    """A stream of several jobs; validated, `positions` has a cursor for each job id."""
+
+    ignored = frozenset({"ticket"})
+    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursors(_RECONNECT, empty=True)}
+
+    job = Parameter(
+        check_job_id,
+        JOB_ID,
+        "Job ids.",
+        array=_subscriptions,
+        required=True,
+        error_messages={"required": "Name at least one job, such as ?job=a&job=b."},
+    )
+    after = cursors(
+        "Only events after this position: one cursor for each job, in the order of the parameters"
+        " `job`, separated by commas."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a position with too few or too many cursors; let the header override `after`."""
+        job_ids, positions = attrs["job"], [START] * len(attrs["job"])
+        for name in ("after", LAST_EVENT_ID):
+            positions = attrs[name] or positions
+            if len(positions) != len(job_ids):
+                counts = f"Jobs: {len(job_ids)}, cursors: {len(positions)}."
+                raise ValidationError({name: [f"Must have one cursor for each job. {counts}"]})
+        return {**attrs, "positions": dict(zip(job_ids, positions, strict=True))}
 
 
-def position_param(query: QueryDict) -> SearchCursor | None:
-    """The position in the parameter `cursor`; None without one."""
-    if "cursor" not in query:
-        return None
-    try:
-        return SearchCursor.parse(query.get("cursor", ""))
-    except InvalidCursor as error:
-        raise ValidationError({"cursor": [str(error)]}) from error
+class JobConditions(RequestParameters):
+    """Conditions on jobs."""
+
+    status = choice("Only jobs with one of these statuses.", *map(str, Job.Status), array=_VALUES)
+    task_type = text("Only jobs of these task types.", min_length=1, array=_VALUES)
+    owner = text("Only jobs of the users with these names.", min_length=1, array=_VALUES)
 
 
-def link_of(request: Request, **params: object) -> str:
-    """The address that was asked, with some other parameters."""
-    query = request.query_params.copy()
-    for name, value in params.items():
-        query[name] = str(value)
-    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+class JobCountsQuery(JobConditions):
+    """The conditions of the list of jobs."""
+
+    created_after = time("Only jobs created at or after this time.")
+    created_before = time("Only jobs created before this time.")
+    search = text("Only jobs with this text in title, job_id or task_type.")
 
 
-def order_param(query: QueryDict, default: Order) -> Order:
-    """In which order: the parameter `order`."""
-    order = query.get("order", default)
-    if order in ("asc", "desc"):
-        return cast(Order, order)
-    raise ValidationError({"order": [f"It is asc or desc. Given: {shown(order)}."]})
+class JobListQuery(JobCountsQuery):
+    """A page of the list of jobs."""
+
+    ordering = choice("Order of the jobs.", *JOB_ORDERS, default=JOB_ORDERS[0])
+    limit = number(1, MAX_JOB_LIMIT, "Maximum number of jobs.", default=50)
+    cursor = matching(r"[A-Za-z0-9+/=]+", PAGE_CURSOR, "From `next` or `previous`.")
 
 
-def limit_param(query: QueryDict, *, most: int, default: int | None = None) -> int:
-    """How many are wanted: the parameter `limit`; without it, `default` or `most`."""
-    text = query.get("limit", str(default or most))
-    if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS and 1 <= int(text) <= most:
-        return int(text)
-    raise ValidationError({"limit": [f"It is a number from 1 to {most}. Given: {shown(text)}."]})
+class SearchQuery(JobConditions, EventConditions):
+    """A page of the search in the logs of all visible jobs."""
 
-
-def seconds_param(query: QueryDict, name: str, *, most: float, default: float) -> float:
-    """A number of seconds, whole or not."""
-    text = query.get(name, str(default))
-    seconds = number_of(text, 0, most)
-    if seconds is None:
-        allowed = f"It is a number of seconds from 0 to {most:g}."
-        raise ValidationError({name: [f"{allowed} Given: {shown(text)}."]})
-    return seconds
-
-
-def speed_param(query: QueryDict) -> float | None:
-    """How fast the log is wanted again: `replay=1`, and `speed`; None if it is not."""
-    try:
-        return replay_speed(dict(query.lists()))
-    except InvalidSpeed as error:
-        raise ValidationError({error.field: [error.message]}) from error
+    order = choice("Order of the events by time.", "asc", "desc", default="desc")
+    limit = _page_limit(default=100)
+    cursor = Parameter(SearchCursor.parse, _POSITION, "From `next`.")

@@ -1,15 +1,24 @@
-"""Jobs as JSON."""
+"""Serializers of jobs and of request bodies."""
 
-from typing import Any, ClassVar
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 from rest_framework import serializers
 
 from events.types import shown
 from jobs.models import InputRequest, Job
 
+_PLAIN_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
+
+
+def field_name(name: str) -> str:
+    """Return the name of an unknown field for an error; quoted and cut unless it is plain."""
+    return name if _PLAIN_NAME.fullmatch(name) else shown(name)
+
 
 class JobListSerializer(serializers.ModelSerializer[Job]):
-    """A job without what may be large."""
+    """A job without its payload and result."""
 
     owner = serializers.SerializerMethodField()
 
@@ -22,83 +31,24 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         read_only_fields = fields
 
     def get_owner(self, job: Job) -> str | None:
-        """The owner's user name."""
+        """Return the username of the owner."""
         return job.owner.get_username() if job.owner else None
 
 
 class JobSerializer(JobListSerializer):
-    """A whole job."""
+    """A job."""
 
     class Meta(JobListSerializer.Meta):
         fields = (*JobListSerializer.Meta.fields, "payload", "result")
         read_only_fields = fields
 
 
-class ParsedJSONField(serializers.Field[Any, Any, Any, Any]):
-    """JSON as the parser read it; whether it will do is for the service to say."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """The value as it came."""
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        """The value as it is."""
-        return value
-
-
-class TextField(serializers.CharField):
-    """Text as it came; a number is none."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-
-    def to_internal_value(self, data: Any) -> str:
-        """Refuse what DRF would make text of."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class FlagField(serializers.Field[bool, Any, bool, Any]):
-    """True or false as JSON has them, and nothing that may be taken for one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse all else."""
-        if not isinstance(data, bool):
-            raise serializers.ValidationError(f"It is true or false. Given: {shown(data)}.")
-        return data
-
-    def to_representation(self, value: bool) -> bool:
-        """The value as it is."""
-        return value
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """A body in which each field is known."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a field that nobody reads: it is a misspelt one."""
-        for name in set(self.initial_data) - set(self.fields):
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError({shown(name): f"No such field; there are: {known}."})
-        return attrs
-
-
-class JobCreateSerializer(StrictSerializer):
-    """What a caller says of a new job."""
-
-    task_type = TextField(max_length=100)
-    title = TextField(max_length=200, default="", allow_blank=True)
-    job_id = TextField(max_length=64, required=False)
-    payload = ParsedJSONField(default=dict)
-
-
 class InputRequestSerializer(serializers.ModelSerializer[InputRequest]):
-    """What a job asks, and the answer."""
+    """A question of a job, and its answer."""
 
-    prompt = serializers.JSONField(help_text="Text, or any JSON for who answers.")
+    prompt = serializers.JSONField(help_text="Text or any other JSON value.")
     choices = serializers.ListField(
-        child=serializers.CharField(), help_text="Of which one is to be given; empty: anything."
+        child=serializers.CharField(), help_text="Allowed answers; empty if any is allowed."
     )
     value = serializers.JSONField(allow_null=True)
 
@@ -111,14 +61,89 @@ class InputRequestSerializer(serializers.ModelSerializer[InputRequest]):
         read_only_fields = fields
 
 
-class InputGiveSerializer(StrictSerializer):
-    """An answer to what a job asks."""
+class TextField(serializers.CharField):
+    """Text without conversion: a number is refused, whitespace is kept."""
 
-    name = TextField(max_length=64)
-    value = ParsedJSONField(allow_null=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what DRF would convert to text."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
-class JobCancelSerializer(StrictSerializer):
-    """How a job is to be cancelled."""
+class FlagField(serializers.BooleanField):
+    """A JSON boolean; "true" and 1 are refused."""
 
-    terminate = FlagField(default=False)
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse other values."""
+        if not isinstance(data, bool):
+            raise serializers.ValidationError(f"Must be true or false. Given: {shown(data)}.")
+        return data
+
+
+class ParsedJSONField(serializers.JSONField):
+    """JSON as the parser returned it; the service validates it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the value unchanged."""
+        return data
+
+
+class ObjectField(serializers.DictField):
+    """A JSON object as the parser returned it."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"not_a_dict": "Must be a JSON object."}
+
+
+class BodySerializer(serializers.Serializer[Any]):
+    """The body of a request; unknown fields are refused."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse unknown fields, which may be misspelt."""
+        for name in data if isinstance(data, Mapping) else ():
+            if name not in self.fields:
+                known = f"Unknown field. Known fields: {', '.join(self.fields)}."
+                raise serializers.ValidationError({field_name(name): [known]})
+        return super().to_internal_value(data)
+
+    @classmethod
+    def read(cls, body: Any) -> dict[str, Any]:
+        """Return the validated fields. Raises ValidationError."""
+        serializer = cls(data=body)
+        serializer.is_valid(raise_exception=True)
+        fields: dict[str, Any] = serializer.validated_data
+        return fields
+
+
+def _validators_of(column: str) -> Any:
+    field: Any = Job._meta.get_field(column)  # noqa: SLF001 - Django documents it
+    return field.validators
+
+
+class JobCreateSerializer(BodySerializer):
+    """The fields of a new job."""
+
+    task_type = TextField(validators=_validators_of("task_type"))
+    title = TextField(max_length=200, default="", allow_blank=True, help_text="Without NUL.")
+    job_id = TextField(validators=_validators_of("job_id"), required=False)
+    payload = ObjectField(default=dict, help_text="The arguments of the runner.")
+
+
+class InputGiveSerializer(BodySerializer):
+    """The answer to a question."""
+
+    name = TextField(max_length=64, help_text="The name of the question.")
+    value = ParsedJSONField(
+        allow_null=True, help_text="Any JSON value; one of the choices, if there are any."
+    )
+
+
+class JobCancelSerializer(BodySerializer):
+    """How a job is cancelled."""
+
+    terminate = FlagField(
+        default=False, help_text="Let the queue terminate the running tasks, if it can."
+    )

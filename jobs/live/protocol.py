@@ -1,14 +1,14 @@
 """Client messages of the WebSockets: JSON objects with an `action`. Does no I/O."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
+from rest_framework.exceptions import ValidationError
 
-from events.live.replay import MAX_SPEED, MIN_SPEED
 from events.types import Cursor, check_job_id, shown
+from jobs.api.query import ReplayQuery
 from jobs.exceptions import BadMessage, InvalidSpeed
-from jobs.validators import number_of
 
 # The fields of each action, and whether they are required.
 REPLAY_ACTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
@@ -40,7 +40,7 @@ class ClientMessage(NamedTuple):
 
     def parse_speed(self) -> float:
         """Return the speed of a replay. Raises InvalidSpeed."""
-        return _parse_speed(str(self.speed))
+        return cast(float, replay_speed({"replay": ["1"], "speed": [str(self.speed)]}))
 
 
 def parse_message(text: str | None, actions: Mapping[str, Mapping[str, bool]]) -> ClientMessage:
@@ -70,16 +70,10 @@ def parse_message(text: str | None, actions: Mapping[str, Mapping[str, bool]]) -
 
 def replay_speed(query: Mapping[str, Sequence[str]]) -> float | None:
     """Return the speed of `replay=1&speed=2`; None without a replay. Raises InvalidSpeed."""
-    if "replay" not in query and "speed" not in query:
-        return None
-    if query.get("replay") != ["1"]:
-        raise InvalidSpeed("replay", "Must be 1 if it or speed is given.")
-    return _parse_speed(query.get("speed", ["1"])[-1])
-
-
-def _parse_speed(text: str) -> float:
-    speed = number_of(text, MIN_SPEED, MAX_SPEED)
-    if speed is None:
-        allowed = f"Must be a number from {MIN_SPEED:g} to {MAX_SPEED:g}."
-        raise InvalidSpeed("speed", f"{allowed} Given: {shown(text)}.")
+    replay = {name: query[name] for name in ("replay", "speed") if name in query}
+    try:
+        speed: float | None = ReplayQuery.validated(replay)["speed"]
+    except ValidationError as error:
+        [(field, texts)] = cast(Any, error.detail).items()
+        raise InvalidSpeed(field, str(texts[0])) from error
     return speed

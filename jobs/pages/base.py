@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, resolve_url
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.views.generic import View
 
 from events.processor.status import is_running
-from jobs.conf import job_settings
+from jobs.access.login import login_url
 from jobs.models import Job
 from jobs.selectors import startable_task_types, visible_jobs
-
-
-def login_url() -> str:
-    """Return LOGIN_URL if it is a page of the project, else the login page of this package."""
-    url = job_settings.LOGIN_URL
-    try:
-        url = resolve_url(url)
-        parts = urlsplit(url)
-        if not parts.netloc:
-            resolve("/" + parts.path.removeprefix(get_script_prefix()).lstrip("/"))
-    except (NoReverseMatch, Resolver404):
-        with suppress(NoReverseMatch):  # the API may be included without the pages
-            return reverse("job_events:login")
-    return url
 
 
 class PageView(LoginRequiredMixin, View):

@@ -1,71 +1,72 @@
-"""The schema of the API, and the page that shows it; both need the extra `openapi`."""
+"""The OpenAPI schema, and the page that shows it."""
 
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Final
 
 from django.apps import apps
-from django.http import HttpRequest, HttpResponse
-from django.urls import get_script_prefix, get_urlconf, reverse
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.urls import get_script_prefix, get_urlconf
 from django.utils.decorators import method_decorator
 from django.utils.translation import get_language
 from django.views.decorators.http import conditional_page
-from rest_framework import status
-from rest_framework.exceptions import APIException
+from django.views.generic import TemplateView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.api.base import JobsAPIView
+from jobs.access.login import login_url
+from jobs.api.base import JobsAPIView, api_url
+from jobs.api.problem_details import Problem
 from jobs.conf import job_settings
-from jobs.pages.base import PageView
+from jobs.selectors import startable_task_types
 
-_IS_INSTALLED: Final = find_spec("drf_spectacular") is not None
+IS_INSTALLED: Final = find_spec("drf_spectacular") is not None
+_NOT_INSTALLED: Final = (
+    "The schema needs drf-spectacular: pip install 'django-job-events[openapi]'."
+)
 
-if _IS_INSTALLED:
-    from jobs.api.openapi import generator
-
-    generator.describe()
-
-
-class NeedsOpenAPI(APIException):
-    """The extra is not installed."""
-
-    status_code = status.HTTP_501_NOT_IMPLEMENTED
-    default_code = "needs_openapi"
-    default_detail = "The schema needs drf-spectacular: pip install 'django-job-events[openapi]'."
+if IS_INSTALLED:
+    from jobs.api.openapi import extensions
 
 
 class SchemaView(JobsAPIView):
     """The schema of the API (OpenAPI 3)."""
 
-    schema = None  # it is not part of itself
+    schema = None  # excludes the view from the schema
 
     @method_decorator(conditional_page)
     def get(self, request: Request) -> Response:
-        """Answer the schema, as JSON."""
-        if not _IS_INSTALLED:
-            raise NeedsOpenAPI
+        """Return the schema as JSON."""
+        if not IS_INSTALLED:
+            raise Problem("needs-openapi", _NOT_INSTALLED)
         return Response(_schema(get_urlconf(), get_script_prefix(), get_language()))
 
 
 @lru_cache(maxsize=32)
 def _schema(_urlconf: str | None, _prefix: str, _language: str) -> dict[str, Any]:
-    """The schema, which for all of these is the same as long as the process lives."""
-    return generator.schema()
+    """Return the schema, which is constant for these arguments while the process runs."""
+    return extensions.api_schema()
 
 
-class ApiDocsView(PageView):
-    """The API to read and to try, by Swagger UI; its files are those of drf-spectacular-sidecar."""
+class ApiDocsView(LoginRequiredMixin, TemplateView):
+    """A page that shows the schema, with Swagger UI from drf-spectacular-sidecar."""
 
-    section = "api"
+    template_name = "job_events_jobs/api_docs.html"
 
-    def get(self, request: HttpRequest) -> HttpResponse:
-        """The page; without the extra, it says what is missing."""
-        context = {
-            "is_installed": _IS_INSTALLED and apps.is_installed("drf_spectacular_sidecar"),
-            "page_config": {
-                "schemaUrl": reverse("job_events:api-schema"),
+    def get_login_url(self) -> str:
+        """Return the address that anonymous users are redirected to."""
+        return login_url()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the context of the page, which names the extra if it is not installed."""
+        return super().get_context_data(
+            **kwargs,
+            viewer=self.request.user,
+            section="api",
+            startable=startable_task_types(self.request.user),
+            is_installed=IS_INSTALLED and apps.is_installed("drf_spectacular_sidecar"),
+            page_config={
+                "schemaUrl": api_url(self.request, "api-schema"),
                 "csrfHeader": job_settings.CSRF_HEADER,
             },
-        }
-        return self.page("job_events_jobs/api_docs.html", context)
+        )

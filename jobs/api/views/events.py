@@ -1,4 +1,4 @@
-"""The views of logs: a job's history, what is found in all of them, the state of a stream."""
+"""Views of logs: history and publishing, search in all logs, the state of a stream."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +11,6 @@ from rest_framework.exceptions import ParseError, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from events.archive.filters import EventFilter
 from events.codec import event_dict
 from events.conf import event_settings
 from events.history import archive_position, read_events, search_events
@@ -20,161 +19,159 @@ from events.publisher import get_publisher
 from events.types import START, Event, shown
 from jobs.access import throttling
 from jobs.api.base import JobsAPIView
-from jobs.api.filters import JOB_FILTERS, filtered_jobs
-from jobs.api.producer_headers import Producing
-from jobs.api.query import (
-    CONDITIONS,
-    HistoryParams,
-    conditions_param,
-    limit_param,
-    link_of,
-    order_param,
-    position_param,
-    refuse_unknown,
-    times_param,
-)
+from jobs.api.filters import job_conditions
+from jobs.api.pagination import page_link
+from jobs.api.producer_headers import ProducerHeaders
+from jobs.api.query import HistoryQuery, RequestParameters, SearchQuery
 from jobs.models import Job
-from jobs.selectors import has_permission, visible_status
+from jobs.selectors import has_permission, visible_jobs, visible_status
 
-SEARCH_PAGE: Final = 100
-_MAY_PUBLISH: Final = "job_events_jobs.publish_events"
-MOST_EVENTS: Final = 1000
-_LARGE_EVENTS: Final = 8
-# Whoever has a page asks whether it has changed, unless it never will.
-_ASK: Final = "private, no-cache"
-_FOR_EVER: Final = "private, max-age=31536000, immutable"
+MAX_PUBLISHED_EVENTS: Final = 1000
+_PUBLISH_PERMISSION: Final = "job_events_jobs.publish_events"
+# A request to publish may contain so many events of the maximum size.
+_MAX_LARGE_EVENTS: Final = 8
+_REVALIDATE: Final = "private, no-cache"
+_IMMUTABLE: Final = "private, max-age=31536000, immutable"
+_VARY: Final = "Authorization, Cookie"
 
 
 class JobEventsView(JobsAPIView):
-    """The history of a job."""
+    """The log of a job."""
 
     def scopes(self, request: Request) -> list[str]:
-        """Publishing is limited; reading is not."""
+        """Return the scope of publishing."""
         return [throttling.PUBLISH] if request.method == "POST" else []
 
     @method_decorator(conditional_page)
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """Read a page of events; `cursor` is the position after it, `next` the page after it."""
-        params = HistoryParams.read(request.query_params)
-        page = self.page(request, params)
-        lasts = _FOR_EVER if _is_fixed(params, page) else _ASK
-        return Response(page, headers={"Cache-Control": lasts, "Vary": "Authorization, Cookie"})
+        """Read a page of the history; `cursor` is the position after it.
+
+        `next` is the URL of the next page. `data.<path>=value` selects events with this value at
+        this path of their data; several conditions must all hold.
+        """
+        query = HistoryQuery.read(request)
+        page = self.page(request, query)
+        caching = _IMMUTABLE if _is_immutable(query, page) else _REVALIDATE
+        return Response(page, headers={"Cache-Control": caching, "Vary": _VARY})
 
     def post(self, request: Request, job_id: str) -> Response:
-        """Publish an event, or an array of events, all or none; answer their ids.
+        """Publish one event, or an array of events, all or none; returns their ids.
 
         With `Producer-Id` and `Producer-Sequence`, the number of the first event, or with an
-        `Idempotency-Key`, a request may come again: its events are there once.
+        `Idempotency-Key`, a request may be repeated: its events are appended once.
         """
         visible_status(request.user, job_id)
-        if not has_permission(request.user, _MAY_PUBLISH):
-            raise PermissionDenied(f"To publish events takes the permission {_MAY_PUBLISH}.")
-        refuse_unknown(request.query_params, {"format"})
-        producing = Producing.read(request.headers, request.user)
+        if not has_permission(request.user, _PUBLISH_PERMISSION):
+            raise PermissionDenied(f"Publishing requires the permission {_PUBLISH_PERMISSION}.")
+        headers = ProducerHeaders.read(request)
         events = _events_of(request)
-        if producing.producer is None:
-            publisher = get_publisher(epoch=producing.epoch)
-            ids = publisher.publish_events(job_id, events)
+        if headers["producer"] is None:
+            ids = get_publisher(epoch=headers["epoch"]).publish_events(job_id, events)
         else:
-            ids = publish_sequenced(
-                job_id,
-                events,
-                producer=producing.producer,
-                epoch=producing.epoch,
-                sequence=producing.sequence,
-            )
+            producer = str(request.user.pk), *headers["producer"]
+            numbers = {"epoch": headers["epoch"], "sequence": headers["sequence"]}
+            ids = publish_sequenced(job_id, events, producer=producer, **numbers)
         return Response({"ids": ids}, status.HTTP_201_CREATED)
 
     @property
     def body_limit(self) -> int:
-        """Bytes: some of the largest events, or many small ones."""
-        return event_settings.MAX_EVENT_BYTES * _LARGE_EVENTS
+        """Maximum bytes of a request body: a few large events, or many small ones."""
+        return event_settings.MAX_EVENT_BYTES * _MAX_LARGE_EVENTS
 
-    def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
-        """The page, as it is answered."""
-        job_id = self.kwargs["job_id"]
-        # Read before the events, which are appended just after the commit that they speak of.
+    def page(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
+        """Return a page of the history; `query` is a validated HistoryQuery or PollQuery."""
+        job_id, limit, order = self.kwargs["job_id"], query["limit"], query["order"]
+        # Read before the events: an event is appended after the commit of the status it reports.
         job_status = visible_status(request.user, job_id)
         events = read_events(
             job_id,
-            after=params.after,
-            before=params.before,
-            limit=params.limit + 1,
-            order=params.order,
-            **params.conditions,
+            after=query["after"],
+            before=query["before"],
+            limit=limit + 1,
+            order=order,
+            event_filter=query["event_filter"],
         )
-        page = events[: params.limit]
-        forward = "before" if params.order == "desc" else "after"
-        is_more = len(events) > len(page)
+        page = events[:limit]
+        next_link = None
+        if len(events) > limit:
+            next_link = page_link(request, **{_FORWARD[order]: page[-1].id})
         return {
             "results": [event_dict(event) for event in page],
-            "next": link_of(request, **{forward: page[-1].id}) if is_more else None,
-            "cursor": _cursor_after(params, page),
+            "next": next_link,
+            "cursor": _cursor_after(query, page),
             "job_status": job_status,
         }
+
+
+_FORWARD: Final = {"asc": "after", "desc": "before"}
 
 
 def _events_of(request: Request) -> list[dict[str, Any]]:
     body = request.data
     if not body and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
-        raise ParseError("There is no body: send an event, or an array of events.")
+        raise ParseError("The body is empty: send an event, or an array of events.")
     events = body if isinstance(body, list) else [body]
-    if not 1 <= len(events) <= MOST_EVENTS:
-        raise ParseError(f"Publish 1 to {MOST_EVENTS} events at once. Given: {len(events)}.")
+    if not 1 <= len(events) <= MAX_PUBLISHED_EVENTS:
+        raise ParseError(f"Send 1 to {MAX_PUBLISHED_EVENTS} events. Given: {len(events)}.")
     for number, event in enumerate(events):
         if not isinstance(event, dict):
-            raise ParseError(f"An event is an object. Number {number} is not: {shown(event)}.")
+            raise ParseError(f"Event {number} must be an object. Given: {shown(event)}.")
     return events
 
 
-def _is_fixed(params: HistoryParams, page: dict[str, Any]) -> bool:
-    """Whether the page will be the same for ever.
+def _is_immutable(query: dict[str, Any], page: dict[str, Any]) -> bool:
+    """Return whether the page never changes.
 
-    Only a completed job is never tried again; even so, something may be appended to its log.
+    Only a completed job cannot be retried. Events may be appended even to its log.
     """
-    is_closed = page["next"] is not None and (params.order == "asc" or params.before is not None)
+    is_closed = page["next"] is not None and (
+        query["order"] == "asc" or query["before"] is not None
+    )
     return is_closed and page["job_status"] == Job.Status.COMPLETED
 
 
-def _cursor_after(params: HistoryParams, page: Sequence[Event]) -> str:
-    """Where to read on for later events, however the page is ordered."""
+def _cursor_after(query: dict[str, Any], page: Sequence[Event]) -> str:
+    """Return the position of the latest event of the page, in either order."""
     if not page:
-        return str(params.after or START)
-    return page[-1 if params.order == "asc" else 0].id
+        return str(query["after"] or START)
+    return page[-1 if query["order"] == "asc" else 0].id
 
 
 class EventSearchView(JobsAPIView):
-    """The events of all jobs that the caller may see."""
+    """The events of all jobs visible to the caller."""
 
     @method_decorator(conditional_page)
     def get(self, request: Request) -> HttpResponseBase:
-        """Search what is archived of the caller's jobs, the newest first; `next` goes on."""
-        query = request.query_params
-        refuse_unknown(query, {"cursor", "order", "limit", "format"} | CONDITIONS | JOB_FILTERS)
-        since, until = times_param(query)
-        order = order_param(query, "desc")
+        """Search the archived events of all jobs visible to the caller, by default newest first.
+
+        `next` is the URL of the next page. `data.<path>=value` selects events with this value at
+        this path of their data; several conditions must all hold.
+        """
+        query = SearchQuery.read(request)
+        jobs = visible_jobs(request.user).filter(job_conditions(query)).order_by()
         found = search_events(
-            filtered_jobs(request).order_by().values_list("job_id"),
-            EventFilter.of(**conditions_param(query)),
-            after=since,
-            before=until,
-            position=position_param(query),
-            order=order,
-            limit=limit_param(query, most=event_settings.PAGE_LIMIT, default=SEARCH_PAGE),
+            jobs.values_list("job_id"),
+            query["event_filter"],
+            after=query["after"],
+            before=query["before"],
+            position=query["cursor"],
+            order=query["order"],
+            limit=query["limit"],
         )
         page = {
             "results": [event_dict(event) for event in found.events],
-            "next": link_of(request, cursor=found.position) if found.position else None,
+            "next": page_link(request, cursor=found.position) if found.position else None,
         }
-        return Response(page, headers={"Cache-Control": _ASK, "Vary": "Authorization, Cookie"})
+        return Response(page, headers={"Cache-Control": _REVALIDATE, "Vary": _VARY})
 
 
 class JobStreamView(JobsAPIView):
-    """The state of a job's stream."""
+    """The state of the stream of a job."""
 
     def get(self, request: Request, job_id: str) -> Response:
-        """Say how long the stream is, the ids of the log's ends, and how far it is archived."""
-        refuse_unknown(request.query_params, {"format"})
+        """Return the length of the stream, the first and last id of the log, and the archive
+        position."""
+        RequestParameters.read(request)
         visible_status(request.user, job_id)
         first = read_events(job_id, limit=1)
         last = read_events(job_id, limit=1, order="desc")

@@ -1,4 +1,4 @@
-"""The views of live delivery: server-sent events of one job and of several, and the long-poll."""
+"""Views of live delivery: server-sent events of one job and of several, and the long-poll."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -6,19 +6,16 @@ from contextlib import suppress
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
+from django import db
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
 from django.db.models import Model
-from django.http import QueryDict
 from django.http.response import HttpResponseBase
-from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.conf import event_settings
-from events.exceptions import EventsError, InvalidCursor
+from events.exceptions import EventsError
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
 from events.live.frames import SSE_OPENING, sse_frame
@@ -26,72 +23,60 @@ from events.live.messages import Reset
 from events.live.multiplexer import LogMessages, Multiplexer
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
-from events.types import START, Cursor, Event, check_job_id, shown
+from events.types import START, Cursor, Event
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
-from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, respond_later
-from jobs.api.query import (
-    HistoryParams,
-    cursor_param,
-    refuse_unknown,
-    seconds_param,
-    speed_param,
-)
+from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, streaming_response
+from jobs.api.problem_details import Problem
+from jobs.api.query import MultiStreamQuery, PollQuery, StreamQuery
 from jobs.api.renderers import OrjsonRenderer
 from jobs.api.views.events import JobEventsView
 from jobs.completion import job_completion
-from jobs.conf import job_settings
 from jobs.exceptions import JobError
 from jobs.models import Job
 from jobs.selectors import visible_status, visible_statuses
 
-_JSON: Final = "application/json"
-MOST_WAIT: Final = 30.0
-
-
-class LiveNeedsASGI(APIException):
-    """The SSE view was asked under WSGI."""
-
-    status_code = status.HTTP_501_NOT_IMPLEMENTED
-    default_code = "needs_asgi"
-    default_detail = (
-        "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this one runs"
-        " under WSGI. Ask .../events/poll/?after=<cursor>&wait=20 again and again instead."
-    )
+_NEEDS_ASGI: Final = (
+    "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this server uses"
+    " WSGI. Use the long-poll instead: .../events/poll/?after=<cursor>&wait=20."
+)
 
 
 class LiveView(JobsAPIView):
-    """What the views of live delivery share: tickets, and who views for how long."""
+    """Base class of live delivery; accepts tickets."""
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """A ticket will do."""
+        """Return the authenticators, that of tickets first."""
         return [TicketAuthentication(), *super().get_authenticators()]
 
     def get_authenticate_header(self, request: Request) -> str:
-        """The challenge of the project's own way to log in, without which a 401 becomes a 403."""
+        """Return the challenge of the project's authentication; without one, DRF sends 403."""
         return super().get_authenticators()[0].authenticate_header(request) or ""
 
 
 class StreamView(LiveView):
-    """Answers by server-sent events."""
+    """Base class of the views of server-sent events."""
 
     content_negotiation_class = AnyNegotiation
 
     def scopes(self, request: Request) -> list[str]:
-        """To connect is limited, and to have a log again is besides."""
+        """Return the scope of connections, and for a replay that of replays."""
         replays = "replay" in request.query_params
         return [throttling.CONNECT, *([throttling.REPLAY] if replays else [])]
 
     def stream(self, request: Request, frames: Callable[[Connection], Any]) -> HttpResponseBase:
-        """The answer whose body are these frames."""
-        asked = request._request  # noqa: SLF001 - DRF has no other name for it
-        if not isinstance(asked, ASGIRequest):
-            raise LiveNeedsASGI
-        return respond_later(asked, frames(_admission(request)))
+        """Return the response with the frames for a connection. Raises Problem under WSGI."""
+        django_request = request._request  # noqa: SLF001 - DRF has no public name for it
+        if not isinstance(django_request, ASGIRequest):
+            raise Problem("needs-asgi", _NEEDS_ASGI)
+        return streaming_response(django_request, frames(_connection_of(request)))
 
 
-def _admission(request: Request) -> Connection:
-    """By what DRF let a request in: a token's row, or the session of a browser."""
+def _connection_of(request: Request) -> Connection:
+    """Return the connection with the login that is checked while it lasts.
+
+    That is the row of a token, or the session of a browser.
+    """
     if request.auth is None or isinstance(request.auth, Model):
         session = getattr(request._request, "session", None)  # noqa: SLF001 - as above
         return Connection(request.user, request.auth or session)
@@ -99,127 +84,97 @@ def _admission(request: Request) -> Connection:
 
 
 class JobEventStreamView(StreamView):
-    """A job's events as they happen, by server-sent events."""
+    """The events of a job as server-sent events."""
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """Stream everything after `Last-Event-ID` or `after`: events, then `live`, … `end`.
+        """Stream the events after `after` or `Last-Event-ID`, then `live`, new events, and `end`.
 
-        With `replay=1` as it was, with the time between the events divided by `speed`.
+        With `replay=1` the events are sent with their original spacing, divided by `speed`.
         """
-        query = request.query_params
-        refuse_unknown(query, {"after", "ticket", "replay", "speed"})
+        query = StreamQuery.read(request)
         visible_status(request.user, job_id)
-        after, speed = self._after(request), speed_param(query)
         _check_readable(job_id)
-        return self.stream(request, lambda admission: _frames(job_id, after, speed, admission))
-
-    def _after(self, request: Request) -> Cursor:
-        """A browser that reconnects by itself says where it was in the header."""
-        after = cursor_param(request.query_params, "after") or START
-        last_event_id = request.headers.get("Last-Event-ID")
-        return Cursor.parse(last_event_id) if last_event_id else after
+        after, speed = query["after"], query["speed"]
+        return self.stream(request, lambda connection: _frames(job_id, after, speed, connection))
 
 
 def _check_readable(job_id: str) -> None:
-    """An unreadable log is an HTTP error, not a broken stream."""
+    """Raise the errors of reading a log before the response starts."""
     if not is_watched(job_id):
         read_events(job_id, limit=1)
 
 
 async def _frames(
-    job_id: str, after: Cursor, speed: float | None, admission: Connection
+    job_id: str, after: Cursor, speed: float | None, connection: Connection
 ) -> AsyncGenerator[bytes, None]:
-    """What a viewer is given; with a speed, a replay's."""
+    """Yield the messages of a subscriber; with a speed, of a replay."""
     install_shutdown_handlers()
     yield SSE_OPENING
-    # The task that sends what is yielded here waits for a viewer who takes nothing.
-    let_go = _cancelling_this_task()
-    admission.job_ids = frozenset({job_id})
-    with admission.guarded(let_go):
+    cancel = _canceller()
+    connection.job_ids = frozenset({job_id})
+    with connection.guarded(cancel):
         async with (
             subscribe(job_id, after=after, completion=job_completion)
             if speed is None
             else Replay(job_id, after, speed=speed, completion=job_completion)
-        ) as viewer:
-            viewer.on_send_timeout = let_go
-            is_over = False
-            while not is_over:
-                messages = await viewer.next()
-                is_over = messages[-1].is_last
+        ) as subscriber:
+            subscriber.on_send_timeout = cancel
+            is_completed = False
+            while not is_completed:
+                messages = await subscriber.next()
+                is_completed = messages[-1].is_last
                 yield b"".join([message.frame for message in messages])
 
 
-def _cancelling_this_task() -> Callable[..., object]:
+def _canceller() -> Callable[..., object]:
+    """Return a function that cancels the current task, which sends what the generator yields."""
     task = asyncio.current_task()
     return lambda *_: task is not None and task.cancel()
 
 
 class EventStreamView(StreamView):
-    """The events of several jobs as they happen, by server-sent events."""
+    """The events of several jobs as server-sent events."""
 
     def get(self, request: Request) -> HttpResponseBase:
-        """Stream everything after `Last-Event-ID` or `after`, which have a cursor for each job.
+        """Stream the events of several jobs after `after` or `Last-Event-ID`.
 
-        The ids are such positions: cursors in the order of the parameters `job`, with commas.
+        The id of a message is a position: one cursor for each job, in the order of the parameters
+        `job`, separated by commas.
         """
-        query = request.query_params
-        refuse_unknown(query, {"job", "after", "ticket"})
-        job_ids = _job_ids(query)
-        positions = _positions(job_ids, query.get("after"))
-        if last_event_id := request.headers.get("Last-Event-ID"):
-            positions = _positions(job_ids, last_event_id)
+        positions = MultiStreamQuery.read(request)["positions"]
+        job_ids = list(positions)
         visible_statuses(request.user, job_ids)
         _check_readable(job_ids[0])
-        return self.stream(request, lambda admission: _frames_of_many(positions, admission))
+        return self.stream(request, lambda connection: _multiplexed_frames(positions, connection))
 
 
-def _job_ids(query: QueryDict) -> list[str]:
-    job_ids = [check_job_id(job_id) for job_id in query.getlist("job")]
-    most = job_settings.MAX_SUBSCRIPTIONS
-    if not 1 <= len(job_ids) <= most:
-        raise ValidationError({"job": [f"Name 1 to {most} jobs: ?job=a&job=b."]})
-    if len(set(job_ids)) < len(job_ids):
-        raise ValidationError({"job": ["Name each job once."]})
-    return job_ids
-
-
-def _positions(job_ids: list[str], text: str | None) -> dict[str, Cursor]:
-    cursors = ["0"] * len(job_ids) if text is None else text.split(",")
-    if len(cursors) != len(job_ids):
-        raise InvalidCursor(
-            f"The position in {len(job_ids)} jobs is as many cursors, with commas between them."
-            f" Given: {shown(text)}."
-        )
-    return dict(zip(job_ids, map(Cursor.parse, cursors), strict=True))
-
-
-async def _frames_of_many(
-    positions: dict[str, Cursor], admission: Connection
+async def _multiplexed_frames(
+    positions: dict[str, Cursor], connection: Connection
 ) -> AsyncGenerator[bytes, None]:
     install_shutdown_handlers()
     yield SSE_OPENING
-    let_go = _cancelling_this_task()
-    admission.job_ids = frozenset(positions)
+    cancel = _canceller()
+    connection.job_ids = frozenset(positions)
     loop = asyncio.get_running_loop()
-    with admission.guarded(let_go):
-        async with Multiplexer() as bundle:
+    with connection.guarded(cancel):
+        async with Multiplexer() as multiplexer:
             for job_id, after in positions.items():
-                bundle.subscribe(job_id, after=after, completion=job_completion)
-            is_over = False
-            while not is_over:
-                batch = await bundle.next()
+                multiplexer.subscribe(job_id, after=after, completion=job_completion)
+            is_completed = False
+            while not is_completed:
+                batch = await multiplexer.next()
                 if batch.error is not None:
                     raise batch.error
-                is_over = batch.is_final or not len(bundle)
-                stuck = loop.call_later(event_settings.SEND_TIMEOUT, let_go)
+                is_completed = batch.is_final or not len(multiplexer)
+                send_timeout = loop.call_later(event_settings.SEND_TIMEOUT, cancel)
                 try:
-                    yield b"".join(_batch_frames(batch, positions))
+                    yield b"".join(_encode(batch, positions))
                 finally:
-                    stuck.cancel()
+                    send_timeout.cancel()
 
 
-def _batch_frames(batch: LogMessages, positions: dict[str, Cursor]) -> list[bytes]:
-    """The frames of a batch; moves the positions along."""
+def _encode(batch: LogMessages, positions: dict[str, Cursor]) -> list[bytes]:
+    """Return the frames of a batch, and advance the position of its job."""
     frames = []
     for each in batch.messages:
         message = each.message
@@ -233,47 +188,48 @@ def _batch_frames(batch: LogMessages, positions: dict[str, Cursor]) -> list[byte
 
 
 class JobEventPollView(LiveView, JobEventsView):
-    """A job's events by asking again and again; the answer waits until there are some."""
+    """The events of a job by long-poll."""
 
     http_method_names = ("get", "head", "options")
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """Answer as the history does, but wait up to `wait` seconds for something after `after`.
+        """Return the events after `after`; wait up to `wait` seconds for the first.
 
-        There is no waiting for a job that is over. `waits` says whether that keeps no worker of
-        the server's: under ASGI it does not.
+        Returns at once if the job is finished. `waits` is true if a waiting request occupies no
+        worker of the server, as under ASGI.
         """
-        query = request.query_params
-        refuse_unknown(query, {"after", "limit", "wait", "ticket", "format"})
-        params = HistoryParams.of_poll(query)
-        wait = seconds_param(query, "wait", most=MOST_WAIT, default=0.0)
-        page = self.page(request, params)
-        if page["results"] or page["job_status"] in Job.TERMINAL_STATUSES or not wait:
+        query = PollQuery.read(request)
+        page = self.page(request, query)
+        is_finished = page["job_status"] in Job.TERMINAL_STATUSES
+        if page["results"] or is_finished or not query["wait"]:
             return Response(page)
-        asked, after = request._request, params.after or START  # noqa: SLF001 - as above
-        if not isinstance(asked, ASGIRequest):
-            wait_for_events(job_id, after=after, seconds=wait)
-            return Response(self.page(request, params))
-        return respond_later(asked, self._later(request, params, page, wait), _JSON)
+        django_request = request._request  # noqa: SLF001 - DRF has no public name for it
+        if isinstance(django_request, ASGIRequest):
+            body = self._later_page(request, query, page)
+            return streaming_response(django_request, body, "application/json")
+        wait_for_events(job_id, after=query["after"] or START, seconds=query["wait"])
+        return Response(self.page(request, query))
 
-    def page(self, request: Request, params: HistoryParams) -> dict[str, Any]:
-        """The page, as it is answered."""
+    def page(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
+        """Return a page of the history, and whether waiting is cheap."""
         waits = isinstance(request._request, ASGIRequest)  # noqa: SLF001 - as above
-        return {**super().page(request, params), "waits": waits}
+        return {**super().page(request, query), "waits": waits}
 
-    async def _later(
-        self, request: Request, params: HistoryParams, page: dict[str, Any], wait: float
+    async def _later_page(
+        self, request: Request, query: dict[str, Any], page: dict[str, Any]
     ) -> AsyncGenerator[bytes, None]:
-        """The page, once there is something on it; no thread waits for that."""
-        job_id, after = self.kwargs["job_id"], params.after or START
-        if await await_events(job_id, after=after, seconds=wait, completion=job_completion):
-            with suppress(EventsError, JobError):  # whoever asks again is told
+        """Yield the page as soon as it has an event; no thread waits for it."""
+        job_id, after = self.kwargs["job_id"], query["after"] or START
+        if await await_events(
+            job_id, after=after, seconds=query["wait"], completion=job_completion
+        ):
+            with suppress(EventsError, JobError):  # the next request reports the error
                 read = sync_to_async(self._page_and_close, thread_sensitive=False)
-                page = await read(request, params)
+                page = await read(request, query)
         yield OrjsonRenderer().render(page)
 
-    def _page_and_close(self, request: Request, params: HistoryParams) -> dict[str, Any]:
+    def _page_and_close(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
         try:
-            return self.page(request, params)
+            return self.page(request, query)
         finally:
-            connection.close()
+            db.connection.close()

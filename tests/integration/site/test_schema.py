@@ -18,7 +18,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from events.archive.terms import words_of
-from jobs.api.openapi.generator import schema as made_schema
+from jobs.api.openapi.extensions import api_schema as made_schema
 from tests.support.site import Site
 
 FEW = 12

@@ -9,7 +9,7 @@ import io
 import pytest
 
 from events.publisher import get_publisher
-from jobs.api.openapi.generator import schema
+from jobs.api.openapi.extensions import api_schema as schema
 from jobs.services import job_create, job_fail
 from tests.integration.jobs.conftest import archived
 

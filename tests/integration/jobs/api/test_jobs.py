@@ -545,7 +545,7 @@ def test_a_log_that_is_older_than_its_job_cannot_be_claimed(api, staff_api):
     get_publisher().publish_event("job_001", {"event_type": "secret"})
     answer = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
     assert answer.status_code == 409
-    assert "log of the name job_001" in answer.json()["detail"]
+    assert "A log named job_001" in answer.json()["detail"]
     answer = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
     assert answer.status_code == 201
 
@@ -567,4 +567,4 @@ def test_a_log_that_redis_has_not_got_cannot_be_claimed(api, make_job, redis_cli
 def test_a_misspelt_field_is_refused(api):
     answer = api.post("jobs/", {"task_type": "x", "titel": "My job"})
     assert answer.status_code == 400
-    assert "there are: task_type, title, job_id, payload" in str(answer.json())
+    assert "Known fields: task_type, title, job_id, payload" in str(answer.json())

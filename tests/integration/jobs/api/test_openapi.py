@@ -11,9 +11,9 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
 from jobs.api.openapi import views
-from jobs.api.openapi.generator import schema
-from jobs.api.openapi.shapes import PROBLEMS
-from jobs.api.problem_details import TYPE
+from jobs.api.openapi.extensions import api_schema as schema
+from jobs.api.openapi.responses import PROBLEMS
+from jobs.api.problem_details import TYPE_PREFIX
 from tests.integration.jobs.access.test_foreign_users import ROUTES
 from tests.support.site import ROOT
 
@@ -68,8 +68,10 @@ def test_every_error_of_the_reference_has_an_example():
         )
     }
     undescribed = {("405", "method-not-allowed"), ("501", "needs-openapi")}
-    assert told - undescribed == {(str(each["status"]), name) for name, each in PROBLEMS.items()}
-    assert all(each["type"] == TYPE + name for name, each in PROBLEMS.items())
+    assert told - undescribed == {(str(each.status), name) for name, each in PROBLEMS.items()}
+    for name, each in PROBLEMS.items():
+        assert each.example["type"] == TYPE_PREFIX + name
+        assert each.example["status"] == each.status
 
 
 def test_it_knows_where_the_project_is_mounted():
@@ -86,9 +88,9 @@ def test_a_project_has_it_in_its_own_schema():
 
 
 def test_the_extra_is_not_installed(api, client, user, monkeypatch):
-    monkeypatch.setattr(views, "_IS_INSTALLED", False)
+    monkeypatch.setattr(views, "IS_INSTALLED", False)
     answer = api.get("schema/")
-    assert (answer.status_code, answer.json()["type"]) == (501, TYPE + "needs-openapi")
+    assert (answer.status_code, answer.json()["type"]) == (501, TYPE_PREFIX + "needs-openapi")
     assert "django-job-events[openapi]" in answer.json()["detail"]
     client = Client()
     client.force_login(user)

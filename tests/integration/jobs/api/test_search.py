@@ -66,6 +66,7 @@ def test_a_history_with_conditions(api, jobs):
     assert found(api, path, **{"data.n": "1"}) == ["milk for one"]
     assert found(api, path, **{"data.n": "0", "data.text": "tea for one"}) == ["tea for one"]
     assert found(api, path, search="coffee") == []
+    assert found(api, path, event_type="said", format="json") == ["tea for one", "milk for one"]
     everything = pages(api, path, event_type="said", limit=1)
     assert [event["data"]["n"] for event in everything] == [0, 1]
     latest = pages(api, path, event_type="said", limit=1, order="desc")

@@ -1,0 +1,149 @@
+"""Extensions of drf-spectacular; they apply to our schema and to that of the project."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.urls import get_script_prefix
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiViewExtension,
+)
+from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
+
+from jobs.api.base import JobsAPIView
+from jobs.api.openapi.operations import OPERATIONS, Operation
+from jobs.api.openapi.responses import Content
+from jobs.api.problem_details import CONTENT_TYPE, TYPE_PREFIX
+from jobs.api.query import JOB_ID, RequestParameters
+
+_DESCRIPTION: Final = """
+One durable, ordered log of events for each job. A cursor is the id of an event, `<ms>-<seq>`, or
+`0`: the position after that event, in history, export and live delivery alike. Errors are problem
+details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` complement this API.
+"""
+_NOT_MODIFIED: Final = OpenApiResponse(description="Not modified: the ETag sent is current.")
+_LOCATION: Final = OpenApiParameter(
+    "Location", {"type": "string"}, OpenApiParameter.HEADER, response=[200, 201]
+)
+
+
+class _OperationSchema(AutoSchema):
+    @property
+    def _operation(self) -> Operation | None:
+        """The operation of the view, or of the view that the project's view is derived from."""
+        views = (view for view in type(self.view).__mro__ if view in OPERATIONS)
+        return OPERATIONS[next(views)].get(self.method)
+
+    def get_operation_id(self) -> str:
+        return self._operation.id if self._operation else super().get_operation_id()
+
+    def get_tags(self) -> list[str]:
+        return [self._operation.tag] if self._operation else super().get_tags()
+
+    def get_summary(self) -> str:
+        return super().get_description().partition("\n\n")[0].rstrip(".")
+
+    def get_description(self) -> str:  # type: ignore[override]
+        return super().get_description().partition("\n\n")[2]
+
+    def get_override_parameters(self) -> list[Any]:
+        if self._operation is None:
+            return []
+        parameters = list(_parameters(self._operation.parameters()))
+        if "{job_id}" in self.path:
+            parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
+        return [*parameters, *([_LOCATION] if self._operation.has_location else [])]
+
+    def get_request_serializer(self) -> Any:
+        body = self._operation and self._operation.body
+        return body and {body.media_type: OpenApiRequest(body.schema, examples=[_example(body)])}
+
+    def _get_request_body(self, direction: str = "request") -> Any:
+        # drf-spectacular derives `required` from a serializer, and not from a JSON schema.
+        body = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        return body and {**body, "required": True}
+
+    def get_response_serializers(self) -> Any:
+        if self._operation is None:
+            return super().get_response_serializers()
+        responses: dict[Any, OpenApiResponse] = {}
+        for each in self._operation.responses:
+            key = each.status, each.media_type
+            known = responses[key].examples if key in responses else ()
+            responses[key] = OpenApiResponse(each.schema, examples=[*known, _example(each)])
+        return {**responses, **({304: _NOT_MODIFIED} if self._operation.has_etag else {})}
+
+
+def _parameters(serializer: RequestParameters) -> Iterator[OpenApiParameter]:
+    fields: Mapping[str, Any] = serializer.fields
+    for name, field in fields.items():
+        location: Any = "header" if name in serializer.headers else "query"
+        options = {"required": field.required, "description": field.help_text}
+        yield OpenApiParameter(name, field.openapi, location, **options)
+
+
+def _example(content: Content) -> OpenApiExample:
+    """Return the example of a content, named by the problem type if it is a problem."""
+    is_problem = content.media_type == CONTENT_TYPE
+    name = content.example["type"].removeprefix(TYPE_PREFIX) if is_problem else "Example"
+    return OpenApiExample(name, content.example)
+
+
+class JobsViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
+    """Describes the views of the API, and those that a project derives from them."""
+
+    target_class = "jobs.api.base.JobsAPIView"
+    match_subclasses = True
+
+    def view_replacement(self) -> type[JobsAPIView]:
+        """Return the view with a schema class that does not depend on DEFAULT_SCHEMA_CLASS."""
+        view: type[JobsAPIView] = self.target
+        if not any(parent in OPERATIONS for parent in view.__mro__):
+            return view
+        return type(view.__name__, (view,), {"schema": _OperationSchema()})
+
+
+class BodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes request bodies: unknown fields are refused."""
+
+    target_class = "jobs.api.serializers.BodySerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return the JSON schema of the body."""
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
+        return {**schema, "additionalProperties": False}
+
+
+class TicketExtension(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes authentication by ticket."""
+
+    target_class = "jobs.api.base.TicketAuthentication"
+    name = "ticket"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Return the security scheme."""
+        return {"type": "apiKey", "in": "query", "name": "ticket"}
+
+
+class _JobsEndpoints(EndpointEnumerator):
+    def should_include_endpoint(self, path: str, callback: Any) -> bool:
+        view = getattr(callback, "cls", None)
+        is_jobs_view = inspect.isclass(view) and issubclass(view, JobsAPIView)
+        return is_jobs_view and bool(super().should_include_endpoint(path, callback))
+
+
+class _JobsGenerator(SchemaGenerator):
+    endpoint_inspector_cls = _JobsEndpoints
+
+
+def api_schema() -> dict[str, Any]:
+    """Return the schema of this API alone, with its URLs in this project."""
+    schema = _JobsGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    info = {"title": "Job events", "version": "1", "description": _DESCRIPTION.strip()}
+    prefix = get_script_prefix().rstrip("/")
+    return {**schema, "info": info, "servers": [{"url": prefix or "/"}]}
