@@ -99,11 +99,11 @@ class DeliveryRejected(EventsError):
 class InputPending(EventsError):
     """The task has to return, and is executed again when its input requests are answered.
 
-    `questions` are the `events.execution.run.Question`s.
+    `questions` are the `events.execution.Question`s.
     """
 
     def __init__(self, questions: Sequence[Any]) -> None:
-        super().__init__()
+        super().__init__("The task awaits input.")
         self.questions = questions
 
 

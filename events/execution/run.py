@@ -133,11 +133,14 @@ class TaskRun:
     def should_cancel(self) -> bool:
         """Return whether the job was cancelled or its task was given to another worker.
 
-        The heartbeat thread updates the value every HEARTBEAT_SECONDS, so that a call costs no
-        query.
+        Costs no query: the heartbeat thread updates the value every HEARTBEAT_SECONDS. Without
+        heartbeats, the tracker is queried at most that often.
         """
-        if not self.stopped and not self.delivery.sends_heartbeats:
-            self._poll()
+        is_due = monotonic() >= self.last_heartbeat + HEARTBEAT_SECONDS
+        if is_due and not self.stopped and not self.delivery.sends_heartbeats:
+            self.last_heartbeat = monotonic()
+            with suppress(SynchronousOnlyOperation):  # in a coroutine
+                self.stopped = self in self.tracker.send_heartbeats([self])
         return self.stopped
 
     def check_cancelled(self) -> None:
@@ -164,13 +167,6 @@ class TaskRun:
         if pending:
             raise InputPending(pending)
         return [value for _, value in answers]
-
-    def _poll(self) -> None:
-        """Query the tracker for a run without heartbeats, at most once per HEARTBEAT_SECONDS."""
-        if monotonic() >= self.last_heartbeat + HEARTBEAT_SECONDS:
-            self.last_heartbeat = monotonic()
-            with suppress(SynchronousOnlyOperation):  # in a coroutine
-                self.stopped = self in self.tracker.send_heartbeats([self])
 
 
 _current: ContextVar[TaskRun | None] = ContextVar("job_run", default=None)

@@ -45,10 +45,6 @@ class StreamRunTracker(RunTracker):
             data = {"error": _redacted(error), "retry_in": seconds, **_RUNNING}
             self._publish(run.delivery, "task_retry", **data)
 
-    def abort(self, run: TaskRun, error: BaseException) -> None:
-        """Publish `task_failed`."""
-        self.mark_lost(run.delivery, None, _redacted(error))
-
     def mark_lost(self, delivery: Delivery, reason: Reason | None, error: str) -> None:
         """Publish `task_failed`."""
         data = {"reason": reason} if reason else {}

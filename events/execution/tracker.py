@@ -1,7 +1,6 @@
 """Run trackers: record the state of task runs. The app `jobs` registers its own tracker."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from django.utils.module_loading import import_string
@@ -57,6 +56,7 @@ class RunTracker(Protocol):
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         """Fail the job of a completed task because a following task could not be sent."""
+        self.fail(run, error, None, "")
 
     def mark_lost(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """Record that the worker of a task is dead, and fail its job."""
@@ -68,7 +68,6 @@ class RunTracker(Protocol):
         """Record that a task was revoked or terminated in the queue, and cancel its job."""
 
 
-@dataclass(slots=True)
 class RunTrackerRegistry:
     """Registry of the run tracker of this process."""
 

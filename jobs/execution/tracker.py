@@ -16,6 +16,7 @@ identifies it, and `claim`
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final
@@ -76,7 +77,12 @@ class JobRunTracker(RunTracker):
         with transaction.atomic():
             job = transitions.lock_job(delivery.job_id)
             if not job.is_terminal:
-                defaults = _task_defaults(delivery)
+                defaults = {
+                    "queue": delivery.queue,
+                    "task_type": delivery.task_type,
+                    "group_key": delivery.group,
+                    "state": State.QUEUED,
+                }
                 job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
                     _await_worker(job, timezone.now())
@@ -106,9 +112,14 @@ class JobRunTracker(RunTracker):
         rows = Task.objects.filter(claims, state=State.RUNNING, job__status=Status.RUNNING)
         keys = {tuple(claim): pk for *claim, pk in rows.values_list(*_CLAIM_FIELDS, "pk")}
         held_runs = {run: keys[_claim(run)] for run in runs if _claim(run) in keys}
-        due = {run: key for run, key in held_runs.items() if _is_heartbeat_due(run)}
+        at = monotonic()
+        until = at - job_settings.WORKER_TIMEOUT / _HEARTBEATS_PER_TIMEOUT
+        due = {
+            run: key
+            for run, key in held_runs.items()
+            if run.delivery.sends_heartbeats and run.last_heartbeat <= until
+        }
         if due:
-            at = monotonic()
             Task.objects.filter(pk__in=due.values(), state=State.RUNNING).update(heartbeat_at=Now())
             for run in due:  # after the update: if it fails, the next call repeats it
                 run.last_heartbeat = at
@@ -155,14 +166,8 @@ class JobRunTracker(RunTracker):
             job = _finish_task(run, State.AWAITING_INPUT)
             data = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
             _tasks(job, run.delivery).update(resume=data)
-            for each in questions:
-                inputs.input_request(
-                    job_id=job.job_id,
-                    name=each.name,
-                    prompt=each.prompt,
-                    choices=each.choices,
-                    task_type=run.task_type,
-                )
+            for question in map(asdict, questions):
+                inputs.input_request(job_id=job.job_id, task_type=run.task_type, **question)
             job.clear_deadline()
             job.save_deadline()
             inputs.resume_if_answered(job)  # the answer may be older than this transaction
@@ -197,7 +202,7 @@ class JobRunTracker(RunTracker):
         with transaction.atomic():
             _job, task = _lock_active(delivery)
             if task is not None:
-                _set_state(task, State.RELEASED)
+                Task.objects.filter(pk=task.pk).update(state=State.RELEASED)
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
         """Cancel the job, unless it has finished or the message is of an earlier attempt."""
@@ -214,14 +219,14 @@ class JobRunTracker(RunTracker):
 
 def fail_lost_task(job: Job, task: Task, reason: Reason, error: str) -> None:
     """Fail a locked job because the worker of a task is dead."""
+    state = State.LOST
     try:
         _fail_job(job, error, task_type=task.task_type, reason=reason, worker=task.worker)
     except InvalidTransition:
         # The log has already ended the job: a redelivery must not start a new attempt.
         logger.info("task_lost_after_end", extra={"job_id": job.job_id})
-        _set_state(task, State.FINISHED)
-    else:
-        _set_state(task, State.LOST)
+        state = State.FINISHED
+    Task.objects.filter(pk=task.pk).update(state=state)
 
 
 def _fail_job(job: Job, error: object, **data: Any) -> None:
@@ -230,15 +235,6 @@ def _fail_job(job: Job, error: object, **data: Any) -> None:
 
 def _tasks(job: Job, delivery: Delivery) -> QuerySet[Task]:
     return job.tasks.filter(external_id=delivery.external_id)
-
-
-def _task_defaults(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "queue": delivery.queue,
-        "task_type": delivery.task_type,
-        "group_key": delivery.group,
-        "state": State.QUEUED,
-    }
 
 
 def _start_attempt(job: Job, task: Task) -> Task:
@@ -325,15 +321,5 @@ def _worker_name(delivery: Delivery) -> str:
     return clean_text(delivery.worker)[:_MAX_WORKER_CHARACTERS]
 
 
-def _set_state(task: Task, state: State) -> None:
-    task.state = state
-    task.save(update_fields=("state",))
-
-
 def _claim(run: TaskRun) -> tuple[str, str, int, int]:
     return run.job_id, run.delivery.external_id, run.delivery_count, run.attempt
-
-
-def _is_heartbeat_due(run: TaskRun) -> bool:
-    interval = job_settings.WORKER_TIMEOUT / _HEARTBEATS_PER_TIMEOUT
-    return run.delivery.sends_heartbeats and monotonic() >= run.last_heartbeat + interval

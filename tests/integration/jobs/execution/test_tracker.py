@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.signals import pre_save
 from django.utils import timezone
 
-from events.exceptions import DeliveryRejected
+from events.exceptions import DeliveryRejected, InputPending
 from events.execution.run import Delivery, Question, Reason, TaskRun
 from events.history import read_events
 from jobs import inputs, services
@@ -473,7 +473,7 @@ def test_queue_timeout(settings):
 
 def test_answers_resume_task(monkeypatch):
     run = claim()
-    with pytest.raises(Exception, match="A person has to answer"):
+    with pytest.raises(InputPending, match="awaits input"):
         run.ask("Sure?")
     TRACKER.request_input(run, [Question("a", "A?"), Question("b", "B?", ("x",))], {"data": 1})
     assert Task.objects.get().state == "awaiting_input"
