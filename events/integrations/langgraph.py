@@ -1,9 +1,10 @@
-"""Graphs that ask persons: LangGraph's `interrupt()` by way of the job that runs the graph.
+"""LangGraph's `interrupt()` as input requests of a job.
 
-A graph that interrupts itself leaves its state in its checkpointer, and each interrupt becomes a
-question of the job: the event `input_requested`, and a form on the job's page, where secrets are
-`[redacted]`. When all are answered the task runs again, finds the state, and gives the answers to
-the graph.
+An interrupted graph has its state in its checkpointer. Each interrupt becomes a question of the
+job: the event `input_requested`, and a form on the job's page, with secrets redacted. After all
+answers the task runs again and resumes the graph with them.
+
+invoke, ainvoke  run or resume a graph for a task run
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -19,7 +20,7 @@ try:
     from langgraph.types import Command
 except ImportError as error:
     raise ImportError(
-        "Graphs that ask persons need LangGraph: pip install 'django-job-events[langgraph]'"
+        "Interrupts need LangGraph: pip install 'django-job-events[langgraph]'"
     ) from error
 
 Config = Mapping[str, Any]
@@ -28,93 +29,99 @@ RECORD: Final = RecordOptions()
 
 @dataclass(frozen=True, slots=True)
 class _Invoke:
-    """The graph is to be invoked with this."""
+    """Request to invoke the graph with this input."""
 
-    given: Any
+    graph_input: Any
 
 
 @dataclass(frozen=True, slots=True)
-class _Ask:
-    """Persons are to be asked this."""
+class _RequestInput:
+    """Request for the answers to these questions."""
 
     questions: Sequence[Question]
 
 
-# Is sent the answers to what it asks, and after an invocation the result and the graph's state.
-_Conversation = Generator[_Invoke | _Ask, Any, Any]
+# Receives the answers after _RequestInput; the result and the graph's state after _Invoke.
+_Steps = Generator[_Invoke | _RequestInput, Any, Any]
 
 
 def invoke(
     graph: Any,
-    given: Any,
+    graph_input: Any,
     run: TaskRun,
     *,
     config: Config | None = None,
     record: RecordOptions = RECORD,
 ) -> Any:
-    """Invoke a graph for a task of a job, or go on with it; returns what the graph does.
+    """Invoke or resume a graph for a task of a job; return its result.
 
-    `graph` is compiled with a checkpointer that other workers read, too; `run` is `task.job_run` or
-    `current_run()`. The thread is that of the attempt, unless `config` names one. What the graph
-    does is published by a callback handler, as `record` says, and a cancelled job stops it. A task
-    that is run again in its attempt goes on from the last checkpoint.
+    `graph` has a checkpointer that all workers share; `run` is `task.job_run` or `current_run()`.
+    The thread is named after job and attempt, unless `config` names one. A callback handler
+    publishes the run according to `record`, and stops the graph if the job is cancelled. A task
+    that runs again in the same attempt resumes from the last checkpoint.
 
-    Raises InputPending while a person has to answer: let it end the task. Raises ValueError for a
-    graph without a checkpointer.
+    Raises InputPending until all questions are answered; it must end the task. Raises ValueError
+    for a graph without a checkpointer.
     """
     handler = create_redis_callback_handler(
         run.job_id, run.publisher, record=record, should_cancel=run.should_cancel
     )
-    thread, is_ours = _thread(graph, run, config, handler)
-    conversation = _conversation(graph.get_state(thread), given, record, is_ours=is_ours)
-    answer: Any = None
+    thread, is_attempt_thread = _thread(graph, run, config, handler)
+    steps = _steps(
+        graph.get_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
+    )
+    reply: Any = None
     while True:
         try:
-            step = conversation.send(answer)
+            step = steps.send(reply)
         except StopIteration as end:
             return end.value
-        if isinstance(step, _Ask):
-            answer = run.ask_all(step.questions)
+        if isinstance(step, _RequestInput):
+            reply = run.ask_all(step.questions)
         else:
-            answer = graph.invoke(step.given, thread), graph.get_state(thread)
+            reply = graph.invoke(step.graph_input, thread), graph.get_state(thread)
 
 
 async def ainvoke(
     graph: Any,
-    given: Any,
+    graph_input: Any,
     run: TaskRun,
     *,
     config: Config | None = None,
     record: RecordOptions = RECORD,
 ) -> Any:
-    """The async twin of `invoke`."""
+    """Async version of `invoke`."""
     handler = create_redis_callback_handler(
         run.job_id, run.async_publisher(), record=record, should_cancel=run.should_cancel
     )
-    thread, is_ours = _thread(graph, run, config, handler)
-    conversation = _conversation(await graph.aget_state(thread), given, record, is_ours=is_ours)
-    answer: Any = None
+    thread, is_attempt_thread = _thread(graph, run, config, handler)
+    steps = _steps(
+        await graph.aget_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
+    )
+    reply: Any = None
     while True:
         try:
-            step = conversation.send(answer)
+            step = steps.send(reply)
         except StopIteration as end:
             return end.value
-        if isinstance(step, _Ask):
-            answer = await sync_to_async(run.ask_all)(step.questions)
+        if isinstance(step, _RequestInput):
+            reply = await sync_to_async(run.ask_all)(step.questions)
         else:
-            answer = await graph.ainvoke(step.given, thread), await graph.aget_state(thread)
+            reply = await graph.ainvoke(step.graph_input, thread), await graph.aget_state(thread)
 
 
-def _conversation(state: Any, given: Any, record: RecordOptions, *, is_ours: bool) -> _Conversation:
-    """From the state of a thread to the end of the graph: the same for sync and async."""
+def _steps(
+    state: Any, graph_input: Any, record: RecordOptions, *, is_attempt_thread: bool
+) -> _Steps:
+    """Run the graph from a thread's state to its end; performs no I/O itself."""
     result, questions = state.values, _questions(state, record)
     if not questions:
-        if is_ours and state.created_at is not None and not state.next:
-            return result  # the attempt's graph is done; its task was cut off just after
-        result, state = yield _Invoke(None if state.next else given)
+        if is_attempt_thread and state.created_at is not None and not state.next:
+            return result  # the graph ended in an earlier run of the task, which then failed
+        result, state = yield _Invoke(None if state.next else graph_input)
         questions = _questions(state, record)
     while questions:
-        answers = yield _Ask(questions)
+        answers = yield _RequestInput(questions)
         names = [question.name for question in questions]
         result, state = yield _Invoke(Command(resume=dict(zip(names, answers, strict=True))))
         questions = _questions(state, record)
@@ -122,7 +129,7 @@ def _conversation(state: Any, given: Any, record: RecordOptions, *, is_ours: boo
 
 
 def _questions(state: Any, record: RecordOptions) -> list[Question]:
-    """What the graph asks, by the ids of its interrupts; the choices are what it is answered."""
+    """Return the graph's interrupts as questions. Choices are not redacted: they are answers."""
     return [
         Question(each.id, record.redactor.value(each.value), _choices(each.value))
         for each in state.interrupts
@@ -139,12 +146,14 @@ def _choices(value: Any) -> tuple[str, ...]:
 def _thread(
     graph: Any, run: TaskRun, config: Config | None, handler: Any
 ) -> tuple[dict[str, Any], bool]:
-    """The config with a thread and the handler, and whether the thread is the attempt's own."""
+    """Return the config with thread and handler, and whether the thread belongs to the attempt."""
     if not getattr(graph, "checkpointer", None):
-        raise ValueError("The graph has no checkpointer: what it asks could not be answered later.")
-    given = dict(config or {})
-    names = dict(given.get("configurable") or {})
-    is_ours = "thread_id" not in names
-    names.setdefault("thread_id", f"{run.job_id}:{run.attempt}")
-    callbacks = [*(given.get("callbacks") or ()), handler]
-    return {**given, "configurable": names, "callbacks": callbacks}, is_ours
+        raise ValueError(
+            "The graph has no checkpointer, so it cannot be resumed after an interrupt."
+        )
+    merged = dict(config or {})
+    configurable = dict(merged.get("configurable") or {})
+    is_attempt_thread = "thread_id" not in configurable
+    configurable.setdefault("thread_id", f"{run.job_id}:{run.attempt}")
+    callbacks = [*(merged.get("callbacks") or ()), handler]
+    return {**merged, "configurable": configurable, "callbacks": callbacks}, is_attempt_thread
