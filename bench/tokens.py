@@ -1,9 +1,9 @@
-"""Streamed tokens in a graph, with a handler against without one: `python -m bench.tokens`.
+"""Streamed tokens in a graph with a handler and without: `python -m bench.tokens`.
 
-The model streams as fast as LangChain can, and lets its event loop turn once for each token, as
-what reads from a network does. A real one leaves a hundred times as long between two tokens, and
-the handler the same time for each: so these ratios are the worst there are. What LangChain takes to
-call any handler is part of them, and shown by one that does nothing.
+The model streams as fast as LangChain can; in async graphs the event loop runs once per token, as
+when reading from a network. Real models leave a hundred times as much time between two tokens, so
+these ratios are a lower bound. They include LangChain's cost of calling any handler; a handler that
+does nothing shows this cost alone.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ Work = Callable[[], object]
 
 
 class Fast(BaseChatModel):
-    """Streams its tokens without a pause, unless it is given one, in seconds."""
+    """Streams TOKENS tokens with a pause, in seconds, before each."""
 
     pause: float = 0.0
 
@@ -66,7 +66,7 @@ class State(TypedDict):
 
 
 class EachToken(BaseCallbackHandler):
-    """What is usually written: an append for each token."""
+    """The baseline of the appends: one per token."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._publisher = SyncRedisStreamPublisher(client)
@@ -104,7 +104,7 @@ def with_(handler: object | None) -> RunnableConfig:
 
 
 class Nothing(BaseCallbackHandler):
-    """Is called for each token, and does nothing."""
+    """Does nothing for each token."""
 
     run_inline = True
 
@@ -113,7 +113,7 @@ class Nothing(BaseCallbackHandler):
 
 
 def measure(claim: str, ours: Work, baseline: Work, pairs: int = PAIRS) -> None:
-    # What the run before left is not collected in this one's time.
+    # Garbage of the previous run is not collected during this one.
     ratio.compare(claim, ours, baseline, pairs, prepare=gc.collect)
 
 
@@ -121,7 +121,7 @@ Handler = Callable[[], object | None]
 
 
 def none() -> None:
-    """The baseline's handler."""
+    """Return no handler, as the baseline."""
 
 
 def bench_sync(url: str) -> None:
@@ -141,7 +141,7 @@ def bench_sync(url: str) -> None:
     for name, use, runs in (
         ("invoke", invoked, fast),
         ("stream of messages", streamed, fast),
-        ("invoke, a model of 5,000 tokens a second at most", invoked, slow),
+        ("invoke, a model of at most 5,000 tokens per second", invoked, slow),
     ):
         pairs = PAIRS if runs is fast else 3
         measure(f"{name}: {CLAIM} (at least 0.87)", use(runs, ours), use(runs, none), pairs)
@@ -154,7 +154,7 @@ def bench_sync(url: str) -> None:
     invoked(fast, ours)()
     invoked(fast, lambda: EachToken(client))()
     appends, each = client.xlen("job_events:ours"), client.xlen("job_events:each")
-    print(f"appends: one for each token {each}, ours {appends}: {each / appends:.0f} (at least 5)")
+    print(f"appends: one per token {each}, ours {appends}: {each / appends:.0f} (at least 5)")
     client.close()
 
 

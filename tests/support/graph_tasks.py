@@ -1,4 +1,4 @@
-"""Tasks that run graphs, with their state in a file that all processes of the worker share."""
+"""Tasks that run graphs; all processes of a worker share the checkpoint file."""
 
 import operator
 import time
@@ -32,7 +32,7 @@ class Letter(TypedDict, total=False):
 
 
 class Sides(TypedDict, total=False):
-    said: Annotated[list[str], operator.add]
+    answers: Annotated[list[str], operator.add]
 
 
 @contextmanager
@@ -67,12 +67,12 @@ async def async_graph_asks(self, job_id: str) -> Any:
 def graph_asks_twice(self, job_id: str) -> Any:
     graph = StateGraph(Sides)
     for side in ("left", "right"):
-        graph.add_node(side, lambda _state, side=side: {"said": [interrupt(f"{side}?")]})
+        graph.add_node(side, lambda _state, side=side: {"answers": [interrupt(f"{side}?")]})
         graph.add_edge(START, side)
         graph.add_edge(side, END)
     with saver() as checkpointer:
-        result = langgraph.invoke(graph.compile(checkpointer), {"said": []}, self.job_run)
-    return sorted(result["said"])
+        result = langgraph.invoke(graph.compile(checkpointer), {"answers": []}, self.job_run)
+    return sorted(result["answers"])
 
 
 @shared_task(base=JobTask, bind=True)
@@ -110,12 +110,12 @@ def graph_dies(self, job_id: str) -> Any:
 def leaky_graph(self, job_id: str, prompt: str) -> None:
     @tool
     def send(note: str) -> None:
-        """Fail over what it was given."""
+        """Raise an error that contains the arguments."""
         headers = [("authorization", f"Bearer {note}"), ("x-api-key", note)]
         raise ConnectionError(f"POST {headers}: {note}") from KeyError(prompt)
 
     graph = node_graph(ToolNode([send], handle_tool_errors=False))
-    asked: State = {"messages": [call("send", note=prompt)]}
+    state: State = {"messages": [call("send", note=prompt)]}
     with saver() as checkpointer:
         graph.checkpointer = checkpointer
-        langgraph.invoke(graph, asked, self.job_run, record=RecordOptions(tool_inputs=True))
+        langgraph.invoke(graph, state, self.job_run, record=RecordOptions(tool_inputs=True))

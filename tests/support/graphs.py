@@ -1,4 +1,4 @@
-"""Graphs as people build them, and what a handler wrote of them."""
+"""Graphs, handlers for the job `abc`, and the events that they published."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -10,8 +10,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 
+from events.integrations.langchain import create_redis_callback_handler
+from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams import commands
-from events.streams.clients import get_redis, run
+from events.streams.clients import get_async_redis, get_redis, run
 
 
 class State(TypedDict):
@@ -31,7 +33,7 @@ def broken(a: int) -> int:
 
 
 def make_graph(*answers, stream=True, tools=(add,), handle_tool_errors=False):
-    """A model node that loops over its tool calls, as agents do."""
+    """Return an agent: a model node and a tool node in a loop."""
     model = GenericFakeChatModel(messages=iter(answers))
 
     def think(state: State, config: RunnableConfig):
@@ -56,6 +58,14 @@ def call(name, **arguments):
     return AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": "call-1"}])
 
 
+def sync_handler(**options):
+    return create_redis_callback_handler("abc", get_publisher(), **options)
+
+
+def async_handler(**options):
+    return create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()), **options)
+
+
 QUESTION = {"messages": [HumanMessage("What is 2 + 3?")]}
 
 
@@ -66,21 +76,21 @@ def published(job_id="abc"):
     return [event.data for event in commands.events_of_xrange(job_id, run(get_redis(), command))]
 
 
-def kinds():
+def event_types():
     return [event["event_type"] for event in published()]
 
 
-def thought(events):
+def thought_text(events):
     return "".join(e["data"]["text"] for e in events if e["event_type"] == "thought")
 
 
 def node_graph(node: Any, name: str = "think", **options: Any) -> Any:
-    """A graph of one node."""
+    """Return a graph with one node."""
     graph = StateGraph(State)
     graph.add_node(name, node, **options)
     graph.add_edge(START, name)
     return graph.compile()
 
 
-def of_kind(event_type: str) -> list[dict[str, Any]]:
+def data_of(event_type: str) -> list[dict[str, Any]]:
     return [event["data"] for event in published() if event["event_type"] == event_type]

@@ -1,4 +1,4 @@
-"""The callback handlers in real graphs: tools, streaming, a failing node, a dead Redis."""
+"""The callback handlers in graphs: tools, streaming, failing nodes, an unreachable Redis."""
 
 import gc
 import json
@@ -28,26 +28,27 @@ from events.integrations.langchain import (
     create_redis_callback_handler,
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
-from events.streams.clients import get_async_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.graphs import (
     QUESTION,
     State,
+    async_handler,
     broken,
     call,
-    kinds,
+    event_types,
     make_graph,
     published,
-    thought,
+    sync_handler,
+    thought_text,
 )
 
 RECORDED = RecordOptions(tool_inputs=True)
 
 
-def expect_the_whole_run():
+def assert_complete_run():
     events = published()
-    assert kinds()[0] == "phase_update"
-    assert kinds()[-1] == "done"
+    assert event_types()[0] == "phase_update"
+    assert event_types()[-1] == "done"
     phases = [e["data"]["phase"] for e in events if e["event_type"] == "phase_update"]
     assert phases == ["LangGraph", "think", "act", "think"]
     (tool_call,) = [e for e in events if e["event_type"] == "tool_call"]
@@ -57,42 +58,38 @@ def expect_the_whole_run():
     assert tool_result["data"]["output"] == "5"
     assert tool_call["data"]["run_id"] == tool_result["data"]["run_id"]
     assert tool_call["data"]["node"] == "act"
-    assert thought(events) == "It is five."
+    assert thought_text(events) == "It is five."
     assert all(set(e) == {"event_type", "data", "timestamp", "job_id"} for e in events)
     assert {e["job_id"] for e in events} == {"abc"}
 
 
 def test_a_sync_run():
-    handler = create_redis_callback_handler("abc", get_publisher(), record=RECORDED)
+    handler = sync_handler(record=RECORDED)
     assert isinstance(handler, SyncRedisCallbackHandler)
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     graph.invoke(QUESTION, config={"callbacks": [handler]})
-    expect_the_whole_run()
+    assert_complete_run()
     assert handler.failures == 0
 
 
 async def test_an_async_run():
-    handler = create_redis_callback_handler(
-        "abc", RedisStreamPublisher(get_async_redis()), record=RECORDED
-    )
+    handler = async_handler(record=RECORDED)
     assert isinstance(handler, RedisCallbackHandler)
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     await graph.ainvoke(QUESTION, config={"callbacks": [handler]})
-    expect_the_whole_run()
+    assert_complete_run()
 
 
-async def test_astream_too():
-    handler = create_redis_callback_handler(
-        "abc", RedisStreamPublisher(get_async_redis()), record=RECORDED
-    )
+async def test_astream():
+    handler = async_handler(record=RECORDED)
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     async for _ in graph.astream(QUESTION, config={"callbacks": [handler]}):
         pass
-    expect_the_whole_run()
+    assert_complete_run()
 
 
 async def test_a_sync_model_that_blocks_the_loop_of_an_async_graph():
-    """LangChain runs its callbacks in another loop and thread, while this loop stands still."""
+    """LangChain runs the callbacks in another loop and thread while this loop is blocked."""
     model = GenericFakeChatModel(messages=iter([AIMessage("one two")] * 3))
 
     async def think(state: State, config: RunnableConfig):
@@ -102,39 +99,39 @@ async def test_a_sync_model_that_blocks_the_loop_of_an_async_graph():
     for name, after in (("first", START), ("second", "first"), ("third", "second")):
         graph.add_node(name, think)
         graph.add_edge(after, name)
-    handler = create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()))
+    handler = async_handler()
     await graph.compile().ainvoke(QUESTION, config={"callbacks": [handler]})
     assert handler.failures == 0
-    assert kinds() == ["phase_update", *["phase_update", "thought"] * 3, "done"]
+    assert event_types() == ["phase_update", *["phase_update", "thought"] * 3, "done"]
 
 
-def test_streamed_tokens_are_thoughts_whose_text_is_the_whole():
+def test_the_thoughts_of_a_streamed_answer_are_its_text():
     text = " ".join(f"word{n}" for n in range(2000))
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     make_graph(AIMessage(text)).invoke(QUESTION, config={"callbacks": [handler]})
     thoughts = [e for e in published() if e["event_type"] == "thought"]
-    assert thought(published()) == text
+    assert thought_text(published()) == text
     assert len(thoughts) < 20
     assert len({e["data"]["run_id"] for e in thoughts}) == 1
 
 
 async def test_async_streaming_keeps_the_order():
     text = " ".join(f"word{n}" for n in range(500))
-    handler = create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()))
+    handler = async_handler()
     model = GenericFakeChatModel(messages=iter([AIMessage(text)]))
     async for _ in model.astream("hello", config={"callbacks": [handler]}):
         pass
-    assert thought(published()) == text
+    assert thought_text(published()) == text
 
 
 def test_a_failing_tool_is_one_error_and_no_done():
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     graph = make_graph(call("broken", a=1), tools=[broken], stream=False)
     with pytest.raises(ValueError, match="no 1"):
         graph.invoke(QUESTION, config={"callbacks": [handler]})
     errors = [e["data"] for e in published() if e["event_type"] == "error"]
     assert [(e["message"], e["error_type"]) for e in errors] == [("no 1", "ValueError")]
-    assert "done" not in kinds()
+    assert "done" not in event_types()
 
 
 async def test_a_failing_node_is_one_error():
@@ -144,15 +141,15 @@ async def test_a_failing_node_is_one_error():
     graph = StateGraph(State)
     graph.add_node("explode", explode)
     graph.add_edge(START, "explode")
-    handler = create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()))
+    handler = async_handler()
     with pytest.raises(RuntimeError):
         await graph.compile().ainvoke(QUESTION, config={"callbacks": [handler]})
-    assert kinds() == ["phase_update", "phase_update", "error"]
+    assert event_types() == ["phase_update", "phase_update", "error"]
     assert published()[-1]["data"]["message"] == "boom \ufffd ?"
     assert handler.failures == 0
 
 
-def test_an_error_that_stops_a_graph_on_purpose_is_none():
+def test_control_flow_exceptions_are_not_recorded():
     class Enough(Exception):
         pass
 
@@ -162,19 +159,19 @@ def test_an_error_that_stops_a_graph_on_purpose_is_none():
     handler = SyncRedisCallbackHandler("abc", get_publisher(), control_flow=(Enough,))
     with pytest.raises(Enough):
         RunnableLambda(stop).invoke(1, config={"callbacks": [handler]})
-    assert kinds() == ["phase_update"]
+    assert event_types() == ["phase_update"]
 
 
 def test_each_root_run_of_one_handler_is_done_once():
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     chain = RunnableLambda(lambda x: x + 1) | RunnableLambda(lambda x: x * 2)
     chain.invoke(1, config={"callbacks": [handler]})
     chain.invoke(2, config={"callbacks": [handler]})
-    assert kinds().count("done") == 2
-    assert kinds()[-1] == "done"
+    assert event_types().count("done") == 2
+    assert event_types()[-1] == "done"
 
 
-def test_values_that_are_not_json_are_shown_as_text():
+def test_values_other_than_json_are_recorded_as_text():
     class Odd:
         def __repr__(self):
             return "odd \x00"
@@ -184,7 +181,7 @@ def test_values_that_are_not_json_are_shown_as_text():
         """Answer oddly."""
         return {"odd": Odd(), 5: float("nan"), "big": "x" * 100_000}
 
-    handler = create_redis_callback_handler("abc", get_publisher(), record=RECORDED)
+    handler = sync_handler(record=RECORDED)
     odd.invoke({"x": "\x00"}, config={"callbacks": [handler]})
     assert handler.failures == 0
     call_event, result = published()
@@ -204,18 +201,18 @@ def test_parallel_branches_publish_from_their_threads():
     for n in range(8):
         graph.add_node(f"branch{n}", branch)
         graph.add_edge(START, f"branch{n}")
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     graph.compile().invoke(QUESTION, config={"callbacks": [handler]})
     texts = {}
     for event in published():
         if event["event_type"] == "thought":
             texts.setdefault(event["data"]["run_id"], []).append(event["data"]["text"])
     assert sorted("".join(parts) for parts in texts.values()) == ["a b c d"] * 8
-    assert kinds().count("done") == 1
+    assert event_types().count("done") == 1
 
 
-def test_a_dead_redis_never_breaks_a_sync_graph(short_tmp, caplog):
-    client = redis.Redis.from_url(f"unix://{short_tmp}/nobody.sock", retry=None)
+def test_a_sync_graph_without_redis(short_tmp, caplog):
+    client = redis.Redis.from_url(f"unix://{short_tmp}/none.sock", retry=None)
     handler = create_redis_callback_handler("abc", SyncRedisStreamPublisher(client))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     with caplog.at_level(logging.WARNING):
@@ -225,8 +222,8 @@ def test_a_dead_redis_never_breaks_a_sync_graph(short_tmp, caplog):
     assert [r.getMessage() for r in caplog.records] == ["callback_not_published"] * handler.failures
 
 
-async def test_a_dead_redis_never_breaks_an_async_graph(short_tmp):
-    client = redis.asyncio.Redis.from_url(f"unix://{short_tmp}/nobody.sock", retry=None)
+async def test_an_async_graph_without_redis(short_tmp):
+    client = redis.asyncio.Redis.from_url(f"unix://{short_tmp}/none.sock", retry=None)
     handler = create_redis_callback_handler("abc", RedisStreamPublisher(client))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     answer = await graph.ainvoke(QUESTION, config={"callbacks": [handler]})
@@ -234,21 +231,21 @@ async def test_a_dead_redis_never_breaks_an_async_graph(short_tmp):
     assert handler.failures > 5
 
 
-def test_a_redis_that_hangs_holds_up_a_graph_once(short_tmp):
-    """Stopped, not dead: each try would wait for the timeout, so the next ones are not made."""
+def test_a_redis_that_hangs_delays_a_graph_once(short_tmp):
+    """Each publish would wait for the timeout, so the circuit breaker skips the next ones."""
     server = EmbeddedRedis(short_tmp / "hung", save="")
     server.start()
     client = redis.Redis.from_url(server.url, retry=None, socket_timeout=0.3)
     publisher = SyncRedisStreamPublisher(client)
-    tries = []
+    attempts = []
     publish = publisher.publish_event
-    publisher.publish_event = lambda *args: tries.append(args) or publish(*args)
+    publisher.publish_event = lambda *args: attempts.append(args) or publish(*args)
     try:
         server.process.send_signal(signal.SIGSTOP)
         handler = create_redis_callback_handler("abc", publisher)
         graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
         graph.invoke(QUESTION, config={"callbacks": [handler]})
-        assert len(tries) == 1
+        assert len(attempts) == 1
         assert handler.failures > 5
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -257,7 +254,6 @@ def test_a_redis_that_hangs_holds_up_a_graph_once(short_tmp):
 
 
 def test_an_interrupt_is_no_error():
-    """A graph that asks a person stops on purpose."""
 
     def ask(_state: State):
         interrupt("May I?")
@@ -265,60 +261,60 @@ def test_an_interrupt_is_no_error():
     graph = StateGraph(State)
     graph.add_node("ask", ask)
     graph.add_edge(START, "ask")
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     config = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
     graph.compile(checkpointer=InMemorySaver()).invoke(QUESTION, config=config)
-    assert "error" not in kinds()
+    assert "error" not in event_types()
 
 
-def test_errors_that_take_turns_are_told_once_each():
+def test_alternating_errors_are_recorded_once_each():
     first, second = ValueError("a"), ValueError("b")
-    log = RunRecorder("abc")
+    recorder = RunRecorder("abc")
     root = uuid4()
-    log.chain_start({"name": "root"}, None, run_id=root)
-    told = []
+    recorder.chain_start({"name": "root"}, None, run_id=root)
+    events = []
     for error in (first, second, first):
         run = uuid4()
-        log.chain_start({"name": "step"}, None, run_id=run, parent_run_id=root)
-        told += log.failed(error, run_id=run)
-    told += log.failed(second, run_id=root)
-    assert [event["data"]["message"] for event in told] == ["a", "b"]
+        recorder.chain_start({"name": "step"}, None, run_id=run, parent_run_id=root)
+        events += recorder.failed(error, run_id=run)
+    events += recorder.failed(second, run_id=root)
+    assert [event["data"]["message"] for event in events] == ["a", "b"]
 
 
-def test_an_error_is_told_once_though_another_graph_ends_meanwhile():
-    log = RunRecorder("abc")
+def test_an_error_is_recorded_once_if_another_graph_ends_in_between():
+    recorder = RunRecorder("abc")
     root, step, other = uuid4(), uuid4(), uuid4()
-    log.chain_start({"name": "root"}, None, run_id=root)
-    log.chain_start({"name": "step"}, None, run_id=step, parent_run_id=root)
-    log.chain_start({"name": "other"}, None, run_id=other)
+    recorder.chain_start({"name": "root"}, None, run_id=root)
+    recorder.chain_start({"name": "step"}, None, run_id=step, parent_run_id=root)
+    recorder.chain_start({"name": "other"}, None, run_id=other)
     error = ValueError("a")
-    told = log.failed(error, run_id=step)
-    told += log.failed(ValueError("b"), run_id=other)
-    told += log.failed(error, run_id=root)
-    assert [event["data"]["message"] for event in told] == ["a", "b"]
+    events = recorder.failed(error, run_id=step)
+    events += recorder.failed(ValueError("b"), run_id=other)
+    events += recorder.failed(error, run_id=root)
+    assert [event["data"]["message"] for event in events] == ["a", "b"]
 
 
-def test_a_handler_keeps_no_error_of_a_graph_that_is_done():
-    """A fallback answers it, so the root never hears of it; its frames hold whatever they saw."""
-    seen: list[weakref.ref[Exception]] = []
+def test_a_handler_keeps_no_reference_to_handled_errors():
+    """A fallback handles the error, so no callback of the root receives it."""
+    errors: list[weakref.ref[Exception]] = []
 
     class Busy(Exception):
         pass
 
     def fail(_given):
         error = Busy()
-        seen.append(weakref.ref(error))
+        errors.append(weakref.ref(error))
         raise error
 
-    handler = create_redis_callback_handler("abc", get_publisher())
+    handler = sync_handler()
     chain = RunnableLambda(fail).with_fallbacks([RunnableLambda(str)]) | RunnableLambda(str)
     chain.invoke(1, config={"callbacks": [handler]})
     gc.collect()
-    assert "done" in kinds()
-    assert [ref() for ref in seen] == [None]
+    assert "done" in event_types()
+    assert [ref() for ref in errors] == [None]
 
 
-def test_without_langchain_the_import_says_what_to_install():
+def test_without_langchain_the_import_error_names_the_extra():
     script = (
         "import sys; sys.modules['langchain_core'] = None\nimport events.integrations.langchain"
     )

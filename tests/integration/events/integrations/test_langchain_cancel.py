@@ -1,4 +1,4 @@
-"""A graph that is stopped: by its job, by its task, by whoever reads it; and no other way."""
+"""Graphs that end early: by a cancelled job, a cancelled task, or a closed iterator."""
 
 import asyncio
 import threading
@@ -18,76 +18,70 @@ from langgraph.types import RetryPolicy
 
 from events.exceptions import EventsError, JobCancelled
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
-from events.publisher import RedisStreamPublisher, get_publisher
+from events.publisher import RedisStreamPublisher
 from events.redaction import Redactor
 from events.streams.clients import get_async_redis
 from tests.support.graphs import (
     QUESTION,
     State,
+    async_handler,
     call,
-    kinds,
+    data_of,
+    event_types,
     make_graph,
     node_graph,
-    of_kind,
     published,
-    thought,
+    sync_handler,
+    thought_text,
 )
 
 WORDS = "one two three four five six seven eight nine ten"
 
 
-def watched(**options):
-    return create_redis_callback_handler("abc", get_publisher(), **options)
-
-
-def awatched(**options):
-    return create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()), **options)
-
-
-def streaming(heard):
-    """A graph whose model streams nineteen tokens; `heard` gets those that arrive."""
+def streaming(tokens):
+    """Return a graph with a model of nineteen tokens; appends the received ones to `tokens`."""
 
     def think(_state: State, config: RunnableConfig):
         model = GenericFakeChatModel(messages=iter([AIMessage(WORDS)]))
         for chunk in model.stream("x", config):
-            heard.append(chunk.content)
+            tokens.append(chunk.content)
         return {}
 
     return node_graph(think)
 
 
-def astreaming(heard):
+def astreaming(tokens):
     async def think(_state: State, config: RunnableConfig):
         model = GenericFakeChatModel(messages=iter([AIMessage(WORDS)]))
         async for chunk in model.astream("x", config):
-            heard.append(chunk.content)
+            tokens.append(chunk.content)
         return {}
 
     return node_graph(think)
 
 
-def expect_stopped(handler, heard):
-    assert "".join(heard) in ("one two", "one two ")
-    assert thought(published()) in ("one two", "one two ")
-    assert not {"error", "done", "cancelled"} & set(kinds())
+def assert_stopped(handler, tokens):
+    assert "".join(tokens) in ("one two", "one two ")
+    assert thought_text(published()) in ("one two", "one two ")
+    assert not {"error", "done", "cancelled"} & set(event_types())
     assert handler.failures == 0
 
 
 def test_a_sync_graph_is_stopped_within_a_token():
-    heard, cancelled = [], threading.Event()
-    handler = watched(should_cancel=cancelled.is_set)
+    tokens, cancelled = [], threading.Event()
+    handler = sync_handler(should_cancel=cancelled.is_set)
 
     def think(_state: State, config: RunnableConfig):
         model = GenericFakeChatModel(messages=iter([AIMessage(WORDS)]))
         for chunk in model.stream("x", config):
-            heard.append(chunk.content)
-            if len(heard) == 3:
+            tokens.append(chunk.content)
+            if len(tokens) == 3:
                 cancelled.set()
         return {}
 
     with pytest.raises(JobCancelled, match="The job was cancelled"):
         node_graph(think).invoke(QUESTION, config={"callbacks": [handler]})
-    expect_stopped(handler, heard)
+    assert_stopped(handler, tokens)
 
 
 async def drive(graph, how, config):
@@ -101,27 +95,27 @@ async def drive(graph, how, config):
 @pytest.mark.parametrize("how", ["ainvoke", "astream", "astream_events"])
 @pytest.mark.parametrize("make", [astreaming, streaming])
 async def test_an_async_graph_is_stopped_within_a_token(how, make):
-    heard = []
-    handler = awatched(should_cancel=lambda: len(heard) >= 3)
+    tokens = []
+    handler = async_handler(should_cancel=lambda: len(tokens) >= 3)
     with pytest.raises(JobCancelled):
-        await drive(make(heard), how, {"callbacks": [handler]})
-    expect_stopped(handler, heard)
+        await drive(make(tokens), how, {"callbacks": [handler]})
+    assert_stopped(handler, tokens)
 
 
-class Ends(BaseCallbackHandler):
+class EndRecorder(BaseCallbackHandler):
     def __init__(self):
-        self.seen = []
+        self.outputs = []
 
     def on_chain_end(self, outputs, **kwargs):
-        self.seen.append(repr(outputs))
+        self.outputs.append(repr(outputs))
 
 
-def acts_now():
-    return [data["phase"] for data in of_kind("phase_update")][-1:] == ["act"]
+def is_in_act():
+    return [data["phase"] for data in data_of("phase_update")][-1:] == ["act"]
 
 
-def test_no_tool_node_answers_a_cancellation_and_no_policy_tries_again():
-    used, ends = [], Ends()
+def test_no_tool_node_and_no_retry_policy_handles_a_cancellation():
+    used, ends = [], EndRecorder()
 
     @tool
     def work() -> str:
@@ -135,16 +129,16 @@ def test_no_tool_node_answers_a_cancellation_and_no_policy_tries_again():
     graph.add_node("act", ToolNode([work], handle_tool_errors=True), retry_policy=policy)
     graph.add_edge(START, "ask")
     graph.add_edge("ask", "act")
-    config = {"callbacks": [ends, watched(should_cancel=acts_now)]}
+    config = {"callbacks": [ends, sync_handler(should_cancel=is_in_act)]}
     with pytest.raises(JobCancelled):
         graph.compile().invoke(QUESTION, config=config)
     assert not used
-    assert ends.seen
-    assert "ToolMessage" not in str(ends.seen)
-    assert kinds() == ["phase_update"] * 3
+    assert ends.outputs
+    assert "ToolMessage" not in str(ends.outputs)
+    assert event_types() == ["phase_update"] * 3
 
 
-def test_a_parallel_branch_is_stopped_too():
+def test_a_parallel_branch_is_stopped():
     cancelled, reached = threading.Event(), []
 
     def quick(_state: State):
@@ -161,48 +155,48 @@ def test_a_parallel_branch_is_stopped_too():
     for name, node in (("quick", quick), ("slow", slow)):
         graph.add_node(name, node)
         graph.add_edge(START, name)
-    handler = watched(should_cancel=cancelled.is_set)
+    handler = sync_handler(should_cancel=cancelled.is_set)
     with pytest.raises(JobCancelled):
         graph.compile().invoke(QUESTION, config={"callbacks": [handler]})
     assert reached == []
 
 
-def test_who_cannot_be_asked_has_not_cancelled(caplog):
+def test_a_failing_should_cancel_does_not_cancel(caplog):
     def should_cancel():
         raise ConnectionError("redis://:hunter2@cache is gone")
 
-    heard = []
-    handler = watched(should_cancel=should_cancel)
-    streaming(heard).invoke(QUESTION, config={"callbacks": [handler]})
-    assert "".join(heard) == WORDS
-    assert kinds()[-1] == "done"
-    told = [r for r in caplog.records if r.getMessage() == "should_cancel_failed"]
-    assert len(told) == 1  # and not one for each token
-    assert "hunter2" not in str(vars(told[0]))
+    tokens = []
+    handler = sync_handler(should_cancel=should_cancel)
+    streaming(tokens).invoke(QUESTION, config={"callbacks": [handler]})
+    assert "".join(tokens) == WORDS
+    assert event_types()[-1] == "done"
+    records = [r for r in caplog.records if r.getMessage() == "should_cancel_failed"]
+    assert len(records) == 1  # not one per token
+    assert "hunter2" not in str(vars(records[0]))
 
 
 def broken(_text):
-    raise RuntimeError("a redactor of somebody's")
+    raise RuntimeError("redactor")
 
 
-def test_nothing_but_a_cancellation_is_raised():
-    handler = watched(record=RecordOptions(redactor=Redactor(also=broken)))
+def test_other_errors_are_not_raised():
+    handler = sync_handler(record=RecordOptions(redactor=Redactor(also=broken)))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     answer = graph.invoke(QUESTION, config={"callbacks": [handler]})
     assert answer["messages"][-1].content == "It is five."
     assert handler.failures > 3
-    assert kinds() == []
+    assert event_types() == []
 
 
-async def test_nothing_but_a_cancellation_is_raised_in_an_async_graph():
-    handler = awatched(record=RecordOptions(redactor=Redactor(also=broken)))
+async def test_other_errors_are_not_raised_in_an_async_graph():
+    handler = async_handler(record=RecordOptions(redactor=Redactor(also=broken)))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     answer = await graph.ainvoke(QUESTION, config={"callbacks": [handler]})
     assert answer["messages"][-1].content == "It is five."
     assert handler.failures > 3
 
 
-async def test_a_task_that_is_cancelled_in_the_middle():
+async def test_a_cancelled_task():
     speaking = asyncio.Event()
 
     async def think(_state: State, config: RunnableConfig):
@@ -212,17 +206,17 @@ async def test_a_task_that_is_cancelled_in_the_middle():
             await asyncio.sleep(0.01)
         await asyncio.sleep(60)
 
-    handler = awatched()
+    handler = async_handler()
     config = {"callbacks": [handler]}
     task = asyncio.create_task(node_graph(think).ainvoke(QUESTION, config=config))
     await asyncio.wait_for(speaking.wait(), 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert kinds()[-1] == "cancelled"
-    assert "error" not in kinds()
-    assert WORDS.startswith(thought(published()))
-    assert kinds()[-2] == "thought"
+    assert event_types()[-1] == "cancelled"
+    assert "error" not in event_types()
+    assert WORDS.startswith(thought_text(published()))
+    assert event_types()[-2] == "thought"
     assert handler.failures == 0
 
 
@@ -245,41 +239,41 @@ async def test_cancelling_a_task_publishes_no_event_twice():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert kinds() == ["phase_update", "phase_update", "cancelled"]
+    assert event_types() == ["phase_update", "phase_update", "cancelled"]
     assert handler.failures == 0
 
 
 @pytest.mark.parametrize("how", ["astream", "astream_events"])
-async def test_a_graph_that_nobody_iterates_over_any_more(how):
+async def test_a_closed_async_iterator(how):
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
-    config = {"callbacks": [awatched()]}
+    config = {"callbacks": [async_handler()]}
     if how == "astream":
         stream = graph.astream(QUESTION, config=config)
     else:
         stream = graph.astream_events(QUESTION, config=config, version="v2")
-    while "phase_update" not in kinds()[1:]:
+    while "phase_update" not in event_types()[1:]:
         await anext(stream)
     await stream.aclose()
-    assert kinds()[-1] == "cancelled"
-    assert kinds().count("cancelled") == 1
-    assert "error" not in kinds()
+    assert event_types()[-1] == "cancelled"
+    assert event_types().count("cancelled") == 1
+    assert "error" not in event_types()
 
 
-def test_a_sync_graph_that_nobody_iterates_over_any_more():
+def test_a_closed_iterator():
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
-    stream = graph.stream(QUESTION, config={"callbacks": [watched()]})
+    stream = graph.stream(QUESTION, config={"callbacks": [sync_handler()]})
     next(stream)
     stream.close()
-    assert kinds()[-1] == "cancelled"
-    assert kinds().count("cancelled") == 1
-    assert "error" not in kinds()
+    assert event_types()[-1] == "cancelled"
+    assert event_types().count("cancelled") == 1
+    assert "error" not in event_types()
 
 
 async def graph_view(request):
-    handler = awatched()
+    handler = async_handler()
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     answer = await graph.ainvoke(QUESTION, config={"callbacks": [handler]})
-    return JsonResponse({"said": answer["messages"][-1].content, "failures": handler.failures})
+    return JsonResponse({"answer": answer["messages"][-1].content, "failures": handler.failures})
 
 
 urlpatterns = [path("graph/", graph_view)]
@@ -288,11 +282,11 @@ urlpatterns = [path("graph/", graph_view)]
 @pytest.mark.urls(__name__)
 async def test_in_an_async_view():
     response = await AsyncClient().get("/graph/")
-    assert response.json() == {"said": "It is five.", "failures": 0}
-    assert kinds()[-1] == "done"
-    assert [data["tool"] for data in of_kind("tool_result")] == ["add"]
+    assert response.json() == {"answer": "It is five.", "failures": 0}
+    assert event_types()[-1] == "done"
+    assert [data["tool"] for data in data_of("tool_result")] == ["add"]
 
 
-def test_the_exception_is_one_of_ours():
+def test_the_exception_is_an_events_error():
     assert issubclass(JobCancelled, EventsError)
-    assert str(JobCancelled()) == "The job was cancelled: whoever works on it is to stop."
+    assert str(JobCancelled()) == JobCancelled.__doc__

@@ -1,4 +1,4 @@
-"""What is told of a run: its tree, subgraphs, retries, retrievers, custom events, usage, errors."""
+"""Events of runs: run tree, subgraphs, retries, retrievers, custom events, usage, errors."""
 
 import asyncio
 import operator
@@ -20,33 +20,25 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from tenacity import Retrying
 
-from events.integrations.langchain import RecordOptions, RunRecorder, create_redis_callback_handler
-from events.publisher import RedisStreamPublisher, get_publisher
-from events.streams.clients import get_async_redis
+from events.integrations.langchain import RecordOptions, RunRecorder
 from tests.support.graphs import (
     QUESTION,
     State,
     add,
+    async_handler,
     call,
-    kinds,
+    data_of,
+    event_types,
     make_graph,
     node_graph,
-    of_kind,
     published,
-    thought,
+    sync_handler,
+    thought_text,
 )
 
 
-def watched(**options):
-    return create_redis_callback_handler("abc", get_publisher(), **options)
-
-
-def awatched(**options):
-    return create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()), **options)
-
-
 def invoke(graph, given=QUESTION, **options):
-    handler = watched(**options)
+    handler = sync_handler(**options)
     answer = graph.invoke(given, config={"callbacks": [handler]})
     assert handler.failures == 0
     return answer
@@ -54,13 +46,13 @@ def invoke(graph, given=QUESTION, **options):
 
 def test_the_run_tree():
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
-    handler = watched()
+    handler = sync_handler()
     config = {"callbacks": [handler], "tags": ["mine"], "run_name": "sums"}
     graph.invoke(QUESTION, config=config)
     runs = {e["data"]["run_id"]: e["data"] for e in reversed(published())}
     root = next(data for data in runs.values() if data["parent_run_id"] is None)
     assert root["phase"] == "sums"
-    (used,) = of_kind("tool_call")
+    (used,) = data_of("tool_call")
     assert runs[used["parent_run_id"]]["phase"] == used["node"] == "act"
     assert runs[used["parent_run_id"]]["parent_run_id"] == root["run_id"]
     assert used["namespace"] == ["act"]
@@ -68,7 +60,7 @@ def test_the_run_tree():
     assert {tuple(e["data"]["tags"]) for e in published()} == {("mine",)}
 
 
-def test_a_subgraph_says_where_it_is():
+def test_the_namespace_of_a_subgraph():
     def deep(_state: State, config: RunnableConfig):
         return {"messages": [GenericFakeChatModel(messages=iter(["hm"])).invoke("x", config)]}
 
@@ -76,83 +68,83 @@ def test_a_subgraph_says_where_it_is():
     graph.add_node("outer", node_graph(deep, "inner"))
     graph.add_edge(START, "outer")
     invoke(graph.compile())
-    (said,) = of_kind("thought")
-    assert said["namespace"] == ["outer", "inner"]
-    phases = [data["phase"] for data in of_kind("phase_update")]
+    (data,) = data_of("thought")
+    assert data["namespace"] == ["outer", "inner"]
+    phases = [data["phase"] for data in data_of("phase_update")]
     assert phases[0] == "LangGraph"
     assert phases[-1] == "inner"
-    assert kinds().count("done") == 1
+    assert event_types().count("done") == 1
 
 
 class Items(TypedDict):
     found: Annotated[list[int], operator.add]
 
 
-async def test_parallel_branches_of_an_async_graph_each_have_a_run():
+async def test_parallel_branches_of_an_async_graph_have_separate_runs():
     async def work(number: int, config: RunnableConfig):
         model = GenericFakeChatModel(messages=iter([f"it is {number} "]))
-        said = [c.content async for c in model.astream("x", config)]
-        return {"found": [len(said)]}
+        chunks = [c.content async for c in model.astream("x", config)]
+        return {"found": [len(chunks)]}
 
     graph = StateGraph(Items)
     graph.add_node("work", work)
     graph.add_conditional_edges(START, lambda _s: [Send("work", n) for n in range(5)], ["work"])
-    handler = awatched()
+    handler = async_handler()
     await graph.compile().ainvoke({"found": []}, config={"callbacks": [handler]})
     texts = {}
-    for data in of_kind("thought"):
+    for data in data_of("thought"):
         texts[data["run_id"]] = texts.get(data["run_id"], "") + data["text"]
     assert sorted(texts.values()) == [f"it is {n} " for n in range(5)]
-    assert len({data["parent_run_id"] for data in of_kind("thought")}) == 5
+    assert len({data["parent_run_id"] for data in data_of("thought")}) == 5
     assert handler.failures == 0
 
 
-def test_a_node_that_is_tried_again():
-    tries = []
+def test_a_node_with_a_retry_policy():
+    calls = []
 
     def flaky(_state: State):
-        tries.append(1)
-        if len(tries) < 3:
+        calls.append(1)
+        if len(calls) < 3:
             raise ConnectionError("gone")
         return {"messages": [AIMessage("here")]}
 
     policy = RetryPolicy(initial_interval=0.001, max_attempts=3, jitter=False)
     invoke(node_graph(flaky, "flaky", retry_policy=policy))
-    assert kinds() == [
+    assert event_types() == [
         "phase_update", "phase_update", "error", "retry", "phase_update", "error", "retry",
         "phase_update", "done",
     ]  # fmt: skip
-    assert [(e["name"], e["attempt"]) for e in of_kind("retry")] == [("flaky", 2), ("flaky", 3)]
+    assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("flaky", 2), ("flaky", 3)]
 
 
 def test_a_loop_in_a_graph_is_no_retry():
     graph = make_graph(call("add", a=2, b=3), AIMessage("five"), stream=False)
     invoke(graph)
-    assert "retry" not in kinds()
+    assert "retry" not in event_types()
 
 
 def test_with_retry():
-    tries = []
+    calls = []
 
     def flaky(value: int) -> int:
-        tries.append(1)
-        if len(tries) < 2:
+        calls.append(1)
+        if len(calls) < 2:
             raise ConnectionError("gone")
         return value
 
     invoke(RunnableLambda(flaky).with_retry(stop_after_attempt=2, wait_exponential_jitter=False), 1)
-    assert [data["attempt"] for data in of_kind("retry")] == [2]
+    assert [data["attempt"] for data in data_of("retry")] == [2]
 
 
-def test_a_model_that_is_asked_again():
-    log, run, events = RunRecorder("abc"), uuid4(), []
-    log.llm_start({"name": "model"}, [], run_id=run)
+def test_a_model_call_that_is_retried():
+    recorder, run, events = RunRecorder("abc"), uuid4(), []
+    recorder.llm_start({"name": "model"}, [], run_id=run)
 
     def flaky():
         if not events:
             raise ConnectionError("redis://:hunter2@cache")
 
-    Retrying(before_sleep=lambda state: events.extend(log.retry(state, run_id=run)))(flaky)
+    Retrying(before_sleep=lambda state: events.extend(recorder.retry(state, run_id=run)))(flaky)
     (data,) = [event["data"] for event in events]
     assert (data["name"], data["attempt"], data["error_type"]) == ("model", 2, "ConnectionError")
     assert data["message"] == "redis://[redacted]@cache"
@@ -163,22 +155,22 @@ class Shelf(BaseRetriever):
         return [Document(f"about {query}", metadata={"source": "a.txt"}), Document("more")]
 
 
-def test_a_retriever_tells_how_much_it_found():
+def test_a_retriever_with_default_options():
     invoke(Shelf(name="shelf"), "tea")
-    asked, found = (e["data"] for e in published())
-    assert kinds() == ["retriever_call", "retriever_result"]
-    assert asked["retriever"] == found["retriever"] == "shelf"
-    assert found["count"] == 2
-    assert (asked["withheld"], found["withheld"]) == (["query"], ["documents"])
+    query, result = (e["data"] for e in published())
+    assert event_types() == ["retriever_call", "retriever_result"]
+    assert query["retriever"] == result["retriever"] == "shelf"
+    assert result["count"] == 2
+    assert (query["withheld"], result["withheld"]) == (["query"], ["documents"])
     assert "tea" not in str(published())
 
 
-async def test_a_retriever_with_what_it_found():
-    handler = awatched(record=RecordOptions(queries=True, documents=True))
+async def test_a_retriever_with_query_and_documents():
+    handler = async_handler(record=RecordOptions(queries=True, documents=True))
     await Shelf(name="shelf").ainvoke("tea", config={"callbacks": [handler]})
-    asked, found = (e["data"] for e in published())
-    assert asked["query"] == "tea"
-    assert found["documents"][0] == {"text": "about tea", "metadata": {"source": "a.txt"}}
+    query, result = (e["data"] for e in published())
+    assert query["query"] == "tea"
+    assert result["documents"][0] == {"text": "about tea", "metadata": {"source": "a.txt"}}
 
 
 async def test_custom_events():
@@ -186,26 +178,26 @@ async def test_custom_events():
         await adispatch_custom_event("page_read", {"page": 3, "password": "x"}, config=config)
         return {}
 
-    handler = awatched()
+    handler = async_handler()
     await node_graph(work).ainvoke(QUESTION, config={"callbacks": [handler]})
-    (data,) = of_kind("custom_event")
+    (data,) = data_of("custom_event")
     assert (data["name"], data["node"]) == ("page_read", "think")
     assert data["value"] == {"page": 3, "password": "[redacted]"}
 
 
-def test_a_custom_event_cannot_pass_for_an_event_of_the_job():
+def test_a_custom_event_cannot_imitate_an_event_of_the_job():
     def work(value):
         dispatch_custom_event("task_completed", {"result": 1})
         return value
 
     invoke(RunnableLambda(work), 1, record=RecordOptions(custom_events=False))
-    assert "task_completed" not in kinds()
-    (data,) = of_kind("custom_event")
+    assert "task_completed" not in event_types()
+    (data,) = data_of("custom_event")
     assert data["name"] == "task_completed"
     assert data["withheld"] == ["value"]
 
 
-def test_usage_and_the_names_of_models():
+def test_usage_and_model_names():
     usage = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
     answers = [
         AIMessage("a", usage_metadata=usage, response_metadata={"model_name": "gpt-x"})
@@ -217,39 +209,39 @@ def test_usage_and_the_names_of_models():
         return {"messages": [model.invoke("x", config), model.invoke("y", config)]}
 
     invoke(node_graph(think))
-    told = of_kind("model_usage")
-    assert [(data["model"], data["usage"]) for data in told] == [("gpt-x", usage)] * 2
-    (done,) = of_kind("done")
+    usages = data_of("model_usage")
+    assert [(data["model"], data["usage"]) for data in usages] == [("gpt-x", usage)] * 2
+    (done,) = data_of("done")
     assert done["usage"] == {"gpt-x": {name: count * 2 for name, count in usage.items()}}
 
 
-def test_an_error_says_where_in_ones_own_code():
+def test_the_traceback_of_an_error_has_user_frames_only():
     secret = "hunter2"
 
     def explode(_state: State):
         raise ValueError(f"no luck with password={secret}") from KeyError("why")
 
-    handler = watched()
+    handler = sync_handler()
     with pytest.raises(ValueError, match="no luck"):
         node_graph(explode).invoke(QUESTION, config={"callbacks": [handler]})
-    (error,) = of_kind("error")
+    (error,) = data_of("error")
     assert error["message"] == "no luck with password=[redacted]"
     assert error["error_type"] == "ValueError"
-    where, source, cause = error["traceback"].splitlines()
-    assert where.startswith(f'File "{__name__.replace(".", "/")}.py", line ')
-    assert where.endswith("in explode")
+    location, source, cause = error["traceback"].splitlines()
+    assert location.startswith(f'File "{__name__.replace(".", "/")}.py", line ')
+    assert location.endswith("in explode")
     assert source.strip().startswith("raise ValueError(")
     assert cause == "Caused by KeyError: 'why'"
     assert secret not in str(published())
 
 
-def test_an_error_without_its_traceback():
+def test_an_error_without_a_traceback():
     def explode(_value):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         invoke(RunnableLambda(explode), 1, record=RecordOptions(tracebacks=False))
-    assert "traceback" not in of_kind("error")[0]
+    assert "traceback" not in data_of("error")[0]
 
 
 class Given(BaseModel):
@@ -262,57 +254,57 @@ def count(number: int) -> int:
     return number
 
 
-def test_a_wrong_argument_is_named_but_not_told():
+def test_a_validation_error_without_the_rejected_value():
     with pytest.raises(ValueError, match="number"):
         invoke(count, {"number": "private words"})
-    (error,) = of_kind("error")
+    (error,) = data_of("error")
     assert error["message"].startswith("number: Input should be a valid integer")
     assert "private" not in str(published())
 
 
-def test_nothing_of_prompts_and_arguments_by_default():
+def test_prompts_and_arguments_are_withheld_by_default():
     graph = make_graph(call("add", a=20202, b=3), AIMessage("It is five."), stream=False)
     invoke(graph)
     assert "What is 2 + 3?" not in str(published())
-    assert [data["withheld"] for data in of_kind("tool_call")] == [["input"]]
-    assert "model_call" not in kinds()
-    assert of_kind("tool_result")[0]["output"] == "20205"
-    assert thought(published()) == "It is five."
+    assert [data["withheld"] for data in data_of("tool_call")] == [["input"]]
+    assert "model_call" not in event_types()
+    assert data_of("tool_result")[0]["output"] == "20205"
+    assert thought_text(published()) == "It is five."
     assert "20202" not in str([e for e in published() if e["event_type"] != "tool_result"])
 
 
-def test_what_is_recorded_is_said_field_by_field():
+def test_record_options():
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     record = RecordOptions(
         prompts={"human"}, tool_inputs={"a"}, tool_outputs=False, model_text=False, metadata=True
     )
-    handler = watched(record=record)
+    handler = sync_handler(record=record)
     graph.invoke(QUESTION, config={"callbacks": [handler], "metadata": {"customer": 7}})
-    asked = of_kind("model_call")
-    assert asked[0]["messages"] == [{"role": "human", "content": "What is 2 + 3?"}]
-    assert [message["role"] for message in asked[1]["messages"]] == ["human"]
-    (used,) = of_kind("tool_call")
+    model_calls = data_of("model_call")
+    assert model_calls[0]["messages"] == [{"role": "human", "content": "What is 2 + 3?"}]
+    assert [message["role"] for message in model_calls[1]["messages"]] == ["human"]
+    (used,) = data_of("tool_call")
     assert (used["input"], used["withheld"]) == ({"a": 2}, ["input.b"])
-    assert [data["withheld"] for data in of_kind("tool_result")] == [["output"]]
-    assert [data["withheld"] for data in of_kind("thought")] == [["text"]]
+    assert [data["withheld"] for data in data_of("tool_result")] == [["output"]]
+    assert [data["withheld"] for data in data_of("thought")] == [["text"]]
     assert published()[0]["data"]["metadata"] == {"customer": 7}
     assert handler.failures == 0
 
 
-def test_large_values_say_how_much_is_missing():
+def test_large_values_are_cut():
     @tool
     def read() -> list[str]:
         """Read."""
         return ["x" * 400] * 5
 
     invoke(read, {}, record=RecordOptions(max_characters=100))
-    (data,) = of_kind("tool_result")
+    (data,) = data_of("tool_result")
     whole = len('["' + '","'.join(["x" * 400] * 5) + '"]')
     assert data["output"].endswith(f"x [... {whole - 100} more characters]")
     assert len(data["output"]) < 140
 
 
-def test_values_fit_into_small_events(settings):
+def test_values_are_limited_by_the_event_size(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_EVENT_BYTES": 4096}
 
     @tool
@@ -321,17 +313,17 @@ def test_values_fit_into_small_events(settings):
         return "x" * 10_000
 
     invoke(read, {})
-    assert of_kind("tool_result")[0]["output"].endswith(f"x [... {10_000 - 512} more characters]")
+    assert data_of("tool_result")[0]["output"].endswith(f"x [... {10_000 - 512} more characters]")
 
 
-def test_a_secret_at_the_cut_is_not_seen_in_part():
+def test_a_secret_at_the_cut_is_redacted():
     @tool
     def read() -> str:
         """Read."""
         return "x " * 45 + "password=hunter2hunter2"
 
     invoke(read, {}, record=RecordOptions(max_characters=100))
-    assert "hunter" not in of_kind("tool_result")[0]["output"]
+    assert "hunter" not in data_of("tool_result")[0]["output"]
 
 
 def test_interrupt_and_resume():
@@ -342,14 +334,14 @@ def test_interrupt_and_resume():
     graph.add_node("ask", ask)
     graph.add_edge(START, "ask")
     asking = graph.compile(checkpointer=InMemorySaver())
-    config = {"callbacks": [watched()], "configurable": {"thread_id": "1"}}
+    config = {"callbacks": [sync_handler()], "configurable": {"thread_id": "1"}}
     asking.invoke(QUESTION, config=config)
-    assert kinds() == ["phase_update", "phase_update", "interrupted"]
+    assert event_types() == ["phase_update", "phase_update", "interrupted"]
     asking.invoke(Command(resume="yes"), config=config)
-    assert kinds()[3:] == ["phase_update", "phase_update", "done"]
+    assert event_types()[3:] == ["phase_update", "phase_update", "done"]
 
 
-async def test_astream_events_and_a_tool_that_fails_softly():
+async def test_astream_events_and_a_handled_tool_error():
     @tool
     def soft(a: int) -> str:
         """Fail."""
@@ -365,29 +357,29 @@ async def test_astream_events_and_a_tool_that_fails_softly():
     graph.add_node("think", think)
     for first, second in ((START, "ask"), ("ask", "act"), ("act", "think")):
         graph.add_edge(first, second)
-    config = {"callbacks": [awatched()]}
-    seen = [e["event"] async for e in graph.compile().astream_events(QUESTION, config=config)]
-    assert "on_chat_model_stream" in seen
-    assert [data["tool"] for data in of_kind("tool_call")] == ["soft"]
-    assert [data["message"] for data in of_kind("error")] == ["no 1"]
-    assert (kinds()[-1], thought(published())) == ("done", "Pity.")
+    config = {"callbacks": [async_handler()]}
+    names = [e["event"] async for e in graph.compile().astream_events(QUESTION, config=config)]
+    assert "on_chat_model_stream" in names
+    assert [data["tool"] for data in data_of("tool_call")] == ["soft"]
+    assert [data["message"] for data in data_of("error")] == ["no 1"]
+    assert (event_types()[-1], thought_text(published())) == ("done", "Pity.")
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_the_streaming_protocol_of_version_3_says_all_once():
+def test_the_streaming_protocol_of_version_3():
     model = GenericFakeChatModel(messages=iter(["one two three"]))
-    list(model.stream_events("x", version="v3", config={"callbacks": [watched()]}))
-    assert thought(published()) == "one two three"
+    list(model.stream_events("x", version="v3", config={"callbacks": [sync_handler()]}))
+    assert thought_text(published()) == "one two three"
 
 
 async def test_two_graphs_at_once_under_one_handler():
-    handler = awatched()
+    handler = async_handler()
 
     def one():
         graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
         return graph.ainvoke(QUESTION, config={"callbacks": [handler]})
 
     await asyncio.gather(one(), one())
-    assert kinds().count("done") == 2
-    assert len(of_kind("tool_call")) == len(of_kind("tool_result")) == 2
-    assert add.name == of_kind("tool_call")[0]["tool"]
+    assert event_types().count("done") == 2
+    assert len(data_of("tool_call")) == len(data_of("tool_result")) == 2
+    assert add.name == data_of("tool_call")[0]["tool"]

@@ -1,4 +1,4 @@
-"""A key, a password and an address, planted wherever a graph handles text: nobody sees them."""
+"""Secrets in all texts of a graph do not reach stream, archive, pages, API and logs."""
 
 import logging
 from types import SimpleNamespace
@@ -27,7 +27,15 @@ from events.publisher import RedisStreamPublisher, get_publisher
 from events.redaction import Redactor
 from events.streams.clients import get_async_redis, get_redis
 from jobs import services
-from tests.support.graphs import State, call, kinds, node_graph, of_kind, published
+from tests.support.graphs import (
+    State,
+    call,
+    data_of,
+    event_types,
+    node_graph,
+    published,
+    sync_handler,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,13 +83,13 @@ def config_of(handler):
     }
 
 
-def expect_none_in(what, text):
-    assert text, f"nothing to look at in {what}"
+def assert_no_secret(what, text):
+    assert text, f"{what} is empty"
     assert not [secret for secret in SECRETS if secret in text], what
 
 
-def everywhere(client, job, caplog):
-    """What anybody could look at, by its name."""
+def outputs(client, job, caplog):
+    """Return all texts that contain the log of a job, by name."""
     while Archiver().step():
         pass
     caplog.handler.setFormatter(KeyValueFormatter("{levelname} {message}", style="{"))
@@ -103,18 +111,18 @@ def test_in_a_sync_graph(note, client, staff, caplog):
     client.force_login(staff)
     job = services.job_create(task_type="agent", job_id="abc", owner=staff)
     services.job_start(job_id="abc")
-    handler = create_redis_callback_handler("abc", get_publisher(), record=EVERYTHING)
+    handler = sync_handler(record=EVERYTHING)
     with caplog.at_level(logging.INFO):
         try:
             make_graph(note).invoke({"messages": []}, config_of(handler))
         except ConnectionError as error:
             services.job_fail(job_id="abc", error=error)
         handler._record_failure(ConnectionError(PLANTED))
-    assert {"model_call", "thought", "tool_call", "custom_event"} <= set(kinds())
-    assert ("error" in kinds()) == (note == "fail")
+    assert {"model_call", "thought", "tool_call", "custom_event"} <= set(event_types())
+    assert ("error" in event_types()) == (note == "fail")
     assert "[redacted]" in str(published())
-    for what, text in everywhere(client, job, caplog).items():
-        expect_none_in(what, text)
+    for what, text in outputs(client, job, caplog).items():
+        assert_no_secret(what, text)
 
 
 async def test_in_an_async_graph():
@@ -122,14 +130,14 @@ async def test_in_an_async_graph():
     handler = create_redis_callback_handler("abc", publisher, record=EVERYTHING)
     with pytest.raises(ConnectionError):
         await make_graph("fail").ainvoke({"messages": []}, config_of(handler))
-    assert {"model_call", "thought", "tool_call", "custom_event", "error"} <= set(kinds())
-    expect_none_in("stream", str(get_redis().xrange("job_events:abc")))
+    assert {"model_call", "thought", "tool_call", "custom_event", "error"} <= set(event_types())
+    assert_no_secret("stream", str(get_redis().xrange("job_events:abc")))
     assert handler.failures == 0
 
 
 @tool
 def look_up(person: str) -> dict:
-    """Find a person; a tool node hands the model the answer as text."""
+    """Find a person; the tool node converts the result to text."""
     return {
         "badge": "B-17",
         "jwt": "opaque-1",
@@ -139,8 +147,8 @@ def look_up(person: str) -> dict:
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_keys_of_mappings_that_have_become_text(large):
-    """What a tool node puts into words, and a value of which but the beginning is kept."""
+def test_secret_keys_of_mappings_in_text(large):
+    """The output of a tool node, and a large value that is cut."""
 
     def act(state: State, config: RunnableConfig):
         rows = ["x" * 100_000] * 12 if large else []
@@ -148,10 +156,10 @@ def test_keys_of_mappings_that_have_become_text(large):
         return ToolNode([look_up]).invoke(state, config)
 
     record = RecordOptions(redactor=Redactor(keys=["badge"]))
-    handler = create_redis_callback_handler("abc", get_publisher(), record=record)
-    asked = {"messages": [call("look_up", person="Bo")]}
-    node_graph(act).invoke(asked, config={"callbacks": [handler]})
-    (answer,), (found,) = of_kind("tool_result"), of_kind("custom_event")
+    handler = sync_handler(record=record)
+    graph_input = {"messages": [call("look_up", person="Bo")]}
+    node_graph(act).invoke(graph_input, config={"callbacks": [handler]})
+    (answer,), (found,) = data_of("tool_result"), data_of("custom_event")
     assert '"of": "Bo"' in answer["output"]
     assert isinstance(found["value"], str) == large
     for secret in ("B-17", "opaque-1", "opaque-2"):
@@ -159,16 +167,16 @@ def test_keys_of_mappings_that_have_become_text(large):
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_what_a_graph_asks_a_person(how):
-    """It stands in the log and on the page; what is answered is as it was offered."""
-    value = {"text": PLANTED, "args": HEADERS, "choices": [ADDRESS, "nobody"]}
+async def test_the_questions_of_an_interrupt(how):
+    """The prompt is redacted; the choices are not, so that an answer is one of them."""
+    value = {"text": PLANTED, "args": HEADERS, "choices": [ADDRESS, "other"]}
     graph = node_graph(lambda _state: {"messages": [HumanMessage(interrupt(value))]})
     graph.checkpointer = InMemorySaver()
-    asked: list[Question] = []
+    questions: list[Question] = []
 
-    def ask_all(questions):
-        asked.extend(questions)
-        return [question.choices[0] for question in questions]
+    def ask_all(given):
+        questions.extend(given)
+        return [question.choices[0] for question in given]
 
     run: Any = SimpleNamespace(job_id="abc", attempt=1, should_cancel=None, ask_all=ask_all)
     run.publisher = get_publisher()
@@ -178,5 +186,5 @@ async def test_what_a_graph_asks_a_person(how):
     else:
         result = await langgraph.ainvoke(graph, {"messages": []}, run)
     assert result["messages"][-1].content == ADDRESS
-    assert asked[0].prompt["args"]["Accept"] == "text/plain"
-    expect_none_in("question", str(asked[0].prompt))
+    assert questions[0].prompt["args"]["Accept"] == "text/plain"
+    assert_no_secret("question", str(questions[0].prompt))

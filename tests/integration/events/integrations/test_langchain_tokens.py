@@ -1,4 +1,4 @@
-"""Streamed tokens: few events, soon, in order, whole, and without secrets that are cut in two."""
+"""Streamed tokens: batching, latency, order, completeness and redaction across flushes."""
 
 import asyncio
 import threading
@@ -17,22 +17,24 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
 from events.integrations.langchain import RecordOptions, RunRecorder, create_redis_callback_handler
-from events.publisher import RedisStreamPublisher, get_publisher
-from events.streams.clients import get_async_redis, get_redis
+from events.publisher import RedisStreamPublisher
+from events.streams.clients import get_redis
 from tests.support.graphs import (
     QUESTION,
     State,
     add,
-    kinds,
+    async_handler,
+    data_of,
+    event_types,
     node_graph,
-    of_kind,
     published,
-    thought,
+    sync_handler,
+    thought_text,
 )
 
 
 class Speaker(BaseChatModel):
-    """Streams what `words` gives, in `stream` and, with its pauses, in `astream`."""
+    """Streams the words that the callable `words` yields."""
 
     words: object
 
@@ -55,7 +57,7 @@ class AsyncSpeaker(Speaker):
 
 
 def speaking(words):
-    """A graph in which a model streams these words."""
+    """Return a graph with a model that streams these words."""
 
     def think(_state: State, config: RunnableConfig):
         for _ in Speaker(words=words).stream("x", config):
@@ -74,95 +76,87 @@ def aspeaking(words):
     return node_graph(think)
 
 
-def watched(**options):
-    return create_redis_callback_handler("abc", get_publisher(), **options)
-
-
-def awatched(**options):
-    return create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()), **options)
-
-
-def test_a_model_that_pauses_is_seen_at_once():
+def test_text_is_published_while_a_model_pauses():
     def words():
         yield from ("one", " two", " three")
-        for _ in range(500):  # until somebody sees it
-            if seen := thought(published()):
+        for _ in range(500):  # until the text is published
+            if seen := thought_text(published()):
                 break
             time.sleep(0.01)
         yield from (" four", f" saw {seen}")
 
-    handler = watched()
+    handler = sync_handler()
     speaking(words).invoke(QUESTION, config={"callbacks": [handler]})
-    # The last word may not be over: it could become an address.
-    assert thought(published()) == "one two three four saw one two "
+    # The last word is held back: it may be part of an address.
+    assert thought_text(published()) == "one two three four saw one two "
     assert handler.failures == 0
 
 
-async def test_a_model_of_an_async_graph_that_pauses_is_seen_at_once():
+async def test_text_is_published_while_a_model_of_an_async_graph_pauses():
     async def words():
         for word in ("one", " two", " three"):
             yield word
         for _ in range(500):
-            if seen := thought(published()):
+            if seen := thought_text(published()):
                 break
             await asyncio.sleep(0.01)
         yield f" saw {seen}"
 
-    handler = awatched()
+    handler = async_handler()
     await aspeaking(words).ainvoke(QUESTION, config={"callbacks": [handler]})
-    assert thought(published()) == "one two three saw one two "
+    assert thought_text(published()) == "one two three saw one two "
     assert handler.failures == 0
 
 
-async def test_a_sync_model_in_a_thread_of_an_async_graph_is_seen_at_once():
+async def test_text_is_published_while_a_sync_model_of_an_async_graph_pauses():
     def words():
         yield from ("one", " two")
         for _ in range(500):
-            if seen := thought(published()):
+            if seen := thought_text(published()):
                 break
             time.sleep(0.01)
         yield f" saw {seen}"
 
-    await speaking(words).ainvoke(QUESTION, config={"callbacks": [awatched()]})
-    assert thought(published()) == "one two saw one "
+    await speaking(words).ainvoke(QUESTION, config={"callbacks": [async_handler()]})
+    assert thought_text(published()) == "one two saw one "
 
 
-def moments():
+def thought_times():
     times = [e["timestamp"] for e in published() if e["event_type"] == "thought"]
     return [datetime.fromisoformat(one) for one in times]
 
 
-def expect_pauses_between():
-    told = moments()
-    gaps = [after - before for before, after in pairwise(told[:-1])]
+def assert_flush_interval():
+    times = thought_times()
+    gaps = [after - before for before, after in pairwise(times[:-1])]
     assert len(gaps) > 1
     assert min(gaps) > timedelta(seconds=0.095)
 
 
 def endless():
-    """At full speed, until there are five events or hope is lost."""
+    """Yield words without pauses until there are more than six events."""
     for number in range(1_000_000):
         if number % 1000 == 0 and get_redis().xlen("job_events:abc") > 6:
             return
         yield f" word{number}"
 
 
-def test_tokens_at_full_speed_are_an_event_in_100_ms():
-    speaking(endless).invoke(QUESTION, config={"callbacks": [watched()]})
-    expect_pauses_between()
+def test_tokens_without_pauses_are_batched_for_100_ms():
+    speaking(endless).invoke(QUESTION, config={"callbacks": [sync_handler()]})
+    assert_flush_interval()
 
 
-async def test_tokens_of_an_async_model_at_full_speed_are_an_event_in_100_ms():
+async def test_tokens_of_an_async_model_are_batched_for_100_ms():
     async def words():
         for word in endless():
             await asyncio.sleep(0)
             yield word
 
-    await aspeaking(words).ainvoke(QUESTION, config={"callbacks": [awatched()]})
-    expect_pauses_between()
+    await aspeaking(words).ainvoke(QUESTION, config={"callbacks": [async_handler()]})
+    assert_flush_interval()
 
 
-def test_branches_that_stream_at_once_keep_their_order():
+def test_concurrent_branches_keep_the_order_of_their_tokens():
     words = [f" word{number}" for number in range(12)]
 
     def slow():
@@ -179,37 +173,37 @@ def test_branches_that_stream_at_once_keep_their_order():
     for number in range(6):
         graph.add_node(f"branch{number}", think)
         graph.add_edge(START, f"branch{number}")
-    handler = watched()
+    handler = sync_handler()
     graph.compile().invoke(QUESTION, config={"callbacks": [handler]})
     texts = {}
-    for data in of_kind("thought"):
+    for data in data_of("thought"):
         texts.setdefault(data["run_id"], []).append(data["text"])
     assert ["".join(parts) for parts in texts.values()] == ["".join(words)] * 6
-    assert len(of_kind("thought")) > 6
-    assert kinds()[-1] == "done"
+    assert len(data_of("thought")) > 6
+    assert event_types()[-1] == "done"
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "\x01", "😀"])
-def test_a_text_larger_than_an_event_comes_in_pieces(letter):
+def test_text_larger_than_an_event_is_split(letter):
     text = (letter * 50_000 + " ") * 8
-    handler = watched()
+    handler = sync_handler()
     speaking(lambda: [text]).invoke(QUESTION, config={"callbacks": [handler]})
-    assert thought(published()) == text
-    assert len(of_kind("thought")) > 1
+    assert thought_text(published()) == text
+    assert len(data_of("thought")) > 1
     assert handler.failures == 0
 
 
-def test_halves_of_characters_and_nuls_are_taken():
-    handler = watched()
+def test_surrogates_and_nul_are_replaced():
+    handler = sync_handler()
     speaking(lambda: ["a\x00", "\ud83d", " b"]).invoke(QUESTION, config={"callbacks": [handler]})
-    assert thought(published()) == "a\ufffd? b"
+    assert thought_text(published()) == "a\ufffd? b"
     assert handler.failures == 0
 
 
-def test_odd_tokens_break_nothing():
-    log = RunRecorder("abc")
+def test_unexpected_tokens_are_ignored():
+    recorder = RunRecorder("abc")
     run = uuid4()
-    log.chat_model_start({}, [], run_id=run)
+    recorder.chat_model_start({}, [], run_id=run)
     for token in (
         "",
         [],
@@ -218,13 +212,13 @@ def test_odd_tokens_break_nothing():
         5,
         {"x": 1},
     ):
-        log.llm_token(token, run)
-    log.llm_token("unknown run", uuid4())
-    (event,) = log.llm_end(None, run_id=run)
+        recorder.llm_token(token, run)
+    recorder.llm_token("unknown run", uuid4())
+    (event,) = recorder.llm_end(None, run_id=run)
     assert event["data"]["text"] == "ab"
 
 
-SAID = [
+STREAMED_SECRETS = [
     ("Use sk-" + "ant-api03-Ab12Cd34_Ef56 now.", "Use [redacted] now."),
     ("Mail anna@example.com, please", "Mail [redacted], please"),
     ("The password is hunter2! Yes", "The password is [redacted] Yes"),
@@ -234,37 +228,37 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("text", "shown"), SAID)
-def test_a_secret_that_is_cut_by_a_flush_is_not_seen(text, shown):
-    """After each character a flush, as if the model paused there."""
-    log = RunRecorder("abc")
+@pytest.mark.parametrize(("text", "redacted"), STREAMED_SECRETS)
+def test_a_secret_across_flushes_is_redacted(text, redacted):
+    """A flush after each character."""
+    recorder = RunRecorder("abc")
     run = uuid4()
-    log.chat_model_start({}, [], run_id=run)
+    recorder.chat_model_start({}, [], run_id=run)
     events = []
     for letter in text:
-        log.llm_token(letter, run)
-        events += log.flush()
-    assert events, "nothing came before the end"
-    events += log.llm_end(None, run_id=run)
-    assert thought(events) == shown
+        recorder.llm_token(letter, run)
+        events += recorder.flush()
+    assert events, "no text was published before the end"
+    events += recorder.llm_end(None, run_id=run)
+    assert thought_text(events) == redacted
 
 
-def test_a_secret_of_a_model_that_pauses_in_it():
+def test_a_secret_is_redacted_if_the_model_pauses_within_it():
     def words():
         yield from ("Mail to", " anna")
         for _ in range(500):
-            if thought(published()):
+            if thought_text(published()):
                 break
             time.sleep(0.01)
         yield from ("@exam", "ple.com", " today")
 
-    speaking(words).invoke(QUESTION, config={"callbacks": [watched()]})
-    texts = [data["text"] for data in of_kind("thought")]
+    speaking(words).invoke(QUESTION, config={"callbacks": [sync_handler()]})
+    texts = [data["text"] for data in data_of("thought")]
     assert texts == ["Mail to ", "[redacted] today"]
 
 
 def test_a_handler_that_outlives_its_loop():
-    """A flush that was due when the loop was closed never comes, and keeps no other from coming."""
+    """The flush that was scheduled in a closed loop does not prevent later ones."""
     events = []
 
     class Publisher(RedisStreamPublisher):
@@ -279,60 +273,60 @@ def test_a_handler_that_outlives_its_loop():
     async def pausing():
         yield "one two "
         for _ in range(500):
-            if "one two " in thought(events):
+            if "one two " in thought_text(events):
                 break
             await asyncio.sleep(0.01)
-        yield "seen" if "one two " in thought(events) else "late"
+        yield "seen" if "one two " in thought_text(events) else "late"
 
     publisher = Publisher(redis.asyncio.Redis.from_url("unix:///nowhere"))
     handler = create_redis_callback_handler("abc", publisher)
     for words in (quick, pausing):
         asyncio.run(aspeaking(words).ainvoke(QUESTION, config={"callbacks": [handler]}))
-    assert thought(events) == "some wordsone two seen"
+    assert thought_text(events) == "some wordsone two seen"
     assert handler.failures == 0
 
 
-def test_what_was_said_before_a_failure_is_told_before_it():
+def test_text_before_an_error_is_published_before_it():
     def words():
         yield from ("one", " two")
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        speaking(words).invoke(QUESTION, config={"callbacks": [watched()]})
-    assert kinds()[-2:] == ["thought", "error"]
-    assert thought(published()) == "one two"
+        speaking(words).invoke(QUESTION, config={"callbacks": [sync_handler()]})
+    assert event_types()[-2:] == ["thought", "error"]
+    assert thought_text(published()) == "one two"
 
 
-def test_what_happens_while_a_model_speaks_stands_in_its_place_among_its_words():
-    """Long before a flush is due."""
+def test_text_is_published_before_events_that_follow_it():
+    """Before the next flush is due."""
 
     def think(_state: State, config: RunnableConfig):
         words = Speaker(words=lambda: iter(["One ", "two ", "three "])).stream("x", config)
         next(words)
-        dispatch_custom_event("heard", {"number": 1}, config=config)
+        dispatch_custom_event("received", {"number": 1}, config=config)
         next(words)
         add.invoke({"a": 1, "b": 2}, config)
         assert len(list(words)) > 0
         return {}
 
-    node_graph(think).invoke(QUESTION, config={"callbacks": [watched()]})
+    node_graph(think).invoke(QUESTION, config={"callbacks": [sync_handler()]})
     thoughts = ["thought", "custom_event", "thought", "tool_call", "tool_result", "thought", "done"]
-    assert kinds() == ["phase_update", "phase_update", *thoughts]
-    assert [data["text"] for data in of_kind("thought")] == ["One ", "two ", "three "]
+    assert event_types() == ["phase_update", "phase_update", *thoughts]
+    assert [data["text"] for data in data_of("thought")] == ["One ", "two ", "three "]
 
 
-def test_a_text_that_is_not_recorded_is_not_kept():
-    log = RunRecorder("abc", record=RecordOptions(model_text=False))
+def test_text_is_not_buffered_unless_recorded():
+    recorder = RunRecorder("abc", record=RecordOptions(model_text=False))
     run = uuid4()
-    log.chat_model_start({}, [], run_id=run)
-    assert log.llm_token("secret", run) is None
-    (event,) = log.llm_end(None, run_id=run)
+    recorder.chat_model_start({}, [], run_id=run)
+    assert recorder.llm_token("secret", run) is None
+    (event,) = recorder.llm_end(None, run_id=run)
     assert event["data"]["withheld"] == ["text"]
     assert "secret" not in str(event)
 
 
-def test_a_timer_that_finds_no_redis_breaks_nothing(caplog):
-    handler = watched()
+def test_a_failed_flush_is_logged(caplog):
+    handler = sync_handler()
     failed = threading.Event()
 
     def publish(*_args):
@@ -350,9 +344,9 @@ def test_a_timer_that_finds_no_redis_breaks_nothing(caplog):
     assert "hunter2" not in str([vars(record) for record in caplog.records])
 
 
-async def test_tokens_take_no_detour_in_an_async_graph():
-    """LangChain makes a coroutine, a thread or an event loop for what is no plain function."""
-    handler = create_redis_callback_handler("abc", RedisStreamPublisher(get_async_redis()))
+async def test_token_callbacks_are_plain_functions():
+    """For others LangChain creates a coroutine, a thread or an event loop per token."""
+    handler = async_handler()
     assert not asyncio.iscoroutinefunction(handler.on_llm_new_token)
     assert not asyncio.iscoroutinefunction(handler.on_stream_event)
     assert handler.run_inline
