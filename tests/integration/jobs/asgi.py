@@ -1,4 +1,4 @@
-"""A browser's side of what it asks of the site, without a server between them."""
+"""HTTP and WebSocket clients of the ASGI application, without a server."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ STREAM = "/api/jobs/abc/events/stream/"
 
 
 class Request:
-    """A browser's side of one request to an ASGI application."""
+    """One HTTP request to an ASGI application."""
 
-    def __init__(self, asked=application, path=STREAM, cookie="", takes=math.inf, **headers):
-        """Of a client who takes so many messages of the answer, and no more."""
+    def __init__(self, app=application, path=STREAM, cookie="", takes=math.inf, **headers):
+        """Send the request; the client stops reading after `takes` messages."""
         self.sent, self.news, self._takes = [], asyncio.Event(), takes
         self._inbox = asyncio.Queue()
         self._inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
@@ -33,7 +33,7 @@ class Request:
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         }
-        self.task = asyncio.create_task(asked(scope, self._inbox.get, self._send))
+        self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
 
     async def _send(self, message):
         self.sent.append(message)
@@ -52,7 +52,7 @@ class Request:
                 await self.news.wait()
 
     async def status(self):
-        """The status of the answer; of one that is no stream, once Django is done with it."""
+        """Return the status of the response; wait for the end of an error response."""
         async with asyncio.timeout(PATIENCE):
             while not self.sent:
                 self.news.clear()
@@ -74,7 +74,7 @@ async def cookie_of(user):
 
 
 class Socket(ApplicationCommunicator):
-    """A viewer's side of the consumer; Channels' own class for this needs daphne."""
+    """One WebSocket; the communicator of Channels requires daphne."""
 
     def __init__(self, path, headers):
         parts = urlsplit(path)
@@ -88,59 +88,59 @@ class Socket(ApplicationCommunicator):
         super().__init__(application, scope)
 
     async def connect(self):
-        """None, or the code with which the server refused."""
+        """Return None, or the close code of a rejected handshake."""
         await self.send_input({"type": "websocket.connect"})
         answer = await self.receive_output(PATIENCE)
         return answer.get("code", 1000) if answer["type"] == "websocket.close" else None
 
-    async def say(self, **data):
+    async def send(self, **data):
         await self.send_input({"type": "websocket.receive", **data})
 
-    async def hear(self):
+    async def receive(self):
         message = await self._output()
         assert message["type"] == "websocket.send", message
         return json.loads(message["text"])
 
     async def _output(self):
-        """What the server sends, but for signs of life."""
+        """Return the next message, without keep-alives."""
         while True:
             message = await self.receive_output(PATIENCE)
             if "keep-alive" not in message.get("text", ""):
                 return message
 
-    async def until(self, wanted):
-        """What comes up to the wanted: numbers of events, names of other messages."""
-        found = []
-        while wanted not in found:
-            found.append(seen(await self.hear()))
-        return found
+    async def until(self, last):
+        """Receive messages until a label; return the labels."""
+        labels = []
+        while last not in labels:
+            labels.append(label(await self.receive()))
+        return labels
 
-    async def closing(self):
-        """The code with which the server closes."""
+    async def close_code(self):
+        """Receive the close, and return its code."""
         message = await self._output()
         assert message["type"] == "websocket.close", message
         return message["code"]
 
-    async def leave(self):
+    async def disconnect(self):
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
         await self.wait(PATIENCE)
 
 
 async def socket_of(user, path="/ws/jobs/abc/", origin=ORIGIN):
-    """A socket of a browser in which the user is logged in; not yet connected."""
+    """Return a socket with a session of the user, not yet connected."""
     cookie = await cookie_of(user) if user is not None else ""
     headers = [(b"cookie", cookie.encode())] + ([(b"origin", origin)] if origin else [])
     return Socket(path, headers)
 
 
-def seen(message):
-    """The number of an event, the name of anything else."""
+def label(message):
+    """Return the number of an event, or the name of another message."""
     if message["type"] == "event":
         return message["event"]["data"].get("n", 0)
     return message["type"]
 
 
-async def gone(left):
+async def gone(remaining):
     async with asyncio.timeout(PATIENCE):
-        while left():  # noqa: ASYNC110 - nothing tells when it is so
+        while remaining():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)

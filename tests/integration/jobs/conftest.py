@@ -1,4 +1,4 @@
-"""What the tests of jobs share: a job in any status, a job's log, a Redis that is not there."""
+"""Fixtures of the tests of jobs: jobs of any status, logs, an unavailable Redis, API clients."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from events.types import Event
 from jobs import services, transitions
 from jobs.models import Job
 
-# The services that bring a new job to each status.
+# The services that change a new job to each status.
 WAYS: dict[str, list[Callable[..., Job]]] = {
     "pending": [],
     "running": [services.job_start],
@@ -38,7 +38,7 @@ def _fast_passwords(settings: Any) -> None:
 
 @pytest.fixture
 def make_job(db: None) -> Callable[..., Job]:
-    """Makes a job of a status, by the services; its task_type has no runner."""
+    """Creates a job of a status through services; its task_type has no runner."""
 
     def make_job(status: str = "pending", **fields: Any) -> Job:
         job = services.job_create(**{"task_type": "manual", **fields})
@@ -51,25 +51,25 @@ def make_job(db: None) -> Callable[..., Job]:
 
 @pytest.fixture
 def log() -> Callable[..., list[Event]]:
-    """Reads the whole log of a job."""
+    """Returns the whole log of a job."""
     return lambda job: read_events(job if isinstance(job, str) else job.job_id)
 
 
 @pytest.fixture
 def log_types(log: Any) -> Callable[..., list[str]]:
-    """Reads the event types in the log of a job."""
+    """Returns the event types in the log of a job."""
     return lambda job: [event.event_type for event in log(job)]
 
 
 @pytest.fixture
 def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
-    """Nobody listens where Redis should be, until the test calls this."""
+    """Redis is unavailable until the test calls this."""
     before = settings.JOB_EVENTS
     settings.JOB_EVENTS = {**before, "REDIS_URL": "unix:///nonexistent/redis.sock"}
 
     def come_back() -> None:
         settings.JOB_EVENTS = before
-        # A Redis that failed is left alone for a while, which nobody here has to wait for.
+        # Closes the circuit breaker, so that the test does not have to wait for it.
         redis_breaker.record_success()
 
     yield come_back
@@ -78,7 +78,7 @@ def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def locked_elsewhere(job_id: str = "abc") -> Iterator[None]:
-    """Somebody else has locked the job: a process that is paused, a node that was lost."""
+    """Lock the row of a job in another transaction."""
     locked, done = Flag(), Flag()
 
     def hold() -> None:
@@ -99,7 +99,7 @@ def locked_elsewhere(job_id: str = "abc") -> Iterator[None]:
 
 
 def relayed(count: int) -> None:
-    """Let the relay append, until it has so many events; it leaves the youngest alone at first."""
+    """Run the relay until it has appended `count` events; it skips the newest at first."""
     relay, appended = Relay(), 0
     deadline = monotonic() + 20
     while appended < count and monotonic() < deadline:
@@ -109,14 +109,14 @@ def relayed(count: int) -> None:
 
 
 def archived() -> None:
-    """Let the archiver copy all that there is."""
+    """Archive all events."""
     archiver = Archiver()
     while archiver.step():
         pass
 
 
 class Api:
-    """The API as a client over HTTP sees it; whatever is not JSON fails the test."""
+    """HTTP client of the API; a response that is not JSON fails the test."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -158,7 +158,7 @@ class Api:
 
 
 def told(response: Any) -> str:
-    """All the text in an answer."""
+    """Return all strings of a response."""
     return " ".join(_texts(response.json()))
 
 
@@ -176,20 +176,20 @@ def _texts(value: Any) -> Iterator[str]:
 
 @pytest.fixture
 def api(client: Client, user: Any) -> Api:
-    """The API for anna."""
+    """The API as anna."""
     client.force_login(user)
     return Api(client)
 
 
 @pytest.fixture
 def anonymous_api() -> Api:
-    """The API for nobody."""
+    """The API without a session."""
     return Api(Client())
 
 
 @pytest.fixture
 def other_api(other_user: Any) -> Api:
-    """The API for bert, who may not see anna's jobs."""
+    """The API as bert, who may not see the jobs of anna."""
     client = Client()
     client.force_login(other_user)
     return Api(client)
@@ -197,7 +197,7 @@ def other_api(other_user: Any) -> Api:
 
 @pytest.fixture
 def staff_api(staff: Any) -> Api:
-    """The API for the staff."""
+    """The API as staff."""
     client = Client()
     client.force_login(staff)
     return Api(client)

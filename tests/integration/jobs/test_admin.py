@@ -1,4 +1,4 @@
-"""Jobs in the Django admin, also those that somebody wished it harm with."""
+"""Admin of jobs: lists, job pages, actions, permissions, hostile data."""
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -39,14 +39,14 @@ def act(client, action, *jobs):
     return client.post(LIST, data, follow=True)
 
 
-def said(response):
+def messages_of(response):
     return [str(message) for message in response.context["messages"]]
 
 
 # The list
 
 
-def test_the_list_shows_every_job(admin, make_job, user):
+def test_the_list_shows_all_jobs(admin, make_job, user):
     for status in ("pending", "running", "completed", "failed", "cancelled"):
         make_job(status, owner=user, title=f"Job {status}", job_id=status)
     page = text(admin.get(LIST))
@@ -73,7 +73,7 @@ def test_the_list_shows_every_job(admin, make_job, user):
         ({"o": "-4.1"}, ["one", "two"]),
     ],
 )
-def test_what_is_looked_for_is_found(admin, make_job, user, other_user, query, found):
+def test_filters_and_search(admin, make_job, user, other_user, query, found):
     make_job(job_id="one", title="Annual report", task_type="writing", owner=user)
     make_job("failed", job_id="two", title="Other", owner=other_user)
     response = admin.get(LIST, query)
@@ -97,12 +97,12 @@ def test_what_is_looked_for_is_found(admin, make_job, user, other_user, query, f
         {"nonsense": "x"},
     ],
 )
-def test_a_bad_query_breaks_nothing(admin, make_job, query):
+def test_invalid_queries(admin, make_job, query):
     make_job()
     assert admin.get(LIST, query, follow=True).status_code in (200, 400)
 
 
-def test_a_list_takes_a_fixed_number_of_queries(
+def test_the_number_of_queries_of_the_list_is_constant(
     admin, make_job, user, django_assert_max_num_queries
 ):
     for _ in range(20):
@@ -125,7 +125,7 @@ def test_a_job_with_its_timeline(admin, make_job, user):
     assert "No events yet" not in page
 
 
-def test_a_timeline_says_that_there_was_more_before(admin, make_job):
+def test_a_timeline_mentions_earlier_events(admin, make_job):
     job = make_job()
     get_publisher().publish_events(job.job_id, [{"text": f"number-{n}-"} for n in range(205)])
     page = text(admin.get(page_of(job)))
@@ -162,7 +162,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("time_zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
-def test_hostile_events_are_shown_and_inert(admin, make_job, redis_client, settings, time_zone):
+def test_hostile_events_are_escaped(admin, make_job, redis_client, settings, time_zone):
     settings.TIME_ZONE = time_zone
     job = make_job()
     for fields in HOSTILE:
@@ -175,7 +175,7 @@ def test_hostile_events_are_shown_and_inert(admin, make_job, redis_client, setti
     assert settings.SECRET_KEY not in page
 
 
-def test_hostile_fields_are_inert(admin, make_job):
+def test_hostile_fields_are_escaped(admin, make_job):
     job = make_job("failed", title=SCRIPT, payload={SCRIPT: SCRIPT})
     Job.objects.update(error=SCRIPT, result={SCRIPT: SCRIPT})
     for url in (LIST, page_of(job)):
@@ -184,7 +184,7 @@ def test_hostile_fields_are_inert(admin, make_job):
         assert "&lt;script&gt;" in page
 
 
-def test_a_job_is_shown_without_redis(admin, redis_down):
+def test_a_job_page_without_redis(admin, redis_down):
     job = Job.objects.create(title="Still here")
     page = text(admin.get(page_of(job)))
     assert "Still here" in page
@@ -192,12 +192,12 @@ def test_a_job_is_shown_without_redis(admin, redis_down):
     assert "Still here" in text(admin.get(LIST))
 
 
-def test_a_key_that_is_no_stream_is_said(admin, redis_client):
+def test_a_key_that_is_not_a_stream(admin, redis_client):
     redis_client.set("job_events:abc", "text")
     assert "is not a stream" in text(admin.get(page_of(Job.objects.create(job_id="abc"))))
 
 
-def test_a_job_cannot_be_added_or_changed_by_hand(admin, make_job):
+def test_jobs_are_read_only(admin, make_job):
     job = make_job()
     assert admin.get(reverse("admin:job_events_jobs_job_add")).status_code == 403
     assert admin.post(reverse("admin:job_events_jobs_job_add"), {"title": "x"}).status_code == 403
@@ -212,7 +212,7 @@ def test_a_job_cannot_be_added_or_changed_by_hand(admin, make_job):
 
 def test_jobs_are_cancelled(admin, make_job, log):
     jobs = [make_job(), make_job("running")]
-    assert said(act(admin, "cancel_jobs", *jobs)) == ["2 jobs changed."]
+    assert messages_of(act(admin, "cancel_jobs", *jobs)) == ["2 jobs changed."]
     for job in jobs:
         job.refresh_from_db()
         assert job.status == "cancelled"
@@ -221,14 +221,14 @@ def test_jobs_are_cancelled(admin, make_job, log):
 
 def test_jobs_are_retried(admin, make_job):
     job = make_job("failed")
-    assert said(act(admin, "retry_jobs", job)) == ["1 job changed."]
+    assert messages_of(act(admin, "retry_jobs", job)) == ["1 job changed."]
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("pending", 2)
 
 
-def test_a_refused_action_is_said_and_the_others_are_done(admin, make_job):
+def test_a_refused_action_is_reported_and_the_others_are_applied(admin, make_job):
     done, pending = make_job("completed"), make_job()
-    messages = said(act(admin, "cancel_jobs", done, pending))
+    messages = messages_of(act(admin, "cancel_jobs", done, pending))
     assert len(messages) == 2
     assert any(
         f"Job {done.job_id} cannot be cancelled: it is completed" in message for message in messages
@@ -240,11 +240,11 @@ def test_a_refused_action_is_said_and_the_others_are_done(admin, make_job):
 
 def test_a_retry_of_a_running_job_is_refused(admin, make_job):
     job = make_job("running")
-    (message,) = said(act(admin, "retry_jobs", job))
+    (message,) = messages_of(act(admin, "retry_jobs", job))
     assert "cannot be retried" in message
 
 
-def test_an_action_on_a_job_that_has_just_gone(admin, make_job):
+def test_an_action_on_a_deleted_job(admin, make_job):
     job = make_job()
     Job.objects.all().delete()
     assert act(admin, "cancel_jobs", job).status_code == 200
@@ -252,27 +252,27 @@ def test_an_action_on_a_job_that_has_just_gone(admin, make_job):
 
 def test_actions_work_without_redis(admin, redis_down):
     job = job_create(task_type="manual")
-    assert said(act(admin, "cancel_jobs", job)) == ["1 job changed."]
+    assert messages_of(act(admin, "cancel_jobs", job)) == ["1 job changed."]
 
 
-def test_deleting_asks_first(admin, make_job):
+def test_deleting_requires_confirmation(admin, make_job):
     job = make_job()
     assert "Are you sure" in text(act(admin, "delete_selected", job))
     assert Job.objects.exists()
 
 
-# Who may
+# Permissions
 
 
 @pytest.fixture
 def clerk(client, django_user_model):
-    """Somebody on the staff without any permission, logged in."""
+    """A member of the staff without any permission, logged in."""
     clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
     client.force_login(clerk)
     return clerk
 
 
-def test_staff_without_a_permission_sees_nothing(client, clerk, make_job):
+def test_staff_without_a_permission(client, clerk, make_job):
     job = make_job()
     assert client.get(LIST).status_code == 403
     assert client.get(page_of(job)).status_code == 403
@@ -281,7 +281,7 @@ def test_staff_without_a_permission_sees_nothing(client, clerk, make_job):
     assert job.status == "pending"
 
 
-def test_staff_that_may_only_look_changes_nothing(client, clerk, make_job):
+def test_staff_with_the_view_permission(client, clerk, make_job):
     clerk.user_permissions.add(Permission.objects.get(codename="view_job"))
     job = make_job()
     assert "job_created" in text(client.get(page_of(job)))
@@ -291,14 +291,14 @@ def test_staff_that_may_only_look_changes_nothing(client, clerk, make_job):
     assert job.status == "pending"
 
 
-def test_staff_that_may_change_may_cancel(client, clerk, make_job):
+def test_staff_with_the_change_permission(client, clerk, make_job):
     clerk.user_permissions.add(*Permission.objects.filter(codename__in=("view_job", "change_job")))
     job = make_job()
-    assert said(act(client, "cancel_jobs", job)) == ["1 job changed."]
+    assert messages_of(act(client, "cancel_jobs", job)) == ["1 job changed."]
 
 
 @pytest.mark.parametrize("who", ["user", None])
-def test_others_are_sent_to_the_login(request, client, make_job, who):
+def test_other_users_are_redirected_to_the_login(request, client, make_job, who):
     if who:
         client.force_login(request.getfixturevalue(who))
     for url in (LIST, page_of(make_job())):
@@ -307,7 +307,7 @@ def test_others_are_sent_to_the_login(request, client, make_job, who):
         assert "/admin/login/" in response["Location"]
 
 
-def test_who_works_on_a_job_and_what_it_asks(admin):
+def test_tasks_and_input_requests_of_a_job(admin):
     job = job_create(job_id="abc", task_type="manual")
     run_tracker().claim(Delivery("celery", "key-1", "abc", "convert", worker=f"w1 {SCRIPT}"))
     input_request(job_id="abc", name="sure", prompt={"text": f"Sure? {SCRIPT}"})
@@ -317,10 +317,10 @@ def test_who_works_on_a_job_and_what_it_asks(admin):
     assert SCRIPT not in page
 
 
-def test_jobs_are_ended_where_they_stand(admin, caplog):
+def test_jobs_are_terminated(admin, caplog):
     job = job_create(job_id="abc", task_type="manual")
     run_tracker().claim(Delivery("none", "key-1", "abc", "convert"))
-    assert said(act(admin, "terminate_jobs", job)) == ["1 job changed."]
+    assert messages_of(act(admin, "terminate_jobs", job)) == ["1 job changed."]
     assert read_events("abc")[-1].data["terminate"] is True
-    # A queue that cannot be told: the job is cancelled all the same.
+    # The queue is unavailable; the job is cancelled nevertheless.
     assert "task_stop_failed" in caplog.text

@@ -1,4 +1,4 @@
-"""What the database itself holds a job to."""
+"""Models: defaults, constraints and indexes."""
 
 import math
 from datetime import timedelta
@@ -16,7 +16,7 @@ NOW = timezone.now()
 EARLIER = NOW - timedelta(seconds=1)
 
 
-def test_a_new_job_has_these_values():
+def test_defaults_of_a_new_job():
     job = Job.objects.get(pk=Job.objects.create().pk)
     assert (job.status, job.attempt, job.progress) == ("pending", 1, 0.0)
     assert (job.payload, job.result, job.error, job.title) == ({}, None, "", "")
@@ -25,7 +25,7 @@ def test_a_new_job_has_these_values():
     assert abs(timezone.now() - job.created_at) < timedelta(minutes=1)
 
 
-def test_a_generated_job_id_is_unguessable_and_valid():
+def test_a_generated_job_id_is_random_and_valid():
     job_ids = {Job().job_id for _ in range(100)}
     assert len(job_ids) == 100
     assert all(len(job_id) == 32 for job_id in job_ids)
@@ -35,7 +35,7 @@ def test_a_generated_job_id_is_unguessable_and_valid():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        # No other constraint knows such a status either, and which one speaks is the database's.
+        # Two constraints fail; which one the error names depends on the database.
         (
             "job_events_jobs_valid_status|job_events_jobs_finished_at_if_terminal",
             {"status": "lost"},
@@ -57,7 +57,7 @@ def test_a_generated_job_id_is_unguessable_and_valid():
         ),
     ],
 )
-def test_the_database_refuses_what_cannot_be(name, values):
+def test_the_database_rejects_invalid_rows(name, values):
     job = Job.objects.create()
     with pytest.raises(IntegrityError, match=name), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(**values)
@@ -75,37 +75,37 @@ def test_the_database_refuses_what_cannot_be(name, values):
         {"progress": 100},
     ],
 )
-def test_the_database_takes_what_can_be(values):
+def test_the_database_accepts_valid_rows(values):
     job = Job.objects.create()
     assert Job.objects.filter(pk=job.pk).update(**values) == 1
 
 
 @pytest.mark.parametrize("field", ["status", "progress", "attempt", "payload", "error", "title"])
-def test_the_database_refuses_null_in(field):
+def test_the_database_rejects_null(field):
     job = Job.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(**{field: None})
 
 
-def test_the_database_refuses_a_progress_that_is_no_number():
+def test_the_database_rejects_nan_as_progress():
     job = Job.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(progress=math.nan)
 
 
-def test_a_job_id_is_there_once():
+def test_job_ids_are_unique():
     Job.objects.create(job_id="abc")
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.create(job_id="abc")
 
 
-def test_job_ids_differ_by_case():
+def test_job_ids_are_case_sensitive():
     Job.objects.create(job_id="abc")
     Job.objects.create(job_id="ABC")
     assert Job.objects.get(job_id="abc") != Job.objects.get(job_id="ABC")
 
 
-def test_attempts_are_counted_from_zero_up():
+def test_attempts_are_not_negative():
     job = Job.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(attempt=-1)
@@ -120,7 +120,7 @@ def test_attempts_are_counted_from_zero_up():
         ("job_events_jobs_by_task_type", ["task_type", "created_at", "id"]),
     ],
 )
-def test_the_lists_people_ask_for_have_an_index(name, columns):
+def test_common_lists_have_an_index(name, columns):
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, Job._meta.db_table)
     assert found[name]["index"]
@@ -128,13 +128,13 @@ def test_the_lists_people_ask_for_have_an_index(name, columns):
     assert found[name]["orders"][-2:] == ["DESC", "DESC"]
 
 
-def test_jobs_are_listed_from_the_newest():
+def test_jobs_are_ordered_newest_first():
     jobs = [Job.objects.create() for _ in range(3)]
     Job.objects.update(created_at=NOW)
     assert list(Job.objects.all()) == jobs[::-1]
 
 
-def test_a_users_jobs_go_with_the_user(user):
+def test_the_jobs_of_a_user_are_deleted_with_the_user(user):
     Job.objects.create(owner=user)
     user.delete()
     assert not Job.objects.exists()
@@ -155,7 +155,7 @@ def test_a_users_jobs_go_with_the_user(user):
         ("title", "x" * 201),
     ],
 )
-def test_a_field_is_checked_before_the_database_sees_it(field, value):
+def test_field_validation(field, value):
     with pytest.raises(ValidationError) as caught:
         Job(**{field: value}).clean_fields()
     assert list(caught.value.message_dict) == [field]
@@ -166,11 +166,11 @@ def test_a_task_type(task_type):
     Job(task_type=task_type).clean_fields()
 
 
-def test_a_job_is_called_by_its_title_or_its_job_id():
+def test_str_is_the_title_or_the_job_id():
     assert str(Job(title="Report")) == "Report"
     assert str(Job(job_id="abc")) == "abc"
 
 
-def test_only_three_statuses_are_over():
+def test_three_statuses_are_terminal():
     over = {status for status in Job.Status if Job(status=status).is_terminal}
     assert over == {"completed", "failed", "cancelled"}

@@ -1,4 +1,4 @@
-"""The job row follows what the log says: told by events as the archiver hands them over."""
+"""Projection: batches of events, and the rows that result."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Log:
-    """Makes events of one job, each with the next id."""
+    """Creates events of one job with increasing ids."""
 
     def __init__(self, job_id="abc"):
         self.job_id = job_id
@@ -36,18 +36,18 @@ class Log:
         return event._replace(producer=producer)
 
     def raw(self, event_type, raw, *, producer="", timestamp=TIME):
-        """An event of which the data are these bytes, whatever they are."""
+        """Create an event with these bytes as data."""
         self.count += 1
         return Event(f"{self.count}-0", self.job_id, event_type, timestamp, raw, producer)
 
     def step(self, event_type, attempt, **data):
-        """An event of a service."""
+        """Create an event of a service."""
         producer = f"outbox:{attempt}:{self.count + 1}"
         return self.event(event_type, producer=producer, attempt=attempt, **data)
 
 
 @pytest.fixture
-def said():
+def log():
     return Log()
 
 
@@ -60,12 +60,12 @@ def apply(*events):
         JobProjection().apply(by_job)
 
 
-def starting(*job_ids):
+def started(*job_ids):
     return {job_id: [Log().event("task_started")] for job_id in job_ids}
 
 
 def create(status="pending", **fields):
-    """A job of this status, of which the log knows nothing."""
+    """Create a job of this status without events."""
     more = {}
     if status in Job.TERMINAL_STATUSES:
         more["finished_at"] = timezone.now()
@@ -80,40 +80,40 @@ def values(job_id="abc"):
     return Job.objects.filter(job_id=job_id).values().get()
 
 
-def test_jobs_registers_its_projection_once():
+def test_the_projection_is_registered_once():
     assert [type(projection) for projection in projections].count(JobProjection) == 1
 
 
-# What each event does
+# Event types
 
 
-def test_a_whole_life_told_by_a_worker_without_a_database(said):
+def test_a_completed_job_of_a_worker_without_a_database(log):
     create()
-    apply(said.event("task_started", timestamp="2026-01-02T03:00:00+00:00"))
+    apply(log.event("task_started", timestamp="2026-01-02T03:00:00+00:00"))
     assert (row().status, row().started_at) == ("running", WHEN - timedelta(seconds=245))
-    apply(said.event("task_progress", progress=40), said.event("task_progress", progress=62.5))
+    apply(log.event("task_progress", progress=40), log.event("task_progress", progress=62.5))
     assert (row().status, row().progress) == ("running", 62.5)
-    apply(said.event("task_completed", result={"pages": [1, None, "ü"]}))
+    apply(log.event("task_completed", result={"pages": [1, None, "ü"]}))
     job = row()
     assert (job.status, job.progress, job.result) == ("completed", 100.0, {"pages": [1, None, "ü"]})
     assert (job.started_at, job.finished_at) == (WHEN - timedelta(seconds=245), WHEN)
     assert job.error == ""
 
 
-def test_a_whole_life_in_one_batch(said):
+def test_a_completed_job_in_one_batch(log):
     create()
     apply(
-        said.event("task_started"),
-        said.event("thought", text="hm"),
-        said.event("task_progress", progress=10),
-        said.event("task_completed", result=5),
+        log.event("task_started"),
+        log.event("thought", text="hm"),
+        log.event("task_progress", progress=10),
+        log.event("task_completed", result=5),
     )
     assert (row().status, row().progress, row().result) == ("completed", 100.0, 5)
 
 
-def test_a_failure(said):
+def test_a_failure(log):
     create("running", progress=30, started_at=WHEN)
-    apply(said.event("task_failed", error="no ink", timestamp="2026-01-02T03:05:05+00:00"))
+    apply(log.event("task_failed", error="no ink", timestamp="2026-01-02T03:05:05+00:00"))
     job = row()
     assert (job.status, job.error, job.progress) == ("failed", "no ink", 30)
     assert job.finished_at == WHEN + timedelta(seconds=60)
@@ -121,41 +121,41 @@ def test_a_failure(said):
 
 
 @pytest.mark.parametrize("event_type", ["task_completed", "task_failed"])
-def test_a_job_that_is_over_before_it_said_that_it_began(said, event_type):
+def test_a_terminal_event_without_a_start(log, event_type):
     create()
-    apply(said.event(event_type))
+    apply(log.event(event_type))
     assert row().started_at == row().finished_at == WHEN
 
 
-def test_a_progress_begins_the_job(said):
+def test_progress_starts_the_job(log):
     create()
-    apply(said.event("task_progress", progress=7))
+    apply(log.event("task_progress", progress=7))
     assert (row().status, row().progress, row().started_at) == ("running", 7, WHEN)
 
 
 @pytest.mark.parametrize("status", ["pending", "running"])
 @pytest.mark.parametrize("event_type", ["thought", "done", "error", "job_cancelled", "unknown", ""])
-def test_other_events_say_nothing_of_the_job(said, status, event_type):
+def test_other_events_do_not_change_the_row(log, status, event_type):
     create(status)
     before = values()
-    apply(said.event(event_type, job_status="completed", progress=50, attempt=1))
+    apply(log.event(event_type, job_status="completed", progress=50, attempt=1))
     assert values() == before
 
 
-def test_events_of_jobs_without_a_row(said):
+def test_events_of_jobs_without_a_row(log):
     create(job_id="other")
-    apply(Log("nobody").event("task_started"), Log("other").event("task_started"))
+    apply(Log("missing").event("task_started"), Log("other").event("task_started"))
     assert row("other").status == "running"
     assert Job.objects.count() == 1
 
 
-# A job of several tasks
+# Jobs with several tasks
 
 
 @pytest.mark.parametrize("event_type", ["task_completed", "task_failed"])
-def test_the_end_of_one_task_of_several(said, event_type):
+def test_the_end_of_one_of_several_tasks(log, event_type):
     create("running", started_at=WHEN)
-    apply(said.event(event_type, job_status="running", progress=40, result=1, error="x"))
+    apply(log.event(event_type, job_status="running", progress=40, result=1, error="x"))
     job = row()
     assert (job.status, job.progress, job.result, job.error) == ("running", 40, None, "")
     assert job.finished_at is None
@@ -170,81 +170,81 @@ def test_the_end_of_one_task_of_several(said, event_type):
         ("task_completed", "failed"),
     ],
 )
-def test_what_the_event_says_of_the_job_is_believed(said, event_type, job_status):
+def test_job_status_overrides_the_event_type(log, event_type, job_status):
     create("running")
-    apply(said.event(event_type, job_status=job_status))
+    apply(log.event(event_type, job_status=job_status))
     assert row().status == job_status
     assert row().finished_at == WHEN
 
 
-@pytest.mark.parametrize("said_status", ["lost", "", "RUNNING", None, 5, True, [], {}, ["failed"]])
-def test_what_is_no_status_is_as_if_unsaid(said, said_status):
+@pytest.mark.parametrize("job_status", ["lost", "", "RUNNING", None, 5, True, [], {}, ["failed"]])
+def test_an_invalid_job_status_is_ignored(log, job_status):
     create("running")
-    apply(said.event("task_completed", job_status=said_status))
+    apply(log.event("task_completed", job_status=job_status))
     assert row().status == "completed"
 
 
-# Never backwards
+# Terminal and later states
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 @pytest.mark.parametrize(
     "event_type", ["task_started", "task_progress", "task_completed", "task_failed"]
 )
-def test_a_job_that_is_over_stays_as_it_is(said, status, event_type):
+def test_a_terminal_job_does_not_change(log, status, event_type):
     create(status, error="first", result=[1], progress=50)
     before = values()
-    apply(said.event(event_type, progress=60, result=2, error="second", attempt=1))
+    apply(log.event(event_type, progress=60, result=2, error="second", attempt=1))
     assert values() == before
 
 
-def test_a_running_job_does_not_wait_again(said):
+def test_a_running_job_does_not_become_pending(log):
     create("running", started_at=WHEN)
-    apply(said.event("task_progress", job_status="pending", progress=5))
+    apply(log.event("task_progress", job_status="pending", progress=5))
     assert (row().status, row().started_at) == ("running", WHEN)
 
 
-def test_a_job_that_still_waits_has_no_progress(said):
+def test_a_pending_job_has_no_progress(log):
     create()
     before = values()
-    apply(said.event("task_progress", job_status="pending", progress=5))
+    apply(log.event("task_progress", job_status="pending", progress=5))
     assert values() == before
 
 
-def test_a_second_start_is_not_the_start(said):
+def test_a_second_start_keeps_the_start_time(log):
     create("running", started_at=WHEN)
-    apply(said.event("task_started", timestamp="2026-01-03T00:00:00+00:00"))
+    apply(log.event("task_started", timestamp="2026-01-03T00:00:00+00:00"))
     assert row().started_at == WHEN
 
 
-def test_progress_does_not_go_back(said):
+def test_progress_does_not_decrease(log):
     create("running", progress=50)
-    apply(said.event("task_progress", progress=49.9), said.event("task_progress", progress=50))
+    apply(log.event("task_progress", progress=49.9), log.event("task_progress", progress=50))
     assert row().progress == 50
-    apply(said.event("task_progress", progress=70), said.event("task_progress", progress=60))
+    apply(log.event("task_progress", progress=70), log.event("task_progress", progress=60))
     assert row().progress == 70
 
 
-def test_a_service_was_faster_than_the_archiver(said, make_job):
-    """What the log says now is older than the row."""
+def test_events_that_are_older_than_the_row(log, make_job):
+    """A service has changed the row before the archiver reads these events."""
     job = make_job("running", job_id="abc")
     services.job_progress(job_id=job.job_id, progress=80)
     before = values()
-    apply(said.event("task_started"), said.event("task_progress", progress=20))
+    apply(log.event("task_started"), log.event("task_progress", progress=20))
     assert values() == before
     services.job_complete(job_id=job.job_id, result="of the service")
     before = values()
-    apply(said.event("task_failed", error="of a worker"))
+    apply(log.event("task_failed", error="of a worker"))
     assert values() == before
 
 
-def test_what_was_applied_changes_nothing_when_applied_again(said):
+def test_applying_events_twice_changes_nothing(log):
     create()
     events = [
-        said.step("job_created", 1),
-        said.event("task_started", timestamp="not a time"),
-        said.event("task_progress", progress=10),
-        said.event("task_failed", error="boom", timestamp="not a time"),
+        log.step("job_created", 1),
+        log.event("task_started", timestamp="not a time"),
+        log.event("task_progress", progress=10),
+        log.event("task_failed", error="boom", timestamp="not a time"),
     ]
     states = []
     for event in events:
@@ -255,22 +255,22 @@ def test_what_was_applied_changes_nothing_when_applied_again(said):
         assert values() == states[-1]
 
 
-# Never across attempts
+# Attempts
 
 
-def test_an_event_of_an_older_attempt_by_its_label(said):
+def test_an_event_with_the_label_of_an_older_attempt(log):
     create(attempt=2, projected_attempt=2)
     before = values()
     apply(
-        said.event("task_started", attempt=1),
-        said.event("task_completed", producer="worker:1:7", result=1),
-        said.event("task_failed", attempt=2, producer="worker:1:8"),
-        said.event("task_failed", attempt=1, producer="worker:2:9"),
-        said.event("task_failed", attempt=1.0),
-        said.event("task_failed", attempt=3),
-        said.event("task_failed", attempt=0),
-        said.event("task_failed", attempt=-1),
-        said.event("task_failed", attempt=1e300),
+        log.event("task_started", attempt=1),
+        log.event("task_completed", producer="worker:1:7", result=1),
+        log.event("task_failed", attempt=2, producer="worker:1:8"),
+        log.event("task_failed", attempt=1, producer="worker:2:9"),
+        log.event("task_failed", attempt=1.0),
+        log.event("task_failed", attempt=3),
+        log.event("task_failed", attempt=0),
+        log.event("task_failed", attempt=-1),
+        log.event("task_failed", attempt=1e300),
     )
     assert values() == before
 
@@ -285,74 +285,74 @@ def test_an_event_of_an_older_attempt_by_its_label(said):
         {"attempt": 2, "producer": "no producer"},
     ],
 )
-def test_an_event_of_this_attempt_by_its_label(said, label):
-    """Even before the log has come to the retry: Redis was down when it was committed."""
+def test_an_event_with_the_label_of_this_attempt(log, label):
+    """Even before `job_retried`, which was delayed by a Redis outage."""
     create(attempt=2, projected_attempt=1)
-    apply(said.event("task_started", **label))
+    apply(log.event("task_started", **label))
     assert row().status == "running"
 
 
 @pytest.mark.parametrize("attempt", [None, "2", True, False, [], {}, "first"])
-def test_what_is_no_label_is_as_if_unsaid(said, attempt):
+def test_an_invalid_attempt_is_ignored(log, attempt):
     create()
-    apply(said.event("task_started", attempt=attempt))
+    apply(log.event("task_started", attempt=attempt))
     assert row().status == "running"
 
 
-def test_an_event_without_a_label_is_of_the_attempt_that_the_log_was_at(said):
-    """The row was moved by the retry before the archiver came to what the old worker said."""
+def test_an_event_without_a_label_is_of_the_projected_attempt(log):
+    """The retry changed the row before the archiver read events of the old worker."""
     create(attempt=2)
     apply(
-        said.step("job_created", 1),
-        said.event("task_started", timestamp="2026-01-01T00:00:00+00:00"),
-        said.step("job_cancelled", 1),
-        said.event("task_completed", result="too late"),
+        log.step("job_created", 1),
+        log.event("task_started", timestamp="2026-01-01T00:00:00+00:00"),
+        log.step("job_cancelled", 1),
+        log.event("task_completed", result="too late"),
     )
     assert (row().status, row().projected_attempt) == ("pending", 1)
-    apply(said.step("job_retried", 2), said.event("task_started"))
+    apply(log.step("job_retried", 2), log.event("task_started"))
     assert (row().status, row().projected_attempt, row().started_at) == ("running", 2, WHEN)
 
 
-def test_the_attempt_of_the_log_is_kept_between_batches(said):
+def test_the_projected_attempt_is_saved_between_batches(log):
     create(attempt=3)
-    apply(said.step("job_retried", 2))
-    apply(said.event("task_completed"))
+    apply(log.step("job_retried", 2))
+    apply(log.event("task_completed"))
     assert (row().status, row().projected_attempt) == ("pending", 2)
-    apply(said.step("job_retried", 3))
-    apply(said.event("task_completed"))
+    apply(log.step("job_retried", 3))
+    apply(log.event("task_completed"))
     assert (row().status, row().projected_attempt) == ("completed", 3)
 
 
-def test_the_attempt_of_the_log_moves_while_the_job_is_over(said):
+def test_the_projected_attempt_of_a_terminal_job_advances(log):
     create("failed", attempt=2)
-    apply(said.step("job_retried", 2), said.step("task_failed", 2))
+    apply(log.step("job_retried", 2), log.step("task_failed", 2))
     assert row().projected_attempt == 2
 
 
 @pytest.mark.parametrize("attempt", [0, 3, 10**17])
-def test_an_attempt_that_the_job_never_had(said, attempt):
-    """Somebody's own transactional event, or a log that is older than its job."""
+def test_an_attempt_that_the_job_has_not_reached(log, attempt):
+    """A transactional event of the project, or a log that is older than its job."""
     create(attempt=2, projected_attempt=2)
-    apply(said.step("task_started", attempt))
+    apply(log.step("task_started", attempt))
     assert (row().status, row().projected_attempt) == ("pending", 2)
 
 
-def test_an_event_of_a_service_is_in_the_row_already(said):
+def test_events_of_services_do_not_change_the_row(log):
     create("running", progress=5)
-    apply(said.step("task_progress", 1, progress=50), said.step("task_completed", 1, result=1))
+    apply(log.step("task_progress", 1, progress=50), log.step("task_completed", 1, result=1))
     assert (row().status, row().progress) == ("running", 5)
 
 
 @pytest.mark.parametrize(
     "producer", ["outbox", "outbox:", "outbox:1", "outbox:x:1", "outbox:1:1:1"]
 )
-def test_who_only_looks_like_a_service_is_a_stranger(said, producer):
+def test_producers_with_a_similar_id_are_not_services(log, producer):
     create()
-    apply(said.event("task_started", producer=producer))
+    apply(log.event("task_started", producer=producer))
     assert row().status == "running"
 
 
-# What strangers write
+# Data of other producers
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -376,10 +376,10 @@ DEEP = b"[" * 20_000 + b"]" * 20_000
     ],
     ids=range(13),
 )
-def test_what_cannot_be_read_says_nothing(said, raw):
+def test_unreadable_data_is_ignored(log, raw):
     create("running")
     before = values()
-    apply(said.raw("task_completed", raw), said.raw("task_progress", raw, producer="\x00"))
+    apply(log.raw("task_completed", raw), log.raw("task_progress", raw, producer="\x00"))
     entry = decode_entry("abc", "9-0", {b"data": raw, b"event_type": b"task_completed"})
     apply(entry)
     assert values() == before
@@ -393,9 +393,9 @@ def test_what_cannot_be_read_says_nothing(said, raw):
     ],
     ids=range(12),
 )  # fmt: skip
-def test_what_is_no_progress_still_is_a_sign_of_life(said, progress):
+def test_an_event_with_invalid_progress_starts_the_job(log, progress):
     create()
-    apply(said.raw("task_progress", b'{"progress": %s}' % progress))
+    apply(log.raw("task_progress", b'{"progress": %s}' % progress))
     assert (row().status, row().progress) == ("running", 0)
 
 
@@ -409,9 +409,9 @@ def test_what_is_no_progress_still_is_a_sign_of_life(said, progress):
     ],
     ids=range(4),
 )
-def test_a_result_that_a_row_cannot_hold_is_in_the_log_only(said, caplog, result):
+def test_a_result_that_does_not_fit_the_row_is_discarded(log, caplog, result):
     create("running")
-    apply(said.raw("task_completed", b'{"result": %s}' % result))
+    apply(log.raw("task_completed", b'{"result": %s}' % result))
     assert (row().status, row().progress, row().result) == ("completed", 100, None)
     (record,) = [r for r in caplog.records if r.message == "job_result_discarded"]
     assert (record.job_id, record.event_id) == ("abc", "1-0")
@@ -422,18 +422,18 @@ def test_a_result_that_a_row_cannot_hold_is_in_the_log_only(said, caplog, result
     [None, False, 0, "", [], {}, "text", [1, None], {"ü": "€😀"}, 1.5, 2**63, "x" * 100_000],
     ids=range(12),
 )
-def test_any_json_is_a_result(said, result):
+def test_any_json_value_is_a_result(log, result):
     create("running")
     create("running", job_id="other")
-    apply(said.event("task_completed", result=result), Log("other").event("task_completed"))
+    apply(log.event("task_completed", result=result), Log("other").event("task_completed"))
     assert row().result == result
     assert type(row().result) is type(result)
     assert row("other").result is None
 
 
-def test_a_missing_result_is_none_in_sql_too(said):
+def test_a_missing_result_is_sql_null(log):
     create("running")
-    apply(said.event("task_completed", result=None))
+    apply(log.event("task_completed", result=None))
     assert Job.objects.filter(result__isnull=True).exists()
 
 
@@ -452,15 +452,15 @@ def test_a_missing_result_is_none_in_sql_too(said):
     ],
     ids=range(9),
 )
-def test_an_error(said, error, kept):
+def test_an_error(log, error, kept):
     create("running")
-    apply(said.event("task_failed", error=error))
+    apply(log.event("task_failed", error=error))
     assert (row().status, row().error) == ("failed", kept)
 
 
-def test_an_error_of_many_levels(said):
+def test_a_deeply_nested_error(log):
     create("running")
-    apply(said.raw("task_failed", b'{"error": %s}' % (b"[" * 900 + b"]" * 900)))
+    apply(log.raw("task_failed", b'{"error": %s}' % (b"[" * 900 + b"]" * 900)))
     assert row().status == "failed"
     assert row().error
 
@@ -476,9 +476,9 @@ def test_an_error_of_many_levels(said):
         ("0002-01-01T00:00:00+00:00", datetime(2, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_when_it_happened(said, timestamp, expected):
+def test_timestamps(log, timestamp, expected):
     create()
-    apply(said.event("task_started", timestamp=timestamp))
+    apply(log.event("task_started", timestamp=timestamp))
     assert row().started_at == expected
 
 
@@ -487,18 +487,18 @@ def test_when_it_happened(said, timestamp, expected):
     ["", "yesterday", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
      "9998-12-31T23:59:59+00:00", "2026-13-01", "\x00"],
 )  # fmt: skip
-def test_a_time_that_cannot_be_is_now(said, timestamp):
-    """Of a finish in the year 9998, no viewer would be told the end."""
+def test_an_invalid_timestamp_is_replaced_by_the_current_time(log, timestamp):
+    """With a finish in the year 9998, subscribers would never receive the end."""
     create()
-    apply(said.raw("task_completed", b"{}", timestamp=timestamp))
+    apply(log.raw("task_completed", b"{}", timestamp=timestamp))
     for time in (row().started_at, row().finished_at):
         assert abs(timezone.now() - time) < timedelta(minutes=1)
 
 
-def test_a_job_does_not_finish_before_it_started(said):
+def test_a_finish_before_the_start(log):
     later = timezone.now() + timedelta(hours=1)
     create("running", started_at=later)
-    apply(said.event("task_completed"))
+    apply(log.event("task_completed"))
     assert row().finished_at == later
     create(job_id="other")
     log = Log("other")
@@ -509,14 +509,14 @@ def test_a_job_does_not_finish_before_it_started(said):
     assert row("other").started_at == row("other").finished_at
 
 
-def test_one_bad_event_hides_no_good_one(said):
+def test_invalid_events_between_valid_ones(log):
     create()
     apply(
-        said.raw("task_started", b"{"),
-        said.event("task_started", attempt="x", job_status=[]),
-        said.raw("task_progress", DEEP),
-        said.event("task_progress", progress={"per cent": 5}),
-        said.event("task_progress", progress=5),
+        log.raw("task_started", b"{"),
+        log.event("task_started", attempt="x", job_status=[]),
+        log.raw("task_progress", DEEP),
+        log.event("task_progress", progress={"per cent": 5}),
+        log.event("task_progress", progress=5),
     )
     assert (row().status, row().progress) == ("running", 5)
 
@@ -525,70 +525,70 @@ def test_one_bad_event_hides_no_good_one(said):
 
 
 @pytest.fixture
-def heard():
-    """The signals that were sent: name, statuses, and what the row was then."""
-    heard = []
+def sent():
+    """The signals that were sent: name, statuses, and the row at that time."""
+    sent = []
 
     def changed(job, old_status, new_status, **_):
-        heard.append((job.job_id, str(old_status), str(new_status), row(job.job_id).status))
+        sent.append((job.job_id, str(old_status), str(new_status), row(job.job_id).status))
 
     def progressed(job, **_):
-        heard.append((job.job_id, job.progress))
+        sent.append((job.job_id, job.progress))
 
     signals.job_status_changed.connect(changed)
     signals.job_progressed.connect(progressed)
-    yield heard
+    yield sent
     signals.job_status_changed.disconnect(changed)
     signals.job_progressed.disconnect(progressed)
 
 
-def test_receivers_are_told_after_the_commit(said, heard):
+def test_signals_are_sent_after_the_commit(log, sent):
     create()
     with transaction.atomic():
-        JobProjection().apply({"abc": [said.event("task_started"), said.event("task_completed")]})
-        assert heard == []
-    assert heard == [
+        JobProjection().apply({"abc": [log.event("task_started"), log.event("task_completed")]})
+        assert sent == []
+    assert sent == [
         ("abc", "pending", "running", "completed"),
         ("abc", "running", "completed", "completed"),
     ]
 
 
-def test_receivers_are_told_of_progress_once_a_batch(said, heard):
+def test_progress_is_signalled_once_per_batch(log, sent):
     create("running")
-    apply(*[said.event("task_progress", progress=n) for n in range(50)])
-    assert heard == [("abc", 49)]
+    apply(*[log.event("task_progress", progress=n) for n in range(50)])
+    assert sent == [("abc", 49)]
 
 
-def test_receivers_are_told_nothing_when_nothing_changes(said, heard):
+def test_no_signal_without_a_change(log, sent):
     create("running", progress=50)
-    apply(said.event("task_progress", progress=10), said.event("task_started"))
-    apply(said.step("task_completed", 1))
-    assert heard == []
+    apply(log.event("task_progress", progress=10), log.event("task_started"))
+    apply(log.step("task_completed", 1))
+    assert sent == []
 
 
-def test_receivers_are_told_nothing_of_what_is_rolled_back(said, heard):
+def test_a_rollback_sends_no_signals(log, sent):
     create()
     with transaction.atomic():
-        JobProjection().apply({"abc": [said.event("task_started")]})
+        JobProjection().apply({"abc": [log.event("task_started")]})
         transaction.set_rollback(True)
-    assert (heard, row().status) == ([], "pending")
+    assert (sent, row().status) == ([], "pending")
 
 
-def test_a_receiver_that_raises_hurts_nobody(said, heard):
-    def break_down(**_):
+def test_an_exception_of_a_receiver_is_logged(log, sent):
+    def fail(**_):
         raise RuntimeError("a fault of a third party")
 
     create()
     create(job_id="other")
-    signals.job_status_changed.connect(break_down)
+    signals.job_status_changed.connect(fail)
     try:
-        apply(said.event("task_started"), Log("other").event("task_started"))
+        apply(log.event("task_started"), Log("other").event("task_started"))
     finally:
-        signals.job_status_changed.disconnect(break_down)
-    assert {told[0] for told in heard} == {"abc", "other"}
+        signals.job_status_changed.disconnect(fail)
+    assert {signal[0] for signal in sent} == {"abc", "other"}
 
 
-def test_a_receiver_may_look_at_all_of_the_job(said):
+def test_a_receiver_may_read_deferred_fields(log):
     seen = []
 
     def receiver(job, **_):
@@ -597,16 +597,16 @@ def test_a_receiver_may_look_at_all_of_the_job(said):
     create(payload={"a": 1})
     signals.job_status_changed.connect(receiver)
     try:
-        apply(said.event("task_started"), said.event("task_completed", result=[2]))
+        apply(log.event("task_started"), log.event("task_completed", result=[2]))
     finally:
         signals.job_status_changed.disconnect(receiver)
     assert seen == [({"a": 1}, [2])] * 2
 
 
-# What it costs
+# Query counts
 
 
-def lives(job_ids, *, tokens=5):
+def completed_logs(job_ids, *, tokens=5):
     for job_id in job_ids:
         log = Log(job_id)
         yield log.step("job_created", 1)
@@ -621,66 +621,66 @@ def queries(captured):
     return [q["sql"] for q in captured if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT"))]
 
 
-def test_a_batch_of_many_jobs_costs_a_few_queries(django_assert_max_num_queries):
+def test_the_number_of_queries_of_a_batch_is_constant(django_assert_max_num_queries):
     job_ids = [f"job-{n}" for n in range(300)]
     Job.objects.bulk_create([Job(job_id=job_id) for job_id in job_ids])
-    events = list(lives(job_ids))
+    events = list(completed_logs(job_ids))
     with django_assert_max_num_queries(20):
         apply(*events)
     assert set(Job.objects.values_list("status", "progress")) == {("completed", 100.0)}
     assert row("job-7").result == {"of": "job-7"}
 
 
-def test_tokens_cost_nothing(said, django_assert_num_queries):
+def test_irrelevant_events_run_no_query(log, django_assert_num_queries):
     create("running")
-    tokens = [said.event("thought", text="token") for _ in range(1000)]
+    tokens = [log.event("thought", text="token") for _ in range(1000)]
     with transaction.atomic(), django_assert_num_queries(0):
         JobProjection().apply({"abc": tokens, "other": []})
 
 
-def test_the_payload_and_an_old_result_are_not_read(said, django_assert_max_num_queries):
+def test_payload_and_result_are_not_loaded(log, django_assert_max_num_queries):
     create("running", payload={"large": "x" * 1000})
     with django_assert_max_num_queries(10) as captured:
-        apply(said.event("task_completed", result=1))
+        apply(log.event("task_completed", result=1))
     assert not any("payload" in sql for sql in queries(captured.captured_queries))
 
 
-# Several at once
+# Locks
 
 
-def test_a_row_that_nobody_has_locked_is_locked(said):
+def test_lock_locks_rows(log):
     create()
     with transaction.atomic():
-        assert list(JobProjection().lock(starting("abc", "nobody"))) == []
+        assert list(JobProjection().lock(started("abc", "missing"))) == []
 
 
-def test_a_row_that_somebody_else_has_locked_is_left_to_them():
+def test_lock_returns_rows_that_others_have_locked():
     create()
     create(job_id="free")
-    if connection.vendor == "sqlite":  # it has one lock, for all rows
-        assert not JobProjection().lock(starting("abc", "free"))
+    if connection.vendor == "sqlite":  # one lock for all rows
+        assert not JobProjection().lock(started("abc", "free"))
         return
     with locked_elsewhere(), transaction.atomic():
-        assert set(JobProjection().lock(starting("abc", "free", "nobody"))) == {"abc"}
+        assert set(JobProjection().lock(started("abc", "free", "missing"))) == {"abc"}
         tokens = {"abc": [Log().event("thought", text="hm")]}
         assert not JobProjection().lock(tokens)
         JobProjection().apply({"abc": [Log().event("task_started")]})
     assert row().status == "pending"
     with transaction.atomic():
-        assert not list(JobProjection().lock(starting("abc", "free")))
+        assert not list(JobProjection().lock(started("abc", "free")))
 
 
-# Finished
+# Completed jobs
 
 
-def test_a_job_is_finished_some_seconds_after_its_end():
+def test_completed_jobs_after_the_grace_period():
     now = timezone.now()
     for status in Job.TERMINAL_STATUSES:
         create(status, job_id=f"old-{status}", finished_at=now - COMPLETION_GRACE)
         create(status, job_id=f"new-{status}", finished_at=now)
     create(job_id="pending")
     create("running", job_id="running")
-    job_ids = [*Job.objects.values_list("job_id", flat=True), "nobody"]
+    job_ids = [*Job.objects.values_list("job_id", flat=True), "missing"]
     assert set(JobProjection().completed_jobs(job_ids)) == {
         "old-completed",
         "old-failed",

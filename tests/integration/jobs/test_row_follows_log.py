@@ -1,4 +1,4 @@
-"""Workers publish, the archiver copies, and the row says what happened: end to end."""
+"""Rows follow logs: workers publish, the archiver applies the projection."""
 
 import os
 import random
@@ -47,7 +47,7 @@ with redis.Redis.from_url(sys.argv[1]) as client:
 
 @pytest.fixture
 def worker():
-    """A worker's publisher, which knows nothing of the database."""
+    """The publisher of a worker without a database."""
     return get_publisher()
 
 
@@ -84,7 +84,7 @@ def test_a_failure_of_a_worker_may_be_retried(worker, make_job):
     assert (row().status, row().attempt, row().error) == ("running", 2, "")
 
 
-def test_a_worker_goes_on_with_what_a_service_began(worker, make_job):
+def test_a_worker_continues_a_job_started_by_a_service(worker, make_job):
     make_job("running", job_id="abc")
     started_at = row().started_at
     worker.publish_task_started("abc", "report")
@@ -101,7 +101,7 @@ def test_a_worker_goes_on_with_what_a_service_began(worker, make_job):
     assert (row().status, row().result, row().error) == ("completed", "of the service", "")
 
 
-def test_a_service_goes_on_with_what_a_worker_began(worker, make_job):
+def test_a_service_continues_a_job_started_by_a_worker(worker, make_job):
     make_job(job_id="abc")
     with pytest.raises(InvalidTransition):
         services.job_complete(job_id="abc")
@@ -110,7 +110,7 @@ def test_a_service_goes_on_with_what_a_worker_began(worker, make_job):
     assert services.job_complete(job_id="abc", result=1).started_at < timezone.now()
 
 
-def test_the_end_of_a_task_is_not_that_of_a_job_of_several(worker, make_job):
+def test_the_end_of_one_of_several_tasks(worker, make_job):
     make_job(job_id="abc")
     worker.publish_task_started("abc", "outline")
     worker.publish_task_completed("abc", "outline", "an outline", job_status="running")
@@ -122,10 +122,8 @@ def test_the_end_of_a_task_is_not_that_of_a_job_of_several(worker, make_job):
 
 
 @pytest.mark.parametrize("archived_early", [True, False])
-def test_a_worker_that_was_given_up_says_nothing_of_the_next_attempt(
-    worker, make_job, archived_early
-):
-    """Told by its place in the log, by its `attempt`, and by the epoch of its publisher."""
+def test_a_late_worker_does_not_change_the_next_attempt(worker, make_job, archived_early):
+    """Recognised by its position, its `attempt`, and the epoch of its publisher."""
     make_job(job_id="abc")
     worker.publish_task_started("abc", "report")
     services.job_cancel(job_id="abc")
@@ -144,10 +142,8 @@ def test_a_worker_that_was_given_up_says_nothing_of_the_next_attempt(
     assert (row().status, row().result, row().attempt) == ("completed", "of the new one", 2)
 
 
-def test_the_worker_was_faster_than_the_retry_that_it_works_on(
-    worker, redis_down, make_job, log_types
-):
-    """Its event comes before `job_retried`, which Redis refused at first."""
+def test_a_worker_publishes_before_the_retry_is_appended(worker, redis_down, make_job, log_types):
+    """Its event precedes `job_retried`, which a Redis outage delayed."""
     make_job("cancelled", job_id="abc")
     services.job_retry(job_id="abc")
     redis_down()
@@ -163,7 +159,7 @@ def test_the_worker_was_faster_than_the_retry_that_it_works_on(
     ]  # fmt: skip
 
 
-def test_events_of_a_stranger_by_xadd(redis_client, make_job):
+def test_events_appended_with_plain_xadd(redis_client, make_job):
     make_job(job_id="abc")
     for fields in (
         {"event_type": "task_progress", "data": '{"progress": 20}'},
@@ -179,22 +175,22 @@ def test_events_of_a_stranger_by_xadd(redis_client, make_job):
 
 
 def test_a_log_without_a_job_is_archived(worker):
-    worker.publish_task_completed("nobody", "report")
+    worker.publish_task_completed("missing", "report")
     archived()
-    assert [event.event_type for event in read_events("nobody")] == ["task_completed"]
+    assert [event.event_type for event in read_events("missing")] == ["task_completed"]
     assert not Job.objects.exists()
 
 
-# Whatever the order
+# Random order
 
 
-OVER = {"completed", "failed", "cancelled"}
+TERMINAL = {"completed", "failed", "cancelled"}
 RANK = {"pending": 0, "running": 1, "completed": 2, "failed": 2, "cancelled": 2}
 
 
 @dataclass
 class Model:
-    """What the row must say, in the fewest words."""
+    """The expected row, as a minimal model."""
 
     status: str = "pending"
     attempt: int = 1
@@ -203,18 +199,18 @@ class Model:
     projected_attempt: int = 1
     log: list = field(default_factory=list)
 
-    def serve(self, step, number):
-        """A service took this step; it comes into the log."""
+    def apply_service(self, step, number):
+        """A service has made this transition; its event is appended."""
         if step == "job_retry":
             self.attempt += 1
             self.status, self.progress, self.outcome = "pending", 0, None
         elif step == "job_progress":
             self.progress = number
         else:
-            self.become(STEPS[step][1], number)
+            self.set_status(TRANSITIONS[step][1], number)
         self.log.append(("step", self.attempt))
 
-    def become(self, status, number):
+    def set_status(self, status, number):
         self.status = status
         if status == "completed":
             self.progress = 100
@@ -222,25 +218,27 @@ class Model:
             self.outcome = number
 
     def archive(self, count):
-        """The archiver copied the next events of the log."""
-        for kind, attempt, *said in self.log[:count]:
+        """The archiver has copied the next events of the log."""
+        for kind, attempt, *event in self.log[:count]:
             if kind == "step":
                 self.projected_attempt = attempt
-            elif (attempt or self.projected_attempt) == self.attempt and self.status not in OVER:
-                self.follow(*said)
+            elif self.status in TERMINAL:
+                continue
+            elif (attempt or self.projected_attempt) == self.attempt:
+                self.apply_event(*event)
         del self.log[:count]
 
-    def follow(self, event_type, job_status, number):
+    def apply_event(self, event_type, job_status, number):
         status = job_status or {"task_completed": "completed", "task_failed": "failed"}.get(
             event_type, "running"
         )
         if RANK[status] > RANK[self.status]:
-            self.become(status, number)
+            self.set_status(status, number)
         if self.status == "running":
             self.progress = max(self.progress, number)
 
 
-STEPS = {
+TRANSITIONS = {
     "job_start": ({"pending"}, "running"),
     "job_progress": ({"running"}, "running"),
     "job_complete": ({"running"}, "completed"),
@@ -251,8 +249,8 @@ STEPS = {
 
 
 @dataclass
-class Play:
-    """A job, what is done to it at random, and the model that is done the same."""
+class Scenario:
+    """A job and a model to which the same random operations are applied."""
 
     chance: random.Random
     model: Model = field(default_factory=lambda: Model(log=[("step", 1)]))
@@ -261,20 +259,20 @@ class Play:
 
     def act(self):
         self.number += 1
-        self.chance.choices([self.serve, self.publish, self.archive], [3, 5, 2])[0]()
+        self.chance.choices([self.call_service, self.publish, self.archive], [3, 5, 2])[0]()
 
-    def serve(self):
-        step = self.chance.choice(list(STEPS))
+    def call_service(self):
+        step = self.chance.choice(list(TRANSITIONS))
         more = {
             "job_progress": {"progress": self.number % 100},
             "job_complete": {"result": self.number},
             "job_fail": {"error": str(self.number)},
         }
         call = getattr(services, step)
-        if self.model.status in STEPS[step][0]:
+        if self.model.status in TRANSITIONS[step][0]:
             call(job_id="abc", **more.get(step, {}))
             number = self.number % 100 if step == "job_progress" else self.number
-            self.model.serve(step, number)
+            self.model.apply_service(step, number)
         else:
             with pytest.raises(InvalidTransition):
                 call(job_id="abc", **more.get(step, {}))
@@ -323,28 +321,28 @@ class Play:
 
 
 @pytest.mark.parametrize("round_", range(12))
-def test_whatever_comes_in_whatever_order(make_job, round_):
+def test_random_sequences_match_the_model(make_job, round_):
     seed = random.randrange(10**9) + round_
     make_job(job_id="abc")
-    play = Play(random.Random(seed))
+    scenario = Scenario(random.Random(seed))
     try:
         for _ in range(80):
-            play.act()
-            play.check()
-        play.archive(1000)
-        play.check()
+            scenario.act()
+            scenario.check()
+        scenario.archive(1000)
+        scenario.check()
     except BaseException as error:
         raise AssertionError(f"with the seed {seed}") from error
 
 
 def in_threads(*functions):
-    """Run the functions at once; return what they raised."""
+    """Run the functions in concurrent threads; return the exceptions."""
     raised = []
 
     def run(function):
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+        except Exception as error:  # noqa: BLE001 - the test inspects it
             raised.append(error)
         finally:
             connections.close_all()
@@ -357,7 +355,7 @@ def in_threads(*functions):
     return raised
 
 
-def test_services_workers_and_archivers_at_once(make_job):
+def test_concurrent_services_workers_and_archivers(make_job):
     job_ids = [make_job().job_id for _ in range(4)]
     done = Flag()
 
@@ -370,9 +368,9 @@ def test_services_workers_and_archivers_at_once(make_job):
         finally:
             done.set()
 
-    def serve():
+    def report_progress():
         while not done.is_set():
-            # Several rows are locked, in no order that an archiver keeps to.
+            # Locks several rows, in another order than the archiver.
             with suppress(InvalidTransition), transaction.atomic():
                 for job_id in random.sample(job_ids, 2):
                     services.job_progress(job_id=job_id, progress=10)
@@ -382,7 +380,7 @@ def test_services_workers_and_archivers_at_once(make_job):
         while not done.is_set():
             archiver.step()
 
-    assert not in_threads(work, serve, archive, archive)
+    assert not in_threads(work, report_progress, archive, archive)
     archived()
     found = Job.objects.values_list("job_id", "status", "result")
     assert set(found) == {(job_id, "completed", job_id) for job_id in job_ids}

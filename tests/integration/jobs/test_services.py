@@ -1,4 +1,4 @@
-"""The state machine of jobs: what is allowed, what is written, what is said, and when."""
+"""Services: allowed transitions, rows, events, and commit order."""
 
 import math
 import uuid
@@ -59,7 +59,7 @@ def nested(levels):
     return value
 
 
-UNWRITABLE = [
+NOT_JSON = [
     math.nan,
     -math.inf,
     "a\x00b",
@@ -90,68 +90,68 @@ def state(job):
 @pytest.mark.parametrize(
     ("service", "status"), [pair for pair in PAIRS if pair[1] in ALLOWED[pair[0]]]
 )
-def test_a_step_that_is_allowed(make_job, log, service, status):
+def test_allowed_transitions(make_job, log, service, status):
     job = make_job(status)
-    said = len(log(job))
+    events = len(log(job))
     answer = call(service, job)
     job.refresh_from_db()
     assert answer.status == job.status == NEXT[service]
-    assert len(log(job)) == said + 1
+    assert len(log(job)) == events + 1
     assert log(job)[-1].data["job_status"] == NEXT[service]
 
 
 @pytest.mark.parametrize(
     ("service", "status"), [pair for pair in PAIRS if pair[1] not in ALLOWED[pair[0]]]
 )
-def test_a_step_that_is_refused_by_name(make_job, log, service, status):
+def test_refused_transitions(make_job, log, service, status):
     job = make_job(status)
-    before, said = state(job), log(job)
+    before, events = state(job), log(job)
     with pytest.raises(InvalidTransition) as caught:
         call(service, job)
     for word in (job.job_id, f" is {status}", *ALLOWED[service]):
         assert word in str(caught.value)
-    assert (state(job), log(job)) == (before, said)
+    assert (state(job), log(job)) == (before, events)
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_a_job_that_is_not_there(service):
+def test_a_missing_job(service):
     with pytest.raises(JobNotFound, match="no job missing"):
         call(service, Job(job_id="missing"))
 
 
 @pytest.mark.parametrize("service", ALLOWED)
 @pytest.mark.parametrize("job_id", ["a b", "", None, 5, "a\x00"])
-def test_what_cannot_be_a_job_id(service, job_id):
+def test_an_invalid_job_id(service, job_id):
     with pytest.raises(InvalidJobId):
         call(service, Job(job_id=job_id))
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_a_worker_of_an_older_attempt_is_refused(make_job, log, service):
+def test_an_older_attempt_is_refused(make_job, log, service):
     job = make_job("cancelled")
     services.job_retry(job_id=job.job_id)
-    before, said = state(job), log(job)
+    before, events = state(job), log(job)
     with pytest.raises(StaleAttempt, match="attempt 2, not at 1"):
         call(service, job, attempt=1)
-    assert (state(job), log(job)) == (before, said)
+    assert (state(job), log(job)) == (before, events)
 
 
 @pytest.mark.parametrize("service", ["job_start", "job_fail", "job_cancel"])
-def test_the_worker_of_this_attempt_is_let_through(make_job, service):
+def test_the_current_attempt_is_accepted(make_job, service):
     job = make_job("failed")
     services.job_retry(job_id=job.job_id)
     assert call(service, job, attempt=2).attempt == 2
 
 
-def test_the_services_take_keywords_only(make_job):
+def test_services_are_keyword_only(make_job):
     with pytest.raises(TypeError):
         services.job_start(make_job().job_id)
 
 
-# What is written, and what is said
+# Rows and events
 
 
-def test_a_whole_life_in_the_row_and_in_the_log(make_job, log):
+def test_row_and_log_of_a_completed_job(make_job, log):
     job = make_job(title="Report", task_type="writing")
     job_id = job.job_id
     started = services.job_start(job_id=job_id, worker="w1")
@@ -204,16 +204,16 @@ def without_time(event):
     return data
 
 
-def test_a_failure_a_retry_and_a_cancellation_in_the_log(make_job, log, user):
+def test_log_of_a_failed_retried_and_cancelled_job(make_job, log, user):
     job = make_job()
     services.job_fail(job_id=job.job_id, error=ValueError("no ink"))
     services.job_retry(job_id=job.job_id, by=user)
     services.job_cancel(job_id=job.job_id, by=user)
-    said = [
+    events = [
         (data["event_type"], data["job_status"], data["attempt"], data.get("error", data.get("by")))
         for data in map(without_time, log(job))
     ]
-    assert said == [
+    assert events == [
         ("job_created", "pending", 1, None),
         ("task_failed", "failed", 1, "no ink"),
         ("job_retried", "pending", 2, "anna"),
@@ -221,7 +221,7 @@ def test_a_failure_a_retry_and_a_cancellation_in_the_log(make_job, log, user):
     ]
 
 
-def test_a_retry_starts_from_nothing(make_job):
+def test_a_retry_resets_the_row(make_job):
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=50)
     services.job_fail(job_id=job.job_id, error="boom")
@@ -232,7 +232,7 @@ def test_a_retry_starts_from_nothing(make_job):
         assert (seen.started_at, seen.finished_at) == (None, None)
 
 
-def test_a_job_may_be_retried_again_and_again(make_job, log):
+def test_repeated_retries(make_job, log):
     job = make_job("cancelled")
     for _ in range(3):
         services.job_retry(job_id=job.job_id)
@@ -240,14 +240,14 @@ def test_a_job_may_be_retried_again_and_again(make_job, log):
     assert [event.data["attempt"] for event in log(job)] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_clock_that_went_back_does_not_stop_a_job(make_job):
+def test_a_clock_that_went_backwards(make_job):
     job = make_job("running")
     later = timezone.now() + timedelta(hours=1)
     Job.objects.update(started_at=later)
     assert services.job_complete(job_id=job.job_id).finished_at == later
 
 
-def test_a_task_says_its_own_task_type(make_job, log):
+def test_an_event_may_have_another_task_type_than_the_job(make_job, log):
     job = make_job("running", task_type="whole")
     services.job_progress(job_id=job.job_id, progress=1, task_type="part")
     assert log(job)[-1].data["task_type"] == "part"
@@ -256,20 +256,20 @@ def test_a_task_says_its_own_task_type(make_job, log):
 # On commit only
 
 
-def test_what_is_rolled_back_never_was(make_job, log):
+def test_a_rollback_leaves_no_trace(make_job, log):
     job = make_job()
-    before, said = state(job), log(job)
+    before, events = state(job), log(job)
     with transaction.atomic():
         services.job_create(task_type="manual", job_id="never")
         services.job_start(job_id=job.job_id)
         services.job_complete(job_id=job.job_id)
         transaction.set_rollback(True)
-    assert (state(job), log(job)) == (before, said)
+    assert (state(job), log(job)) == (before, events)
     assert log("never") == []
     assert not Job.objects.filter(job_id="never").exists()
 
 
-def test_nothing_is_said_before_the_commit_and_then_all_in_order(make_job, log_types):
+def test_events_are_appended_on_commit_in_order(make_job, log_types):
     job = make_job()
     with transaction.atomic():
         services.job_start(job_id=job.job_id)
@@ -279,7 +279,7 @@ def test_nothing_is_said_before_the_commit_and_then_all_in_order(make_job, log_t
     assert log_types(job) == ["job_created", "task_started", "task_progress", "task_failed"]
 
 
-def test_an_inner_rollback_takes_only_its_own(make_job, log_types):
+def test_a_savepoint_rollback_discards_only_its_events(make_job, log_types):
     job = make_job()
     with transaction.atomic():
         services.job_start(job_id=job.job_id)
@@ -291,7 +291,7 @@ def test_an_inner_rollback_takes_only_its_own(make_job, log_types):
     assert state(job)["status"] == "cancelled"
 
 
-def test_a_refused_step_leaves_the_outer_transaction_usable(make_job, log_types):
+def test_a_refused_transition_keeps_the_outer_transaction_usable(make_job, log_types):
     job = make_job()
     with transaction.atomic():
         with pytest.raises(InvalidTransition):
@@ -302,11 +302,11 @@ def test_a_refused_step_leaves_the_outer_transaction_usable(make_job, log_types)
     assert log_types(job) == ["job_created", "task_started"]
 
 
-# Bad values
+# Invalid values
 
 
-@pytest.mark.parametrize("value", UNWRITABLE, ids=range(len(UNWRITABLE)))
-def test_a_payload_that_json_has_no_form_for(value, log):
+@pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
+def test_a_payload_that_is_not_json(value, log):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", job_id="abc", payload={"x": value})
     assert caught.value.field == "payload"
@@ -316,34 +316,34 @@ def test_a_payload_that_json_has_no_form_for(value, log):
 
 
 @pytest.mark.parametrize("payload", [[], "text", 5, True, [("a", 1)], {1: 2}, {"a\x00": 1}])
-def test_a_payload_that_is_no_object(payload):
+def test_a_payload_that_is_not_an_object(payload):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", payload=payload)
     assert caught.value.field == "payload"
     assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize("value", UNWRITABLE, ids=range(len(UNWRITABLE)))
-def test_a_result_that_json_has_no_form_for(make_job, log, value):
+@pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
+def test_a_result_that_is_not_json(make_job, log, value):
     job = make_job("running")
-    before, said = state(job), log(job)
+    before, events = state(job), log(job)
     with pytest.raises(InvalidJob) as caught:
         services.job_complete(job_id=job.job_id, result=value)
     assert caught.value.field == "result"
-    assert (state(job), log(job)) == (before, said)
+    assert (state(job), log(job)) == (before, events)
 
 
 @pytest.mark.parametrize("service", ["job_start", "job_progress", "job_complete", "job_fail"])
-def test_event_data_that_json_has_no_form_for(make_job, log, service):
+def test_event_data_that_is_not_json(make_job, log, service):
     job = make_job("pending" if service == "job_start" else "running")
-    before, said = state(job), log(job)
-    for value in UNWRITABLE:
+    before, events = state(job), log(job)
+    for value in NOT_JSON:
         with pytest.raises(InvalidJob):
             call(service, job, more=value)
-        assert (state(job), log(job)) == (before, said)
+        assert (state(job), log(job)) == (before, events)
 
 
-# What orjson writes and the json module does not.
+# Types that orjson serializes and the json module does not.
 RICH = {
     "when": datetime(2026, 1, 2, tzinfo=UTC),
     "id": uuid.UUID(int=5),
@@ -366,24 +366,24 @@ def test_a_result_is_the_same_in_the_row_and_in_the_log(make_job, log):
     assert answer.result == state(job)["result"] == log(job)[-1].data["result"] == PLAIN
 
 
-def test_a_payload_is_for_its_runner_what_it_is_in_the_row():
+def test_the_runner_receives_the_payload_of_the_row():
     answer = services.job_create(task_type="manual", payload=RICH)
     assert answer.payload == state(answer)["payload"] == PLAIN
 
 
-def test_a_mapping_is_a_payload_only_if_json_has_a_form_for_it():
+def test_a_mapping_that_is_not_json_is_not_a_payload():
     with pytest.raises(InvalidJob, match="payload"):
         services.job_create(task_type="manual", payload=UserDict(a=1))
 
 
 @pytest.mark.parametrize("result", [None, False, 0, "", [], {}, "text", [1, None], {"ü": "€😀"}])
-def test_any_json_is_a_result(make_job, log, result):
+def test_any_json_value_is_a_result(make_job, log, result):
     job = make_job("running")
     services.job_complete(job_id=job.job_id, result=result)
     assert state(job)["result"] == log(job)[-1].data["result"] == result
 
 
-def test_a_payload_of_the_largest_size_and_one_more(settings):
+def test_the_size_limit_of_a_payload(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_PAYLOAD_BYTES": 100}
     room = 100 - len('{"x":""}')
     services.job_create(task_type="manual", payload={"x": "a" * room})
@@ -409,26 +409,26 @@ def test_a_result_above_the_limit_leaves_the_job_running(make_job, log_types):
      -(10**5000), Decimal(5), nested(20_000)],
     ids=range(15),
 )  # fmt: skip
-def test_what_is_no_progress(make_job, log, progress):
+def test_an_invalid_progress(make_job, log, progress):
     job = make_job("running")
-    said = log(job)
+    events = log(job)
     with pytest.raises(InvalidJob, match="0 to 100") as caught:
         services.job_progress(job_id=job.job_id, progress=progress)
     assert caught.value.field == "progress"
     assert len(str(caught.value)) < 200
     assert state(job)["progress"] == 0
-    assert log(job) == said
+    assert log(job) == events
 
 
 @pytest.mark.parametrize("progress", [0, 0.0, 1, 33.3, 100, 100.0])
-def test_a_progress(make_job, progress):
+def test_a_valid_progress(make_job, progress):
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=progress)
     assert state(job)["progress"] == progress
 
 
 @pytest.mark.parametrize("title", ["a\x00b", "\ud800", "x" * 201, None])
-def test_what_is_no_title(title):
+def test_an_invalid_title(title):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", title=title)
     assert caught.value.field == "title"
@@ -438,7 +438,7 @@ def test_what_is_no_title(title):
 @pytest.mark.parametrize(
     "task_type", ["", "a b", "a\n", "a\x00", "\ud800", "x" * 101, None, [], {}, nested(300)]
 )
-def test_what_is_no_task_type(task_type):
+def test_an_invalid_task_type(task_type):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type=task_type)
     assert caught.value.field == "task_type"
@@ -446,13 +446,13 @@ def test_what_is_no_task_type(task_type):
 
 
 @pytest.mark.parametrize("job_id", ["", "a b", "x" * 65, "a\n", "\ud800", 5, [], b"a"])
-def test_what_is_no_job_id_for_a_new_job(job_id):
+def test_an_invalid_job_id_of_a_new_job(job_id):
     with pytest.raises(InvalidJobId):
         services.job_create(task_type="manual", job_id=job_id)
     assert not Job.objects.exists()
 
 
-def test_titles_keep_what_people_write(make_job):
+def test_titles_are_stored_unchanged(make_job):
     title = "<script>alert(1)</script> 'quoted' \"ü€😀\u202e\u2028 %s {0}"
     assert state(make_job(title=title))["title"] == title
 
@@ -472,13 +472,13 @@ def test_titles_keep_what_people_write(make_job):
         (None, "None"),
     ],
 )
-def test_an_error_is_kept_as_text_that_everybody_can_read(make_job, log, error, text):
+def test_an_error_is_stored_as_clean_text(make_job, log, error, text):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error=error)
     assert state(job)["error"] == log(job)[-1].data["error"] == text
 
 
-def test_an_error_too_long_to_read_is_cut(make_job, log):
+def test_a_long_error_is_cut(make_job, log):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error="\x01" * 2_000_000)
     error = state(job)["error"]
@@ -487,21 +487,21 @@ def test_an_error_too_long_to_read_is_cut(make_job, log):
     assert log(job)[-1].data["error"] == error
 
 
-class Unspeakable(Exception):
+class ErrorWithoutText(Exception):
     def __str__(self):
         raise RuntimeError("not even this")
 
 
-def test_an_exception_that_cannot_be_shown_fails_its_job_all_the_same(make_job):
+def test_an_exception_without_text_fails_its_job(make_job):
     job = make_job("running")
-    services.job_fail(job_id=job.job_id, error=Unspeakable())
-    assert state(job)["error"] == "Unspeakable"
+    services.job_fail(job_id=job.job_id, error=ErrorWithoutText())
+    assert state(job)["error"] == "ErrorWithoutText"
 
 
-# Redis down
+# Redis unavailable
 
 
-def test_a_job_lives_its_life_without_redis(redis_down, caplog, make_job):
+def test_services_work_without_redis(redis_down, caplog, make_job):
     job = make_job("completed")
     assert state(job)["status"] == "completed"
     deferred = [record for record in caplog.records if record.message == "job_event_deferred"]
@@ -509,7 +509,7 @@ def test_a_job_lives_its_life_without_redis(redis_down, caplog, make_job):
     assert {record.job_id for record in deferred} == {job.job_id}
 
 
-def test_what_was_said_without_redis_is_in_the_log_once_it_is_back(redis_down, make_job, log):
+def test_the_relay_appends_events_after_a_redis_outage(redis_down, make_job, log):
     jobs = [make_job("running") for _ in range(3)]
     for number in range(5):
         for job in jobs:
@@ -526,8 +526,8 @@ def test_what_was_said_without_redis_is_in_the_log_once_it_is_back(redis_down, m
     for archive in (lambda: None, archived):
         archive()
         for job in jobs:
-            said = [(event.event_type, event.data.get("progress")) for event in log(job)]
-            assert said == [
+            events = [(event.event_type, event.data.get("progress")) for event in log(job)]
+            assert events == [
                 ("job_created", None),
                 ("task_started", None),
                 *[("task_progress", number) for number in range(5)],
@@ -536,7 +536,7 @@ def test_what_was_said_without_redis_is_in_the_log_once_it_is_back(redis_down, m
             assert log(job)[-1].data["result"] == job.job_id
 
 
-def test_the_next_step_brings_what_was_said_without_redis(redis_down, make_job, log_types):
+def test_the_next_service_appends_events_after_a_redis_outage(redis_down, make_job, log_types):
     job = make_job("running")
     redis_down()
     services.job_complete(job_id=job.job_id)
@@ -544,7 +544,7 @@ def test_the_next_step_brings_what_was_said_without_redis(redis_down, make_job, 
     assert Relay().step() == 0
 
 
-def test_a_key_that_is_no_stream_stops_no_job(redis_client, caplog, make_job, log_types):
+def test_services_work_if_the_key_is_not_a_stream(redis_client, caplog, make_job, log_types):
     redis_client.set("job_events:abc", "text")
     assert state(make_job("completed", job_id="abc"))["status"] == "completed"
     assert "job_event_deferred" in caplog.messages
@@ -553,7 +553,7 @@ def test_a_key_that_is_no_stream_stops_no_job(redis_client, caplog, make_job, lo
     assert log_types("abc") == ["job_created", "task_started", "task_completed"]
 
 
-def test_a_transaction_over_several_jobs_is_all_in_the_logs_or_not_at_all(make_job, log_types):
+def test_a_transaction_over_several_jobs_is_atomic(make_job, log_types):
     first, second = make_job("running"), make_job("running")
     for give_up in (True, False):
         with transaction.atomic():
@@ -564,7 +564,7 @@ def test_a_transaction_over_several_jobs_is_all_in_the_logs_or_not_at_all(make_j
     assert log_types(second) == ["job_created", "task_started", "task_failed"]
 
 
-def test_every_step_carries_its_attempt(make_job, log):
+def test_every_event_has_the_attempt(make_job, log):
     job = make_job("cancelled")
     services.job_retry(job_id=job.job_id)
     services.job_start(job_id=job.job_id)
@@ -573,7 +573,7 @@ def test_every_step_carries_its_attempt(make_job, log):
     ]  # fmt: skip
 
 
-def test_the_log_of_a_deleted_job_stays(make_job, log_types):
+def test_the_log_of_a_deleted_job_remains(make_job, log_types):
     make_job("cancelled", job_id="abc").delete()
     archived()
     assert log_types("abc") == ["job_created", "job_cancelled"]
@@ -581,11 +581,11 @@ def test_the_log_of_a_deleted_job_stays(make_job, log_types):
     assert log_types("abc") == ["job_created", "job_cancelled", "job_created", "task_started"]
 
 
-# Several at once
+# Concurrency
 
 
 def at_once(*calls):
-    """Run the calls in threads that start together; return what each returned or raised."""
+    """Run the calls in concurrent threads; return the result or exception of each."""
     barrier = Barrier(len(calls))
     answers = [None] * len(calls)
 
@@ -593,7 +593,7 @@ def at_once(*calls):
         barrier.wait()
         try:
             answers[index] = function()
-        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+        except Exception as error:  # noqa: BLE001 - the test inspects it
             answers[index] = error
         finally:
             connections.close_all()
@@ -607,7 +607,7 @@ def at_once(*calls):
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_of_two_who_end_a_job_at_once_one_wins(make_job, log, round_):
+def test_concurrent_ends_of_a_job(make_job, log, round_):
     job = make_job("running")
     answers = at_once(
         lambda: services.job_complete(job_id=job.job_id, result=1),
@@ -620,7 +620,7 @@ def test_of_two_who_end_a_job_at_once_one_wins(make_job, log, round_):
     assert [event.data["job_status"] for event in log(job)][2:] == [won[0].status]
 
 
-def test_of_many_who_start_a_job_at_once_one_wins(make_job, log_types):
+def test_concurrent_starts_of_a_job(make_job, log_types):
     job = make_job()
     answers = at_once(*[lambda: services.job_start(job_id=job.job_id)] * 6)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
@@ -628,14 +628,14 @@ def test_of_many_who_start_a_job_at_once_one_wins(make_job, log_types):
     assert log_types(job) == ["job_created", "task_started"]
 
 
-def test_of_many_who_retry_a_job_at_once_one_wins(make_job):
+def test_concurrent_retries_of_a_job(make_job):
     job = make_job("failed")
     answers = at_once(*[lambda: services.job_retry(job_id=job.job_id)] * 4)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
     assert state(job)["attempt"] == 2
 
 
-def test_of_many_who_create_a_job_at_once_one_wins(log_types):
+def test_concurrent_creations_of_a_job(log_types):
     create = lambda: services.job_create(task_type="manual", job_id="abc")  # noqa: E731
     answers = at_once(*[create] * 4)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
@@ -645,7 +645,7 @@ def test_of_many_who_create_a_job_at_once_one_wins(log_types):
     assert log_types("abc") == ["job_created"]
 
 
-def test_progress_of_many_at_once_loses_nobody(make_job, log_types):
+def test_concurrent_progress_loses_no_event(make_job, log_types):
     job = make_job("running")
     answers = at_once(
         *[lambda n=n: services.job_progress(job_id=job.job_id, progress=n) for n in range(8)]

@@ -1,4 +1,4 @@
-"""What third parties are told, and that they can hurt nobody."""
+"""Signals: when they are sent, and failing receivers."""
 
 import pytest
 from django.db import transaction
@@ -17,7 +17,7 @@ ALL = {
 
 @pytest.fixture
 def connect():
-    """Connects receivers that go with the test; a weak reference would go before."""
+    """Connects receivers for one test; signals keep weak references only."""
     connected = []
 
     def connect(signal, receiver):
@@ -30,22 +30,22 @@ def connect():
 
 
 @pytest.fixture
-def heard(connect):
-    """The names and arguments of the signals that were sent."""
-    heard = []
+def sent(connect):
+    """Names and arguments of the signals that were sent."""
+    sent = []
     for name, signal in ALL.items():
-        connect(signal, lambda name=name, signal=None, **given: heard.append((name, given)))
-    return heard
+        connect(signal, lambda name=name, signal=None, **given: sent.append((name, given)))
+    return sent
 
 
-def test_each_step_is_told(heard, make_job):
+def test_each_transition_sends_signals(sent, make_job):
     job = make_job()
     services.job_start(job_id=job.job_id)
     services.job_progress(job_id=job.job_id, progress=10)
     services.job_fail(job_id=job.job_id, error="boom")
     services.job_retry(job_id=job.job_id)
     services.job_cancel(job_id=job.job_id)
-    assert [(name, given.get("old_status"), given.get("new_status")) for name, given in heard] == [
+    assert [(name, given.get("old_status"), given.get("new_status")) for name, given in sent] == [
         ("job_created", None, None),
         ("job_status_changed", "pending", "running"),
         ("job_progressed", None, None),
@@ -53,40 +53,40 @@ def test_each_step_is_told(heard, make_job):
         ("job_status_changed", "failed", "pending"),
         ("job_status_changed", "pending", "cancelled"),
     ]
-    assert {given["sender"] for _, given in heard} == {Job}
-    assert {given["job"].job_id for _, given in heard} == {job.job_id}
+    assert {given["sender"] for _, given in sent} == {Job}
+    assert {given["job"].job_id for _, given in sent} == {job.job_id}
 
 
-def test_the_statuses_are_those_of_the_model(heard, make_job):
+def test_statuses_are_members_of_the_enum(sent, make_job):
     make_job("running")
-    given = heard[-1][1]
+    given = sent[-1][1]
     assert given["old_status"] is Job.Status.PENDING
     assert given["new_status"] is Job.Status.RUNNING
 
 
-def test_nothing_is_told_before_the_commit(heard, make_job):
+def test_signals_are_sent_after_the_commit(sent, make_job):
     with transaction.atomic():
         make_job("completed")
-        assert heard == []
-    assert [name for name, _ in heard] == ["job_created", *["job_status_changed"] * 2]
+        assert sent == []
+    assert [name for name, _ in sent] == ["job_created", *["job_status_changed"] * 2]
 
 
-def test_nothing_is_told_of_what_was_rolled_back(heard, make_job):
+def test_a_rollback_sends_no_signals(sent, make_job):
     with transaction.atomic():
         make_job("completed")
         transaction.set_rollback(True)
-    assert heard == []
+    assert sent == []
 
 
-def test_a_refused_step_is_not_told(heard, make_job):
+def test_a_refused_transition_sends_no_signals(sent, make_job):
     job = make_job()
-    heard.clear()
+    sent.clear()
     with pytest.raises(InvalidTransition):
         services.job_complete(job_id=job.job_id)
-    assert heard == []
+    assert sent == []
 
 
-def test_a_receiver_sees_the_committed_job(connect, make_job):
+def test_a_receiver_reads_the_committed_job(connect, make_job):
     seen = []
     connect(
         signals.job_status_changed,
@@ -97,7 +97,7 @@ def test_a_receiver_sees_the_committed_job(connect, make_job):
     assert not transaction.get_connection().in_atomic_block
 
 
-def test_a_receiver_publishes_in_the_jobs_log(connect, make_job, log_types):
+def test_a_receiver_publishes_to_the_log_of_the_job(connect, make_job, log_types):
     def greet(job, new_status, **_):
         get_publisher().publish_event(job.job_id, {"event_type": f"noted_{new_status}"})
 
@@ -108,7 +108,7 @@ def test_a_receiver_publishes_in_the_jobs_log(connect, make_job, log_types):
     ]  # fmt: skip
 
 
-def test_a_receiver_may_take_the_next_step(connect, make_job, log_types):
+def test_a_receiver_may_call_a_service(connect, make_job, log_types):
     connect(signals.job_created, lambda job, **_: services.job_start(job_id=job.job_id))
     job = make_job()
     job.refresh_from_db()
@@ -117,40 +117,40 @@ def test_a_receiver_may_take_the_next_step(connect, make_job, log_types):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_receiver_that_raises_hurts_nobody(connect, heard, make_job, log_types, caplog, name):
-    def break_down(**_):
+def test_an_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types, caplog, name):
+    def fail(**_):
         raise RuntimeError("a fault of a third party")
 
-    connect(ALL[name], break_down)
-    heard.clear()
+    connect(ALL[name], fail)
+    sent.clear()
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=10)
     services.job_complete(job_id=job.job_id)
     job.refresh_from_db()
     assert job.status == "completed"
     assert log_types(job) == ["job_created", "task_started", "task_progress", "task_completed"]
-    assert [told for told, _ in heard] == [
+    assert [name for name, _ in sent] == [
         "job_created", "job_status_changed", "job_progressed", "job_status_changed",
     ]  # fmt: skip
     assert "a fault of a third party" in caplog.text
 
 
-def test_a_receiver_that_spoils_its_database_query_hurts_nobody(connect, make_job):
+def test_a_database_error_in_a_receiver(connect, make_job):
     connect(signals.job_created, lambda **_: Job.objects.create(job_id=None))
     assert services.job_start(job_id=make_job().job_id).status == "running"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_retry_is_told_before_what_its_runner_does(settings):
-    """A runner that works at once changes the status too; receivers hear of it in order."""
+def test_the_signal_of_a_retry_precedes_those_of_its_runner(settings):
+    """A synchronous runner changes the status too; receivers are called in order."""
 
     def runner(job_id):
         services.job_start(job_id=job_id)
 
-    heard = []
+    sent = []
 
     def receiver(old_status, new_status, **_kwargs):
-        heard.append((old_status, new_status))
+        sent.append((old_status, new_status))
 
     job = services.job_create(task_type="x")
     services.job_cancel(job_id=job.job_id)
@@ -160,4 +160,4 @@ def test_a_retry_is_told_before_what_its_runner_does(settings):
         services.job_retry(job_id=job.job_id)
     finally:
         signals.job_status_changed.disconnect(receiver)
-    assert heard == [("cancelled", "pending"), ("pending", "running")]
+    assert sent == [("cancelled", "pending"), ("pending", "running")]

@@ -1,7 +1,7 @@
-"""Every route there is, for a user who owns a job, for another, and for nobody.
+"""Every route, for the owner of a job, another user, and an anonymous user.
 
-The routes are those of the URL configuration and of the sockets, so that a new one cannot be
-forgotten: whoever adds one says here what it is.
+The routes are those of the URL configuration and of the sockets: a new route fails the test until
+it is classified here.
 """
 
 import pytest
@@ -19,29 +19,29 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = "cinnamon"
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
-# What there is of one job, by the names of the routes; all else is of none, or of several.
-OF_A_JOB = {
+# Names of the routes of one job; the others are of several jobs or of none.
+JOB_ROUTES = {
     "api-job-detail", "api-job-cancel", "api-job-retry", "api-job-ticket", "api-job-events",
     "api-job-events-export", "api-job-events-stream", "api-job-events-poll", "api-job-stream",
     "api-job-inputs", "detail",
 }  # fmt: skip
-OF_SEVERAL = {"api-job-list", "api-job-counts", "api-events", "list"}
-OF_NAMED = {"api-events-stream"}
-OF_NONE = {"new", "login", "logout", "api-schema", "api-docs"}
-OPEN = {"login"}
+LIST_ROUTES = {"api-job-list", "api-job-counts", "api-events", "list"}
+MULTIPLEX_ROUTES = {"api-events-stream"}
+OTHER_ROUTES = {"new", "login", "logout", "api-schema", "api-docs"}
+PUBLIC_ROUTES = {"login"}
 SOCKETS = {"ws/jobs/", "ws/events/"}
 
 
 def routes():
-    """The names of all routes of ours, with their addresses for the job `abc`."""
-    found = {}
+    """Return the names of all routes, with their URLs for the job `abc`."""
+    addresses = {}
     for namespace, (prefix, resolver) in get_resolver().namespace_dict.items():
         if namespace == "job_events":
             for name, options in resolver.reverse_dict.lists():
                 if isinstance(name, str):
                     [(pattern, arguments)] = options[0][0]
-                    found[name] = f"/{prefix}{pattern % dict.fromkeys(arguments, 'abc')}"
-    return found
+                    addresses[name] = f"/{prefix}{pattern % dict.fromkeys(arguments, 'abc')}"
+    return addresses
 
 
 ROUTES = routes()
@@ -49,7 +49,7 @@ ROUTES = routes()
 
 @pytest.fixture
 def job(user, other_user):
-    """A job of anna's that speaks of cinnamon, and one of bert's that does not."""
+    """A job of anna with a secret in its title and events, and one of bert without."""
     job = job_create(job_id="abc", owner=user, task_type="manual", title=SECRET)
     get_publisher().publish_event("abc", {"event_type": SECRET, "text": SECRET})
     job_create(job_id="other", owner=other_user, task_type="manual")
@@ -64,72 +64,72 @@ def client_of(user):
     return client
 
 
-def asked(client, method, path):
+def request(client, method, path):
     body = {} if method in ("get", "head") else {"data": "{}", "content_type": "application/json"}
     answer = getattr(client, method)(path, **body)
     content = answer.getvalue() if answer.streaming else answer.content
     return answer, content.decode() + str(answer.headers)
 
 
-def test_every_route_is_said_to_be_of_something():
-    assert set(ROUTES) == OF_A_JOB | OF_SEVERAL | OF_NAMED | OF_NONE
+def test_every_route_is_classified():
+    assert set(ROUTES) == JOB_ROUTES | LIST_ROUTES | MULTIPLEX_ROUTES | OTHER_ROUTES
     patterns = [str(route.pattern).lstrip("^") for route in websocket_urlpatterns]
     assert len(patterns) == len(SOCKETS)
     assert all(any(pattern.startswith(socket) for socket in SOCKETS) for pattern in patterns)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", sorted(OF_A_JOB))
-def test_a_job_of_anothers_is_not_there(other_user, job, name, method):
-    answer, text = asked(client_of(other_user), method, ROUTES[name])
+@pytest.mark.parametrize("name", sorted(JOB_ROUTES))
+def test_the_job_of_another_user_is_not_found(other_user, job, name, method):
+    answer, text = request(client_of(other_user), method, ROUTES[name])
     allowed = {404, 405, 200} if method == "options" else {404, 405}
     assert answer.status_code in allowed
     assert SECRET not in text
     there_is_none = ROUTES[name].replace("abc", "xyz")
-    none, words = asked(client_of(other_user), method, there_is_none)
+    none, words = request(client_of(other_user), method, there_is_none)
     assert none.status_code == answer.status_code
     if answer.status_code == 404:
         assert words.replace("xyz", "abc") == text
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", sorted(OF_A_JOB | OF_SEVERAL | OF_NAMED | OF_NONE))
-def test_nobody_gets_in(job, name, method):
-    path = ROUTES[name] + ("?job=abc" if name in OF_NAMED else "")
-    answer, text = asked(client_of(None), method, path)
-    if name not in OPEN:
-        allowed = {200} if method == "options" and name in OF_NONE else set()
+@pytest.mark.parametrize("name", sorted(JOB_ROUTES | LIST_ROUTES | MULTIPLEX_ROUTES | OTHER_ROUTES))
+def test_anonymous_users_are_rejected(job, name, method):
+    path = ROUTES[name] + ("?job=abc" if name in MULTIPLEX_ROUTES else "")
+    answer, text = request(client_of(None), method, path)
+    if name not in PUBLIC_ROUTES:
+        allowed = {200} if method == "options" and name in OTHER_ROUTES else set()
         assert answer.status_code in {301, 302, 401, 403, 405} | allowed
     assert SECRET not in text
 
 
-@pytest.mark.parametrize("name", sorted(OF_SEVERAL))
+@pytest.mark.parametrize("name", sorted(LIST_ROUTES))
 @pytest.mark.parametrize("query", ["", f"?search={SECRET}", f"?event_type={SECRET}", "?owner=anna"])
-def test_lists_have_ones_own_only(user, other_user, job, name, query):
-    of_owner, text = asked(client_of(user), "get", ROUTES[name] + query)
-    _, of_other = asked(client_of(other_user), "get", ROUTES[name] + query)
-    found = '"pending":1' if name == "api-job-counts" else SECRET
+def test_lists_contain_own_jobs_only(user, other_user, job, name, query):
+    of_owner, text = request(client_of(user), "get", ROUTES[name] + query)
+    _, of_other = request(client_of(other_user), "get", ROUTES[name] + query)
+    expected = '"pending":1' if name == "api-job-counts" else SECRET
     if of_owner.status_code == 200:
-        assert found in text
+        assert expected in text
     words = of_other.replace(query, "").replace(SECRET, "", of_other.count("value="))
     assert SECRET not in words or "?search=" in query
     assert '"results":[{' not in of_other or '"job_id":"other"' in of_other
 
 
-def test_several_jobs_by_one_stream(other_user, job):
+def test_a_stream_of_several_jobs(other_user, job):
     client = client_of(other_user)
     for query in ("job=abc", "job=other&job=abc", "job=abc&job=other"):
-        answer, text = asked(client, "get", f"{ROUTES['api-events-stream']}?{query}")
+        answer, text = request(client, "get", f"{ROUTES['api-events-stream']}?{query}")
         assert answer.status_code == 404
         assert SECRET not in text
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_JOB))
-def test_a_ticket_is_for_live_delivery_alone(user, other_user, job, name):
-    """And that of another job is for nothing here."""
+@pytest.mark.parametrize("name", sorted(JOB_ROUTES))
+def test_a_ticket_authorizes_live_delivery_only(user, other_user, job, name):
+    """A ticket of another job authorizes nothing here."""
     own, another = make_ticket(user, "abc"), make_ticket(other_user, "other")
     for ticket, allowed in ((own, {400, 401, 403, 302, 405, 501, 200}), (another, {401, 403, 302})):
-        answer, text = asked(client_of(None), "get", f"{ROUTES[name]}?ticket={ticket}")
+        answer, text = request(client_of(None), "get", f"{ROUTES[name]}?ticket={ticket}")
         assert answer.status_code in allowed | {405}
         if name not in ("api-job-events-poll", "api-job-events-stream"):
             assert answer.status_code != 200
@@ -143,7 +143,7 @@ async def test_the_sockets(user, other_user, job):
     socket = await socket_of(other_user, "/ws/events/")
     assert await socket.connect() is None
     for job_id in ("abc", "nothing"):
-        await socket.say(text=f'{{"action": "subscribe", "job_id": "{job_id}"}}')
-        answer = await socket.hear()
+        await socket.send(text=f'{{"action": "subscribe", "job_id": "{job_id}"}}')
+        answer = await socket.receive()
         assert answer == {"type": "error", "job_id": job_id, "detail": f"There is no job {job_id}."}
-    await socket.leave()
+    await socket.disconnect()

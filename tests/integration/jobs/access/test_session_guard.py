@@ -1,4 +1,4 @@
-"""Those who view and may not do so any more: what ends, and how soon it is known."""
+"""Session guard: which changes revoke the access of live connections."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ in_thread = sync_to_async
 
 
 @pytest.fixture(autouse=True)
-def _soon(settings):
+def _short_interval(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1, "KEEP_ALIVE": 0.1}
 
 
@@ -37,7 +37,7 @@ def job(user, make_job):
 
 @pytest.fixture
 def clerk(django_user_model):
-    """Somebody on the staff who may look at all jobs, as a member of a group."""
+    """A member of the staff who may view all jobs, through a group."""
     clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
     group = Group.objects.create(name="clerks")
     group.permissions.add(Permission.objects.get(codename="view_job"))
@@ -52,7 +52,7 @@ async def watching(path, cookie=""):
     assert await socket.connect() is None
     await socket.until("live")
     yield socket
-    await socket.leave()
+    await socket.disconnect()
 
 
 async def log_out(cookie):
@@ -80,90 +80,90 @@ def expire(user):
     Session.objects.update(expire_date=timezone.now())
 
 
-def give_away(user):
+def remove_owner(user):
     Job.objects.update(owner=None)
 
 
-LOGIN_IS_GONE = [deactivate, delete, new_password, expire]
+INVALIDATE_LOGIN = [deactivate, delete, new_password, expire]
 
 
-@pytest.mark.parametrize("what", LOGIN_IS_GONE)
-async def test_whoever_is_not_logged_in_any_more_is_closed(user, job, what):
+@pytest.mark.parametrize("revoke", INVALIDATE_LOGIN)
+async def test_an_invalid_login_closes_the_socket(user, job, revoke):
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
-        await in_thread(what)(user)
-        assert await socket.closing() == 4401
+        await in_thread(revoke)(user)
+        assert await socket.close_code() == 4401
 
 
-async def test_logging_out_closes_what_this_browser_views_and_no_other(user, job):
+async def test_a_logout_closes_the_sockets_of_its_session_only(user, job):
     first, second = await cookie_of(user), await cookie_of(user)
     async with watching("/ws/jobs/abc/", first) as one, watching("/ws/jobs/abc/", second) as other:
         await log_out(first)
-        assert await one.closing() == 4401
+        assert await one.close_code() == 4401
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await other.until(7)
 
 
-async def test_a_job_that_is_somebody_elses_now_is_closed(user, staff, job):
+async def test_a_change_of_the_owner_closes_the_socket(user, staff, job):
     own, of_staff = await cookie_of(user), await cookie_of(staff)
     async with watching("/ws/jobs/abc/", own) as one, watching("/ws/jobs/abc/", of_staff) as other:
-        await in_thread(give_away)(user)
-        assert await one.closing() == 4404
+        await in_thread(remove_owner)(user)
+        assert await one.close_code() == 4404
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await other.until(7)
 
 
-def take_from_staff(clerk):
+def remove_from_staff(clerk):
     get_user_model().objects.filter(pk=clerk.pk).update(is_staff=False)
 
 
-def take_permission(clerk):
+def remove_permission(clerk):
     clerk.groups.get().permissions.clear()
 
 
-@pytest.mark.parametrize("what", [take_from_staff, take_permission])
-async def test_who_may_see_all_no_more_sees_the_own_jobs(clerk, user, job, make_job, what):
+@pytest.mark.parametrize("revoke", [remove_from_staff, remove_permission])
+async def test_revoked_staff_rights_leave_the_own_jobs(clerk, user, job, make_job, revoke):
     await in_thread(make_job)(owner=clerk, job_id="own")
     cookie = await cookie_of(clerk)
     async with watching("/ws/jobs/abc/", cookie) as one, watching("/ws/jobs/own/", cookie) as own:
-        await in_thread(what)(clerk)
-        assert await one.closing() == 4404
+        await in_thread(revoke)(clerk)
+        assert await one.close_code() == 4404
         get_publisher().publish_event("own", {"n": 7})
         assert 7 in await own.until(7)
 
 
-@pytest.mark.parametrize("what", [*LOGIN_IS_GONE, give_away])
-async def test_a_stream_of_events_ends(user, job, what):
+@pytest.mark.parametrize("revoke", [*INVALIDATE_LOGIN, remove_owner])
+async def test_a_revocation_ends_an_sse_stream(user, job, revoke):
     request = Request(cookie=await cookie_of(user))
     await request.until(b"event: live")
-    await in_thread(what)(user)
+    await in_thread(revoke)(user)
     await asyncio.wait([request.task], timeout=PATIENCE)
     assert request.task.done()
     assert b"event: end" not in request.body
 
 
-async def test_a_stream_that_ended_so_is_refused_to_who_comes_back(user, job):
+async def test_a_reconnect_after_a_revocation_is_rejected(user, job):
     cookie = await cookie_of(user)
     request = Request(cookie=cookie)
     await request.until(b"event: live")
-    await in_thread(give_away)(user)
+    await in_thread(remove_owner)(user)
     await asyncio.wait([request.task], timeout=PATIENCE)
     again = Request(cookie=cookie)
     await asyncio.wait([again.task], timeout=PATIENCE)
     assert again.sent[0]["status"] == 404
 
 
-async def test_who_came_by_ticket_is_looked_at_too(user, job):
+async def test_connections_with_a_ticket_are_checked(user, job):
     ticket = await in_thread(make_ticket)(user, "abc")
     async with watching(f"/ws/jobs/abc/?ticket={ticket}") as socket:
-        await in_thread(expire)(user)  # a ticket is of no session
+        await in_thread(expire)(user)  # a ticket is independent of sessions
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await socket.until(7)
         await in_thread(deactivate)(user)
-        assert await socket.closing() == 4401
+        assert await socket.close_code() == 4401
 
 
-async def test_the_token_that_let_a_stream_in_is_deleted(user, job):
-    """Any row will do that DRF has as `request.auth`; here a session's."""
+async def test_a_deleted_token(user, job):
+    """A token is any model instance in `request.auth`; here the row of a session."""
     await cookie_of(user)
     token = await Session.objects.afirst()
     revoked = asyncio.get_running_loop().create_future()
@@ -175,7 +175,7 @@ async def test_the_token_that_let_a_stream_in_is_deleted(user, job):
 
 
 @pytest.mark.parametrize("engine", ["cache", "cached_db", "file", "signed_cookies"])
-async def test_wherever_sessions_are_kept(user, job, engine, settings, tmp_path):
+async def test_session_engines(user, job, engine, settings, tmp_path):
     settings.SESSION_FILE_PATH = str(tmp_path)
     with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
         cookie = await cookie_of(user)
@@ -183,19 +183,21 @@ async def test_wherever_sessions_are_kept(user, job, engine, settings, tmp_path)
             await asyncio.sleep(0.3)
             get_publisher().publish_event("abc", {"n": 7})
             assert 7 in await socket.until(7)
-            # Nobody but the browser knows of a session in its cookies.
+            # A session in a cookie cannot be revoked on the server.
             await (in_thread(deactivate)(user) if engine == "signed_cookies" else log_out(cookie))
-            assert await socket.closing() == 4401
+            assert await socket.close_code() == 4401
 
 
-async def test_what_the_projects_rule_says_is_asked_every_minute(user, job, settings, monkeypatch):
+async def test_visible_jobs_is_evaluated_every_recheck_jobs_seconds(
+    user, job, settings, monkeypatch
+):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_JOBS": 0.3}
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         monkeypatch.setattr(session_guard, "visible_jobs", lambda user: Job.objects.none())
-        assert await socket.closing() == 4404
+        assert await socket.close_code() == 4404
 
 
-async def test_a_database_that_is_away_closes_nobody(user, job, monkeypatch, caplog):
+async def test_a_database_outage_closes_no_connection(user, job, monkeypatch, caplog):
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(session_guard, "_users", lambda keys: 1 / 0)
@@ -203,11 +205,11 @@ async def test_a_database_that_is_away_closes_nobody(user, job, monkeypatch, cap
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await socket.until(7)
         await in_thread(deactivate)(user)
-        assert await socket.closing() == 4401
+        assert await socket.close_code() == 4401
 
 
-def test_many_connections_cost_a_few_queries(user, make_job, django_assert_num_queries, client):
-    """Three of all: users, sessions, jobs; and one of each user whose jobs are looked up."""
+def test_the_number_of_queries_is_constant(user, make_job, django_assert_num_queries, client):
+    """Users, sessions and owners; and one per user whose jobs are evaluated."""
     jobs = [make_job(owner=user).job_id for _ in range(20)]
     client.force_login(user)
     connections = []
@@ -221,7 +223,7 @@ def test_many_connections_cost_a_few_queries(user, make_job, django_assert_num_q
         assert guard.check(connections) == []
 
 
-async def test_nobody_is_looked_after_when_all_are_gone(user, job):
+async def test_the_guard_ends_with_its_last_connection(user, job):
     before = asyncio.all_tasks()
     async with watching("/ws/jobs/abc/", await cookie_of(user)):
         pass

@@ -1,4 +1,4 @@
-"""Who does too often what costs has to wait, if the project says so."""
+"""Rate limits by scope."""
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -67,13 +67,13 @@ async def test_sockets(user, other_user, job, limited):
     for path, expected in (("/ws/jobs/abc/", None), ("/ws/events/", None)):
         socket = await socket_of(user, path)
         assert await socket.connect() is expected
-        await socket.leave()
+        await socket.disconnect()
     for path in ("/ws/jobs/abc/", "/ws/events/"):
         socket = await socket_of(user, path)
         assert await socket.connect() == 1013
     socket = await socket_of(other_user, "/ws/events/")
     assert await socket.connect() is None
-    await socket.leave()
+    await socket.disconnect()
 
 
 async def test_replays(user, job, limited):
@@ -84,7 +84,7 @@ async def test_replays(user, job, limited):
     await request.hang_up()
     socket = await socket_of(user, "/ws/jobs/abc/?replay=1")
     assert await socket.connect() is None
-    await socket.leave()
+    await socket.disconnect()
     assert await Request(path=f"{STREAM}?replay=1", cookie=cookie).status() == 429
     socket = await socket_of(user, "/ws/jobs/abc/?replay=1")
     assert await socket.connect() == 1013
@@ -93,6 +93,6 @@ async def test_replays(user, job, limited):
     await request.hang_up()
 
 
-def test_nothing_is_limited_unless_the_project_says_so(api, job):
+def test_scopes_without_a_rate_are_not_limited(api, job):
     get_publisher().publish_event("abc", {"n": 1})
     assert {api.post("jobs/abc/events/", {"n": n}).status_code for n in range(30)} == {201}

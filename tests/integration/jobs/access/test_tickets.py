@@ -1,4 +1,4 @@
-"""Tickets: who shows one may watch its job, as its user, for a minute."""
+"""Tickets: what they authorize, and for how long."""
 
 import json
 
@@ -24,7 +24,7 @@ def job(user, make_job):
 
 
 async def by_sse(ticket):
-    """The status, and the text of what an EventSource without a cookie is given."""
+    """Return the status and the body of an SSE request without a session."""
     response = await AsyncClient().get(SSE, {"ticket": ticket})
     if not response.streaming:
         return response.status_code, response.content.decode()
@@ -32,13 +32,13 @@ async def by_sse(ticket):
 
 
 async def by_socket(ticket):
-    """The code of the refusal, or None, and what came."""
+    """Return the close code of the handshake, or None, and the messages."""
     socket = await socket_of(None, f"{WS}?ticket={ticket}")
     refusal = await socket.connect()
     return refusal, [] if refusal else await socket.until("end")
 
 
-def test_a_ticket_is_given_to_who_sees_the_job(client, user, job):
+def test_the_owner_receives_a_ticket(client, user, job):
     assert client.post("/api/jobs/abc/ticket/").status_code in (401, 403)
     client.force_login(user)
     response = client.post("/api/jobs/abc/ticket/")
@@ -50,26 +50,26 @@ def test_a_ticket_is_given_to_who_sees_the_job(client, user, job):
     assert client.post("/api/jobs/none/ticket/").status_code == 404
 
 
-def test_no_ticket_for_the_job_of_another(client, other_user, job):
+def test_no_ticket_for_the_job_of_another_user(client, other_user, job):
     client.force_login(other_user)
     assert client.post("/api/jobs/abc/ticket/").status_code == 404
 
 
-async def test_who_shows_it_watches(user, job):
+async def test_a_ticket_authorizes_sse_and_sockets(user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
-    for _ in range(2):  # an EventSource comes again by itself
+    for _ in range(2):  # an EventSource reconnects with the same ticket
         status, text = await by_sse(ticket)
         assert status == 200
         events = [
             json.loads(line[6:]) for line in text.split("\n") if line.startswith('data: {"id"')
         ]
         assert [event["event_type"] for event in events] == ["job_created", "job_cancelled"]
-    refusal, heard = await by_socket(ticket)
+    refusal, received = await by_socket(ticket)
     assert refusal is None
-    assert heard[-1] == "end"
+    assert received[-1] == "end"
 
 
-async def test_it_outweighs_the_cookie(user, other_user, job):
+async def test_a_ticket_takes_precedence_over_a_session(user, other_user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     client = AsyncClient()
     await client.aforce_login(other_user)
@@ -91,24 +91,24 @@ async def test_it_outweighs_the_cookie(user, other_user, job):
         "other salt",
     ],
 )
-async def test_what_is_no_ticket(user, job, wrong, monkeypatch):
+async def test_invalid_tickets(user, job, wrong, monkeypatch):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     if wrong == "old":
         monkeypatch.setattr("jobs.access.tickets.SECONDS", -1)
-    shown = {
+    invalid = {
         "old": ticket,
         "other job": await sync_to_async(make_ticket)(user, "abd"),
         "changed": ticket[:-1] + ("A" if ticket[-1] != "A" else "B"),
         "other salt": signing.dumps([str(user.pk), "abc"], salt="another"),
     }.get(wrong, wrong)
-    status, text = await by_sse(shown)
+    status, text = await by_sse(invalid)
     assert status == 403
     assert "Request a new one" in text
-    if shown.isascii() and shown.isprintable():
-        assert (await by_socket(shown))[0] == 4403
+    if invalid.isascii() and invalid.isprintable():
+        assert (await by_socket(invalid))[0] == 4403
 
 
-async def test_whoever_may_not_see_the_job_any_more(user, other_user, job):
+async def test_a_ticket_does_not_bypass_visible_jobs(user, other_user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     await sync_to_async(type(job).objects.filter(pk=job.pk).update)(owner=other_user)
     assert (await by_sse(ticket))[0] == 404
@@ -121,20 +121,20 @@ async def test_whoever_may_not_see_the_job_any_more(user, other_user, job):
 
 
 async def test_a_user_model_without_a_column_for_active_users(user, job, monkeypatch):
-    """Django's AbstractBaseUser has it as a constant."""
+    """In AbstractBaseUser, `is_active` is a constant."""
     users = type(user)._default_manager
     monkeypatch.setattr(type(users), "get", lambda self, pk: users.filter(pk=pk)[0], raising=False)
     assert (await by_sse(await sync_to_async(make_ticket)(user, "abc")))[0] == 200
 
 
-def test_who_shows_nothing_is_challenged_as_the_project_does(client, job, monkeypatch):
+def test_the_challenge_of_a_request_without_a_ticket(client, job, monkeypatch):
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     answer = client.get(SSE)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Basic")
 
 
-def test_it_opens_nothing_else(client, user, job):
+def test_a_ticket_authorizes_nothing_else(client, user, job):
     ticket = make_ticket(user, "abc")
     for path in ("jobs/abc/", "jobs/abc/events/", "jobs/abc/stream/", "jobs/"):
         assert client.get(f"/api/{path}", {"ticket": ticket}).status_code in (401, 403), path

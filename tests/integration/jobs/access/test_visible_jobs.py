@@ -1,4 +1,4 @@
-"""Which jobs a user sees, and what may be done to them: by default, and by a rule of one's own."""
+"""Visible jobs: the default rule, custom rules, and permissions."""
 
 from http import HTTPStatus
 
@@ -26,7 +26,7 @@ def logged_in(user):
 
 @pytest.fixture
 def clerk(django_user_model):
-    """Somebody on the staff, without any permission."""
+    """A member of the staff without any permission."""
     return django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
 
 
@@ -40,19 +40,19 @@ def statuses(user, method="get", paths=("", "events/", "stream/")):
     return {getattr(api, method)(f"jobs/abc/{path}").status_code for path in paths}
 
 
-def test_the_staff_sees_all_with_the_permission_to_view(clerk, job):
+def test_staff_with_the_view_permission_sees_all_jobs(clerk, job):
     assert statuses(clerk) == {404}
     allow(clerk, "view_job")
     assert statuses(clerk) == {200}
 
 
-def test_the_permission_alone_is_not_enough(other_user, job):
-    """It is the admin's, for which one has to be of the staff."""
+def test_the_permission_requires_staff_status(other_user, job):
+    """The permission is meant for the admin, which requires staff status."""
     allow(other_user, "view_job")
     assert statuses(other_user) == {404}
 
 
-def test_who_only_sees_a_job_does_not_change_it(clerk, job):
+def test_the_view_permission_does_not_allow_changes(clerk, job):
     allow(clerk, "view_job")
     assert statuses(clerk, "post", ("cancel/", "retry/")) == {403}
     client, page = logged_in(clerk), reverse("job_events:detail", kwargs={"job_id": "abc"})
@@ -64,20 +64,20 @@ def test_who_only_sees_a_job_does_not_change_it(clerk, job):
     assert statuses(clerk, "post", ("cancel/", "retry/")) == {200}
 
 
-def titled(user):
-    """A rule of a project's own: what is called after somebody is shown to them."""
+def jobs_with_the_users_name(user):
+    """A custom rule: users see the jobs whose title is their name."""
     return Job.objects.filter(title=user.get_username())
 
 
-@pytest.mark.parametrize("rule", [titled, f"{__name__}.titled"])
-def test_a_rule_of_ones_own(settings, user, other_user, staff, make_job, rule):
+@pytest.mark.parametrize("rule", [jobs_with_the_users_name, f"{__name__}.jobs_with_the_users_name"])
+def test_a_custom_rule(settings, user, other_user, staff, make_job, rule):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": rule}
     make_job(owner=user, job_id="abc", title="bert")
     assert statuses(other_user) == {200}
     assert statuses(user) == statuses(staff) == {404}
 
 
-def test_whoever_is_nobody_is_not_asked_about(settings, user, job):
+def test_the_rule_is_not_called_for_anonymous_users(settings, user, job):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": lambda _user: Job.objects.all()}
     assert visible_jobs(user).exists()
     user.is_active = False

@@ -14,7 +14,7 @@ from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, seen, socket_of
+from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, label, socket_of
 from tests.integration.jobs.conftest import archived
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,9 +77,9 @@ async def test_to_the_end(user, ids):
     """What comes when it has caught up is as ever; here, by going to the last two."""
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
-    await socket.say(text=f'{{"action": "seek", "after": "{ids[-1]}"}}')
+    await socket.send(text=f'{{"action": "seek", "after": "{ids[-1]}"}}')
     assert (await socket.until("end"))[-4:] == ["reset", 0, "live", "end"]
-    assert await socket.closing() == 1000
+    assert await socket.close_code() == 1000
 
 
 async def test_a_running_job_is_followed_when_it_has_caught_up(user, make_job):
@@ -96,38 +96,38 @@ async def test_a_viewer_pauses_and_goes_on(user, ids, settings):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
-    await socket.say(text='{"action": "pause"}')
+    await socket.send(text='{"action": "pause"}')
     message = await socket.receive_output(PATIENCE)  # nothing for longer than it would take
     assert "keep-alive" in message["text"]
-    await socket.say(text='{"action": "resume"}')
+    await socket.send(text='{"action": "resume"}')
     assert await socket.until(5) == [4, 5]
-    await socket.leave()
+    await socket.disconnect()
 
 
 async def test_a_viewer_changes_the_speed(user, ids):
     socket = await socket_of(user, "/ws/jobs/abc/?replay=1&speed=0.01")
     assert await socket.connect() is None
     assert await socket.until(1) == [1]
-    await socket.say(text='{"action": "speed", "speed": 10000}')
+    await socket.send(text='{"action": "speed", "speed": 10000}')
     assert await socket.until(5) == [2, 3, 4, 5]
-    await socket.leave()
+    await socket.disconnect()
 
 
 async def test_a_viewer_goes_back_and_forth(user, ids):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
-    await socket.say(text=f'{{"action": "seek", "after": "{ids[3]}"}}')
-    assert await socket.hear() == {
+    await socket.send(text=f'{{"action": "seek", "after": "{ids[3]}"}}')
+    assert await socket.receive() == {
         "type": "reset", "reason": "The replay goes on from here.", "after": ids[3],
     }  # fmt: skip
     assert await socket.until(5) == [5]  # the first is due at once
-    await socket.say(text='{"action": "seek", "after": "0"}')
+    await socket.send(text='{"action": "seek", "after": "0"}')
     assert await socket.until(3) == ["reset", 1, 2, 3]
-    await socket.say(text='{"action": "pause"}')
-    await socket.say(text=f'{{"action": "seek", "after": "{ids[1]}"}}')
+    await socket.send(text='{"action": "pause"}')
+    await socket.send(text=f'{{"action": "seek", "after": "{ids[1]}"}}')
     assert await socket.until(3) == ["reset", 3]  # paused, it shows where it is
-    await socket.leave()
+    await socket.disconnect()
 
 
 @pytest.mark.parametrize(
@@ -141,22 +141,22 @@ async def test_a_bad_message(user, ids, text):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
-    await socket.say(text=text)
-    message = await socket.hear()
+    await socket.send(text=text)
+    message = await socket.receive()
     assert message["type"] == "error"
     assert " " in message["detail"]
     assert len(message["detail"]) < 300
-    await socket.leave()
+    await socket.disconnect()
 
 
 async def test_after_a_bad_message_it_goes_on(user, ids):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
-    await socket.say(bytes=b"\xff")
-    assert seen(await socket.hear()) == "error"
+    await socket.send(bytes=b"\xff")
+    assert label(await socket.receive()) == "error"
     assert await socket.until(5) == [4, 5]
-    await socket.leave()
+    await socket.disconnect()
 
 
 BAD_QUERIES = [
@@ -196,10 +196,10 @@ async def test_a_server_that_goes_away_says_so(user, ids):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
-    await socket.say(text='{"action": "pause"}')
+    await socket.send(text='{"action": "pause"}')
     disconnect_all()
     assert await socket.until("restart") == ["restart"]
-    assert await socket.closing() == 1012
+    assert await socket.close_code() == 1012
 
 
 async def test_who_takes_nothing_is_let_go(user, ids, settings):

@@ -140,4 +140,4 @@ async def test_subscriber_is_recorded_repeatedly(job, user):
             await asyncio.sleep(0.05)
         assert is_recorded()
         get_redis().delete(*get_redis().keys("*abc*:watched"))
-    await socket.leave()
+    await socket.disconnect()

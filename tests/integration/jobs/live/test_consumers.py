@@ -1,4 +1,4 @@
-"""The WebSocket of one job: what a viewer is sent, who is refused, and what a fault does."""
+"""The WebSocket of one job: messages, rejections, and faults."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from events.live import follow
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.testing.redis_server import EmbeddedRedis
 from jobs import services
-from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, seen, socket_of
+from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, label, socket_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def job(user, make_job):
-    """A job of anna's with six events: the first says that it was created."""
+    """A job of anna with six events; the first is `job_created`."""
     job = make_job(owner=user, job_id="abc")
     get_publisher().publish_events("abc", [{"event_type": "x", "n": n} for n in range(1, 6)])
     return job
@@ -38,36 +38,36 @@ async def watching(user, query=""):
     socket = await socket_of(user, f"/ws/jobs/abc/{query}")
     assert await socket.connect() is None
     yield socket
-    await socket.leave()
+    await socket.disconnect()
 
 
 in_thread = sync_to_async
 
 
-# What a viewer is sent
+# Messages
 
 
-async def test_everything_from_the_start(user, ids):
+async def test_all_events_from_the_start(user, ids):
     async with watching(user) as socket:
         assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
 
 
-async def test_an_event_is_what_it_is_everywhere(user, ids, client):
+async def test_events_are_identical_to_those_of_the_api(user, ids, client):
     async with watching(user) as socket:
-        message = await socket.hear()
+        message = await socket.receive()
     await in_thread(client.force_login)(user)
     page = await in_thread(client.get)("/api/jobs/abc/events/")
     assert message == {"type": "event", "event": page.json()["results"][0]}
 
 
-async def test_everything_after_a_cursor(user, ids):
+async def test_events_after_a_cursor(user, ids):
     async with watching(user, f"?after={ids[3]}") as socket:
         assert await socket.until("live") == [4, 5, "live"]
     async with watching(user, "?after=0") as socket:
         assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
 
 
-async def test_what_happens_while_somebody_watches(user, ids, async_redis):
+async def test_live_events(user, ids, async_redis):
     async with watching(user, f"?after={ids[5]}") as socket:
         assert await socket.until("live") == ["live"]
         for n in range(6, 12):
@@ -81,17 +81,17 @@ async def test_the_end(user, ids):
         await in_thread(services.job_start)(job_id="abc")
         await in_thread(services.job_complete)(job_id="abc", result=1)
         assert await socket.until("end") == [0, 0, "end"]
-        assert await socket.closing() == 1000
+        assert await socket.close_code() == 1000
 
 
-async def test_a_job_that_is_long_over(user, make_job):
+async def test_a_job_that_finished_long_ago(user, make_job):
     await in_thread(make_job)("completed", owner=user, job_id="abc")
     async with watching(user) as socket:
         assert await socket.until("end") == [0, 0, 0, "live", "end"]
-        assert await socket.closing() == 1000
+        assert await socket.close_code() == 1000
 
 
-async def test_a_job_that_is_retried_is_not_over(user, make_job):
+async def test_a_retried_job_is_not_finished(user, make_job):
     await in_thread(make_job)("failed", owner=user, job_id="abc")
     await in_thread(services.job_retry)(job_id="abc")
     async with watching(user) as socket:
@@ -100,8 +100,8 @@ async def test_a_job_that_is_retried_is_not_over(user, make_job):
         assert await socket.until("end") == [0, "end"]
 
 
-async def test_events_that_come_while_a_viewer_subscribes(user, job, async_redis):
-    """A writer never rests, so there is an event at every seam of catching up and tailing."""
+async def test_events_appended_during_the_subscription(user, job, async_redis):
+    """A writer appends without a pause: there is an event at each step of catch-up and tail."""
     count = 2000
 
     async def write():
@@ -114,14 +114,14 @@ async def test_events_that_come_while_a_viewer_subscribes(user, job, async_redis
         viewers.append(await socket_of(user))
         assert await viewers[-1].connect() is None
     for socket in viewers:
-        found = await socket.until(count - 1)
-        assert [n for n in found if n != "live"] == list(range(count))
-        assert found.count("live") <= 1
-        await socket.leave()
+        labels = await socket.until(count - 1)
+        assert [n for n in labels if n != "live"] == list(range(count))
+        assert labels.count("live") <= 1
+        await socket.disconnect()
     await writer
 
 
-async def test_entries_of_others(user, job, async_redis):
+async def test_entries_of_other_producers(user, job, async_redis):
     hostile = [b"{broken", b"", b'{"x":\n' * 600 + b"1" + b"}" * 600, b"\xff", b"x" * 1_000_000]
     for data in hostile:
         await async_redis.xadd("job_events:abc", {"data": data})
@@ -129,27 +129,27 @@ async def test_entries_of_others(user, job, async_redis):
         assert len(await socket.until("live")) == 6 + len(hostile) + 1
 
 
-async def test_a_viewer_who_speaks_is_told_that_nobody_listens(user, job):
+async def test_messages_to_a_socket_without_replay_are_errors(user, job):
     async with watching(user) as socket:
         await socket.until("live")
-        await socket.say(text='{"action": "subscribe"}')
+        await socket.send(text='{"action": "subscribe"}')
         assert await socket.until("error") == ["error"]
-        await socket.say(bytes=b"\x00\xff")
+        await socket.send(bytes=b"\x00\xff")
         assert await socket.until("error") == ["error"]
         await in_thread(services.job_cancel)(job_id="abc")
         assert await socket.until("end") == [0, "end"]
 
 
-async def test_a_viewer_who_leaves_leaves_no_task(user, job, settings):
+async def test_a_disconnect_leaves_no_task(user, job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     before = asyncio.all_tasks()
     for _ in range(3):
         async with watching(user) as socket:
-            await socket.hear()
+            await socket.receive()
     await gone(lambda: asyncio.all_tasks() - before)
 
 
-async def test_a_viewer_may_be_cancelled_at_any_moment(settings, async_redis):
+async def test_a_subscriber_may_be_cancelled_at_any_await(settings, async_redis):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     await async_redis.xadd("job_events:abc", {"data": b"{}"})
 
@@ -166,8 +166,8 @@ async def test_a_viewer_may_be_cancelled_at_any_moment(settings, async_redis):
         assert task.cancelled(), f"after {steps} steps"
 
 
-class Stalled(Socket):
-    """A viewer whose side takes an event and no more; what is sent then waits."""
+class StalledSocket(Socket):
+    """A client that receives one message; later sends block."""
 
     def __init__(self, path, headers):
         super().__init__(path, headers)
@@ -186,26 +186,26 @@ class Stalled(Socket):
         self.output_queue.put = put
 
 
-async def test_a_viewer_who_takes_nothing_is_closed_and_may_resume(user, ids, settings, caplog):
+async def test_a_stalled_client_is_closed(user, ids, settings, caplog):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     cookie = await cookie_of(user)
-    socket = Stalled("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
+    socket = StalledSocket("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
     async with watching(user) as other:
         assert await socket.connect() is None
         await asyncio.wait_for(socket.closed.wait(), PATIENCE)
-        assert seen(await socket.hear()) == 0
-        assert await socket.closing() == 4408
+        assert label(await socket.receive()) == 0
+        assert await socket.close_code() == 4408
         assert "socket_closed" in caplog.messages
         assert await other.until("live") == [0, 1, 2, 3, 4, 5, "live"]
-    await socket.leave()
+    await socket.disconnect()
 
 
-async def test_many_who_come_back_at_once_cost_a_few_queries_each(user, ids, monkeypatch):
-    """Their session, their user, whether they may see the job; its log is read once for all."""
-    asked, execute = [], CursorWrapper.execute
+async def test_the_number_of_queries_of_many_reconnects(user, ids, monkeypatch):
+    """Session, user and visibility for each; the log is read once for all."""
+    statements, execute = [], CursorWrapper.execute
 
     def counted(self, sql, params=None):
-        asked.append(sql)
+        statements.append(sql)
         return execute(self, sql, params)
 
     async with watching(user) as first:
@@ -215,23 +215,23 @@ async def test_many_who_come_back_at_once_cost_a_few_queries_each(user, ids, mon
         assert await asyncio.gather(*[socket.connect() for socket in sockets]) == [None] * 60
         for socket in sockets:
             assert await socket.until("live") == [3, 4, 5, "live"]
-    selects = [sql for sql in asked if sql.startswith("SELECT")]
+    selects = [sql for sql in statements if sql.startswith("SELECT")]
     assert len(selects) <= 3 * len(sockets) + 10
     assert (
         len([sql for sql in selects if "job_events_eventlog" in sql or "job_events_archive" in sql])
         <= 10
     )
     for socket in sockets:
-        await socket.leave()
+        await socket.disconnect()
 
 
-# Who is refused
+# Rejections
 
 
-async def test_another_sees_no_more_than_of_a_missing_job(job, other_user):
-    for stranger in (other_user, None):
+async def test_the_job_of_another_user_is_not_found(job, other_user):
+    for other in (other_user, None):
         for path in ("/ws/jobs/abc/", "/ws/jobs/missing/"):
-            socket = await socket_of(stranger, path)
+            socket = await socket_of(other, path)
             assert await socket.connect() == 4404
 
 
@@ -240,14 +240,14 @@ async def test_a_missing_job(user, job):
     assert await socket.connect() == 4404
 
 
-async def test_somebody_who_was_made_inactive(user, job):
+async def test_an_inactive_user(user, job):
     socket = await socket_of(user)
     user.is_active = False
     await user.asave()
     assert await socket.connect() == 4404
 
 
-async def test_the_staff_watches_every_job(staff, job):
+async def test_staff_may_watch_all_jobs(staff, job):
     async with watching(staff) as socket:
         assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
 
@@ -270,7 +270,7 @@ async def test_the_staff_watches_every_job(staff, job):
         "/ws/jobs/abc/?after=99999999999999999999-0",
     ],
 )
-async def test_a_bad_job_id_or_cursor(user, job, path):
+async def test_an_invalid_job_id_or_cursor(user, job, path):
     socket = await socket_of(user, path)
     assert await socket.connect() == 4500
 
@@ -281,19 +281,19 @@ async def test_another_origin(user, job):
         assert await socket.connect() is not None, origin
 
 
-async def test_a_log_that_cannot_be_read(user, job, redis_down):
+async def test_an_unreadable_log(user, job, redis_down):
     socket = await socket_of(user)
     assert await socket.connect() == 1013
 
 
-async def test_a_key_that_is_no_stream(user, make_job, async_redis):
+async def test_a_key_that_is_not_a_stream(user, make_job, async_redis):
     await async_redis.set("job_events:abc", "text")
     await in_thread(make_job)(owner=user, job_id="abc")
     socket = await socket_of(user)
     assert await socket.connect() == 1013
 
 
-async def test_a_key_that_becomes_something_else_closes_the_socket(
+async def test_a_stream_that_is_replaced_by_another_type_closes_the_socket(
     user, job, async_redis, caplog, settings
 ):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
@@ -301,16 +301,16 @@ async def test_a_key_that_becomes_something_else_closes_the_socket(
         await socket.until("live")
         await async_redis.delete("job_events:abc")
         await async_redis.set("job_events:abc", "text")
-        assert await socket.closing() == 1011
+        assert await socket.close_code() == 1011
     assert "live_delivery_failed" in caplog.messages
 
 
-# Redis dies and comes back
+# Redis is killed and restarted
 
 
 @pytest.fixture
 def own_redis(short_tmp, settings, tmp_path):
-    """A Redis of this test's own, that may be killed; what it has is on disk at once."""
+    """A Redis for one test, which writes each command to disk at once."""
     server = EmbeddedRedis(short_tmp / tmp_path.name[-12:], appendfsync="always")
     server.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": server.url, "REDIS_TIMEOUT": 2}
@@ -318,7 +318,7 @@ def own_redis(short_tmp, settings, tmp_path):
     server.stop()
 
 
-async def test_redis_killed_under_a_viewer(own_redis, user, job, caplog):
+async def test_redis_is_killed_while_a_subscriber_tails(own_redis, user, job, caplog):
     async with watching(user) as socket:
         assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
         for n in (6, 7, 8):
@@ -329,15 +329,15 @@ async def test_redis_killed_under_a_viewer(own_redis, user, job, caplog):
             assert await socket.until(n) == [n]
 
 
-async def test_redis_killed_while_a_viewer_catches_up(own_redis, user, job):
+async def test_redis_is_killed_while_a_subscriber_catches_up(own_redis, user, job):
     events = [{"n": n, "text": "x" * 1000} for n in range(6, 3000)]
     await in_thread(get_publisher().publish_events)("abc", events)
     async with watching(user) as socket:
-        found = await socket.until(10)
+        labels = await socket.until(10)
         await in_thread(own_redis.kill)()
         await in_thread(own_redis.start)()
-        found += await socket.until(2999)
-    assert [n for n in found if n != "live"] == list(range(3000))
+        labels += await socket.until(2999)
+    assert [n for n in labels if n != "live"] == list(range(3000))
 
 
 # On the real site
@@ -345,7 +345,7 @@ async def test_redis_killed_while_a_viewer_catches_up(own_redis, user, job):
 
 @pytest.fixture
 def site_job(site):
-    """A waiting job of anna's on the real site, and a publisher to its log."""
+    """A pending job of anna on the real site, and a publisher to its log."""
     with site.client("anna") as client:
         job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
     connection = redis.Redis.from_url(site.redis.url)
@@ -355,7 +355,7 @@ def site_job(site):
 
 @pytest.fixture
 def site_cookie_of(site):
-    """The session cookie of a user who logs in at the site's own page."""
+    """Logs in on the login page of the site, and returns the session cookie."""
 
     def site_cookie_of(user):
         with site.client() as client:
@@ -381,12 +381,12 @@ def connect(site, job_id, headers, query="", origin=None):
 
 
 async def numbers_until(socket, wanted):
-    found = []
+    labels = []
     async for text in socket:
-        found.append(seen(json.loads(text)))
-        if found[-1] == wanted:
+        labels.append(label(json.loads(text)))
+        if labels[-1] == wanted:
             break
-    return found
+    return labels
 
 
 async def test_a_browser_on_the_real_site(site, site_job, site_cookie_of):
@@ -407,7 +407,7 @@ async def test_a_browser_on_the_real_site(site, site_job, site_cookie_of):
         assert socket.close_code == 1000
 
 
-async def test_refusals_on_the_real_site_are_http_answers(site, site_job, site_cookie_of):
+async def test_rejections_on_the_real_site_are_http_responses(site, site_job, site_cookie_of):
     job_id, _ = site_job
     anna, bert = site_cookie_of("anna"), site_cookie_of("bert")
     for headers, path, status in (
@@ -428,7 +428,7 @@ async def test_refusals_on_the_real_site_are_http_answers(site, site_job, site_c
     assert caught.value.response.status_code == 403
 
 
-async def test_viewers_who_vanish_leave_no_trace_on_the_real_site(site, site_job, site_cookie_of):
+async def test_aborted_connections_on_the_real_site(site, site_job, site_cookie_of):
     job_id, publisher = site_job
     cookie = site_cookie_of("anna")
     before = len(site.said())

@@ -1,4 +1,4 @@
-"""When a viewer is told that a job is over: never before it has everything, nor much later."""
+"""Completion: `end` is sent after all events of a job, and soon."""
 
 import asyncio
 from contextlib import aclosing
@@ -24,8 +24,8 @@ LONG_AGO = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
-def impatient(settings):
-    """Viewers look after 0.2 seconds of silence."""
+def _short_intervals(settings):
+    """The completion is checked after 0.2 seconds without events."""
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_TIMEOUT": 0.4, "KEEP_ALIVE": 0.1}
 
 
@@ -58,12 +58,12 @@ def finished_long_ago():
     Job.objects.update(started_at=then, finished_at=then)
 
 
-async def test_a_job_that_a_service_completed(make_job):
+async def test_a_job_completed_by_a_service(make_job):
     await in_thread(lambda: make_job("completed", job_id="abc"))
     assert await watch(End) == ["job_created", "task_started", "task_completed", "Live", "End"]
 
 
-async def test_a_job_that_a_worker_completed(make_job):
+async def test_a_job_completed_by_a_worker(make_job):
     await in_thread(lambda: make_job(job_id="abc"))
     watching = asyncio.create_task(watch(End))
 
@@ -73,7 +73,7 @@ async def test_a_job_that_a_worker_completed(make_job):
 
     await in_thread(work)
     await asyncio.sleep(0.5)
-    assert not watching.done()  # the row does not say so yet: it may still be refused
+    assert not watching.done()  # the row is not terminal yet: the archiver may ignore the event
     await in_thread(archived)
     began = asyncio.get_running_loop().time()
     given = await watching
@@ -95,8 +95,8 @@ async def test_the_end_of_one_task_is_not_the_end(make_job):
     assert (await watch(End))[-2:] == ["Live", "End"]
 
 
-async def test_what_redis_has_not_got_yet_comes_before_the_end(redis_down, make_job):
-    """Redis was down when the job finished, is back, and the relay has not come to it."""
+async def test_pending_outbox_events_precede_the_end(redis_down, make_job):
+    """Redis was unavailable when the job finished; the relay has not run since."""
 
     def work():
         make_job("completed", job_id="abc")
@@ -111,13 +111,13 @@ async def test_what_redis_has_not_got_yet_comes_before_the_end(redis_down, make_
     ]  # fmt: skip
 
 
-def said(job_id="abc", **data):
-    """The event that a viewer was given last."""
+def last_event(job_id="abc", **data):
+    """Publish an event and return it, as the last of a log."""
     event_id = get_publisher().publish_event(job_id, data)
     return next(event for event in read_events(job_id, order="desc") if event.id == event_id)
 
 
-async def asked(last):
+async def is_completed(last):
     return list(await job_completion.completed({"abc": last})) == ["abc"]
 
 
@@ -129,7 +129,7 @@ async def asked(last):
         ("completed", {"event_type": "x", "job_status": "completed", "attempt": 2}, True),
         ("failed", {"event_type": "task_failed"}, True),
         ("failed", {"event_type": "task_completed", "job_status": "failed"}, True),
-        # These were not the end of the job, whose last event may still come.
+        # These are not the last event of the job, which may still be appended.
         ("completed", {"event_type": "task_completed", "attempt": 1}, False),
         ("completed", {"event_type": "task_completed", "job_status": "running"}, False),
         ("cancelled", {"event_type": "task_completed"}, False),
@@ -142,44 +142,42 @@ async def asked(last):
         ("pending", {"event_type": "task_completed"}, False),
     ],
 )
-async def test_the_last_event_of_a_job_ends_it_at_once(status, data, over):
+async def test_the_last_event_completes_the_log_at_once(status, data, over):
     def make():
         finished_at = timezone.now() if status in Job.TERMINAL_STATUSES else None
         Job.objects.create(job_id="abc", status=status, attempt=2, finished_at=finished_at)
-        return said(**data)
+        return last_event(**data)
 
-    assert await asked(await in_thread(make)) is over
+    assert await is_completed(await in_thread(make)) is over
     if status in Job.TERMINAL_STATUSES:
         await in_thread(finished_long_ago)
-        assert await asked(None) is True
+        assert await is_completed(None) is True
 
 
-async def test_which_events_tell_of_the_end_and_who_has_no_job():
-    last = await in_thread(lambda: said(event_type="thought"))
+async def test_terminal_events_and_logs_without_a_job():
+    last = await in_thread(lambda: last_event(event_type="thought"))
     assert not job_completion.is_terminal(last)
-    assert await asked(last) is True
-    assert job_completion.is_terminal(await in_thread(lambda: said(event_type="task_failed")))
+    assert await is_completed(last) is True
+    assert job_completion.is_terminal(await in_thread(lambda: last_event(event_type="task_failed")))
     told = {"event_type": "task_failed", "job_status": "running"}
-    assert not job_completion.is_terminal(await in_thread(lambda: said(**told)))
+    assert not job_completion.is_terminal(await in_thread(lambda: last_event(**told)))
 
 
-async def test_a_job_whose_last_events_cannot_be_appended_is_not_over(
-    make_job, redis_client, caplog
-):
+async def test_a_log_with_a_full_outbox_is_not_complete(make_job, redis_client, caplog):
     def make():
         redis_client.set("job_events:abc", "text")
         make_job("completed", job_id="abc")
         finished_long_ago()
 
     await in_thread(make)
-    assert await asked(None) is False
+    assert await is_completed(None) is False
     assert "completion_deferred" in caplog.messages
     await in_thread(lambda: redis_client.delete("job_events:abc"))
-    assert await asked(None) is True
+    assert await is_completed(None) is True
     events = await in_thread(lambda: read_events("abc"))
     assert [event.event_type for event in events][-1] == "task_completed"
 
 
-async def test_a_viewer_of_live_events_is_given_them_until_the_end(make_job):
+async def test_a_subscriber_receives_live_events_until_the_end(make_job):
     await in_thread(lambda: make_job("running", job_id="abc"))
     assert await watch(Live) == ["job_created", "task_started", "Live"]

@@ -1,4 +1,4 @@
-"""The live list of jobs: who is told what, woken up by the channel layer or not."""
+"""Live job lists, with and without a channel layer."""
 
 import asyncio
 import json
@@ -26,19 +26,19 @@ in_thread = sync_to_async
 
 
 @pytest.fixture(autouse=True)
-def _rested():
-    """A test before may have had a layer that was away, and is left alone for a while."""
+def _closed_breaker():
+    """An earlier test may have opened the breaker of the notifier."""
     notifier.change_notifier.close()
     notifier.change_notifier.breaker.record_success()
 
 
 @pytest.fixture(params=["channels_redis", "none"])
 def layer(request, settings, redis_server, monkeypatch):
-    """The channel layer that users have; or none, and a look into the database now and then."""
+    """channels_redis without polling, or polling without a channel layer."""
     if request.param == "none":
         monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
         return
-    monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)  # whoever is not woken up is late
+    monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)  # a missed notification fails the test
     hosts = [{"address": redis_server.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
@@ -46,21 +46,21 @@ def layer(request, settings, redis_server, monkeypatch):
 
 
 @asynccontextmanager
-async def listing(user):
+async def open_list(user):
     socket = await socket_of(user, "/ws/events/")
     assert await socket.connect() is None
-    await socket.say(text='{"action": "subscribe_jobs"}')
-    assert await socket.hear() == {"type": "jobs_live"}
+    await socket.send(text='{"action": "subscribe_jobs"}')
+    assert await socket.receive() == {"type": "jobs_live"}
     yield socket
-    await socket.leave()
+    await socket.disconnect()
 
 
-async def told(socket, job_id, **fields):
-    """Wait until the job is told of so; what is told of others on the way."""
+async def received(socket, job_id, **fields):
+    """Wait for a row of the job with these fields; return the other job_ids received before."""
     others = []
     async with asyncio.timeout(PATIENCE):
         while True:
-            message = await socket.hear()
+            message = await socket.receive()
             assert message["type"] == "job", message
             job = message["job"]
             if job["job_id"] == job_id and fields.items() <= job.items():
@@ -68,46 +68,46 @@ async def told(socket, job_id, **fields):
             others.append(job["job_id"])
 
 
-async def test_a_job_from_its_creation_to_its_end(user, layer, api):
-    async with listing(user) as socket:
+async def test_rows_of_a_job_from_creation_to_completion(user, layer, api):
+    async with open_list(user) as socket:
         create = in_thread(services.job_create)
         await create(job_id="abc", task_type="manual", owner=user, title="Tea")
-        await told(socket, "abc", status="pending", title="Tea", progress=0.0)
+        await received(socket, "abc", status="pending", title="Tea", progress=0.0)
         await in_thread(services.job_start)(job_id="abc")
-        await told(socket, "abc", status="running", attempt=1)
+        await received(socket, "abc", status="running", attempt=1)
         await in_thread(services.job_progress)(job_id="abc", progress=40)
-        await told(socket, "abc", progress=40.0)
+        await received(socket, "abc", progress=40.0)
         await in_thread(services.job_complete)(job_id="abc")
-        await told(socket, "abc", status="completed")
+        await received(socket, "abc", status="completed")
     rows = (await in_thread(api.get)("jobs/")).json()["results"]
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         await in_thread(services.job_create)(job_id="two", task_type="manual", owner=user)
-        message = await socket.hear()
+        message = await socket.receive()
         assert message["job"].keys() == rows[0].keys()
 
 
-async def test_what_a_worker_without_a_database_says_of_a_job(user, make_job, layer):
-    """Its row follows the log, and who follows the row is told."""
+async def test_rows_changed_by_the_projection(user, make_job, layer):
+    """The archiver updates the row, and the change is delivered."""
     await in_thread(make_job)(job_id="abc", owner=user)
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         publisher = get_publisher()
         publisher.publish_task_started("abc", "manual", attempt=1)
         publisher.publish_task_progress("abc", "manual", 30, attempt=1)
         await in_thread(archived)()
-        await told(socket, "abc", status="running")
+        await received(socket, "abc", status="running")
 
 
-async def test_each_is_told_of_what_they_may_see(user, other_user, staff, layer):
-    async with listing(user) as one, listing(other_user) as other, listing(staff) as all_:
+async def test_users_receive_visible_jobs_only(user, other_user, staff, layer):
+    async with open_list(user) as one, open_list(other_user) as other, open_list(staff) as all_:
         for job_id, owner in (("a", user), ("b", other_user), ("c", None)):
             await in_thread(services.job_create)(job_id=job_id, task_type="manual", owner=owner)
-        assert await told(one, "a") == []
-        assert await told(other, "b") == []
-        await told(all_, "c")
+        assert await received(one, "a") == []
+        assert await received(other, "b") == []
+        await received(all_, "c")
         await in_thread(services.job_cancel)(job_id="b")
-        assert await told(other, "b", status="cancelled") == []
+        assert await received(other, "b", status="cancelled") == []
         await in_thread(services.job_cancel)(job_id="a")
-        assert "b" not in await told(one, "a", status="cancelled")
+        assert "b" not in await received(one, "a", status="cancelled")
 
 
 async def test_a_revoked_permission_ends_the_delivery_of_other_users_jobs(
@@ -116,18 +116,18 @@ async def test_a_revoked_permission_ends_the_delivery_of_other_users_jobs(
     """The list queries with the user that the session guard has reloaded, not with a cached one."""
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
-    async with listing(staff) as socket:
+    async with open_list(staff) as socket:
         await in_thread(services.job_create)(job_id="before", task_type="manual", owner=user)
-        await told(socket, "before")
+        await received(socket, "before")
         await in_thread(staff.user_permissions.clear)()
         await type(staff).objects.filter(pk=staff.pk).aupdate(is_superuser=False)
         await asyncio.sleep(0.5)
         await in_thread(services.job_create)(job_id="other", task_type="manual", owner=user)
         await in_thread(services.job_create)(job_id="own", task_type="manual", owner=staff)
-        assert await told(socket, "own") == []
+        assert await received(socket, "own") == []
 
 
-async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server, monkeypatch):
+async def test_changes_of_old_jobs(user, make_job, settings, redis_server, monkeypatch):
     monkeypatch.setattr(job_list, "_MAX_ROWS", 3)
     hosts = [{"address": redis_server.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
@@ -136,39 +136,39 @@ async def test_an_old_job_is_told_of_too(user, make_job, settings, redis_server,
     await in_thread(make_job)(job_id="old", owner=user)
     for _ in range(5):
         await in_thread(make_job)(owner=user)
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         await in_thread(services.job_start)(job_id="old")
-        await told(socket, "old", status="running")
+        await received(socket, "old", status="running")
 
 
-async def test_a_viewer_who_is_slow_has_the_latest_of_each_job(user, make_job):
+async def test_a_slow_client_receives_the_latest_row_of_each_job(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
-    with job_list.subscribe_to_jobs(Connection(user)) as shown:
-        await shown.wait_until_live()
+    with job_list.subscribe_to_jobs(Connection(user)) as subscription:
+        await subscription.wait_until_live()
         for progress in range(5):
-            shown.put([{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}])
-        assert await shown.next() == [
+            subscription.put(
+                [{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}]
+            )
+        assert await subscription.next() == [
             {"job_id": "abc", "progress": 4}, {"job_id": "b", "progress": 0},
         ]  # fmt: skip
 
 
-async def test_a_layer_that_is_away_holds_up_nobody(user, settings, caplog, monkeypatch):
+async def test_an_unavailable_layer(user, settings, caplog, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     hosts = [{"address": "unix:///nonexistent/redis.sock", "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
     }
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
-        await told(socket, "abc")
+        await received(socket, "abc")
     await gone(lambda: "job_change_not_sent" not in caplog.messages)
     assert "job_changes_not_received" in caplog.messages
 
 
-async def test_a_layer_that_hangs_holds_up_nobody_for_long(
-    user, settings, monkeypatch, short_tmp, caplog
-):
-    """Its connections have no timeout, for the sake of those who wait for messages."""
+async def test_a_layer_that_does_not_respond(user, settings, monkeypatch, short_tmp, caplog):
+    """The connections of the layer have no timeout, because receivers block on them."""
     monkeypatch.setattr(job_list, "_LAYER_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(notifier, "_LAYER_TIMEOUT_SECONDS", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
@@ -181,62 +181,62 @@ async def test_a_layer_that_hangs_holds_up_nobody_for_long(
                 "CONFIG": {"hosts": hosts},
             }
         }
-        async with listing(user) as viewer:
+        async with open_list(user) as viewer:
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
-            await told(viewer, "abc")
+            await received(viewer, "abc")
     await gone(lambda: "job_change_not_sent" not in caplog.messages)
     assert "job_changes_not_received" in caplog.messages
 
 
-async def test_a_message_that_was_lost_is_made_up_for(user, layer, monkeypatch):
+async def test_a_lost_notification(user, layer, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         await Job.objects.acreate(job_id="abc", task_type="manual", owner=user)
-        await told(socket, "abc")
+        await received(socket, "abc")
 
 
-async def test_a_database_that_is_away_is_asked_again(user, monkeypatch, caplog):
+async def test_a_failed_query_is_repeated(user, monkeypatch, caplog):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(job_list, "visible_jobs", lambda user: 1 / 0)
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
             await gone(lambda: "job_list_query_failed" not in caplog.messages)
-        await told(socket, "abc")
+        await received(socket, "abc")
 
 
-async def test_unsubscribed_nothing_more_comes(user, monkeypatch):
+async def test_unsubscribe(user, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
-    async with listing(user) as socket:
-        await socket.say(text='{"action": "unsubscribe_jobs"}')
-        await socket.say(text='{"action": "unsubscribe_jobs"}')
+    async with open_list(user) as socket:
+        await socket.send(text='{"action": "unsubscribe_jobs"}')
+        await socket.send(text='{"action": "unsubscribe_jobs"}')
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
         await asyncio.sleep(0.3)
-        await socket.say(text='{"action": "subscribe_jobs"}')
-        await socket.say(text='{"action": "subscribe_jobs"}')
-        assert await socket.hear() == {"type": "jobs_live"}
+        await socket.send(text='{"action": "subscribe_jobs"}')
+        await socket.send(text='{"action": "subscribe_jobs"}')
+        assert await socket.receive() == {"type": "jobs_live"}
 
 
-async def test_a_ticket_is_for_one_job(user, make_job):
+async def test_a_ticket_does_not_authorize_the_list(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
     socket = await socket_of(None, "/ws/events/")
     assert await socket.connect() is None
-    await socket.say(text='{"action": "subscribe_jobs"}')
-    assert (await socket.hear())["type"] == "error"
+    await socket.send(text='{"action": "subscribe_jobs"}')
+    assert (await socket.receive())["type"] == "error"
     ticket = await in_thread(make_ticket)(user, "abc")
-    await socket.say(text=json.dumps({"action": "subscribe", "job_id": "abc", "ticket": ticket}))
-    assert (await socket.hear())["type"] == "event"
-    await socket.say(text='{"action": "subscribe_jobs"}')
-    while (message := await socket.hear())["type"] != "error":
+    await socket.send(text=json.dumps({"action": "subscribe", "job_id": "abc", "ticket": ticket}))
+    assert (await socket.receive())["type"] == "event"
+    await socket.send(text='{"action": "subscribe_jobs"}')
+    while (message := await socket.receive())["type"] != "error":
         pass
     assert "ticket" in message["detail"]
-    await socket.leave()
+    await socket.disconnect()
 
 
-async def test_who_leaves_leaves_nothing(user, layer):
+async def test_a_disconnect_leaves_no_task_and_no_channel(user, layer):
     before = asyncio.all_tasks()
     await cookie_of(user)
-    async with listing(user):
+    async with open_list(user):
         pass
     await gone(lambda: asyncio.all_tasks() - before)
     if (there := get_channel_layer()) is not None:
@@ -245,16 +245,16 @@ async def test_who_leaves_leaves_nothing(user, layer):
         await there.close_pools()
 
 
-async def test_a_layer_in_memory_is_that_of_the_server(user, settings, monkeypatch):
+async def test_the_in_memory_layer(user, settings, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-    async with listing(user) as socket:
+    async with open_list(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
-        await told(socket, "abc")
+        await received(socket, "abc")
 
 
-# A process that tells of a job and is over, and so does a child that it forked before.
-TELLING = """
+# A process that sends notifications and exits, and so does its forked child.
+NOTIFYING_SCRIPT = """
 import os
 import django
 django.setup()
@@ -270,7 +270,7 @@ change_notifier.on_change(Job(job_id="last"))
 """
 
 
-async def test_processes_tell_before_they_end(settings, redis_server, monkeypatch):
+async def test_processes_send_notifications_before_they_exit(settings, redis_server, monkeypatch):
     hosts = [{"address": redis_server.url, "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
         "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
@@ -279,10 +279,10 @@ async def test_processes_tell_before_they_end(settings, redis_server, monkeypatc
     channel = await layer.new_channel()
     await layer.group_add(notifier.GROUP, channel)
     given = {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": redis_server.url}
-    script = [sys.executable, "-c", TELLING]
+    script = [sys.executable, "-c", NOTIFYING_SCRIPT]
     process = await asyncio.create_subprocess_exec(*script, env={**os.environ, **given})
     assert await process.wait() == 0
     async with asyncio.timeout(PATIENCE):
-        told = {(await layer.receive(channel))["job_id"] for _ in range(3)}
-    assert told == {"first", "of the child", "last"}
+        received = {(await layer.receive(channel))["job_id"] for _ in range(3)}
+    assert received == {"first", "of the child", "last"}
     await layer.close_pools()

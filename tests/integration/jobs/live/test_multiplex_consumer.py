@@ -1,4 +1,4 @@
-"""Several jobs on one connection: by WebSocket, and by server-sent events."""
+"""Several jobs on one connection, through WebSocket and SSE."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ in_thread = sync_to_async
 
 @pytest.fixture
 def ids(user, make_job, log):
-    """The ids of the events of three jobs of anna's, by job; each has three."""
+    """The event ids of three jobs of anna, by job_id; each job has three events."""
     found = {}
     for job_id in ("a", "b", "c"):
         make_job(owner=user, job_id=job_id)
@@ -31,7 +31,7 @@ def ids(user, make_job, log):
 
 
 @pytest.fixture(autouse=True)
-def _soon(settings):
+def _short_interval(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
 
 
@@ -40,72 +40,72 @@ async def connected(user):
     socket = await socket_of(user, SOCKET)
     assert await socket.connect() is None
     yield socket
-    await socket.leave()
+    await socket.disconnect()
 
 
-async def act(socket, action, job_id, **more):
-    await socket.say(text=json.dumps({"action": action, "job_id": job_id, **more}))
+async def send_action(socket, action, job_id, **more):
+    await socket.send(text=json.dumps({"action": action, "job_id": job_id, **more}))
 
 
-async def heard(socket, count):
-    """By job, what came of it: numbers of events, names of other messages."""
+async def received(socket, count):
+    """Receive messages; return their labels by job_id."""
     found = {}
     for _ in range(count):
-        message = await socket.hear()
+        message = await socket.receive()
         is_event = message["type"] == "event"
         job_id = message["event"]["job_id"] if is_event else message["job_id"]
-        seen = message["event"]["data"].get("n", 0) if is_event else message["type"]
-        found.setdefault(job_id, []).append(seen)
+        label = message["event"]["data"].get("n", 0) if is_event else message["type"]
+        found.setdefault(job_id, []).append(label)
     return found
 
 
-# By WebSocket
+# WebSocket
 
 
-async def test_each_job_from_its_own_cursor(user, ids):
+async def test_subscriptions_with_different_cursors(user, ids):
     async with connected(user) as socket:
-        await act(socket, "subscribe", "a")
-        await act(socket, "subscribe", "b", after=ids["b"][1])
-        assert await heard(socket, 6) == {"a": [0, 1, 2, "live"], "b": [2, "live"]}
+        await send_action(socket, "subscribe", "a")
+        await send_action(socket, "subscribe", "b", after=ids["b"][1])
+        assert await received(socket, 6) == {"a": [0, 1, 2, "live"], "b": [2, "live"]}
         for n, job_id in enumerate(["b", "a", "c", "b"], 3):
             get_publisher().publish_event(job_id, {"n": n})
-        assert await heard(socket, 3) == {"a": [4], "b": [3, 6]}
+        assert await received(socket, 3) == {"a": [4], "b": [3, 6]}
 
 
-async def test_unsubscribed_from_a_job_nothing_more_comes_of_it(user, ids):
+async def test_unsubscribe(user, ids):
     async with connected(user) as socket:
         for job_id in ("a", "b"):
-            await act(socket, "subscribe", job_id, after=ids[job_id][2])
-        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
-        await act(socket, "unsubscribe", "a")
-        await act(socket, "unsubscribe", "c")  # which was not viewed
-        await act(socket, "subscribe", "c", after=ids["c"][2])
-        assert await heard(socket, 1) == {"c": ["live"]}
+            await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await received(socket, 2) == {"a": ["live"], "b": ["live"]}
+        await send_action(socket, "unsubscribe", "a")
+        await send_action(socket, "unsubscribe", "c")  # without a subscription
+        await send_action(socket, "subscribe", "c", after=ids["c"][2])
+        assert await received(socket, 1) == {"c": ["live"]}
         for job_id in ("a", "b"):
             get_publisher().publish_event(job_id, {"n": 3})
-        assert await heard(socket, 1) == {"b": [3]}
+        assert await received(socket, 1) == {"b": [3]}
 
 
-async def test_subscribed_again_a_job_begins_at_the_new_cursor(user, ids):
+async def test_a_second_subscription_replaces_the_first(user, ids):
     async with connected(user) as socket:
-        await act(socket, "subscribe", "a")
-        assert await heard(socket, 4) == {"a": [0, 1, 2, "live"]}
-        await act(socket, "subscribe", "a", after=ids["a"][0])
-        assert await heard(socket, 3) == {"a": [1, 2, "live"]}
+        await send_action(socket, "subscribe", "a")
+        assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
+        await send_action(socket, "subscribe", "a", after=ids["a"][0])
+        assert await received(socket, 3) == {"a": [1, 2, "live"]}
 
 
-async def test_a_job_ends_and_the_others_go_on(user, ids):
+async def test_the_end_of_one_job(user, ids):
     async with connected(user) as socket:
         for job_id in ("a", "b"):
-            await act(socket, "subscribe", job_id, after=ids[job_id][2])
-        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
+            await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await received(socket, 2) == {"a": ["live"], "b": ["live"]}
         await in_thread(services.job_cancel)(job_id="a")
-        assert await heard(socket, 2) == {"a": [0, "end"]}
+        assert await received(socket, 2) == {"a": [0, "end"]}
         get_publisher().publish_event("b", {"n": 3})
-        assert await heard(socket, 1) == {"b": [3]}
+        assert await received(socket, 1) == {"b": [3]}
         await in_thread(services.job_retry)(job_id="a")
-        await act(socket, "subscribe", "a", after=ids["a"][2])
-        assert (await heard(socket, 3))["a"] == [0, 0, "live"]
+        await send_action(socket, "subscribe", "a", after=ids["a"][2])
+        assert (await received(socket, 3))["a"] == [0, 0, "live"]
 
 
 @pytest.mark.parametrize(
@@ -125,87 +125,87 @@ async def test_a_job_ends_and_the_others_go_on(user, ids):
         '{"action": "' + "x" * 100_000,
     ],
 )  # fmt: skip
-async def test_what_is_no_message_is_told_and_nothing_else_happens(user, ids, text):
+async def test_invalid_messages_are_errors(user, ids, text):
     async with connected(user) as socket:
-        await socket.say(text=text)
-        told = await socket.hear()
-        assert told["type"] == "error"
-        assert " " in told["detail"]
-        assert len(told["detail"]) < 500
-        await socket.say(bytes=b"\xff\x00")
-        assert (await socket.hear())["type"] == "error"
-        await act(socket, "subscribe", "a", after=ids["a"][2])
-        assert await heard(socket, 1) == {"a": ["live"]}
+        await socket.send(text=text)
+        answer = await socket.receive()
+        assert answer["type"] == "error"
+        assert " " in answer["detail"]
+        assert len(answer["detail"]) < 500
+        await socket.send(bytes=b"\xff\x00")
+        assert (await socket.receive())["type"] == "error"
+        await send_action(socket, "subscribe", "a", after=ids["a"][2])
+        assert await received(socket, 1) == {"a": ["live"]}
 
 
-async def test_another_hears_of_a_job_what_one_hears_of_a_missing_one(other_user, ids):
+async def test_the_job_of_another_user_is_not_found(other_user, ids):
     async with connected(other_user) as socket:
         for job_id in ("a", "none"):
-            await act(socket, "subscribe", job_id)
+            await send_action(socket, "subscribe", job_id)
             detail = f"There is no job {job_id}."
-            assert await socket.hear() == {"type": "error", "job_id": job_id, "detail": detail}
+            assert await socket.receive() == {"type": "error", "job_id": job_id, "detail": detail}
 
 
-async def test_more_jobs_than_a_connection_may_have(user, ids, settings):
+async def test_the_limit_of_subscriptions(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_SUBSCRIPTIONS": 2}
     async with connected(user) as socket:
         for job_id in ("a", "b", "c"):
-            await act(socket, "subscribe", job_id, after=ids[job_id][2])
-        assert await heard(socket, 3) == {"a": ["live"], "b": ["live"], "c": ["error"]}
-        await act(socket, "unsubscribe", "a")
-        await act(socket, "subscribe", "c", after=ids["c"][2])
-        assert await heard(socket, 1) == {"c": ["live"]}
+            await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await received(socket, 3) == {"a": ["live"], "b": ["live"], "c": ["error"]}
+        await send_action(socket, "unsubscribe", "a")
+        await send_action(socket, "subscribe", "c", after=ids["c"][2])
+        assert await received(socket, 1) == {"c": ["live"]}
 
 
-async def test_a_job_that_is_somebody_elses_now_and_the_others_go_on(user, ids):
+async def test_a_change_of_the_owner_ends_one_subscription(user, ids):
     async with connected(user) as socket:
         for job_id in ("a", "b"):
-            await act(socket, "subscribe", job_id, after=ids[job_id][2])
-        assert await heard(socket, 2) == {"a": ["live"], "b": ["live"]}
+            await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
+        assert await received(socket, 2) == {"a": ["live"], "b": ["live"]}
         await Job.objects.filter(job_id="a").aupdate(owner=None)
         detail = "There is no job a."
-        assert await socket.hear() == {"type": "error", "job_id": "a", "detail": detail}
+        assert await socket.receive() == {"type": "error", "job_id": "a", "detail": detail}
         for job_id in ("a", "b"):
             get_publisher().publish_event(job_id, {"n": 3})
-        assert await heard(socket, 1) == {"b": [3]}
+        assert await received(socket, 1) == {"b": [3]}
 
 
-async def test_a_log_that_cannot_be_read_and_the_others_go_on(user, ids, async_redis):
+async def test_an_unreadable_log_ends_one_subscription(user, ids, async_redis):
     await async_redis.delete("job_events:a")
     await async_redis.set("job_events:a", "text")
     async with connected(user) as socket:
         for job_id in ("a", "b"):
-            await act(socket, "subscribe", job_id, after=ids[job_id][2])
-        found = await heard(socket, 2)
+            await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
+        found = await received(socket, 2)
         assert found == {"a": ["error"], "b": ["live"]}
 
 
-async def test_nobody_is_closed_unless_a_ticket_comes(user, ids, settings):
+async def test_an_anonymous_socket_requires_a_ticket(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "LOGIN_TIMEOUT": 0.3}
     ticket = await in_thread(make_ticket)(user, "a")
     async with connected(None) as silent, connected(None) as socket:
-        await act(socket, "subscribe", "a", ticket=ticket)
-        assert await heard(socket, 4) == {"a": [0, 1, 2, "live"]}
-        await act(silent, "subscribe", "a")
-        assert await heard(silent, 1) == {"a": ["error"]}
-        assert await silent.closing() == 4401
-        # It is good for its own job, and whatever else is that user's wants another.
-        await act(socket, "subscribe", "b")
-        await act(socket, "subscribe", "b", ticket=ticket)
-        assert await heard(socket, 2) == {"b": ["error", "error"]}
+        await send_action(socket, "subscribe", "a", ticket=ticket)
+        assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
+        await send_action(silent, "subscribe", "a")
+        assert await received(silent, 1) == {"a": ["error"]}
+        assert await silent.close_code() == 4401
+        # A ticket is valid for one job; other jobs of the user require their own tickets.
+        await send_action(socket, "subscribe", "b")
+        await send_action(socket, "subscribe", "b", ticket=ticket)
+        assert await received(socket, 2) == {"b": ["error", "error"]}
         more = await in_thread(make_ticket)(user, "b")
-        await act(socket, "subscribe", "b", ticket=more, after=ids["b"][2])
-        assert await heard(socket, 1) == {"b": ["live"]}
+        await send_action(socket, "subscribe", "b", ticket=more, after=ids["b"][2])
+        assert await received(socket, 1) == {"b": ["live"]}
 
 
-async def test_a_ticket_of_another_user_is_refused(user, other_user, staff, ids):
+async def test_a_ticket_of_another_user_is_rejected(user, other_user, staff, ids):
     ticket = await in_thread(make_ticket)(staff, "a")
     async with connected(user) as socket:
-        await act(socket, "subscribe", "a", ticket=ticket)
-        assert await heard(socket, 1) == {"a": ["error"]}
+        await send_action(socket, "subscribe", "a", ticket=ticket)
+        assert await received(socket, 1) == {"a": ["error"]}
 
 
-async def test_a_socket_without_jobs_is_given_signs_of_life(user, settings):
+async def test_keep_alives_without_subscriptions(user, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     async with connected(user) as socket:
         for _ in range(3):
@@ -213,18 +213,18 @@ async def test_a_socket_without_jobs_is_given_signs_of_life(user, settings):
             assert message["text"] == '{"type":"keep-alive"}'
 
 
-async def test_who_leaves_leaves_no_task(user, ids):
+async def test_a_disconnect_leaves_no_task(user, ids):
     before = asyncio.all_tasks()
     async with connected(user) as socket:
         for job_id in ids:
-            await act(socket, "subscribe", job_id)
-            await act(socket, "subscribe", job_id)
-        await act(socket, "unsubscribe", "a")
-        await socket.hear()
+            await send_action(socket, "subscribe", job_id)
+            await send_action(socket, "subscribe", job_id)
+        await send_action(socket, "unsubscribe", "a")
+        await socket.receive()
     await gone(lambda: asyncio.all_tasks() - before)
 
 
-async def test_who_takes_nothing_of_many_jobs_is_closed(user, ids, settings):
+async def test_a_stalled_client_is_closed(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     socket, closed = await socket_of(user, SOCKET), asyncio.Event()
     put = socket.output_queue.put
@@ -239,16 +239,16 @@ async def test_who_takes_nothing_of_many_jobs_is_closed(user, ids, settings):
     socket.output_queue.put = take
     assert await socket.connect() is None
     for job_id in ids:
-        await act(socket, "subscribe", job_id)
+        await send_action(socket, "subscribe", job_id)
     await asyncio.wait_for(closed.wait(), PATIENCE)
-    assert await socket.closing() == 4408
+    assert await socket.close_code() == 4408
 
 
-# By server-sent events
+# SSE
 
 
 def parsed(body):
-    """The messages of an answer: name, id and data of each."""
+    """Return the name, id and data of each message of a response."""
     messages = []
     for block in body.decode().split("\n\n"):
         fields = dict(line.partition(": ")[::2] for line in block.split("\n"))
@@ -273,7 +273,7 @@ async def until_live(request, count):
     return parsed(request.body)
 
 
-async def test_the_ids_are_the_position_in_all_jobs(user, ids):
+async def test_sse_ids_are_the_positions_in_all_jobs(user, ids):
     async with listening(user, f"job=a&job=b&after=0,{ids['b'][1]}") as request:
         messages = await until_live(request, 2)
         positions = {"a": "0-0", "b": ids["b"][1]}
@@ -287,7 +287,7 @@ async def test_the_ids_are_the_position_in_all_jobs(user, ids):
         )  # fmt: skip
 
 
-async def test_whoever_comes_back_goes_on_in_all_jobs(user, ids):
+async def test_sse_reconnects_resume_all_jobs(user, ids):
     position = f"{ids['a'][1]},{ids['b'][2]}"
     for query, headers in (
         ("job=a&job=b", {"last-event-id": position}),
@@ -300,7 +300,7 @@ async def test_whoever_comes_back_goes_on_in_all_jobs(user, ids):
             assert found == [ids["a"][2]]
 
 
-async def test_the_stream_ends_with_the_last_job(user, ids):
+async def test_the_sse_stream_ends_with_the_last_job(user, ids):
     async with listening(user, "job=a&job=b") as request:
         await until_live(request, 2)
         for job_id in ("a", "b"):
@@ -320,12 +320,12 @@ async def test_the_stream_ends_with_the_last_job(user, ids):
         ("job=a&ticket=x", 403), ("job=a&job=b&ticket=x", 403), ("ticket=x", 403),
     ],
 )  # fmt: skip
-async def test_what_is_asked_wrongly(user, ids, query, status):
+async def test_invalid_sse_requests(user, ids, query, status):
     async with listening(user, query) as request:
         assert await request.status() == status
 
 
-async def test_a_ticket_for_each_job(user, other_user, make_job, ids):
+async def test_sse_requires_a_ticket_for_each_job(user, other_user, make_job, ids):
     await in_thread(make_job)(owner=other_user, job_id="d")
     tickets = [await in_thread(make_ticket)(user, job_id) for job_id in ("a", "b")]
     other = await in_thread(make_ticket)(other_user, "d")
@@ -343,7 +343,7 @@ async def test_a_ticket_for_each_job(user, other_user, make_job, ids):
         assert request.sent[0]["status"] in (401, 403)
 
 
-async def test_a_job_of_many_that_may_not_be_seen_any_more_ends_the_stream(user, ids):
+async def test_a_revocation_ends_the_sse_stream(user, ids):
     async with listening(user, "job=a&job=b") as request:
         await until_live(request, 2)
         await Job.objects.filter(job_id="a").aupdate(owner=None)
@@ -354,7 +354,7 @@ async def test_a_job_of_many_that_may_not_be_seen_any_more_ends_the_stream(user,
         assert request.sent[0]["status"] == 404
 
 
-async def test_who_takes_nothing_of_a_stream_of_many_is_let_go(user, ids, settings):
+async def test_a_stalled_sse_client_is_closed(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     path = f"{STREAM}?job=a&job=b"
     request = Request(path=path, cookie=await cookie_of(user), takes=3)

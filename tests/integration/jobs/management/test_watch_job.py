@@ -1,4 +1,4 @@
-"""`manage.py watch_job`: a job in a terminal, by a process of its own."""
+"""`manage.py watch_job`."""
 
 import json
 import os
@@ -28,8 +28,8 @@ def job(user, make_job):
     return job
 
 
-def watched(*arguments):
-    """What is printed, and the exit code."""
+def run_command(*arguments):
+    """Return the output and the exit code."""
     out = StringIO()
     try:
         call_command("watch_job", *arguments, stdout=out)
@@ -43,10 +43,10 @@ def complete():
     connection.close()
 
 
-def test_the_log_and_what_comes_until_the_end(job):
+def test_the_log_is_followed_until_the_end(job):
     later = threading.Timer(0.3, complete)
     later.start()
-    text, code = watched("abc")
+    text, code = run_command("abc")
     later.join()
     lines = text.splitlines()
     assert code == 0
@@ -57,15 +57,15 @@ def test_the_log_and_what_comes_until_the_end(job):
 
 
 @pytest.mark.parametrize("end", [services.job_fail, services.job_cancel])
-def test_a_job_that_has_not_completed(job, end):
+def test_the_exit_code_of_a_failed_or_cancelled_job(job, end):
     end(job_id="abc", **({"error": "boom"} if end is services.job_fail else {}))
-    assert watched("abc")[1] == 1
+    assert run_command("abc")[1] == 1
 
 
 def test_after_a_cursor_and_as_json(job):
     services.job_cancel(job_id="abc")
     events = read_events("abc")
-    text, _ = watched("abc", "--after", events[1].id, "--json")
+    text, _ = run_command("abc", "--after", events[1].id, "--json")
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["id"] for line in lines] == [event.id for event in events[2:]]
 
@@ -78,18 +78,18 @@ def test_after_a_cursor_and_as_json(job):
         (["abc", "--after", "$"], "cursor"),
     ],
 )
-def test_what_is_asked_wrongly_is_a_sentence(job, arguments, words):
+def test_invalid_arguments(job, arguments, words):
     with pytest.raises(CommandError, match=words):
-        watched(*arguments)
+        run_command(*arguments)
 
 
 def test_a_log_without_a_job(db):
     get_publisher().publish_event("of-a-worker", {"event_type": "x", "timestamp": "2026-01-01"})
-    text, code = watched("of-a-worker")
+    text, code = run_command("of-a-worker")
     assert (len(text.splitlines()), code) == (1, 0)
 
 
-def test_a_terminal_has_a_bar_and_ctrl_c_tells_how_to_go_on(site: Site):
+def test_the_progress_bar_and_an_interrupt_in_a_terminal(site: Site):
     with site.client() as client:
         job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
     ours, theirs = pty.openpty()
@@ -101,18 +101,18 @@ def test_a_terminal_has_a_bar_and_ctrl_c_tells_how_to_go_on(site: Site):
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        # A shell that runs the tests in the background lets its children ignore it.
+        # A shell that runs the tests in the background ignores SIGINT in its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no lock
     )
     os.close(theirs)
-    said = b""
-    while b" 0 %" not in said:
-        said += os.read(ours, 1000)
+    output = b""
+    while b" 0 %" not in output:
+        output += os.read(ours, 1000)
     process.send_signal(signal.SIGINT)
-    while b"--after" not in said:
-        said += os.read(ours, 1000)
+    while b"--after" not in output:
+        output += os.read(ours, 1000)
     assert process.wait(20) == 130
     os.close(ours)
-    assert "job_created" in said.decode()
-    assert "\N{LIGHT SHADE}" * 24 in said.decode()
-    assert "Traceback" not in said.decode()
+    assert "job_created" in output.decode()
+    assert "\N{LIGHT SHADE}" * 24 in output.decode()
+    assert "Traceback" not in output.decode()
