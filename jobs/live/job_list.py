@@ -100,7 +100,7 @@ class JobListHub:
         while layer is not None:
             try:
                 async with asyncio.timeout(_LAYER_TIMEOUT_SECONDS):
-                    channel = await layer.new_channel("jobs")
+                    channel = await layer.new_channel("job_events")
                     await layer.group_add(GROUP, channel)
                 try:
                     with suppress(TimeoutError):
