@@ -1,1 +1,9 @@
-"""What publishes by itself; each module needs the extra of its name."""
+"""Integrations with task queues and LangChain. Each needs the extra of its name.
+
+celery/        JobTask, follows_job: tasks that publish and maintain the state of their job
+django_tasks/  the same for the tasks of Django 6 and of the backport django-tasks
+langchain/     callback handlers that publish the runs of LangChain and LangGraph
+langgraph      LangGraph's `interrupt()` as input requests of a job
+
+Imports all packages of `events` but `testing`; nothing imports it.
+"""

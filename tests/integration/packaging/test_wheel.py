@@ -1,4 +1,4 @@
-"""The built wheel in an empty project, in a fresh venv: what a developer does on Monday."""
+"""The built wheel in a new project, in an environment with only the required dependencies."""
 
 import http.cookiejar
 import json
@@ -35,10 +35,10 @@ urlpatterns += [
 
 USER = """
 from django.contrib.auth import get_user_model
-get_user_model().objects.create_superuser("monday", password="monday")
+get_user_model().objects.create_superuser("anna", password="anna")
 """
 
-# Outside integrations/ and tasks, everything imports without any extra.
+# Every module except those of the extras can be imported.
 IMPORT_ALL = """
 import importlib, pkgutil, events, jobs
 for package in (events, jobs):
@@ -58,28 +58,28 @@ try:
 except ImportError as error:
     assert "pip install 'django-job-events[pytest]'" in str(error), error
 else:
-    raise AssertionError("pytest is here")
+    raise AssertionError("pytest is installed")
 from events.publisher import get_publisher
-print(get_publisher().publish_event("monday", {"event_type": "hello"}))
+print(get_publisher().publish_event("abc", {"event_type": "hello"}))
 """
 
 
 @pytest.fixture(scope="module")
 def project(wheel, tmp_path_factory):
-    """An empty project with two lines in INSTALLED_APPS and one include()."""
-    folder = tmp_path_factory.mktemp("monday")
+    """A new project with two lines in INSTALLED_APPS and one include()."""
+    folder = tmp_path_factory.mktemp("project")
     run(sys.executable, "-m", "venv", folder / "venv")
     python = folder / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, wheel)
-    run(folder / "venv" / "bin" / "django-admin", "startproject", "monday", folder)
-    with (folder / "monday" / "settings.py").open("a") as settings:
+    run(folder / "venv" / "bin" / "django-admin", "startproject", "mysite", folder)
+    with (folder / "mysite" / "settings.py").open("a") as settings:
         settings.write(SETTINGS)
-    with (folder / "monday" / "urls.py").open("a") as urls:
+    with (folder / "mysite" / "urls.py").open("a") as urls:
         urls.write(URLS)
     return folder
 
 
-def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
+def test_the_wheel_contains_templates_and_no_part_of_the_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "jobs/templates/job_events_jobs/job_detail.html",
@@ -93,7 +93,7 @@ def test_the_wheel_has_the_templates_and_nothing_of_the_site(wheel):
         assert name not in names
 
 
-def test_the_wheel_has_the_license_and_no_entry_point(wheel):
+def test_the_wheel_contains_the_license_and_no_entry_point(wheel):
     (distribution,) = Distribution.discover(path=[str(wheel)])
     metadata = distribution.metadata
     assert metadata["License-Expression"] == "MIT"
@@ -106,8 +106,8 @@ def test_the_wheel_has_the_license_and_no_entry_point(wheel):
     assert sorted(re.match("[a-z-]+", each)[0] for each in extra) == ["pytest", "pytest-django"]
 
 
-def test_an_empty_project_has_publishing_api_admin_and_pages(project, short_tmp):
-    redis = EmbeddedRedis(short_tmp / "monday", save="")
+def test_publishing_api_admin_and_pages_of_a_new_project(project, short_tmp):
+    redis = EmbeddedRedis(short_tmp / "wheel", save="")
     redis.start()
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("DJANGO")},
@@ -129,7 +129,7 @@ def test_an_empty_project_has_publishing_api_admin_and_pages(project, short_tmp)
             command, **options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for_port(port, server)
-        use_the_project(f"http://127.0.0.1:{port}")
+        use_project(f"http://127.0.0.1:{port}")
     finally:
         if server is not None:
             server.terminate()
@@ -138,7 +138,7 @@ def test_an_empty_project_has_publishing_api_admin_and_pages(project, short_tmp)
 
 
 class Browser:
-    """A session with cookies, as a person on Monday has it."""
+    """A session with cookies."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -153,15 +153,15 @@ class Browser:
         if body is not None:
             headers |= {"Content-Type": content_type, "X-CSRFToken": self.cookie("csrftoken")}
         request = urllib.request.Request(self.base + path, data=body, headers=headers)
-        with self.opener.open(request, timeout=20) as answer:
-            return answer.read().decode(), answer.url
+        with self.opener.open(request, timeout=20) as response:
+            return response.read().decode(), response.url
 
 
-def use_the_project(base: str) -> None:
+def use_project(base: str) -> None:
     browser = Browser(base)
     page, url = browser.open("/jobs/")
     assert "login" in url
-    form = b"username=monday&password=monday"
+    form = b"username=anna&password=anna"
     page, _ = browser.open("/jobs/login/", form, "application/x-www-form-urlencoded")
 
     body = json.dumps({"task_type": "report", "job_id": "first", "title": "My report"}).encode()

@@ -45,6 +45,17 @@ def test_django_settings_are_read_in_one_module_of_each_app():
     assert modules_with(r"from django\.conf import settings", "jobs") == {"jobs/conf.py"}
 
 
+@pytest.mark.parametrize(
+    ("app", "nodes"), [("events", ["Expr", "FunctionDef"]), ("jobs", ["Expr"])]
+)
+def test_the_top_level_packages_contain_a_docstring_only(app, nodes):
+    """PyPI's `Events` replaces the first one, which therefore has only a lazy `__getattr__`."""
+    module = ast.parse((ROOT / app / "__init__.py").read_text())
+    assert ast.get_docstring(module)
+    assert [type(node).__name__ for node in module.body] == nodes
+    assert not (ROOT / app / "events.py").exists()
+
+
 def test_redis_clients_are_opened_in_one_module():
     assert modules_with(r"from_url\(|Redis\(", *APPS) <= {
         "events/streams/clients.py",
