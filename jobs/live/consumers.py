@@ -31,14 +31,7 @@ from jobs.access import throttling
 from jobs.access.session_guard import Connection
 from jobs.access.tickets import user_of_ticket
 from jobs.completion import job_completion
-from jobs.exceptions import (
-    BadMessage,
-    InvalidSpeed,
-    InvalidTicket,
-    JobError,
-    JobNotFound,
-    TooOften,
-)
+from jobs.exceptions import BadMessage, InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
 from jobs.live.protocol import REPLAY_ACTIONS, parse_message, replay_speed
 from jobs.selectors import visible_status
 
@@ -237,6 +230,7 @@ def _control(replay: Replay, text: str | None) -> None:
             replay.seek(message.parse_cursor())
 
 
-def error_text(error: Exception, **fields: str) -> str:
-    """Return the text of an error message."""
-    return orjson.dumps({"type": "error", **fields, "detail": str(error)}).decode()
+def error_text(error: Exception, job_id: str = "") -> str:
+    """Return the text of an error message, about a job or about the connection."""
+    fields = {"type": "error"} | ({"job_id": job_id} if job_id else {})
+    return orjson.dumps(fields | {"detail": str(error)}).decode()

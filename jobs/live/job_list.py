@@ -35,7 +35,10 @@ Row = dict[str, Any]
 
 
 class JobListSubscription:
-    """One open list; buffers the latest row of each changed job until it is taken."""
+    """One open list; buffers the latest row of each changed job until it is taken.
+
+    `live` is set as soon as every later change will be delivered.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -47,10 +50,6 @@ class JobListSubscription:
     def user(self) -> Any:
         """The user, as the session guard has loaded it last."""
         return self._connection.user
-
-    async def wait_until_live(self) -> None:
-        """Wait until every later change will be delivered."""
-        await self.live.wait()
 
     async def next(self) -> list[Row]:
         """Wait for new and changed jobs; return them in the form of the API's list."""

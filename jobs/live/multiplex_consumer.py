@@ -60,24 +60,20 @@ class MultiplexConsumer(LiveConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Execute the action of a message."""
-        job_id: str | None = None
+        message = ClientMessage("")
         try:
             message = parse_message(text_data, MULTIPLEX_ACTIONS)
-            job_id = message.job_id
-            await self._execute(message)
+            match message.action:
+                case "subscribe":
+                    await self._subscribe(message)
+                case "unsubscribe":
+                    self._unsubscribe(message.job_id)
+                case "subscribe_jobs":
+                    self._subscribe_to_jobs()
+                case "unsubscribe_jobs":
+                    self._unsubscribe_from_jobs()
         except (EventsError, JobError) as error:
-            await self._send_texts([_error(job_id, error)])
-
-    async def _execute(self, message: ClientMessage) -> None:
-        match message.action:
-            case "subscribe":
-                await self._subscribe(message)
-            case "unsubscribe":
-                self._unsubscribe(message.job_id)
-            case "subscribe_jobs":
-                self._subscribe_to_jobs()
-            case "unsubscribe_jobs":
-                self._unsubscribe_from_jobs()
+            await self._send_texts([error_text(error, message.job_id)])
 
     async def _subscribe(self, message: ClientMessage) -> None:
         job_id, cursor = message.job_id, message.parse_cursor()
@@ -111,7 +107,7 @@ class MultiplexConsumer(LiveConsumer):
     async def _send_jobs(self, connection: Connection) -> None:
         # `_deliver` handles the disconnect that an OSError reports.
         with subscribe_to_jobs(connection) as subscription, suppress(OSError):
-            await subscription.wait_until_live()
+            await subscription.live.wait()
             await self._send_texts(['{"type":"jobs_live"}'])
             while True:
                 rows = await subscription.next()
@@ -132,7 +128,7 @@ class MultiplexConsumer(LiveConsumer):
                 if batch.error is not None:
                     if not isinstance(batch.error, EventsError | JobError):
                         raise batch.error
-                    await self._send_texts([_error(batch.job_id, batch.error)])
+                    await self._send_texts([error_text(batch.error, batch.job_id)])
                 else:
                     await self._send_texts(_text(batch.job_id, each) for each in batch.messages)
                 if batch.is_final:
@@ -151,7 +147,3 @@ class MultiplexConsumer(LiveConsumer):
 def _text(job_id: str, message: EncodedMessage) -> str:
     has_job_id = isinstance(message.message, Event) or message.is_connection_level
     return message.text if has_job_id else with_job_id(message.text, job_id)
-
-
-def _error(job_id: str | None, error: Exception) -> str:
-    return error_text(error, **({"job_id": job_id} if job_id else {}))

@@ -144,7 +144,7 @@ async def test_changes_of_old_jobs(user, make_job, settings, redis_server, monke
 async def test_a_slow_client_receives_the_latest_row_of_each_job(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
     with job_list.subscribe_to_jobs(Connection(user)) as subscription:
-        await subscription.wait_until_live()
+        await subscription.live.wait()
         for progress in range(5):
             subscription.put(
                 [{"job_id": "abc", "progress": progress}, {"job_id": "b", "progress": 0}]
