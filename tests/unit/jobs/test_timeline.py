@@ -1,4 +1,4 @@
-"""Events as lines that a person reads."""
+"""Timelines: rows, summaries, details."""
 
 import json
 from datetime import datetime
@@ -59,19 +59,19 @@ def test_rows_keep_the_order_of_the_events():
         ("{broken", "{broken"),
     ],
 )
-def test_the_summary_is_the_most_telling_value(data, summary):
+def test_the_summary_is_the_value_of_the_first_summary_key(data, summary):
     assert row(data).summary == summary
 
 
 @pytest.mark.parametrize("timestamp", ["2026-01-01", "20260101T000000Z", "2026-01-01T00:00:00.5"])
-def test_any_time_in_iso_8601(timestamp):
+def test_iso_8601_timestamps(timestamp):
     assert row({"timestamp": timestamp}).time.year == 2026
 
 
 @pytest.mark.parametrize(
     "timestamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x"]
 )
-def test_a_time_that_cannot_be_shown_everywhere_is_that_of_the_id(timestamp):
+def test_an_unsupported_timestamp_is_replaced_by_that_of_the_id(timestamp):
     assert row({"timestamp": timestamp}).time.year == 2023
 
 
@@ -80,9 +80,9 @@ def test_details_keep_all_characters():
 
 
 @pytest.mark.parametrize("line_break", ["", "\n"])
-def test_an_event_of_hundreds_of_levels(line_break):
+def test_a_deeply_nested_event(line_break):
     data = f'{{"x":{line_break}' * 1000 + "1" + "}" * 1000
-    # How deep the standard library writes depends on the Python.
+    # The recursion limit of the json module depends on the Python version.
     assert "".join(row(data).detail.split()).startswith('{"x":{"x":{"x":')
 
 
@@ -108,6 +108,6 @@ def test_the_pieces_of_a_thought_are_one_row():
     assert json.loads(rows[0].detail)["data"] == {"text": "One two", "run_id": "a"}
 
 
-def test_thoughts_without_a_run_stay_apart():
+def test_thoughts_without_a_run_are_separate_rows():
     rows = timeline_rows([thought(1, "a", None), thought(2, "b", None), thought(3, "c", [1])])
     assert [row.summary for row in rows] == ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""Text that a database, a browser and a terminal all take."""
+"""Validation and cleaning of text."""
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -9,7 +9,7 @@ GOOD = ["", "text", "ü€😀", "two\nlines\t", "\x01\x7f\x85\u2028", "\ufffd",
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_good_text_is_left_alone(text):
+def test_valid_text(text):
     validate_text(text)
     assert clean_text(text) == text
 
@@ -26,7 +26,7 @@ def test_good_text_is_left_alone(text):
         ("\x00\ud800", "\ufffd\ufffd"),
     ],
 )
-def test_bad_text_is_refused_or_cleaned(text, cleaned):
+def test_invalid_text(text, cleaned):
     with pytest.raises(ValidationError, match="NUL character"):
         validate_text(text)
     assert clean_text(text) == cleaned
@@ -34,12 +34,12 @@ def test_bad_text_is_refused_or_cleaned(text, cleaned):
     cleaned.encode()
 
 
-class Unspeakable(Exception):
+class ErrorWithoutText(Exception):
     def __str__(self):
         raise RuntimeError("not even this")
 
 
-class Odd(Exception):
+class ErrorWithInvalidText(Exception):
     __str__ = len  # raises TypeError
 
 
@@ -55,20 +55,20 @@ class Odd(Exception):
         (ValueError("a\x00\ud800"), "a\ufffd\ufffd"),
         (None, "None"),
         (5, "5"),
-        (Unspeakable(), "Unspeakable"),
-        (Odd(), "Odd"),
+        (ErrorWithoutText(), "ErrorWithoutText"),
+        (ErrorWithInvalidText(), "ErrorWithInvalidText"),
     ],
 )
-def test_an_error_in_words(error, text):
+def test_the_text_of_an_error(error, text):
     assert clean_error(error) == text
 
 
-def test_a_long_error_is_cut_and_says_by_how_much():
+def test_a_long_error_is_cut():
     assert clean_error("x" * MAX_ERROR_CHARACTERS) == "x" * MAX_ERROR_CHARACTERS
     cut = clean_error("x" * (MAX_ERROR_CHARACTERS + 7))
     assert cut == "x" * MAX_ERROR_CHARACTERS + " [... 7 more characters]"
 
 
-def test_an_error_that_quotes_a_secret_is_stored_without_it():
+def test_secrets_in_errors_are_redacted():
     error = ConnectionError("redis://:hunter2@cache:6379 does not answer")
     assert clean_error(error) == "redis://[redacted]@cache:6379 does not answer"
