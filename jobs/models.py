@@ -238,7 +238,7 @@ class InputRequest(models.Model):
     name = models.CharField(_("name"), max_length=64, help_text=_("Unique within an attempt."))
     prompt = models.JSONField(_("prompt"))
     choices = models.JSONField(_("choices"), default=list, blank=True)
-    asked_at = models.DateTimeField(_("asked"), auto_now_add=True)
+    asked_at = models.DateTimeField(_("requested"), auto_now_add=True)
     answered_at = models.DateTimeField(_("answered"), null=True)
     answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
     value = models.JSONField(_("value"), null=True)

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(help_text='Unique within an attempt.', max_length=64, verbose_name='name')),
                 ('prompt', models.JSONField(verbose_name='prompt')),
                 ('choices', models.JSONField(blank=True, default=list, verbose_name='choices')),
-                ('asked_at', models.DateTimeField(auto_now_add=True, verbose_name='asked')),
+                ('asked_at', models.DateTimeField(auto_now_add=True, verbose_name='requested')),
                 ('answered_at', models.DateTimeField(null=True, verbose_name='answered')),
                 ('answered_by', models.CharField(blank=True, max_length=255, verbose_name='answered by')),
                 ('value', models.JSONField(null=True, verbose_name='value')),
