@@ -8,8 +8,7 @@ invoke, ainvoke  run or resume a graph for a task run
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 
@@ -27,15 +26,13 @@ Config = Mapping[str, Any]
 RECORD: Final = RecordOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class _Invoke:
+class _Invoke(NamedTuple):
     """Request to invoke the graph with this input."""
 
     graph_input: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestInput:
+class _RequestInput(NamedTuple):
     """Request for the answers to these questions."""
 
     questions: Sequence[Question]
@@ -63,10 +60,7 @@ def invoke(
     Raises InputPending until all questions are answered; it must end the task. Raises ValueError
     for a graph without a checkpointer.
     """
-    handler = create_redis_callback_handler(
-        run.job_id, run.publisher, record=record, should_cancel=run.should_cancel
-    )
-    thread, is_attempt_thread = _thread(graph, run, config, handler)
+    thread, is_attempt_thread = _thread(graph, run, run.publisher, config, record)
     steps = _steps(
         graph.get_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
     )
@@ -91,10 +85,7 @@ async def ainvoke(
     record: RecordOptions = RECORD,
 ) -> Any:
     """Async version of `invoke`."""
-    handler = create_redis_callback_handler(
-        run.job_id, run.async_publisher(), record=record, should_cancel=run.should_cancel
-    )
-    thread, is_attempt_thread = _thread(graph, run, config, handler)
+    thread, is_attempt_thread = _thread(graph, run, run.async_publisher(), config, record)
     steps = _steps(
         await graph.aget_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
     )
@@ -144,7 +135,7 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _thread(
-    graph: Any, run: TaskRun, config: Config | None, handler: Any
+    graph: Any, run: TaskRun, publisher: Any, config: Config | None, record: RecordOptions
 ) -> tuple[dict[str, Any], bool]:
     """Return the config with thread and handler, and whether the thread belongs to the attempt."""
     if not getattr(graph, "checkpointer", None):
@@ -155,5 +146,8 @@ def _thread(
     configurable = dict(merged.get("configurable") or {})
     is_attempt_thread = "thread_id" not in configurable
     configurable.setdefault("thread_id", f"{run.job_id}:{run.attempt}")
+    handler: Any = create_redis_callback_handler(
+        run.job_id, publisher, record=record, should_cancel=run.should_cancel
+    )
     callbacks = [*(merged.get("callbacks") or ()), handler]
     return {**merged, "configurable": configurable, "callbacks": callbacks}, is_attempt_thread

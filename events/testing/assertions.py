@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
 
@@ -100,8 +100,7 @@ def _are_lists(expected: Any, actual: Any) -> bool:
 # A nondeterministic automaton: a state is a set of indexes of the items that may match next.
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Mismatch:
+class _Mismatch(NamedTuple):
     """The event at `event_index` does not match the item at `item_index`."""
 
     item_index: int

@@ -58,8 +58,11 @@ class RunRecorder:
         is_hidden = _HIDDEN_TAG in (kwargs.get("tags") or ())
         if is_hidden or (run.root and node not in (None, run.name)):
             return retry
-        metadata = self._metadata(kwargs) if run.root is None else {}
-        phase = self._event(EventType.PHASE_UPDATE, run, phase=run.name, **metadata)
+        data: dict[str, Any] = {"phase": run.name}
+        if run.root is None and self._record.metadata:
+            metadata = extract.user_metadata(kwargs.get("metadata") or {})
+            data |= {"metadata": metadata} if metadata else {}
+        phase = self._event(EventType.PHASE_UPDATE, run, **data)
         return [*self._text_before(run), *retry, phase]
 
     def chain_end(self, _outputs: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
@@ -162,7 +165,7 @@ class RunRecorder:
         """Return the buffered text of all models, except for text that may be part of a secret."""
         self._flush_scheduled = False
         with self._lock:
-            return [event for run in list(self._runs.values()) for event in self._new_text(run)]
+            return [event for run in list(self._runs.values()) for event in self._take_text(run)]
 
     def llm_end(self, response: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the rest of a model's text, all of it if it was not streamed, and the usage."""
@@ -303,6 +306,8 @@ class RunRecorder:
         return RunState("run", fields, root=RunState("run", fields))
 
     def _take_text(self, run: RunState, *, is_complete: bool = False) -> Events:
+        if not (run.text or is_complete):
+            return []
         parts = [run.held_text]
         while run.text:
             parts.append(run.text.popleft())
@@ -318,14 +323,11 @@ class RunRecorder:
             if part
         ]
 
-    def _new_text(self, run: RunState) -> Events:
-        return self._take_text(run) if run.text else []
-
     def _text_before(self, run: RunState) -> Events:
         """Return the buffered text of models in the same node, which precedes the next event."""
         with self._lock:
             runs = [one for one in self._runs.values() if one.text and one.is_in_same_node(run)]
-            return [event for one in runs for event in self._new_text(one)]
+            return [event for one in runs for event in self._take_text(one)]
 
     def _remaining_text(self, run: RunState) -> Events:
         """Return the rest of a model's text at its end."""
@@ -343,10 +345,6 @@ class RunRecorder:
         shown = {name: value for name, value in given.items() if name in option}
         withheld = [f"input.{name}" for name in given if name not in option]
         return {"input": shown, **({"withheld": withheld} if withheld else {})}
-
-    def _metadata(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        metadata = extract.user_metadata(kwargs.get("metadata") or {})
-        return {"metadata": metadata} if metadata and self._record.metadata else {}
 
     @staticmethod
     def _withheld_unless(shown: bool, **values: Any) -> dict[str, Any]:

@@ -104,6 +104,6 @@ def test_both_work_in_either_order(project: Project, wheel: Path, ours_first: bo
 
 
 def test_without_theirs_the_package_has_no_such_names(environment, tmp_path) -> None:
-    told = environment.execute(write(tmp_path, PROJECT), "neither.py").splitlines()
-    assert told[0].startswith("cannot import name 'Events' from 'events'")
-    assert told[1:] == ["False"]
+    lines = environment.execute(write(tmp_path, PROJECT), "neither.py").splitlines()
+    assert lines[0].startswith("cannot import name 'Events' from 'events'")
+    assert lines[1:] == ["False"]
