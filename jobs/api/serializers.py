@@ -135,7 +135,7 @@ class JobCreateSerializer(BodySerializer):
 class InputGiveSerializer(BodySerializer):
     """The answer to a question."""
 
-    name = TextField(max_length=64, help_text="The name of the question.")
+    name = TextField(min_length=1, max_length=64, help_text="The name of the question.")
     value = ParsedJSONField(
         allow_null=True, help_text="Any JSON value; one of the choices, if there are any."
     )
