@@ -31,18 +31,22 @@ _LOCATION: Final = OpenApiParameter(
 )
 
 
+# A method that a project adds to one of the views.
+_OTHER_OPERATION: Final = Operation("", "", ())
+
+
 class _OperationSchema(AutoSchema):
     @property
-    def _operation(self) -> Operation | None:
+    def _operation(self) -> Operation:
         """The operation of the view, or of the view that the project's view is derived from."""
         views = (view for view in type(self.view).__mro__ if view in OPERATIONS)
-        return OPERATIONS[next(views)].get(self.method)
+        return OPERATIONS[next(views)].get(self.method, _OTHER_OPERATION)
 
     def get_operation_id(self) -> str:
-        return self._operation.id if self._operation else super().get_operation_id()
+        return self._operation.id or super().get_operation_id()
 
     def get_tags(self) -> list[str]:
-        return [self._operation.tag] if self._operation else super().get_tags()
+        return [self._operation.tag] if self._operation.tag else super().get_tags()
 
     def get_summary(self) -> str:
         return super().get_description().partition("\n\n")[0].rstrip(".")
@@ -51,15 +55,13 @@ class _OperationSchema(AutoSchema):
         return super().get_description().partition("\n\n")[2]
 
     def get_override_parameters(self) -> list[Any]:
-        if self._operation is None:
-            return []
         parameters = list(_parameters(self._operation.parameters()))
         if "{job_id}" in self.path:
             parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
         return [*parameters, *([_LOCATION] if self._operation.has_location else [])]
 
     def get_request_serializer(self) -> Any:
-        body = self._operation and self._operation.body
+        body = self._operation.body
         return body and {body.media_type: OpenApiRequest(body.schema, examples=[_example(body)])}
 
     def _get_request_body(self, direction: str = "request") -> Any:
@@ -68,8 +70,6 @@ class _OperationSchema(AutoSchema):
         return body and {**body, "required": True}
 
     def get_response_serializers(self) -> Any:
-        if self._operation is None:
-            return super().get_response_serializers()
         responses: dict[Any, OpenApiResponse] = {}
         for each in self._operation.responses:
             key = each.status, each.media_type
