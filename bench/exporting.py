@@ -1,7 +1,7 @@
 """An export of a million events, against a bare cursor: `python -m bench.exporting`.
 
-The baseline goes over the same rows by a cursor of the database driver's own, and writes the same
-lines by orjson. Ours is the view, asked as WSGI asks it. Memory is what the process has grown by.
+The baseline reads the same rows with a cursor of the database driver, and writes the same lines
+with orjson. The view is requested under WSGI. Memory is the growth of the process.
 """
 
 import argparse
@@ -17,53 +17,53 @@ from bench.pages import SELECT
 from bench.ratio import compare
 
 JOB = "job-0"
-TOGETHER = 2000
+FETCHED_ROWS = 2000
 
 
-def measure(chosen: argparse.Namespace) -> None:
+def measure(options: argparse.Namespace) -> None:
     set_up()
     from django.contrib.auth import get_user_model
 
     from jobs.models import Job
 
-    fill("default", chosen.events, jobs=1)
+    fill("default", options.events, jobs=1)
     user = get_user_model().objects.create_user("anna")
     Job.objects.create(job_id=JOB, owner=user)
 
     def ours() -> None:
-        counted(exported(user), chosen.events)
+        check_count(exported_lines(user), options.events)
 
     def baseline() -> None:
-        counted(bare(chosen.events), chosen.events)
+        check_count(baseline_lines(options.events), options.events)
 
     ours()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     claim = (
-        f"export of {chosen.events} events on {chosen.on}, rate against a bare cursor and orjson"
+        f"export of {options.events} events on {options.on}, rate against a bare cursor and orjson"
     )
     ours()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"memory that the process grew by in an export of {chosen.events} events: {grown} KiB")
-    compare(f"{claim} (at least 0.5)", ours, baseline, pairs=chosen.pairs)
+    print(f"growth of the process in an export of {options.events} events: {grown} KiB")
+    compare(f"{claim} (at least 0.5)", ours, baseline, pairs=options.pairs)
 
 
-def counted(chunks: Iterator[bytes], events: int) -> None:
+def check_count(chunks: Iterator[bytes], events: int) -> None:
     lines = sum(chunk.count(b"\n") for chunk in chunks)
     if lines != events:
         raise RuntimeError(f"{lines} of {events} events were exported")
 
 
-def exported(user: Any) -> Iterator[bytes]:
+def exported_lines(user: Any) -> Iterator[bytes]:
     from django.test import Client
 
     client = Client(SERVER_NAME="localhost")
     client.force_login(user)
-    answer: Any = client.get(f"/api/jobs/{JOB}/events/export/")
-    yield from answer.streaming_content
+    response: Any = client.get(f"/api/jobs/{JOB}/events/export/")
+    yield from response.streaming_content
 
 
-def bare(events: int) -> Iterator[bytes]:
-    """Rows as the driver gives them, TOGETHER at a time, as lines."""
+def baseline_lines(events: int) -> Iterator[bytes]:
+    """Yield the rows of the driver as lines, FETCHED_ROWS at a time."""
     from django.db import connection
 
     from events.fields import unpack
@@ -71,7 +71,7 @@ def bare(events: int) -> Iterator[bytes]:
     connection.ensure_connection()
     with connection.chunked_cursor() as cursor:
         cursor.execute(SELECT, [JOB, events])
-        while rows := cursor.fetchmany(TOGETHER):
+        while rows := cursor.fetchmany(FETCHED_ROWS):
             yield b"".join(
                 [
                     orjson.dumps(

@@ -1,4 +1,4 @@
-"""The views that `bench.pages` compares with, beside those of the site."""
+"""The baseline views of `bench.pages`, and the routes of the site."""
 
 import json
 from typing import Any, ClassVar
@@ -18,22 +18,24 @@ from events.models import ArchivedEvent
 from events.streams.clients import get_redis
 
 
-def of_stream(_request: HttpRequest) -> HttpResponse:
+def stream_page(_request: HttpRequest) -> HttpResponse:
     rows = []
     for entry_id, entry in get_redis().xrange(f"job_events:{HOT}", count=PAGE):
         event_type, timestamp = entry[b"event_type"].decode(), entry[b"timestamp"].decode()
         rows.append((entry_id.decode(), event_type, timestamp, entry[b"data"]))
-    return answer(HOT, rows)
+    return page_response(HOT, rows)
 
 
-def of_archive(_request: HttpRequest) -> HttpResponse:
+def archive_page(_request: HttpRequest) -> HttpResponse:
     with connection.cursor() as cursor:
         cursor.execute(SELECT, [COLD, PAGE])
         rows = cursor.fetchall()
-    return answer(COLD, [(str(unpack(row[0])), row[1], row[2], row[3].encode()) for row in rows])
+    return page_response(
+        COLD, [(str(unpack(row[0])), row[1], row[2], row[3].encode()) for row in rows]
+    )
 
 
-def answer(job_id: str, events: list[tuple[str, str, str, bytes]]) -> HttpResponse:
+def page_response(job_id: str, events: list[tuple[str, str, str, bytes]]) -> HttpResponse:
     results = [
         {
             "id": event_id,
@@ -68,8 +70,8 @@ class SerializerView(APIView):
 
 
 urlpatterns = [
-    path("bare/stream/", of_stream),
-    path("bare/archive/", of_archive),
+    path("bare/stream/", stream_page),
+    path("bare/archive/", archive_page),
     path("serializer/", SerializerView.as_view()),
     path("", include("config.urls")),
 ]

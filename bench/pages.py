@@ -24,26 +24,26 @@ SELECT = """
 """
 
 
-def measure(chosen: argparse.Namespace) -> None:
+def measure(options: argparse.Namespace) -> None:
     set_up()
     from django.conf import settings
 
     user = make_jobs()
     settings.ROOT_URLCONF = "bench.page_urls"
     get = getter(user)
-    of_hot, of_cold = (f"/api/jobs/{job_id}/events/" for job_id in (HOT, COLD))
+    hot_page, cold_page = (f"/api/jobs/{job_id}/events/" for job_id in (HOT, COLD))
     claim = f"a page of {PAGE} events from the %s (%s): "
     bare = "time of bare %s, orjson and an empty view against ours (at least 0.67)"
-    where = (("stream", "Redis", of_hot, "xrange"), ("archive", chosen.on, of_cold, "SELECT"))
+    where = (("stream", "Redis", hot_page, "xrange"), ("archive", options.on, cold_page, "SELECT"))
     for end, server, path, reading in where:
         name = claim % (end, server) + bare % reading
-        compare(name, get(path), get(f"/bare/{end}/"), pairs=chosen.pairs)
-    name = claim % ("archive", chosen.on) + "time by a ModelSerializer against ours (at least 5)"
-    compare(name, get(of_cold), get("/serializer/"), pairs=min(chosen.pairs, 31))
+        compare(name, get(path), get(f"/bare/{end}/"), pairs=options.pairs)
+    name = claim % ("archive", options.on) + "time by a ModelSerializer against ours (at least 5)"
+    compare(name, get(cold_page), get("/serializer/"), pairs=min(options.pairs, 31))
 
 
 def make_jobs() -> Any:
-    """A user with two jobs: one whose page is in the stream alone, one in the archive alone."""
+    """Create a user with one job whose log is in the stream, and one whose log is archived."""
     from django.contrib.auth import get_user_model
 
     from events.publisher import get_publisher
@@ -61,17 +61,17 @@ def make_jobs() -> Any:
 
 
 def getter(user: Any) -> Callable[[str], Callable[[], None]]:
-    """Makes what asks for a page, and looks whether it is whole."""
+    """Return a function that returns a request for a page, which checks the response."""
     from django.test import Client
 
     client = Client(headers={"Accept": "application/json"}, SERVER_NAME="localhost")
     client.force_login(user)
 
-    def getting(path: str) -> Callable[[], None]:
+    def request_of(path: str) -> Callable[[], None]:
         def get() -> None:
-            answer = client.get(path)
-            if answer.status_code != 200 or answer.content.count(b'"event_type"') < PAGE:
-                raise RuntimeError(f"not the whole page: {answer.content[:200]!r}")
+            response = client.get(path)
+            if response.status_code != 200 or response.content.count(b'"event_type"') < PAGE:
+                raise RuntimeError(f"not the whole page: {response.content[:200]!r}")
 
         return get
 
@@ -80,7 +80,7 @@ def getter(user: Any) -> Callable[[str], Callable[[], None]]:
         ours, bare = (orjson.loads(client.get(path).content)["results"] for path in paths)
         if ours != bare:
             raise RuntimeError(f"the pages of {job_id} are not the same: {ours[0]} {bare[0]}")
-    return getting
+    return request_of
 
 
 if __name__ == "__main__":

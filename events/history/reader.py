@@ -51,7 +51,8 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has deleted
     events after the cursor `after`.
     """
-    event_filter = event_filter or EventFilter.of(event_types, search, where)
+    if event_filter is None:
+        event_filter = EventFilter.of(event_types, search, where)
     steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:
@@ -76,7 +77,8 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
     event_filter: EventFilter | None = None,
 ) -> list[Event]:
     """Async variant of `read_events`; queries the database in a thread."""
-    event_filter = event_filter or EventFilter.of(event_types, search, where)
+    if event_filter is None:
+        event_filter = EventFilter.of(event_types, search, where)
     steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:

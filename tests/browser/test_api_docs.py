@@ -1,4 +1,4 @@
-"""The page that shows the API."""
+"""The API documentation page."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,10 +10,10 @@ from tests.support.site import Site
 pytestmark = pytest.mark.browser
 
 
-def test_the_api_is_read_and_tried_without_asking_anybody_else(context: Any, site: Site) -> None:
+def test_docs_page_uses_local_files_only(context: Any, site: Site) -> None:
     page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.goto("/jobs/")
     page.get_by_role("link", name="API", exact=True).click()
     page.get_by_text("/api/jobs/{job_id}/events/export/").wait_for()
@@ -27,5 +27,5 @@ def test_the_api_is_read_and_tried_without_asking_anybody_else(context: Any, sit
     create.locator(".live-responses-table").get_by_text("From the docs").first.wait_for()
     with site.client() as client:
         assert client.get("/api/jobs/?search=From the docs").json()["results"]
-    hosts = {urlsplit(url).netloc for url in asked if url.startswith("http")}
+    hosts = {urlsplit(url).netloc for url in requested if url.startswith("http")}
     assert hosts == {urlsplit(site.url).netloc}

@@ -1,7 +1,7 @@
-"""What nobody should send, in every parameter of every operation: the same on every database.
+"""Hostile values in every parameter of every operation, with the same result on every database.
 
-What is wrong in a body or a header is in test_api.py and test_publishing_api.py; schemathesis, in
-integration/site/test_schema.py, sends what it makes up.
+Invalid bodies and headers are tested in test_jobs.py and test_publishing.py; random requests by
+schemathesis in tests/integration/site/test_schema.py.
 """
 
 import io
@@ -25,18 +25,18 @@ VALUES = [
     FORMULA, "${jndi:ldap://a}", "{{7*7}}", "%s%n", "$", "0", "1-1,2-2", "None", "null",
     "99999999999999-0", "18446744073709551615-18446744073709551615", "18446744073709551616-0",
 ]  # fmt: skip
-READING = [
+GET_OPERATIONS = [
     (path, [each["name"] for each in methods["get"]["parameters"] if each["in"] == "query"])
     for path, methods in schema()["paths"].items()
     if "get" in methods
 ]
-# In-process a stream cannot be had; what it refuses, it refuses before.
+# 501: the WSGI client cannot stream; invalid parameters are refused before.
 ALLOWED = {200, 400, 401, 403, 404, 501}
 
 
 @pytest.fixture
 def job(user, other_user):
-    """A job of anna's whose every field is to be feared, and one of bert's."""
+    """A job of anna with hostile values in every field, and a job of bert."""
     fields = {"title": SCRIPT, "payload": {SCRIPT: FORMULA}}
     job = job_create(job_id="abc", owner=user, task_type="manual", **fields)
     event = {"event_type": SCRIPT, "text": SCRIPT, FORMULA: "a\r\nevent: end\r\ndata: {}\r\n\r\n"}
@@ -46,43 +46,45 @@ def job(user, other_user):
     return job
 
 
-@pytest.mark.parametrize(("path", "names"), READING, ids=[path for path, _ in READING])
-def test_no_value_of_a_parameter_breaks_anything(api, job, path, names):
+@pytest.mark.parametrize(
+    ("path", "names"), GET_OPERATIONS, ids=[path for path, _ in GET_OPERATIONS]
+)
+def test_hostile_parameter_values(api, job, path, names):
     path = path.format(job_id="abc").removeprefix("/api/")
-    refused = 0
+    refusals = 0
     for name in [*names, "data.a", "data." + "x" * 300, "data.\x00", "nothing", "ticket"]:
         for value in VALUES:
-            answer = asked(api, path, {name: value})
-            assert answer.status_code in ALLOWED, (name, value)
-            refused += answer.status_code == 400
-            assert len(content_of(answer)) < 5000, (name, value)
-    assert refused
+            response = get(api, path, {name: value})
+            assert response.status_code in ALLOWED, (name, value)
+            refusals += response.status_code == 400
+            assert len(content_of(response)) < 5000, (name, value)
+    assert refusals
 
 
-def content_of(answer):
-    return answer.getvalue() if answer.streaming else answer.content
+def content_of(response):
+    return response.getvalue() if response.streaming else response.content
 
 
-def asked(api, path, query):
-    answer = api.client.get(f"/api/{path}", query)
-    is_file = answer.streaming or answer["Content-Type"].startswith("text")
-    return answer if is_file else api._json(answer)
+def get(api, path, query):
+    response = api.client.get(f"/api/{path}", query)
+    is_file = response.streaming or response["Content-Type"].startswith("text")
+    return response if is_file else api._json(response)
 
 
-NO_ID = ["..", "*", "a.b", "a%00b", "%ff", "x" * 65, "x" * 70_000, "%0d%0aX: y"]
+INVALID_JOB_IDS = ["..", "*", "a.b", "a%00b", "%ff", "x" * 65, "x" * 70_000, "%0d%0aX: y"]
 
 
-@pytest.mark.parametrize("job_id", NO_ID, ids=range(len(NO_ID)))
+@pytest.mark.parametrize("job_id", INVALID_JOB_IDS, ids=range(len(INVALID_JOB_IDS)))
 @pytest.mark.parametrize("rest", ["", "events/", "events/export/", "events/stream/", "stream/"])
-def test_a_job_id_that_is_none(api, job, job_id, rest):
-    answer = api.client.get(f"/api/jobs/{job_id}/{rest}")
-    assert answer.status_code in (400, 404)
-    assert "X" not in answer.headers
-    assert len(answer.content) < 5000
+def test_invalid_job_ids(api, job, job_id, rest):
+    response = api.client.get(f"/api/jobs/{job_id}/{rest}")
+    assert response.status_code in (400, 404)
+    assert "X" not in response.headers
+    assert len(response.content) < 5000
 
 
-def test_a_cursor_of_another_job_is_a_place_in_this_one(api, other_api, job):
-    """It says when, and nothing of the other job."""
+def test_cursor_of_another_job(api, other_api, job):
+    """A cursor denotes a time, and reveals nothing of the other job."""
     [created] = other_api.get("jobs/other/events/").json()["results"]
     page = api.get("jobs/abc/events/", {"after": created["id"]}).json()
     assert page["results"] == []
@@ -90,7 +92,7 @@ def test_a_cursor_of_another_job_is_a_place_in_this_one(api, other_api, job):
     assert len(api.get("jobs/abc/events/", {"before": created["id"]}).json()["results"]) == 2
 
 
-def test_a_cursor_from_the_future_has_nothing_behind_it(api, job):
+def test_cursor_in_the_future(api, job):
     future = "99999999999999-5"
     for path in ("jobs/abc/events/", "jobs/abc/events/poll/"):
         page = api.get(path, {"after": future}).json()
@@ -106,32 +108,32 @@ HTML = [
 
 
 @pytest.mark.parametrize("path", HTML)
-def test_html_is_inert_in_the_browsable_api(api, job, path):
+def test_browsable_api_escapes_html(api, job, path):
     job_fail(job_id="abc", error=SCRIPT)
-    answer = api.client.get(f"/api/{path}", headers={"Accept": "text/html"})
-    assert answer["Content-Type"].startswith("text/html")
-    assert SCRIPT not in answer.content.decode()
+    response = api.client.get(f"/api/{path}", headers={"Accept": "text/html"})
+    assert response["Content-Type"].startswith("text/html")
+    assert SCRIPT not in response.content.decode()
 
 
 @pytest.mark.parametrize("path", ["jobs/", "jobs/abc/events/"])
-def test_of_one_hundred_megabytes_few_are_read(staff_api, job, path):
+def test_large_body_is_not_read_completely(staff_api, job, path):
     class Body(io.RawIOBase):
-        """As a server hands it over: what is not asked for stays where it is."""
+        """The unbuffered body that a server passes on; counts the bytes that are read."""
 
-        taken = 0
+        bytes_read = 0
 
         def read(self, size=-1):
             assert size > 0
-            self.taken += size
+            self.bytes_read += size
             return b" " * size
 
     body = Body()
-    given = {
+    environ = {
         "CONTENT_LENGTH": str(100 * 1024**2),
         "CONTENT_TYPE": "application/json",
         "wsgi.input": body,
     }
-    answer = staff_api.client.generic("POST", f"/api/{path}", **given)
-    assert answer.status_code == 413
-    assert answer.json()["type"] == "urn:job-events:body-too-large"
-    assert 0 < body.taken < 3 * 1024**2
+    response = staff_api.client.generic("POST", f"/api/{path}", **environ)
+    assert response.status_code == 413
+    assert response.json()["type"] == "urn:job-events:body-too-large"
+    assert 0 < body.bytes_read < 3 * 1024**2

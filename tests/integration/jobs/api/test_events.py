@@ -14,9 +14,11 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
 from events.archive.archiver import Archiver
+from events.archive.filters import EventFilter
 from events.models import ArchivedEvent, EventLog
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import get_redis
+from events.transfer import export
 from events.types import Cursor
 from jobs import services
 from jobs.models import Job
@@ -52,7 +54,7 @@ BAD_QUERIES = [
 
 @pytest.fixture
 def job(user, make_job) -> Job:
-    """A job of anna's with ten events: the first says that it was created."""
+    """A job of anna with ten events; the first is job_created."""
     job = make_job(owner=user, job_id="abc")
     get_publisher().publish_events("abc", [{"event_type": "x", "n": n} for n in range(1, 10)])
     return job
@@ -79,7 +81,7 @@ def followed(api, page):
 # History
 
 
-def test_the_whole_log(api, job, ids):
+def test_history_of_a_job(api, job, ids):
     page = history(api)
     assert numbers(page) == list(range(10))
     assert [event["id"] for event in page["results"]] == ids
@@ -88,7 +90,7 @@ def test_the_whole_log(api, job, ids):
     assert page["job_status"] == "pending"
 
 
-def test_an_event_has_the_form_it_has_everywhere(api, job, ids, log):
+def test_event_json(api, job, ids, log):
     assert history(api)["results"][3] == {
         "id": ids[3],
         "job_id": "abc",
@@ -98,7 +100,7 @@ def test_an_event_has_the_form_it_has_everywhere(api, job, ids, log):
     }
 
 
-def test_both_ends_are_exclusive(api, ids):
+def test_after_and_before_are_exclusive(api, ids):
     assert numbers(history(api, after=ids[3])) == [4, 5, 6, 7, 8, 9]
     assert numbers(history(api, before=ids[3])) == [0, 1, 2]
     assert numbers(history(api, after=ids[3], before=ids[6])) == [4, 5]
@@ -107,7 +109,7 @@ def test_both_ends_are_exclusive(api, ids):
     assert numbers(history(api, after=ids[2], before=ids[8], order="desc", limit=2)) == [7, 6]
 
 
-def test_the_outermost_cursors(api, ids):
+def test_smallest_and_largest_cursor(api, ids):
     assert len(history(api, after="0", before=LARGEST)["results"]) == 10
     assert len(history(api, after="0-0")["results"]) == 10
     assert history(api, before="0")["results"] == []
@@ -117,17 +119,17 @@ def test_the_outermost_cursors(api, ids):
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 5, 9, 10, 11])
-def test_the_next_links_lead_through_the_whole_log(api, ids, order, limit):
+def test_next_links_cover_the_log(api, ids, order, limit):
     page = history(api, order=order, limit=limit)
-    seen = numbers(page)
+    collected = numbers(page)
     while page["next"]:
         page = followed(api, page)
         assert 1 <= len(page["results"]) <= limit
-        seen += numbers(page)
-    assert seen == (list(range(10)) if order == "asc" else list(range(10))[::-1])
+        collected += numbers(page)
+    assert collected == (list(range(10)) if order == "asc" else list(range(10))[::-1])
 
 
-def test_the_next_link_keeps_the_other_end(api, ids):
+def test_next_link_keeps_other_parameters(api, ids):
     page = history(api, after=ids[1], before=ids[6], order="desc", limit=2)
     assert numbers(page) == [5, 4]
     page = followed(api, page)
@@ -136,14 +138,14 @@ def test_the_next_link_keeps_the_other_end(api, ids):
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_the_cursor_is_where_later_events_begin(api, ids, order):
+def test_cursor_of_a_page(api, ids, order):
     cursor = history(api, order=order)["cursor"]
     assert numbers(history(api, after=cursor)) == []
     get_publisher().publish_event("abc", {"n": 10})
     assert numbers(history(api, after=cursor)) == [10]
 
 
-def test_a_page_has_at_most_page_limit_events(api, ids, settings):
+def test_page_limit_setting(api, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "PAGE_LIMIT": 4}
     page = history(api)
     assert numbers(page) == [0, 1, 2, 3]
@@ -151,20 +153,30 @@ def test_a_page_has_at_most_page_limit_events(api, ids, settings):
     assert api.get("jobs/abc/events/", {"limit": "5"}).status_code == 400
 
 
-def test_a_job_without_events(api, user):
+def test_job_without_events(api, user):
     Job.objects.create(job_id="abc", owner=user)
     page = history(api)
     assert (page["results"], page["next"], page["cursor"]) == ([], None, "0-0")
 
 
-def test_the_staff_reads_every_log(staff_api, ids):
+def test_staff_reads_every_log(staff_api, ids):
     assert numbers(history(staff_api)) == list(range(10))
+
+
+@pytest.mark.parametrize("path", ["jobs/abc/events/", "jobs/abc/events/export/", "events/"])
+def test_event_filter_is_built_once(api, job, path, monkeypatch):
+    built, of = [], EventFilter.of
+    monkeypatch.setattr(export, "_PAGE_EVENTS", 4)
+    monkeypatch.setattr(EventFilter, "of", lambda *args: built.append(args) or of(*args))
+    response = api.client.get(f"/api/{path}", {"event_type": "x", "data.n": "3"})
+    assert response.status_code == 200
+    assert [conditions for conditions in built if any(conditions)] == [(["x"], "", {"n": "3"})]
 
 
 # The state of the stream
 
 
-def test_the_state_of_a_stream(api, ids):
+def test_stream_state(api, ids):
     assert api.get("jobs/abc/stream/").json() == {
         "job_id": "abc",
         "length": 10,
@@ -177,29 +189,29 @@ def test_the_state_of_a_stream(api, ids):
     assert api.get("jobs/abc/stream/").json()["archive_position"] == ids[-1]
 
 
-def test_a_cursor_behind_which_the_log_was_cut(api, ids):
+def test_expired_cursor(api, ids):
     while Archiver().step():
         pass
     EventLog.objects.update(truncated_before=Cursor.parse(ids[5]))
     ArchivedEvent.objects.filter(event_id__lt=ids[5]).delete()
     get_redis().delete("job_events:abc")
-    answer = api.get("jobs/abc/events/", {"after": ids[2]})
-    assert answer.status_code == 410
-    assert answer.json()["first"] == ids[5]
-    rest = api.get("jobs/abc/events/", {"after": answer.json()["after"]}).json()["results"]
+    response = api.get("jobs/abc/events/", {"after": ids[2]})
+    assert response.status_code == 410
+    assert response.json()["first"] == ids[5]
+    rest = api.get("jobs/abc/events/", {"after": response.json()["after"]}).json()["results"]
     assert [event["id"] for event in rest] == ids[5:]
 
 
-def test_the_state_of_a_stream_that_is_not_there(api, user):
+def test_state_of_a_missing_stream(api, user):
     Job.objects.create(job_id="abc", owner=user)
-    answer = api.get("jobs/abc/stream/").json()
-    assert (answer["length"], answer["first_id"], answer["last_id"]) == (0, None, None)
+    response = api.get("jobs/abc/stream/").json()
+    assert (response["length"], response["first_id"], response["last_id"]) == (0, None, None)
 
 
-# What is refused
+# Invalid requests
 
 
-def test_a_bad_parameter_of_the_history(api, job):
+def test_invalid_parameters_of_the_history(api, job):
     for query in BAD_QUERIES:
         response = api.get("jobs/abc/events/", query)
         assert response.status_code == 400, query
@@ -207,7 +219,18 @@ def test_a_bad_parameter_of_the_history(api, job):
         assert next(iter(query))[:4].replace("\x00", "x00") in told(response)
 
 
-def test_a_bad_cursor_of_the_live_stream(api, job):
+def test_all_invalid_parameters_are_reported(api, job):
+    response = api.get("jobs/abc/events/", {"limit": "0", "order": "up", "since": "x"})
+    assert [error["field"] for error in response.json()["errors"]] == ["since", "order", "limit"]
+
+
+def test_repeated_parameter(api, job):
+    response = api.get("jobs/abc/events/", {"limit": ["1", "2"]})
+    assert response.status_code == 400
+    assert response.json()["detail"] == "limit: Must occur only once."
+
+
+def test_invalid_cursors_of_the_stream(api, job):
     for cursor in BAD_CURSORS:
         response = api.get("jobs/abc/events/stream/", {"after": cursor})
         assert response.status_code == 400, cursor
@@ -216,18 +239,18 @@ def test_a_bad_cursor_of_the_live_stream(api, job):
             assert api.get("jobs/abc/events/stream/", **header).status_code == 400, cursor
 
 
-def test_a_parameter_that_the_live_stream_has_not(api, job):
+def test_unknown_parameter_of_the_stream(api, job):
     assert api.get("jobs/abc/events/stream/", {"limit": "5"}).status_code == 400
 
 
-def test_the_live_stream_under_wsgi_says_what_it_needs(api, job):
+def test_stream_under_wsgi_is_501(api, job):
     response = api.get("jobs/abc/events/stream/")
     assert response.status_code == 501
     assert "ASGI" in told(response)
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])
-def test_redis_down(api, job, redis_down, path):
+def test_redis_unavailable(api, job, redis_down, path):
     response = api.get(f"jobs/abc/{path}")
     assert response.status_code == 503
     assert "Redis does not answer" in told(response)
@@ -235,7 +258,7 @@ def test_redis_down(api, job, redis_down, path):
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])
-def test_a_key_that_is_no_stream(api, make_job, user, redis_client, path):
+def test_key_of_another_type(api, make_job, user, redis_client, path):
     redis_client.set("job_events:abc", "text")
     make_job(owner=user, job_id="abc")
     response = api.get(f"jobs/abc/{path}")
@@ -244,13 +267,13 @@ def test_a_key_that_is_no_stream(api, make_job, user, redis_client, path):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_a_method_that_a_log_has_not(api, job, method):
+def test_methods_not_allowed(api, job, method):
     paths = {"events/", "events/stream/", "events/poll/", "stream/"}
     for path in paths - ({"events/"} if method == "post" else set()):
         assert api.send(method, f"jobs/abc/{path}").status_code == 405
 
 
-# What others wrote
+# Entries of other producers
 
 
 FOREIGN = [
@@ -276,7 +299,7 @@ FOREIGN = [
 ]
 
 
-def test_an_entry_of_others_is_shown(api, job, redis_client):
+def test_malformed_entries(api, job, redis_client):
     for fields in FOREIGN:
         event_id = redis_client.xadd("job_events:abc", fields).decode()
         page = history(api, limit=1, order="desc")
@@ -288,7 +311,7 @@ def test_an_entry_of_others_is_shown(api, job, redis_client):
         assert api.get("jobs/abc/stream/").json()["last_id"] == event_id
 
 
-def test_ids_that_others_chose(api, user, redis_client):
+def test_explicit_entry_ids(api, user, redis_client):
     Job.objects.create(job_id="abc", owner=user)
     for event_id in (
         "0-1",
@@ -304,12 +327,12 @@ def test_ids_that_others_chose(api, user, redis_client):
     assert page["next"] is None
 
 
-# Live, in this process
+# Server-sent events, in this process
 
 
 @asynccontextmanager
 async def listening(user, query="", **headers) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """The messages of the SSE view, as dicts of their fields."""
+    """Yield the messages of the SSE view, as dicts of their fields."""
     client = AsyncClient()
     await client.aforce_login(user)
     response = await client.get(f"/api/jobs/abc/events/stream/{query}", headers=headers)
@@ -332,26 +355,26 @@ async def messages(parts) -> AsyncIterator[dict[str, str]]:
                 yield fields
 
 
-def seen(fields):
+def event_number(fields):
     return fields.get("event") or json.loads(fields["data"])["data"].get("n", 0)
 
 
-async def until(messages, *wanted):
-    """What came up to the first of the named messages."""
+async def until(messages, *names):
+    """Return the messages up to the first with one of these names."""
     found = []
     async for fields in messages:
-        found.append(seen(fields))
-        if found[-1] in wanted:
+        found.append(event_number(fields))
+        if found[-1] in names:
             return found
     return found
 
 
-async def test_live_events_from_the_start(user, ids):
+async def test_stream_from_the_start(user, ids):
     async with listening(user) as stream:
         assert await until(stream, "live") == [*range(10), "live"]
 
 
-async def test_a_listener_who_takes_nothing_is_let_go(user, ids, settings):
+async def test_stream_closes_after_send_timeout(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     request = Request(cookie=await cookie_of(user), takes=3)
     await asyncio.wait([request.task], timeout=PATIENCE)
@@ -361,28 +384,28 @@ async def test_a_listener_who_takes_nothing_is_let_go(user, ids, settings):
     ]  # fmt: skip
 
 
-async def test_live_events_have_their_cursor_as_id(user, ids):
+async def test_sse_ids_are_cursors(user, ids):
     async with listening(user) as stream:
         first = await anext(stream)
         assert first["id"] == ids[0] == json.loads(first["data"])["id"]
 
 
-async def test_live_events_after_a_cursor(user, ids):
+async def test_stream_after_a_cursor(user, ids):
     async with listening(user, f"?after={ids[6]}") as stream:
         assert await until(stream, "live") == [7, 8, 9, "live"]
 
 
-async def test_last_event_id_wins_over_after(user, ids):
+async def test_last_event_id_overrides_after(user, ids):
     async with listening(user, f"?after={ids[2]}", **{"last-event-id": ids[7]}) as stream:
         assert await until(stream, "live") == [8, 9, "live"]
 
 
-async def test_an_empty_last_event_id_is_none(user, ids):
+async def test_empty_last_event_id_is_ignored(user, ids):
     async with listening(user, f"?after={ids[7]}", **{"last-event-id": ""}) as stream:
         assert await until(stream, "live") == [8, 9, "live"]
 
 
-async def test_what_happens_later_comes_live_up_to_the_end(user, ids, async_redis):
+async def test_stream_ends_with_the_job(user, ids, async_redis):
     async with listening(user, f"?after={ids[9]}") as stream:
         assert await until(stream, "live") == ["live"]
         await async_redis.xadd("job_events:abc", {"data": b'{"n": 10}'})
@@ -392,14 +415,14 @@ async def test_what_happens_later_comes_live_up_to_the_end(user, ids, async_redi
         assert await until(stream) == []
 
 
-async def test_foreign_entries_come_live_on_one_line_each(user, job, async_redis):
+async def test_malformed_entries_are_single_sse_messages(user, job, async_redis):
     for fields in FOREIGN:
         await async_redis.xadd("job_events:abc", fields)
     async with listening(user) as stream:
         assert len(await until(stream, "live")) == 10 + len(FOREIGN) + 1
 
 
-async def test_redis_down_is_an_answer_and_no_broken_stream(user, job, redis_down):
+async def test_redis_unavailable_is_an_http_error(user, job, redis_down):
     client = AsyncClient()
     await client.aforce_login(user)
     response = await client.get("/api/jobs/abc/events/stream/")
@@ -407,12 +430,12 @@ async def test_redis_down_is_an_answer_and_no_broken_stream(user, job, redis_dow
     assert "Redis does not answer" in told(response)
 
 
-# Live, from uvicorn
+# Server-sent events, from uvicorn
 
 
 @pytest.fixture
 def site_job(site):
-    """A waiting job of anna's on the real site, and a publisher to its log."""
+    """A pending job of anna on the real site, and a publisher to its log."""
     with site.client("anna") as client:
         job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
     connection = redis.Redis.from_url(site.redis.url)
@@ -426,7 +449,7 @@ def streamed(lines):
             yield json.loads(line.removeprefix("data: ")).get("data", {}).get("n")
 
 
-def test_a_browser_that_loses_its_connection_loses_no_event(site, site_job):
+def test_reconnect_after_a_lost_connection(site, site_job):
     job_id, publisher = site_job
     publisher.publish_events(job_id, [{"n": n} for n in range(1, 6)])
     url = f"/api/jobs/{job_id}/events/stream/"
@@ -447,7 +470,7 @@ def test_a_browser_that_loses_its_connection_loses_no_event(site, site_job):
 @pytest.mark.parametrize(
     ("user", "status"), [("bert", 404), ("nobody", 403), ("demo", 200), ("anna", 200)]
 )
-def test_who_may_listen(site, site_job, user, status):
+def test_stream_permissions(site, site_job, user, status):
     job_id, _ = site_job
     with (
         site.client(user) as client,
@@ -459,7 +482,7 @@ def test_who_may_listen(site, site_job, user, status):
             assert " " in told(response)
 
 
-def test_bad_requests_on_the_real_site(site, site_job):
+def test_invalid_requests_on_the_real_site(site, site_job):
     job_id, _ = site_job
     with site.client("anna") as client:
         for path, status in (
@@ -477,7 +500,7 @@ def test_bad_requests_on_the_real_site(site, site_job):
             assert " " in told(response)
 
 
-def test_a_body_that_never_ends_its_json_on_the_real_site(site):
+def test_incomplete_body_on_the_real_site(site):
     with site.client("anna") as client:
         response = client.post(
             "/api/jobs/",
@@ -489,7 +512,7 @@ def test_a_body_that_never_ends_its_json_on_the_real_site(site):
 
 
 @pytest.mark.timeout(60)
-def test_the_site_goes_on_when_listeners_come_and_go(site, site_job):
+def test_site_survives_aborted_streams(site, site_job):
     job_id, publisher = site_job
     before = len(site.said())
     for _ in range(10):

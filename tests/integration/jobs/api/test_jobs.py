@@ -1,4 +1,4 @@
-"""Jobs over HTTP: what is answered, to whom, and what is refused how."""
+"""Jobs over HTTP: responses, permissions and invalid requests."""
 
 import base64
 import json
@@ -36,19 +36,19 @@ def basic(user, password):
     return {"authorization": f"Basic {credentials}"}
 
 
-# What is answered
+# Responses
 
 
-def test_a_job_is_created(api, user, log_types):
+def test_create(api, user, log_types):
     response = api.post(
         "jobs/", body(title="Report", payload={"text": "ü€😀", "n": [1, 2.5, None]})
     )
-    answer = response.json()
+    created = response.json()
     assert response.status_code == 201
-    assert response["Location"] == f"/api/jobs/{answer['job_id']}/"
-    assert datetime.fromisoformat(answer.pop("created_at")) <= timezone.now()
-    job = Job.objects.get(job_id=answer["job_id"])
-    assert answer == {
+    assert response["Location"] == f"/api/jobs/{created['job_id']}/"
+    assert datetime.fromisoformat(created.pop("created_at")) <= timezone.now()
+    job = Job.objects.get(job_id=created["job_id"])
+    assert created == {
         "job_id": job.job_id,
         "task_type": "manual",
         "title": "Report",
@@ -66,58 +66,58 @@ def test_a_job_is_created(api, user, log_types):
     assert log_types(job) == ["job_created"]
 
 
-def test_a_job_is_created_with_a_job_id_of_the_callers(api):
+def test_create_with_job_id(api):
     response = api.post("jobs/", body(job_id="job_001"))
     assert response.json()["job_id"] == "job_001"
     assert api.get("jobs/job_001/").json() == response.json()
 
 
-def test_a_job_id_that_is_taken(api, make_job):
+def test_create_with_existing_job_id(api, make_job):
     make_job(job_id="job_001")
     response = api.post("jobs/", body(job_id="job_001"))
     assert response.status_code == 409
     assert "job_001" in told(response)
 
 
-def test_a_whole_job_is_retrieved(api, user, make_job):
+def test_retrieve(api, user, make_job):
     job = make_job("running", owner=user, payload={"a": 1})
     services.job_complete(job_id=job.job_id, result={"b": [2]})
-    answer = api.get(f"jobs/{job.job_id}/").json()
-    assert (answer["status"], answer["progress"]) == ("completed", 100.0)
-    assert (answer["payload"], answer["result"]) == ({"a": 1}, {"b": [2]})
-    assert answer["created_at"] <= answer["started_at"] <= answer["finished_at"]
+    response = api.get(f"jobs/{job.job_id}/").json()
+    assert (response["status"], response["progress"]) == ("completed", 100.0)
+    assert (response["payload"], response["result"]) == ({"a": 1}, {"b": [2]})
+    assert response["created_at"] <= response["started_at"] <= response["finished_at"]
 
 
-def test_the_list_has_no_large_fields(api, user, make_job):
+def test_list_omits_payload_and_result(api, user, make_job):
     make_job(owner=user)
     (row,) = api.get("jobs/").json()["results"]
     assert "payload" not in row
     assert "result" not in row
 
 
-def test_the_pages_of_the_list_have_every_job_once_the_newest_first(api, user, make_job):
+def test_list_pages_are_complete_and_stable(api, user, make_job):
     jobs = [make_job(owner=user) for _ in range(7)]
-    # Two of them at the very same moment: the order must hold all the same.
+    # Two jobs with the same time: the primary key breaks the tie.
     Job.objects.filter(pk__in=[jobs[4].pk, jobs[5].pk]).update(created_at=jobs[5].created_at)
-    seen, url = [], "/api/jobs/?limit=2"
+    listed, url = [], "/api/jobs/?limit=2"
     while url:
         page = api.client.get(url).json()
         assert len(page["results"]) <= 2
-        seen += [job["job_id"] for job in page["results"]]
+        listed += [job["job_id"] for job in page["results"]]
         parts = urlsplit(page["next"] or "")
         url = f"{parts.path}?{parts.query}" if page["next"] else None
-        make_job(owner=user)  # what comes in between shifts no page
-    assert seen == [job.job_id for job in jobs[::-1]]
+        make_job(owner=user)  # a new job does not shift the pages
+    assert listed == [job.job_id for job in jobs[::-1]]
 
 
-def test_the_previous_page(api, user, make_job):
+def test_previous_page(api, user, make_job):
     jobs = [make_job(owner=user) for _ in range(4)]
     second = api.client.get(api.get("jobs/", {"limit": 2}).json()["next"])
     first = api.client.get(second.json()["previous"]).json()
     assert [job["job_id"] for job in first["results"]] == [jobs[3].job_id, jobs[2].job_id]
 
 
-def test_a_list_takes_a_fixed_number_of_queries(api, user, make_job, django_assert_max_num_queries):
+def test_list_uses_a_constant_number_of_queries(api, user, make_job, django_assert_max_num_queries):
     for _ in range(10):
         make_job(owner=user)
     with django_assert_max_num_queries(4):
@@ -144,7 +144,7 @@ def test_cancel_and_retry(api, user, make_job, log):
         ("completed", "retry"),
     ],
 )
-def test_a_step_that_the_status_does_not_allow(api, user, make_job, status, step):
+def test_invalid_transitions(api, user, make_job, status, step):
     job = make_job(status, owner=user)
     response = api.post(f"jobs/{job.job_id}/{step}/")
     assert response.status_code == 409
@@ -153,10 +153,10 @@ def test_a_step_that_the_status_does_not_allow(api, user, make_job, status, step
     assert job.status == status
 
 
-def test_a_created_job_is_run(api, settings):
+def test_created_job_is_dispatched(api, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": run_it}}
-    answer = api.post("jobs/", {"task_type": "it", "payload": {"word": "hi"}}).json()
-    assert api.get(f"jobs/{answer['job_id']}/").json()["result"] == {"said": "hi"}
+    response = api.post("jobs/", {"task_type": "it", "payload": {"word": "hi"}}).json()
+    assert api.get(f"jobs/{response['job_id']}/").json()["result"] == {"said": "hi"}
 
 
 def run_it(job_id, word):
@@ -164,7 +164,7 @@ def run_it(job_id, word):
     services.job_complete(job_id=job_id, result={"said": word})
 
 
-def test_a_runner_that_the_user_may_not_start(api, user, settings):
+def test_runner_without_permission(api, user, settings):
     entry = {"run": lambda job_id: None, "permission": "job_events_jobs.add_job"}
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"report": entry}}
     assert api.post("jobs/", body(task_type="report")).status_code == 403
@@ -173,7 +173,7 @@ def test_a_runner_that_the_user_may_not_start(api, user, settings):
     assert api.post("jobs/", body(task_type="report")).status_code == 201
 
 
-def test_a_payload_that_does_not_fit_the_runner(api, settings):
+def test_payload_does_not_match_the_runner(api, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": run_it}}
     for payload in ({}, {"word": 1, "job_id": "x"}, {"word": 1, "more": 1}):
         response = api.post("jobs/", {"task_type": "it", "payload": payload})
@@ -182,7 +182,7 @@ def test_a_payload_that_does_not_fit_the_runner(api, settings):
     assert not Job.objects.exists()
 
 
-def test_a_runner_that_cannot_be_found_is_not_the_callers_fault(api, settings):
+def test_missing_runner_is_503(api, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": "nowhere.at_all"}}
     response = api.post("jobs/", {"task_type": "it"})
     assert response.status_code == 503
@@ -190,31 +190,31 @@ def test_a_runner_that_cannot_be_found_is_not_the_callers_fault(api, settings):
     assert not Job.objects.exists()
 
 
-def test_jobs_are_there_without_redis(api, redis_down):
-    answer = api.post("jobs/", body()).json()
-    assert api.get("jobs/").json()["results"][0]["job_id"] == answer["job_id"]
-    assert api.post(f"jobs/{answer['job_id']}/cancel/").json()["status"] == "cancelled"
+def test_jobs_without_redis(api, redis_down):
+    response = api.post("jobs/", body()).json()
+    assert api.get("jobs/").json()["results"][0]["job_id"] == response["job_id"]
+    assert api.post(f"jobs/{response['job_id']}/cancel/").json()["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("number", [1e308, -1e308, 1e22, 2**63, 2**64 - 1, -(2**63), 5e-324, 0.1])
-def test_extreme_numbers_come_back(api, user, make_job, number):
-    answer = api.post("jobs/", body(payload={"x": number})).json()
-    assert answer["payload"]["x"] == number
-    # PostgreSQL gives back 1e308 as a whole number, with all its digits.
-    again = api.get(f"jobs/{answer['job_id']}/").json()["payload"]["x"]
+def test_extreme_numbers(api, user, make_job, number):
+    response = api.post("jobs/", body(payload={"x": number})).json()
+    assert response["payload"]["x"] == number
+    # PostgreSQL returns 1e308 as an integer, with all digits.
+    again = api.get(f"jobs/{response['job_id']}/").json()["payload"]["x"]
     assert type(number)(again) == number
 
 
-def test_html_in_fields_stays_text(api):
+def test_html_in_fields_is_plain_text(api):
     script = "<script>alert(1)</script>"
     response = api.post("jobs/", body(title=script, payload={script: script}))
-    answer = api.get(f"jobs/{response.json()['job_id']}/")
-    assert answer.json()["title"] == script
-    assert answer.json()["payload"] == {script: script}
-    assert answer["X-Content-Type-Options"] == "nosniff"
+    response = api.get(f"jobs/{response.json()['job_id']}/")
+    assert response.json()["title"] == script
+    assert response.json()["payload"] == {script: script}
+    assert response["X-Content-Type-Options"] == "nosniff"
 
 
-# To whom
+# Permissions
 
 
 READS = ("jobs/{}/", "jobs/{}/events/", "jobs/{}/events/stream/", "jobs/{}/stream/")
@@ -222,7 +222,7 @@ STEPS = ("jobs/{}/cancel/", "jobs/{}/retry/")
 
 
 @pytest.mark.parametrize("path", READS)
-def test_anothers_job_is_not_there_to_read(other_api, user, make_job, path):
+def test_invisible_job_cannot_be_read(other_api, user, make_job, path):
     theirs = other_api.get(path.format(make_job(owner=user, job_id="abc").job_id))
     missing = other_api.get(path.format("xyz"))
     assert (theirs.status_code, missing.status_code) == (404, 404)
@@ -230,7 +230,7 @@ def test_anothers_job_is_not_there_to_read(other_api, user, make_job, path):
 
 
 @pytest.mark.parametrize("path", STEPS)
-def test_anothers_job_is_not_there_to_change(other_api, user, make_job, path):
+def test_invisible_job_cannot_be_changed(other_api, user, make_job, path):
     job = make_job(owner=user, job_id="abc")
     theirs = other_api.post(path.format("abc"))
     missing = other_api.post(path.format("xyz"))
@@ -240,15 +240,13 @@ def test_anothers_job_is_not_there_to_change(other_api, user, make_job, path):
     assert job.status == "pending"
 
 
-def test_a_job_of_nobody_is_for_the_staff_only(api, staff_api, make_job):
+def test_job_without_owner_is_visible_to_staff_only(api, staff_api, make_job):
     job = make_job()
     assert api.get(f"jobs/{job.job_id}/").status_code == 404
     assert staff_api.get(f"jobs/{job.job_id}/").status_code == 200
 
 
-def test_everybody_lists_the_own_jobs_and_the_staff_all(
-    api, other_api, staff_api, make_job, user, other_user
-):
+def test_list_by_role(api, other_api, staff_api, make_job, user, other_user):
     mine, theirs = make_job(owner=user).job_id, make_job(owner=other_user).job_id
 
     def listed(api):
@@ -259,7 +257,7 @@ def test_everybody_lists_the_own_jobs_and_the_staff_all(
     assert listed(staff_api) == [theirs, mine]
 
 
-def test_the_staff_may_do_everything_to_every_job(staff_api, user, make_job):
+def test_staff_may_change_every_job(staff_api, user, make_job):
     job_id = make_job(owner=user).job_id
     assert staff_api.get(f"jobs/{job_id}/").json()["owner"] == "anna"
     assert staff_api.get(f"jobs/{job_id}/events/").status_code == 200
@@ -268,13 +266,13 @@ def test_the_staff_may_do_everything_to_every_job(staff_api, user, make_job):
 
 
 @pytest.mark.parametrize("path", ["jobs/", *READS])
-def test_nobody_reads_nothing(anonymous_api, user, make_job, path):
+def test_anonymous_read_is_refused(anonymous_api, user, make_job, path):
     job = make_job(owner=user)
     assert anonymous_api.get(path.format(job.job_id)).status_code in (401, 403)
 
 
 @pytest.mark.parametrize("path", ["jobs/", *STEPS])
-def test_nobody_changes_nothing(anonymous_api, user, make_job, path):
+def test_anonymous_change_is_refused(anonymous_api, user, make_job, path):
     job = make_job(owner=user)
     assert anonymous_api.post(path.format(job.job_id), body()).status_code in (401, 403)
     assert Job.objects.get().status == "pending"
@@ -303,7 +301,7 @@ def test_wrong_credentials(anonymous_api, user, header):
     assert anonymous_api.get("jobs/", **header).status_code in (401, 403)
 
 
-def test_somebody_who_was_made_inactive(api, anonymous_api, user, make_job):
+def test_inactive_user(api, anonymous_api, user, make_job):
     job = make_job(owner=user)
     user.is_active = False
     user.save()
@@ -312,7 +310,7 @@ def test_somebody_who_was_made_inactive(api, anonymous_api, user, make_job):
     assert anonymous_api.get("jobs/", **basic("anna", "anna")).status_code in (401, 403)
 
 
-def test_a_session_needs_the_csrf_token(user, make_job):
+def test_session_requires_csrf_token(user, make_job):
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     api, job = Api(client), make_job(owner=user)
@@ -326,11 +324,11 @@ def test_a_session_needs_the_csrf_token(user, make_job):
     assert api.post("jobs/", body(), **{"x-csrftoken": token}).status_code == 201
 
 
-# What is refused
+# Invalid requests
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         (b"", "required"),
         (b"{", "not JSON"),
@@ -367,15 +365,15 @@ def test_a_session_needs_the_csrf_token(user, make_job):
     ],
     ids=range(32),
 )  # fmt: skip
-def test_a_body_that_is_no_job(api, text, says):
+def test_invalid_bodies(api, text, expected):
     response = api.post("jobs/", text)
     assert response.status_code == 400
-    assert says in told(response)
+    assert expected in told(response)
     assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize("levels", LEVELS)
-def test_a_payload_that_is_too_deep(api, levels):
+def test_payload_too_deep(api, levels):
     for text in (b'{"x":' * levels + b"1" + b"}" * levels, b'{"x":%s}' % nested(levels - 1)):
         assert api.post("jobs/", raw(text)).status_code == 400
     assert not Job.objects.exists()
@@ -385,10 +383,10 @@ def nested(levels):
     return b"[" * levels + b"]" * levels
 
 
-def test_a_payload_of_the_last_level(api):
-    answer = api.post("jobs/", raw(b'{"x":%s}' % nested(253)))
-    assert answer.status_code == 201
-    assert api.get(f"jobs/{answer.json()['job_id']}/").status_code == 200
+def test_payload_of_maximum_depth(api):
+    response = api.post("jobs/", raw(b'{"x":%s}' % nested(253)))
+    assert response.status_code == 201
+    assert api.get(f"jobs/{response.json()['job_id']}/").status_code == 200
 
 
 WRONG = {
@@ -411,7 +409,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("field", WRONG)
-def test_a_field_with_a_wrong_value(api, field):
+def test_invalid_fields(api, field):
     for value in WRONG[field]:
         response = api.post("jobs/", {**body(), field: value})
         assert response.status_code == 400, value
@@ -421,7 +419,7 @@ def test_a_field_with_a_wrong_value(api, field):
 
 
 @pytest.mark.parametrize("fill", [b"a", b"\\u0001"])
-def test_a_body_of_three_megabytes(api, fill):
+def test_body_too_large(api, fill):
     text = raw(b'{"x": "%s"}' % (fill * (3 * 1024 * 1024 // len(fill))))
     response = api.post("jobs/", text)
     assert response.status_code == 413
@@ -429,7 +427,7 @@ def test_a_body_of_three_megabytes(api, fill):
     assert not Job.objects.exists()
 
 
-def test_a_payload_just_above_its_limit(api):
+def test_payload_above_its_limit(api):
     response = api.post("jobs/", body(payload={"x": "a" * 1024 * 1024}))
     assert response.status_code == 400
     assert "1048576" in told(response)
@@ -449,7 +447,7 @@ OTHER_TYPES = (
 
 
 @pytest.mark.parametrize("size", [10, 3 * 1024 * 1024])
-def test_a_body_of_a_wrong_type(api, size):
+def test_unsupported_media_types(api, size):
     for kind in OTHER_TYPES:
         response = api.send("post", "jobs/", b"a" * size, kind)
         assert response.status_code in (400, 413, 415), kind
@@ -459,7 +457,7 @@ def test_a_body_of_a_wrong_type(api, size):
 @pytest.mark.parametrize(
     "kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
 )
-def test_a_large_form_without_a_csrf_token(user, kind):
+def test_large_form_without_csrf_token(user, kind):
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     client.cookies["csrftoken"] = "a" * 32
@@ -468,24 +466,24 @@ def test_a_large_form_without_a_csrf_token(user, kind):
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_json_by_its_other_names(api, kind):
+def test_variants_of_the_json_media_type(api, kind):
     assert api.send("post", "jobs/", json.dumps(body()), kind).status_code == 201
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_a_method_that_there_is_not(api, user, make_job, method):
+def test_methods_not_allowed(api, user, make_job, method):
     job = make_job(owner=user)
     for path in ("jobs/", f"jobs/{job.job_id}/", f"jobs/{job.job_id}/cancel/"):
         assert api.send(method, path).status_code == 405
 
 
-def test_what_changes_a_job_is_not_read(api, user, make_job):
+def test_actions_require_post(api, user, make_job):
     job = make_job(owner=user)
     assert api.get(f"jobs/{job.job_id}/cancel/").status_code == 405
     assert api.get(f"jobs/{job.job_id}/retry/").status_code == 405
 
 
-def test_a_bad_job_id_in_the_address(api):
+def test_invalid_job_id_in_the_url(api):
     for job_id in ("a%20b", "%00", "a%00", "%ED%A0%80", "ü", "x" * 65, "$", "a.b", "<b>"):
         for path in READS:
             assert api.get(path.format(job_id)).status_code == 400, job_id
@@ -509,7 +507,7 @@ BAD_QUERIES = [
 ]
 
 
-def test_a_bad_parameter_of_the_list(api, user, make_job):
+def test_invalid_parameters_of_the_list(api, user, make_job):
     make_job(owner=user)
     for query in BAD_QUERIES:
         response = api.get("jobs/", query)
@@ -519,11 +517,11 @@ def test_a_bad_parameter_of_the_list(api, user, make_job):
 
 
 @pytest.mark.parametrize("accept", ["application/xml", "text/event-stream", "image/*", "nonsense"])
-def test_a_form_that_there_is_not(api, accept):
+def test_not_acceptable(api, accept):
     assert api.get("jobs/", accept=accept).status_code == 406
 
 
-def test_the_browsable_api_shows_every_view(api, user, make_job):
+def test_browsable_api(api, user, make_job):
     job = make_job("failed", owner=user, title="<script>alert(1)</script>", payload={"x": "<b>"})
     paths = ["jobs/", *(path.format(job.job_id) for path in READS if "stream" not in path)]
     for path in [*paths, f"jobs/{job.job_id}/stream/", "jobs/nobody/"]:
@@ -533,38 +531,38 @@ def test_the_browsable_api_shows_every_view(api, user, make_job):
         assert response.status_code == (404 if "nobody" in path else 200)
 
 
-def test_the_session_is_always_taken_for_our_own_pages_ask_by_it(client, user, monkeypatch):
-    """A project may let its API be asked by tokens only; its live pages must work all the same."""
+def test_session_authentication_is_always_enabled(client, user, monkeypatch):
+    """The pages use the session, even if the API of the project requires tokens."""
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     client.force_login(user)
     assert client.get("/api/jobs/").status_code == 200
 
 
-def test_a_log_that_is_older_than_its_job_cannot_be_claimed(api, staff_api):
-    """Whoever published to it without a job did not publish to whoever names it first."""
+def test_existing_log_cannot_be_claimed(api, staff_api):
+    """Events published without a job must not become those of the first user who names the job."""
     get_publisher().publish_event("job_001", {"event_type": "secret"})
-    answer = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert answer.status_code == 409
-    assert "A log named job_001" in answer.json()["detail"]
-    answer = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert answer.status_code == 201
+    response = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert response.status_code == 409
+    assert "A log named job_001" in response.json()["detail"]
+    response = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize("left", ["archive", "outbox"])
-def test_a_log_that_redis_has_not_got_cannot_be_claimed(api, make_job, redis_client, left):
-    """Its job was deleted, and its stream has expired; or Redis was never given it."""
+def test_existing_log_outside_redis_cannot_be_claimed(api, make_job, redis_client, left):
+    """The log is in the archive only (its job was deleted), or in the outbox only."""
     make_job(job_id="job_001").delete()
     if left == "archive":
         archived()
     else:
         ArchivedEvent.objects.update(event_id=None)
     redis_client.flushall()
-    answer = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert answer.status_code == 409
+    response = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
+    assert response.status_code == 409
     assert not Job.objects.exists()
 
 
-def test_a_misspelt_field_is_refused(api):
-    answer = api.post("jobs/", {"task_type": "x", "titel": "My job"})
-    assert answer.status_code == 400
-    assert "Known fields: task_type, title, job_id, payload" in str(answer.json())
+def test_unknown_field(api):
+    response = api.post("jobs/", {"task_type": "x", "titel": "My job"})
+    assert response.status_code == 400
+    assert "Known fields: task_type, title, job_id, payload" in str(response.json())

@@ -1,4 +1,4 @@
-"""The schema of the API, and what stands in for it where its extra is not installed."""
+"""The OpenAPI schema, with and without the extra `openapi`."""
 
 import copy
 import re
@@ -26,41 +26,41 @@ def operations():
             yield path, method, operation
 
 
-def test_it_is_openapi_and_nothing_is_guessed(api):
-    made = schema()
+def test_schema_is_valid_and_without_warnings(api):
+    first = schema()
     assert not GENERATOR_STATS
-    again = copy.deepcopy(made)
-    assert schema() == again
-    told = api.get("schema/")
-    validate_schema(told.json())
-    assert told.json()["paths"].keys() == made["paths"].keys()
-    known = api.client.get("/api/schema/", headers={"If-None-Match": told["ETag"]})
+    copied = copy.deepcopy(first)
+    assert schema() == copied
+    response = api.get("schema/")
+    validate_schema(response.json())
+    assert response.json()["paths"].keys() == first["paths"].keys()
+    known = api.client.get("/api/schema/", headers={"If-None-Match": response["ETag"]})
     assert known.status_code == 304
 
 
-def test_it_has_every_route_of_the_api():
+def test_every_route_is_in_the_schema():
     undescribed = {"/api/schema/", "/api/docs/"}
     routes = {path.replace("abc", "{job_id}") for path in ROUTES.values() if "/api/" in path}
     assert set(schema()["paths"]) == routes - undescribed
 
 
-def test_every_operation_has_examples_and_all_its_errors():
+def test_every_operation_has_examples_and_problems():
     for path, method, operation in operations():
-        answers = operation["responses"]
-        assert {"400", "401", "403", "406"} <= set(answers), (path, method)
-        assert ("404" in answers) == ("{job_id}" in path or path.endswith("/stream/"))
-        assert ("415" in answers) == ("requestBody" in operation)
-        for code, answer in answers.items():
-            for kind, said in answer.get("content", {}).items():
-                assert said["examples"], (path, method, code)
+        responses = operation["responses"]
+        assert {"400", "401", "403", "406"} <= set(responses), (path, method)
+        assert ("404" in responses) == ("{job_id}" in path or path.endswith("/stream/"))
+        assert ("415" in responses) == ("requestBody" in operation)
+        for code, response in responses.items():
+            for kind, content in response.get("content", {}).items():
+                assert content["examples"], (path, method, code)
                 assert (kind == "application/problem+json") == (int(code) >= 400)
 
 
-def test_every_error_of_the_reference_has_an_example():
+def test_problem_types_of_the_reference_have_examples():
     reference = (ROOT / "docs" / "reference.md").read_text()
     section = reference.partition("### Errors")[2].partition("## Event types")[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| ")][1:]
-    told = {
+    documented = {
         (status, name)
         for statuses, names in rows
         for status, name in zip(
@@ -68,13 +68,13 @@ def test_every_error_of_the_reference_has_an_example():
         )
     }
     undescribed = {("405", "method-not-allowed"), ("501", "needs-openapi")}
-    assert told - undescribed == {(str(each.status), name) for name, each in PROBLEMS.items()}
+    assert documented - undescribed == {(str(each.status), name) for name, each in PROBLEMS.items()}
     for name, each in PROBLEMS.items():
         assert each.example["type"] == TYPE_PREFIX + name
         assert each.example["status"] == each.status
 
 
-def test_it_knows_where_the_project_is_mounted():
+def test_server_url_is_the_script_prefix():
     set_script_prefix("/there/")
     try:
         assert schema()["servers"] == [{"url": "/there"}]
@@ -82,16 +82,16 @@ def test_it_knows_where_the_project_is_mounted():
         set_script_prefix("/")
 
 
-def test_a_project_has_it_in_its_own_schema():
+def test_operations_in_the_schema_of_the_project():
     made = SchemaGenerator().get_schema(request=None, public=True)
     assert made["paths"]["/api/jobs/"]["post"]["operationId"] == "job_create"
 
 
-def test_the_extra_is_not_installed(api, client, user, monkeypatch):
+def test_without_the_extra(api, client, user, monkeypatch):
     monkeypatch.setattr(views, "IS_INSTALLED", False)
-    answer = api.get("schema/")
-    assert (answer.status_code, answer.json()["type"]) == (501, TYPE_PREFIX + "needs-openapi")
-    assert "django-job-events[openapi]" in answer.json()["detail"]
+    response = api.get("schema/")
+    assert (response.status_code, response.json()["type"]) == (501, TYPE_PREFIX + "needs-openapi")
+    assert "django-job-events[openapi]" in response.json()["detail"]
     client = Client()
     client.force_login(user)
     assert "django-job-events[openapi]" in client.get("/api/docs/").content.decode()

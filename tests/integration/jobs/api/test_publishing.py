@@ -1,4 +1,4 @@
-"""Publishing by HTTP, and creating jobs by requests that may come again."""
+"""Idempotent requests: publishing over HTTP, and creating jobs."""
 
 import json
 import threading
@@ -29,9 +29,9 @@ def numbers():
     return [event.data["n"] for event in read_events("abc") if "n" in event.data]
 
 
-def ids(answer):
-    assert answer.status_code == 201, answer.content
-    return answer.json()["ids"]
+def ids(response):
+    assert response.status_code == 201, response.content
+    return response.json()["ids"]
 
 
 def as_producer(sequence, name="worker", epoch=None):
@@ -39,7 +39,7 @@ def as_producer(sequence, name="worker", epoch=None):
     return headers if epoch is None else {**headers, "Producer-Epoch": str(epoch)}
 
 
-def test_an_event_and_an_array_of_events(api, job):
+def test_one_event_and_an_array(api, job):
     first = ids(api.post(PATH, {"event_type": "said", "n": 1}))
     more = ids(api.post(PATH, [{"n": 2}, {"n": 3}]))
     log = read_events("abc")[1:]
@@ -48,63 +48,63 @@ def test_an_event_and_an_array_of_events(api, job):
     assert all(event.timestamp for event in log)
 
 
-def test_it_takes_a_permission_of_its_own(user, api, other_api, make_job):
+def test_publishing_requires_a_permission(user, api, other_api, make_job):
     make_job(owner=user, job_id="abc")
-    answer = api.post(PATH, {"n": 1})
-    assert answer.status_code == 403
-    assert "job_events_jobs.publish_events" in answer.json()["detail"]
+    response = api.post(PATH, {"n": 1})
+    assert response.status_code == 403
+    assert "job_events_jobs.publish_events" in response.json()["detail"]
     assert other_api.post(PATH, {"n": 1}).status_code == 404
     assert numbers() == []
 
 
 @pytest.mark.parametrize("headers", [KEY, as_producer(1), as_producer(7, epoch=1)])
-def test_a_request_that_comes_again(api, job, headers):
+def test_repeated_request(api, job, headers):
     first = ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers))
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
     archived()
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
-    get_redis().delete("{job_events:abc}:producers")  # the stream alone tells, too
+    get_redis().delete("{job_events:abc}:producers")  # the stream alone suffices
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
     assert numbers() == [1, 2]
 
 
-def test_a_key_is_its_users_own(api, staff_api, job):
+def test_keys_are_per_user(api, staff_api, job):
     ids(api.post(PATH, {"n": 1}, **KEY))
     ids(staff_api.post(PATH, {"n": 2}, **KEY))
     ids(api.post(PATH, {"n": 3}, **{"Idempotency-Key": "abc-2"}))
     assert numbers() == [1, 2, 3]
 
 
-def test_a_producer_that_left_something_out_or_repeats_an_older_call(api, job):
+def test_producer_out_of_sequence(api, job):
     ids(api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1)))
     for sequence in (4, 2, 1, 100):
-        answer = api.post(PATH, {"n": 9}, **as_producer(sequence))
-        if sequence == 2:  # it ends where the call before did: taken for its end, it is there
-            assert answer.status_code == 201
+        response = api.post(PATH, {"n": 9}, **as_producer(sequence))
+        if sequence == 2:  # ends like the last request, and is taken for a part of it
+            assert response.status_code == 201
             continue
-        assert answer.status_code == 409
-        assert answer.json()["type"] == "urn:job-events:out-of-order"
-        assert answer.json()["expected"] == 3
+        assert response.status_code == 409
+        assert response.json()["type"] == "urn:job-events:out-of-order"
+        assert response.json()["expected"] == 3
     ids(api.post(PATH, {"n": 3}, **as_producer(3)))
     ids(api.post(PATH, {"n": 4}, **as_producer(1, name="another")))
     assert numbers() == [1, 2, 3, 4]
 
 
-def test_two_requests_that_come_again_as_one(api, job):
-    """Their events are there; but an answer could not say where each is."""
+def test_two_requests_repeated_as_one(api, job):
+    """Both are in the log, but the ids of the first are not known any more."""
     for number in (1, 2):
         ids(api.post(PATH, {"n": number}, **as_producer(number)))
-    answer = api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1))
-    assert (answer.status_code, answer.json()["expected"]) == (409, 3)
+    response = api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1))
+    assert (response.status_code, response.json()["expected"]) == (409, 3)
     assert numbers() == [1, 2]
 
 
-def test_a_producer_of_an_older_attempt(api, job):
+def test_producer_of_an_older_attempt(api, job):
     ids(api.post(PATH, {"n": 1}, **as_producer(1, epoch=1)))
     services.job_fail(job_id="abc", error="boom")
     services.job_retry(job_id="abc")
-    answer = api.post(PATH, {"n": 2}, **as_producer(2, epoch=1))
-    assert (answer.status_code, answer.json()["type"]) == (403, "urn:job-events:stale-epoch")
+    response = api.post(PATH, {"n": 2}, **as_producer(2, epoch=1))
+    assert (response.status_code, response.json()["type"]) == (403, "urn:job-events:stale-epoch")
     assert api.post(PATH, {"n": 2}, **{"Producer-Epoch": "1"}).status_code == 403
     ids(api.post(PATH, {"n": 3}, **as_producer(1, epoch=2)))
     assert numbers() == [1, 3]
@@ -120,10 +120,10 @@ BAD_HEADERS = [
 
 
 @pytest.mark.parametrize("headers", BAD_HEADERS)
-def test_a_bad_header(api, job, headers):
-    answer = api.post(PATH, {"n": 1}, **headers)
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0]["field"] in {*headers, "Producer-Sequence", "Producer-Id"}
+def test_invalid_headers(api, job, headers):
+    response = api.post(PATH, {"n": 1}, **headers)
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["field"] in {*headers, "Producer-Sequence", "Producer-Id"}
     assert numbers() == []
 
 
@@ -138,20 +138,20 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("number", range(len(BAD_BODIES)))
-def test_a_bad_body(api, job, number):
-    answer = api.post(PATH, BAD_BODIES[number])
-    assert answer.status_code == 400, BAD_BODIES[number][:60]
-    assert len(answer.json()["detail"]) < 400
+def test_invalid_bodies(api, job, number):
+    response = api.post(PATH, BAD_BODIES[number])
+    assert response.status_code == 400, BAD_BODIES[number][:60]
+    assert len(response.json()["detail"]) < 400
     assert len(read_events("abc")) == 1
 
 
-def test_a_body_that_is_too_large(api, job):
+def test_body_too_large(api, job):
     events = b"[" + b",".join([b'{"text": "%s"}' % (b"x" * 200_000)] * 12) + b"]"
     assert api.post(PATH, events).status_code == 413
     assert len(read_events("abc")) == 1
 
 
-def test_strange_values_come_back_as_they_were(api, job):
+def test_values_are_preserved(api, job):
     event = {"event_type": "a", "__proto__": {"x": 1}, "text": "\u2028</script>", "n": 10**15}
     ids(api.post(PATH, event))
     assert api.get(PATH).json()["results"][-1]["data"].items() >= event.items()
@@ -160,11 +160,11 @@ def test_strange_values_come_back_as_they_were(api, job):
 # Creating a job
 
 
-def created(answer):
-    return answer.status_code, answer.json().get("job_id")
+def created(response):
+    return response.status_code, response.json().get("job_id")
 
 
-def test_a_job_is_created_once(api, other_api, user):
+def test_repeated_request_creates_one_job(api, other_api, user):
     job = {"task_type": "manual", "title": "One", "payload": {"a": [1.5, {"b": None}], "c": 1e22}}
     code, job_id = created(api.post("jobs/", job, **KEY))
     assert code == 201
@@ -177,15 +177,15 @@ def test_a_job_is_created_once(api, other_api, user):
     assert created(api.post("jobs/", job))[0] == 201
 
 
-def test_a_key_with_another_request(api):
+def test_key_of_another_request(api):
     api.post("jobs/", {"task_type": "manual"}, **KEY)
     for other in ({"task_type": "other"}, {"task_type": "manual", "job_id": "abc"}):
-        answer = api.post("jobs/", other, **KEY)
-        assert (answer.status_code, answer.json()["type"]) == (422, "urn:job-events:key-used")
+        response = api.post("jobs/", other, **KEY)
+        assert (response.status_code, response.json()["type"]) == (422, "urn:job-events:key-used")
     assert Job.objects.count() == 1
 
 
-def test_a_named_job_is_created_once(api):
+def test_repeated_request_with_job_id(api):
     job = {"task_type": "manual", "job_id": "abc"}
     assert created(api.post("jobs/", job, **KEY)) == (201, "abc")
     assert created(api.post("jobs/", job, **KEY)) == (200, "abc")
@@ -193,21 +193,21 @@ def test_a_named_job_is_created_once(api):
     assert api.post("jobs/", job, **{"Idempotency-Key": "other"}).status_code == 409
 
 
-def test_a_key_of_a_request_that_failed_may_be_used_again(api):
+def test_key_of_a_failed_request_is_free(api):
     assert api.post("jobs/", {"task_type": "a b"}, **KEY).status_code == 400
     assert api.post("jobs/", {"task_type": "manual"}, **KEY).status_code == 201
     assert api.post("jobs/", {"task_type": "manual"}, **{"Idempotency-Key": "ü"}).status_code == 400
 
 
-def test_the_same_request_many_times_at_once(user):
-    answers = []
+def test_concurrent_repeated_requests(user):
+    responses = []
 
     def create():
         from django.test import Client
 
         client = Client()
         client.force_login(user)
-        answers.append(created(Api(client).post("jobs/", {"task_type": "manual"}, **KEY)))
+        responses.append(created(Api(client).post("jobs/", {"task_type": "manual"}, **KEY)))
         connection.close()
 
     threads = [threading.Thread(target=create) for _ in range(8)]
@@ -215,11 +215,11 @@ def test_the_same_request_many_times_at_once(user):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(code for code, _ in answers) == [200] * 7 + [201]
-    assert len({job_id for _, job_id in answers}) == Job.objects.count() == 1
-    assert len(read_events(answers[0][1])) == 1
+    assert sorted(code for code, _ in responses) == [200] * 7 + [201]
+    assert len({job_id for _, job_id in responses}) == Job.objects.count() == 1
+    assert len(read_events(responses[0][1])) == 1
 
 
-def test_a_body_of_json_lines_is_no_array(api, job):
+def test_json_lines_are_refused(api, job):
     lines = b"\n".join(json.dumps({"n": n}).encode() for n in range(2))
     assert api.post(PATH, lines).status_code == 400

@@ -1,4 +1,4 @@
-"""Looking for events and jobs: conditions on history, the search over all jobs, filters, counts."""
+"""Conditions on history, search in all logs, filters and counts of jobs, caching."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -23,25 +23,25 @@ def publish(job_id, *texts, event_type="said"):
 
 
 def found(api, path="events/", **query):
-    answer = api.get(path, query)
-    assert answer.status_code == 200, answer.content
-    return [event["data"]["text"] for event in answer.json()["results"]]
+    response = api.get(path, query)
+    assert response.status_code == 200, response.content
+    return [event["data"]["text"] for event in response.json()["results"]]
 
 
 def pages(api, path, **query):
-    """All pages, by their links."""
-    results, answer = [], api.get(path, query).json()
+    """Return the results of all pages, following their links."""
+    results, response = [], api.get(path, query).json()
     while True:
-        results += answer["results"]
-        if not answer["next"]:
+        results += response["results"]
+        if not response["next"]:
             return results
-        parts = urlsplit(answer["next"])
-        answer = api.client.get(f"{parts.path}?{parts.query}").json()
+        parts = urlsplit(response["next"])
+        response = api.client.get(f"{parts.path}?{parts.query}").json()
 
 
 @pytest.fixture
 def jobs(user, other_user, make_job):
-    """Two of anna's and one of bert's, each with the same words."""
+    """Two jobs of anna and one of bert, with the same words."""
     for job_id, owner in (("one", user), ("two", user), ("theirs", other_user)):
         make_job(owner=owner, job_id=job_id, task_type=f"type_{job_id}", title=f"The {job_id}")
         publish(job_id, f"tea for {job_id}", f"milk for {job_id}")
@@ -49,7 +49,7 @@ def jobs(user, other_user, make_job):
 
 
 @pytest.fixture(params=[(0, 0), (1000, 200)], ids=["scan", "index"])
-def how(request, monkeypatch):
+def query_plan(request, monkeypatch):
     few, few_logs = request.param
     monkeypatch.setattr(lookups, "MAX_INDEXED_ROWS", few)
     monkeypatch.setattr(search, "MAX_LISTED_LOGS", few_logs)
@@ -58,7 +58,7 @@ def how(request, monkeypatch):
 # The history of a job
 
 
-def test_a_history_with_conditions(api, jobs):
+def test_history_with_conditions(api, jobs):
     path = "jobs/one/events/"
     assert found(api, path, event_type="said") == ["tea for one", "milk for one"]
     assert found(api, path, event_type=["said", "other"], search="TEA") == ["tea for one"]
@@ -67,14 +67,14 @@ def test_a_history_with_conditions(api, jobs):
     assert found(api, path, **{"data.n": "0", "data.text": "tea for one"}) == ["tea for one"]
     assert found(api, path, search="coffee") == []
     assert found(api, path, event_type="said", format="json") == ["tea for one", "milk for one"]
-    everything = pages(api, path, event_type="said", limit=1)
-    assert [event["data"]["n"] for event in everything] == [0, 1]
-    latest = pages(api, path, event_type="said", limit=1, order="desc")
-    assert latest == everything[::-1]
+    ascending = pages(api, path, event_type="said", limit=1)
+    assert [event["data"]["n"] for event in ascending] == [0, 1]
+    descending = pages(api, path, event_type="said", limit=1, order="desc")
+    assert descending == ascending[::-1]
 
 
-def test_a_history_by_time(api, user, make_job):
-    """By the time at which they were appended, which their ids have, not by what they say of it."""
+def test_history_by_time(api, user, make_job):
+    """Conditions on time use the time of the append, in the id, not the timestamp."""
     make_job(owner=user, job_id="abc")
     for number in range(5):
         entry = {"data": f'{{"event_type": "said", "text": "{number}", "timestamp": "1999"}}'}
@@ -97,7 +97,7 @@ def test_a_history_by_time(api, user, make_job):
 # All jobs
 
 
-def test_a_search_is_over_ones_own_jobs(api, other_api, staff_api, jobs, how):
+def test_search_covers_visible_jobs(api, other_api, staff_api, jobs, query_plan):
     assert found(api, search="tea") == ["tea for two", "tea for one"]
     assert found(api, search="tea", order="asc") == ["tea for one", "tea for two"]
     assert found(other_api, search="tea") == ["tea for theirs"]
@@ -105,7 +105,7 @@ def test_a_search_is_over_ones_own_jobs(api, other_api, staff_api, jobs, how):
     assert found(api, search="tea theirs") == []
 
 
-def test_a_search_with_conditions_on_jobs(api, staff_api, jobs, how):
+def test_search_with_conditions_on_jobs(api, staff_api, jobs, query_plan):
     services.job_cancel(job_id="one")
     assert found(api, search="tea", status="cancelled") == ["tea for one"]
     assert found(api, search="tea", status=["cancelled", "pending"], task_type="type_two") == [
@@ -120,8 +120,8 @@ def test_a_search_with_conditions_on_jobs(api, staff_api, jobs, how):
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_pages_of_a_search_are_whole_and_once(api, user, make_job, how, order):
-    """Also where the events of several jobs have the same id."""
+def test_search_pages_are_complete(api, user, make_job, query_plan, order):
+    """Events of several jobs may have the same id."""
     for job_id in ("a", "b", "c"):
         make_job(owner=user, job_id=job_id)
         for number in range(1, 8):
@@ -145,13 +145,13 @@ BAD_SEARCHES = [
 
 
 @pytest.mark.parametrize("query", BAD_SEARCHES)
-def test_a_bad_parameter_of_the_search(api, query):
-    answer = api.get("events/", query)
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0]["field"] in query
+def test_invalid_parameters_of_the_search(api, query):
+    response = api.get("events/", query)
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["field"] in query
 
 
-def test_a_search_of_nobody_is_refused(client):
+def test_anonymous_search_is_refused(client):
     assert client.get("/api/events/").status_code in (401, 403)
 
 
@@ -159,12 +159,12 @@ def test_a_search_of_nobody_is_refused(client):
 
 
 def listed(api, **query):
-    answer = api.get("jobs/", query)
-    assert answer.status_code == 200, answer.content
-    return [job["job_id"] for job in answer.json()["results"]]
+    response = api.get("jobs/", query)
+    assert response.status_code == 200, response.content
+    return [job["job_id"] for job in response.json()["results"]]
 
 
-def test_the_list_with_conditions(api, staff_api, jobs):
+def test_list_with_conditions(api, staff_api, jobs):
     services.job_cancel(job_id="one")
     assert listed(api) == ["two", "one"]
     assert listed(api, ordering="created_at") == ["one", "two"]
@@ -181,7 +181,7 @@ def test_the_list_with_conditions(api, staff_api, jobs):
 
 
 @pytest.mark.parametrize("ordering", ["finished_at", "-finished_at"])
-def test_jobs_by_their_end(api, user, make_job, ordering):
+def test_list_by_finish_time(api, user, make_job, ordering):
     make_job(owner=user, job_id="running")
     for number in (3, 1, 2):
         make_job("completed", owner=user, job_id=f"job_{number}")
@@ -200,13 +200,13 @@ def test_counts(api, staff_api, jobs):
     assert api.get("job-counts/", {"x": "1"}).status_code == 400
 
 
-# What a browser or a proxy may keep
+# Caching
 
 
 @pytest.mark.parametrize(
     "path", ["jobs/", "jobs/one/", "jobs/one/events/", "events/?search=tea", "job-counts/"]
 )
-def test_what_has_not_changed_is_not_sent_again(api, jobs, path):
+def test_etag(api, jobs, path):
     etag = api.get(path)["ETag"]
     again = api.client.get(f"/api/{path}", headers={"if-none-match": etag})
     assert (again.status_code, again.content) == (304, b"")
@@ -218,19 +218,19 @@ def test_what_has_not_changed_is_not_sent_again(api, jobs, path):
     assert changed["ETag"] != etag
 
 
-def test_what_never_changes_is_kept_for_ever(api, user, make_job):
-    """The last page may: even of a job that is over, somebody may say something more."""
+def test_immutable_pages(api, user, make_job):
+    """Only full pages of completed jobs: events may be appended to the last page of any job."""
     make_job("completed", owner=user, job_id="over")
     make_job("failed", owner=user, job_id="tried_again")
 
-    def kept(job_id, **query):
-        answer = api.get(f"jobs/{job_id}/events/", query)
-        assert "Cookie" in answer["Vary"]
-        assert answer["Cache-Control"].startswith("private")
-        return "immutable" in answer["Cache-Control"]
+    def is_immutable(job_id, **query):
+        response = api.get(f"jobs/{job_id}/events/", query)
+        assert "Cookie" in response["Vary"]
+        assert response["Cache-Control"].startswith("private")
+        return "immutable" in response["Cache-Control"]
 
-    assert kept("over", limit=2)
-    assert not kept("over")
-    assert not kept("over", limit=2, order="desc")
-    assert kept("over", limit=1, order="desc", before="99999999999999-0")
-    assert not kept("tried_again", limit=1)
+    assert is_immutable("over", limit=2)
+    assert not is_immutable("over")
+    assert not is_immutable("over", limit=2, order="desc")
+    assert is_immutable("over", limit=1, order="desc", before="99999999999999-0")
+    assert not is_immutable("tried_again", limit=1)

@@ -1,4 +1,4 @@
-"""Streams of events behind Django's answer: what is sent, and what is kept meanwhile."""
+"""Detached streaming responses: what is sent, and which resources are held meanwhile."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ async def listening(user):
     await request.hang_up()
 
 
-async def test_events_come_as_they_happen_until_the_end(user, job):
+async def test_events_until_the_end(user, job):
     async with listening(user) as request:
         start = request.sent[0]
         assert start["status"] == 200
@@ -47,7 +47,7 @@ async def test_events_come_as_they_happen_until_the_end(user, job):
         assert request.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-async def test_who_listens_keeps_no_thread_of_django(user, job):
+async def test_streams_occupy_no_threads(user, job):
     async with listening(user):
         before = threading.active_count()
         others = [Request(cookie=await cookie_of(user)) for _ in range(10)]
@@ -58,24 +58,24 @@ async def test_who_listens_keeps_no_thread_of_django(user, job):
             await other.hang_up()
 
 
-async def test_who_hangs_up_leaves_no_task(user, job):
+async def test_disconnect_leaves_no_task(user, job):
     before = asyncio.all_tasks()
     async with listening(user):
         pass
     async with asyncio.timeout(PATIENCE):
-        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - nothing tells when it is so
+        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
-async def test_an_answer_that_is_no_stream(job):
+async def test_response_without_stream(job):
     request = Request()
     await asyncio.wait([request.task], timeout=PATIENCE)
     assert request.sent[0]["status"] in (401, 403)
     assert b"detail" in request.body
 
 
-async def answered_by(view):
-    """What is sent where a view does this, and the frames that it had for its answer."""
+async def response_of(view):
+    """Run a view behind the middleware; return the finished request."""
     closed = []
 
     async def frames():
@@ -85,7 +85,7 @@ async def answered_by(view):
         finally:
             closed.append(True)
 
-    async def answer(scope, receive, send):
+    async def view_application(scope, receive, send):
         request = type("Request", (), {"scope": scope})()
         response = view(request, frames())
         headers = [(k.lower().encode(), v.encode()) for k, v in response.items()]
@@ -94,30 +94,30 @@ async def answered_by(view):
         body = b"" if response.streaming else response.content
         await send({"type": "http.response.body", "body": body})
 
-    request = Request(DetachedStreamingMiddleware(answer))
+    request = Request(DetachedStreamingMiddleware(view_application))
     await asyncio.wait([request.task], timeout=PATIENCE)
     request.task.result()
     return request
 
 
-async def test_a_middleware_has_another_answer():
+async def test_middleware_replaces_the_response():
     def other(request, frames):
         stream_response(request, frames)
         return HttpResponse("Closed for today.", status=503)
 
-    request = await answered_by(other)
+    request = await response_of(other)
     assert request.sent[0]["status"] == 503
     assert request.body == b"Closed for today."
 
 
-async def test_what_breaks_is_broken_off(caplog):
-    """It does not end as if it were whole."""
-    request = await answered_by(stream_response)
+async def test_error_in_the_stream(caplog):
+    """The body ends without its final message."""
+    request = await response_of(stream_response)
     assert request.body == SSE_OPENING
     assert request.sent[-1]["more_body"] is True
     assert "live_delivery_failed" in caplog.messages
 
 
-def test_the_site_has_it():
+def test_site_uses_the_middleware():
     assert django_settings.ASGI_APPLICATION == "config.asgi.application"
     assert isinstance(application.application_mapping["http"], DetachedStreamingMiddleware)
