@@ -35,17 +35,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
     class Media:
         css = {"all": ("job_events/admin-status.css",)}  # noqa: RUF012
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False."""
-        return False
-
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
-        return False
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 @dataclass(frozen=True, slots=True)

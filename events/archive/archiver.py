@@ -7,7 +7,7 @@ batch was read from. Entries are removed from Redis only after they are archived
 
 import logging
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from time import monotonic
 from typing import Final
 
@@ -16,11 +16,11 @@ from django.db import InterfaceError, OperationalError, transaction
 from events.archive import store
 from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
-from events.archive.stream_state import StreamState
+from events.archive.stream_state import StreamState, scan_streams
 from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
-from events.streams.clients import get_redis, run, send_command, send_pipeline
+from events.streams.clients import get_redis, send_command, send_pipeline
 from events.streams.keys import StreamKeys
 from events.types import Event
 
@@ -30,7 +30,6 @@ MAX_BATCH_EVENTS: Final = 2000
 _MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 _MAX_BATCH_STREAMS: Final = 200
 _MAX_OUTBOX_LOGS: Final = 1000
-_SCAN_COUNT: Final = 1000
 _RETRY_SECONDS: Final = 5.0
 
 ArchiveBatch = Mapping[StreamState, list[Event]]
@@ -83,25 +82,15 @@ class Archiver:
             )
 
     def _scan(self) -> set[str]:
-        keys, client = StreamKeys(event_settings.STREAM_PREFIX), get_redis()
-        job_ids, cursor = set[str](), "0"
-        while True:
-            reply = run(client, commands.scan(cursor, keys.pattern, _SCAN_COUNT))
-            cursor, names = commands.scanned(reply)
-            for name in names:
-                job_id = keys.job_id(name)
-                if job_id is None:
-                    self._warn_foreign_key(name)
-                else:
-                    job_ids.add(job_id)
-            if cursor == "0":
-                return job_ids
-
-    def _warn_foreign_key(self, name: str) -> None:
-        """Log once that a stream is ignored: its key contains no valid job_id."""
-        if name not in self._foreign_keys:
-            self._foreign_keys.add(name)
-            logger.warning("stream_without_job_id", extra={"key": name})
+        """The jobs that have a stream; a stream whose key has no valid job_id is logged once."""
+        keys, job_ids = StreamKeys(event_settings.STREAM_PREFIX), set[str]()
+        for name in chain.from_iterable(scan_streams()):
+            if job_id := keys.job_id(name):
+                job_ids.add(job_id)
+            elif name not in self._foreign_keys:
+                self._foreign_keys.add(name)
+                logger.warning("stream_without_job_id", extra={"key": name})
+        return job_ids
 
     def _groups(self) -> Iterator[list[StreamState]]:
         now = monotonic()

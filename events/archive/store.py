@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import F, Model, Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from events.archive.terms import terms_of
@@ -111,10 +111,9 @@ def lock_checkpoints(log_ids: Sequence[int]) -> dict[int, Cursor]:
 
 def advance_checkpoints(positions: Mapping[int, Cursor]) -> None:
     """Set the archived positions of logs and clear their errors."""
-    table = _table(ArchiveCheckpoint)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET position = %s, error = '', failed_at = NULL"  # noqa: S608
+            "UPDATE job_events_archivecheckpoint SET position = %s, error = '', failed_at = NULL"
             " WHERE log_id = %s",
             [(pack(position), log_id) for log_id, position in positions.items()],
         )
@@ -170,12 +169,10 @@ def _assign_ids(pairs: LogEvents) -> int:
     """Assign ids to rows of the outbox; return how many rows were updated."""
     if not pairs:
         return 0
-    table, terms = _table(ArchivedEvent), "%s"
-    if connection.vendor == "postgresql":
-        terms = "%s::tsvector"
+    terms = "%s::tsvector" if connection.vendor == "postgresql" else "%s"
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET event_id = %s, terms = {terms}"  # noqa: S608
+            f"UPDATE job_events_archivedevent SET event_id = %s, terms = {terms}"  # noqa: S608
             " WHERE log_id = %s AND producer = %s AND event_id IS NULL AND data = %s",
             [
                 (pack_id(event.id), _terms(event), log_id, event.producer, event.raw.decode())
@@ -203,7 +200,10 @@ def _classify_conflicts(pairs: LogEvents) -> tuple[LogEvents, set[tuple[int, str
     return external, repeated
 
 
-_COLUMNS: Final = '"log_id", "event_id", "event_type", "timestamp", "data", "producer", "terms"'
+_INSERT: Final = (
+    "INSERT INTO job_events_archivedevent"
+    " (log_id, event_id, event_type, timestamp, data, producer, terms)"
+)
 _ARRAYS: Final = (
     "%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],"
     " %s::text[]::tsvector[]"
@@ -226,11 +226,10 @@ def _insert(pairs: LogEvents) -> int:
     ]
     if not rows:
         return 0
-    into = f"INSERT INTO {_table(ArchivedEvent)} ({_COLUMNS})"
     if connection.vendor == "postgresql":
-        query = f"{into} SELECT * FROM unnest({_ARRAYS}) ON CONFLICT DO NOTHING"  # noqa: S608
+        query = f"{_INSERT} SELECT * FROM unnest({_ARRAYS}) ON CONFLICT DO NOTHING"  # noqa: S608
         return _execute_with_arrays(query, [list(column) for column in zip(*rows, strict=True)])
-    query = f"{into} VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    query = f"{_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
     with connection.cursor() as cursor:
         cursor.executemany(query, rows)
         return int(cursor.rowcount)
@@ -250,7 +249,3 @@ def _execute_with_arrays(query: str, arrays: list[list[Any]]) -> int:
 
 def _terms(event: Event) -> str:
     return " ".join(terms_of(event))
-
-
-def _table(model: type[Model]) -> str:
-    return connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - a documented API

@@ -1,12 +1,30 @@
-"""State that an archiver keeps of each stream."""
+"""Streams in Redis: their keys, and the state that an archiver keeps of each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from events.archive import store
 from events.conf import event_settings
+from events.streams import commands
+from events.streams.clients import get_redis, run
 from events.streams.commands import Keys
 from events.streams.keys import StreamKeys
 from events.types import Cursor
+
+_SCAN_COUNT: Final = 1000
+
+
+def scan_streams() -> Iterator[list[str]]:
+    """Yield the keys of streams with the configured prefix, one SCAN reply at a time."""
+    client, pattern = get_redis(), StreamKeys(event_settings.STREAM_PREFIX).pattern
+    cursor = "0"
+    while True:
+        reply = run(client, commands.scan(cursor, pattern, _SCAN_COUNT))
+        cursor, names = commands.scanned(reply)
+        yield names
+        if cursor == "0":
+            return
 
 
 @dataclass(slots=True, eq=False)

@@ -7,10 +7,10 @@ Only stream entries after the position and archived events up to it are returned
 
 from bisect import bisect_right
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from time import monotonic
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from channels.db import database_sync_to_async
 
@@ -53,7 +53,7 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     """
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
+    steps = _PageQuery(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:
         try:
@@ -61,7 +61,7 @@ def read_events(  # noqa: PLR0913 - keyword arguments
         except StopIteration as end:
             events: list[Event] = end.value
             return events
-        reply = request.run() if isinstance(request, _ArchiveRequest) else run(get_redis(), request)
+        reply = request() if isinstance(request, partial) else run(get_redis(), request)
 
 
 async def aread_events(  # noqa: PLR0913 - keyword arguments
@@ -79,7 +79,7 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
     """Async variant of `read_events`; queries the database in a thread."""
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    steps = _PageQuery.of(job_id, after, before, limit, order, event_filter).steps()
+    steps = _PageQuery(job_id, after, before, limit, order, event_filter).steps()
     reply: Any = None
     while True:
         try:
@@ -87,8 +87,8 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
         except StopIteration as end:
             events: list[Event] = end.value
             return events
-        if isinstance(request, _ArchiveRequest):
-            reply = await database_sync_to_async(request.run)()
+        if isinstance(request, partial):
+            reply = await database_sync_to_async(request)()
         else:
             reply = await arun(get_async_redis(), request)
 
@@ -123,50 +123,36 @@ def archive_position(job_id: str) -> str | None:
     return None if log is None or log.position == START else str(log.position)
 
 
-@dataclass(frozen=True, slots=True)
 class _PageQuery:
     """One page of a log. Does no I/O: `steps` yields requests and receives their replies."""
 
-    job_id: str
-    key: str
-    after: Cursor | None
-    before: Cursor | None
-    limit: int
-    order: Order
-    event_filter: EventFilter
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         job_id: str,
         after: Cursor | str | None,
         before: Cursor | str | None,
         limit: int | None,
         order: Order,
         event_filter: EventFilter,
-    ) -> Self:
+    ) -> None:
         if order not in ("asc", "desc"):
             raise ValueError(f"order must be 'asc' or 'desc'. Given: {order!r}.")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be at least 1. Given: {limit}.")
-        return cls(
-            job_id,
-            StreamKeys(event_settings.STREAM_PREFIX).stream(job_id),
-            None if after is None else Cursor.parse(after),
-            None if before is None else Cursor.parse(before),
-            limit or event_settings.PAGE_LIMIT,
-            order,
-            event_filter,
-        )
+        self.job_id, self.order, self.event_filter = job_id, order, event_filter
+        self.key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
+        self.after = None if after is None else Cursor.parse(after)
+        self.before = None if before is None else Cursor.parse(before)
+        self.limit = limit or event_settings.PAGE_LIMIT
 
-    def steps(self) -> Generator["Command | _ArchiveRequest", Any, list[Event]]:
-        """Yield Redis commands and archive requests; return the page."""
+    def steps(self) -> "_Steps":
+        """Yield Redis commands and functions that query the database; return the page."""
         events: list[Event] = []
         after = self.after
         while True:
             remaining = self.limit - len(events)
             stream = yield from self._read_stream(after, remaining)
-            log, archived = yield _ArchiveRequest(self, after, remaining)
+            log, archived = yield partial(self.read_archive, after, remaining)
             if log is not None and after is not None:
                 _raise_if_expired(log, after)
             position = log.position if log is not None else START
@@ -181,9 +167,7 @@ class _PageQuery:
             # The archiver overtook the stream read: read on after what was returned.
             after = events[-1].cursor if later else position
 
-    def _read_stream(
-        self, after: Cursor | None, count: int
-    ) -> Generator["Command | _ArchiveRequest", Any, list[Event]]:
+    def _read_stream(self, after: Cursor | None, count: int) -> "_Steps":
         """The first, or last, `count` matching events of the stream after a cursor."""
         before, found, ascending = self.before, list[Event](), self.order == "asc"
         limit = _FILTERED_READ_EVENTS if self.event_filter else count
@@ -198,33 +182,29 @@ class _PageQuery:
                 return found[:count]
             after, before = (events[-1].cursor, before) if ascending else (after, events[-1].cursor)
 
+    def read_archive(
+        self, after: Cursor | None, limit: int
+    ) -> tuple[ArchivedLog | None, list[Event]]:
+        """Query the log, None if the archive has no row of it, and its matching events."""
+        log = archived_log(self.job_id)
+        if log is None or (after is not None and after >= log.position):
+            return log, []
+        return archived_page(
+            log,
+            self.job_id,
+            after=after,
+            before=self.before,
+            limit=limit,
+            order=self.order,
+            event_filter=self.event_filter,
+        )
+
+
+_Steps = Generator[Command | partial[tuple[ArchivedLog | None, list[Event]]], Any, list[Event]]
+
 
 def _raise_if_expired(log: ArchivedLog, after: Cursor) -> None:
     """Raise CursorExpired if events after a cursor were deleted; a read from 0 never expires."""
     last_deleted = log.truncated_before.previous()
     if last_deleted is not None and START < after < last_deleted:
         raise CursorExpired(str(log.truncated_before), str(last_deleted))
-
-
-@dataclass(frozen=True, slots=True)
-class _ArchiveRequest:
-    """The archived part of a page."""
-
-    query: _PageQuery
-    after: Cursor | None
-    limit: int
-
-    def run(self) -> tuple[ArchivedLog | None, list[Event]]:
-        """Read the log, None if the archive has no row of it, and its matching events."""
-        log = archived_log(self.query.job_id)
-        if log is None or (self.after is not None and self.after >= log.position):
-            return log, []
-        return archived_page(
-            log,
-            self.query.job_id,
-            after=self.after,
-            before=self.query.before,
-            limit=self.limit,
-            order=self.query.order,
-            event_filter=self.query.event_filter,
-        )

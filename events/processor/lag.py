@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import time
 from typing import Any, Final
 
+from events.archive.stream_state import scan_streams
 from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError
 from events.models import EventLog
 from events.streams import commands
-from events.streams.clients import get_redis, run, send_pipeline
+from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
 from events.types import START, Cursor
 
 LATE_SECONDS: Final = 60
 MAX_STREAMS: Final = 10_000
 _MAX_SCANS: Final = 1000
-_SCAN_COUNT: Final = 1000
 _PIPELINE_STREAMS: Final = 500
 # Streams were introduced in 2018 (Redis 5). A smaller id was not assigned by a clock.
 _MIN_ID_MS: Final = 1_514_764_800_000
@@ -58,20 +59,18 @@ def archive_lag() -> ArchiveLag:
         oldest += _first_unarchived(ordered[start : start + _PIPELINE_STREAMS])
     first_ms = min((cursor.ms for cursor in oldest if cursor.ms >= _MIN_ID_MS), default=None)
     age = None if first_ms is None else max(time() - first_ms / 1000, 0.0)
-    return ArchiveLag(len(ordered), len(oldest), age, complete and len(ordered) == len(job_ids))
+    return ArchiveLag(len(ordered), len(oldest), age, complete)
 
 
 def _scan() -> tuple[set[str], bool]:
     """The jobs that have a stream, and whether these are all."""
-    client, keys = get_redis(), StreamKeys(event_settings.STREAM_PREFIX)
-    job_ids, cursor = set[str](), "0"
-    for _ in range(_MAX_SCANS):
-        reply = run(client, commands.scan(cursor, keys.pattern, _SCAN_COUNT))
-        cursor, names = commands.scanned(reply)
+    keys, job_ids = StreamKeys(event_settings.STREAM_PREFIX), set[str]()
+    replies = scan_streams()
+    for names in islice(replies, _MAX_SCANS):
         job_ids.update(filter(None, map(keys.job_id, names)))
-        if cursor == "0" or len(job_ids) > MAX_STREAMS:
-            break
-    return job_ids, cursor == "0"
+        if len(job_ids) > MAX_STREAMS:
+            return job_ids, False
+    return job_ids, next(replies, None) is None
 
 
 def _first_unarchived(job_ids: Sequence[str]) -> list[Cursor]:

@@ -10,7 +10,7 @@ from django.db import connections
 
 from events.exceptions import NotAStream, RedisUnavailable
 from events.history import aread_events
-from events.history.reader import _ArchiveRequest
+from events.history.reader import _PageQuery
 from events.live import follow
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
@@ -291,16 +291,16 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
     """A request's thread ends with it; the feed has one of its own, and leaves nothing open."""
     threads, closed = set(), set()
 
-    def record_thread(request):
+    def record_thread(*arguments):
         threads.add(threading.current_thread())
-        return run(request)
+        return read_archive(*arguments)
 
     def close():
         closed.add(threading.current_thread())
         close_all()
 
-    run, close_all = _ArchiveRequest.run, connections.close_all
-    monkeypatch.setattr(_ArchiveRequest, "run", record_thread)
+    read_archive, close_all = _PageQuery.read_archive, connections.close_all
+    monkeypatch.setattr(_PageQuery, "read_archive", record_thread)
     monkeypatch.setattr(connections, "close_all", close)
     async with ThreadSensitiveContext():
         ours = await sync_to_async(threading.current_thread)()
