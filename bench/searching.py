@@ -24,7 +24,7 @@ PAGE = 100
 
 def measure(chosen: argparse.Namespace) -> None:
     set_up()
-    from events.archive.filters import EventFilter
+    from events.archive import EventFilter
     from events.history import search_events
     from events.models import ArchivedEvent
     from jobs.selectors import visible_jobs

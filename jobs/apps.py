@@ -26,9 +26,9 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, signal receivers, the projection, run tracker and processor steps."""
-        from events.archive.projections import projections  # noqa: PLC0415 - models are loaded now
+        from events.archive import projections  # noqa: PLC0415 - models are loaded now
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
-        from events.processor.steps import register_step  # noqa: PLC0415 - as above
+        from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import signals  # noqa: PLC0415 - as above
         from jobs.checks import check_settings  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above

@@ -42,7 +42,7 @@ _STATUS_OF_TYPE: Final[Mapping[str, Status]] = {
 
 
 class JobProjection:
-    """Updates the rows of jobs; an `events.archive.projections.Projection`."""
+    """Updates the rows of jobs; an `events.archive.Projection`."""
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
         """Lock the rows that these events affect; return those that others have locked."""

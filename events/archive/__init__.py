@@ -3,7 +3,7 @@
     store         inserts batches; archive checkpoints; errors of stalled logs
     reader        pages and single ids of archived events
     archiver      copies streams to the archive
-    stream_state  state that an archiver keeps of each stream
+    stream_state  streams in Redis and the state that an archiver keeps of each
     maintenance   trims and expires archived streams
     repair        repairs streams that were rewound
     retention     deletes old events
@@ -15,3 +15,8 @@
 
 Imports `events.streams` and the leaf modules of `events`.
 """
+
+from events.archive.filters import MAX_CONDITIONS, EventFilter
+from events.archive.projections import Projection, projections
+
+__all__ = ["MAX_CONDITIONS", "EventFilter", "Projection", "projections"]

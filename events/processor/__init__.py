@@ -10,3 +10,8 @@
 
 Imports `events.outbox`, `events.archive`, `events.streams` and the leaf modules of `events`.
 """
+
+from events.processor.status import LogStatus, get_status, is_running
+from events.processor.steps import register_step
+
+__all__ = ["LogStatus", "get_status", "is_running", "register_step"]

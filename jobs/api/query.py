@@ -17,7 +17,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from events.archive.filters import MAX_CONDITIONS, EventFilter
+from events.archive import MAX_CONDITIONS, EventFilter
 from events.conf import event_settings
 from events.history import SearchCursor
 from events.live.replay import MAX_SPEED, MIN_SPEED

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.views.generic import View
 
-from events.processor.status import is_running
+from events.processor import is_running
 from jobs.access.login import login_url
 from jobs.models import Job
 from jobs.selectors import startable_task_types, visible_jobs

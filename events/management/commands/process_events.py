@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand
 
 from events.exceptions import EventsError
 from events.log_format import LineHandler, summarize_error
+from events.processor import get_status
 from events.processor.processor import STOP_TIMEOUT_SECONDS, EventProcessor, stop_on_signals
 from events.processor.single_pass import pending_work, run_single_pass
-from events.processor.status import get_status
 from events.processor.status_text import status_json, status_table
 from events.processor.steps import build_steps
 

@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from events import outbox
+from events.archive import projections
 from events.archive.archiver import Archiver
-from events.archive.projections import projections
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow

@@ -23,7 +23,7 @@ from events.history import read_events
 from events.live import follow
 from events.live.messages import Reset
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
-from events.processor.status import get_status
+from events.processor import get_status
 from events.publisher import get_publisher
 from events.types import START, Cursor, Event
 from jobs import services

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from events.archive.projections import projections
+from events.archive import projections
 from events.codec import MAX_EVENT_BYTES, decode_entry
 from events.types import Event
 from jobs import services, signals

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import events.archive
 import events.history
 import events.integrations.langchain
 import events.outbox
+import events.processor
 import events.publisher
 import events.testing
 import jobs.services
@@ -150,6 +152,12 @@ def test_exported_names():
     assert public(events.history) == {
         "SearchCursor", "SearchPage", "aread_events", "archive_position", "has_log", "read_events",
         "search_events", "wait_for_events",
+    }  # fmt: skip
+    assert set(events.archive.__all__) == {
+        "MAX_CONDITIONS", "EventFilter", "Projection", "projections",
+    }  # fmt: skip
+    assert set(events.processor.__all__) == {
+        "LogStatus", "get_status", "is_running", "register_step",
     }  # fmt: skip
     assert {
         "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",

@@ -4,8 +4,8 @@ import pytest
 from django.db import transaction
 
 from events import outbox
+from events.archive import projections
 from events.archive.archiver import Archiver
-from events.archive.projections import projections
 from events.exceptions import CursorExpired
 from events.history import archive_position, aread_events, read_events
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog

@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from events.archive import lookups
-from events.archive.filters import EventFilter
+from events.archive import EventFilter, lookups
 from events.history import read_events
 from events.models import ArchivedEvent
 from events.outbox import publish_event

@@ -16,7 +16,7 @@ from django.db import connection
 
 from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.outbox import publish_event
-from events.processor.status import get_status, is_running
+from events.processor import get_status, is_running
 from events.publisher import get_publisher
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.site import ROOT

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from events.models import Processor
+from events.processor import is_running
 from events.processor.processor import EventProcessor
-from events.processor.status import is_running
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

@@ -8,8 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from events.models import ArchivedEvent
-from events.processor import status
-from events.processor.status import get_status, is_running
+from events.processor import get_status, is_running, status
 from tests.integration.events.processor.conftest import make_log, make_processor, put_in_outbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

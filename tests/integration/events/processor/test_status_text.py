@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from events.processor.status import get_status
+from events.processor import get_status
 from events.processor.status_text import duration_text, status_json, status_table
 from tests.integration.events.processor.conftest import make_log, make_processor, put_in_outbox
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from events.archive.filters import EventFilter
+from events.archive import EventFilter
 from events.archive.terms import terms_of, value_term, words_of
 from events.types import Event
 
