@@ -1,11 +1,10 @@
-"""Filters and terms: which events match which conditions."""
+"""Event filters: which events match which conditions."""
 
 import json
 
 import pytest
 
 from events.archive import EventFilter
-from events.archive.terms import terms_of, value_term, words_of
 from events.types import Event
 
 
@@ -29,14 +28,6 @@ EVENT = event(
 
 def matches(**conditions):
     return EventFilter.of(**conditions).matches(EVENT)
-
-
-def test_words():
-    assert words_of("Hello, WORLD_1!") == ["hello", "world_1"]
-    assert words_of("Straße ﬁne Ⅷ") == ["strasse", "fine", "viii"]
-    assert words_of("東京 カナ x") == ["東", "京", "カ", "ナ", "x"]
-    assert words_of("x" * 100) == ["x" * 64]
-    assert words_of("\x00 \ud800 - …") == []
 
 
 @pytest.mark.parametrize(
@@ -101,32 +92,7 @@ def test_invalid_conditions(conditions, message):
         EventFilter.of(**conditions)
 
 
-def test_the_number_of_terms_is_bounded():
-    terms = terms_of(event(numbers=list(range(100_000))))
-    assert 20_000 <= len(terms) < 21_000
-
-
-def test_deep_nesting():
-    raw = b'{"k":[' * 500 + b'"x"' + b"]}" * 500
-    assert "x" in terms_of(Event("1-0", "abc", "x", "", raw))
-
-
-def test_long_keys():
-    """Complete paths for all values would take gigabytes."""
-    inner = {f"k{n}": n for n in range(10_000)}
-    terms = terms_of(event(**{"n" * 200_000: {"x": {"y": inner}}, "short": 7}))
-    assert {"0", "7", "9999", value_term("short", "7")} <= terms
-
-
 @pytest.mark.parametrize("value", [b"[" * 900 + b"]" * 900, b"5", b"null", b'{"a": "b"}'])
 def test_invalid_types_of_timestamp_and_type(value):
     raw = b'{"timestamp": %s, "event_type": %s, "text": "tea"}' % (value, value)
     assert EventFilter.of(search="tea").matches(Event("1-0", "abc", "unknown", "", raw))
-
-
-def test_terms_are_short_and_need_no_escaping():
-    """Quotation marks and spaces are syntax in queries of PostgreSQL and SQLite."""
-    hostile = "' \" \\ : * & | ! ( ) <-> \x00 \u2028 NEAR AND '" + "ä" * 3000
-    for term in terms_of(event(hostile, hostile=hostile, **{hostile: hostile})):
-        assert not set(term) & set("'\"\\:*&|!()<>\x00 \u2028")
-        assert len(term.encode()) < 2046
