@@ -104,17 +104,12 @@ class JobAdmin(ModelAdmin):
         """Deny: services create jobs, and dispatch them."""
         return False
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show a job without save buttons: the permission to change it is for the actions."""
-        buttons = {"show_save": False, "show_save_and_continue": False}
-        context = {**buttons, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+        """Hide the save buttons: the permission to change a job is for the actions."""
+        context |= {"show_save": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("job"), ordering="title")
     def name(self, job: Job) -> str:
