@@ -3,6 +3,7 @@
     session_guard   closes live connections when access is revoked
     tickets         short-lived signed tickets
     throttling      rate limits
+    login           the login page for anonymous users
 
 Imports `jobs.execution`, `jobs.selectors` and lower modules.
 """

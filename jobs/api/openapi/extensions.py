@@ -16,7 +16,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiReque
 
 from jobs.api.base import JobsAPIView
 from jobs.api.openapi.operations import OPERATIONS, Operation
-from jobs.api.openapi.responses import Content
+from jobs.api.openapi.responses import CREATED_JOB, Content
 from jobs.api.problem_details import CONTENT_TYPE, TYPE_PREFIX
 from jobs.api.query import JOB_ID, RequestParameters
 
@@ -58,7 +58,7 @@ class _OperationSchema(AutoSchema):
         parameters = list(_parameters(self._operation.parameters()))
         if "{job_id}" in self.path:
             parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
-        return [*parameters, *([_LOCATION] if self._operation.has_location else [])]
+        return [*parameters, *([_LOCATION] if CREATED_JOB in self._operation.result else [])]
 
     def get_request_serializer(self) -> Any:
         body = self._operation.body

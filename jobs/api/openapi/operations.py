@@ -32,7 +32,6 @@ class Operation(NamedTuple):
     parameters: type[RequestParameters] = RequestParameters
     body: Content | None = None
     has_etag: bool = False
-    has_location: bool = False
 
     @property
     def responses(self) -> list[Content]:
@@ -51,13 +50,7 @@ OPERATIONS: Final[Mapping[type[APIView], Mapping[str, Operation]]] = {
             "job_list", "jobs", (content.JOB_PAGE,), (), query.JobListQuery, has_etag=True
         ),
         "POST": Operation(
-            "job_create",
-            "jobs",
-            _JOB_CREATED,
-            _CREATE,
-            IdempotencyHeaders,
-            content.NEW_JOB,
-            has_location=True,
+            "job_create", "jobs", _JOB_CREATED, _CREATE, IdempotencyHeaders, content.NEW_JOB
         ),
     },
     jobs.JobCountsView: {

@@ -153,11 +153,11 @@ class Api:
         for error in problem.get("errors", []):
             assert error["field"]
             assert error["detail"] in problem["detail"]
-        assert "Traceback" not in told(response)
+        assert "Traceback" not in response_text(response)
         return response
 
 
-def told(response: Any) -> str:
+def response_text(response: Any) -> str:
     """Return all strings of a response."""
     return " ".join(_texts(response.json()))
 

@@ -23,7 +23,7 @@ from events.types import Cursor
 from jobs import services
 from jobs.models import Job
 from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
-from tests.integration.jobs.conftest import told
+from tests.integration.jobs.conftest import response_text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -216,7 +216,7 @@ def test_invalid_parameters_of_the_history(api, job):
         response = api.get("jobs/abc/events/", query)
         assert response.status_code == 400, query
         assert len(response.json()["detail"]) < 300
-        assert next(iter(query))[:4].replace("\x00", "x00") in told(response)
+        assert next(iter(query))[:4].replace("\x00", "x00") in response_text(response)
 
 
 def test_all_invalid_parameters_are_reported(api, job):
@@ -246,15 +246,15 @@ def test_unknown_parameter_of_the_stream(api, job):
 def test_stream_under_wsgi_is_501(api, job):
     response = api.get("jobs/abc/events/stream/")
     assert response.status_code == 501
-    assert "ASGI" in told(response)
+    assert "ASGI" in response_text(response)
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])
 def test_redis_unavailable(api, job, redis_down, path):
     response = api.get(f"jobs/abc/{path}")
     assert response.status_code == 503
-    assert "Redis does not answer" in told(response)
-    assert "/nonexistent" not in told(response)
+    assert "Redis does not answer" in response_text(response)
+    assert "/nonexistent" not in response_text(response)
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])
@@ -263,7 +263,7 @@ def test_key_of_another_type(api, make_job, user, redis_client, path):
     make_job(owner=user, job_id="abc")
     response = api.get(f"jobs/abc/{path}")
     assert response.status_code == 409
-    assert "stream" in told(response)
+    assert "stream" in response_text(response)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
@@ -427,7 +427,7 @@ async def test_redis_unavailable_is_an_http_error(user, job, redis_down):
     await client.aforce_login(user)
     response = await client.get("/api/jobs/abc/events/stream/")
     assert response.status_code == 503
-    assert "Redis does not answer" in told(response)
+    assert "Redis does not answer" in response_text(response)
 
 
 # Server-sent events, from uvicorn
@@ -479,7 +479,7 @@ def test_stream_permissions(site, site_job, user, status):
         assert response.status_code in (status, 401 if status == 403 else status)
         if status != 200:
             response.read()
-            assert " " in told(response)
+            assert " " in response_text(response)
 
 
 def test_invalid_requests_on_the_real_site(site, site_job):
@@ -497,7 +497,7 @@ def test_invalid_requests_on_the_real_site(site, site_job):
         ):
             response = client.get(f"/api/{path}")
             assert response.status_code == status, path
-            assert " " in told(response)
+            assert " " in response_text(response)
 
 
 def test_incomplete_body_on_the_real_site(site):
@@ -508,7 +508,7 @@ def test_incomplete_body_on_the_real_site(site):
             headers={"content-type": "application/json"},
         )
         assert response.status_code == 413
-        assert " " in told(response)
+        assert " " in response_text(response)
 
 
 @pytest.mark.timeout(60)

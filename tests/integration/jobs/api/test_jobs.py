@@ -16,7 +16,7 @@ from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.models import Job
-from tests.integration.jobs.conftest import Api, archived, told
+from tests.integration.jobs.conftest import Api, archived, response_text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -76,7 +76,7 @@ def test_create_with_existing_job_id(api, make_job):
     make_job(job_id="job_001")
     response = api.post("jobs/", body(job_id="job_001"))
     assert response.status_code == 409
-    assert "job_001" in told(response)
+    assert "job_001" in response_text(response)
 
 
 def test_retrieve(api, user, make_job):
@@ -148,7 +148,7 @@ def test_invalid_transitions(api, user, make_job, status, step):
     job = make_job(status, owner=user)
     response = api.post(f"jobs/{job.job_id}/{step}/")
     assert response.status_code == 409
-    assert f"is {status}" in told(response)
+    assert f"is {status}" in response_text(response)
     job.refresh_from_db()
     assert job.status == status
 
@@ -186,7 +186,7 @@ def test_missing_runner_is_503(api, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"it": "nowhere.at_all"}}
     response = api.post("jobs/", {"task_type": "it"})
     assert response.status_code == 503
-    assert "nowhere" not in told(response)
+    assert "nowhere" not in response_text(response)
     assert not Job.objects.exists()
 
 
@@ -226,7 +226,7 @@ def test_invisible_job_cannot_be_read(other_api, user, make_job, path):
     theirs = other_api.get(path.format(make_job(owner=user, job_id="abc").job_id))
     missing = other_api.get(path.format("xyz"))
     assert (theirs.status_code, missing.status_code) == (404, 404)
-    assert told(theirs).replace("abc", "xyz") == told(missing)
+    assert response_text(theirs).replace("abc", "xyz") == response_text(missing)
 
 
 @pytest.mark.parametrize("path", STEPS)
@@ -235,7 +235,7 @@ def test_invisible_job_cannot_be_changed(other_api, user, make_job, path):
     theirs = other_api.post(path.format("abc"))
     missing = other_api.post(path.format("xyz"))
     assert (theirs.status_code, missing.status_code) == (404, 404)
-    assert told(theirs).replace("abc", "xyz") == told(missing)
+    assert response_text(theirs).replace("abc", "xyz") == response_text(missing)
     job.refresh_from_db()
     assert job.status == "pending"
 
@@ -287,7 +287,7 @@ def test_basic_authentication(anonymous_api, user):
     "header",
     [
         basic("anna", "wrong"),
-        basic("nobody", "anna"),
+        basic("unknown", "anna"),
         basic("a\x00nna", "anna"),
         basic("anna", "a\x00"),
         {"authorization": "Basic"},
@@ -317,7 +317,7 @@ def test_session_requires_csrf_token(user, make_job):
     for path in ("jobs/", f"jobs/{job.job_id}/cancel/", f"jobs/{job.job_id}/retry/"):
         response = api.post(path, body())
         assert response.status_code == 403
-        assert "CSRF" in told(response)
+        assert "CSRF" in response_text(response)
     assert [job.status for job in Job.objects.all()] == ["pending"]
     token = "a" * 32
     client.cookies["csrftoken"] = token
@@ -368,7 +368,7 @@ def test_session_requires_csrf_token(user, make_job):
 def test_invalid_bodies(api, text, expected):
     response = api.post("jobs/", text)
     assert response.status_code == 400
-    assert expected in told(response)
+    assert expected in response_text(response)
     assert not Job.objects.exists()
 
 
@@ -413,8 +413,8 @@ def test_invalid_fields(api, field):
     for value in WRONG[field]:
         response = api.post("jobs/", {**body(), field: value})
         assert response.status_code == 400, value
-        assert field in told(response)
-        assert len(told(response)) < 500
+        assert field in response_text(response)
+        assert len(response_text(response)) < 500
     assert not Job.objects.exists()
 
 
@@ -423,14 +423,14 @@ def test_body_too_large(api, fill):
     text = raw(b'{"x": "%s"}' % (fill * (3 * 1024 * 1024 // len(fill))))
     response = api.post("jobs/", text)
     assert response.status_code == 413
-    assert "larger than" in told(response)
+    assert "larger than" in response_text(response)
     assert not Job.objects.exists()
 
 
 def test_payload_above_its_limit(api):
     response = api.post("jobs/", body(payload={"x": "a" * 1024 * 1024}))
     assert response.status_code == 400
-    assert "1048576" in told(response)
+    assert "1048576" in response_text(response)
 
 
 OTHER_TYPES = (
@@ -524,11 +524,11 @@ def test_not_acceptable(api, accept):
 def test_browsable_api(api, user, make_job):
     job = make_job("failed", owner=user, title="<script>alert(1)</script>", payload={"x": "<b>"})
     paths = ["jobs/", *(path.format(job.job_id) for path in READS if "stream" not in path)]
-    for path in [*paths, f"jobs/{job.job_id}/stream/", "jobs/nobody/"]:
+    for path in [*paths, f"jobs/{job.job_id}/stream/", "jobs/unknown/"]:
         response = api.client.get(f"/api/{path}", headers={"accept": "text/html"})
         assert response["Content-Type"].startswith("text/html")
         assert b"<script>alert(1)" not in response.content
-        assert response.status_code == (404 if "nobody" in path else 200)
+        assert response.status_code == (404 if "unknown" in path else 200)
 
 
 def test_session_authentication_is_always_enabled(client, user, monkeypatch):

@@ -1,4 +1,4 @@
-"""A log again, at its own pace or another: by server-sent events and by socket."""
+"""Replay of a log with its original timing: by server-sent events and by WebSocket."""
 
 import asyncio
 from io import StringIO
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 in_thread = sync_to_async
 START = 1_700_000_000_000
 SPEED = 10_000
-# Seconds after the first event, of which a replay at that speed makes a second, and eleven days.
+# Seconds after the first event; the speed reduces 10,000 seconds to one, and the last gap to 99.
 TIMES = [0, 1, 2, 10_000, 10_000, 1_000_000]
 PATH = f"/ws/jobs/abc/?replay=1&speed={SPEED}"
 
 
 @pytest.fixture
 def ids(user):
-    """A job of anna's that is over, and took long."""
+    """A cancelled job of anna, with an archived log of eleven days."""
     ids = [
         get_redis()
         .xadd(
@@ -46,15 +46,15 @@ def ids(user):
     return ids
 
 
-async def replayed(user, query):
+async def replay_request(user, query):
     return Request(
         path=f"/api/jobs/abc/events/stream/?replay=1&{query}", cookie=await cookie_of(user)
     )
 
 
-async def test_the_time_between_events_is_kept(user, ids):
-    """Of the last, a replay would make 100 seconds; nobody waits for it here."""
-    request = await replayed(user, f"speed={SPEED}")
+async def test_time_between_events(user, ids):
+    """The last event would take another 99 seconds, and is not awaited."""
+    request = await replay_request(user, f"speed={SPEED}")
     await request.until(b'"n":3')
     began = monotonic()
     assert b'"n":4' not in request.body
@@ -66,15 +66,15 @@ async def test_the_time_between_events_is_kept(user, ids):
     await request.hang_up()
 
 
-async def test_it_goes_on_where_somebody_was(user, ids):
-    request = await replayed(user, f"speed={SPEED}&after={ids[2]}")
+async def test_resume_after_a_cursor(user, ids):
+    request = await replay_request(user, f"speed={SPEED}&after={ids[2]}")
     await request.until(b'"n":5')
     assert b'"n":3' not in request.body
     await request.hang_up()
 
 
-async def test_to_the_end(user, ids):
-    """What comes when it has caught up is as ever; here, by going to the last two."""
+async def test_end_of_a_replay(user, ids):
+    """After the last event, a replay sends live and end. The test seeks to the end."""
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.send(text=f'{{"action": "seek", "after": "{ids[-1]}"}}')
@@ -82,29 +82,29 @@ async def test_to_the_end(user, ids):
     assert await socket.close_code() == 1000
 
 
-async def test_a_running_job_is_followed_when_it_has_caught_up(user, make_job):
+async def test_running_job_becomes_live(user, make_job):
     await in_thread(make_job)(owner=user, job_id="abc")
-    request = await replayed(user, "")
+    request = await replay_request(user, "")
     await request.until(b"event: live")
     get_publisher().publish_event("abc", {"n": 7})
     await request.until(b'"n":7')
     await request.hang_up()
 
 
-async def test_a_viewer_pauses_and_goes_on(user, ids, settings):
+async def test_pause_and_resume(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 1.2}
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
     await socket.send(text='{"action": "pause"}')
-    message = await socket.receive_output(PATIENCE)  # nothing for longer than it would take
+    message = await socket.receive_output(PATIENCE)  # no event arrives meanwhile
     assert "keep-alive" in message["text"]
     await socket.send(text='{"action": "resume"}')
     assert await socket.until(5) == [4, 5]
     await socket.disconnect()
 
 
-async def test_a_viewer_changes_the_speed(user, ids):
+async def test_change_of_speed(user, ids):
     socket = await socket_of(user, "/ws/jobs/abc/?replay=1&speed=0.01")
     assert await socket.connect() is None
     assert await socket.until(1) == [1]
@@ -113,7 +113,7 @@ async def test_a_viewer_changes_the_speed(user, ids):
     await socket.disconnect()
 
 
-async def test_a_viewer_goes_back_and_forth(user, ids):
+async def test_seek(user, ids):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
@@ -121,12 +121,12 @@ async def test_a_viewer_goes_back_and_forth(user, ids):
     assert await socket.receive() == {
         "type": "reset", "reason": "The replay goes on from here.", "after": ids[3],
     }  # fmt: skip
-    assert await socket.until(5) == [5]  # the first is due at once
+    assert await socket.until(5) == [5]  # after a seek, the first event is due at once
     await socket.send(text='{"action": "seek", "after": "0"}')
     assert await socket.until(3) == ["reset", 1, 2, 3]
     await socket.send(text='{"action": "pause"}')
     await socket.send(text=f'{{"action": "seek", "after": "{ids[1]}"}}')
-    assert await socket.until(3) == ["reset", 3]  # paused, it shows where it is
+    assert await socket.until(3) == ["reset", 3]  # a paused replay shows the event at its position
     await socket.disconnect()
 
 
@@ -137,7 +137,7 @@ async def test_a_viewer_goes_back_and_forth(user, ids):
      '{"action": "speed", "speed": 1e300}', '{"action": "speed", "speed": [1]}',
      '{"action": "seek", "after": "$"}', '{"action": "seek", "after": 5}', '{"action": "seek"}'],
 )  # fmt: skip
-async def test_a_bad_message(user, ids, text):
+async def test_invalid_messages(user, ids, text):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
@@ -149,7 +149,7 @@ async def test_a_bad_message(user, ids, text):
     await socket.disconnect()
 
 
-async def test_after_a_bad_message_it_goes_on(user, ids):
+async def test_replay_continues_after_an_invalid_message(user, ids):
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
@@ -167,18 +167,18 @@ BAD_QUERIES = [
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES)
-async def test_a_bad_speed(user, ids, query):
+async def test_invalid_speed(user, ids, query):
     path = f"/api/jobs/abc/events/stream/?{query}"
     assert await Request(path=path, cookie=await cookie_of(user)).status() == 400
     socket = await socket_of(user, f"/ws/jobs/abc/?{query}")
     assert await socket.connect() == 4500
 
 
-async def test_a_job_that_is_somebody_elses_now(user, ids, settings):
+async def test_access_is_revoked(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RECHECK_LOGINS": 0.1}
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
-    request = await replayed(user, f"speed={SPEED}")
+    request = await replay_request(user, f"speed={SPEED}")
     await request.until(b'"n":3')
     await in_thread(Job.objects.update)(owner=None)
     await asyncio.wait([request.task], timeout=PATIENCE)
@@ -191,8 +191,8 @@ async def test_a_job_that_is_somebody_elses_now(user, ids, settings):
     assert message["code"] == 4404
 
 
-async def test_a_server_that_goes_away_says_so(user, ids):
-    """At once, though nothing is due."""
+async def test_restart_message(user, ids):
+    """The restart message does not wait for the next event."""
     socket = await socket_of(user, PATH)
     assert await socket.connect() is None
     await socket.until(3)
@@ -202,7 +202,7 @@ async def test_a_server_that_goes_away_says_so(user, ids):
     assert await socket.close_code() == 1012
 
 
-async def test_who_takes_nothing_is_let_go(user, ids, settings):
+async def test_send_timeout(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2}
     path = f"/api/jobs/abc/events/stream/?replay=1&speed={SPEED}"
     request = Request(path=path, cookie=await cookie_of(user), takes=3)
@@ -210,7 +210,7 @@ async def test_who_takes_nothing_is_let_go(user, ids, settings):
     assert request.task.done()
 
 
-# Into another log
+# Republishing into another log
 
 
 def command(*arguments):
@@ -220,7 +220,7 @@ def command(*arguments):
 
 
 @pytest.mark.parametrize("way", [("--at-once",), ("--speed", "1e9")])
-def test_a_recording_goes_into_another_log(ids, way):
+def test_replay_into_another_log(ids, way):
     said = command("abc", "--to", "copy", *way)
     assert said == "7 events of abc replayed into copy."
     copy, log = read_events("copy"), read_events("abc")
@@ -229,7 +229,7 @@ def test_a_recording_goes_into_another_log(ids, way):
     assert all(event.timestamp.startswith("20") for event in copy)
 
 
-def test_the_other_jobs_row_follows(user):
+def test_job_row_follows_the_replayed_log(user):
     Job.objects.create(owner=user, job_id="copy", task_type="manual")
     get_publisher().publish_task_started("worker", "manual")
     get_publisher().publish_task_completed("worker", "manual", {"pages": 5})
@@ -249,7 +249,7 @@ def test_the_other_jobs_row_follows(user):
         (["abc", "--to", "copy", "--speed", "nan"], "above 0"),
     ],
 )
-def test_a_recording_that_cannot_be_replayed(ids, arguments, words):
+def test_invalid_arguments(ids, arguments, words):
     with pytest.raises(CommandError, match=words):
         command(*arguments)
     assert read_events("copy") == []
