@@ -140,7 +140,8 @@ class _Row:
             if (result := _result(event, data.get("result"))) is not None:
                 self._set(result=result)
         elif status == Status.FAILED:
-            self._set(error=_error(data.get("error")))
+            error = data.get("error")
+            self._set(error=clean_error(error) if error not in (None, "") else "")
         self._set_status(status)
 
     def _set_progress(self, progress: Any) -> None:
@@ -203,10 +204,6 @@ def _time(event: Event) -> datetime:
     except (ValueError, OverflowError):
         return now
     return min(time, now)
-
-
-def _error(error: object) -> str:
-    return clean_error(error) if error not in (None, "") else ""
 
 
 def _result(event: Event, result: object) -> Any:

@@ -78,11 +78,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._cleanup = ExitStack()
-
-    async def accept(self, *args: Any, **kwargs: Any) -> None:
-        """Accept the handshake; a shutdown of the server will close the socket."""
         install_shutdown_handlers()
-        await super().accept(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
         """Stop sending."""
