@@ -11,6 +11,7 @@
     ├── ProducerFenced
     ├── OutOfOrderSequence
     ├── CursorExpired
+    ├── CursorLost
     ├── JobCancelled
     ├── DeliveryRejected
     ├── InputPending
@@ -78,6 +79,18 @@ class CursorExpired(EventsError):
             f" {truncated_before}."
         )
         self.truncated_before = truncated_before
+        self.after = after
+
+
+class CursorLost(EventsError):
+    """The log has no event at this cursor, for example because Redis lost it.
+
+    `after` is the cursor of the event before it: discard the events after `after`, and read on
+    from there.
+    """
+
+    def __init__(self, after: str) -> None:
+        super().__init__(f"The log has no event at this cursor. Read on after {after}.")
         self.after = after
 
 

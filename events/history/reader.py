@@ -17,7 +17,7 @@ from channels.db import database_sync_to_async
 from events.archive.filters import EventFilter
 from events.archive.reader import ArchivedLog, archived_log, archived_page
 from events.conf import event_settings
-from events.exceptions import CursorExpired
+from events.exceptions import CursorExpired, CursorLost
 from events.streams import commands
 from events.streams.clients import arun, block_ms, get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
@@ -38,6 +38,7 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     search: str = "",
     where: Mapping[str, str] | None = None,
     event_filter: EventFilter | None = None,
+    strict: bool = False,
 ) -> list[Event]:
     """Return up to `limit` events (default `PAGE_LIMIT`) between two cursors, both exclusive.
 
@@ -49,11 +50,13 @@ def read_events(  # noqa: PLR0913 - keyword arguments
 
     Raises InvalidJobId, InvalidCursor, NotAStream, RedisUnavailable, ValueError for an invalid
     `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has deleted
-    events after the cursor `after`.
+    events after the cursor `after`. With `strict`, which excludes conditions on events, raises
+    CursorLost if the log has no event at the cursor `after`.
     """
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    steps = _PageQuery(job_id, after, before, limit, order, event_filter).steps()
+    query = _PageQuery(job_id, after, before, limit, order, event_filter)
+    steps = query.strict_steps() if strict else query.steps()
     reply: Any = None
     while True:
         try:
@@ -75,11 +78,13 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
     search: str = "",
     where: Mapping[str, str] | None = None,
     event_filter: EventFilter | None = None,
+    strict: bool = False,
 ) -> list[Event]:
     """Async variant of `read_events`; queries the database in a thread."""
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    steps = _PageQuery(job_id, after, before, limit, order, event_filter).steps()
+    query = _PageQuery(job_id, after, before, limit, order, event_filter)
+    steps = query.strict_steps() if strict else query.steps()
     reply: Any = None
     while True:
         try:
@@ -144,6 +149,27 @@ class _PageQuery:
         self.after = None if after is None else Cursor.parse(after)
         self.before = None if before is None else Cursor.parse(before)
         self.limit = limit or event_settings.PAGE_LIMIT
+
+    def strict_steps(self) -> "_Steps":
+        """As `steps`; raise CursorLost if the log has no event at `after`."""
+        after = self.after
+        if after is None or after == START:
+            return (yield from self.steps())
+        try:
+            events = yield from self._like(after.previous(), self.before, self.limit + 1, "asc")
+        except CursorExpired as error:
+            if Cursor.parse(error.after) != after:
+                raise
+            return (yield from self.steps())  # `after` is where the truncated log starts
+        if events and events[0].cursor == after:
+            return events[1:]
+        preceding = yield from self._like(None, after, 1, "desc")
+        raise CursorLost(str(preceding[0].cursor if preceding else START))
+
+    def _like(
+        self, after: Cursor | None, before: Cursor | None, limit: int, order: Order
+    ) -> "_Steps":
+        return _PageQuery(self.job_id, after, before, limit, order, self.event_filter).steps()
 
     def steps(self) -> "_Steps":
         """Yield Redis commands and functions that query the database; return the page."""

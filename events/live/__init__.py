@@ -1,17 +1,18 @@
-"""Live delivery: following logs from a cursor, shared by all subscribers of an event loop.
+"""Live delivery: subscribers read logs from a cursor on, and share what is read per event loop.
 
     subscription    `subscribe`, `follow` and `await_events`
-    hub             all topics of an event loop
-    topic           one log and its subscribers
-    subscriber      one reader: catch-up, then tail
-    stream_reader   XREAD BLOCK over many streams
+    subscriber      one reader: catches up, then tails
+    hub             all topics of an event loop; sessions, verification, pages of history
+    topic           one log and its subscribers; backpressure
     ring_buffer     the latest events of a topic, encoded once
-    continuity      detects that Redis lost events that were delivered
+    stream_reader   XREAD BLOCK over many streams
+    continuity      what happens to subscribers after Redis lost events
+    completion      when a log ends
     messages, frames   messages, and their encodings for SSE and WebSocket
     multiplexer     several logs on one connection
     replay          a recorded log at its original pace
     presence        when a job was last watched
-    shutdown, asgi  graceful shutdown, and streaming responses without a Django request
+    shutdown, asgi  graceful shutdown; streaming responses without a Django request
 
 Imports `events.history`, `events.streams` and the leaf modules of `events`.
 """

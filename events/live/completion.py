@@ -1,9 +1,17 @@
-"""Completion of jobs: decides when a subscriber receives `End`. Does no I/O."""
+"""Completion: when a log ends, and its subscribers receive `End`."""
 
-from collections.abc import Collection, Mapping
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
+from events.live.topic import Topic
+from events.streams.retry import raise_lost_cancellation
 from events.types import Event
+
+logger = logging.getLogger(__name__)
 
 
 class Completion(Protocol):
@@ -13,8 +21,61 @@ class Completion(Protocol):
         """Whether the event may be the last of its job. Called for each event; does no I/O."""
 
     async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
-        """Return the job_ids of the finished jobs among those of `last`.
+        """Return the finished jobs among those of `last`: job_id and last event of each log.
 
-        `last` maps each job_id to the last event of its log, None if the log is empty. Called after
-        a terminal event, and every few seconds for logs without new events.
+        Called after a terminal event, and every few seconds for quiet logs.
         """
+
+
+class CompletionQueries:
+    """Queries in batches which jobs are finished, and calls `finished` with their topics."""
+
+    def __init__(self, finished: Callable[[Topic], None]) -> None:
+        self._finished = finished
+        self._completions: WeakKeyDictionary[Topic, Completion] = WeakKeyDictionary()
+        self._due: dict[Topic, None] = {}
+        self._is_due = asyncio.Event()
+
+    def register(self, topic: Topic, completion: Completion) -> None:
+        """Let `completion` decide about the topic's job."""
+        self._completions[topic] = completion
+
+    def add_if_terminal(self, topic: Topic) -> None:
+        """Query the topic's job soon if its last event may be the last of all."""
+        completion, last = self._completions.get(topic), topic.last
+        if completion is not None and last is not None and completion.is_terminal(last):
+            self._add(topic)
+
+    def add_quiet(self, topics: Iterable[Topic], since: float) -> None:
+        """Query the jobs without events since then."""
+        for topic in topics:
+            if topic in self._completions and topic.last_event_at < since:
+                self._add(topic)
+
+    def _add(self, topic: Topic) -> None:
+        self._due[topic] = None
+        self._is_due.set()
+
+    async def run(self) -> None:
+        """Send the queries, until cancelled."""
+        while True:
+            raise_lost_cancellation(0)
+            await self._is_due.wait()
+            self._is_due.clear()
+            due, self._due = self._due, {}
+            by_completion = defaultdict[Completion, list[Topic]](list)
+            for topic in due:
+                if topic.is_verified and not topic.is_done:
+                    by_completion[self._completions[topic]].append(topic)
+            for completion, topics in by_completion.items():
+                await self._query(completion, topics)
+
+    async def _query(self, completion: Completion, topics: list[Topic]) -> None:
+        try:
+            job_ids = await completion.completed({topic.job_id: topic.last for topic in topics})
+        except Exception:  # the next query follows in a few seconds
+            logger.exception("completion_query_failed")
+            return
+        for topic in topics:
+            if topic.job_id in job_ids:
+                self._finished(topic)

@@ -1,91 +1,96 @@
-"""Where a log and what was read of it agree, and how a channel goes on from there."""
+"""Continuity: what happens to subscribers after Redis lost events that were delivered. No I/O.
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+Redis may be wiped, or restarted from an older snapshot. Events disappear from the end of a log
+only: if an event that was delivered is in the log, so is everything before it, unchanged.
+Verification finds the newest such event; `Topic.resume` resets every subscriber past it.
+"""
 
-from events.conf import event_settings
-from events.exceptions import CursorExpired
-from events.history.reader import aread_events
-from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS
-from events.live.topic import Topic
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
 from events.types import START, Cursor, Event
 
-_LATEST: Final = 32
-_PAGE: Final = 100
+MAX_DELIVERED_EVENTS: Final = 1000
+_NOTHING_DELIVERED: Final = Cursor(2**64 - 1, 2**64 - 1)
 
 
-async def verify_continuity(channel: Topic, confirm: Callable[[], Awaitable[None]]) -> None:
-    """Read the log's end, or where it went on; the channel is read then."""
-    if channel.generation == 0:
-        latest = await _latest(channel)
-        await confirm()
-        channel.begin(latest)
-        return
-    common, set_back = await _common(channel)
-    try:
-        news, is_all = await _after(channel, common)
-    except CursorExpired as cut:
-        common, news, is_all = Cursor.parse(cut.after), [], False
-    latest = [] if is_all else await _latest(channel)
-    again = await _lost_before(channel, common)
-    await confirm()
-    channel.go_on(common, set_back=set_back, again=again)
-    if is_all:
-        channel.add(news)
-    elif latest:
-        channel.skip_to(latest)
+class DeliveredEvents:
+    """Cursor and digest of the last 1,000 delivered events; a wiped Redis can assign an id again.
 
-
-async def _after(channel: Topic, cursor: Cursor) -> tuple[list[Event], bool]:
-    """What follows a cursor, as far as it fits into a ring, and whether that is all."""
-    events, size = list[Event](), 0
-    while len(events) < MOST_EVENTS and size < MOST_BYTES:
-        page = await aread_events(channel.job_id, after=cursor, limit=_PAGE)
-        events += page
-        if len(page) < _PAGE:
-            return events, True
-        size += sum(len(event.raw) for event in page)
-        cursor = page[-1].cursor
-    return events, False
-
-
-async def _lost_before(channel: Topic, common: Cursor) -> list[Event]:
-    """What the log has from the first place on at which something was lost, up to a cursor."""
-    first, again = channel.given.first_lost(), list[Event]()
-    after = first.previous() if first is not None else None
-    while after is not None and after < common:
-        try:
-            page = await aread_events(
-                channel.job_id, after=after, before=common.next(), limit=event_settings.PAGE_LIMIT
-            )
-        except CursorExpired as cut:
-            after = Cursor.parse(cut.after)
-            continue
-        again += page
-        after = page[-1].cursor if page else None
-    return again
-
-
-async def _latest(channel: Topic) -> list[Event]:
-    latest = await aread_events(channel.job_id, limit=_LATEST, order="desc")
-    return latest[::-1]
-
-
-async def _common(channel: Topic) -> tuple[Cursor, bool]:
-    """Up to where the log is what was read of it, and whether it has others after that.
-
-    Where the log has what was read last, it has nothing else before that: an entry is never given
-    a place before another that is there.
+    Up to `floor` no event is recorded, and the log is taken as unchanged.
     """
-    before, set_back = channel.high.next(), False
-    while True:
-        events: Sequence[Event] = await aread_events(
-            channel.job_id, before=before, limit=_PAGE, order="desc"
-        )
-        for event in events:
-            if event.cursor <= channel.given.start or channel.given.has(event):
-                return event.cursor, set_back
-            set_back = set_back or not channel.given.knows(event)
-        if len(events) < _PAGE:
-            return START, set_back
-        before = events[-1].cursor
+
+    __slots__ = ("_digests", "floor")
+
+    def __init__(self) -> None:
+        self.floor = _NOTHING_DELIVERED
+        self._digests: dict[Cursor, int] = {}
+
+    @property
+    def head(self) -> Cursor:
+        """The cursor of the newest event."""
+        return next(reversed(self._digests), self.floor)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Record events that follow the head."""
+        self._digests.update((event.cursor, _digest(event)) for event in events)
+        while len(self._digests) > MAX_DELIVERED_EVENTS:
+            self.floor = next(iter(self._digests))
+            del self._digests[self.floor]
+
+    def rebase(self, common: Cursor, floor: Cursor, events: Iterable[Event]) -> None:
+        """Replace the events after `common` by `events`, which are all of the log after `floor`."""
+        if max(floor, self.floor) <= common:
+            kept = {cursor: self._digests[cursor] for cursor in self._digests if cursor <= common}
+        else:
+            self.floor, kept = floor, {}
+        self._digests = kept
+        head = self.head
+        self.add(event for event in events if event.cursor > head)
+
+    def contains(self, event: Event) -> bool:
+        """Whether this event was delivered, with this content."""
+        return self._digests.get(event.cursor) == _digest(event)
+
+    def common_cursor(self, page: Sequence[Event], *, is_start: bool) -> Cursor | None:
+        """Return the newest cursor up to which a page of the log equals what was delivered.
+
+        `page` is ascending; `is_start`: the log begins with it. None: an older page decides.
+        """
+        common = START if is_start else None
+        first = page[0].cursor if page else START
+        delivered = iter([each for each in self._digests.items() if each[0] >= first])
+        for event in page:
+            is_recorded = event.cursor > self.floor
+            if is_recorded and next(delivered, None) != (event.cursor, _digest(event)):
+                break
+            common = event.cursor
+        return common
+
+
+def _digest(event: Event) -> int:
+    """Digest of what a subscriber receives besides the id."""
+    return hash((event.event_type, event.timestamp, event.raw))
+
+
+class LogEnd(NamedTuple):
+    """The newest events of a log, ascending; up to `common` it is what was delivered."""
+
+    common: Cursor
+    latest: Sequence[Event]
+    is_whole: bool  # the log has no other events
+
+
+async def verify_continuity(
+    delivered: DeliveredEvents,
+    read_before: Callable[[Cursor | None], Awaitable[list[Event]]],
+    page_size: int,
+) -> LogEnd:
+    """Compare the log with what was delivered.
+
+    `read_before` returns the `page_size` newest events before a cursor, ascending.
+    """
+    latest = page = await read_before(None)
+    while (common := delivered.common_cursor(page, is_start=len(page) < page_size)) is None:
+        page = await read_before(min(page[0].cursor, delivered.head.next() or START))
+    return LogEnd(common, latest, len(latest) < page_size)

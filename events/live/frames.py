@@ -3,14 +3,12 @@
 Source of the SSE format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from events.codec import event_json
-from events.live.given import Place
 from events.live.messages import End, KeepAlive, Live, Message, Reset, Restart
 from events.types import START, Event
 
@@ -68,11 +66,10 @@ def with_job_id(text: str, job_id: str) -> str:
 class EncodedMessage:
     """A message and its encodings, each computed once, on first use, for all subscribers."""
 
-    __slots__ = ("_frame", "_text", "cursor", "lost", "message", "size")
+    __slots__ = ("_frame", "_text", "cursor", "message", "size")
 
-    def __init__(self, message: Message, lost: Sequence[Place] = ()) -> None:
+    def __init__(self, message: Message) -> None:
         self.message = message
-        self.lost = lost
         self.cursor = message.cursor if isinstance(message, Event) else START
         self.size = len(message.raw) if isinstance(message, Event) else 0
         self._frame: bytes | None = None
@@ -101,10 +98,6 @@ class EncodedMessage:
         if self._text is None:
             self._text = websocket_text(self.message)
         return self._text
-
-    def __repr__(self) -> str:
-        kind: Any = type(self.message).__name__
-        return f"<{kind} {self.cursor}>"
 
 
 LIVE: Final = EncodedMessage(Live())

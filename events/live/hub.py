@@ -1,8 +1,9 @@
-"""The feed of an event loop: it reads each stream that somebody views, once for all viewers.
+"""Hub of an event loop: reads each stream with subscribers once, for all of them.
 
-It has a connection to read by for each 500 streams, and one more, to know that it is still the
-same Redis that answers. When one of them is lost, all are: Redis may come back with less than it
-had, and every channel is doubted until its log was compared with what was read of it.
+A *session* lasts as long as the connections of its stream readers. When one is lost, Redis may
+have restarted with less data: the next session verifies every topic before it delivers anything.
+A topic is verified while its reader's connection is open, so that a restart after that ends the
+session, too.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ import logging
 import random
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
@@ -20,315 +21,240 @@ from django.db import connections
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
-from events.live.completion import Completion
+from events.live.completion import Completion, CompletionQueries
 from events.live.continuity import verify_continuity
-from events.live.stream_reader import MOST_STREAMS, Control, Reader
-from events.live.topic import Topic
+from events.live.stream_reader import MAX_STREAMS, StreamReader
+from events.live.topic import Topic, TopicSubscriber
 from events.per_loop import PerLoop
-from events.streams.clients import block_ms, get_async_redis
 from events.streams.keys import StreamKeys
-from events.streams.pinned import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
 
-if TYPE_CHECKING:
-    from events.live.subscriber import Subscriber
-
 logger = logging.getLogger(__name__)
 
-_RETRY_FIRST: Final = 0.1
-_RETRY_LAST: Final = 5.0
-_MOST_READERS: Final = 32
-# How many logs are compared, and pages of history read, at once.
-_AT_ONCE: Final = 8
-_PAGE: Final = 100
-# Seconds.
-_TICK: Final = 1.0
-_ASK_AGAIN: Final = 5.0
-_PAGE_LASTS: Final = 1.0
-_RING_LASTS: Final = 5.0
-# Milliseconds after which viewers come back to a server that went away, and between two of them.
-_RETURN_MS: Final = 500
-_APART_MS: Final = 2
-
-
-@dataclass(slots=True)
-class _Page:
-    """A page of history that several viewers may want in the same moment."""
-
-    reading: "asyncio.Task[list[Event]]"
-    floor: Cursor
-    read_at: float
+_MIN_RETRY_SECONDS: Final = 0.1
+_MAX_RETRY_SECONDS: Final = 5.0
+_MAX_CONCURRENT_READS: Final = 8  # of history
+_VERIFIED_EVENTS: Final = 32
+_UNSETTLED_EVENTS: Final = 100
+_TICK_SECONDS: Final = 1.0
+_COMPLETION_QUERY_SECONDS: Final = 5.0
+_PAGE_SECONDS: Final = 1.0
+# When a server shuts down, its subscribers reconnect after this delay, spread over time.
+_RECONNECT_MS: Final = 500
+_RECONNECT_SPREAD_MS: Final = 2  # per subscriber
 
 
 class Hub:
-    """What the viewers of an event loop share; it works as long as there are any."""
+    """The topics of an event loop; runs while there are subscribers."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
-        self.viewers: set[Subscriber] = set()
         self.is_closing = False
         self._forget = forget
-        self._channels: dict[str, Topic] = {}
-        self._readers: list[Reader] = []
-        self._doubted: asyncio.Queue[Topic] = asyncio.Queue()
-        self._to_ask: dict[Topic, None] = {}
-        self._asking = asyncio.Event()
-        self._pages = asyncio.Semaphore(_AT_ONCE)
-        self._control: Control | None = None
-        self._group: asyncio.TaskGroup | None = None
-        self._reading: set[asyncio.Task[list[Event]]] = set()
+        self._subscribers: dict[TopicSubscriber, Topic] = {}
+        self._topics: dict[str, Topic] = {}
+        self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
+        self._readers: list[StreamReader] = []
+        self._completions = CompletionQueries(self._finish)
+        self._page_slots = asyncio.Semaphore(_MAX_CONCURRENT_READS)
+        self._page_tasks: set[asyncio.Task[list[Event]]] = set()
         self._context: Context | None = None
         self._task: asyncio.Task[None] | None = None
 
-    # Viewers
+    # Subscribers
 
-    def join(self, viewer: "Subscriber", job_id: str, completion: Completion | None) -> Topic:
-        """The channel of a job, which the viewer views from now on; raises InvalidJobId."""
-        channel = self._channels.get(job_id)
-        if channel is None or channel.is_done:
+    def join(
+        self, subscriber: TopicSubscriber, job_id: str, completion: Completion | None
+    ) -> Topic:
+        """Add a subscriber to the topic of a job; raises InvalidJobId."""
+        topic = self._topics.get(job_id)
+        if topic is None or topic.is_done:
             key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-            channel = self._channels[job_id] = Topic(job_id, key)
-            self._doubted.put_nowait(channel)
-        channel.completion = completion or channel.completion
-        channel.viewers.add(viewer)
-        self.viewers.add(viewer)
+            topic = self._topics[job_id] = Topic(job_id, key)
+            self._unverified.put_nowait(topic)
+        if completion is not None:
+            self._completions.register(topic, completion)
+        topic.subscribers.add(subscriber)
+        self._subscribers[subscriber] = topic
         if self._task is None:
-            # Not in the context of the first viewer's request, which ends before the feed does.
-            self._task = asyncio.create_task(self._live(), context=Context())
-        return channel
+            # Not in the context of the first subscriber's request, which ends before the hub.
+            self._task = asyncio.create_task(self._main(), context=Context())
+        return topic
 
-    async def leave(self, viewer: "Subscriber") -> None:
-        """The viewer is gone; with the last one, the feed ends."""
-        channel = viewer.channel
-        self.viewers.discard(viewer)
-        channel.viewers.discard(viewer)
-        channel.followers.discard(viewer)
-        channel.wait_no_more(viewer)
-        if not channel.viewers and self._channels.get(channel.job_id) is channel:
-            del self._channels[channel.job_id]
-        if not self.viewers and self._task is not None:
+    async def leave(self, subscriber: TopicSubscriber) -> None:
+        """Remove a subscriber; the hub ends with the last one."""
+        topic = self._subscribers.pop(subscriber)
+        topic.remove(subscriber)
+        if not topic.subscribers and self._topics.get(topic.job_id) is topic:
+            del self._topics[topic.job_id]
+        if not self._subscribers and self._task is not None:
             self._forget()
             task, self._task = self._task, None
             task.cancel()
             await asyncio.wait([task])
 
-    def reads(self, job_id: str) -> bool:
-        """Whether this log is read at the moment; may be asked in any thread."""
-        channel = self._channels.get(job_id)
-        return channel is not None and channel.is_read and channel.error is None
+    def is_watched(self, job_id: str) -> bool:
+        """Whether the log has subscribers and can be read; callable from any thread."""
+        topic = self._topics.get(job_id)
+        return topic is not None and topic.is_verified and topic.error is None
 
     def close(self) -> None:
-        """The server goes away: let all viewers come back later."""
+        """Send `Restart` to all subscribers: the server shuts down."""
         self.is_closing = True
-        for viewer in self.viewers:
-            viewer.wake()
+        for subscriber in self._subscribers:
+            subscriber.wake()
 
     def retry_ms(self) -> int:
-        """Milliseconds after which one of the viewers is to come back, chosen at random."""
-        return random.randint(_RETURN_MS, _RETURN_MS + _APART_MS * len(self.viewers))  # noqa: S311
+        """Return a random delay in milliseconds before a subscriber reconnects."""
+        spread = _RECONNECT_SPREAD_MS * len(self._subscribers)
+        return random.randint(_RECONNECT_MS, _RECONNECT_MS + spread)  # noqa: S311
 
-    def doubt(self, channel: Topic) -> None:
-        """Compare the log with what was read of it."""
-        if channel.is_read:
-            channel.doubt()
-            self._doubted.put_nowait(channel)
+    async def page(self, topic: Topic, after: Cursor, limit: int) -> list[Event]:
+        """Return the events after a cursor; subscribers share a page that was read just now.
 
-    async def page(self, channel: Topic, after: Cursor, limit: int) -> tuple[list[Event], Cursor]:
-        """A page of history, and the floor of the channel's ring before it was read.
-
-        Those who want the same page share it. Raises what `aread_events` raises.
+        Raises CursorLost, and what `aread_events` raises.
         """
-        page = channel.pages.get((after, limit))
-        if page is None or monotonic() > page.read_at + _PAGE_LASTS:
-            reading = asyncio.create_task(
-                self._confirmed(channel, after, limit), context=self._context
-            )
-            self._reading.add(reading)
-            reading.add_done_callback(self._has_read)
-            page = _Page(reading, channel.ring.floor, monotonic())
-            channel.pages[after, limit] = page
-        events = await asyncio.shield(page.reading)
-        if not events:  # there may be more in the next moment
-            channel.pages.pop((after, limit), None)
-        return events, page.floor
+        key = after, limit
+        task, expires_at = topic.pages.get(key, (None, 0.0))
+        if task is None or monotonic() > expires_at:
+            reading = self._read_page(topic.job_id, after, limit)
+            task = asyncio.create_task(reading, context=self._context)
+            task.add_done_callback(self._page_done)
+            self._page_tasks.add(task)
+            topic.pages[key] = task, monotonic() + _PAGE_SECONDS
+        events: list[Event] = []
+        try:
+            events = await asyncio.shield(task)
+        finally:
+            if not events:  # failed, or the next event may be appended at any time
+                topic.pages.pop(key, None)
+        return events
 
-    def _has_read(self, reading: "asyncio.Task[list[Event]]") -> None:
-        self._reading.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # who wanted it may be gone
+    async def _read_page(self, job_id: str, after: Cursor, limit: int) -> list[Event]:
+        async with self._page_slots:
+            return await aread_events(job_id, after=after, limit=limit, strict=True)
 
-    async def _confirmed(self, channel: Topic, after: Cursor, limit: int) -> list[Event]:
-        async with self._pages:
-            control = self._control
-            if control is None:
-                raise RedisUnavailable
-            events = await aread_events(channel.job_id, after=after, limit=limit)
-            await control.confirm()
-            return events
+    def _page_done(self, task: "asyncio.Task[list[Event]]") -> None:
+        self._page_tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved here: the subscriber may have left
 
-    # The work
+    # Sessions
 
-    async def _live(self) -> None:
-        """Work until there are no more viewers; the database is asked in a thread of the feed's."""
+    async def _main(self) -> None:
+        """Run until cancelled; database queries use a thread of the hub's own."""
         async with ThreadSensitiveContext():
             self._context = copy_context()
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._run())
+                    group.create_task(self._supervise())
                     group.create_task(self._tick())
             finally:
-                for reading in self._reading:
-                    reading.cancel()
+                for task in self._page_tasks:
+                    task.cancel()
                 await sync_to_async(connections.close_all)()
 
-    async def _run(self) -> None:
-        retry_in = _RETRY_FIRST
-        while self.viewers:  # a group loses a cancellation when a task of its own fails meanwhile
+    async def _supervise(self) -> None:
+        retry_in = _MIN_RETRY_SECONDS
+        while self._subscribers:  # a TaskGroup can lose a cancellation when one of its tasks fails
             began = monotonic()
             try:
-                await self._work()
+                await self._session()
             except* RedisUnavailable as errors:
-                words = {"channels": len(self._channels), "error": str(errors.exceptions[0])}
-                logger.warning("live_read_failed", extra=words)
-            except* Exception:
-                # Whatever it is: viewers wait for it, and it may pass.
-                logger.exception("live_read_failed", extra={"channels": len(self._channels)})
+                extra = {"topics": len(self._topics), "error": str(errors.exceptions[0])}
+                logger.warning("live_read_failed", extra=extra)
+            except* Exception:  # an unknown error may pass; the subscribers wait
+                logger.exception("live_read_failed", extra={"topics": len(self._topics)})
             finally:
-                self._control, self._group, self._readers = None, None, []
-                self._doubted = asyncio.Queue()
-                for channel in {viewer.channel for viewer in self.viewers}:
-                    channel.doubt()
-                    self._doubted.put_nowait(channel)
-            retry_in = _RETRY_FIRST if monotonic() - began > _RETRY_LAST else retry_in
+                self._invalidate_all()
+            retry_in = _MIN_RETRY_SECONDS if monotonic() - began > _MAX_RETRY_SECONDS else retry_in
             await asyncio.sleep(retry_in)
-            retry_in = min(retry_in * 2, _RETRY_LAST)
+            retry_in = min(retry_in * 2, _MAX_RETRY_SECONDS)
 
-    async def _work(self) -> None:
-        client = get_async_redis()
-        self._control = control = Control(await PinnedConnection.open(client))
+    async def _session(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._completions.run())
+            for _ in range(_MAX_CONCURRENT_READS):
+                group.create_task(self._verify_topics(group))
+
+    def _invalidate_all(self) -> None:
+        self._readers, self._unverified = [], asyncio.Queue()
+        for topic in set(self._subscribers.values()):
+            topic.invalidate()
+            topic.is_ending = False
+            self._unverified.put_nowait(topic)
+
+    # Continuity
+
+    def invalidate(self, topic: Topic, *, is_head_missing: bool = False) -> None:
+        """Stop delivery of a topic until its continuity is verified."""
+        if topic.is_verified:
+            topic.invalidate(is_head_missing=is_head_missing)
+            self._unverified.put_nowait(topic)
+
+    async def _verify_topics(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            raise_lost_cancellation(0)
+            topic = await self._unverified.get()
+            if topic.is_done:  # not read any more, but a subscriber catches up
+                await self._verify(topic)
+            elif topic.subscribers:
+                reader = self._reader_of(topic, group)
+                await reader.is_open.wait()  # before the log is read: see the module
+                await self._verify(topic)
+                reader.interrupt()
+
+    async def _verify(self, topic: Topic) -> None:
+        is_settled = monotonic() > topic.unsettled_until
+        limit = _VERIFIED_EVENTS if is_settled else _UNSETTLED_EVENTS
+        read_before = partial(self._read_before, topic.job_id, limit)
         try:
-            await control.confirm()
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                for worker in [self._compare_doubted] * _AT_ONCE + [self._ask_about]:
-                    group.create_task(worker(control))
-        finally:
-            await control.close()
+            topic.resume(await verify_continuity(topic.delivered, read_before, limit))
+        except RedisUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised in the subscribers
+            topic.fail(error)
+        else:
+            self._completions.add_if_terminal(topic)
 
-    async def _compare_doubted(self, control: Control) -> None:
-        while True:
-            raise_lost_cancellation(0)
-            channel = await self._doubted.get()
-            if not channel.viewers:
-                continue
-            try:
-                await verify_continuity(channel, control.confirm)
-            except RedisUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - its viewers are told
-                channel.fail(error)
-            else:
-                await self._read_on(channel, control)
-                self._ask_if_told(channel)
+    async def _read_before(self, job_id: str, limit: int, before: Cursor | None) -> list[Event]:
+        events = await aread_events(job_id, before=before, limit=limit, order="desc")
+        return events[::-1]
 
-    async def _read_on(self, channel: Topic, control: Control) -> None:
-        for reader in self._readers:
-            if channel.key in reader.channels:  # it, or one before it that nobody views any more
-                reader.add(channel)
-                return
-        loads = [len(reader.channels) for reader in self._readers]
-        if loads and (min(loads) < MOST_STREAMS or len(loads) >= _MOST_READERS):
-            self._readers[loads.index(min(loads))].add(channel)
-            return
-        client = get_async_redis()
-        reader = Reader(control, block_ms(client), doubt=self.doubt, added=self._ask_if_told)
-        reader.add(channel)
-        self._readers.append(reader)
-        if self._group is not None:
-            self._group.create_task(reader.run(await PinnedConnection.open(client)))
+    def _reader_of(self, topic: Topic, group: asyncio.TaskGroup) -> StreamReader:
+        readers = [each for each in self._readers if each.topics.get(topic.key) is topic]
+        readers += [each for each in self._readers if len(each.topics) < MAX_STREAMS]
+        if not readers:
+            lost_head = partial(self.invalidate, is_head_missing=True)
+            readers = [StreamReader(self._completions.add_if_terminal, lost_head)]
+            self._readers += readers
+            group.create_task(readers[0].run())
+        readers[0].topics[topic.key] = topic
+        return readers[0]
 
-    # Whether jobs are over
-
-    def _ask_if_told(self, channel: Topic) -> None:
-        completion, last = channel.completion, channel.last
-        if completion is not None and last is not None and completion.is_terminal(last):
-            self._ask(channel)
-
-    def _ask(self, channel: Topic) -> None:
-        """Ask soon whether the job is over."""
-        self._to_ask[channel] = None
-        self._asking.set()
-
-    async def _ask_about(self, control: Control) -> None:
-        while True:
-            raise_lost_cancellation(0)
-            await self._asking.wait()
-            self._asking.clear()
-            channels, self._to_ask = list(self._to_ask), {}
-            for completion in {channel.completion for channel in channels}:
-                of_one = [
-                    c
-                    for c in channels
-                    if c.completion is completion and c.is_read and not c.is_done
-                ]
-                if completion is None or not of_one:
-                    continue
-                try:
-                    over = await completion.completed({c.job_id: c.last for c in of_one})
-                except Exception:  # the database is away: it is asked again
-                    logger.exception("end_not_known")
-                    continue
-                for channel in of_one:
-                    if channel.job_id in over:
-                        await self._end(channel, control)
-
-    async def _end(self, channel: Topic, control: Control) -> None:
-        """What was appended before it was over may still be unread."""
-        while channel.is_read:
-            try:
-                events = await aread_events(channel.job_id, after=channel.head, limit=_PAGE)
-            except RedisUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - its viewers are told
-                channel.fail(error)
-                return
-            await control.confirm()
-            if not events and channel.is_read:
-                channel.end()
-                return
-            if channel.is_read:
-                channel.add(events)
-
-    # What is to be done now and then
+    def _finish(self, topic: Topic) -> None:
+        """The job is finished: verify that the log was read to its end, and end the topic."""
+        if topic.is_verified:  # a verification that has begun may have read too early
+            topic.is_ending = True
+            self.invalidate(topic)
 
     async def _tick(self) -> None:
-        asked_at = monotonic()
+        queried_at = monotonic()
         while True:
-            quiet = event_settings.KEEP_ALIVE
-            tick = min(_TICK, quiet / 4)
+            keep_alive = event_settings.KEEP_ALIVE
+            tick = min(_TICK_SECONDS, keep_alive / 4)
             await asyncio.sleep(tick)
             now = monotonic()
-            for viewer in list(self.viewers):
-                viewer.tick(now, quiet - tick, event_settings.SEND_TIMEOUT)
-            for channel in list(self._channels.values()):
-                _tidy(channel, now)
-            ask_again = min(_ASK_AGAIN, quiet)
-            if now >= asked_at + ask_again:
-                asked_at = now
-                self._ask_of_quiet(now - ask_again)
-
-    def _ask_of_quiet(self, since: float) -> None:
-        for channel in self._channels.values():
-            if channel.completion is not None and channel.is_read and channel.quiet_since < since:
-                self._ask(channel)
+            for subscriber in list(self._subscribers):
+                subscriber.tick(now, keep_alive - tick, event_settings.SEND_TIMEOUT)
+            for topic in self._topics.values():
+                topic.tidy(now)
+                if topic.unsettled_until > now:
+                    self.invalidate(topic)
+            interval = min(_COMPLETION_QUERY_SECONDS, keep_alive)
+            if now >= queried_at + interval:
+                queried_at = now
+                self._completions.add_quiet(self._topics.values(), now - interval)
 
 
 hubs: Final = PerLoop[Hub]()
-
-
-def _tidy(channel: Topic, now: float) -> None:
-    """Forget what nobody is likely to want any more."""
-    for key in [key for key, page in channel.pages.items() if now > page.read_at + _PAGE_LASTS]:
-        del channel.pages[key]
-    if now > channel.quiet_since + _RING_LASTS:
-        channel.ring.keep(0, 0)

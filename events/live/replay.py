@@ -1,8 +1,7 @@
-"""A log again, with the time between its events as it was, or at another speed: for one viewer.
+"""Replay: a recorded log with the time between its events, at a chosen speed, for one subscriber.
 
-The time of an event is when it was appended, which its id has. Behind the replay is a viewer like
-any other; what it gives is held back until it is due. Once the viewer has caught up, what happens
-now is passed on as it comes.
+The time of an event is when it was appended, which its id contains. A subscriber reads the log; its
+messages are held back until they are due. Once it has caught up, new events are passed on at once.
 """
 
 import asyncio
@@ -23,13 +22,12 @@ T = TypeVar("T")
 
 MIN_SPEED: Final = 0.01
 MAX_SPEED: Final = 10_000.0
-_SOUGHT: Final = "The replay goes on from here."
-# Seconds after which it is looked whether the server goes away.
-_LOOK: Final = 1.0
+_SEEK_REASON: Final = "The replay continues after this cursor."
+_POLL_SECONDS: Final = 1.0  # between two checks for a shutdown of the server
 
 
 class Replay:
-    """What a `Subscriber` is, but at its own pace; `async with`. Paused, it gives signs of life."""
+    """Has the interface of `Subscriber`; while paused, it sends keep-alives. For `async with`."""
 
     def __init__(
         self,
@@ -39,139 +37,138 @@ class Replay:
         speed: float = 1.0,
         completion: Completion | None,
     ) -> None:
+        self.on_send_timeout: Callable[[], object] | None = None  # as of Subscriber
         self._job_id, self._after, self._completion = job_id, after, completion
-        self._viewer: Subscriber
-        # As that of a viewer: whoever passes on what comes may want to know that nobody takes it.
-        self.on_send_timeout: Callable[[], object] | None = None
-        self._patience: asyncio.TimerHandle | None = None
-        self._waiting: deque[EncodedMessage] = deque()
+        self._subscriber: Subscriber
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._pending: deque[EncodedMessage] = deque()
         self._is_live = self._is_paused = False
         self._speed = speed
-        # The time in the log, in milliseconds, and when it was that.
-        self._at: float | None = None
-        self._since = 0.0
-        self._sought: Cursor | None = None
+        # The position in the recording, in milliseconds since the epoch, at the time `_clock_at`.
+        self._clock_ms: float | None = None
+        self._clock_at = 0.0
+        self._seek_to: Cursor | None = None
         self._changed = asyncio.Event()
 
     def pause(self) -> None:
-        """Let the time stand still."""
-        self._change(is_paused=True)
+        """Stop the clock of the recording."""
+        self._set_clock(is_paused=True)
 
     def resume(self) -> None:
-        """Let it go on."""
-        self._change(is_paused=False)
+        """Continue after `pause`."""
+        self._set_clock(is_paused=False)
 
     def change_speed(self, speed: float) -> None:
-        """Let it go so many times as fast as it did; MIN_SPEED to MAX_SPEED."""
-        self._change(speed=speed)
+        """Set the speed, from MIN_SPEED to MAX_SPEED; 1 is the original one."""
+        self._set_clock(speed=speed)
 
     def seek(self, after: Cursor) -> None:
-        """Go on with what follows a cursor; a `Reset` says so first."""
-        self._sought = after
+        """Continue after a cursor; `next` returns a `Reset` first."""
+        self._seek_to = after
         self._changed.set()
 
     async def next(self) -> list[EncodedMessage]:
-        """What is due next, as `Subscriber.next` has it; raises what that raises."""
-        self._expect_nobody()
+        """Return the messages that are due next; raises what `Subscriber.next` raises."""
+        self._stop_send_timer()
         messages = await self._next()
         if self.on_send_timeout is not None:
             loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(event_settings.SEND_TIMEOUT, self.on_send_timeout)
+            timeout = event_settings.SEND_TIMEOUT
+            self._send_timer = loop.call_later(timeout, self.on_send_timeout)
         return messages
 
     async def __aenter__(self) -> Self:
-        await self._view(self._after)
+        await self._subscribe(self._after)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._expect_nobody()
-        await self._viewer.__aexit__(*exception)
+        self._stop_send_timer()
+        await self._subscriber.__aexit__(*exception)
 
-    def _expect_nobody(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
 
     async def _next(self) -> list[EncodedMessage]:
-        spoke_at = monotonic()
+        sent_at = monotonic()
         while True:
             self._changed.clear()
-            if self._sought is not None:
-                return [await self._go_to(self._sought)]
-            if not self._waiting:
-                messages = await self._unless_changed(self._viewer.next())
+            if self._seek_to is not None:
+                return [await self._seek(self._seek_to)]
+            if not self._pending:
+                messages = await self._unless_changed(self._subscriber.next())
                 if messages is None:
                     continue
                 if self._is_live:
                     return messages
-                self._waiting.extend(messages)
+                self._pending.extend(messages)
             if due := self._due():
                 return due
-            if self._viewer.is_sent_away:
-                return await self._viewer.next()
-            if monotonic() > spoke_at + event_settings.KEEP_ALIVE - _LOOK:
+            if self._subscriber.is_disconnecting:
+                return await self._subscriber.next()
+            if monotonic() > sent_at + event_settings.KEEP_ALIVE - _POLL_SECONDS:
                 return [KEEP_ALIVE]
             await self._wait()
 
-    async def _view(self, after: Cursor) -> None:
-        self._viewer = subscribe(self._job_id, after=after, completion=self._completion)
-        await self._viewer.__aenter__()
+    async def _subscribe(self, after: Cursor) -> None:
+        self._subscriber = subscribe(self._job_id, after=after, completion=self._completion)
+        await self._subscriber.__aenter__()
 
-    async def _go_to(self, after: Cursor) -> EncodedMessage:
-        await self._viewer.__aexit__()
-        await self._view(after)
-        self._waiting.clear()
-        self._at, self._sought, self._is_live = None, None, False
-        return EncodedMessage(Reset(_SOUGHT, str(after)))
+    async def _seek(self, after: Cursor) -> EncodedMessage:
+        await self._subscriber.__aexit__()
+        await self._subscribe(after)
+        self._pending.clear()
+        self._clock_ms, self._seek_to, self._is_live = None, None, False
+        return EncodedMessage(Reset(_SEEK_REASON, str(after)))
 
-    # The time
+    # The clock of the recording
 
-    def _change(self, *, speed: float | None = None, is_paused: bool | None = None) -> None:
-        if self._at is not None:
-            self._at = self._now()
-            self._since = monotonic()
+    def _set_clock(self, *, speed: float | None = None, is_paused: bool | None = None) -> None:
+        if self._clock_ms is not None:
+            self._clock_ms = self._now_ms()
+            self._clock_at = monotonic()
         self._speed = self._speed if speed is None else speed
         self._is_paused = self._is_paused if is_paused is None else is_paused
         self._changed.set()
 
-    def _now(self) -> float:
-        """The time in the log."""
-        went = 0.0 if self._is_paused else (monotonic() - self._since) * 1000 * self._speed
-        return (self._at or 0.0) + went
+    def _now_ms(self) -> float:
+        elapsed = 0.0 if self._is_paused else (monotonic() - self._clock_at) * 1000 * self._speed
+        return (self._clock_ms or 0.0) + elapsed
 
     def _due(self) -> list[EncodedMessage]:
-        """What is due; the first event is at once, and what is no event when it is its turn."""
+        """Take the messages that are due: the first event at once, others when their time comes."""
         due = list[EncodedMessage]()
-        while self._waiting and not (self._is_paused and self._at is not None):
-            first = self._waiting[0]
+        while self._pending and not (self._is_paused and self._clock_ms is not None):
+            first = self._pending[0]
             if isinstance(first.message, Event):
-                if self._at is None:
-                    self._at, self._since = float(first.cursor.ms), monotonic()
-                if first.cursor.ms > self._now():
+                if self._clock_ms is None:
+                    self._clock_ms, self._clock_at = float(first.cursor.ms), monotonic()
+                if first.cursor.ms > self._now_ms():
                     break
             elif first is LIVE:
                 self._is_live = True
-            due.append(self._waiting.popleft())
+            due.append(self._pending.popleft())
         return due
 
     async def _wait(self) -> None:
-        """Until the next event is due, something changes, or it is time to look around."""
-        left = _LOOK
-        if self._waiting and not self._is_paused:
-            left = (self._waiting[0].cursor.ms - self._now()) / 1000 / self._speed
+        """Wait until the next event is due or the replay is changed, at most _POLL_SECONDS."""
+        remaining = _POLL_SECONDS
+        if self._pending and not self._is_paused:
+            remaining = (self._pending[0].cursor.ms - self._now_ms()) / 1000 / self._speed
         try:
-            async with asyncio.timeout(min(max(left, 0), _LOOK)):
+            async with asyncio.timeout(min(max(remaining, 0), _POLL_SECONDS)):
                 await self._changed.wait()
         except TimeoutError:
             pass
 
-    async def _unless_changed(self, wanted: Awaitable[T]) -> T | None:
-        """What is wanted; None if something was changed before it came."""
-        asked = asyncio.ensure_future(wanted)
+    async def _unless_changed(self, result: Awaitable[T]) -> T | None:
+        """Await a result; None if the replay is changed first."""
+        task = asyncio.ensure_future(result)
         changed = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait([asked, changed], return_when=asyncio.FIRST_COMPLETED)
-            return asked.result() if asked.done() else None
+            await asyncio.wait([task, changed], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
         finally:
-            asked.cancel()
+            task.cancel()
             changed.cancel()
-            await asyncio.wait([asked, changed])
+            await asyncio.wait([task, changed])

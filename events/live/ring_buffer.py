@@ -1,4 +1,4 @@
-"""The latest events of a stream, for all who follow it. Does no I/O."""
+"""Ring buffer of a topic: its latest events, encoded once for all subscribers. Does no I/O."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -8,43 +8,48 @@ from typing import Final
 from events.live.frames import EncodedMessage
 from events.types import Cursor
 
-# Of one stream, this much is kept in the memory of a process at most.
-MOST_EVENTS: Final = 1000
-MOST_BYTES: Final = 1024 * 1024
-# What a viewer is given at once; then it is the turn of others.
-_TAKEN_EVENTS: Final = 64
-_TAKEN_BYTES: Final = 64 * 1024
+# Bounds of one topic.
+MAX_RING_EVENTS: Final = 1000
+MAX_RING_BYTES: Final = 1024 * 1024
+# Bounds of one read, after which other subscribers have their turn.
+_MAX_READ_EVENTS: Final = 64
+_MAX_READ_BYTES: Final = 64 * 1024
 
 _cursor = attrgetter("cursor")
 
 
 class RingBuffer:
-    """Events, numbered as they come; all of the log after the cursor `floor`, up to the last."""
+    """Events by offset: all events of the log after the cursor `floor`, up to the newest read.
+
+    Offsets only increase. `floor` is the cursor of an event, or the start of the log.
+    """
 
     __slots__ = ("_events", "floor", "size", "start")
 
     def __init__(self, floor: Cursor) -> None:
         self.floor = floor
-        self.start = 0  # the number of the first event
+        self.start = 0  # offset of the first event
         self.size = 0  # bytes of event data
         self._events: list[EncodedMessage] = []
 
     @property
     def end(self) -> int:
-        """The number of the next event to come."""
+        """The offset of the next event."""
         return self.start + len(self._events)
 
     def append(self, events: Iterable[EncodedMessage]) -> None:
-        """Take in what follows; the oldest make room for it."""
+        """Append events, and evict the oldest ones beyond the bounds."""
         for event in events:
             self._events.append(event)
             self.size += event.size
-        self.keep(MOST_EVENTS, MOST_BYTES)
+        self.evict_to(MAX_RING_EVENTS, MAX_RING_BYTES)
 
-    def keep(self, events: int, size: int) -> None:
-        """Forget the oldest, so that no more than so many events and bytes are left."""
+    def evict_to(self, max_events: int, max_bytes: int) -> None:
+        """Evict the oldest events until at most `max_events` and `max_bytes` remain."""
         count, left = 0, self.size
-        while count < len(self._events) and (len(self._events) - count > events or left > size):
+        while count < len(self._events) and (
+            len(self._events) - count > max_events or left > max_bytes
+        ):
             left -= self._events[count].size
             count += 1
         if count:
@@ -54,23 +59,28 @@ class RingBuffer:
             self.size = left
 
     def clear(self, floor: Cursor) -> None:
-        """Begin anew at a cursor, with numbers that nobody expects."""
+        """Start again at a cursor; no offset returned before is valid afterwards."""
         self.start = self.end + 1
         self._events, self.size, self.floor = [], 0, floor
 
-    def number_after(self, cursor: Cursor) -> int:
-        """The number of the first event after a cursor, which is not below the floor."""
+    def contains(self, cursor: Cursor) -> bool:
+        """Whether the cursor is the floor or that of an event."""
+        index = bisect_right(self._events, cursor, key=_cursor)
+        return (self._events[index - 1].cursor if index else self.floor) == cursor
+
+    def offset_after(self, cursor: Cursor) -> int:
+        """The offset of the first event after a cursor that is not below the floor."""
         return self.start + bisect_right(self._events, cursor, key=_cursor)
 
-    def take(self, number: int) -> list[EncodedMessage] | None:
-        """Some events from a number on; None if that one was forgotten."""
-        if number < self.start:
+    def read_from(self, offset: int) -> list[EncodedMessage] | None:
+        """Return the next events from an offset on; None if that offset was evicted."""
+        if offset < self.start:
             return None
-        first = last = number - self.start
+        first = last = offset - self.start
         size = 0
-        for event in self._events[first : first + _TAKEN_EVENTS]:
+        for event in self._events[first : first + _MAX_READ_EVENTS]:
             size += event.size
             last += 1
-            if size > _TAKEN_BYTES:
+            if size > _MAX_READ_BYTES:
                 break
         return self._events[first:last]

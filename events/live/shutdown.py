@@ -1,7 +1,7 @@
-"""What viewers are told when the server is: that it goes away, and when to come back.
+"""Graceful shutdown: subscribers receive `Restart` when the process receives a signal.
 
-A server that is told to end waits for the answers that it has begun, and those of viewers go on for
-hours. So the signal is heard here first, and then by the server, as before.
+A server that shuts down waits for its open responses, which would last for hours. The handlers here
+run before those of the server.
 """
 
 import signal
@@ -15,25 +15,25 @@ from events.live.subscription import disconnect_all
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Heard:
-    """A signal's handler before the one that was there."""
+class _ChainedHandler:
+    """Disconnects all subscribers, then calls the previous handler."""
 
-    def __init__(self, before: Callable[[int, FrameType | None], Any]) -> None:
-        self._before = before
+    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
+        self._previous = previous
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         disconnect_all()
-        self._before(number, frame)
+        self._previous(number, frame)
 
 
 def install_shutdown_handlers() -> None:
-    """Call `disconnect_all` when the process receives SIGINT or SIGTERM.
+    """Call `disconnect_all` on SIGINT and SIGTERM.
 
-    To be called in the event loop, which then has its own handlers; costs nothing the next time.
+    Call it on the event loop, after the server has installed its handlers; idempotent.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _SIGNALS:
-        before = signal.getsignal(number)
-        if callable(before) and not isinstance(before, _Heard):
-            signal.signal(number, _Heard(before))
+        previous = signal.getsignal(number)
+        if callable(previous) and not isinstance(previous, _ChainedHandler):
+            signal.signal(number, _ChainedHandler(previous))

@@ -1,184 +1,170 @@
-"""How a feed reads: by a few connections, each waiting for news of many streams at once."""
+"""Stream reader: one connection that waits with XREAD BLOCK for new entries of many streams."""
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
+from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisCommandError
 from events.live.topic import Topic
 from events.streams import commands
+from events.streams.clients import arun, block_ms, get_async_redis
 from events.streams.pinned import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
-from events.streams.scripts import Command
-from events.types import Cursor
+from events.types import START
 
-# XREAD of 1,000 streams costs Redis a millisecond, and the process that asks two more.
-MOST_STREAMS: Final = 500
-# Entries of one stream in one answer.
-_TOGETHER: Final = 100
-_PAUSE: Final = 0.005
-# Milliseconds to wait where Redis does not let us end another's waiting.
-_SHORT_BLOCK: Final = 100
-
-OfChannel = Callable[[Topic], None]
+# XREAD of 1,000 streams takes Redis one millisecond, and this process two more.
+MAX_STREAMS: Final = 500
+_MAX_ENTRIES: Final = 100  # of one stream in one reply
+_MAX_HEAD_CHECKS: Final = 100  # in one round trip
+_HEAD_CHECK_SECONDS: Final = 5.0
+_BACKPRESSURE_SECONDS: Final = 0.005
+_UNBLOCK_RETRY_SECONDS: Final = 0.005
+_SHORT_BLOCK_MS: Final = 100  # where CLIENT UNBLOCK is not permitted
 
 
-class Control:
-    """The connection by which a feed knows that it is still the same Redis that answers."""
+class StreamReader:
+    """Appends the new entries of up to MAX_STREAMS streams to their topics.
 
-    def __init__(self, wire: PinnedConnection) -> None:
-        self._wire = wire
-        self._lock = asyncio.Lock()
-        self._next_ping: asyncio.Task[None] | None = None
-        self._pings: set[asyncio.Task[None]] = set()
-        self.may_unblock = True
+    The connection is never reopened. When it is lost, Redis may have restarted with less data.
+    """
 
-    async def ask(self, command: Command) -> Any:
-        """Run a command, one at a time."""
-        async with self._lock:
-            return await self._wire.send(command)
-
-    async def confirm(self) -> None:
-        """What was read until now came from this Redis; raises RedisUnavailable if it may not."""
-        if self._next_ping is None:
-            self._next_ping = asyncio.create_task(self._ping())
-            self._pings.add(self._next_ping)
-            self._next_ping.add_done_callback(self._pings.discard)
-        await asyncio.shield(self._next_ping)
-
-    async def _ping(self) -> None:
-        async with self._lock:
-            self._next_ping = None  # whoever comes from now on may have read after it was sent
-            await self._wire.send(commands.PING)
-
-    async def unblock(self, connection_id: int) -> bool:
-        """End the waiting of another connection; False if it did not wait."""
-        try:
-            return bool(await self.ask(commands.unblock(connection_id)))
-        except RedisCommandError:
-            self.may_unblock = False
-            return True
-
-    async def close(self) -> None:
-        """Give back the connection."""
-        pings = list(self._pings)
-        for ping in pings:
-            ping.cancel()
-        await asyncio.gather(*pings, return_exceptions=True)
-        await self._wire.close()
-
-
-class Reader:
-    """Reads up to 500 streams by one connection, and is called when these change."""
-
-    def __init__(self, control: Control, block: int, *, doubt: OfChannel, added: OfChannel) -> None:
-        self.channels: dict[str, Topic] = {}
-        self._control = control
-        self._doubt = doubt
-        self._added = added
-        self._block = block
+    def __init__(
+        self, appended: Callable[[Topic], None], head_missing: Callable[[Topic], None]
+    ) -> None:
+        self.topics: dict[str, Topic] = {}
+        self.is_open = asyncio.Event()
+        self._appended, self._head_missing = appended, head_missing
         self._changed = asyncio.Event()
         self._round = 0
-        self._is_waiting = False
+        self._is_blocked, self._can_unblock = False, True
         self._connection_id = 0
-        self._call: asyncio.Task[None] | None = None
+        self._unblocking: asyncio.Task[None] | None = None
+        self._checked_at = monotonic()
 
-    def add(self, channel: Topic) -> None:
-        """Read this one, too."""
-        self.channels[channel.key] = channel
-        self.change()
-
-    def change(self) -> None:
-        """There is something else to read than what it waits for."""
+    def interrupt(self) -> None:
+        """End the wait: the topics to read have changed."""
         self._changed.set()
-        if self._is_waiting and self._call is None and self._control.may_unblock:
-            self._call = asyncio.create_task(self._call_back(self._round))
+        if self._is_blocked and self._unblocking is None and self._can_unblock:
+            self._unblocking = asyncio.create_task(self._unblock(self._round))
 
-    async def _call_back(self, round_: int) -> None:
-        """End the waiting; it may be that Redis has not heard of it yet."""
+    async def _unblock(self, round_: int) -> None:
+        """Send CLIENT UNBLOCK until Redis has received the XREAD that it ends."""
         try:
-            while self._is_waiting and self._round == round_:
-                if await self._control.unblock(self._connection_id):
+            while self._is_blocked and self._round == round_:
+                if await arun(get_async_redis(), commands.unblock(self._connection_id)):
                     return
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_UNBLOCK_RETRY_SECONDS)
+        except RedisCommandError:
+            self._can_unblock = False
         except EventsError:
-            pass  # the feed notices by itself
+            pass  # this reader's connection fails, too
         finally:
-            self._call = None
+            self._unblocking = None
 
-    async def run(self, wire: PinnedConnection) -> None:
+    async def run(self) -> None:
         """Read until the connection is lost; raises RedisUnavailable."""
+        connection = await PinnedConnection.open(get_async_redis())
         try:
-            self._connection_id = await wire.send(commands.CLIENT_ID)
+            self._connection_id = await connection.send(commands.CLIENT_ID)
+            self.is_open.set()
             while True:
                 raise_lost_cancellation(0)
-                await self._turn(wire)
+                await self._read_once(connection)
         finally:
-            if self._call is not None:
-                self._call.cancel()
-            await wire.close()
+            if self._unblocking is not None:
+                self._unblocking.cancel()
+            await connection.close()
 
-    async def _turn(self, wire: PinnedConnection) -> None:
+    async def _read_once(self, connection: PinnedConnection) -> None:
         self._changed.clear()
-        held_up = False
-        heads = {}
-        for key, channel in list(self.channels.items()):
-            if not channel.viewers or channel.is_done:
-                del self.channels[key]
-            elif channel.is_read:
-                if channel.has_room():
-                    heads[key] = channel.head
-                else:
-                    held_up = True
-        if not heads:
-            await self._pause(held_up)
-            return
-        block = self._block if self._control.may_unblock else min(self._block, _SHORT_BLOCK)
-        if held_up:
-            block = int(_PAUSE * 1000)
-        self._round += 1
-        self._is_waiting = True
-        try:
-            command = commands.xread_block(heads, _TOGETHER, block)
-            reply = await wire.send(command)
-        except NotAStream:
-            await self._find_what_is_no_stream(wire)
-            return
-        finally:
-            self._is_waiting = False
-        news = commands.entries_of_xread(reply)
-        if news:
-            await self._deliver(wire, heads, news)
-            await asyncio.sleep(0)  # those whom this woke up go first
-
-    async def _pause(self, held_up: bool) -> None:
-        if held_up:
-            await asyncio.sleep(_PAUSE)
+        await self._check_quiet_heads(connection)
+        topics = self._verified_topics()
+        readable = {topic.key: topic for topic in topics if topic.has_room()}
+        is_delayed = len(readable) < len(topics)
+        if readable:
+            await self._read(connection, readable, is_delayed=is_delayed)
+        elif is_delayed:
+            await asyncio.sleep(_BACKPRESSURE_SECONDS)
         else:
             await self._changed.wait()
 
-    async def _deliver(
-        self, wire: PinnedConnection, asked: dict[str, Cursor], news: dict[str, Any]
+    def _verified_topics(self) -> list[Topic]:
+        for key, topic in list(self.topics.items()):
+            if not topic.subscribers or topic.is_done:
+                del self.topics[key]
+        return [topic for topic in self.topics.values() if topic.is_verified]
+
+    async def _read(
+        self, connection: PinnedConnection, topics: dict[str, Topic], *, is_delayed: bool
     ) -> None:
-        """Take what has come to each stream, if it is known that nothing came before that.
+        block = block_ms(get_async_redis())
+        if is_delayed:
+            block = int(_BACKPRESSURE_SECONDS * 1000)
+        elif not self._can_unblock:
+            block = min(block, _SHORT_BLOCK_MS)
+        epochs = {key: topic.epoch for key, topic in topics.items()}
+        heads = {key: topic.head for key, topic in topics.items()}
+        self._round += 1
+        self._is_blocked = True
+        try:
+            reply = await connection.send(commands.xread_block(heads, _MAX_ENTRIES, block))
+        except NotAStream:
+            await self._fail_other_types(connection)
+            return
+        finally:
+            self._is_blocked = False
+        if entries := commands.entries_of_xread(reply):
+            await self._append(connection, [(topics[key], epochs[key]) for key in entries], entries)
+            await asyncio.sleep(0)  # the subscribers have their turn first
 
-        As long as the entry that was read last is there, what followed it is there, too.
-        """
-        replies = await wire.send_all([commands.entry(key, asked[key]) for key in news])
-        for (key, entries), reply in zip(news.items(), replies, strict=True):
-            channel = self.channels[key]
-            if not channel.is_read or channel.head != asked[key]:
-                continue  # it goes on from elsewhere, and is asked about again
-            events = commands.events_of_xrange(channel.job_id, entries)
-            if reply and not isinstance(reply, EventsError) and not channel.comes_back(events):
-                channel.add(events)
-                self._added(channel)
+    async def _append(
+        self, connection: PinnedConnection, read: list[tuple[Topic, int]], entries: dict[str, Any]
+    ) -> None:
+        """Append entries to their topics; while the entry read last is there, none is missing."""
+        for topic, is_intact in await self._check_heads(connection, read):
+            if is_intact:
+                topic.append(commands.events_of_xrange(topic.job_id, entries[topic.key]))
+                self._appended(topic)
             else:
-                self._doubt(channel)
+                self._head_missing(topic)
 
-    async def _find_what_is_no_stream(self, wire: PinnedConnection) -> None:
-        channels = list(self.channels.values())
-        replies = await wire.send_all([commands.length(channel.key) for channel in channels])
-        for channel, reply in zip(channels, replies, strict=True):
+    async def _check_heads(
+        self, connection: PinnedConnection, read: list[tuple[Topic, int]]
+    ) -> list[tuple[Topic, bool]]:
+        """Whether each stream has the entry read last; omits topics of a later epoch."""
+        replies = await connection.send_all([commands.entry(t.key, t.head) for t, _ in read])
+        checked = []
+        for (topic, epoch), reply in zip(read, replies, strict=True):
+            if topic.is_current(epoch):
+                found = [] if isinstance(reply, EventsError) else reply
+                events = commands.events_of_xrange(topic.job_id, found)
+                checked.append((topic, any(map(topic.delivered.contains, events))))
+        return checked
+
+    async def _check_quiet_heads(self, connection: PinnedConnection) -> None:
+        """Detect the loss of a stream without new entries, which XREAD does not report."""
+        now, checked_at = monotonic(), self._checked_at
+        if now < checked_at + min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE):
+            return
+        self._checked_at = now
+        quiet = [
+            (topic, topic.epoch)
+            for topic in self._verified_topics()
+            if topic.last_event_at < checked_at and topic.head > START
+            and not topic.is_head_archived
+        ]  # fmt: skip
+        for start in range(0, len(quiet), _MAX_HEAD_CHECKS):
+            part = quiet[start : start + _MAX_HEAD_CHECKS]
+            for topic, is_intact in await self._check_heads(connection, part):
+                if not is_intact:
+                    self._head_missing(topic)
+
+    async def _fail_other_types(self, connection: PinnedConnection) -> None:
+        """Fail the topics whose keys hold no stream."""
+        topics = list(self.topics.values())
+        replies = await connection.send_all([commands.length(topic.key) for topic in topics])
+        for topic, reply in zip(topics, replies, strict=True):
             if isinstance(reply, EventsError):
-                channel.fail(reply)
+                topic.fail(reply)

@@ -1,216 +1,189 @@
-"""One who views a log: *catching up* by pages of history, or *following* its channel's ring.
+"""Subscriber: one reader of a topic; it *catches up* by pages of history, then *tails* the ring.
 
-A viewer follows as soon as the ring reaches back to its cursor, and catches up again when it does
-not any more: so a slow one costs no memory, and misses nothing. When its channel meets a break of
-its log, it looks where it stands to it, before anything else.
+It tails as soon as the ring reaches back to its cursor, and catches up again when it falls behind
+the ring: a slow consumer costs no memory and loses no event.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, Self
 
-from events.exceptions import CursorExpired, RedisUnavailable
+from events.exceptions import CursorExpired, CursorLost, RedisUnavailable
 from events.live.completion import Completion
 from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
-from events.live.given import Place
-from events.live.hub import Hub
+from events.live.hub import Hub, hubs
 from events.live.messages import Reset, Restart
-from events.live.topic import Break, Topic
-from events.types import START, Cursor, Event
+from events.live.topic import Topic
+from events.types import START, Cursor
 
-_SET_BACK: Final = "Redis was set back: the log has other events since."
-# Bytes of a page of history, and events of the first.
-_PAGE_BYTES: Final = 256 * 1024
-_FIRST_PAGE: Final = 50
-_MOST: Final = 500
+_LOSS_REASON: Final = "Redis lost events: the log differs after this cursor."
+_MAX_PAGE_BYTES: Final = 256 * 1024
+_MAX_PAGE_EVENTS: Final = 500
+_FIRST_PAGE_EVENTS: Final = 50
 
 
 class Subscriber:
-    """What one viewer has been given, and what comes next."""
+    """The position of one reader, and the messages that come next; for `async with`."""
 
     __slots__ = (
-        "_bounds", "_feed", "_future", "_gave_at", "_generation", "_has_more", "_is_silent",
-        "_is_told_live", "_joining", "_limit", "_since", "_spoke_at", "_start", "channel",
-        "cursor", "number", "on_send_timeout",
+        "_completion", "_future", "_has_more", "_hub", "_is_checked", "_is_keep_alive_due",
+        "_is_live", "_job_id", "_page_events", "_reset_after", "_returned_at", "_sent_at",
+        "cursor", "offset", "on_send_timeout", "topic",
     )  # fmt: skip
 
-    def __init__(
-        self, feed: Hub, job_id: str, after: Cursor, completion: Completion | None = None
-    ) -> None:
-        self.cursor = self._start = after
-        self.number: int | None = None  # of the ring's event that comes next, of who follows
-        self._feed = feed
-        self._generation = self._since = 0
-        # How far it was as a generation ended in which something was lost.
-        self._bounds: dict[int, Cursor] = {}
-        self._limit = _FIRST_PAGE
-        self._future: asyncio.Future[None] | None = None
-        self._is_told_live = self._is_silent = self._has_more = False
-        self._spoke_at = monotonic()
-        # Whoever passes on what the viewer is given may want to know that nobody takes it.
+    def __init__(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
+        self.topic: Topic
+        self.cursor = after
+        self.offset: int | None = None  # of the next event in the ring, while tailing
+        # Called once if a message is not sent within SEND_TIMEOUT seconds after `next` returned it.
         self.on_send_timeout: Callable[[], object] | None = None
-        self._gave_at: float | None = None
-        self._joining = job_id, completion
-        self.channel: Topic
-
-    async def next(self) -> list[EncodedMessage]:
-        """What comes next, which may be just a sign of life.
-
-        What `is_last` is the last. Raises NotAStream, RedisCommandError, django.db.Error.
-        """
-        self._gave_at = None
-        while True:
-            messages = await self._messages()
-            if messages:
-                self._spoke_at = self._gave_at = monotonic()
-                return messages
-
-    @property
-    def is_sent_away(self) -> bool:
-        """Whether the server goes away: `next` says so at once."""
-        return self._feed.is_closing
+        self._hub: Hub
+        self._job_id, self._completion = job_id, completion
+        self._is_checked = after == START  # the cursor was found in the log
+        self._reset_after: Cursor | None = None
+        self._page_events = _FIRST_PAGE_EVENTS
+        self._future: asyncio.Future[None] | None = None
+        self._is_live = self._is_keep_alive_due = self._has_more = False
+        self._sent_at = monotonic()
+        self._returned_at: float | None = None  # None while the caller waits in `next`
 
     async def __aenter__(self) -> Self:
-        self.channel = self._feed.join(self, *self._joining)
+        self._hub = hubs.of_running_loop(Hub)
+        self.topic = self._hub.join(self, self._job_id, self._completion)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        await self._feed.leave(self)
+        await self._hub.leave(self)
+
+    @property
+    def is_disconnecting(self) -> bool:
+        """Whether the server shuts down: `next` returns `Restart` at once."""
+        return self._hub.is_closing
+
+    async def next(self) -> list[EncodedMessage]:
+        """Return the next messages, at least one; after one with `is_last` there are no others.
+
+        Raises NotAStream, RedisCommandError, django.db.Error.
+        """
+        self._returned_at = None
+        while not (messages := await self._messages()):
+            pass
+        self._sent_at = self._returned_at = monotonic()
+        return messages
 
     async def _messages(self) -> list[EncodedMessage]:
-        channel = self.channel
-        if channel.error is not None:
-            raise channel.error
-        if self._feed.is_closing:
-            return [EncodedMessage(Restart(self._feed.retry_ms()))]
-        if not channel.is_read:
+        topic = self.topic
+        if topic.error is not None:
+            raise topic.error
+        if self._hub.is_closing:
+            return [EncodedMessage(Restart(self._hub.retry_ms()))]
+        if self._reset_after is not None:
+            after, self._reset_after = self._reset_after, None
+            return [EncodedMessage(Reset(_LOSS_REASON, str(after)))]
+        if not topic.is_verified:
             return await self._wait()
-        if self._generation != channel.generation and (reset := self._meet_breaks()):
-            return [reset]
-        if self.number is None and self.cursor < channel.ring.floor:
+        if self.offset is None and not self._is_in_ring():
             return await self._catch_up()
-        return await self._follow()
+        return await self._tail()
 
-    # Following
+    def rewind(self, common: Cursor, head: Cursor) -> None:
+        """The topic, read up to `head`, was verified: reset if the cursor is past `common`."""
+        if self.cursor > head:  # of another process: the topic has no record of the event
+            self._is_checked = False
+        elif self._is_checked and self.cursor > common:
+            self.cursor = self._reset_after = common
+            self.offset = None
 
-    async def _follow(self) -> list[EncodedMessage]:
-        ring = self.channel.ring
-        if self.number is None:
-            self.number = ring.number_after(self.cursor)
+    # Tailing
+
+    def _is_in_ring(self) -> bool:
+        ring = self.topic.ring
+        return self.cursor >= ring.floor and (self._is_checked or ring.contains(self.cursor))
+
+    async def _tail(self) -> list[EncodedMessage]:
+        ring = self.topic.ring
+        if self.offset is None:
+            self.offset, self._is_checked = ring.offset_after(self.cursor), True
         if self._has_more:
-            await asyncio.sleep(0)  # it was this one's turn just now
-        taken = ring.take(self.number)
-        if taken is None:
-            self.number = None
+            self._has_more = False
+            await asyncio.sleep(0)  # the other subscribers have their turn
             return []
-        if taken:
-            self.number += len(taken)
-            self._has_more = self.number < ring.end
-            if taken[0].cursor <= self.cursor:
-                taken = [event for event in taken if event.cursor > self.cursor]
-            self.cursor = taken[-1].cursor if taken else self.cursor
-            return [event for event in taken if not (event.lost and self._has(event.lost))]
-        self.channel.followers.add(self)
-        if not self._is_told_live:
-            self._is_told_live = True
+        events = ring.read_from(self.offset)
+        if events is None:
+            self.offset = None
+            return []
+        if events:
+            self.offset += len(events)
+            self._has_more = self.offset < ring.end
+            if events[0].cursor <= self.cursor:
+                events = [event for event in events if event.cursor > self.cursor]
+            self.cursor = events[-1].cursor if events else self.cursor
+            return events
+        self.topic.tailing.add(self)
+        if not self._is_live:
+            self._is_live = True
             return [LIVE]
-        if self.channel.is_over:
-            return [END]
-        return await self._wait()
+        return [END] if self.topic.is_completed else await self._wait()
 
     async def _wait(self) -> list[EncodedMessage]:
-        """Wait until there is something; a sign of life when there was nothing for long."""
+        """Wait until there is something to deliver; return a keep-alive if it is due."""
         self._future = asyncio.get_running_loop().create_future()
-        self.channel.wait(self)
+        self.topic.wait(self)
         try:
             await self._future
         finally:
             self._future = None
-            self.channel.wait_no_more(self)
-        silent, self._is_silent = self._is_silent, False
-        return [KEEP_ALIVE] if silent else []
+            self.topic.stop_waiting(self)
+        is_due, self._is_keep_alive_due = self._is_keep_alive_due, False
+        return [KEEP_ALIVE] if is_due else []
 
     def wake(self) -> None:
-        """There is something."""
+        """End the wait."""
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def tick(self, now: float, quiet: float, patience: float) -> None:
-        """Give a sign of life when nothing else was given for so many seconds.
-
-        Call `on_send_timeout` when nobody has come back for `patience` seconds with what was given.
-        """
-        if self._future is not None and now - self._spoke_at > quiet:
-            self._is_silent = True
+    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None:
+        """Send a keep-alive after that many idle seconds; call `on_send_timeout` if it is due."""
+        if self._future is not None and now - self._sent_at > keep_alive:
+            self._is_keep_alive_due = True
             self.wake()
-        if self.on_send_timeout and self._gave_at is not None and now - self._gave_at > patience:
+        is_stalled = self._returned_at is not None and now - self._returned_at > send_timeout
+        if is_stalled and self.on_send_timeout:
             on_send_timeout, self.on_send_timeout = self.on_send_timeout, None
             on_send_timeout()
 
     # Catching up
 
     async def _catch_up(self) -> list[EncodedMessage]:
-        channel = self.channel
-        channel.followers.discard(self)
+        topic, epoch, floor = self.topic, self.topic.epoch, self.topic.ring.floor
+        topic.tailing.discard(self)
         try:
-            events, floor = await self._feed.page(channel, self.cursor, self._limit)
-        except CursorExpired as cut:
-            self.cursor = Cursor.parse(cut.after)
-            return [EncodedMessage(Reset(str(cut), cut.after))]
+            events = await self._hub.page(topic, self.cursor, self._page_events)
         except RedisUnavailable:
-            self._feed.doubt(channel)
+            self._hub.invalidate(topic)
             return []
-        if channel.generation != self._generation or not channel.is_read:
-            return []
-        # What the channel has not read may follow something lost of which it does not know yet.
-        events = [event for event in events if event.cursor <= channel.head]
+        except (CursorExpired, CursorLost) as error:
+            return self._reset_to(error) if topic.is_current(epoch) else []
+        if not topic.is_current(epoch):
+            return []  # read before a loss
+        self._is_checked = True
+        # An event past the head may follow a loss that was not detected yet.
+        events = [event for event in events if event.cursor <= topic.head]
         if not events:
-            if self.cursor < floor:
-                self._feed.doubt(channel)  # the log has not got what was read of it
+            if self.cursor < floor:  # the log lacks events that the topic delivered
+                self._hub.invalidate(topic)
             return []
         self.cursor = events[-1].cursor
-        size = sum(len(event.raw) for event in events)
-        self._limit = max(1, min(_MOST, _PAGE_BYTES * len(events) // max(size, 1)))
-        return [EncodedMessage(event) for event in events if not self._is_repeat(event)]
+        mean_bytes = sum(len(event.raw) for event in events) / len(events)
+        self._page_events = max(1, min(_MAX_PAGE_EVENTS, int(_MAX_PAGE_BYTES / (mean_bytes or 1))))
+        return [EncodedMessage(event) for event in events]
 
-    # Breaks
-
-    def _meet_breaks(self) -> EncodedMessage | None:
-        """Where the viewer stands to what became of the log; a reset, if it has to go back."""
-        breaks = [b for b in self.channel.breaks if b.generation > self._generation]
-        began, self._generation = self._generation, self.channel.generation
-        if not began:
-            self._since = self._generation
-            return None
-        back_to = self.cursor
-        for each in breaks:
-            self._bounds[each.generation - 1] = self.cursor
-            self.number = None
-            back_to = min([back_to, *self._before_what_it_lacks(each)])
-        back_to = max(back_to, self._start)
-        if back_to >= self.cursor:
-            return None
-        self.cursor = back_to
-        for generation in self._bounds:
-            self._bounds[generation] = min(self._bounds[generation], self.cursor)
-        return EncodedMessage(Reset(_SET_BACK, str(self.cursor)))
-
-    def _before_what_it_lacks(self, happened: Break) -> Iterator[Cursor]:
-        """Cursors after which the log has something that the viewer was not given in its place."""
-        if happened.set_back:
-            yield happened.common
-        for place in happened.found:
-            if not self._has([place]):
-                yield place[0].previous() or START
-
-    def _has(self, lost: Sequence[Place]) -> bool:
-        """Whether the viewer was given what stood at one of these places as it was lost."""
-        return any(
-            self._since <= generation and cursor <= self._bounds.get(generation, cursor)
-            for cursor, generation in lost
-        )
-
-    def _is_repeat(self, event: Event) -> bool:
-        given = self.channel.given
-        return given.is_repeat(event) or self._has(given.lost(event))
+    def _reset_to(self, error: CursorExpired | CursorLost) -> list[EncodedMessage]:
+        """Reset to the preceding event; if the cursor was in the log, verify the topic first."""
+        if self._is_checked and isinstance(error, CursorLost):
+            self._is_checked = False
+            self._hub.invalidate(self.topic)
+            return []
+        self.cursor, self._is_checked = Cursor.parse(error.after), True
+        return [EncodedMessage(Reset(str(error), error.after))]

@@ -1,47 +1,50 @@
-"""Following a job's log: everything after a cursor, then what comes, until the job is over."""
+"""Subscriptions to a job's log: events after a cursor, then new ones, until the job is finished."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 from events.live.completion import Completion
-from events.live.hub import Hub, hubs
+from events.live.hub import hubs
 from events.live.messages import End, Message, Reset
 from events.live.subscriber import Subscriber
 from events.types import START, Cursor, Event
 
 
 def is_watched(job_id: str) -> bool:
-    """Whether somebody views this log in this process, so that it can be read; asks nobody."""
-    return any(feed.reads(job_id) for _, feed in hubs.all())
+    """Whether this process has subscribers of a log and can read it; does no I/O."""
+    return any(hub.is_watched(job_id) for _, hub in hubs.all())
 
 
 def disconnect_all() -> None:
-    """Tell all viewers of this process to come back later; safe in a signal's handler."""
-    for loop, feed in hubs.all():
+    """Send `Restart` to all subscribers of this process. Safe in a signal handler."""
+    for loop, hub in hubs.all():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(feed.close)
+            loop.call_soon_threadsafe(hub.close)
 
 
 def subscribe(
     job_id: str, *, after: Cursor = START, completion: Completion | None = None
 ) -> Subscriber:
-    """A viewer of a job's log, from a cursor on, for `async with`, which raises InvalidJobId."""
-    return Subscriber(hubs.of_running_loop(Hub), job_id, after, completion)
+    """Return a subscriber for `async with`, which raises InvalidJobId.
+
+    Its `next` returns messages with their encodings; `follow` describes them.
+    """
+    return Subscriber(job_id, after, completion)
 
 
 async def follow(
     job_id: str, *, after: Cursor = START, completion: Completion | None = None
-) -> AsyncIterator[Message]:
-    """Yield the events after a cursor, `Live` once caught up, later events, and `End`.
+) -> AsyncGenerator[Message, None]:
+    """Yield the events after a cursor, `Live` once caught up, new events, and `End`.
 
-    `KeepAlive` comes after KEEP_ALIVE seconds of silence, `Restart` instead of an end where the
-    server is told to go away. `Reset` says that the cursor could not be
-    honoured: what follows are the events after its `after`. Raises InvalidJobId, NotAStream,
-    RedisCommandError, django.db.Error; where Redis does not answer, it waits.
+    Also yields `Reset` if the cursor is not in the log, or delivered events left it; `KeepAlive`
+    after KEEP_ALIVE idle seconds; `Restart` as the last message when the server shuts down. Waits
+    while Redis is unavailable. Raises InvalidJobId, NotAStream, RedisCommandError, django.db.Error.
     """
-    async with subscribe(job_id, after=after, completion=completion) as viewer:
+    async with subscribe(job_id, after=after, completion=completion) as subscriber:
         while True:
-            for encoded in await viewer.next():
+            for encoded in await subscriber.next():
                 yield encoded.message
                 if encoded.is_last:
                     return
@@ -50,20 +53,16 @@ async def follow(
 async def await_events(
     job_id: str, *, after: Cursor, seconds: float, completion: Completion | None = None
 ) -> bool:
-    """Wait until there is something after a cursor, or the job is over; False if it took longer.
+    """Wait for an event after a cursor, `Reset` or `End`; return False after `seconds`.
 
     Raises what `follow` raises.
     """
-    try:
+    with suppress(TimeoutError):
         async with (
             asyncio.timeout(seconds),
-            subscribe(job_id, after=after, completion=completion) as viewer,
+            aclosing(follow(job_id, after=after, completion=completion)) as messages,
         ):
-            while True:
-                for each in await viewer.next():
-                    if isinstance(each.message, Event | Reset | End):
-                        return True
-                    if each.is_last:
-                        return False
-    except TimeoutError:
-        return False
+            async for message in messages:
+                if isinstance(message, Event | Reset | End):
+                    return True
+    return False

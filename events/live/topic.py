@@ -1,178 +1,152 @@
-"""One stream as a process follows it, for all of its viewers. Does no I/O.
+"""Topic: one log, the end of it that this event loop has read, and its subscribers. Does no I/O.
 
-A channel is *unread* until the feed has read the end of its log; then it is *read*, and whoever
-has a cursor that its ring reaches follows it. When what was read may not be all that there is
-(Redis was away; the entry that was read last is gone), it is *doubted*: the feed looks up to where
-log and channel agree, and the channel goes on from there as of a new generation.
+*Unverified*, because it is new or the log may have lost events, it delivers nothing. *Verified*,
+the reader appends what follows `head`. *Done*, the job is finished or the log cannot be read.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from events.live.completion import Completion
+from events.live.continuity import DeliveredEvents, LogEnd
 from events.live.frames import EncodedMessage
-from events.live.given import Given, Place
-from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
+from events.live.ring_buffer import MAX_RING_BYTES, MAX_RING_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
-if TYPE_CHECKING:
-    from events.live.subscriber import Subscriber
+# A slow subscriber delays the ring by at most this; after that it falls back to catch-up.
+MAX_LAG_SECONDS: Final = 0.25
+# After a loss, an archiver may still commit what it read before, and remove duplicates.
+_SETTLING_SECONDS: Final = 5.0
+_RING_IDLE_SECONDS: Final = 5.0
 
-# Seconds for which those who have read all wait for those who have not.
-_PATIENCE: Final = 0.25
-_BREAKS: Final = 16
 
+class TopicSubscriber(Protocol):
+    """What topic and hub use of a `Subscriber`."""
 
-@dataclass(frozen=True, slots=True)
-class Break:
-    """What became of a log between two generations of its channel.
+    offset: int | None
 
-    Up to `common`, the log is what it was; what was read after that is lost. If it was `set_back`,
-    it has other events there, which nobody was given. `found` are the places at which it has again
-    what it had lost.
-    """
-
-    generation: int
-    common: Cursor
-    set_back: bool
-    found: Sequence[Place]
+    def wake(self) -> None: ...  # noqa: D102
+    def rewind(self, common: Cursor, head: Cursor) -> None: ...  # noqa: D102
+    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None: ...  # noqa: D102
 
 
 class Topic:
-    """What is known of a stream, who views it, and who of them waits."""
+    """One log as it was read, and its subscribers."""
 
     def __init__(self, job_id: str, key: str) -> None:
-        self.job_id = job_id
-        self.key = key
-        self.completion: Completion | None = None
+        self.job_id, self.key = job_id, key
         self.head = START  # everything up to here was read
-        self.high = START  # and nothing after this, though some of it may have been lost since
         self.last: Event | None = None
         self.ring = RingBuffer(START)
-        self.given = Given(START)
-        self.generation = 0
-        self.breaks: list[Break] = []
-        self.is_read = self.is_over = False
+        self.delivered = DeliveredEvents()
+        self.is_verified = self.is_completed = False
+        self.is_ending = False  # the job is finished: completed by the next verification
+        self.is_head_archived = self._is_head_missing = False
+        self.epoch = 0  # number of verifications; a reply from before the last one is discarded
         self.error: Exception | None = None
-        self.viewers: set[Subscriber] = set()
-        self.followers: set[Subscriber] = set()
+        self.subscribers: set[TopicSubscriber] = set()
+        self.tailing: set[TopicSubscriber] = set()
         self.pages: dict[Any, Any] = {}
-        self.quiet_since = monotonic()
-        self._waiting: dict[Subscriber, None] = {}
+        self.last_event_at = monotonic()
+        self.unsettled_until = 0.0
+        self._waiting: dict[TopicSubscriber, None] = {}
         self._starved_since = 0.0
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more comes of it: the job is over, or its log cannot be read."""
-        return self.is_over or self.error is not None
+        """Whether the job is finished, or the log cannot be read."""
+        return self.is_completed or self.error is not None
 
-    # What the feed has read
+    def is_current(self, epoch: int) -> bool:
+        """Whether continuity was not in question since that epoch."""
+        return self.is_verified and self.epoch == epoch
 
-    def begin(self, latest: Sequence[Event]) -> None:
-        """The channel is read from here on: `latest` are the last events of the log, in order."""
-        start = (latest[0].cursor.previous() or START) if latest else START
-        self.given, self.generation = Given(start), self.generation + 1
-        self.ring.clear(start)
-        self.head = start
-        self._take_in(latest)
-        self.is_read = True
+    def append(self, events: Sequence[Event]) -> None:
+        """Deliver events that follow `head`."""
+        self.ring.append(map(EncodedMessage, events))
+        self.delivered.add(events)
+        self._move_head(events[-1])
         self.wake()
 
-    def comes_back(self, events: Sequence[Event]) -> bool:
-        """Whether these have places at which others may have been read before."""
-        return events[0].cursor <= self.high
+    def _move_head(self, last: Event | None) -> None:
+        self.last, self.head = last, last.cursor if last is not None else START
+        self.is_head_archived, self.last_event_at = False, monotonic()
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Events that follow the last one; what is not new among them is left out."""
-        news = [event for event in events if event.cursor > self.head]
-        if news:
-            self._take_in(news)
-            self.quiet_since = monotonic()
-            self.wake()
-
-    def _take_in(self, events: Sequence[Event]) -> None:
-        encoded = []
-        for event in events:
-            if not self.given.is_repeat(event):
-                encoded.append(EncodedMessage(event, self.given.lost(event)))
-            self.given.add(event)
-        self.ring.append(encoded)
-        if events:
-            self.head, self.last = events[-1].cursor, events[-1]
-            self.high = max(self.high, self.head)
-
-    def doubt(self) -> None:
-        """What was read may not be all that there is: nobody goes on before that is known."""
-        self.is_read = False
+    def invalidate(self, *, is_head_missing: bool = False) -> None:
+        """Stop delivery until continuity is verified."""
+        self.is_verified, self._is_head_missing = False, is_head_missing
         self.pages.clear()
 
-    def go_on(self, common: Cursor, *, set_back: bool, again: Iterable[Event]) -> None:
-        """The log is what it was up to `common`; see Break.
-
-        `again` are events of it up to there, from the first place at which something was lost.
-        """
-        self.generation += 1
-        self.pages.clear()
-        found = self.given.find(again)
-        if found or common != self.high:
-            self.given.lose(common, self.generation - 1)
-            happened = Break(self.generation, common, set_back, found)
-            self.breaks = [*self.breaks[1 - _BREAKS :], happened]
-            self.ring.clear(common)
-            self.head = common
-        self.is_read = True
+    def resume(self, end: LogEnd) -> None:
+        """Continue with the verified end of the log; reset every subscriber past `end.common`."""
+        head, newest = self.head, end.latest[-1].cursor if end.latest else START
+        has_lost = end.common < head
+        if has_lost or newest != head:
+            self._load(end)
+            if has_lost or (self._is_head_missing and head > START):
+                self.unsettled_until = monotonic() + _SETTLING_SECONDS
+        elif self._is_head_missing:
+            self.is_head_archived = True
+        self.is_completed |= self.is_ending and not has_lost
+        self.is_verified, self.is_ending = True, False
+        self.epoch += 1
+        for subscriber in self.subscribers:
+            subscriber.rewind(end.common, head)
         self.wake()
 
-    def skip_to(self, latest: Sequence[Event]) -> None:
-        """Too much has come to read it all for everybody: go on with the last events."""
-        self.ring.clear(latest[0].cursor.previous() or START)
-        self.head = self.ring.floor
-        self.add(latest)
+    def _load(self, end: LogEnd) -> None:
+        floor = START if end.is_whole else end.latest[0].cursor
+        events = [event for event in end.latest if event.cursor > floor]
+        self.ring.clear(floor)
+        self.ring.append(map(EncodedMessage, events))
+        self.delivered.rebase(end.common, floor, events)
+        self._move_head(end.latest[-1] if end.latest else None)
 
     def fail(self, error: Exception) -> None:
-        """The log cannot be read; whoever views it is told."""
+        """Raise an error in all subscribers: the log cannot be read."""
         self.error = error
         self.wake()
 
-    def end(self) -> None:
-        """The job is over, and everything was read."""
-        self.is_over = True
-        self.wake()
+    def tidy(self, now: float) -> None:
+        """Release the ring of a quiet log."""
+        if now > self.last_event_at + _RING_IDLE_SECONDS:
+            self.ring.evict_to(0, 0)
 
-    # Who waits
+    # Subscribers
 
-    def wait(self, viewer: "Subscriber") -> None:
-        """Wake this viewer when there is something for it."""
+    def remove(self, subscriber: TopicSubscriber) -> None:
+        """Remove a subscriber."""
+        self.subscribers.discard(subscriber)
+        self.tailing.discard(subscriber)
+        self.stop_waiting(subscriber)
+
+    def wait(self, subscriber: TopicSubscriber) -> None:
+        """Wake this subscriber when there is something to deliver."""
         if not self._waiting:
             self._starved_since = monotonic()
-        self._waiting[viewer] = None
+        self._waiting[subscriber] = None
 
-    def wait_no_more(self, viewer: "Subscriber") -> None:
-        """The viewer has something to do, or is gone."""
-        self._waiting.pop(viewer, None)
+    def stop_waiting(self, subscriber: TopicSubscriber) -> None:
+        """Undo `wait`."""
+        self._waiting.pop(subscriber, None)
 
     def wake(self) -> None:
-        """There is something for everybody who waits."""
+        """Wake all waiting subscribers."""
         waiting, self._waiting = self._waiting, {}
-        for viewer in waiting:
-            viewer.wake()
+        for subscriber in waiting:
+            subscriber.wake()
 
     def has_room(self) -> bool:
-        """Whether more may be read: half of the ring is free of what its followers have to take.
+        """Backpressure: whether half of the ring is free of events that a subscriber has to take.
 
-        Who is held up by his own connection is waited for only as long as nobody has been without
-        anything to do for a while; then he has to catch up by himself.
+        Slow subscribers are detached when the others have waited for MAX_LAG_SECONDS.
         """
         ring = self.ring
-        if ring.size <= MOST_BYTES // 2 and ring.end - ring.start <= MOST_EVENTS // 2:
+        if ring.size <= MAX_RING_BYTES // 2 and ring.end - ring.start <= MAX_RING_EVENTS // 2:
             return True
-        mark = ring.end if ring.size > MOST_BYTES // 2 else ring.end - MOST_EVENTS // 2
-        behind = [viewer for viewer in self.followers if (viewer.number or 0) < mark]
-        if not behind:
+        mark = ring.end if ring.size > MAX_RING_BYTES // 2 else ring.end - MAX_RING_EVENTS // 2
+        behind = [each for each in self.tailing if (each.offset or 0) < mark]
+        if behind and self._waiting and monotonic() - self._starved_since > MAX_LAG_SECONDS:
+            self.tailing.difference_update(behind)
             return True
-        if self._waiting and monotonic() - self._starved_since > _PATIENCE:
-            self.followers.difference_update(behind)
-            return True
-        return False
+        return not behind

@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from events.exceptions import (
     CursorExpired,
+    CursorLost,
     EventsError,
     InvalidCursor,
     InvalidEvent,
@@ -64,6 +65,8 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             http = exceptions.ParseError(str(error))
         case JobNotFound() | InputNotFound():
             http = exceptions.NotFound(str(error))
+        case CursorLost():
+            http = Problem("gone", str(error), after=error.after)
         case CursorExpired():
             http = Problem("gone", str(error), first=error.truncated_before, after=error.after)
         case OutOfOrderSequence():

@@ -198,7 +198,8 @@ class PollQuery(RequestParameters):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Add the missing parameters."""
-        return {**attrs, "before": None, "order": "asc", "event_filter": EventFilter()}
+        fixed = {"before": None, "order": "asc", "event_filter": EventFilter(), "strict": True}
+        return {**attrs, **fixed}
 
 
 class ReplayQuery(RequestParameters):

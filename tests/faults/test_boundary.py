@@ -14,7 +14,7 @@ from events.history import aread_events, read_events
 from events.models import ArchivedEvent, EventLog
 from events.publisher import get_publisher
 from events.types import Cursor
-from tests.faults.loss import Viewer
+from tests.faults.loss import LogFollower
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -136,13 +136,13 @@ async def test_the_async_twin(redis_client):
 
 
 def test_viewers_while_the_stream_is_trimmed_under_them(redis_client):
-    with Viewer() as quick, Viewer() as slow:
-        with moving(1200), slow.asleep():
+    with LogFollower() as quick, LogFollower() as slow:
+        with moving(1200), slow.paused():
             quick.wait_for(100)
         whole = read_events("abc", limit=9999)
         assert [event.data["n"] for event in whole] == list(range(1200))
-        for viewer in (quick, slow):
-            viewer.check(whole)
+        for follower in (quick, slow):
+            follower.check(whole)
 
 
 def test_a_cursor_of_years_ago(redis_client):
@@ -176,7 +176,7 @@ def test_a_log_that_was_cut(redis_client):
         assert [event.id for event in read_events("abc", after=cursor)] == kept
     newest = read_events("abc", order="desc", limit=100)
     assert [event.id for event in newest] == ids[:19:-1]
-    with Viewer(after=ids[3]) as viewer:
-        viewer.wait_for(30)
-        viewer.check(read_events("abc"))
-    assert [reset.after for reset in viewer.resets] == [cut.value.after]
+    with LogFollower(after=ids[3]) as follower:
+        follower.wait_for(30)
+        follower.check(read_events("abc"))
+    assert [reset.after for reset in follower.resets] == [cut.value.after]

@@ -20,7 +20,7 @@ from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.faults.clients import async_client
-from tests.faults.loss import KEY, STATE, Viewer, World
+from tests.faults.loss import KEY, STATE, LogFollower, World
 from tests.faults.proxy import proxied
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -73,14 +73,14 @@ def test_a_viewer_over_a_death(own_redis, loss, archived):
     world = World()
     world.commit(2)
     world.publish(2)
-    with Viewer() as viewer:
-        viewer.wait_for(4)
+    with LogFollower() as follower:
+        follower.wait_for(4)
         if loss == "rolled-back":
             with rolled_back(own_redis):
                 world.commit(2)
                 if archived:
                     world.archive()
-                viewer.wait_for(6)
+                follower.wait_for(6)
         else:
             world.commit(2)
             if archived:
@@ -92,21 +92,21 @@ def test_a_viewer_over_a_death(own_redis, loss, archived):
             own_redis.start()
         world.commit()
         world.publish()
-        world.finish(viewer)
+        world.finish(follower)
 
 
 def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
     """Its cursor is still in the stream, and what came after it is in the archive alone."""
     world = World()
     world.commit()
-    with Viewer() as viewer:
-        viewer.wait_for(1)
-        with viewer.asleep(), rolled_back(own_redis):
+    with LogFollower() as follower:
+        follower.wait_for(1)
+        with follower.paused(), rolled_back(own_redis):
             world.commit(3)
             world.archive()
         world.publish()
-        world.finish(viewer)
-    assert len(viewer.events) == 5
+        world.finish(follower)
+    assert len(follower.events) == 5
 
 
 def test_a_commit_while_redis_hangs(own_redis):

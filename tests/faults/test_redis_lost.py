@@ -3,12 +3,14 @@
 import asyncio
 import random
 from datetime import timedelta
+from time import sleep
 
 import pytest
 
-from events.live import continuity, hub, subscriber
-from events.live.stream_reader import Reader
-from tests.faults.loss import Gallery, Viewer, World
+from events.live import hub
+from events.live.stream_reader import StreamReader
+from events.live.subscriber import Subscriber
+from tests.faults.loss import FollowerLoop, LogFollower, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -61,27 +63,28 @@ def test_what_was_lost_comes_back_behind_the_archive(world, then):
     world.finish()
 
 
-def test_a_viewer_was_past_what_comes_back(world):
-    """It saw the log without the event, and is told where it was another."""
-    with Viewer() as viewer:
-        with viewer.asleep():
+def test_an_older_snapshot_returns_what_a_follower_was_past(world):
+    """It received the log without the event: it is reset to before it."""
+    with LogFollower() as follower:
+        with follower.paused():
             world.commit()
-            viewer.wait_for(1)
+            follower.wait_for(1)
             world.do("commit", "snapshot", "evict", "publish")
-        viewer.wait_for(2)
-        assert [event.event_type for event in viewer.events] == ["tx", "step"]
+        while [event.event_type for event in follower.events] != ["step"]:
+            sleep(0.005)
         world.do("set_back", "commit")
-        world.finish(viewer)
-    assert [reset.after for reset in viewer.resets] == [viewer.events[0].id]
+        world.finish(follower)
+    assert [event.data.get("tx") for event in follower.events] == [1, 2, 4]
+    assert [reset.after for reset in follower.resets] == ["0-0", "0-0"]
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_losses_in_any_order(world, seed):
     chance = random.Random(seed)
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
-    with Viewer() as viewer:
+    with LogFollower() as follower:
         world.do(*steps)
-        world.finish(viewer)
+        world.finish(follower)
 
 
 def hesitating(call, chance):
@@ -105,19 +108,19 @@ def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
     """They share what is read, and each has its own past: what one was given, another was not."""
     chance = random.Random(seed)
     for where, name in (
-        (hub, "aread_events"), (continuity, "aread_events"), (Reader, "_deliver"),
-        (subscriber.Subscriber, "_catch_up"),
+        (hub, "aread_events"), (hub.Hub, "_verify"), (StreamReader, "_append"),
+        (StreamReader, "_check_heads"), (Subscriber, "_catch_up"),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
-    with Gallery() as gallery:
+    with FollowerLoop() as followers:
         for n, step in enumerate(steps):
             if n == 0 or chance.random() < 0.15:
-                gallery.enter()
+                followers.add()
             world.do(step)
         whole = world.finish()
-    for visitor in gallery.viewers:
-        visitor.check(whole)
+    for follower in followers.followers:
+        follower.check(whole)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -90,6 +90,7 @@ class JobEventsView(JobsAPIView):
             limit=limit + 1,
             order=order,
             event_filter=query["event_filter"],
+            strict=query.get("strict", False),
         )
         page = events[:limit]
         next_link = None

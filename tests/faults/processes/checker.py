@@ -30,7 +30,7 @@ def check(dump: Dump, expected: Expected) -> None:
     names = [name for _, name, *_ in log]
     check_contents(names, expected)
     check_ends(dump)
-    check_viewers(dump)
+    check_subscribers(dump)
 
 
 def check_contents(names: Sequence[str], expected: Expected) -> None:
@@ -60,11 +60,13 @@ def check_ends(dump: Dump) -> None:
     assert set(dump["stream"]) <= set(ids)
 
 
-def check_viewers(dump: Dump) -> None:
-    """From whichever cursor, a viewer is given what history has after it."""
-    for cursor, given in dump["followed"].items():
+def check_subscribers(dump: Dump) -> None:
+    """From every cursor, a subscriber receives what history has after it."""
+    for cursor, received in dump["followed"].items():
         after = Cursor.parse(cursor)
-        assert given == [event for event in dump["log"] if Cursor.parse(event[0]) > after], cursor
+        assert received == [event for event in dump["log"] if Cursor.parse(event[0]) > after], (
+            cursor
+        )
 
 
 def _increasing(ids: Iterable[str]) -> bool:

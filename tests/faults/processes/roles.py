@@ -18,7 +18,7 @@ from events.archive.archiver import Archiver
 from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
-from events.live.messages import KeepAlive, Live
+from events.live.messages import KeepAlive, Live, Reset
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay, writer
 from events.outbox.relay import Relay
@@ -252,9 +252,8 @@ async def _follow_all(job: str, cursors: list[str]) -> list[list[Any]]:
 
 
 async def _follow(job: str, cursor: str) -> list[Any]:
-    """What a viewer is given from a cursor on, until it is live and nothing comes."""
-    given, caught_up = [], False
-
+    """What a subscriber receives from a cursor on, until it is live and idle."""
+    received, caught_up = [], False
     with suppress(TimeoutError):
         async with (
             asyncio.timeout(10),
@@ -262,27 +261,29 @@ async def _follow(job: str, cursor: str) -> list[Any]:
         ):
             async for message in messages:
                 if isinstance(message, Event):
-                    given.append(_of(message))
+                    received.append(_of(message))
                 caught_up = caught_up or isinstance(message, Live)
                 if caught_up and isinstance(message, KeepAlive):
-                    return given
-    return [*given, ["", "never live", "", None]]
+                    return received
+    return [*received, ["", "never live", "", None]]
 
 
-def view(lines: Lines, cursor: str) -> None:
-    """A viewer who asks for an event only when there comes a word."""
+def subscribe(lines: Lines, cursor: str) -> None:
+    """A slow subscriber: it takes the next event or reset when it is signalled."""
     hasten()
-    asyncio.run(_view(lines, cursor))
+    asyncio.run(_subscribe(lines, cursor))
 
 
-async def _view(lines: Lines, cursor: str) -> None:
-
-    lines.say(live=True)
+async def _subscribe(lines: Lines, cursor: str) -> None:
+    lines.say(started=True)
     async with aclosing(follow(JOB, after=Cursor.parse(cursor))) as messages:
         lines.hear()
         async for message in messages:
             if isinstance(message, Event):
-                lines.say(event=message.data["c"])
+                lines.say(received=message.data["c"])
+                lines.hear()
+            elif isinstance(message, Reset):
+                lines.say(received=f"reset after {message.after}")
                 lines.hear()
 
 

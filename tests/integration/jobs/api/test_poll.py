@@ -70,6 +70,23 @@ async def test_existing_events_are_returned_at_once(user, ids):
         assert page["next"] is not None
 
 
+@pytest.mark.parametrize("is_asgi", [True, False], ids=["asgi", "wsgi"])
+async def test_cursor_that_is_not_in_the_log(user, ids, client, is_asgi):
+    """410, with the cursor of the event before it."""
+    await sync_to_async(client.force_login)(user)
+    cursor = ids[2].partition("-")[0] + "-1000"
+    if is_asgi:
+        async with request_of(user, wait=30, after=cursor) as request:
+            assert await request.status() == 410
+            problem = json.loads(request.body)
+    else:
+        response = await sync_to_async(client.get)(POLL, {"after": cursor, "wait": 5})
+        assert response.status_code == 410
+        problem = response.json()
+    assert (problem["type"], problem["after"]) == ("urn:job-events:gone", ids[2])
+    assert "first" not in problem
+
+
 async def test_new_event_ends_the_wait(user, ids):
     async with request_of(user, wait=30, after=ids[2]) as request:
         await wait_started(request)

@@ -119,7 +119,7 @@ async def test_seek(user, ids):
     await socket.until(3)
     await socket.send(text=f'{{"action": "seek", "after": "{ids[3]}"}}')
     assert await socket.receive() == {
-        "type": "reset", "reason": "The replay goes on from here.", "after": ids[3],
+        "type": "reset", "reason": "The replay continues after this cursor.", "after": ids[3],
     }  # fmt: skip
     assert await socket.until(5) == [5]  # after a seek, the first event is due at once
     await socket.send(text='{"action": "seek", "after": "0"}')

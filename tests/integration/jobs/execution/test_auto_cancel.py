@@ -6,7 +6,7 @@ import pytest
 
 from events.exceptions import RedisUnavailable
 from events.history import read_events
-from events.live.presence import REMEMBERED_SECONDS, mark_watched, seconds_since_watched
+from events.live.presence import PRESENCE_TTL_SECONDS, mark_watched, seconds_since_watched
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.execution import auto_cancel
@@ -49,7 +49,7 @@ def set_unwatched(seconds, job_id="abc"):
     """Record that the last subscriber of the job left some seconds ago."""
     mark_watched([job_id])
     (key,) = get_redis().keys(f"*{job_id}*:watched")
-    get_redis().expire(key, REMEMBERED_SECONDS - seconds)
+    get_redis().expire(key, PRESENCE_TTL_SECONDS - seconds)
 
 
 def status():

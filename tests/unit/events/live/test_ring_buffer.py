@@ -3,7 +3,7 @@
 import pytest
 
 from events.live.frames import EncodedMessage
-from events.live.ring_buffer import MOST_BYTES, MOST_EVENTS, RingBuffer
+from events.live.ring_buffer import MAX_RING_BYTES, MAX_RING_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
 
@@ -23,38 +23,38 @@ def numbers(events):
 
 def test_what_comes_is_taken_in_order_by_number():
     ring = ring_of(3, 5, 9)
-    assert numbers(ring.take(0)) == [3, 5, 9]
-    assert numbers(ring.take(2)) == [9]
-    assert ring.take(3) == []
+    assert numbers(ring.read_from(0)) == [3, 5, 9]
+    assert numbers(ring.read_from(2)) == [9]
+    assert ring.read_from(3) == []
     ring.append([event(11)])
-    assert numbers(ring.take(3)) == [11]
+    assert numbers(ring.read_from(3)) == [11]
 
 
 @pytest.mark.parametrize(("after", "first"), [(0, 3), (3, 5), (4, 5), (8, 9)])
 def test_a_cursor_has_a_number(after, first):
     ring = ring_of(3, 5, 9)
-    assert numbers(ring.take(ring.number_after(Cursor(after, 0))))[0] == first
-    assert ring.take(ring.number_after(Cursor(9, 0))) == []
+    assert numbers(ring.read_from(ring.offset_after(Cursor(after, 0))))[0] == first
+    assert ring.read_from(ring.offset_after(Cursor(9, 0))) == []
 
 
 def test_the_oldest_make_room_and_the_floor_rises():
-    ring = ring_of(*range(1, MOST_EVENTS + 4))
+    ring = ring_of(*range(1, MAX_RING_EVENTS + 4))
     assert ring.floor == Cursor(3, 0)
-    assert ring.take(2) is None
-    assert numbers(ring.take(3))[0] == 4
-    ring = ring_of(1, 2, 3, 4, 5, size=MOST_BYTES // 4)
+    assert ring.read_from(2) is None
+    assert numbers(ring.read_from(3))[0] == 4
+    ring = ring_of(1, 2, 3, 4, 5, size=MAX_RING_BYTES // 4)
     assert ring.floor == Cursor(1, 0)
-    assert ring.size == MOST_BYTES // 4 * 4
+    assert ring.size == MAX_RING_BYTES // 4 * 4
 
 
 def test_one_that_is_larger_than_all_that_is_kept():
-    ring = ring_of(1, 2, size=2 * MOST_BYTES)
-    assert (ring.floor, ring.size, ring.take(1)) == (Cursor(2, 0), 0, None)
+    ring = ring_of(1, 2, size=2 * MAX_RING_BYTES)
+    assert (ring.floor, ring.size, ring.read_from(1)) == (Cursor(2, 0), 0, None)
 
 
 def test_a_turn_is_not_for_ever():
-    assert len(ring_of(*range(1, 500)).take(0)) == 64
-    assert numbers(ring_of(1, 2, 3, 4, size=30_000).take(0)) == [1, 2, 3]
+    assert len(ring_of(*range(1, 500)).read_from(0)) == 64
+    assert numbers(ring_of(1, 2, 3, 4, size=30_000).read_from(0)) == [1, 2, 3]
 
 
 def test_who_was_at_the_end_is_not_at_the_new_beginning():
@@ -62,5 +62,5 @@ def test_who_was_at_the_end_is_not_at_the_new_beginning():
     ring = ring_of(1, 2)
     ring.clear(Cursor(7, 0))
     ring.append([event(8)])
-    assert ring.take(2) is None
-    assert numbers(ring.take(ring.number_after(Cursor(7, 0)))) == [8]
+    assert ring.read_from(2) is None
+    assert numbers(ring.read_from(ring.offset_after(Cursor(7, 0)))) == [8]

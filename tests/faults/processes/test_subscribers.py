@@ -1,4 +1,4 @@
-"""Viewers of a Redis that is rolled back, and of what it is given again."""
+"""Subscribers of a Redis that is rolled back or wiped, and of what is appended again."""
 
 import shutil
 
@@ -6,24 +6,24 @@ import pytest
 
 
 @pytest.fixture
-def view(world):
-    """A viewer who asks for the next event when told to, and is slow to ask."""
+def subscribe(world):
+    """A subscriber that takes messages when signalled."""
 
-    def view(cursor="0-0", seconds=10):
-        child = world.run("view", cursor=cursor)
-        child.until("live", seconds)
+    def subscribe(cursor="0-0", seconds=10):
+        child = world.run("subscribe", cursor=cursor)
+        child.until("started", seconds)
         return child
 
-    return view
+    return subscribe
 
 
-def contents(child, count):
-    """The next events that the viewer is given."""
-    given = []
+def take(child, count):
+    """The next events and resets."""
+    received = []
     for _ in range(count):
         child.go()
-        given.append(child.until("event", 15))
-    return given
+        received.append(child.until("received", 15))
+    return received
 
 
 def keep(world):
@@ -41,33 +41,33 @@ def roll_back(world):
     world.restore()
 
 
-def test_what_was_archived_is_seen_though_redis_was_rolled_back(world, view):
-    """The viewer's last event is in the stream, the next one in the archive only."""
+def test_archived_events_are_delivered_after_a_rollback(world, subscribe):
+    """The last delivered event is in the stream, the next one in the archive only."""
     world.write({"commit": "t1"})
-    child = view()
-    assert contents(child, 1) == ["t1"]
+    child = subscribe()
+    assert take(child, 1) == ["t1"]
     keep(world)
     world.write({"commit": "t2"}, {"publish": "s1"}, {"archive": 100})
     roll_back(world)
     world.write({"commit": "t3"})
-    assert contents(child, 3) == ["t2", "s1", "t3"]
+    assert take(child, 3) == ["t2", "s1", "t3"]
 
 
-def test_what_is_appended_anew_is_not_seen_again(world, view):
+def test_events_appended_again_follow_a_reset(world, subscribe):
     world.write({"commit": "t1"}, {"commit": "t2"})
-    child = view()
-    assert contents(child, 2) == ["t1", "t2"]
+    child = subscribe()
+    assert take(child, 2) == ["t1", "t2"]
     world.wipe_redis()
     world.do("relay_once")
     world.write({"commit": "t3"})
-    assert contents(child, 1) == ["t3"]
+    assert take(child, 4) == ["reset after 0-0", "t1", "t2", "t3"]
 
 
 MOMENTS = ["archiver after reading"]
 
 
 def lose_while_archiving(world, moment):
-    """Redis is wiped while an archiver has what it read of it; the relay appends it anew."""
+    """Redis is wiped while an archiver holds what it read; the relay appends that again."""
     sleeper = world.run("archive_once", stops=[moment], rounds=1)
     sleeper.until("reached")
     world.wipe_redis()
@@ -76,8 +76,8 @@ def lose_while_archiving(world, moment):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_what_comes_later_sees_nothing_twice(world, moment):
-    """Not even before the archiver's next round."""
+def test_later_readers_receive_nothing_twice(world, moment):
+    """The archiver has had no further round."""
     world.write({"commit": "t1"}, {"archive": 100}, {"commit": "t2"})
     sleeper = lose_while_archiving(world, moment)
     sleeper.go()
@@ -88,7 +88,7 @@ def test_what_comes_later_sees_nothing_twice(world, moment):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_nothing_comes_before_what_was_seen(world, moment):
+def test_nothing_appears_before_what_was_read(world, moment):
     """A subscriber that resumes from a cursor receives the rest of the log."""
     world.write({"commit": "t1"}, {"archive": 100}, {"publish": "s1"}, {"commit": "t2"})
     sleeper = lose_while_archiving(world, moment)

@@ -1,0 +1,399 @@
+"""A loss between any two steps of live delivery: the subscriber has what history returns."""
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from time import sleep
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from events.archive.archiver import Archiver
+from events.history import read_events
+from events.live import follow, hub
+from events.live.hub import Hub
+from events.live.messages import End, KeepAlive, Live, Reset
+from events.live.stream_reader import StreamReader
+from events.outbox.relay import Relay
+from events.publisher import get_publisher
+from events.types import Cursor, Event
+from tests.faults.loss import JOB, KEY, World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+in_thread = sync_to_async
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch, settings):
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
+    monkeypatch.setattr(hub, "_PAGE_SECONDS", 0)  # each subscriber reads pages of its own
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.2}
+
+
+@pytest.fixture
+def world(redis_client):
+    return World()
+
+
+class Subscription:
+    """What a subscriber received since its last reset."""
+
+    def __init__(self, messages):
+        self.messages, self.events, self.resets = messages, [], []
+
+    async def until(self, stop):
+        async with asyncio.timeout(20):
+            while not stop():
+                self.take(await anext(self.messages))
+
+    def take(self, message):
+        if isinstance(message, Event):
+            assert not self.events or message.cursor > self.events[-1].cursor
+            self.events.append(message)
+        elif isinstance(message, Reset):
+            after = Cursor.parse(message.after)
+            self.events = [event for event in self.events if event.cursor <= after]
+            self.resets.append(message.after)
+
+    async def converge(self):
+        """Receive until it is what history returns."""
+        log = await in_thread(read_events)(JOB)
+        await self.until(lambda: contents(self.events) == contents(log))
+
+
+def ids(events):
+    return [event.id for event in events]
+
+
+def contents(events):
+    return [(event.id, event.raw) for event in events]
+
+
+@asynccontextmanager
+async def subscribed(after="0"):
+    async with aclosing(follow(JOB, after=Cursor.parse(after))) as messages:
+        subscription = Subscription(messages)
+        seen = []
+        messages_of = subscription.take
+        subscription.take = lambda message: (seen.append(message), messages_of(message))
+        await subscription.until(lambda: any(isinstance(each, Live) for each in seen))
+        yield subscription
+
+
+def xadd(redis_client, entry_id, number):
+    redis_client.xadd(KEY, {"data": b'{"n":%d}' % number}, id=entry_id)
+
+
+class Held:
+    """The next call of a coroutine function waits before it begins, or before it returns."""
+
+    def __init__(self, monkeypatch, owner, name, *, at_end=False):
+        self._call, self._at_end, self._is_armed = getattr(owner, name), at_end, True
+        self.reached, self.released = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(owner, name, self.wrapper())
+
+    def wrapper(self):
+        async def call(*args, **kwargs):
+            is_held, self._is_armed = self._is_armed, False
+            if is_held and not self._at_end:
+                await self._hold()
+            result = await self._call(*args, **kwargs)
+            if is_held and self._at_end:
+                await self._hold()
+            return result
+
+        return call
+
+    async def _hold(self):
+        self.reached.set()
+        await self.released.wait()
+
+
+async def test_the_stream_is_replaced_between_xread_and_the_check(world, monkeypatch):
+    """The entry read before is gone: the entries that XREAD returned are discarded."""
+    await in_thread(world.publish)(2)
+    async with subscribed() as subscription:
+        held = Held(monkeypatch, StreamReader, "_append")
+        await in_thread(world.publish)()
+        await held.reached.wait()
+        await in_thread(world.do)("wipe", "publish")
+        held.released.set()
+        await subscription.converge()
+    assert subscription.resets == ["0-0"]
+    assert [event.data["n"] for event in subscription.events] == [4]
+
+
+@pytest.mark.parametrize("later", [[], ["4-0"]], ids=["same-ids", "and-a-later-one"])
+async def test_ids_are_assigned_again(world, redis_client, later):
+    """An external producer writes the same ids after a wipe; the content differs from 2-0 on."""
+    for number in (1, 2, 3):
+        xadd(redis_client, f"{number}-0", number)
+    async with subscribed() as subscription:
+        redis_client.delete(KEY)
+        for entry_id, number in (("1-0", 1), ("2-0", 20), ("3-0", 30)):
+            xadd(redis_client, entry_id, number)
+        for entry_id in later:
+            xadd(redis_client, entry_id, 40)
+        await subscription.converge()
+    assert subscription.resets == ["1-0"]
+
+
+async def test_a_page_that_was_read_before_the_loss(world, monkeypatch):
+    """It is discarded: the topic was verified again before it was delivered."""
+    await in_thread(world.publish)(200)
+    async with subscribed() as first:
+        held = Held(monkeypatch, hub, "aread_events", at_end=True)
+        async with aclosing(follow(JOB)) as messages:
+            second = Subscription(messages)
+            receiving = asyncio.create_task(second.until(lambda: second.events))
+            await held.reached.wait()
+            await in_thread(world.do)("wipe", "publish")
+            await first.converge()
+            held.released.set()
+            await receiving
+            await second.converge()
+    assert first.resets == ["0-0"]
+    assert second.resets == []
+
+
+async def test_a_page_that_was_read_after_a_loss_not_detected_yet(world, monkeypatch):
+    """Its subscriber is reset with the others as soon as the loss is detected."""
+    await in_thread(world.publish)(200)
+    async with subscribed() as first:
+        held = Held(monkeypatch, Hub, "_verify")
+        await in_thread(world.wipe)()
+        async with aclosing(follow(JOB)) as messages:
+            second = Subscription(messages)
+            await in_thread(world.publish)(3)
+            await held.reached.wait()
+            held.released.set()
+            await asyncio.gather(first.converge(), second.converge())
+
+
+async def test_the_connections_are_lost_while_a_page_is_read(world, monkeypatch):
+    """Redis restarts from an older snapshot; the page came from the log before."""
+    await in_thread(world.do)("publish", "snapshot")
+    await in_thread(world.publish)(200)
+    async with subscribed() as first:
+        held = Held(monkeypatch, hub, "aread_events", at_end=True)
+        async with aclosing(follow(JOB)) as messages:
+            second = Subscription(messages)
+            receiving = asyncio.create_task(second.until(lambda: second.events))
+            await held.reached.wait()
+            await in_thread(world.do)("set_back", "publish")
+            held.released.set()
+            await receiving
+            await asyncio.gather(first.converge(), second.converge())
+    assert len(first.resets) == 1
+
+
+async def test_the_connections_are_lost_while_the_log_is_verified(world, monkeypatch):
+    """The reader's connection was opened before the log was read, and is lost with it."""
+    await in_thread(world.do)("publish", "snapshot", "publish")
+    held = Held(monkeypatch, Hub, "_verify", at_end=True)
+    async with aclosing(follow(JOB)) as messages:
+        subscription = Subscription(messages)
+        receiving = asyncio.create_task(subscription.until(lambda: subscription.events))
+        await held.reached.wait()
+        await in_thread(world.do)("set_back", "publish")
+        held.released.set()
+        await receiving
+        await subscription.converge()
+
+
+async def test_subscribers_that_join_while_the_log_is_verified(world, monkeypatch):
+    """They wait, and their cursors are checked against the new log."""
+    await in_thread(world.do)("commit", "archive", "publish")
+    lost = (await in_thread(read_events)(JOB))[-1].id
+    async with subscribed() as first:
+        held = Held(monkeypatch, Hub, "_verify")
+        await in_thread(world.do)("wipe", "publish")
+        await held.reached.wait()
+        async with (
+            aclosing(follow(JOB)) as from_start,
+            aclosing(follow(JOB, after=Cursor.parse(lost))) as from_lost,
+        ):
+            others = [Subscription(from_start), Subscription(from_lost)]
+            log = await in_thread(read_events)(JOB)
+            receiving = asyncio.gather(
+                others[0].until(lambda: ids(others[0].events) == ids(log)),
+                others[1].until(lambda: ids(others[1].events) == ids(log[1:])),
+            )
+            await asyncio.sleep(0.1)
+            assert not any(other.events for other in others)
+            held.released.set()
+            await first.converge()
+            await receiving
+    assert first.resets == others[1].resets == [log[0].id]
+    assert others[0].resets == []
+
+
+async def test_two_losses_before_a_subscriber_takes_the_reset(world):
+    """It receives one reset, with the lower cursor."""
+    await in_thread(world.do)("commit", "archive", "publish")
+    async with subscribed() as slow, subscribed() as quick:
+        await in_thread(world.do)("wipe", "publish")
+        await quick.converge()
+        await in_thread(world.do)("wipe", "publish")
+        await quick.converge()
+        await slow.converge()
+    assert len(quick.resets) == 2
+    assert len(slow.resets) == 1
+
+
+async def test_transactional_events_return_under_new_ids(world):
+    """The relay appends them again after a wipe: the subscriber is reset, and has each once."""
+    await in_thread(world.commit)(3)
+    async with subscribed() as subscription:
+        await in_thread(world.do)("wipe", "relay", "commit", "archive")
+        await subscription.converge()
+    assert subscription.resets == ["0-0"]
+    assert [event.data["tx"] for event in subscription.events] == [1, 2, 3, 4]
+
+
+async def test_an_archiver_that_commits_after_the_wipe(world, monkeypatch):
+    """What it read before appears below what the relay appended again, which it removes later."""
+    await in_thread(world.do)("commit", "archive", "commit")
+    async with subscribed() as subscription:
+        verify = Archiver._verify_still_in_redis
+
+        def lose_after(archiver, batch):
+            verify(archiver, batch)
+            monkeypatch.setattr(Archiver, "_verify_still_in_redis", verify)
+            world.wipe()
+            Relay().step()
+            world.publish()
+
+        monkeypatch.setattr(Archiver, "_verify_still_in_redis", lose_after)
+        await in_thread(Archiver().step)()
+        await in_thread(world.settle)()
+        await subscription.converge()
+    assert [event.data.get("tx") for event in subscription.events] == [1, 2, None]
+
+
+async def test_the_process_is_paused_over_a_loss(world):
+    """The reply in the socket's buffer is from before it."""
+    await in_thread(world.publish)(2)
+    async with subscribed() as subscription:
+        world.publish(2)  # on the event loop, which reads nothing meanwhile
+        world.do("wipe", "publish", "publish")
+        await subscription.converge()
+    assert subscription.resets == ["0-0"]
+
+
+class Finished:
+    """The job is finished; Redis loses its last event as soon as that is known."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def is_terminal(self, event):
+        return "last" in event.data
+
+    async def completed(self, last):
+        over = [job_id for job_id in last if last[job_id] and "last" in last[job_id].data]
+        if over and self.world is not None:
+            world, self.world = self.world, None
+            await in_thread(world.wipe)()
+            await in_thread(world.relay)()
+        return over
+
+
+async def test_the_end_is_not_sent_before_the_last_event_returns(world):
+    async with aclosing(follow(JOB, completion=Finished(world))) as messages:
+        subscription = Subscription(messages)
+        await in_thread(world.commit)()
+        await in_thread(commit_last)()
+        async with asyncio.timeout(20):
+            async for message in messages:
+                subscription.take(message)
+                if isinstance(message, End):
+                    break
+    assert ids(subscription.events) == ids(await in_thread(read_events)(JOB))
+    assert len(subscription.events) == 2
+
+
+def commit_last():
+    from django.db import transaction
+
+    from events import outbox
+
+    with transaction.atomic():
+        outbox.publish_event(JOB, {"event_type": "tx", "last": True})
+
+
+# Cursors
+
+
+@pytest.fixture
+def log(world):
+    """Three archived events that the stream lost, and two that are not archived."""
+    for step in ("publish", "publish", "publish", "archive", "wipe", "publish", "publish"):
+        world.do(step)
+        sleep(0.002)
+    return read_events(JOB)
+
+
+def between(log, place):
+    """A cursor between an event and the next."""
+    return Cursor(log[place].cursor.ms, log[place].cursor.seq + 1000)
+
+
+def reset_of(messages):
+    return [message.after for message in messages if isinstance(message, Reset)]
+
+
+async def received_from(cursor):
+    received = []
+    async with aclosing(follow(JOB, after=cursor)) as messages, asyncio.timeout(20):
+        async for message in messages:
+            if not isinstance(message, KeepAlive):
+                received.append(message)
+            if isinstance(message, Live):
+                return received
+    return received
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "in-a-ring"])
+async def test_a_cursor_that_is_in_the_log_is_not_reset(log, place, is_shared):
+    async with subscribed() if is_shared else aclosing(follow(JOB)):
+        received = await received_from(log[place].cursor)
+    assert received == [*log[place + 1 :], Live()]
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "in-a-ring"])
+async def test_a_cursor_that_is_not_in_the_log(log, is_shared):
+    """It is reset to the event before it, wherever it is: below, between, above."""
+    async with subscribed() if is_shared else aclosing(follow(JOB)):
+        for cursor, after in (
+            (Cursor(5, 0), "0-0"),
+            (between(log, 1), log[1].id),
+            (between(log, 3), log[3].id),
+            (between(log, 4), log[4].id),
+            (Cursor(log[4].cursor.ms + 3_600_000, 0), log[4].id),
+        ):
+            received = await received_from(cursor)
+            assert reset_of(received) == [after]
+            expected = [event for event in log if event.cursor > Cursor.parse(after)]
+            assert received[1:] == [*expected, Live()]
+
+
+async def test_a_cursor_of_a_log_that_is_empty(redis_client):
+    received = await received_from(Cursor(5, 0))
+    assert reset_of(received) == ["0-0"]
+    assert received[1:] == [Live()]
+
+
+async def test_a_cursor_ahead_of_the_topic_is_not_reset(world, monkeypatch):
+    """Another process delivered an event that this one has not read yet."""
+    await in_thread(world.publish)()
+    async with subscribed():
+        held = Held(monkeypatch, StreamReader, "_append")
+        (ahead,) = await in_thread(get_publisher().publish_events)(JOB, [{"n": 2}])
+        await held.reached.wait()
+        receiving = asyncio.create_task(received_from(Cursor.parse(ahead)))
+        await asyncio.sleep(0.2)
+        held.released.set()
+        assert await receiving == [Live()]
