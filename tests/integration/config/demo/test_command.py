@@ -127,7 +127,7 @@ def test_it_runs_a_job_and_leaves_no_process(directory, started):
     second = Demo(directory, free_port())
     started.append(second)
     assert second.process.wait(60) == 1
-    assert "another demo runs from this folder" in second.output.read_text()
+    assert "another demo runs in this directory" in second.output.read_text()
 
 
 @pytest.mark.parametrize(
