@@ -37,6 +37,7 @@ from jobs.api.serializers import field_name
 from jobs.conf import job_settings
 from jobs.models import Job
 
+MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
 MAX_JOB_LIMIT: Final = 200
 JOB_ORDERS: Final = ("-created_at", "created_at", "-finished_at", "finished_at")

@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from typing import Any, Final
 
+import orjson
 from django.urls import get_script_prefix
 from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
@@ -15,16 +17,20 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
 from jobs.api.base import JobsAPIView
-from jobs.api.openapi.operations import OPERATIONS, Operation
-from jobs.api.openapi.responses import CREATED_JOB, Content
-from jobs.api.problem_details import CONTENT_TYPE, TYPE_PREFIX
+from jobs.api.openapi.operations import MEDIA_TYPES, OPERATIONS, STATUSES, WITH_ETAG, Operation
+from jobs.api.openapi.responses import ProblemDetails
+from jobs.api.problem_details import CONTENT_TYPE
 from jobs.api.query import JOB_ID, RequestParameters
+from jobs.api.serializers import JobCreateSerializer
 
 _DESCRIPTION: Final = """
 One durable, ordered log of events for each job. A cursor is the id of an event, `<ms>-<seq>`, or
 `0`: the position after that event, in history, export and live delivery alike. Errors are problem
 details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` complement this API.
 """
+# By serializer name, media type or operation id.
+EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
+_JSON: Final = "application/json"
 _NOT_MODIFIED: Final = OpenApiResponse(description="Not modified: the ETag sent is current.")
 _LOCATION: Final = OpenApiParameter(
     "Location", {"type": "string"}, OpenApiParameter.HEADER, response=[200, 201]
@@ -32,7 +38,7 @@ _LOCATION: Final = OpenApiParameter(
 
 
 # A method that a project adds to one of the views.
-_OTHER_OPERATION: Final = Operation("", "", ())
+_OTHER_OPERATION: Final = Operation("", "", {})
 
 
 class _OperationSchema(AutoSchema):
@@ -58,11 +64,13 @@ class _OperationSchema(AutoSchema):
         parameters = list(_parameters(self._operation.parameters()))
         if "{job_id}" in self.path:
             parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
-        return [*parameters, *([_LOCATION] if CREATED_JOB in self._operation.result else [])]
+        is_created = self._operation.body is JobCreateSerializer
+        return [*parameters, *([_LOCATION] if is_created else [])]
 
     def get_request_serializer(self) -> Any:
-        body = self._operation.body
-        return body and {body.media_type: OpenApiRequest(body.schema, examples=[_example(body)])}
+        if (body := self._operation.body) is None:
+            return None
+        return {_JSON: OpenApiRequest(body, examples=[self._example(body, _JSON)])}
 
     def _get_request_body(self, direction: str = "request") -> Any:
         # drf-spectacular derives `required` from a serializer, and not from a JSON schema.
@@ -70,12 +78,24 @@ class _OperationSchema(AutoSchema):
         return body and {**body, "required": True}
 
     def get_response_serializers(self) -> Any:
-        responses: dict[Any, OpenApiResponse] = {}
-        for each in self._operation.responses:
-            key = each.status, each.media_type
+        operation, responses = self._operation, dict[Any, OpenApiResponse]()
+        for media_type in MEDIA_TYPES.get(operation.id, (_JSON,)):
+            examples = [self._example(operation.result, media_type)]
+            for status in STATUSES.get(operation.id, (200,)):
+                response = OpenApiResponse(operation.result, examples=examples)
+                responses[status, media_type] = response
+        for name in operation.problem_types:
+            key = EXAMPLES["problems"][name]["status"], CONTENT_TYPE
             known = responses[key].examples if key in responses else ()
-            responses[key] = OpenApiResponse(each.schema, examples=[*known, _example(each)])
-        return {**responses, **({304: _NOT_MODIFIED} if self._operation.has_etag else {})}
+            examples = [*known, OpenApiExample(name, EXAMPLES["problems"][name])]
+            responses[key] = OpenApiResponse(ProblemDetails, examples=examples)
+        return {**responses, **({304: _NOT_MODIFIED} if operation.id in WITH_ETAG else {})}
+
+    def _example(self, body: Any, media_type: str) -> OpenApiExample:
+        """Return the example of a serializer, a media type or this operation."""
+        name = getattr(body, "__name__", "").removesuffix("Serializer")
+        key = name or (media_type if media_type in EXAMPLES else self._operation.id)
+        return OpenApiExample("Example", EXAMPLES[key])
 
 
 def _parameters(serializer: RequestParameters) -> Iterator[OpenApiParameter]:
@@ -84,13 +104,6 @@ def _parameters(serializer: RequestParameters) -> Iterator[OpenApiParameter]:
         location: Any = "header" if name in serializer.headers else "query"
         options = {"required": field.required, "description": field.help_text}
         yield OpenApiParameter(name, field.openapi, location, **options)
-
-
-def _example(content: Content) -> OpenApiExample:
-    """Return the example of a content, named by the problem type if it is a problem."""
-    is_problem = content.media_type == CONTENT_TYPE
-    name = content.example["type"].removeprefix(TYPE_PREFIX) if is_problem else "Example"
-    return OpenApiExample(name, content.example)
 
 
 class JobsViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]

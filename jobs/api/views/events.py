@@ -22,11 +22,10 @@ from jobs.api.base import JobsAPIView
 from jobs.api.filters import job_conditions
 from jobs.api.pagination import page_link
 from jobs.api.producer_headers import ProducerHeaders
-from jobs.api.query import HistoryQuery, RequestParameters, SearchQuery
+from jobs.api.query import MAX_PUBLISHED_EVENTS, HistoryQuery, RequestParameters, SearchQuery
 from jobs.models import Job
 from jobs.selectors import has_permission, visible_jobs, visible_status
 
-MAX_PUBLISHED_EVENTS: Final = 1000
 _PUBLISH_PERMISSION: Final = "job_events_jobs.publish_events"
 # A request to publish may contain so many events of the maximum size.
 _MAX_LARGE_EVENTS: Final = 8

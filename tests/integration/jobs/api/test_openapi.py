@@ -10,9 +10,14 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
+from events.live.frames import SSE_OPENING, sse_frame
+from events.live.messages import Live
+from events.transfer.export import CSV_HEADER, csv_rows
+from events.transfer.ndjson import ndjson
+from events.types import Event
 from jobs.api.openapi import views
+from jobs.api.openapi.extensions import EXAMPLES
 from jobs.api.openapi.extensions import api_schema as schema
-from jobs.api.openapi.responses import PROBLEMS
 from jobs.api.problem_details import TYPE_PREFIX
 from tests.integration.jobs.access.test_foreign_users import ROUTES
 from tests.support.site import ROOT
@@ -68,10 +73,20 @@ def test_problem_types_of_the_reference_have_examples():
         )
     }
     undescribed = {("405", "method-not-allowed"), ("501", "needs-openapi")}
-    assert documented - undescribed == {(str(each.status), name) for name, each in PROBLEMS.items()}
-    for name, each in PROBLEMS.items():
-        assert each.example["type"] == TYPE_PREFIX + name
-        assert each.example["status"] == each.status
+    problems = EXAMPLES["problems"].items()
+    assert documented - undescribed == {(str(each["status"]), name) for name, each in problems}
+    assert all(each["type"] == TYPE_PREFIX + name for name, each in problems)
+
+
+def test_examples_of_files_and_streams_are_what_the_encoders_write():
+    raw = b'{"text":"Hello"}'
+    event = Event("1795315967958-0", "job_001", "thought", "2026-11-22T02:52:47+00:00", raw)
+    files = {"application/x-ndjson": ndjson([event]), "text/csv": CSV_HEADER + csv_rows([event])}
+    stream = SSE_OPENING + sse_frame(event) + sse_frame(Live())
+    multiplexed = (sse_frame(event, event_id=f"{event.id},0"), sse_frame(Live(), job_id="job_001"))
+    streams = {"event_stream": stream, "events_stream": b"".join([SSE_OPENING, *multiplexed])}
+    for name, encoded in (files | streams).items():
+        assert EXAMPLES[name] == encoded.decode()
 
 
 def test_server_url_is_the_script_prefix():
