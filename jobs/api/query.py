@@ -66,9 +66,9 @@ class RequestParameters(serializers.Serializer[Any]):
     """The query parameters and headers of a request; the base class itself has none."""
 
     headers: ClassVar[Mapping[str, Parameter]] = {}
-    # Parameters that other components read: DRF's content negotiation, authentication by ticket.
+    # Parameters that content negotiation and authentication read.
     ignored: ClassVar[frozenset[str]] = frozenset({"format"})
-    # Parameters whose names have this prefix are accepted.
+    # Parameters with this prefix have no fields.
     prefix = ""
 
     @classmethod
@@ -85,14 +85,13 @@ class RequestParameters(serializers.Serializer[Any]):
         serializer, values = cls._shared(), dict[str, Any](headers or {})
         for name, texts in query.items():
             field = None if name in cls.headers else serializer.fields.get(name)
-            if field is None and not serializer.accepts(name):
+            has_prefix = bool(cls.prefix) and name.startswith(cls.prefix)
+            if field is None and name not in cls.ignored and not has_prefix:
                 raise ValidationError({field_name(name): [serializer.unknown_text]})
-            if getattr(field, "array", None) is not None:
-                values[name] = texts
-            elif len(texts) > 1 and name not in cls.ignored:
+            is_array = getattr(field, "array", None) is not None
+            if len(texts) > 1 and name not in cls.ignored and not is_array:
                 raise ValidationError({field_name(name): ["Must occur only once."]})
-            else:
-                values[name] = texts[0]
+            values[name] = texts if is_array else texts[0]
         validated: dict[str, Any] = serializer.run_validation(values)
         return validated
 
@@ -105,10 +104,6 @@ class RequestParameters(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the declared parameters and headers."""
         return {**super().get_fields(), **copy.deepcopy(dict(self.headers))}
-
-    def accepts(self, name: str) -> bool:
-        """Return whether a parameter that has no field is accepted."""
-        return name in self.ignored or bool(self.prefix and name.startswith(self.prefix))
 
     @property
     def unknown_text(self) -> str:

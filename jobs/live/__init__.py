@@ -6,5 +6,5 @@
     job_list             new and changed jobs of a user
     notifier             notifies server processes of job changes through the channel layer
 
-Imports `jobs.access`, `jobs.api.serializers` and lower modules, not the views of `jobs.api`.
+Imports `jobs.access`, `jobs.api.serializers`, `jobs.api.query` and lower modules.
 """
