@@ -16,13 +16,9 @@ What is owed:
   and in the log just as it is there.
 - **A stream-first event** that was acknowledged is in the log once, unless Redis itself lost it:
   wiped, rolled back to a snapshot older than the event, its stream deleted, and that before the
-  archive had come past it (`gone with Redis`).
-- **A live reader** from the start of a log: every event of the final log, once, ids rising. It
-  may have seen others besides: stream-first ones that Redis lost before they were archived
-  (`seen and gone`). Transactional events are never given twice to a reader that stays connected,
-  and are seen in the order of commits.
-- **A reader that connects anew by its cursor** is owed the same. But what it saw before Redis was
-  rolled back, and was not archived yet, has a new id since, after its cursor: such events are
-  counted as `seen again`. So they are for who polls history by cursor: each page is a new
-  connection.
+  archive had it. Such events are counted separately.
+- **Every reader** has what history returns since its last reset: the same ids, the same order.
+  Readers are `follow` over one connection from start to end, `follow` that resumes after it is
+  killed, SSE and WebSocket that disconnect from time to time, and pages of history by cursor.
+  Between two resets, no event is received twice.
 """

@@ -1,7 +1,6 @@
 """What was committed, what the log holds, what readers saw: compared event by event."""
 
 import json
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ class Logged:
 
 @dataclass
 class Counts:
-    """What is wrong; each is to be 0."""
+    """Defects; each count must be 0."""
 
     lost: int = 0
     twice: int = 0
@@ -85,7 +84,7 @@ class Result:
     acknowledged: int = 0
     gone_with_redis: int = 0
     log: Counts = field(default_factory=Counts)
-    readers: dict[str, "Seen"] = field(default_factory=dict)
+    readers: dict[str, "Received"] = field(default_factory=dict)
 
     @property
     def wrong(self) -> int:
@@ -93,17 +92,14 @@ class Result:
 
 
 @dataclass
-class Seen:
-    """What a reader saw.
+class Received:
+    """What a reader received. After a reset, the events past its cursor are discarded.
 
-    `again` are transactional events that it saw a second time, under a new id, after it had
-    connected anew; `gone` are stream-first events that it saw, and Redis lost. After a `reset`,
-    what it saw beyond the cursor named there does not count.
+    `counts` compares the rest with history: `lost` is in the log only, `from_nowhere` was received
+    only, `twice` was received twice between two resets.
     """
 
     events: int = 0
-    again: int = 0
-    gone: int = 0
     connections: int = 0
     resets: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -174,10 +170,16 @@ def compare(
     _compare_rows(result, log, rows, sequences)
     _compare_publications(result, log, published, losses)
     _compare_whole(result, log, written, published)
-    for notes in sorted(directory.glob("reader-*.notes")):
-        name = notes.stem.removeprefix("reader-")
-        result.readers[name] = seen_by(notes, log, connected=name == "connected")
+    result.readers = readers(directory, log)
     return result
+
+
+def readers(directory: Path, log: dict[str, list[Logged]]) -> dict[str, Received]:
+    """Compare every reader with the log."""
+    return {
+        notes.stem.removeprefix("reader-"): received_by(notes, log)
+        for notes in sorted(directory.glob("reader-*.notes"))
+    }
 
 
 def _names(log: Sequence[Logged]) -> set[str]:
@@ -294,84 +296,45 @@ def _backwards(ids: Sequence[Cursor]) -> list[str]:
     return [str(second) for first, second in pairwise(ids) if second <= first]
 
 
-def seen_by(notes: Path, log: dict[str, list[Logged]], *, connected: bool) -> Seen:
-    """Compare what a reader saw of all jobs with what the log has in the end."""
-    seen = Seen()
-    given: dict[str, list[tuple[Cursor, str, int]]] = defaultdict(list)
-    generation: Counter[str] = Counter()
+def received_by(notes: Path, log: dict[str, list[Logged]]) -> Received:
+    """Compare what a reader received of all jobs, since its last reset, with the log."""
+    received = Received()
+    events: dict[str, list[tuple[Cursor, str]]] = defaultdict(list)
     for note in read_notes(notes):
         if "connects" in note:
-            generation[note["connects"]] += 1
-            seen.connections += 1
+            received.connections += 1
         elif "id" in note:
-            job = note["job"]
-            given[job].append((Cursor.parse(note["id"]), note["c"], generation[job]))
+            _take(received.counts, events[note["job"]], note)
         elif "reset" in note:
             after, job = Cursor.parse(note["reset"]), note["job"]
-            given[job] = [before for before in given[job] if before[0] <= after]
-            seen.resets += 1
-    for job, events in log.items():
-        _compare_seen(seen, job, given[job], events, connected=connected)
-    return seen
+            events[job] = [event for event in events[job] if event[0] <= after]
+            received.resets += 1
+    for job, logged in log.items():
+        received.events += len(events[job])
+        _compare_received(received.counts, job, events[job], logged)
+    return received
 
 
-def _compare_seen(
-    seen: Seen,
-    job: str,
-    given: list[tuple[Cursor, str, int]],
-    log: list[Logged],
-    *,
-    connected: bool,
+def _take(counts: Counts, events: list[tuple[Cursor, str]], note: dict[str, Any]) -> None:
+    """Add a received event; between two resets, ids ascend."""
+    event_id = Cursor.parse(note["id"])
+    if events and event_id <= events[-1][0]:
+        what = "twice" if (event_id, note["c"]) in events else "out_of_order"
+        counts.add(what, [f"{note['id']} after {events[-1][0]}"], note["job"])
+    events.append((event_id, note["c"]))
+
+
+def _compare_received(
+    counts: Counts, job: str, received: list[tuple[Cursor, str]], log: list[Logged]
 ) -> None:
-    seen.events += len(given)
-    counts, names = seen.counts, [name for _, name, _ in given]
-    counts.add("lost", [event.name for event in log if event.name not in set(names)], job)
-    counts.add("out_of_order", _backwards([event_id for event_id, _, _ in given]), job)
-    in_log = {event.name: event for event in log}
-    seen.gone += sum(name not in in_log for name in names)
-    connections: dict[str, list[tuple[int, Cursor]]] = defaultdict(list)
-    for event_id, name, connection in given:
-        connections[name].append((connection, event_id))
-    for name, times in connections.items():
-        if len(times) == 1:
-            continue
-        within_one = len({connection for connection, _ in times}) < len(times)
-        same_id = len({event_id for _, event_id in times}) < len(times)
-        if (within_one and connected) or same_id:
-            counts.add("twice", [name], job)
-        else:
-            seen.again += len(times) - 1
-    _compare_order(counts, job, connections, [event for event in log if event.transactional])
-
-
-def _compare_order(
-    counts: Counts,
-    job: str,
-    connections: dict[str, list[tuple[int, Cursor]]],
-    transactional: list[Logged],
-) -> None:
-    """Transactional events were seen first in the order of commits."""
-    first = [connections[event.name][0][1] for event in transactional if event.name in connections]
-    longest = _longest_increasing(first)
-    if longest < len(first):
-        counts.add("out_of_order", [f"{len(first) - longest} of {len(first)}"], f"commits of {job}")
-
-
-def _longest_increasing(cursors: Sequence[Cursor]) -> int:
-    """How many are in order, at most."""
-    ends: list[Cursor] = []
-    for cursor in cursors:
-        place = bisect_left(ends, cursor)
-        ends[place : place + 1] = [cursor]
-    return len(ends)
-
-
-def cursor_of_log(path: Path) -> dict[str, Cursor]:
-    """The last id of each log."""
-    return {job: events[-1].id for job, events in logs(path).items()}
-
-
-def cursors_seen(notes: Path) -> dict[str, Cursor]:
-    """The last id that a reader has seen of each log."""
-    seen = {note["job"]: note["id"] for note in read_notes(notes) if "id" in note}
-    return {job: Cursor.parse(event_id) for job, event_id in seen.items()}
+    """The same ids, in the same order, with the same content."""
+    expected = [(event.id, event.name) for event in log]
+    if received == expected:
+        return
+    counts.add("lost", [name for event_id, name in set(expected) - set(received)], job)
+    repeated = {name for name, count in Counter(n for _, n in received).items() if count > 1}
+    extra = [name for _, name in set(received) - set(expected)]
+    counts.add("twice", [name for name in extra if name in repeated], job)
+    counts.add("from_nowhere", [name for name in extra if name not in repeated], job)
+    if set(received) == set(expected):
+        counts.add("out_of_order", [received[-1][1]], job)

@@ -5,13 +5,12 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 from tests.faults.processes.world import Postgres, Sqlite, World
-from tests.faults.soak.compare import Result, Seen, compare, cursor_of_log, cursors_seen
+from tests.faults.soak.compare import Received, Result, compare, logs, readers
 from tests.faults.soak.faults import Faults
 from tests.faults.soak.stage import WORKERS, Stage
 
@@ -100,13 +99,13 @@ def _wait_until_committed(stage: Stage, events: int, seconds: float) -> None:
 
 
 def _wait_for_readers(stage: Stage, path: Path) -> None:
-    """Until each has come to the end of each log, or seems not to."""
-    ends = cursor_of_log(path)
-    deadline = monotonic() + _READ_SECONDS
-    for reader in stage.readers:
-        with suppress(StopIteration):
-            while cursors_seen(reader.notes) != ends and monotonic() < deadline:
-                sleep(0.3)
+    """Until every reader has the log, or too long."""
+    log, deadline = logs(path), monotonic() + _READ_SECONDS
+    while monotonic() < deadline:
+        received = readers(stage.directory, log).values()
+        if not any(reader.counts.total for reader in received):
+            return
+        sleep(1.0)
 
 
 def report(outcome: Outcome) -> Iterator[str]:
@@ -126,11 +125,11 @@ def report(outcome: Outcome) -> Iterator[str]:
         f" not as the database {log.not_as_the_database}, from nowhere {log.from_nowhere}"
     )
     yield (
-        f"stream-first: {result.acknowledged} acknowledged,"
-        f" {result.gone_with_redis} gone with Redis"
+        f"stream-first: {result.acknowledged} acknowledged, of which Redis lost"
+        f" {result.gone_with_redis} before they were archived"
     )
-    for name, seen in result.readers.items():
-        yield _line_of_reader(name, seen)
+    for name, received in result.readers.items():
+        yield _line_of_reader(name, received)
     for example in [*log.examples, *_examples(result)][:20]:
         yield f"  {example}"
     yield (
@@ -139,16 +138,15 @@ def report(outcome: Outcome) -> Iterator[str]:
     )
 
 
-def _line_of_reader(name: str, seen: Seen) -> str:
-    counts = seen.counts
+def _line_of_reader(name: str, received: Received) -> str:
+    counts = received.counts
     return (
-        f"{name} reader: saw {seen.events} in {seen.connections} connections, lost {counts.lost},"
-        f" twice {counts.twice}, out of order {counts.out_of_order};"
-        f" seen again after a rollback {seen.again}, seen and gone {seen.gone},"
-        f" reset {seen.resets} times"
+        f"{name} reader: {received.events} events in {received.connections} connections and"
+        f" {received.resets} resets; lost {counts.lost}, twice {counts.twice},"
+        f" out of order {counts.out_of_order}, from nowhere {counts.from_nowhere}"
     )
 
 
 def _examples(result: Result) -> Iterator[str]:
-    for name, seen in result.readers.items():
-        yield from (f"{name} reader: {example}" for example in seen.counts.examples)
+    for name, received in result.readers.items():
+        yield from (f"{name} reader: {example}" for example in received.counts.examples)

@@ -12,13 +12,14 @@ from typing import Any
 
 import django.db
 import httpx
+import websockets
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, transaction
 
 from events import outbox
-from events.exceptions import EventsError, RedisUnavailable
+from events.exceptions import CursorLost, EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.live.messages import Reset
@@ -219,9 +220,10 @@ def follow_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
 
 
 def watch_all(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
-    """One viewer of each job over HTTP, who hangs up now and then."""
-    viewer = partial(_watch, url=url, session=session)
-    asyncio.run(_until_told(lines, notes, jobs, viewer))
+    """One subscriber of each job, by SSE or WebSocket, that disconnects from time to time."""
+    settle()
+    subscriber = partial(_watch, url=url, session=session)
+    asyncio.run(_until_told(lines, notes, jobs, subscriber))
 
 
 async def _until_told(lines: Lines, notes: str, jobs: Sequence[str], viewer: Any) -> None:
@@ -248,7 +250,10 @@ async def _again_and_again(viewer: Any, notes: Notes, job: str, cursor: str) -> 
                         notes.add(job=job, reset=cursor)
                     else:
                         note_event(notes, job, cursor, data, raw)
-        except (EventsError, django.db.Error, httpx.HTTPError) as error:
+        except (
+            EventsError, django.db.Error, httpx.HTTPError, OSError, TimeoutError,
+            websockets.exceptions.WebSocketException,
+        ) as error:  # fmt: skip
             notes.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
             await asyncio.sleep(_RETRY)
 
@@ -269,6 +274,18 @@ async def _follow(job: str, cursor: str) -> Given:
 async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
     """A connection for some seconds."""
     stop = monotonic() + random.uniform(2, 10)
+    read = random.choice([_read_sse, _read_socket])
+    async with aclosing(read(job, cursor, url, session)) as messages:
+        async for message in messages:
+            if "id" in message:
+                yield message["id"], message["data"], json.dumps(message)
+            elif "after" in message:
+                yield message["after"], None, message["reason"]
+            if monotonic() > stop:
+                return
+
+
+async def _read_sse(job: str, cursor: str, url: str, session: str) -> AsyncIterator[dict[str, Any]]:
     headers = {"Cookie": f"sessionid={session}", "Last-Event-ID": cursor}
     if cursor == "0":
         del headers["Last-Event-ID"]
@@ -279,23 +296,35 @@ async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
     ):
         answer.raise_for_status()
         async for line in answer.aiter_lines():
-            if line.startswith('data: {"id"'):
-                event = json.loads(line[6:])
-                yield event["id"], event["data"], line
-            elif line.startswith("data: {") and '"after"' in line:
-                yield json.loads(line[6:])["after"], None, line
-            if monotonic() > stop:
-                return
+            if line.startswith("data: {"):
+                yield json.loads(line[6:])
+
+
+async def _read_socket(
+    job: str, cursor: str, url: str, session: str
+) -> AsyncIterator[dict[str, Any]]:
+    address = f"{url.replace('http', 'ws')}/ws/jobs/{job}/?after={cursor}"
+    headers = {"Cookie": f"sessionid={session}"}
+    async with websockets.connect(address, additional_headers=headers, origin=url) as socket:  # type: ignore[arg-type]
+        while True:
+            async with asyncio.timeout(1.0):
+                message = json.loads(await socket.recv())
+            yield message.get("event", message)
 
 
 def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
-    """One who polls history, from cursor to cursor, by pages of all sizes."""
+    """Reads pages of history of all sizes, from cursor to cursor."""
     settle()
     noted, seen, rng = Notes(Path(notes)), cursors(Path(notes)), random.Random(0)
     while not told_to_stop(lines):
         for job in jobs:
+            after, limit = seen.get(job, START), rng.randint(1, 200)
             try:
-                page = read_events(job, after=seen.get(job, START), limit=rng.randint(1, 200))
+                page = read_events(job, after=after, limit=limit, strict=True)
+            except CursorLost as error:
+                noted.add(job=job, reset=error.after)
+                seen[job] = error.after
+                continue
             except (EventsError, django.db.Error) as error:
                 noted.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
                 connection.close()
