@@ -10,6 +10,8 @@
     ├── NotAStream
     ├── ProducerFenced
     ├── OutOfOrderSequence
+    ├── IdempotencyConflict
+    ├── RetryExpired
     ├── CursorExpired
     ├── CursorLost
     ├── JobCancelled
@@ -52,19 +54,27 @@ class NotAStream(EventsError):
 
 
 class ProducerFenced(EventsError):
-    """The job is at a later attempt: whoever publishes for this one has been given up."""
+    """The job is at a later attempt; producers of this one are fenced."""
 
 
 class OutOfOrderSequence(EventsError):
-    """The call does not follow on the producer's last.
+    """The events do not follow the producer's last one.
 
-    `expected` is the number that comes next. If it is above the call's, that was appended before;
-    if it is below, something before it is missing.
+    `expected` is the next sequence number. If it is greater than that of the call, the call was
+    appended before; if it is less, earlier events are missing.
     """
 
     def __init__(self, expected: int) -> None:
         super().__init__(f"This producer's next event has the number {expected}.")
         self.expected = expected
+
+
+class IdempotencyConflict(EventsError):
+    """The idempotency key was used for other events of this job."""
+
+
+class RetryExpired(EventsError):
+    """The append is too old to be sent again: Redis may no longer recognise a repeated one."""
 
 
 class CursorExpired(EventsError):
@@ -121,7 +131,18 @@ class InputPending(EventsError):
 
 
 class RedisUnavailable(EventsError):
-    """Redis did not answer."""
+    """Redis did not answer.
+
+    `pending` is the append of a publisher, which may have been made; pass it to the publisher's
+    `retry`. None if nothing was published. Pickling the error drops it.
+    """
+
+    def __init__(self, message: str | None = None, pending: Any = None) -> None:
+        super().__init__(message or "Redis did not answer.")
+        self.pending = pending
+
+    def __reduce__(self) -> tuple[type["RedisUnavailable"], tuple[Any, ...]]:
+        return type(self), self.args
 
 
 class RedisCommandError(EventsError):

@@ -1,7 +1,7 @@
-"""The publishers: what appends events to a job's stream.
+"""The publishers: they append events to the streams of jobs.
 
-Two siblings over one encoder, each native to its redis-py client. Whatever both do alike stands
-in `Publisher`, whose methods return what `publish_event` returns: an id, or an awaitable of one.
+Two siblings over one encoder, each native to its redis-py client. `Publisher` has the methods that
+both share; they return what `publish_event` returns: an id, or an awaitable of one.
 """
 
 from abc import ABC, abstractmethod
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
 from events.exceptions import RedisCommandError
-from events.producer.batch import Call, given, is_unanswered
-from events.producer.sender import AsyncLines, Lines
+from events.producer.batch import PendingAppend, retried
+from events.producer.external import idempotency_id
+from events.producer.sender import async_sender, senders_of, sync_sender
 from events.streams import commands
 from events.streams.clients import arun, get_redis, run
 from events.streams.keys import StreamKeys
@@ -32,12 +33,13 @@ class Publisher(ABC, Generic[_Id]):
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
     InvalidEvent (EventTooLarge), NotAStream, ProducerFenced, RedisUnavailable or RedisCommandError.
 
-    What is published is in the stream once, however often a connection is lost on the way. After
-    RedisUnavailable, or when an await was cancelled, it may be there or not; publish the same
-    again within a minute, by any publisher of the client, and it is there once.
+    A publisher repeats an append after a lost connection; the event is in the log once. After
+    RedisUnavailable it is in the log once or not at all: pass the error's `pending` to `retry`.
+    Publishing the same data again is another event, unless both calls have the same
+    `idempotency_key`.
 
-    `epoch` is the attempt of the job for which the publisher works; 0 if it works for whichever.
-    Once the job is at a later attempt, an earlier one is refused by ProducerFenced.
+    `epoch` is the job's attempt that the publisher works for, 0 for none in particular. Publishers
+    of an earlier attempt are fenced: they raise ProducerFenced.
     """
 
     def __init__(self, epoch: int = 0) -> None:
@@ -47,173 +49,183 @@ class Publisher(ABC, Generic[_Id]):
 
     @property
     def max_event_bytes(self) -> int:
-        """How many bytes of JSON an event may have."""
+        """The largest event, in bytes of JSON."""
         return self._limit
 
     @abstractmethod
-    def publish_event(self, job_id: str, event_data: EventData) -> _Id:
-        """Append one event; a missing `event_type` and `timestamp` are filled in."""
+    def publish_event(
+        self, job_id: str, event_data: EventData, *, idempotency_key: str | None = None
+    ) -> _Id:
+        """Append one event; a missing `event_type` and `timestamp` are filled in.
+
+        `idempotency_key` is text of 1 to 200 characters. A later call with the same key for the
+        job, also in another process, appends nothing and returns the id of the first; with other
+        data it raises IdempotencyConflict. A timestamp that is filled in does not count as data.
+        Redis keeps a key for at least two hours after its last use.
+        """
 
     def publish_task_started(self, job_id: str, task_type: str, **kwargs: Any) -> _Id:
-        """Say that a worker began a task."""
-        return self._publish_task(
-            job_id, EventType.TASK_STARTED, task_type, {"status": "started", **kwargs}
-        )
+        """Publish that a worker started a task."""
+        data = {"status": "started", **kwargs}
+        return self._publish_task(job_id, EventType.TASK_STARTED, task_type, data)
 
     def publish_task_progress(
         self, job_id: str, task_type: str, progress: float | str, **kwargs: Any
     ) -> _Id:
-        """Say how far a task is: a number from 0 to 100, or words."""
-        return self._publish_task(
-            job_id,
-            EventType.TASK_PROGRESS,
-            task_type,
-            {"status": "running", "progress": progress, **kwargs},
-        )
+        """Publish the progress of a task: a number from 0 to 100, or text."""
+        data = {"status": "running", "progress": progress, **kwargs}
+        return self._publish_task(job_id, EventType.TASK_PROGRESS, task_type, data)
 
     def publish_task_completed(
         self, job_id: str, task_type: str, result: Any = None, **kwargs: Any
     ) -> _Id:
-        """Say that a task is done, with its result."""
-        return self._publish_task(
-            job_id,
-            EventType.TASK_COMPLETED,
-            task_type,
-            {"status": "completed", "result": result, **kwargs},
-        )
+        """Publish that a task is completed, with its result."""
+        data = {"status": "completed", "result": result, **kwargs}
+        return self._publish_task(job_id, EventType.TASK_COMPLETED, task_type, data)
 
     def publish_task_failed(self, job_id: str, task_type: str, error: str, **kwargs: Any) -> _Id:
-        """Say that a task failed, and why."""
-        return self._publish_task(
-            job_id, EventType.TASK_FAILED, task_type, {"status": "failed", "error": error, **kwargs}
-        )
+        """Publish that a task failed, with its error."""
+        data = {"status": "failed", "error": error, **kwargs}
+        return self._publish_task(job_id, EventType.TASK_FAILED, task_type, data)
 
     def publish_outline_generated(self, job_id: str, outline: Any) -> _Id:
-        """Publish the outline that a task made."""
-        return self.publish_event(
-            job_id, {"event_type": EventType.OUTLINE_GENERATED, "outline": outline}
-        )
+        """Publish the outline that a task generated."""
+        event = {"event_type": EventType.OUTLINE_GENERATED, "outline": outline}
+        return self.publish_event(job_id, event)
 
     def publish_document_generated(self, job_id: str, document: Any) -> _Id:
-        """Publish the document that a task made."""
-        return self.publish_event(
-            job_id, {"event_type": EventType.DOCUMENT_GENERATED, "document": document}
-        )
+        """Publish the document that a task generated."""
+        event = {"event_type": EventType.DOCUMENT_GENERATED, "document": document}
+        return self.publish_event(job_id, event)
 
     def _publish_task(
         self, job_id: str, event_type: EventType, task_type: str, data: dict[str, Any]
     ) -> _Id:
-        return self.publish_event(
-            job_id, {"event_type": event_type, "task_type": task_type, **data}
-        )
+        event = {"event_type": event_type, "task_type": task_type, **data}
+        return self.publish_event(job_id, event)
 
-    def _call(self, job_id: str, event_data: EventData) -> Call:
-        keys = self._keys.pair(job_id)
-        return Call(keys, self._epoch, [encode_event(event_data, limit=self._limit)])
-
-    def _call_of_many(self, job_id: str, events: Sequence[EventData]) -> Call:
-        """A batch, every event of it encoded before any is sent."""
-        keys = self._keys.pair(job_id)
-        return Call(keys, self._epoch, encode_events(events, limit=self._limit))
+    def _encoded(
+        self, job_id: str, data: Sequence[EventData], key: str | None, *, is_list: bool = False
+    ) -> PendingAppend:
+        keys, limit = self._keys.pair(job_id), self._limit
+        if is_list:
+            events = encode_events(data, limit=limit)
+        else:
+            events = [encode_event(data[0], limit=limit)]
+        key_id = "" if key is None else idempotency_id(key, data)
+        return PendingAppend(keys, self._epoch, events, is_list, key_id)
 
 
 class SyncRedisStreamPublisher(Publisher[str]):
-    """Appends events through a `redis.Redis` client; threads may share it."""
+    """Appends events through a `redis.Redis` client; threads may share it.
+
+    An exception that a signal handler raises, such as Celery's SoftTimeLimitExceeded, may end a
+    call whose append was sent: the event is then in the log once or not at all. Pass
+    `idempotency_key` to calls that may be repeated after it.
+    """
 
     def __init__(self, redis_client: "redis.Redis", *, epoch: int = 0) -> None:
         super().__init__(epoch)
         self._redis = redis_client
-        self._lines = Lines.of(redis_client)
+        self._senders = senders_of(redis_client)
 
-    def publish_event(self, job_id: str, event_data: EventData) -> str:
-        """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return self._publish(self._call(job_id, event_data), (event_data,))[0]
+    def publish_event(
+        self, job_id: str, event_data: EventData, *, idempotency_key: str | None = None
+    ) -> str:
+        """Append one event; see `Publisher.publish_event`."""
+        append = self._encoded(job_id, (event_data,), idempotency_key)
+        return sync_sender(self._senders).append(self._redis, append)[0]
 
-    def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
-        """Append events in one round trip, all or, if one is invalid, none; return their ids."""
+    def publish_events(
+        self, job_id: str, events: Iterable[EventData], *, idempotency_key: str | None = None
+    ) -> list[str]:
+        """Append events in one round trip, all or, if one is invalid, none; return their ids.
+
+        One `idempotency_key` stands for all of them; see `Publisher.publish_event`.
+        """
         data = list(events)
-        call = self._call_of_many(job_id, data)
-        return self._publish(call, data) if data else []
+        append = self._encoded(job_id, data, idempotency_key, is_list=True)
+        return sync_sender(self._senders).append(self._redis, append) if data else []
 
-    def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
-        lines = self._lines.of_process()
-        unsettled = lines.unsettled
-        if unsettled and (earlier := unsettled.recall(given(call, data))):
-            ids = lines.resolve(self._redis, earlier)
-            if ids is not None:
-                return ids
-        try:
-            return lines.publish(self._redis, call)
-        except BaseException as error:
-            if is_unanswered(error):
-                unsettled.remember(given(call, data), call)
-            raise
+    def retry(self, pending: PendingAppend) -> str | list[str]:
+        """Send the append of a RedisUnavailable again; return what the publish would have returned.
+
+        `pending` is the attribute of the error. The same numbered append is sent: if it was made,
+        its ids are returned, else it is made now. Any publisher may retry, in any thread, event
+        loop or fork, repeatedly, and for each event of a batch. Raises RetryExpired an hour after
+        the publish, without sending; and what the publish raises.
+        """
+        append = retried(pending)
+        ids = append.ids or sync_sender(self._senders).append(self._redis, append)
+        return ids if append.is_list else ids[0]
 
     def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
-        """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
+        """Return the reply to XINFO STREAM as redis-py parses it; None without a stream."""
         try:
             reply = run(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisCommandError as error:
-            _refuse_unless_missing(error)
+            _raise_unless_missing(error)
             return None
         return commands.fields_of_info(reply)
 
     def get_stream_length(self, job_id: str) -> int:
-        """How many events the stream has; 0 where there is none."""
+        """Return the number of events in the stream; 0 without one."""
         return int(run(self._redis, commands.length(self._keys.stream(job_id))))
 
 
 class RedisStreamPublisher(Publisher[Awaitable[str]]):
-    """Appends events through a `redis.asyncio.Redis` client; every method is awaited."""
+    """Appends events through a `redis.asyncio.Redis` client; every method is awaited.
+
+    Cancelling an await does not cancel the append: it is sent, and repeated if the connection is
+    lost, but its outcome is unknown to the caller. The event is in the log once or not at all. Pass
+    `idempotency_key` to calls that may be repeated after a cancellation or a timeout.
+    """
 
     def __init__(self, redis_client: "redis.asyncio.Redis", *, epoch: int = 0) -> None:
         super().__init__(epoch)
         self._redis = redis_client
-        self._lines = AsyncLines.of(redis_client)
+        self._senders = senders_of(redis_client)
 
-    async def publish_event(self, job_id: str, event_data: EventData) -> str:
-        """Append one event; a missing `event_type` and `timestamp` are filled in."""
-        return (await self._publish(self._call(job_id, event_data), (event_data,)))[0]
+    async def publish_event(
+        self, job_id: str, event_data: EventData, *, idempotency_key: str | None = None
+    ) -> str:
+        """Append one event; see `Publisher.publish_event`."""
+        append = self._encoded(job_id, (event_data,), idempotency_key)
+        return (await async_sender(self._senders).append(self._redis, append))[0]
 
-    async def publish_events(self, job_id: str, events: Iterable[EventData]) -> list[str]:
-        """Append events in one round trip, all or, if one is invalid, none; return their ids."""
+    async def publish_events(
+        self, job_id: str, events: Iterable[EventData], *, idempotency_key: str | None = None
+    ) -> list[str]:
+        """Append events in one round trip; see `SyncRedisStreamPublisher.publish_events`."""
         data = list(events)
-        call = self._call_of_many(job_id, data)
-        return await self._publish(call, data) if data else []
+        append = self._encoded(job_id, data, idempotency_key, is_list=True)
+        return await async_sender(self._senders).append(self._redis, append) if data else []
 
-    async def _publish(self, call: Call, data: Sequence[EventData]) -> list[str]:
-        line = self._lines.running_loop()
-        unsettled = line.unsettled
-        if unsettled and (earlier := unsettled.recall(given(call, data))):
-            ids = await line.resolve(self._redis, earlier)
-            if ids is not None:
-                return ids
-        try:
-            return await line.publish(self._redis, call)
-        except BaseException as error:
-            if is_unanswered(error):
-                unsettled.remember(given(call, data), call)
-            raise
+    async def retry(self, pending: PendingAppend) -> str | list[str]:
+        """Send a failed append again; see `SyncRedisStreamPublisher.retry`."""
+        append = retried(pending)
+        ids = append.ids or await async_sender(self._senders).append(self._redis, append)
+        return ids if append.is_list else ids[0]
 
     async def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
-        """What Redis says of the stream (XINFO STREAM, as redis-py has it); None without one."""
+        """Return the reply to XINFO STREAM as redis-py parses it; None without a stream."""
         try:
             reply = await arun(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisCommandError as error:
-            _refuse_unless_missing(error)
+            _raise_unless_missing(error)
             return None
         return commands.fields_of_info(reply)
 
     async def get_stream_length(self, job_id: str) -> int:
-        """How many events the stream has; 0 where there is none."""
+        """Return the number of events in the stream; 0 without one."""
         return int(await arun(self._redis, commands.length(self._keys.stream(job_id))))
 
 
 def get_publisher(*, epoch: int = 0) -> SyncRedisStreamPublisher:
-    """A sync publisher to the project's Redis, for tasks, services and signal receivers."""
+    """Return a sync publisher to the project's Redis, for tasks, services and signal receivers."""
     return SyncRedisStreamPublisher(get_redis(), epoch=epoch)
 
 
-def _refuse_unless_missing(error: RedisCommandError) -> None:
+def _raise_unless_missing(error: RedisCommandError) -> None:
     if commands.NO_STREAM not in str(error):
         raise error

@@ -18,8 +18,8 @@ from django.test import TransactionTestCase
 from config.celery import app as celery_app
 from config.celery_broker import broker_url
 from events.outbox.writer import redis_breaker
-from events.producer.batch import Floors
-from events.producer.sender import Lines
+from events.producer.batch import LastAcked
+from events.producer.sender import senders_of, sync_sender
 from events.streams.clients import close_async_redis, get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
@@ -76,7 +76,7 @@ def empty_redis(redis_server: EmbeddedRedis) -> None:
     get_redis().flushall()
     redis_breaker.record_success()  # a test before may have had no Redis
     # Publishers know the latest ids of jobs, and those of another test may be of another time.
-    Lines.of(get_redis())._free.get().floors = Floors()
+    sync_sender(senders_of(get_redis())).last_acked = LastAcked()
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ def _rejections_logged(stream: StreamState) -> Iterator[None]:
 def _inspect(group: Sequence[StreamState]) -> Iterator[tuple[StreamState, Any, Any]]:
     """Query XINFO STREAM and `rewound_at` of each stream, in one round trip."""
     infos = [commands.info(stream.keys[0]) for stream in group]
-    rewound = [commands.raised(stream.keys) for stream in group]
+    rewound = [commands.rewound(stream.keys) for stream in group]
     replies = send_pipeline(get_redis(), [*infos, *rewound])
     return zip(group, replies[: len(group)], replies[len(group) :], strict=True)
 

@@ -1,8 +1,8 @@
 """Idempotent appends: each event carries (producer id, epoch, sequence number).
 
-    batch      producer state and numbered batches; no I/O
+    batch      producer state, appends of callers, and numbered batches; no I/O
     sender     concurrent appends of one client, sent as few batches
-    external   producers that number their own events
+    external   producers that callers identify: external programs and idempotency keys
 
 Imports `events.streams` and the leaf modules of `events`.
 """

@@ -1,17 +1,24 @@
-"""Publishing for producers that count their events by themselves: programs behind the API."""
+"""Producers that callers identify: external programs, and idempotency keys of publish calls."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
-from events.codec import encode_events
+from events.codec import encode_event, encode_events
 from events.conf import event_settings
+from events.exceptions import InvalidEvent
 from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.keys import StreamKeys
+from events.types import shown
 
-# Redis counts in floating point numbers.
-LARGEST_NUMBER: Final = 2**53 - 2**20
+# Lua numbers are floating point.
+MAX_SEQUENCE: Final = 2**53 - 2**20
+MAX_KEY_CHARS: Final = 200
+# Stands for the timestamp of an event without one; no event can have it.
+_NO_TIMESTAMP: Final = "-"
 
 
 def publish_sequenced(
@@ -24,27 +31,46 @@ def publish_sequenced(
 ) -> list[str]:
     """Append events, the first with the number `sequence`, all or none; return their ids.
 
-    The last call of a producer and epoch may come again, for an hour at least: it is there once.
-    `producer` is what names the producer, such as a user's key and what they call it; `epoch` is
-    the attempt of the job for which it works, 0 if for whichever.
+    The last call of a producer and epoch may be repeated, for at least two hours: it is appended
+    once. `producer` is the name of the producer in parts, such as a user's key and a name of
+    theirs. `epoch` is the job's attempt for which it publishes, 0 for none in particular.
 
     Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced,
-    NotAStream,
-    RedisUnavailable, RedisCommandError.
+    NotAStream, RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     encoded = encode_events(events, limit=event_settings.MAX_EVENT_BYTES)
     if not encoded:
         return []
-    # None of our own producers has such an id: theirs are shorter.
+    # The ids of publishers have 12 characters, those of idempotency keys 32.
     numbered = (digest_of(producer), epoch, sequence)
     reply = send_command(get_redis(), commands.append_in_order(keys, numbered, encoded))
-    return commands.ids_of_batch(reply, len(encoded))
+    return commands.ids_of_append(reply, len(encoded))
 
 
-def digest_of(names: Sequence[str]) -> str:
-    """24 hexadecimal digits for some texts; for others, others."""
+def idempotency_id(key: object, events: Iterable[Mapping[str, Any]]) -> str:
+    """Return the producer id for an idempotency key: 16 characters for it, 16 for the content.
+
+    The content is the encoded events, without timestamps that the caller did not give. Raises
+    InvalidEvent.
+    """
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise InvalidEvent(
+            f"idempotency_key is text of 1 to {MAX_KEY_CHARS} characters. Given: {shown(key)}."
+        )
+    content = [encode_event(each, limit=sys.maxsize, now=_NO_TIMESTAMP)[0] for each in events]
+    name = key.encode("utf-8", "surrogatepass")
+    return urlsafe_b64encode(_digest([name]) + _digest(content)).decode()
+
+
+def digest_of(names: Iterable[str]) -> str:
+    """Return 24 hexadecimal digits that identify a list of texts."""
+    return _digest([name.encode("utf-8", "surrogatepass") for name in names]).hex()
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
     digest = blake2b(digest_size=12)
-    for name in names:
-        digest.update(f"{len(name)}:{name}".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()

@@ -1,346 +1,273 @@
-"""The producers of a client: what they have under way, and on which connections.
+"""Senders: the appends of one client, numbered and sent in batches.
 
-Publishers of one client share these, so that a publisher may be made for each task without
-costing a connection, or a place in what Redis remembers of the job.
+All publishers of a client share its senders: a publisher per task costs neither a connection nor a
+field of the state in Redis.
 """
 
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Final
 
 from events.exceptions import EventsError, RedisUnavailable
-from events.producer.batch import Batch, Call, Floors, Line, Unsettled, batches, ids_found
+from events.producer.batch import (
+    AppendBatch,
+    LastAcked,
+    PendingAppend,
+    ProducerState,
+    batches_of,
+    number,
+)
 from events.streams.pinned import acquire, can_reserve, release, reserve_connection
-from events.streams.retry import asend_commands, close_connection, send_commands
+from events.streams.retry import asend_commands, close_connection, raised, send_commands
 
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-T = TypeVar("T")
+# The connections that the threads of a process reserve between calls.
+MAX_RESERVED_CONNECTIONS: Final = 4
+# Redis serves no other client while it runs a batch.
+MAX_BATCH_APPENDS: Final = 500
+LOOP_END_TIMEOUT_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 10.0
 
-# How many connections the threads of a process keep between their calls.
-_KEPT: Final = 4
-# How many calls are sent together at most: Redis serves nobody else meanwhile.
-_TOGETHER: Final = 500
-_LAST_WAIT: Final = 5.0
-# Seconds after which a connection that is not used is closed.
-_IDLE: Final = 10.0
-_ATTRIBUTE: Final = "_job_events_lines"
+Batches = dict[AppendBatch, list[PendingAppend]]
 
 
-def _on_pool(client: Any, kind: type[T]) -> T:
-    """What belongs to a client is kept on its pool, and goes with it.
+def senders_of(client: Any) -> dict[Any, Any]:
+    """Return the senders of a client, by process, and by event loop for an async client.
 
-    A dictionary of weak references would keep both: connections refer to their pool.
+    They are an attribute of the pool and released with it. In a dictionary with weak keys they
+    would keep the pool alive: their connections refer to it.
     """
     pool = getattr(client, "connection_pool", client)
-    lines: T = vars(pool).setdefault(_ATTRIBUTE, kind())
-    return lines
+    senders: dict[Any, Any] = vars(pool).setdefault("_job_events_senders", {})
+    return senders
 
 
-class _OfProcess(Generic[T]):
-    """Something that each fork makes anew; what its parent has under way is not the fork's.
-
-    Threads may ask for it together: a dictionary takes one of theirs. That of the parent is kept,
-    and not used.
-    """
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._by_process: dict[int, T] = {}
-
-    def get(self) -> T:
-        """That of this process."""
-        pid = os.getpid()
-        own = self._by_process.get(pid)
-        return self._by_process.setdefault(pid, self._make()) if own is None else own
+def sync_sender(senders: dict[Any, Any]) -> "SyncSender":
+    """Return the sender of this process; a fork does not use its parent's."""
+    sender: SyncSender = senders.get(os.getpid()) or senders.setdefault(os.getpid(), SyncSender())
+    return sender
 
 
-@dataclass(slots=True, eq=False)
-class OwnLines:
-    """The producers of a sync client in this process; each call has one to itself."""
+def async_sender(senders: dict[Any, Any]) -> "AsyncSender":
+    """Return the sender of the running event loop."""
+    loop = asyncio.get_running_loop()
+    sender: AsyncSender | None = senders.get((os.getpid(), loop))
+    if sender is None:
+        sender = senders[os.getpid(), loop] = AsyncSender(loop, _adopted_producer(senders))
+    return sender
 
-    unsettled: Unsettled = field(default_factory=Unsettled)
-    lines: deque[Line] = field(default_factory=deque)
-    floors: Floors = field(default_factory=Floors)
 
-    def publish(self, client: "redis.Redis", call: Call) -> list[str]:
-        """Append the events of a call and return their ids."""
-        line = self._take()
-        batch = Batch.of([call], line)
+def _adopted_producer(senders: dict[Any, Any]) -> ProducerState:
+    """Return the producer of a closed loop: a new one for each loop would fill the state."""
+    producer = None
+    for pid, loop in list(senders):
+        if pid == os.getpid() and loop.is_closed() and (sender := senders.pop((pid, loop), None)):
+            producer = sender.idle_producer or producer
+    return producer or ProducerState()
+
+
+class SyncSender:
+    """Sends the appends of a sync client in one process; each call has a producer to itself."""
+
+    def __init__(self) -> None:
+        self.last_acked = LastAcked()
+        # Those with a reserved connection are at the right.
+        self._producers: deque[ProducerState] = deque()
+        self._max_reserved = 0
+
+    def append(self, client: "redis.Redis", append: PendingAppend) -> list[str]:
+        """Append the events of a call and return their ids. Raises EventsError."""
         try:
-            if line.connection is None:
-                line.connection = acquire(client)
-            (reply,) = send_commands(line.connection, batch.append(self.floors.get(call.keys)))
-        except BaseException:
-            # The call may yet arrive: its producer is used no more.
-            batch.fail(RedisUnavailable())
-            self._give_back(client, line)
-            raise
-        if self._kept() >= _KEPT or not can_reserve(client):
-            self._give_back(client, line)
-            self.lines.appendleft(line)
-        else:
-            self.lines.append(line)
-        if isinstance(reply, EventsError):
-            raise reply
-        self.floors.set(call.keys, batch.settle(reply))
-        return call.ids or []
-
-    def resolve(self, client: "redis.Redis", call: Call) -> list[str] | None:
-        """The ids of a call that was given up, if it came through; if not, it never will."""
-        if call.ids is not None or call.batch is None:
-            return call.ids
-        try:
-            connection = acquire(client)
-            try:
-                (reply,) = send_commands(connection, call.batch.resolve())
-            finally:
-                release(client, connection)
-            return ids_found(call, reply)
-        except BaseException:
-            self.unsettled.remember_again(call)
-            raise
-
-    def _kept(self) -> int:
-        """How many connections wait for the next call."""
-        return sum([line.connection is not None for line in list(self.lines)])
-
-    def _take(self) -> Line:
-        """One with a connection, if there is one: these are at the right."""
-        try:
-            return self.lines.pop()
+            producer = self._producers.pop()
         except IndexError:
-            return Line()
+            producer = ProducerState()
+        batch = append.batch or number([append], producer, self.last_acked)
+        try:
+            if producer.connection is None:
+                producer.connection = acquire(client)
+                self._max_reserved = MAX_RESERVED_CONNECTIONS if can_reserve(client) else 0
+            (reply,) = send_commands(producer.connection, batch.command)
+            raised(reply, RedisUnavailable)
+        except BaseException as error:
+            # The producer is abandoned: its append may still arrive.
+            batch.failed = True
+            self._release_connection(client, producer)
+            if isinstance(error, RedisUnavailable):
+                error.pending = append
+            raise
+        self._return_producer(client, producer)
+        batch.acknowledge(raised(reply))
+        self.last_acked.advance(batch)
+        return append.ids
+
+    def _return_producer(self, client: "redis.Redis", producer: ProducerState) -> None:
+        if len(self._producers) < self._max_reserved or self._reserved() < self._max_reserved:
+            self._producers.append(producer)
+        else:
+            self._release_connection(client, producer)
+            self._producers.appendleft(producer)
+
+    def _reserved(self) -> int:
+        return sum([each.connection is not None for each in list(self._producers)])
 
     @staticmethod
-    def _give_back(client: "redis.Redis", line: Line) -> None:
-        if line.connection is not None:
-            release(client, line.connection)
-            line.connection = None
+    def _release_connection(client: "redis.Redis", producer: ProducerState) -> None:
+        if producer.connection is not None:
+            release(client, producer.connection)
+            producer.connection = None
 
 
-class Lines:
-    """The producers of a sync client, for each process that has it."""
+class AsyncSender:
+    """Sends the appends of an async client in one event loop.
 
-    def __init__(self) -> None:
-        self._free = _OfProcess(OwnLines)
-
-    @classmethod
-    def of(cls, client: "redis.Redis") -> "Lines":
-        """The lines that all publishers of a client share."""
-        return _on_pool(client, cls)
-
-    def of_process(self) -> OwnLines:
-        """Those of this process."""
-        return self._free.get()
-
-
-@dataclass(slots=True, eq=False)
-class _Loops:
-    """The lines of an async client by their event loops, and what all of them know."""
-
-    lines: "dict[asyncio.AbstractEventLoop, AsyncLine]" = field(default_factory=dict)
-    unsettled: Unsettled = field(default_factory=Unsettled)
-
-    def line_left(self) -> Line | None:
-        """The line of a loop that is closed: the next one goes on with it.
-
-        Each loop of a new line would cost a place in what Redis remembers, and a connection.
-        """
-        left: Line | None = None
-        for loop in list(self.lines):
-            if loop.is_closed() and (line := self.lines.pop(loop, None)):
-                left = line.left() or left
-        return left
-
-
-class AsyncLines:
-    """The lines of an async client, one for each event loop; loops may run in several threads."""
-
-    def __init__(self) -> None:
-        self._loops = _OfProcess(_Loops)
-
-    @classmethod
-    def of(cls, client: "redis.asyncio.Redis") -> "AsyncLines":
-        """The lines that all publishers of a client share."""
-        return _on_pool(client, cls)
-
-    def running_loop(self) -> "AsyncLine":
-        """The line of the running event loop."""
-        loop, loops = asyncio.get_running_loop(), self._loops.get()
-        line = loops.lines.get(loop)
-        if line is None:
-            line = loops.lines[loop] = AsyncLine(loop, loops)
-        return line
-
-
-class AsyncLine:
-    """One producer of an event loop. While it has calls under way, others wait, and go together.
-
-    Who finds it idle sends; a task of its own sends for those who come meanwhile, and for a sender
-    who is cancelled. So what was begun is finished, whoever stops waiting.
+    One round trip is in flight at a time; appends that are made meanwhile form the next batches.
+    An idle sender sends in the caller's task, which saves creating one. A background task sends
+    what is queued meanwhile, and the batches of a caller that was cancelled.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, loops: _Loops) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, producer: ProducerState) -> None:
         self._loop = loop
-        self.unsettled = loops.unsettled
-        self._line = loops.line_left() or Line()
-        self._floors = Floors()
-        self._waiting: deque[Call] = deque()
-        self._busy = self._crowded = False
-        # Whether the connection may have an answer that was not read.
-        self._broken = self._line.connection is not None
+        self._producer = producer
+        self._last_acked = LastAcked()
+        self._queue: deque[PendingAppend] = deque()
+        self._is_sending = self._is_crowded = False
+        # The connection has an unread reply, or was opened in another loop.
+        self._must_reopen = producer.connection is not None
         self._task: asyncio.Task[None] | None = None
         self._closing: AsyncGenerator[None, None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._was_used = False
 
-    def left(self) -> Line | None:
-        """What another loop may go on with, as this one is closed."""
-        return None if self._busy else self._line
+    @property
+    def idle_producer(self) -> ProducerState | None:
+        """The producer, unless it has an append in flight."""
+        return None if self._is_sending else self._producer
 
-    async def publish(self, client: "redis.asyncio.Redis", call: Call) -> list[str]:
-        """Append the events of a call and return their ids."""
-        call.line = self
-        self._waiting.append(call)
-        if self._busy:
-            call.done = self._loop.create_future()
-            await call.done
+    async def append(self, client: "redis.asyncio.Redis", append: PendingAppend) -> list[str]:
+        """Append the events of a call and return their ids. Raises EventsError.
+
+        Cancelling the call does not cancel the append.
+        """
+        self._queue.append(append)
+        if self._is_sending:
+            append.done = self._loop.create_future()
+            await append.done
         else:
-            await self._send(client)
-        if call.error is not None:
-            raise call.error
-        return call.ids or []
+            await self._send_directly(client)
+        error, append.error = append.error, None  # not a reference cycle: it has the append
+        if error is not None:
+            raise error
+        return append.ids
 
-    async def resolve(self, client: "redis.asyncio.Redis", call: Call) -> list[str] | None:
-        """The ids of a call that was given up, if it came through; if not, it never will."""
+    async def _send_directly(self, client: "redis.asyncio.Redis") -> None:
+        self._is_sending = True
+        batches: Batches = {}
         try:
-            if not call.settled and call.line is not None:
-                await call.line.finish(call)
-            if call.ids is not None or call.batch is None:
-                return call.ids
-            pool: Any = client.connection_pool
-            connection = pool.make_connection()
-            try:
-                (reply,) = await asend_commands(connection, call.batch.resolve())
-            finally:
-                await close_connection(connection)
-            return ids_found(call, reply)
+            if self._is_crowded:
+                await asyncio.sleep(0)  # concurrent callers publish again: let them join
+            batches = self._next_batches()
+            await self._send(client, batches)
         except BaseException:
-            self.unsettled.remember_again(call)
+            self._start_task(client, batches)
             raise
-
-    async def finish(self, call: Call) -> None:
-        """Wait until a call of this line is over, in whichever loop; if that has ended, it is."""
-        if self._loop is asyncio.get_running_loop():
-            await self._settled(call)
-        elif self._loop.is_running():
-            over = asyncio.run_coroutine_threadsafe(self._settled(call), self._loop)
-            await asyncio.wait([asyncio.wrap_future(over)], timeout=_LAST_WAIT)
-        call.withdrawn = True
-
-    async def _settled(self, call: Call) -> None:
-        if not call.settled:
-            call.done = self._loop.create_future()
-            await call.done
-
-    async def _send(self, client: "redis.asyncio.Redis") -> None:
-        self._busy = True
-        loaded: list[Batch] = []
-        try:
-            if self._crowded:
-                await asyncio.sleep(0)  # those who came together come again, and go together
-            loaded = self._load()
-            await self._ask(client, loaded)
-        except BaseException:
-            # Its answer may be half read, and others may come to wait: the task sends it again.
-            self._go_on(client, loaded)
-            raise
-        if self._waiting:
-            self._go_on(client, [])
+        if self._queue:
+            self._start_task(client, {})
         else:
-            self._busy = False
+            self._is_sending = False
 
-    def _load(self) -> list[Batch]:
-        calls = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
-        self._crowded = len(calls) > 1
-        return list(batches([call for call in calls if not call.withdrawn], self._line))
+    def _next_batches(self) -> Batches:
+        """Number the first appends of the queue that may be sent together.
 
-    def _go_on(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
-        self._task = self._loop.create_task(self._drain(client, loaded))
+        One without an idempotency key waits behind one with: batches would change their order.
+        """
+        queue, appends = self._queue, [self._queue.popleft()]
+        while queue and len(appends) < MAX_BATCH_APPENDS:
+            if appends[-1].key_id and not queue[0].key_id:
+                break
+            appends.append(queue.popleft())
+        self._is_crowded = len(appends) > 1
+        return batches_of(appends, self._producer, self._last_acked)
 
-    async def _drain(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
+    def _start_task(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
+        self._task = self._loop.create_task(self._send_queued(client, batches))
+
+    async def _send_queued(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
         try:
-            while loaded or self._waiting:
-                loaded = loaded or self._load()
-                await self._ask(client, loaded)
-                loaded = []
-        except BaseException:
-            self._fail(loaded, RedisUnavailable())
-            # Numbered by another producer: what became of those must be known apart from these.
-            self._fail([*batches(self._waiting, self._line)], RedisUnavailable())
-            self._waiting.clear()
+            while batches or self._queue:
+                batches = batches or self._next_batches()
+                await self._send(client, batches)
+                batches = {}
+        except BaseException:  # the loop ends
+            self._fail(batches, RedisUnavailable())
+            self._fail(
+                batches_of(self._queue, self._producer, self._last_acked), RedisUnavailable()
+            )
+            self._queue.clear()
             raise
         finally:
-            self._busy = False
+            self._is_sending = False
 
-    async def _ask(self, client: "redis.asyncio.Redis", loaded: list[Batch]) -> None:
+    async def _send(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
         try:
-            connection = await self._connection(client)
-            floor = self._floors.get
-            commands = [batch.append(floor(batch.calls[0].keys)) for batch in loaded]
-            self._broken = True
-            replies = await asend_commands(connection, *commands)
-            self._broken = False
-        except EventsError as error:
-            self._fail(loaded, error)
+            connection = await self._open_connection(client)
+            self._must_reopen = True
+            replies = await asend_commands(connection, *[batch.command for batch in batches])
+            self._must_reopen = False
+        except RedisUnavailable as error:
+            self._fail(batches, error)
             return
-        for batch, reply in zip(loaded, replies, strict=True):
+        for (batch, appends), reply in zip(batches.items(), replies, strict=True):
             if isinstance(reply, EventsError):
-                batch.fail(reply)
-            else:
-                self._floors.set(batch.calls[0].keys, batch.settle(reply))
+                self._fail({batch: appends}, reply)
+                continue
+            batch.acknowledge(reply)
+            self._last_acked.advance(batch)
+            for append in appends:
+                append.settle()
 
-    def _fail(self, loaded: list[Batch], error: EventsError) -> None:
-        """The calls may yet arrive: their producer is used no more."""
-        self._line = Line(connection=self._line.connection)
-        for batch in loaded:
-            batch.fail(error)
+    def _fail(self, batches: Batches, error: EventsError) -> None:
+        """Raise an error to callers; abandon the producer if the batches may still arrive."""
+        if isinstance(error, RedisUnavailable):
+            self._producer = ProducerState(connection=self._producer.connection)
+        for batch, appends in batches.items():
+            batch.failed = True
+            for append in appends:
+                append.settle(error)
 
-    async def _connection(self, client: "redis.asyncio.Redis") -> Any:
-        if self._line.connection is None:
-            self._line.connection = reserve_connection(client)
-        elif self._broken:
-            await close_connection(self._line.connection)
+    async def _open_connection(self, client: "redis.asyncio.Redis") -> Any:
+        if self._producer.connection is None:
+            self._producer.connection = reserve_connection(client)
+        elif self._must_reopen:
+            await close_connection(self._producer.connection)
         if self._closing is None:
             self._closing = self._close_with_loop()
             await anext(self._closing)
         self._was_used = True
-        self._timer = self._timer or self._loop.call_later(_IDLE, self._close_when_idle)
-        return self._line.connection
+        self._timer = self._timer or self._loop.call_later(IDLE_SECONDS, self._close_if_idle)
+        return self._producer.connection
 
-    def _close_when_idle(self) -> None:
-        """The loop's timer has the line as long as its connection is open.
+    def _close_if_idle(self) -> None:
+        """Close an unused connection; that of a dropped client would wait for the collector.
 
-        Of a client that is dropped, the connection would else be left to the garbage collector.
+        The timer keeps the sender alive as long as the connection is open.
         """
-        if self._busy or self._was_used:
+        if self._is_sending or self._was_used:
             self._was_used = False
-            self._timer = self._loop.call_later(_IDLE, self._close_when_idle)
+            self._timer = self._loop.call_later(IDLE_SECONDS, self._close_if_idle)
         else:
             self._timer = None
-            self._task = self._loop.create_task(close_connection(self._line.connection))
+            self._task = self._loop.create_task(close_connection(self._producer.connection))
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
-        """Finish when the loop does: it closes the generators that it has begun."""
+        """Finish appends and close the connection when the loop closes its async generators."""
         try:
             yield
         finally:
             if self._task is not None and not self._task.done():
-                await asyncio.wait([self._task], timeout=_LAST_WAIT)
-            await close_connection(self._line.connection)
+                await asyncio.wait([self._task], timeout=LOOP_END_TIMEOUT_SECONDS)
+            await close_connection(self._producer.connection)

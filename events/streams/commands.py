@@ -1,4 +1,4 @@
-"""The Redis commands of the log, as tuples, and what Redis answers to them. Does no I/O."""
+"""Redis commands of the log as tuples, and decoders of their replies. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,46 +12,43 @@ from events.streams import scripts
 from events.streams.scripts import Command
 from events.types import START, Cursor, Event, Order
 
+# A job's stream and its state; see `StreamKeys.pair`.
 Keys = tuple[str, str]
-# The id of a producer, its epoch, and the sequence of an event.
-Numbered = tuple[str, int, int]
-# What Redis answers to an append: the first and the last id; of one event, its id.
+# Producer id, epoch, and the sequence of the first event.
+ProducerSequence = tuple[str, int, int]
 Reply = Any
 
-PING: Final[Command] = ("PING",)
 CLIENT_ID: Final[Command] = ("CLIENT", "ID")
 TIME: Final[Command] = ("TIME",)
 NO_STREAM: Final = "no such key"
 
 
 def append(
-    keys: Keys, producer: Numbered, floor: str, timestamp: str, event_type: str, data: bytes
+    keys: Keys, producer: ProducerSequence, floor: str, events: Sequence[EncodedEvent]
 ) -> Command:
-    """Append one event; see `append_many`, of which this is the short way for the usual case."""
-    return (
-        "EVALSHA", scripts.APPEND.sha, 2, *keys,
-        *producer, floor, 1, timestamp, event_type, data,
-    )  # fmt: skip
+    """Append events, all or none; sent again, it returns the ids of the first time.
 
-
-def append_many(
-    keys: Keys, producer: Numbered, floor: str, events: Sequence[EncodedEvent]
-) -> Command:
-    """Append events in one round trip, all or none, or recognise that they were appended before.
-
-    `producer` is that of the first; the sequences of the others follow. New ids will be above that
-    of `floor`, `<sequence> <id>`, if it is not empty. Redis answers as `ids_of_batch` reads it.
+    `floor` is the `<sequence> <id>` that the process acknowledged last for this job, or empty: new
+    ids are greater. `ids_of_append` decodes the reply.
     """
-    return scripts.APPEND.call(keys, _appended(producer, floor, events))
+    if len(events) == 1:
+        data, timestamp, event_type = events[0]
+        return (
+            "EVALSHA", scripts.APPEND.sha, 2, *keys,
+            *producer, floor, 1, timestamp, event_type, data,
+        )  # fmt: skip
+    return scripts.APPEND.call(keys, _append_arguments(producer, floor, events))
 
 
-def append_in_order(keys: Keys, producer: Numbered, events: Sequence[EncodedEvent]) -> Command:
-    """As `append_many`, of a producer that counts by itself."""
-    return scripts.APPEND_IN_ORDER.call(keys, _appended(producer, "", events))
+def append_in_order(
+    keys: Keys, producer: ProducerSequence, events: Sequence[EncodedEvent]
+) -> Command:
+    """Append events of a producer that numbers them itself; see `append`."""
+    return scripts.APPEND_IN_ORDER.call(keys, _append_arguments(producer, "", events))
 
 
-def _appended(
-    producer: Numbered, floor: str, events: Sequence[EncodedEvent]
+def _append_arguments(
+    producer: ProducerSequence, floor: str, events: Sequence[EncodedEvent]
 ) -> list[str | bytes | int]:
     arguments: list[str | bytes | int] = [*producer, floor]
     for timestamp, event_type, data in _runs(events):
@@ -60,7 +57,7 @@ def _appended(
 
 
 def _runs(events: Sequence[EncodedEvent]) -> Iterator[tuple[str, str, Sequence[bytes]]]:
-    """The events in runs that are alike in timestamp and type."""
+    """Group consecutive events with the same timestamp and type."""
     data, timestamps, types = zip(*events, strict=True)
     if timestamps.count(timestamps[0]) == types.count(types[0]) == len(events):
         yield timestamps[0], types[0], data
@@ -69,8 +66,8 @@ def _runs(events: Sequence[EncodedEvent]) -> Iterator[tuple[str, str, Sequence[b
         yield timestamp, event_type, [event[0] for event in run]
 
 
-def ids_of_batch(reply: Reply, count: int) -> list[str]:
-    """The ids of a batch of `count` events, from what Redis answers to `append_many`."""
+def ids_of_append(reply: Reply, count: int) -> list[str]:
+    """Decode the reply to an append of `count` events."""
     if count == 1:
         return [text_of(reply)]
     first, last = map(Cursor.parse, map(text_of, reply))
@@ -81,7 +78,7 @@ def ids_of_batch(reply: Reply, count: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEvent:
-    """An event of the outbox, as Redis is given it."""
+    """An event of the outbox, as it is sent to Redis."""
 
     sequence: int
     epoch: int
@@ -91,7 +88,7 @@ class OutboxEvent:
 
 
 def outbox_state(keys: Keys) -> Command:
-    """Ask what of the outbox was appended last; see `outbox_end`."""
+    """Read the last appended event of the outbox; `outbox_end` decodes the reply."""
     return scripts.OUTBOX_STATE.call(keys, ())
 
 
@@ -103,9 +100,9 @@ def outbox_append(
     *,
     archived: bool = True,
 ) -> Command:
-    """Append events whose numbers follow each other, if `expected` still is the last number.
+    """Append events with consecutive sequences if the last appended one is still `expected`.
 
-    If that one may be not `archived`, it does not count when it is not above `floor`.
+    Unless that event is known to be `archived`, its id must be greater than `floor`.
     """
     last = "" if expected is None else expected
     arguments: list[str | bytes | int] = [last, events[0].sequence, floor, int(archived)]
@@ -115,50 +112,50 @@ def outbox_append(
 
 
 def outbox_end(reply: Reply) -> tuple[int, Cursor] | None:
-    """The number of the outbox that was appended last, and its id; None if Redis knows of none."""
-    number, event_id = map(text_of, reply)
-    return (int(number), Cursor.parse(event_id)) if number else None
+    """Decode the sequence and the id of the last appended event; None if there is none."""
+    sequence, event_id = map(text_of, reply)
+    return (int(sequence), Cursor.parse(event_id)) if sequence else None
 
 
 def trim(keys: Keys, archived: Cursor) -> Command:
-    """Remove entries up to an id up to which everything is in the archive."""
+    """Remove entries up to `archived`; everything up to there is in the archive."""
     return scripts.TRIM.call(keys, (str(archived),))
 
 
 def expire(keys: Keys, position: Cursor, milliseconds: int) -> Command:
-    """Give a stream that is archived to its end a time to live."""
+    """Set the time to live of a stream that is archived to its end."""
     return scripts.EXPIRE.call(keys, (str(position), milliseconds))
 
 
 def resequence(
-    keys: Keys, position: Cursor, raised: str, last: Cursor, ids: Iterable[str]
+    keys: Keys, position: Cursor, rewound: str, last: Cursor, ids: Iterable[str]
 ) -> Command:
-    """Append entries up to the position anew, above it, if the stream still ends at `last`."""
-    return scripts.RESEQUENCE.call(keys, (str(position), raised, str(last), *ids))
+    """Append entries below the archive checkpoint again above it, if `last` is still the end."""
+    return scripts.RESEQUENCE.call(keys, (str(position), rewound, str(last), *ids))
 
 
-def raised(keys: Keys) -> Command:
-    """Ask up to where there may be entries that came after the position, but are below it."""
-    return ("HGET", keys[1], "raised")
+def rewound(keys: Keys) -> Command:
+    """Read the id up to which entries may be not archived although the checkpoint is above."""
+    return ("HGET", keys[1], "rewound")
 
 
 def exists(key: str) -> Command:
-    """Ask whether there is anything under a key; answers 1 or 0."""
+    """Return 1 if the key exists, else 0."""
     return ("EXISTS", key)
 
 
 def length(key: str) -> Command:
-    """Count the entries of a stream; 0 where there is none."""
+    """Count the entries of a stream; 0 without one."""
     return ("XLEN", key)
 
 
 def info(key: str) -> Command:
-    """Describe a stream; Redis refuses with `no such key` where there is none."""
+    """Describe a stream; without one, the error reply contains NO_STREAM."""
     return ("XINFO", "STREAM", key)
 
 
-def fields_of_info(reply: Any) -> dict[str, Any]:
-    """What Redis answers to `info`, by name, whether redis-py has parsed it or not."""
+def fields_of_info(reply: Reply) -> dict[str, Any]:
+    """Decode the reply to `info`, whether redis-py has parsed it or not."""
     pairs = reply.items() if isinstance(reply, Mapping) else zip(*[iter(reply)] * 2, strict=True)
     return {text_of(name): value for name, value in pairs}
 
@@ -173,8 +170,8 @@ def scan(cursor: str, pattern: str, count: int) -> Command:
     return ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "stream")
 
 
-def scanned(reply: Any) -> tuple[str, list[str]]:
-    """The cursor to go on from, `0` at the end, and the keys that Redis answers to `scan`."""
+def scanned(reply: Reply) -> tuple[str, list[str]]:
+    """Decode the reply to `scan`: the next cursor, `0` at the end, and the keys."""
     cursor, names = reply
     return text_of(cursor) if isinstance(cursor, (bytes, str)) else str(cursor), [
         text_of(name) for name in names
@@ -184,7 +181,7 @@ def scanned(reply: Any) -> tuple[str, list[str]]:
 def xrange(
     key: str, *, after: Cursor | None, before: Cursor | None, limit: int, order: Order
 ) -> Command | None:
-    """Read the entries between two cursors, both exclusive; None where there can be none."""
+    """Read the entries between two cursors, both exclusive; None if there can be none."""
     first = after.next() if after else START
     last = before.previous() if before else "+"
     if first is None or last is None:
@@ -195,37 +192,37 @@ def xrange(
 
 
 def entry(key: str, event_id: Cursor) -> Command:
-    """Read one entry, if it is there."""
+    """Read one entry; the reply is empty without it."""
     return ("XRANGE", key, str(event_id), str(event_id))
 
 
+def events_of_xrange(job_id: str, reply: Reply) -> list[Event]:
+    """Decode the entries of one stream."""
+    return [decode_entry(job_id, entry_id, fields) for entry_id, fields in reply]
+
+
+def xread(positions: Mapping[str, Cursor], limit: int) -> Command:
+    """Read up to `limit` entries after a position, for each of several streams by key."""
+    return ("XREAD", "COUNT", limit, "STREAMS", *positions, *map(str, positions.values()))
+
+
 def xread_block(positions: Mapping[str, Cursor], limit: int, block: int) -> Command:
-    """As `tails`, waiting up to `block` milliseconds for the first entry."""
+    """Same as `xread`, waiting up to `block` milliseconds for the first entry."""
     ids = map(str, positions.values())
     return ("XREAD", "COUNT", limit, "BLOCK", block, "STREAMS", *positions, *ids)
 
 
-def unblock(connection_id: int) -> Command:
-    """End another connection's waiting as if its time were over; answers whether it waited."""
-    return ("CLIENT", "UNBLOCK", connection_id)
-
-
-def xread(positions: Mapping[str, Cursor], limit: int) -> Command:
-    """Read up to `limit` entries of each of several streams, by key, after a position."""
-    return ("XREAD", "COUNT", limit, "STREAMS", *positions, *map(str, positions.values()))
-
-
-def events_of_xrange(job_id: str, reply: Any) -> list[Event]:
-    """Decode what Redis answers to `page`."""
-    return [decode_entry(job_id, entry_id, fields) for entry_id, fields in reply]
-
-
-def entries_of_xread(reply: Any) -> dict[str, Any]:
-    """The entries that Redis answers to `tails`, by key; the form depends on the protocol."""
+def entries_of_xread(reply: Reply) -> dict[str, Any]:
+    """Decode the reply to `xread`: entries by key."""
     streams = reply.items() if isinstance(reply, Mapping) else reply or ()
-    return {text_of(key): _flat(entries) for key, entries in streams}
+    return {text_of(key): _flattened(entries) for key, entries in streams}
 
 
-def _flat(entries: Any) -> Any:
+def _flattened(entries: Any) -> Any:
     """With RESP3, redis-py wraps the entries of a stream in one more list."""
     return entries if not entries or isinstance(entries[0][0], (bytes, str)) else entries[0]
+
+
+def unblock(connection_id: int) -> Command:
+    """End the blocking command of another connection as if its time were over."""
+    return ("CLIENT", "UNBLOCK", connection_id)

@@ -6,6 +6,7 @@ from redis import exceptions
 
 from events.exceptions import (
     EventsError,
+    IdempotencyConflict,
     NotAStream,
     OutOfOrderSequence,
     ProducerFenced,
@@ -31,6 +32,8 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
         return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")
     if str(error).startswith(scripts.OUT_OF_ORDER):
         return OutOfOrderSequence(int(str(error).split()[1]))
+    if str(error).startswith(scripts.KEY_CONFLICT):
+        return IdempotencyConflict()
     if "WRONGTYPE" in str(error):
         return NotAStream(f"{NotAStream.__doc__} The command was {command[0]!r}.")
     return RedisCommandError(f"Redis refused {command[0]!r}: {error}")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Generator, Sequence
-from functools import partial
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -23,7 +22,8 @@ RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
-Steps = Generator[tuple[Any, ...], Any, list[Any]]
+Steps = Generator[tuple[Any, tuple[Any, ...]], Any, list[Any]]
+Reply = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
 
 
 def send_commands(connection: Any, *commands: Command) -> list[Any]:
@@ -35,16 +35,16 @@ def send_commands(connection: Any, *commands: Command) -> list[Any]:
     """
     if not hasattr(connection, "pack_command"):
         return [_run_on_cluster(connection, command) for command in commands]
-    steps = _attempts(connection, commands, connection.disconnect, sleep)
+    steps = _attempts(connection, commands, _disconnect, sleep)
     try:
-        function, *arguments = next(steps)
+        function, arguments = next(steps)
         while True:
             try:
                 result = function(*arguments)
             except exceptions.RedisError as error:
-                function, *arguments = steps.throw(error)
+                function, arguments = steps.throw(error)
             else:
-                function, *arguments = steps.send(result)
+                function, arguments = steps.send(result)
     except StopIteration as stop:
         replies: list[Any] = stop.value
         return replies
@@ -56,8 +56,7 @@ def send_commands(connection: Any, *commands: Command) -> list[Any]:
 
 async def asend_commands(connection: Any, *commands: Command) -> list[Any]:
     """Async version of `send_commands`; a cancelled call leaves the connection to be closed."""
-    disconnect = partial(close_connection, connection)
-    return await _await_steps(_attempts(connection, commands, disconnect, asyncio.sleep))
+    return await _await_steps(_attempts(connection, commands, close_connection, asyncio.sleep))
 
 
 async def send_once(connection: Any, commands: Sequence[Command]) -> list[Any]:
@@ -65,7 +64,7 @@ async def send_once(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
     Raises redis.exceptions.RedisError if the connection is lost.
     """
-    return await _await_steps(_attempt(connection, commands, _packed(commands)))
+    return await _await_steps(_attempts(connection, commands))
 
 
 async def close_connection(connection: Any) -> None:
@@ -76,58 +75,69 @@ async def close_connection(connection: Any) -> None:
         logger.debug("connection_of_closed_loop")
 
 
+def _disconnect(connection: Any) -> None:
+    connection.disconnect()
+
+
 async def _await_steps(steps: Steps) -> list[Any]:
-    before = cancellations()
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
-        function, *arguments = next(steps)
+        function, arguments = next(steps)
         while True:
             try:
                 result = await function(*arguments)
             except exceptions.RedisError as error:
-                function, *arguments = steps.throw(error)
+                function, arguments = steps.throw(error)
             else:
-                raise_lost_cancellation(before)
-                function, *arguments = steps.send(result)
+                if task is not None and task.cancelling() > before:
+                    raise asyncio.CancelledError  # see raise_lost_cancellation
+                function, arguments = steps.send(result)
     except StopIteration as stop:
         replies: list[Any] = stop.value
         return replies
 
 
-def _attempts(connection: Any, commands: Sequence[Command], disconnect: Any, pause: Any) -> Steps:
-    packed, started, replies = _packed(commands), monotonic(), None
+def _attempts(
+    connection: Any, commands: Sequence[Command], disconnect: Any = None, pause: Any = None
+) -> Steps:
+    """Send all commands, then read all replies; without `disconnect`, only once."""
+    packed, started = _packed(commands), monotonic()
     for attempt, delay in enumerate(RETRY_DELAYS_SECONDS):
         try:
-            replies = yield from _attempt(connection, commands, packed)
-            return [_of_later_attempt(reply) for reply in replies] if attempt else replies
-        except CONNECTION_ERRORS as error:
-            yield (disconnect,)
-            if not delay or monotonic() - started > event_settings.REDIS_TIMEOUT:
+            yield connection.send_packed_command, (packed, False)
+            replies: list[Any] = []
+            for _ in commands:
+                try:
+                    replies.append((yield connection.read_response, ()))
+                except exceptions.ResponseError as error:
+                    replies.append(error)
+            for number, reply in enumerate(replies):
+                if isinstance(reply, exceptions.ResponseError):
+                    replies[number] = yield from _error_reply(connection, commands[number], reply)
+        except exceptions.RedisError as error:
+            if disconnect is None:
+                raise
+            yield disconnect, (connection,)
+            is_over = not delay or monotonic() - started > event_settings.REDIS_TIMEOUT
+            if is_over or not isinstance(error, CONNECTION_ERRORS):
                 raise unavailable(error) from error
-        except exceptions.RedisError as error:  # a new connection is refused for good
-            raise unavailable(error) from error
-        yield pause, delay
+            yield pause, (delay,)
+        else:
+            return [_of_later_attempt(reply) for reply in replies] if attempt else replies
     raise RedisUnavailable
 
 
-def _attempt(connection: Any, commands: Sequence[Command], packed: list[bytes]) -> Steps:
-    """Send all commands, then read all replies; send the source of scripts that Redis lacks."""
-    yield connection.send_packed_command, packed, False
-    replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append((yield (connection.read_response,)))
-        except exceptions.ResponseError as error:
-            replies.append(error)
-    for number, command in enumerate(commands):
-        if isinstance(replies[number], exceptions.NoScriptError):
-            yield connection.send_packed_command, _packed([scripts.with_source(command)]), False
-            try:
-                replies[number] = yield (connection.read_response,)
-            except exceptions.ResponseError as error:
-                replies[number] = error
-        if isinstance(replies[number], exceptions.ResponseError):
-            replies[number] = translated(replies[number], command)
-    return replies
+def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> Reply:
+    """Return the EventsError for an error reply; send the source of a script that Redis lacks."""
+    if not isinstance(error, exceptions.NoScriptError):
+        return translated(error, command)
+    source = scripts.with_source(command)
+    yield connection.send_packed_command, (_packed([source]), False)
+    try:
+        return (yield connection.read_response, ())
+    except exceptions.ResponseError as second:
+        return translated(second, command)
 
 
 def _packed(commands: Sequence[Command]) -> list[bytes]:
@@ -170,8 +180,8 @@ def raise_lost_cancellation(before: int) -> None:
         raise asyncio.CancelledError
 
 
-def raised(reply: Any) -> Any:
-    """Return a reply, or raise the EventsError that stands for an error reply."""
-    if isinstance(reply, EventsError):
+def raised(reply: Any, kind: type[EventsError] = EventsError) -> Any:
+    """Return a reply, or raise the error that stands for an error reply."""
+    if isinstance(reply, kind):
         raise reply
     return reply

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 from rest_framework.exceptions import ValidationError
 
-from events.producer.external import LARGEST_NUMBER
+from events.producer.external import MAX_SEQUENCE
 from jobs.api.parameters import Parameter, matching, number
 from jobs.api.query import RequestParameters
 
@@ -38,7 +38,7 @@ class ProducerHeaders(RequestParameters):
     headers: ClassVar[Mapping[str, Parameter]] = {
         **IdempotencyHeaders.headers,
         PRODUCER_ID: _name(f"Identifies a producer. Requires {PRODUCER_SEQUENCE}."),
-        PRODUCER_SEQUENCE: number(1, LARGEST_NUMBER, "Number of the first event."),
+        PRODUCER_SEQUENCE: number(1, MAX_SEQUENCE, "Number of the first event."),
         PRODUCER_EPOCH: number(0, _MAX_EPOCH, "Attempt of the job."),
     }
 

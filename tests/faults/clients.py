@@ -1,11 +1,13 @@
-"""The clients that users make, and either publisher behind one way to call it."""
+"""Clients as users create them, and one interface to both publishers."""
 
 import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
+import pytest
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -17,7 +19,7 @@ from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPub
 
 KEY = "job_events:abc"
 STATE = "{job_events:abc}:producers"
-# Short, so that the tests are: what is lost without a word is waited for.
+# Short, because a test waits this long for a lost message.
 TIMEOUT = 0.2
 
 KINDS = ("plain", "url", "no-retries", "single", "blocking", "decoding", "resp2")
@@ -65,48 +67,59 @@ async def async_client(
 
 
 class Publishing:
-    """Calls the methods of either publisher, and awaits what has to be."""
+    """Calls the methods of either publisher, and awaits those of the async one."""
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
 
     async def one(self, *args, **kwargs):
-        answer = self.publisher.publish_event("abc", *args, **kwargs)
-        return await answer if inspect.isawaitable(answer) else answer
+        return await awaited(self.publisher.publish_event("abc", *args, **kwargs))
 
     async def many(self, *args, **kwargs):
-        answer = self.publisher.publish_events("abc", *args, **kwargs)
-        return await answer if inspect.isawaitable(answer) else answer
+        return await awaited(self.publisher.publish_events("abc", *args, **kwargs))
 
-    async def numbers(self, method: str, first: int) -> list[str]:
-        """Publish an event, or three, with numbers from `first`; their ids."""
+    async def numbers(self, method: str, first: int, **kwargs) -> list[str]:
+        """Publish an event, or three, with numbers from `first`; return their ids."""
         if method == "one":
-            return [await self.one({"n": first})]
-        return await self.many([{"n": n} for n in range(first, first + 3)])
+            return [await self.one({"n": first}, **kwargs)]
+        return await self.many([{"n": n} for n in range(first, first + 3)], **kwargs)
 
-    async def until_answered(self, method: str, first: int) -> tuple[list[str], int]:
-        """As a caller does who publishes the same again when told to; and how often that was."""
-        return await again(lambda: self.numbers(method, first))
+    async def retry(self, error: RedisUnavailable):
+        return await awaited(self.publisher.retry(error.pending))
 
-    async def until_answered_as(self, event: dict) -> str:
-        return (await again(lambda: self.one(event)))[0]
+    async def until_acknowledged(self, method: str, first: int) -> tuple[list[str], int]:
+        """Publish numbers and retry while Redis is unavailable; the ids and number of retries."""
+        return await retried(lambda: self.numbers(method, first), self.publisher)
+
+    async def failed(self, *args, method: str = "one") -> RedisUnavailable:
+        """Publish and return the error."""
+        with pytest.raises(RedisUnavailable) as caught:
+            await getattr(self, method)(*args)
+        return caught.value
 
 
-async def again(call):
-    """Call as long as Redis is said to be unavailable; the answer, and how often that was."""
-    for attempt in range(20):
+async def awaited(result):
+    return await result if inspect.isawaitable(result) else result
+
+
+async def retried(call, publisher: Publisher) -> tuple[list[str], int]:
+    """Call, and retry the pending append while Redis is unavailable; ids and number of retries."""
+    for retries in range(20):
         try:
-            return await call(), attempt
-        except RedisUnavailable:
+            ids = await awaited(call())
+        except RedisUnavailable as error:
+            call = partial(publisher.retry, error.pending)
             await asyncio.sleep(0.001)
-    raise AssertionError("never answered")
+        else:
+            return [ids] if isinstance(ids, str) else ids, retries
+    raise AssertionError("never acknowledged")
 
 
 @asynccontextmanager
 async def publishing(
     which: str, port: int, kind: str = "plain", seconds: float = TIMEOUT, epoch: int = 0
 ) -> AsyncIterator[Publishing]:
-    """A publisher, `sync` or `async`, of a client of that kind."""
+    """A `sync` or `async` publisher with a client of that kind."""
     if which == "sync":
         with sync_client(port, kind, seconds) as client:
             yield Publishing(SyncRedisStreamPublisher(client, epoch=epoch))
@@ -115,16 +128,19 @@ async def publishing(
             yield Publishing(RedisStreamPublisher(async_, epoch=epoch))
 
 
-def insist(publisher: SyncRedisStreamPublisher, number: int) -> str:
-    """Publish an event as long as Redis is said to be unavailable; its id."""
+def publish_with_retry(publisher: SyncRedisStreamPublisher, number: int) -> str:
+    """Publish an event, and retry while Redis is unavailable; return its id."""
+    call = partial(publisher.publish_event, "abc", {"n": number})
     for _ in range(20):
-        with suppress(RedisUnavailable):
-            return publisher.publish_event("abc", {"n": number})
-    raise AssertionError("never answered")
+        try:
+            return call()
+        except RedisUnavailable as error:
+            call = partial(publisher.retry, error.pending)
+    raise AssertionError("never acknowledged")
 
 
 def stream(client: redis.Redis, key: str = KEY) -> list[tuple[str, int]]:
-    """The ids in the stream and the numbers of their events."""
+    """Return the ids in the stream and the numbers of their events."""
     return [
         (entry_id.decode(), json.loads(fields[b"data"])["n"])
         for entry_id, fields in client.xrange(key)

@@ -21,6 +21,8 @@ from events.live.messages import Reset
 from events.models import ArchiveCheckpoint, ArchivedEvent
 from events.outbox import writer
 from events.outbox.relay import Relay
+from events.producer.batch import LastAcked
+from events.producer.sender import senders_of, sync_sender
 from events.publisher import get_publisher
 from events.streams.clients import close_async_redis, get_redis
 from events.types import Cursor, Event
@@ -39,8 +41,8 @@ class World:
         self._number = 0
         self._copy: dict[str, bytes | None] = {KEY: None, STATE: None}
         self._late = Archiver()  # one that sleeps between its rounds
-        # What this process knows of another test's log, which had the same name.
-        get_publisher()._lines._free.get().floors._last.clear()
+        # The log of an earlier test had the same name.
+        sync_sender(senders_of(get_redis())).last_acked = LastAcked()
 
     @property
     def redis(self) -> redis.Redis:

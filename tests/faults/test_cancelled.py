@@ -1,4 +1,7 @@
-"""Awaits that are given up anywhere: who publishes the same again finds it there once."""
+"""Awaits that are cancelled anywhere: the event is in the log once or not at all.
+
+A call with an idempotency key is repeated after the cancellation, and its event is there once.
+"""
 
 import asyncio
 import random
@@ -8,12 +11,12 @@ import pytest
 
 from events.exceptions import RedisUnavailable
 from events.publisher import RedisStreamPublisher
-from tests.faults.clients import again, async_client, numbers, stream
+from tests.faults.clients import async_client, numbers, retried, stream
 from tests.faults.proxy import Act
 
 
 async def cancelled_after(turns, awaitable):
-    """Cancel after so many turns of the loop, some of which take their time; None if it did end."""
+    """Cancel after so many turns of the loop; return the result, or None if it was cancelled."""
     task = asyncio.create_task(awaitable)
     for turn in range(turns):
         await asyncio.sleep(0 if turn < 20 else 0.0005)
@@ -23,11 +26,12 @@ async def cancelled_after(turns, awaitable):
     return None
 
 
-def publish(publisher, method, first):
+def publish(publisher, method, first, key=None):
     """One event, or three, with numbers from `first`."""
     if method == "publish_event":
-        return publisher.publish_event("abc", {"n": first})
-    return publisher.publish_events("abc", [{"n": first + i} for i in range(3)])
+        return publisher.publish_event("abc", {"n": first}, idempotency_key=key)
+    events = [{"n": first + i} for i in range(3)]
+    return publisher.publish_events("abc", events, idempotency_key=key)
 
 
 @pytest.mark.parametrize(
@@ -40,59 +44,91 @@ def publish(publisher, method, first):
     ],
 )
 async def test_cancelled_at_every_turn_of_the_loop(proxy, redis_client, method, act):
-    """Each time on a new client, so that connecting is among what is cut short."""
-    expected, cut_short = [], 0
+    """Each time with a new client, so that connecting is among what is cancelled."""
+    expected, cancelled = [], 0
     for turns in range(24):
         async with async_client(proxy.port) as client:
             publisher = RedisStreamPublisher(client)
             proxy.plan(act)
-            ids = await cancelled_after(turns, publish(publisher, method, 10 * turns))
-            cut_short += ids is None
-            ids = ids or await publish(publisher, method, 10 * turns)
+            key = f"call {turns}"
+            ids = await cancelled_after(turns, publish(publisher, method, 10 * turns, key))
+            cancelled += ids is None
+            ids = ids or await publish(publisher, method, 10 * turns, key)
         ids = [ids] if isinstance(ids, str) else ids
         expected += [(event_id, 10 * turns + i) for i, event_id in enumerate(ids)]
-    assert cut_short > 10
+    assert cancelled > 10
     assert stream(redis_client) == expected
 
 
+async def test_a_cancelled_append_is_sent(proxy, redis_client):
+    """Also without a key: a later call of the same publisher comes after it."""
+    async with async_client(proxy.port) as client:
+        publisher = RedisStreamPublisher(client)
+        for n in range(0, 40, 2):
+            proxy.plan([Act.PASS, Act.LOST_AFTER, Act.SLOW, Act.HALF][n // 2 % 4])
+            await cancelled_after(1 + n % 7, publisher.publish_event("abc", {"n": n}))
+            await publisher.publish_event("abc", {"n": n + 1})
+    assert numbers(redis_client) == list(range(40))
+
+
 @pytest.mark.parametrize("act", [Act.SLOW, Act.MUTE, Act.SWALLOWED, Act.HELD])
-async def test_waiting_for_a_while_only(proxy, redis_client, act):
+async def test_waiting_with_a_timeout(proxy, redis_client, act):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": 0})
         for n in range(1, 3):
             proxy.plan(act)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(publisher.publish_event("abc", {"n": n}), 0.01)
+                await asyncio.wait_for(publish(publisher, "publish_event", n, str(n)), 0.01)
             async with asyncio.timeout(5):
-                event_id = await publisher.publish_event("abc", {"n": n})
+                event_id = await publish(publisher, "publish_event", n, str(n))
             assert stream(redis_client)[-1] == (event_id, n)
     assert numbers(redis_client) == list(range(3))
 
 
-async def test_the_repeat_is_given_up_as_well(proxy, redis_client):
+async def test_the_repeated_call_is_cancelled_as_well(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         for n in range(20):
             proxy.plan(*[Act.SLOW, Act.LOST_AFTER, Act.SLOW][: n % 4])
             for turns in (3, 1, 5, 2):
-                if await cancelled_after(turns, publisher.publish_event("abc", {"n": n})):
+                if await cancelled_after(turns, publish(publisher, "publish_event", n, str(n))):
                     break
             else:
-                await publisher.publish_event("abc", {"n": n})
+                await publish(publisher, "publish_event", n, str(n))
     assert numbers(redis_client) == list(range(20))
 
 
+async def test_a_cancelled_retry(proxy, redis_client):
+    """The retry may be repeated; the append has one number."""
+    async with async_client(proxy.port, "no-retries") as client:
+        publisher = RedisStreamPublisher(client)
+        for n in range(20):
+            proxy.plan(*[Act.LOST_AFTER if n % 2 else Act.LOST_BEFORE] * 4)
+            with pytest.raises(RedisUnavailable) as caught:
+                await publisher.publish_event("abc", {"n": n})
+            proxy.plan([Act.SLOW, Act.LOST_AFTER, Act.HALF, Act.PASS][n % 4])
+            await cancelled_after(n % 9, publisher.retry(caught.value.pending))
+            event_id = await publisher.retry(caught.value.pending)
+            assert (event_id, n) in stream(redis_client)
+    assert numbers(redis_client) == list(range(20))
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["key", "no-key"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_some_of_many_are_cancelled(proxy, redis_client, seed):
-    """The others are there once, and in the order of their calls; so are these, at most once."""
+async def test_some_of_many_are_cancelled(proxy, redis_client, seed, keyed):
+    """The others are there once, in the order of their calls; the cancelled ones at most once."""
     chance = random.Random(seed)
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
+
+        def call(n):
+            return publish(publisher, "publish_event", n, f"{n}" if keyed else None)
+
         if seed % 2:
             await publisher.publish_event("abc", {"n": -1})
         proxy.plan(*chance.choices(list(Act)[:5], k=8))
-        tasks = [asyncio.create_task(publisher.publish_event("abc", {"n": n})) for n in range(50)]
+        tasks = [asyncio.create_task(call(n)) for n in range(50)]
         doomed = set(chance.sample(range(50), 15))
         for n in sorted(doomed):
             for _ in range(chance.randrange(8)):
@@ -102,13 +138,22 @@ async def test_some_of_many_are_cancelled(proxy, redis_client, seed):
         there = [n for n in numbers(redis_client) if n >= 0]
         answered = [n for n in range(50) if isinstance(outcomes[n], str)]
         assert [n for n in there if n in answered] == answered
-        told = [n for n in range(50) if isinstance(outcomes[n], RedisUnavailable)]
-        assert set(range(50)) - set(answered) <= doomed | set(told)
-        for n in set(range(50)) - set(answered):
-            outcomes[n], _ = await again(lambda n=n: publisher.publish_event("abc", {"n": n}))
+        failed = [n for n in range(50) if isinstance(outcomes[n], RedisUnavailable)]
+        cancelled = set(range(50)) - set(answered) - set(failed)
+        assert cancelled <= doomed
+        for n in failed:
+            (outcomes[n],), _ = await retried(
+                lambda n=n: publisher.retry(outcomes[n].pending), publisher
+            )
+        for n in cancelled if keyed else ():
+            (outcomes[n],), _ = await retried(lambda n=n: call(n), publisher)
+        last = publish(publisher, "publish_event", 50)
+        await retried(lambda: last, publisher)  # sent after all others
     by_id = dict(stream(redis_client))
-    assert [by_id[outcomes[n]] for n in range(50)] == list(range(50))
-    assert sorted(n for n in by_id.values() if n >= 0) == list(range(50))
+    known = [n for n in range(50) if isinstance(outcomes[n], str)]
+    assert [by_id[outcomes[n]] for n in known] == known
+    there = sorted(n for n in by_id.values() if 0 <= n < 50)
+    assert there == (list(range(50)) if keyed else sorted({*known, *there}))
 
 
 async def test_those_who_wait_behind_a_cancelled_one_are_served(proxy, redis_client):

@@ -1,4 +1,4 @@
-"""Calls that were given up, and reach Redis when nobody thinks of them any more."""
+"""Appends that reach Redis after their caller was told that it does not answer."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import pytest
 
 from events.exceptions import RedisUnavailable
 from events.publisher import RedisStreamPublisher
-from tests.faults.clients import STATE, async_client, numbers, publishing
+from tests.faults.clients import async_client, numbers, publishing, retried, stream
 from tests.faults.proxy import Act
 
 
@@ -17,24 +17,24 @@ def which(request):
     return request.param
 
 
-@pytest.mark.parametrize("repeated", [True, False], ids=["repeated", "not-repeated"])
-async def test_every_try_arrives_late(proxy, redis_client, which, repeated):
-    """Refused if the caller was told that it was not there; else there once, however many tries."""
+@pytest.mark.parametrize("is_retried", [True, False], ids=["retried", "not-retried"])
+async def test_every_attempt_arrives_late(proxy, redis_client, which, is_retried):
+    """The first one that arrives is appended; the others are recognised."""
     async with publishing(which, proxy.port) as publish:
         await publish.one({"n": -1})
         proxy.plan(*[Act.HELD] * 4)
-        with pytest.raises(RedisUnavailable):
+        with pytest.raises(RedisUnavailable) as caught:
             await publish.numbers("many", 0)
-        assert proxy.held() > 1  # not 4 where it took so long to connect that a try went by
-        if repeated:
-            await publish.until_answered("many", 0)
+        assert proxy.held() > 1  # fewer than 4 if connecting took an attempt
+        ids = await publish.retry(caught.value) if is_retried else None
         proxy.release()
         assert numbers(redis_client) == [-1, 0, 1, 2]
+        assert ids in (None, [event_id for event_id, _ in stream(redis_client)[1:]])
         await publish.one({"n": 10})
     assert numbers(redis_client) == [-1, 0, 1, 2, 10]
 
 
-async def test_a_try_arrives_after_later_calls(proxy, redis_client, which):
+async def test_an_attempt_arrives_after_later_calls(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         for n in range(0, 12, 3):
             proxy.plan(Act.HELD)
@@ -43,40 +43,38 @@ async def test_a_try_arrives_after_later_calls(proxy, redis_client, which):
     assert numbers(redis_client) == list(range(12))
 
 
-async def test_a_try_arrives_when_the_stream_is_gone(proxy, redis_client, which):
-    """Nor does it bring a stream back for ever: the note about it expires."""
-    async with publishing(which, proxy.port) as publish:
-        proxy.plan(Act.HELD, *[Act.LOST_BEFORE] * 3, Act.PASS, *[Act.LOST_BEFORE] * 4)
-        with pytest.raises(RedisUnavailable):
-            await publish.one({"n": 0})
-        with pytest.raises(RedisUnavailable):
-            await publish.one({"n": 0})
-        assert redis_client.ttl(STATE) > 0
+async def test_a_failed_append_arrives_after_later_calls(proxy, redis_client, which):
+    """Its producer has appended nothing since: it is appended once, then retried, then late."""
+    async with publishing(which, proxy.port, "no-retries") as publish:
+        await publish.one({"n": 0})
+        proxy.plan(*[Act.HELD] * 4)
+        error = await publish.failed({"n": 1})
+        later = [await publish.one({"n": n}) for n in (2, 3)]
+        retried_id = await publish.retry(error)
         proxy.release()
-        assert not redis_client.exists("job_events:abc")
-        await publish.one({"n": 1})
-        assert redis_client.ttl(STATE) == redis_client.ttl("job_events:abc") == -1
-    assert numbers(redis_client) == [1]
+        last = await publish.one({"n": 4})
+    assert stream(redis_client)[1:] == [*zip(later, (2, 3)), (retried_id, 1), (last, 4)]  # noqa: B905
 
 
 async def test_redis_is_stopped_and_goes_on(redis_server, redis_client, proxy, which):
-    """It has everything in its buffers: all tries arrive, after whoever sent them was told off."""
+    """Its socket buffers hold all attempts: they are run after their callers have failed."""
     async with publishing(which, proxy.port, "no-retries") as publish:
         await publish.one({"n": 0})
         os.kill(redis_server.process.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(20):
-                for _ in range(2):
-                    with pytest.raises(RedisUnavailable):
-                        await publish.one({"n": 1})
+                error = await publish.failed({"n": 1})
+                with pytest.raises(RedisUnavailable) as caught:
+                    await publish.retry(error)
         finally:
             os.kill(redis_server.process.pid, signal.SIGCONT)
-        await publish.until_answered("one", 1)
+        await retried(lambda: publish.retry(caught.value), publish.publisher)
         redis_client.ping()
     assert numbers(redis_client) == [0, 1]
 
 
 async def test_redis_is_stopped_under_many(redis_server, redis_client, proxy):
+    """The failed calls of one batch are retried one by one, and at once."""
     async with async_client(proxy.port, "no-retries") as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": -1})
@@ -90,6 +88,8 @@ async def test_redis_is_stopped_under_many(redis_server, redis_client, proxy):
         finally:
             os.kill(redis_server.process.pid, signal.SIGCONT)
         assert {type(outcome) for outcome in outcomes} == {RedisUnavailable}
-        for n in range(50):
-            await publisher.publish_event("abc", {"n": n})
-    assert sorted(numbers(redis_client)) == list(range(-1, 50))
+        ids = [await publisher.retry(outcome.pending) for outcome in outcomes[:25]]
+        ids += await asyncio.gather(*[publisher.retry(each.pending) for each in outcomes[25:]])
+    by_id = dict(stream(redis_client))
+    assert [by_id[event_id] for event_id in ids] == list(range(50))
+    assert sorted(by_id.values()) == list(range(-1, 50))

@@ -2,9 +2,7 @@
 
 import asyncio
 import gc
-import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import threading
@@ -19,8 +17,16 @@ import pytest
 import redis
 import redis.asyncio
 
+from events.exceptions import RedisUnavailable
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
-from tests.faults.clients import STATE, again, insist, numbers, stream, sync_client
+from tests.faults.clients import (
+    STATE,
+    numbers,
+    publish_with_retry,
+    retried,
+    stream,
+    sync_client,
+)
 from tests.faults.proxy import Act
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,11 +61,12 @@ def test_one_publisher_in_many_loops(outside, proxy, redis_client):
 
 
 def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
-    """Given up in one loop, which then ends; published again in another: there once."""
+    """Cancelled in one loop, which then ends; repeated with its key in another: there once."""
     publisher, _ = outside
 
-    async def give_up(n):
-        task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
+    async def cancel(n):
+        event = publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
+        task = asyncio.create_task(event)
         for _ in range(n):
             await asyncio.sleep(0)
         task.cancel()
@@ -67,39 +74,74 @@ def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
             return await task
         return None
 
-    given_up = 0
+    async def repeat(n):
+        return await publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
+
+    cancelled = 0
     for n in range(16):
         proxy.plan([Act.PASS, Act.MUTE, Act.SLOW, Act.HELD][n % 4])
-        if asyncio.run(give_up(n)) is None:
-            given_up += 1
-            asyncio.run(publisher.publish_event("abc", {"n": n}))
+        if asyncio.run(cancel(n)) is None:
+            cancelled += 1
+            asyncio.run(repeat(n))
         proxy.release()
-    assert given_up > 8
+    assert cancelled > 8
     assert numbers(redis_client) == list(range(16))
 
 
-def test_a_loop_ends_with_calls_under_way_and_others_waiting(outside, proxy, redis_client):
-    """Published again in any order, each is there once: what became of one is known by itself."""
+def test_a_loop_ends_with_calls_in_flight_and_others_queued(outside, proxy, redis_client):
+    """Repeated with their keys in any order, each is there once."""
     publisher, _ = outside
 
+    def publish(n):
+        return publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
+
     async def leave_behind(first):
-        await publisher.publish_event("abc", {"n": first})
+        await publish(first)
         proxy.plan(Act.SWALLOWED, Act.MUTE)
         for n in range(first + 1, first + 4):
-            task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
+            task = asyncio.create_task(publish(n))
             await asyncio.sleep(0.005)
             assert task.cancel()
         await asyncio.wait([task])
 
     async def repeat(numbers):
         for n in numbers:
-            await publisher.publish_event("abc", {"n": n})
+            await publish(n)
 
     for round_, order in enumerate(permutations((1, 2, 3))):
         first = 4 * round_
         asyncio.run(leave_behind(first))
         asyncio.run(repeat([first + n for n in order]))
     assert sorted(numbers(redis_client)) == list(range(24))
+
+
+def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_client):
+    """Each failed call of a batch by several callers at once; all get the same ids."""
+    publisher, _ = outside
+
+    async def fail():
+        proxy.plan(*[Act.LOST_AFTER, Act.LOST_BEFORE] * 4)
+        pairs = [[{"n": 2 * n}, {"n": 2 * n + 1}] for n in range(5)]
+        calls = [publisher.publish_events("abc", pair) for pair in pairs]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        proxy.plan()
+        return outcomes
+
+    async def retry(errors):
+        return await asyncio.gather(*[publisher.retry(error.pending) for error in errors])
+
+    errors = asyncio.run(fail())
+    assert {type(error) for error in errors} == {RedisUnavailable}
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda _: asyncio.run(retry(errors)), range(12)))
+    with sync_client(proxy.port) as client:
+        outcomes.append([SyncRedisStreamPublisher(client).retry(each.pending) for each in errors])
+    by_id = dict(stream(redis_client))
+    assert len(by_id) == 10
+    for ids in outcomes:
+        assert [[by_id[each] for each in pair] for pair in ids] == [
+            [2 * n, 2 * n + 1] for n in range(5)
+        ]
 
 
 def test_a_client_is_dropped_while_its_loop_runs(redis_server):
@@ -123,8 +165,10 @@ def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
     async def publish(first):
         ids = []
         for n in range(first, first + 10):
-            event_id, _ = await again(lambda n=n: publisher.publish_event("abc", {"n": n}))
-            ids.append(event_id)
+            event_ids, _ = await retried(
+                lambda n=n: publisher.publish_event("abc", {"n": n}), publisher
+            )
+            ids += event_ids
         return ids
 
     with ThreadPoolExecutor(6) as pool:
@@ -135,29 +179,36 @@ def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
     assert len(by_id) == 360
 
 
-def test_given_up_in_one_thread_and_repeated_in_another(outside, proxy, redis_client):
-    """While the loop that it was given up in still sends it."""
+def test_cancelled_in_one_thread_and_repeated_in_another(outside, proxy, redis_client):
+    """While the loop of the cancelled call still sends it."""
     publisher, _ = outside
-    for n in range(12):
-        given_up, done = threading.Event(), threading.Event()
 
-        async def give_up(n=n, given_up=given_up, done=done):
-            behind = [asyncio.create_task(publisher.publish_event("abc", {"n": -n}))]
+    def publish(n):
+        return publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
+
+    for n in range(12):
+        cancelled, done = threading.Event(), threading.Event()
+
+        async def cancel(n=n, cancelled=cancelled, done=done):
+            tasks = [asyncio.create_task(publisher.publish_event("abc", {"n": -n}))]
             await asyncio.sleep(0)
-            behind.append(asyncio.create_task(publisher.publish_event("abc", {"n": 100 + n})))
+            tasks.append(asyncio.create_task(publish(100 + n)))
             for _ in range(1 + n % 5):
                 await asyncio.sleep(0)
-            behind[1].cancel()
-            await asyncio.gather(*behind[1:], return_exceptions=True)
-            given_up.set()
-            await behind[0]
+            tasks[1].cancel()
+            await asyncio.gather(*tasks[1:], return_exceptions=True)
+            cancelled.set()
+            await tasks[0]
             await asyncio.to_thread(done.wait, 10)
 
+        async def repeat(n=n):
+            await publish(100 + n)
+
         proxy.plan(Act.SLOW)
-        thread = threading.Thread(target=lambda give_up=give_up: asyncio.run(give_up()))
+        thread = threading.Thread(target=lambda cancel=cancel: asyncio.run(cancel()))
         thread.start()
-        assert given_up.wait(5)
-        asyncio.run(publisher.publish_event("abc", {"n": 100 + n}))
+        assert cancelled.wait(5)
+        asyncio.run(repeat())
         done.set()
         thread.join()
     assert sorted(n for n in numbers(redis_client) if n >= 100) == list(range(100, 112))
@@ -187,7 +238,7 @@ DROPPED = """
 import asyncio, gc, redis, redis.asyncio
 from events.producer import sender
 from events.publisher import RedisStreamPublisher
-sender._IDLE = 0.1
+sender.IDLE_SECONDS = 0.1
 ours = []
 async def publish():
     options = dict(max_connections=1, client_name="dropped")
@@ -246,7 +297,7 @@ def _publish_in_fork(publisher, first, pipe):
 
     def publish(start):
         together.wait()
-        return [(insist(publisher, n), n) for n in range(start, start + 10)]
+        return [(publish_with_retry(publisher, n), n) for n in range(start, start + 10)]
 
     with ThreadPoolExecutor(4) as pool:
         pairs = [pair for part in pool.map(publish, range(first, first + 40, 10)) for pair in part]
@@ -264,7 +315,7 @@ def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
         processes = [
             forked(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
         ]
-        own = [(insist(publisher, n), n) for n in range(40, 80)]
+        own = [(publish_with_retry(publisher, n), n) for n in range(40, 80)]
         theirs = answers_of(processes, receiver)
         sender.close()
         receiver.close()
@@ -310,16 +361,18 @@ def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
     )
 
 
-def test_what_the_parent_gave_up_is_its_own(proxy, redis_client):
-    """A fork that publishes what the parent has given up publishes it, and so does the parent."""
+@pytest.mark.parametrize("act", [Act.LOST_AFTER, Act.LOST_BEFORE])
+def test_an_append_is_retried_by_the_parent_and_a_fork(proxy, redis_client, act):
     with sync_client(proxy.port) as client:
         publisher = SyncRedisStreamPublisher(client)
-        proxy.plan(*[Act.LOST_AFTER] * 4)
-        with pytest.raises(Exception, match="did not answer"):
+        publisher.publish_event("abc", {"n": 0})
+        proxy.plan(*[act] * 4)
+        with pytest.raises(RedisUnavailable) as caught:
             publisher.publish_event("abc", {"n": 1})
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0 if publisher.publish_event("abc", {"n": 1}) else 1)
-        assert os.waitpid(pid, 0)[1] == 0
-        publisher.publish_event("abc", {"n": 1})
-    assert [json.loads(f[b"data"])["n"] for _, f in redis_client.xrange("job_events:abc")] == [1, 1]
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        fork = forked(lambda: sender.send([publisher.retry(caught.value.pending)]))
+        event_id = publisher.retry(caught.value.pending)
+        assert answers_of([fork], receiver) == [event_id]
+        sender.close()
+        receiver.close()
+    assert stream(redis_client)[1:] == [(event_id, 1)]

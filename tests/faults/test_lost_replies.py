@@ -1,33 +1,66 @@
-"""Whatever happens to a command or to its reply: after the call the event is there once."""
+"""A command or its reply is lost: after the call, or its retry, the event is in the log once."""
 
 import asyncio
 
 import pytest
 
 from events.exceptions import RedisCommandError, RedisUnavailable
-from tests.faults.clients import KINDS, numbers, publishing, stream
+from tests.faults.clients import KINDS, awaited, numbers, publishing, retried, stream
 from tests.faults.proxy import Act
 
-WHICH = ("sync", "async")
 FAULTS = [act for act in Act if act is not Act.PASS]
 
 
-@pytest.fixture(params=WHICH)
+@pytest.fixture(params=["sync", "async"])
 def which(request):
     return request.param
+
+
+@pytest.mark.parametrize("method", ["one", "many"])
+async def test_equal_content_after_a_lost_reply_is_another_event(
+    proxy, redis_client, which, method
+):
+    """The first publish raises although it arrived; its number identifies it, not its content."""
+    async with publishing(which, proxy.port) as publish:
+        proxy.plan(*[Act.LOST_AFTER] * 4)
+        error = await publish.failed(*([{"n": 0}] if method == "one" else [[{"n": 0}, {"n": 0}]]),
+                                     method=method)  # fmt: skip
+        event = {"n": 0} if method == "one" else [{"n": 0}, {"n": 0}]
+        later = [await getattr(publish, method)(event) for _ in range(2)]
+        first = await publish.retry(error)
+    ids = [first, *later] if method == "one" else [*first, *later[0], *later[1]]
+    assert len(set(ids)) == len(ids)
+    assert stream(redis_client) == [(event_id, 0) for event_id in ids]
+
+
+async def test_heartbeats_after_an_outage(proxy, redis_client, which):
+    """Equal events, some of which failed and are not retried: no acknowledged one is lost."""
+    acknowledged = []
+    async with publishing(which, proxy.port, "no-retries") as publish:
+        for round_ in range(9):
+            if round_ % 3 == 0:
+                proxy.plan(*[Act.LOST_AFTER] * 4)
+            try:
+                acknowledged.append(await publish.one({"n": 0}))
+            except RedisUnavailable:
+                continue
+    assert len(acknowledged) == len(set(acknowledged)) == 6
+    ids = [event_id for event_id, _ in stream(redis_client)]
+    assert set(acknowledged) < set(ids)
+    assert len(ids) == 9
 
 
 @pytest.mark.parametrize("act", FAULTS)
 @pytest.mark.parametrize(("which", "method"), [("sync", "one"), ("async", "many")])
 async def test_each_fault_in_each_place(proxy, redis_client, which, method, act):
-    """In the first call of a client, and later; where a call is one command, and where two."""
+    """In the first call of a client and in later ones; in calls of one command and of two."""
     expected = []
     async with publishing(which, proxy.port) as publish:
         for n, acts in enumerate([(act,), (Act.PASS, act), (act, act)]):
             if n < 2:
                 redis_client.script_flush()
             proxy.plan(*acts)
-            ids, _ = await publish.until_answered(method, 10 * n)
+            ids, _ = await publish.until_acknowledged(method, 10 * n)
             expected += zip(ids, range(10 * n, 10 * n + 3), strict=False)
     assert stream(redis_client) == expected
     assert len(expected) == (3 if method == "one" else 9)
@@ -38,81 +71,90 @@ async def test_each_kind_of_client(proxy, redis_client, which, kind):
     async with publishing(which, proxy.port, kind) as publish:
         await publish.one({"n": 0})
         proxy.plan(Act.LOST_AFTER)
-        await publish.until_answered("one", 1)
+        await publish.until_acknowledged("one", 1)
         proxy.plan(Act.HALF)
-        await publish.until_answered("many", 2)
-    assert numbers(redis_client) == [0, 1, 2, 3, 4]
+        await publish.until_acknowledged("many", 2)
+        proxy.plan(*[Act.LOST_AFTER] * 4)
+        error = await publish.failed({"n": 5})
+        await publish.retry(error)
+    assert numbers(redis_client) == [0, 1, 2, 3, 4, 5]
 
 
 async def test_eleven_lost_replies_in_a_row(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_AFTER] * 11)
-        ids, attempts = await publish.until_answered("many", 0)
+        ids, retries = await publish.until_acknowledged("many", 0)
         assert proxy.pending() == 0
-        assert attempts > 0
+        assert retries > 0
     assert [entry_id for entry_id, _ in stream(redis_client)] == ids
 
 
 async def test_connections_that_are_refused(proxy, redis_client, which):
-    """Before the first word, and after each lost reply: what can't be sent is not there twice."""
+    """Before anything was sent, and after each lost reply."""
     async with publishing(which, proxy.port, "no-retries") as publish:
         proxy.refuse(6)
-        await publish.until_answered("one", 0)
+        _, retries = await publish.until_acknowledged("one", 0)
+        assert retries > 0
         proxy.plan(Act.LOST_AFTER)
         proxy.refuse(6)
-        await publish.until_answered("one", 1)
+        await publish.until_acknowledged("one", 1)
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_the_same_content_is_told_apart(proxy, redis_client, which):
-    """Two callers publish what looks alike, both replies are lost, and both try again."""
-    same = {"n": 7}
+async def test_concurrent_calls_with_equal_content(proxy, redis_client, which):
+    """Both replies are lost and both callers retry: two events."""
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_AFTER] * 8)
-        first = await asyncio.gather(publish.one(same), publish.one(same), return_exceptions=True)
-        lost = sum(isinstance(outcome, Exception) for outcome in first)
-        for _ in range(lost):
-            await publish.until_answered_as(same)
-    assert numbers(redis_client) == [7, 7]
-
-
-async def test_a_repeat_after_an_answer_is_a_new_event(proxy, redis_client, which):
-    async with publishing(which, proxy.port) as publish:
-        proxy.plan(*[Act.LOST_AFTER] * 5)
-        await publish.until_answered("one", 0)
-        await publish.one({"n": 0})
-    assert numbers(redis_client) == [0, 0]
+        calls = [retried(lambda: publish.one({"n": 7}), publish.publisher) for _ in range(2)]
+        outcomes = await asyncio.gather(*calls)
+    assert sorted(stream(redis_client)) == sorted((ids[0], 7) for ids, _ in outcomes)
+    assert len(stream(redis_client)) == 2
 
 
 @pytest.mark.parametrize("act", [Act.LOST_AFTER, Act.LOST_BEFORE])
-async def test_redis_is_full_when_the_call_is_repeated(proxy, redis_client, which, act):
-    """What became of it can't be written down: that is told, and the next repeat finds out."""
+async def test_redis_is_full_when_the_call_is_retried(proxy, redis_client, which, act):
+    """An append that was made is acknowledged; another one is refused, and may be retried again."""
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[act] * 4)
-        with pytest.raises(RedisUnavailable):
-            await publish.one({"n": 0})
+        error = await publish.failed({"n": 0})
         redis_client.config_set("maxmemory", 1)
         try:
-            (answer,) = await asyncio.gather(publish.one({"n": 0}), return_exceptions=True)
+            (reply,) = await asyncio.gather(publish.retry(error), return_exceptions=True)
         finally:
             redis_client.config_set("maxmemory", 0)
-        assert isinstance(answer, str if act is Act.LOST_AFTER else RedisCommandError)
-        if not isinstance(answer, str):
-            await publish.one({"n": 0})
-    assert numbers(redis_client) == [0]
+        assert isinstance(reply, str if act is Act.LOST_AFTER else RedisCommandError)
+        event_id = await publish.retry(error)
+    assert stream(redis_client) == [(event_id, 0)]
 
 
-async def test_what_became_of_a_call_is_asked_in_vain_first(proxy, redis_client, which):
-    """Whoever asks is cut off as well: the call is not forgotten by that."""
+async def test_redis_is_full_after_a_lost_attempt(proxy, redis_client, which):
+    """The refusal says nothing about the first attempt, which arrives later."""
+    async with publishing(which, proxy.port) as publish:
+        await publish.one({"n": 0})
+        proxy.plan(Act.HELD, Act.PASS)
+        redis_client.config_set("maxmemory", 1)
+        try:
+            error = await publish.failed({"n": 1})
+        finally:
+            redis_client.config_set("maxmemory", 0)
+        assert "maxmemory" in str(error)
+        proxy.release()
+        assert await publish.retry(error) == stream(redis_client)[-1][0]
+    assert numbers(redis_client) == [0, 1]
+
+
+async def test_a_retry_fails_as_well(proxy, redis_client, which):
     async with publishing(which, proxy.port, "no-retries") as publish:
         proxy.plan(*[Act.LOST_AFTER] * 4)
-        with pytest.raises(RedisUnavailable):
-            await publish.many([{"n": 0}, {"n": 1}])
-        proxy.refuse(4)
-        with pytest.raises(RedisUnavailable):
-            await publish.many([{"n": 0}, {"n": 1}])
-        proxy.refuse(0)
-        ids = await publish.many([{"n": 0}, {"n": 1}])
+        error = await publish.failed([{"n": 0}, {"n": 1}], method="many")
+        for _ in range(3):
+            proxy.refuse(4)
+            with pytest.raises(RedisUnavailable) as caught:
+                await publish.retry(error)
+            error = caught.value
+            proxy.refuse(0)
+        ids = await publish.retry(error)
+        assert await publish.retry(error) == ids
     assert stream(redis_client) == [(ids[0], 0), (ids[1], 1)]
 
 
@@ -121,5 +163,32 @@ async def test_redis_forgets_its_scripts_in_the_middle(proxy, redis_client, whic
         for n in range(0, 18, 3):
             redis_client.script_flush()
             proxy.plan(*[Act.LOST_AFTER, Act.PASS, Act.HALF][: n % 4])
-            await publish.until_answered("many", n)
+            await publish.until_acknowledged("many", n)
     assert numbers(redis_client) == list(range(18))
+
+
+@pytest.mark.parametrize("act", FAULTS)
+async def test_a_key_identifies_a_call_after_each_fault(proxy, redis_client, which, act):
+    """The caller repeats the call instead of retrying it, as another process would."""
+    async with publishing(which, proxy.port) as publish:
+        for n in range(0, 30, 10):
+            proxy.plan(*[act] * 4)
+            ids = None
+            while ids is None:
+                try:
+                    ids = await publish.numbers("many", n, idempotency_key=f"key {n}")
+                except RedisUnavailable:
+                    continue
+            proxy.release()
+            assert await publish.numbers("many", n, idempotency_key=f"key {n}") == ids
+    assert numbers(redis_client) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+
+
+async def test_reads_have_nothing_to_retry(proxy, which):
+    async with publishing(which, proxy.port, "no-retries") as publish:
+        proxy.refuse(9)
+        with pytest.raises(RedisUnavailable) as caught:
+            await awaited(publish.publisher.get_stream_length("abc"))
+        assert caught.value.pending is None
+        with pytest.raises(TypeError, match="`pending`"):
+            await publish.retry(caught.value)

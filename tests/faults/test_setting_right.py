@@ -7,6 +7,7 @@ import pytest
 from events.archive import repair
 from events.archive.archiver import Archiver
 from events.history import read_events
+from events.producer.sender import senders_of, sync_sender
 from events.publisher import get_publisher
 from events.streams import commands, scripts
 from events.streams.clients import send_command
@@ -95,7 +96,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
         Archiver().step()
     assert len(world.finish()) == 2 + len(seen)
     assert len(seen) > 1
-    assert not redis_client.hexists(STATE, "raised")
+    assert not redis_client.hexists(STATE, "rewound")
 
 
 def test_another_archiver_was_slower(world, redis_client):
@@ -133,7 +134,7 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
     world.archive()
     world.set_back()
     world.commit()
-    get_publisher()._lines._free.get().floors.set(KEYS, f"1 {position()}")
+    sync_sender(senders_of(world.redis)).last_acked._last[KEYS] = f"1 {position()}"
     world.publish()
     world.commit()
     world.archive()

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from events.exceptions import RedisUnavailable
+from events.producer.sender import sync_sender
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 from tests.faults.clients import (
     KINDS,
     async_client,
-    insist,
     numbers,
+    publish_with_retry,
     publishing,
     stream,
     sync_client,
@@ -90,22 +91,26 @@ def test_threads_share_a_publisher_of_a_bad_connection(proxy, redis_client, kind
 
         proxy.plan(*chance.choices([*list(Act)[:5], Act.PASS, Act.PASS], k=70))
         with ThreadPoolExecutor(8) as pool:
-            ids = list(pool.map(lambda n: insist(publisher, n), range(100)))
+            ids = list(pool.map(lambda n: publish_with_retry(publisher, n), range(100)))
     by_id = dict(stream(redis_client))
     assert [by_id[event_id] for event_id in ids] == list(range(100))
     assert len(by_id) == 100
 
 
-def test_a_thread_is_interrupted_between_question_and_answer(proxy, redis_client):
-    """As Celery's soft time limit does: the next who asks must not get the answer."""
+def test_a_thread_is_interrupted_between_command_and_reply(proxy, redis_client):
+    """As by Celery's soft time limit: the next caller must not get the unread reply."""
     with sync_client(proxy.port, "single", seconds=5) as client:
         publisher = SyncRedisStreamPublisher(client)
         publisher.publish_event("abc", {"n": 0})
         for n in range(1, 8):
+
+            def publish(n=n):
+                return publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
+
             proxy.plan(Act.SLOW)
             with pytest.raises(Interruption):
-                interrupted(0.003 * n, lambda n=n: publisher.publish_event("abc", {"n": n}))
-            assert (publisher.publish_event("abc", {"n": n}), n) == stream(redis_client)[-1]
+                interrupted(0.003 * n, publish)
+            assert (publish(), n) == stream(redis_client)[-1]
             assert client.get("nothing") is None
     assert numbers(redis_client) == list(range(8))
 
@@ -137,40 +142,98 @@ async def test_a_small_pool_is_left_to_its_owner(proxy, redis_client):
             await publisher.publish_event("abc", {"n": 0})
             assert await client.xlen("job_events:abc")
             proxy.plan(*[Act.LOST_AFTER] * 5)
-            with pytest.raises(RedisUnavailable):
+            with pytest.raises(RedisUnavailable) as caught:
                 await publisher.publish_event("abc", {"n": 1})
-            await publisher.publish_event("abc", {"n": 1})
+            await publisher.retry(caught.value.pending)
             assert await client.xlen("job_events:abc")
     assert numbers(redis_client) == [0, 1, 0, 1]
 
 
-async def test_asking_often_what_became_of_a_call_costs_no_connections(proxy, redis_client):
-    async with async_client(proxy.port) as client:
+async def test_cancelling_and_retrying_often_costs_no_connections(proxy, redis_client):
+    async with async_client(proxy.port, "no-retries") as client:
         publisher = RedisStreamPublisher(client)
         for n in range(110):
             task = asyncio.create_task(publisher.publish_event("abc", {"n": n}))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await publisher.publish_event("abc", {"n": n})
+        for n in range(110, 130):
+            proxy.plan(*[Act.LOST_AFTER] * 8)
+            errors = await asyncio.gather(
+                *[publisher.publish_event("abc", {"n": n}) for _ in range(20)],
+                return_exceptions=True,
+            )
+            proxy.plan()
+            await asyncio.gather(*[publisher.retry(error.pending) for error in errors])
         pool = client.connection_pool
         assert len(pool._in_use_connections) <= 2
-    assert numbers(redis_client) == list(range(110))
+    expected = [*range(110), *[n for n in range(110, 130) for _ in range(20)]]
+    assert numbers(redis_client) == expected
+
+
+async def test_calls_with_and_without_a_key_keep_their_order(proxy, redis_client):
+    """Concurrent calls of one publisher, repeated keys among them, and few round trips."""
+    async with async_client(proxy.port) as client:
+        publisher = RedisStreamPublisher(client)
+        await publisher.publish_event("abc", {"n": -1})
+        redis_client.config_resetstat()
+        keys = [None, "a", "b", "a", None, None, "c", *[f"{n}" for n in range(43)]]
+        ids = await asyncio.gather(
+            *[
+                publisher.publish_event(
+                    "abc", {"n": ord(key) if key == "a" else n}, idempotency_key=key
+                )
+                for n, key in enumerate(keys)
+            ]
+        )
+        assert ids[1] == ids[3]
+        by_id = dict(stream(redis_client))
+        assert [by_id[each] for each in ids] == [
+            ord("a") if key == "a" else n for n, key in enumerate(keys)
+        ]
+        unique = list(dict.fromkeys(ids))
+        assert [each for each, _ in stream(redis_client)][1:] == unique
+
+
+async def test_a_batch_of_several_callers_is_retried(proxy, redis_client):
+    """Each caller retries once or twice, or not at all; no event is appended twice."""
+    async with async_client(proxy.port) as client:
+        publisher = RedisStreamPublisher(client)
+        for act in (Act.LOST_AFTER, Act.LOST_BEFORE, Act.HALF, Act.SWALLOWED):
+            redis_client.flushall()
+            await publisher.publish_event("abc", {"n": -1})
+            proxy.plan(*[act] * 8)
+            errors = await asyncio.gather(
+                publisher.publish_event("abc", {"n": 0}),
+                publisher.publish_events("abc", [{"n": 1}, {"n": 2}]),
+                publisher.publish_event("abc", {"n": 3}),
+                return_exceptions=True,
+            )
+            proxy.plan()
+            later = await publisher.publish_event("abc", {"n": 9})
+            middle = await publisher.retry(errors[1].pending)
+            first, again = await asyncio.gather(
+                *[publisher.retry(error.pending) for error in errors[:2]]
+            )
+            assert again == middle
+            by_id = dict(stream(redis_client))
+            assert [by_id[each] for each in (first, *middle, later)] == [0, 1, 2, 9]
+            assert sorted(by_id.values()) == [-1, 0, 1, 2, 3, 9]
 
 
 def test_threads_make_publishers_of_a_new_client_at_once(proxy, redis_client):
     """All publishers of a client share their abandoned appends."""
     for _ in range(30):
         with sync_client(proxy.port) as client:
-            together, lines = threading.Barrier(8), []
+            together, made = threading.Barrier(8), []
 
-            def make(client=client, together=together, lines=lines):
+            def make(client=client, together=together, made=made):
                 together.wait()
-                lines.append(SyncRedisStreamPublisher(client)._lines)
+                made.append(sync_sender(SyncRedisStreamPublisher(client)._senders))
 
             threads = [threading.Thread(target=make) for _ in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert len(set(map(id, lines))) == 1
+            assert len(set(map(id, made))) == 1

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,8 +25,10 @@ from langgraph.types import interrupt
 
 from config.celery import app
 from events.archive.archiver import Archiver
+from events.exceptions import RedisUnavailable
 from events.history import aread_events, read_events
 from events.integrations.celery import JobTask
+from events.producer import sender
 from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.checks import check_settings
@@ -267,6 +270,43 @@ def test_the_retry_snippet():
     exec(snippets(ROOT / "docs" / "how-to.md")["retry"], namespace)
     event_id = namespace["publish"]("abc", {"n": 1})
     assert [event.id for event in read_events("abc")] == [event_id]
+
+
+def fails_twice(send_commands):
+    """The first two calls arrive, and their replies are lost."""
+    results = []
+
+    def send(*arguments):
+        results.append(send_commands(*arguments))
+        if len(results) <= 2:
+            raise RedisUnavailable
+        return results[-1]
+
+    return send
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_retry_snippet_while_replies_are_lost(monkeypatch):
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["retry"], namespace)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    real = sender.send_commands
+    monkeypatch.setattr(sender, "send_commands", fails_twice(real))
+    event_id = namespace["publish"]("abc", {"n": 1})
+    monkeypatch.setattr(sender, "send_commands", fails_twice(real))
+    with pytest.raises(RedisUnavailable):
+        namespace["publish"]("abc", {"n": 2}, attempts=1)
+    assert [event.data["n"] for event in read_events("abc")] == [1, 2]
+    assert read_events("abc")[0].id == event_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_idempotency_snippet():
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["idempotency"], namespace)
+    payment = SimpleNamespace(pk=7, amount=5)
+    assert len({namespace["report_payment"]("abc", payment) for _ in range(3)}) == 1
+    assert len(read_events("abc")) == 1
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
@@ -364,12 +365,17 @@ def count_and_write(lines: Lines, who: int, transactions: int, job: str = JOB) -
 
 
 def _publish_in_the_end(job: str, name: str) -> None:
-    """The same again and again until it is acknowledged: it is there once."""
+    """Publish, and retry until the append is acknowledged."""
+    publisher = get_publisher()
+    call = partial(publisher.publish_event, job, {"c": name})
     while True:
         try:
-            return _publish(job, name)
-        except RedisUnavailable:
+            call()
+        except RedisUnavailable as error:
+            call = partial(publisher.retry, error.pending)
             sleep(0.02)
+        else:
+            return
 
 
 def _count_once(job: str, name: str, number: int) -> None:

@@ -165,21 +165,24 @@ def write(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str], o
 
 
 def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str]) -> None:
-    """Publish stream-first; what fails is published once more, as one may."""
+    """Publish stream-first; a failed append is retried once."""
     settle()
     noted, rng, count = Notes(Path(notes)), random.Random(seed), 0
+    publisher = get_publisher()
     while not told_to_stop(lines):
         count += 1
         job, size = rng.choice(jobs), rng.choice([1, 1, 1, 5])
         events = [f"{name}-{count}.{number}" for number in range(size)]
         noted.add(begin=name, job=job, events=events)
+        call = partial(publisher.publish_events, job, [{"c": event} for event in events])
         for attempt in range(2):
             try:
-                ids = get_publisher().publish_events(job, [{"c": event} for event in events])
+                ids = call()
             except EventsError as error:
                 noted.add(failed=events, because=type(error).__name__)
                 if not isinstance(error, RedisUnavailable):
                     break
+                call = partial(publisher.retry, error.pending)
                 sleep(_RETRY * (attempt + 1))
             else:
                 noted.add(acknowledged=events, ids=ids, job=job)

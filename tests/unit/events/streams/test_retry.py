@@ -1,0 +1,184 @@
+"""The steps of sending commands, by both drivers."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from redis import exceptions
+
+from events.exceptions import NotAStream, RedisCommandError, RedisUnavailable
+from events.streams import retry, scripts
+from events.streams.retry import asend_commands, send_commands, send_once
+
+NO_SCRIPT = exceptions.NoScriptError()
+OOM = exceptions.ResponseError("OOM command not allowed")
+LOST = exceptions.ConnectionError("lost")
+PING = ("PING",)
+SCRIPT = scripts.TRIM.call(("a", "b"), ("1-0",))
+
+
+class Connection:
+    """Gives the replies of a script, raises those that are errors, and logs what it does."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+        self.log = []
+
+    def pack_command(self):
+        raise NotImplementedError
+
+    def send_packed_command(self, packed, check_health):
+        assert check_health is False
+        self.log.append("EVAL" if b"\r\nEVAL\r\n" in packed[0] else "send")
+
+    def read_response(self):
+        self.log.append("read")
+        reply = self.replies.pop(0)
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    def disconnect(self, nowait=False):
+        if self.log[-1] != "disconnect":
+            self.log.append("disconnect")
+
+
+class AsyncConnection(Connection):
+    async def send_packed_command(self, *arguments):
+        super().send_packed_command(*arguments)
+
+    async def read_response(self):
+        return super().read_response()
+
+    async def disconnect(self, nowait=False):
+        super().disconnect()
+
+
+@pytest.fixture(params=["sync", "async"])
+def drive(request, monkeypatch):
+    """Sends commands on a connection with the replies; returns the connection and the outcome."""
+    pauses = []
+    monkeypatch.setattr(retry, "sleep", pauses.append)
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    def run(replies, *commands):
+        connection = Connection(*replies) if request.param == "sync" else AsyncConnection(*replies)
+        pauses.clear()
+        try:
+            if request.param == "sync":
+                outcome = send_commands(connection, *commands)
+            else:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(asyncio, "sleep", pause)
+                    outcome = asyncio.run(asend_commands(connection, *commands))
+        except RedisUnavailable as error:
+            outcome = error
+        return connection.log, outcome, list(pauses)
+
+    return run
+
+
+def test_all_commands_are_sent_before_a_reply_is_read(drive):
+    assert drive([b"1", b"2"], PING, PING) == (["send", "read", "read"], [b"1", b"2"], [])
+
+
+def test_an_error_reply_is_in_the_list(drive):
+    wrong = exceptions.ResponseError("WRONGTYPE Operation against a key")
+    _, replies, _ = drive([wrong, b"2", OOM], PING, PING, PING)
+    assert [type(reply) for reply in replies] == [NotAStream, bytes, RedisCommandError]
+
+
+def test_a_lost_connection_sends_all_commands_again(drive):
+    log, replies, pauses = drive([b"1", LOST, b"1", b"2"], PING, PING)
+    attempt = ["send", "read", "read"]
+    assert (log, replies) == ([*attempt, "disconnect", *attempt], [b"1", b"2"])
+    assert pauses == [retry.RETRY_DELAYS_SECONDS[0]]
+
+
+def test_the_last_attempt_is_not_followed_by_a_pause(drive):
+    log, error, pauses = drive([LOST] * 4, PING)
+    assert log == ["send", "read", "disconnect"] * 4
+    assert pauses == list(retry.RETRY_DELAYS_SECONDS[:-1])
+    assert str(error) == "Redis did not answer: lost"
+
+
+def test_no_attempt_is_made_after_the_timeout(drive, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_TIMEOUT": 0}
+    log, error, _ = drive([LOST], PING)
+    assert log == ["send", "read", "disconnect"]
+    assert isinstance(error, RedisUnavailable)
+
+
+def test_an_error_of_redis_py_itself_is_not_retried(drive):
+    log, error, _ = drive([exceptions.DataError("not a command")], PING)
+    assert log == ["send", "read", "disconnect"]
+    assert "not a command" in str(error)
+
+
+def test_the_source_of_a_missing_script_is_sent(drive):
+    log, replies, _ = drive([NO_SCRIPT, b"1", b"2"], SCRIPT, PING)
+    assert log == ["send", "read", "read", "EVAL", "read"]
+    assert replies == [b"2", b"1"]
+    _, replies, _ = drive([NO_SCRIPT, OOM], SCRIPT)
+    assert isinstance(replies[0], RedisCommandError)
+
+
+def test_a_refusal_after_a_lost_attempt_leaves_the_outcome_unknown(drive):
+    """The lost attempt may have been run, or may be run later."""
+    fenced = exceptions.ResponseError("WRONGTYPE Operation")
+    _, replies, _ = drive([LOST, OOM, b"2", fenced], PING, PING, PING)
+    assert [type(reply) for reply in replies] == [RedisUnavailable, bytes, NotAStream]
+
+
+class Interruption(BaseException):
+    """What a signal handler raises."""
+
+
+def test_an_interrupted_connection_is_closed():
+    connection = Connection(Interruption())
+    with pytest.raises(Interruption):
+        send_commands(connection, PING)
+    assert connection.log == ["send", "read", "disconnect"]
+
+
+async def test_sending_once_raises_the_error_of_redis_py():
+    connection = AsyncConnection(LOST)
+    with pytest.raises(exceptions.ConnectionError):
+        await send_once(connection, [PING])
+    assert connection.log == ["send", "read"]
+    assert await send_once(AsyncConnection(b"1"), [PING]) == [b"1"]
+
+
+@pytest.mark.parametrize("send", [asend_commands, lambda c, *commands: send_once(c, commands)])
+async def test_a_cancellation_that_a_step_loses_is_raised(send):
+    """As redis-py does in Python 3.11 when it is cancelled as its write returns."""
+
+    class Losing(AsyncConnection):
+        async def send_packed_command(self, *arguments):
+            asyncio.current_task().cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+    connection = Losing(b"1")
+    task = asyncio.create_task(send(connection, PING))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert "read" not in connection.log
+
+
+async def test_a_task_that_was_cancelled_before_may_send():
+    """In a `finally` block, for example."""
+
+    async def publish():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            assert await asend_commands(AsyncConnection(b"1"), PING) == [b"1"]
+
+    task = asyncio.create_task(publish())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()

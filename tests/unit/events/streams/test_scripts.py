@@ -1,0 +1,43 @@
+"""The Lua scripts as they are composed of files."""
+
+from importlib.resources import files
+
+import pytest
+
+from events.streams import scripts
+from events.streams.scripts import Script
+
+FOLDER = files("events.streams") / "lua"
+SCRIPTS = {name: each for name, each in vars(scripts).items() if isinstance(each, Script)}
+
+
+def source(name):
+    return (FOLDER / f"{name}.lua").read_text()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_the_helpers_and_its_own_file(name):
+    assert SCRIPTS[name].source.startswith(source("helpers") + source(name.lower()))
+
+
+def test_appends_in_order_end_as_other_appends_do():
+    own = source("helpers") + source("append_in_order")
+    assert SCRIPTS["APPEND_IN_ORDER"].source == own + source("append")
+
+
+def test_each_file_is_used():
+    names = {path.name.removesuffix(".lua") for path in FOLDER.iterdir()}
+    assert names == {"helpers", *(name.lower() for name in SCRIPTS)}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_call_can_be_sent_with_the_source(name):
+    call = SCRIPTS[name].call(("stream", "state"), ("a", 1))
+    assert call == ("EVALSHA", SCRIPTS[name].sha, 2, "stream", "state", "a", 1)
+    assert scripts.with_source(call) == ("EVAL", SCRIPTS[name].source, *call[2:])
+
+
+@pytest.mark.redis
+def test_redis_computes_the_same_digest(redis_client):
+    for script in SCRIPTS.values():
+        assert redis_client.script_load(script.source) == script.sha
