@@ -49,7 +49,7 @@ check-source:
 	@git ls-files 'events/*.py' 'jobs/*.py' 'config/*.py' | grep -v /migrations/ | xargs wc -l | \
 	    awk '$$2 != "total" && $$1 > $(MAX_MODULE_LINES) { print $$2 " has " $$1 " lines"; bad = 1 } END { exit bad }'
 
-check: setup
+check: setup check-source
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

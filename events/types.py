@@ -117,7 +117,7 @@ class Producer(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read what an entry has; None for what nobody of ours wrote."""
+        """Parse the field of an entry; return None for other producers' text."""
         match = _PRODUCER.fullmatch(text)
         return cls(match[1], int(match[2]), int(match[3])) if match else None
 
@@ -134,7 +134,7 @@ class Event(NamedTuple):
     """One entry of a job's log; small, as pages make them by the thousand.
 
     `id` is `<ms>-<seq>`, `timestamp` ISO 8601, `raw` the event dict as JSON on one line;
-    `producer` is a Producer as text, or empty if a stranger appended the event.
+    `producer` is a Producer as text, or empty for an external producer.
     """
 
     id: str

@@ -79,14 +79,14 @@ class World:
                 JOB, [{"event_type": "step", "n": self.next()} for _ in range(count)]
             )
 
-    def stranger(self) -> None:
-        """An entry of somebody else's."""
+    def external(self) -> None:
+        """An entry of an external producer."""
         with suppress(redis.ResponseError):
             data = b'{"event_type":"step","n":%d}' % self.next()
             self.redis.xadd(KEY, {"data": data, "event_type": "step"})
 
     def from_the_future(self) -> None:
-        """One that was appended before the clock was set back by an hour."""
+        """An entry appended before the clock went back by an hour."""
         with suppress(redis.ResponseError):
             data = b'{"event_type":"step","n":%d}' % self.next()
             ahead = self.redis.time()[0] * 1000 + HOUR

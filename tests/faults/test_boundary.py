@@ -1,4 +1,4 @@
-"""The boundary between archive and stream moves while somebody reads."""
+"""The boundary between archive and stream moves during a read."""
 
 import asyncio
 import random

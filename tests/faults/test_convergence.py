@@ -16,7 +16,7 @@ from tests.faults.readers import KINDS, Audience
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 LOSSES = ("wipe", "delete_stream", "evict", "set_back")
-WORK = ("commit", "commit_unseen", "publish", "stranger", "publish_async")
+WORK = ("commit", "commit_unseen", "publish", "external", "publish_async")
 
 
 @pytest.fixture(autouse=True)

@@ -145,7 +145,7 @@ def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_c
 
 
 def test_a_client_is_dropped_while_its_loop_runs(redis_server):
-    """It has too few connections to lend us one: that of ours is nobody else's to close."""
+    """The pool is too small to reserve a connection: the sender opens its own, and closes it."""
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", DROPPED.format(url=redis_server.url)],
         env={"PYTHONPATH": str(ROOT), "PATH": ""},

@@ -14,7 +14,7 @@ from tests.faults.loss import FollowerLoop, LogFollower, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-WORK = ("commit", "commit_unseen", "roll_back", "publish", "stranger", "relay", "archive")
+WORK = ("commit", "commit_unseen", "roll_back", "publish", "external", "relay", "archive")
 LOSSES = ("wipe", "delete_stream", "delete_state", "evict", "set_back", "snapshot", "fill", "empty")
 
 
@@ -37,7 +37,7 @@ def world(redis_client):
 def test_each_loss_in_each_place(world, loss, place):
     """Between commit, append, archive and trim, with some of each before and after."""
     steps = ["commit", "publish", "snapshot", "commit", "publish", "archive", "commit", "publish"]
-    steps += ["commit_unseen", "commit", "relay", "archive", "stranger", "commit"]
+    steps += ["commit_unseen", "commit", "relay", "archive", "external", "commit"]
     at = 2 * place + 1
     world.do(*steps[:at], loss, *steps[at:], loss, "commit", "publish")
     world.finish()
@@ -46,19 +46,19 @@ def test_each_loss_in_each_place(world, loss, place):
 @pytest.mark.parametrize(
     "then",
     [
-        ["stranger", "archive"],
-        ["stranger", "archive", "commit"],
-        ["stranger", "archive", "commit_unseen", "relay"],
+        ["external", "archive"],
+        ["external", "archive", "commit"],
+        ["external", "archive", "commit_unseen", "relay"],
         ["commit", "commit"],
         ["relay", "commit"],
         ["delete_state", "commit"],
-        ["stranger", "delete_state", "archive", "relay"],
+        ["external", "delete_state", "archive", "relay"],
     ],
     ids="-".join,
 )
 def test_what_was_lost_comes_back_behind_the_archive(world, then):
-    """The archive had gone on without it: there it is read by nobody, and archived by nobody."""
-    lost = ["commit", "commit", "snapshot", "evict", "stranger", "archive", "set_back"]
+    """The archive is ahead of it: it is neither read nor archived there."""
+    lost = ["commit", "commit", "snapshot", "evict", "external", "archive", "set_back"]
     world.do("commit", "publish", "archive", *lost, *then)
     world.finish()
 

@@ -41,7 +41,7 @@ def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
 
 def test_what_was_lost_is_not_taken_for_set_right(world, redis_client):
     world.do("commit", "from_the_future", "archive", "wipe", "commit_unseen", "relay")
-    world.do("delete_stream", "stranger", "archive")
+    world.do("delete_stream", "external", "archive")
     world.finish()
 
 
@@ -57,8 +57,8 @@ def test_another_entry_with_the_same_id(world, redis_client):
 
 def test_a_stranger_moved_before_redis_was_set_back(world, redis_client):
     """It comes again as it was, below the archive's position: it is not moved there twice."""
-    world.do("from_the_future", "archive", "wipe", "stranger", "snapshot", "archive", "archive")
-    world.do("set_back", "archive", "archive", "stranger")
+    world.do("from_the_future", "archive", "wipe", "external", "snapshot", "archive", "archive")
+    world.do("set_back", "archive", "archive", "external")
     assert len(world.finish()) == 3
 
 
@@ -82,13 +82,13 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
 
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
     """At every moment of it; then no more of them come below, and all are moved."""
-    world.do("from_the_future", "archive", "wipe", "stranger")
+    world.do("from_the_future", "archive", "wipe", "external")
     real, seen = repair.send_command, []
 
     def ask_after_a_stranger(client, command):
         if command[1] == scripts.RESEQUENCE.sha and len(seen) < 3:
             seen.append(command)
-            world.stranger()
+            world.external()
         return real(client, command)
 
     monkeypatch.setattr(repair, "send_command", ask_after_a_stranger)
@@ -101,11 +101,11 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
 
 def test_another_archiver_was_slower(world, redis_client):
     """What it means to move it read from a stream that was lost since, and came again."""
-    world.do("from_the_future", "archive", "wipe", "stranger")
+    world.do("from_the_future", "archive", "wipe", "external")
     at = Cursor.parse(position())
     ((low, _),) = redis_client.xrange(KEY)
     command = commands.resequence(KEYS, at, "", Cursor.parse(low.decode()), [low.decode()])
-    world.do("wipe", "stranger", "stranger")
+    world.do("wipe", "external", "external")
     get_publisher().publish_event(JOB, {"n": world.next(), "event_type": "step"})
     assert send_command(redis_client, command) == -1
     ids = [event.data["n"] for event in world.finish()]
@@ -146,7 +146,7 @@ def test_ids_only_rise(world):
     highest = Cursor(0, 0)
     losses = ["wipe", "delete_stream", "evict", "set_back", "delete_state", "set_back", "wipe"]
     for round_, loss in enumerate(losses):
-        world.do("commit", "publish", "stranger", "relay")
+        world.do("commit", "publish", "external", "relay")
         if round_ == 1:
             world.from_the_future()
         world.settle()

@@ -192,7 +192,7 @@ def _compare_commits(
     rows: dict[str, list[tuple[int, str]]],
     written: dict[str, Transaction],
 ) -> None:
-    """Committed is in the log, rolled back is not; of what nobody knows, all or nothing."""
+    """Committed events are in the log, rolled back ones are not; unknown ones all or none."""
     in_log = {job: _names(events) for job, events in log.items()}
     in_rows = {job: {name for _, name in numbered} for job, numbered in rows.items()}
     for each in written.values():
@@ -281,7 +281,7 @@ def _compare_whole(
     written: dict[str, Transaction],
     published: Sequence[Publication],
 ) -> None:
-    """Each log has nothing twice, nothing out of order, and nothing that nobody wrote."""
+    """Each log has no duplicate, no event out of order, and no event that was not written."""
     known = {event for each in written.values() for event in each.events}
     known |= {event for each in published for event in each.events}
     for job, events in log.items():

@@ -222,7 +222,7 @@ async def test_a_redis_that_refuses_is_told_as_such(publish, redis_client):
 
 async def test_no_redis_is_one_clear_error(short_tmp):
     options = {"retry": None, "socket_connect_timeout": 0.5}
-    url = f"unix://{short_tmp}/nobody.sock"
+    url = f"unix://{short_tmp}/missing.sock"
     with pytest.raises(RedisUnavailable, match="did not answer"):
         SyncRedisStreamPublisher(redis.Redis.from_url(url, **options)).publish_event("abc", {})
     client = redis.asyncio.Redis.from_url(url, **options)
@@ -332,7 +332,7 @@ async def test_a_connection_that_was_dropped_is_opened_again(publish, redis_clie
 
 @pytest.mark.parametrize("method", ["publish_event", "publish_events"])
 async def test_publishes_cancelled_at_any_moment_mix_no_replies(async_redis, redis_client, method):
-    """An answer that nobody waited for must not be given to the next who asks."""
+    """An unread reply must not reach the next caller."""
     publisher = RedisStreamPublisher(async_redis)
     for turns in range(60):
         doomed = {"doomed": turns} if method == "publish_event" else [{"doomed": turns}]

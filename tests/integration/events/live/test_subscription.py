@@ -71,7 +71,7 @@ async def test_more_than_one_batch_is_read_before_live():
 
 
 class AtNumber:
-    """A job is over with the event of a number, of which it is told, or of which nobody tells."""
+    """A job that ends with a given event, announced or not."""
 
     def __init__(self, number, *, told):
         self.number, self.told, self.asked = number, told, []
@@ -186,7 +186,7 @@ async def test_many_viewers_are_two_connections(redis_client):
 
 
 async def test_a_stream_that_is_viewed_later_is_read_at_once(redis_client):
-    """Whoever comes does not wait for the end of the reader's waiting."""
+    """A new subscriber does not wait for the end of a blocking read."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
         for n in range(20):
@@ -210,7 +210,7 @@ async def test_a_stream_that_is_viewed_again_is_read_again(redis_client):
 
 
 async def test_who_stops_taking_misses_nothing_and_holds_up_nobody(redis_client):
-    """Far more comes than is kept for anybody; the others are given all of it meanwhile."""
+    """More events arrive than any buffer keeps; the other subscribers receive all of them."""
     total = 5000
     async with aclosing(follow("abc")) as slow, aclosing(follow("abc")) as quick:
         await until(slow, lambda m: isinstance(m, Live))
@@ -250,7 +250,7 @@ async def test_many_who_come_at_once_read_the_same_pages_once(monkeypatch):
 
 
 async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_client):
-    """Whoever has the connection next is given its own answers."""
+    """The next user of a connection gets its own replies."""
     publish(1)
     client = get_async_redis()
     for steps in range(12):

@@ -35,7 +35,7 @@ def publish_and_roll_back(n):
 
 @pytest.fixture
 def redis_down(settings):
-    """Nobody listens where Redis should be, until it is called."""
+    """No server listens on the address of Redis until the fixture is called."""
     there = settings.JOB_EVENTS
     settings.JOB_EVENTS = {**there, "REDIS_URL": "unix:///nonexistent/redis.sock"}
 

@@ -468,7 +468,7 @@ def test_reconnect_after_a_lost_connection(site, site_job):
 
 
 @pytest.mark.parametrize(
-    ("user", "status"), [("bert", 404), ("nobody", 403), ("demo", 200), ("anna", 200)]
+    ("user", "status"), [("bert", 404), ("anonymous", 403), ("demo", 200), ("anna", 200)]
 )
 def test_stream_permissions(site, site_job, user, status):
     job_id, _ = site_job

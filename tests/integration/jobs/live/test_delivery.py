@@ -32,7 +32,7 @@ def _short_intervals(settings):
 async def watch(stop, job_id="abc"):
     """The event types and the names of the messages that a viewer is given, until one of these.
 
-    A sign of life counts once the viewer is live.
+    Keep-alives count once the subscriber is live.
     """
     given = []
     async with (
