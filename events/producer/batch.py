@@ -72,12 +72,19 @@ class PendingAppend:
         return list(ids[self.first : self.first + self.count])
 
     def settle(self, error: EventsError | None = None) -> None:
-        """Set the outcome and wake the caller. RedisUnavailable is raised with this append."""
+        """Set the outcome and wake the caller."""
         if isinstance(error, RedisUnavailable):
-            error = RedisUnavailable(str(error), self)
+            error = self.fail(RedisUnavailable(str(error)))
         self.error = error
         if self.done is not None and not self.done.done():
             self.done.set_result(None)
+
+    def fail(self, error: RedisUnavailable) -> RedisUnavailable:
+        """Return the error with this append, to be retried."""
+        if self.batch is not None:
+            self.batch.failed = True
+        error.pending = self
+        return error
 
 
 def retried(pending: object) -> PendingAppend:

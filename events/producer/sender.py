@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncGenerator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from events.exceptions import EventsError, RedisUnavailable
@@ -82,28 +83,31 @@ class SyncSender:
 
     def append(self, client: "redis.Redis", append: PendingAppend) -> list[str]:
         """Append the events of a call and return their ids. Raises EventsError."""
+        producer = None
         try:
-            producer = self._producers.pop()
-        except IndexError:
-            producer = ProducerState()
-        batch = append.batch or number([append], producer, self.last_acked)
-        try:
+            producer = self._take_producer()
+            batch = append.batch or number([append], producer, self.last_acked)
             if producer.connection is None:
                 producer.connection = acquire(client)
                 self._max_reserved = MAX_RESERVED_CONNECTIONS if can_reserve(client) else 0
             (reply,) = send_commands(producer.connection, batch.command)
             raised(reply, RedisUnavailable)
+            self._return_producer(client, producer)
         except BaseException as error:
-            # The producer is abandoned: its append may still arrive.
-            batch.failed = True
+            # A signal handler may raise anywhere. The producer is abandoned: its append may arrive.
             self._release_connection(client, producer)
             if isinstance(error, RedisUnavailable):
-                error.pending = append
+                append.fail(error)
             raise
-        self._return_producer(client, producer)
         batch.acknowledge(raised(reply))
         self.last_acked.advance(batch)
         return append.ids
+
+    def _take_producer(self) -> ProducerState:
+        try:
+            return self._producers.pop()
+        except IndexError:
+            return ProducerState()
 
     def _return_producer(self, client: "redis.Redis", producer: ProducerState) -> None:
         if len(self._producers) < self._max_reserved or self._reserved() < self._max_reserved:
@@ -116,8 +120,8 @@ class SyncSender:
         return sum([each.connection is not None for each in list(self._producers)])
 
     @staticmethod
-    def _release_connection(client: "redis.Redis", producer: ProducerState) -> None:
-        if producer.connection is not None:
+    def _release_connection(client: "redis.Redis", producer: ProducerState | None) -> None:
+        if producer is not None and producer.connection is not None:
             release(client, producer.connection)
             producer.connection = None
 
@@ -234,10 +238,8 @@ class AsyncSender:
         """Raise an error to callers; abandon the producer if the batches may still arrive."""
         if isinstance(error, RedisUnavailable):
             self._producer = ProducerState(connection=self._producer.connection)
-        for batch, appends in batches.items():
-            batch.failed = True
-            for append in appends:
-                append.settle(error)
+        for append in chain.from_iterable(batches.values()):
+            append.settle(error)
 
     async def _open_connection(self, client: "redis.asyncio.Redis") -> Any:
         if self._producer.connection is None:
