@@ -61,7 +61,6 @@ class PendingAppend:
     key_id: str = ""  # the producer id for an idempotency key
     batch: AppendBatch | None = None
     first: int = 0  # the index of its first event in the batch
-    count: int = 0
     error: EventsError | None = None
     done: Any = None  # the future that an async caller awaits
 
@@ -69,7 +68,7 @@ class PendingAppend:
     def ids(self) -> list[str]:
         """The ids of the events; empty until they are acknowledged."""
         ids = self.batch.ids if self.batch else ()
-        return list(ids[self.first : self.first + self.count])
+        return list(ids[self.first : self.first + len(self.events)])
 
     def settle(self, error: EventsError | None = None) -> None:
         """Set the outcome and wake the caller."""
@@ -96,27 +95,20 @@ def retried(pending: object) -> PendingAppend:
     return replace(pending, error=None, done=None)
 
 
-class LastAcked:
+class LastAcked(dict[Keys, str]):
     """The last acknowledged append to each job, `<sequence> <id>` as in the state in Redis.
 
     New ids must be greater, also after Redis lost data and its clock went back.
     """
 
-    def __init__(self) -> None:
-        self._last: dict[Keys, str] = {}
-
-    def get(self, keys: Keys) -> str:
-        """Return the last append to a job, or an empty string."""
-        return self._last.get(keys, "")
-
     def advance(self, batch: AppendBatch) -> None:
         """Store an acknowledged batch, unless it was retried and a later one is stored."""
-        last = self._last.get(batch.keys, "")
+        last = self.get(batch.keys, "")
         if batch.failed and last and Cursor.parse(last.split()[1]) > Cursor.parse(batch.ids[-1]):
             return
-        if len(self._last) >= MAX_LAST_ACKED_JOBS:
-            self._last = {}
-        self._last[batch.keys] = f"{batch.last_sequence} {batch.ids[-1]}"
+        if len(self) >= MAX_LAST_ACKED_JOBS:
+            self.clear()
+        self[batch.keys] = f"{batch.last_sequence} {batch.ids[-1]}"
 
 
 def number(
@@ -130,13 +122,13 @@ def number(
     numbered = append.key_id or producer.id, append.epoch, 1 if append.key_id else producer.sequence
     if not append.key_id:
         producer.sequence += len(events)
-    command = commands.append(append.keys, numbered, last_acked.get(append.keys), events)
+    command = commands.append(append.keys, numbered, last_acked.get(append.keys, ""), events)
     last = numbered[2] + len(events) - 1
     batch = AppendBatch(append.keys, command, len(events), last, monotonic())
     first = 0
     for each in appends:
-        each.batch, each.first, each.count, each.events = batch, first, len(each.events), ()
-        first += each.count
+        each.batch, each.first = batch, first
+        first += len(each.events)
     return batch
 
 

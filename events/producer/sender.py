@@ -68,7 +68,7 @@ def _adopted_producer(senders: dict[Any, Any]) -> ProducerState:
     producer = None
     for pid, loop in list(senders):
         if pid == os.getpid() and loop.is_closed() and (sender := senders.pop((pid, loop), None)):
-            producer = sender.idle_producer or producer
+            producer = producer if sender.is_sending else sender.producer
     return producer or ProducerState()
 
 
@@ -136,10 +136,10 @@ class AsyncSender:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, producer: ProducerState) -> None:
         self._loop = loop
-        self._producer = producer
+        self.producer = producer
         self._last_acked = LastAcked()
         self._queue: deque[PendingAppend] = deque()
-        self._is_sending = self._is_crowded = False
+        self.is_sending = self._is_crowded = False
         # The connection has an unread reply, or was opened in another loop.
         self._must_reopen = producer.connection is not None
         self._task: asyncio.Task[None] | None = None
@@ -147,18 +147,13 @@ class AsyncSender:
         self._timer: asyncio.TimerHandle | None = None
         self._was_used = False
 
-    @property
-    def idle_producer(self) -> ProducerState | None:
-        """The producer, unless it has an append in flight."""
-        return None if self._is_sending else self._producer
-
     async def append(self, client: "redis.asyncio.Redis", append: PendingAppend) -> list[str]:
         """Append the events of a call and return their ids. Raises EventsError.
 
         Cancelling the call does not cancel the append.
         """
         self._queue.append(append)
-        if self._is_sending:
+        if self.is_sending:
             append.done = self._loop.create_future()
             await append.done
         else:
@@ -169,7 +164,7 @@ class AsyncSender:
         return append.ids
 
     async def _send_directly(self, client: "redis.asyncio.Redis") -> None:
-        self._is_sending = True
+        self.is_sending = True
         batches: Batches = {}
         try:
             if self._is_crowded:
@@ -182,7 +177,7 @@ class AsyncSender:
         if self._queue:
             self._start_task(client, {})
         else:
-            self._is_sending = False
+            self.is_sending = False
 
     def _next_batches(self) -> Batches:
         """Number the first appends of the queue that may be sent together.
@@ -195,7 +190,7 @@ class AsyncSender:
                 break
             appends.append(queue.popleft())
         self._is_crowded = len(appends) > 1
-        return batches_of(appends, self._producer, self._last_acked)
+        return batches_of(appends, self.producer, self._last_acked)
 
     def _start_task(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
         self._task = self._loop.create_task(self._send_queued(client, batches))
@@ -208,13 +203,11 @@ class AsyncSender:
                 batches = {}
         except BaseException:  # the loop ends
             self._fail(batches, RedisUnavailable())
-            self._fail(
-                batches_of(self._queue, self._producer, self._last_acked), RedisUnavailable()
-            )
+            self._fail(batches_of(self._queue, self.producer, self._last_acked), RedisUnavailable())
             self._queue.clear()
             raise
         finally:
-            self._is_sending = False
+            self.is_sending = False
 
     async def _send(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
         try:
@@ -237,33 +230,33 @@ class AsyncSender:
     def _fail(self, batches: Batches, error: EventsError) -> None:
         """Raise an error to callers; abandon the producer if the batches may still arrive."""
         if isinstance(error, RedisUnavailable):
-            self._producer = ProducerState(connection=self._producer.connection)
+            self.producer = ProducerState(connection=self.producer.connection)
         for append in chain.from_iterable(batches.values()):
             append.settle(error)
 
     async def _open_connection(self, client: "redis.asyncio.Redis") -> Any:
-        if self._producer.connection is None:
-            self._producer.connection = reserve_connection(client)
+        if self.producer.connection is None:
+            self.producer.connection = reserve_connection(client)
         elif self._must_reopen:
-            await close_connection(self._producer.connection)
+            await close_connection(self.producer.connection)
         if self._closing is None:
             self._closing = self._close_with_loop()
             await anext(self._closing)
         self._was_used = True
         self._timer = self._timer or self._loop.call_later(IDLE_SECONDS, self._close_if_idle)
-        return self._producer.connection
+        return self.producer.connection
 
     def _close_if_idle(self) -> None:
         """Close an unused connection; that of a dropped client would wait for the collector.
 
         The timer keeps the sender alive as long as the connection is open.
         """
-        if self._is_sending or self._was_used:
+        if self.is_sending or self._was_used:
             self._was_used = False
             self._timer = self._loop.call_later(IDLE_SECONDS, self._close_if_idle)
         else:
             self._timer = None
-            self._task = self._loop.create_task(close_connection(self._producer.connection))
+            self._task = self._loop.create_task(close_connection(self.producer.connection))
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
         """Finish appends and close the connection when the loop closes its async generators."""
@@ -272,4 +265,4 @@ class AsyncSender:
         finally:
             if self._task is not None and not self._task.done():
                 await asyncio.wait([self._task], timeout=LOOP_END_TIMEOUT_SECONDS)
-            await close_connection(self._producer.connection)
+            await close_connection(self.producer.connection)

@@ -134,7 +134,7 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
     world.archive()
     world.set_back()
     world.commit()
-    sync_sender(senders_of(world.redis)).last_acked._last[KEYS] = f"1 {position()}"
+    sync_sender(senders_of(world.redis)).last_acked[KEYS] = f"1 {position()}"
     world.publish()
     world.commit()
     world.archive()
