@@ -50,7 +50,7 @@ Work = Callable[[], Awaitable[object]]
 
 
 async def compare_async(claim: str, ours: Work, baseline: Work, pairs: int) -> None:
-    """As `compare` does, of what is awaited in the running loop."""
+    """Compare coroutines in the running event loop; see `compare`."""
     loop = asyncio.get_running_loop()
 
     def blocking(work: Work) -> Callable[[], object]:
@@ -113,7 +113,7 @@ def bench_batch(url: str) -> None:
         publisher.publish_events("bench", events)
 
     def bare() -> None:
-        pipeline = client.pipeline()  # a transaction, as it comes: all or none, like ours
+        pipeline = client.pipeline()  # a transaction by default: all or none, like publish_events
         for _ in range(BATCH):
             pipeline.xadd(KEY, entry)
         pipeline.execute()

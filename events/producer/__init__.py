@@ -6,3 +6,7 @@
 
 Imports `events.streams` and the leaf modules of `events`.
 """
+
+from events.producer.external import publish_sequenced
+
+__all__ = ["publish_sequenced"]

@@ -1,4 +1,4 @@
-"""A proxy in front of the real Redis that loses what it is told to lose.
+"""A proxy in front of the real Redis that loses commands and replies as planned.
 
 It knows where commands and replies begin and end, and acts upon calls of scripts only: these are
 what publishers send; the rest, such as a client's handshake, passes. Its threads make it serve
@@ -23,7 +23,7 @@ _SLOW = 0.05
 
 
 class Act(Enum):
-    """What becomes of a command and of its reply."""
+    """What happens to a command and its reply."""
 
     PASS = auto()
     SLOW = auto()  # the reply comes late, but in time
@@ -31,8 +31,8 @@ class Act(Enum):
     LOST_AFTER = auto()  # the connection is reset, Redis has answered
     HALF = auto()  # the connection is reset in the middle of the reply
     SWALLOWED = auto()  # the command is dropped
-    MUTE = auto()  # Redis has answered, the client waits in vain
-    HELD = auto()  # the command is kept back until `release`, be the client there or not
+    MUTE = auto()  # the reply is dropped
+    HELD = auto()  # the command is sent to Redis by `release`
 
 
 def end_of_message(data: bytes, start: int = 0) -> int | None:
@@ -54,7 +54,7 @@ def end_of_message(data: bytes, start: int = 0) -> int | None:
 
 
 class _Messages:
-    """The messages that come from a socket, one by one."""
+    """Iterates over the messages from a socket."""
 
     def __init__(self, source: socket.socket) -> None:
         self._source = source
@@ -70,7 +70,7 @@ class _Messages:
 
 
 class Proxy:
-    """Listens on a port of this machine, for a Redis on a unix socket."""
+    """Listens on a local port for a Redis on a unix socket."""
 
     def __init__(self, redis_socket: Path) -> None:
         self._redis_socket = str(redis_socket)
@@ -86,24 +86,24 @@ class Proxy:
         self._thread.start()
 
     def plan(self, *acts: Act) -> None:
-        """What happens to the next calls, on whichever connection; the later ones pass."""
+        """Set what happens to the next calls, on any connection; later ones pass."""
         with self._lock:
             self._acts = deque(acts)
 
     def refuse(self, count: int) -> None:
-        """The next connections are closed before a word is said."""
+        """Close the next connections at once."""
         self._refused = count
 
     def pending(self) -> int:
-        """How many of the planned acts are still to come."""
+        """Return the number of planned acts that have not happened."""
         return len(self._acts)
 
     def held(self) -> int:
-        """How many commands are held."""
+        """Return the number of commands that are held."""
         return sum(len(link.held) for link in self._links())
 
     def release(self) -> None:
-        """Let the commands that were held arrive, and see them carried out."""
+        """Send the held commands to Redis and wait for their replies."""
         for link in self._links():
             link.release()
 
@@ -147,7 +147,7 @@ class Proxy:
 
 
 class _Link:
-    """A client's connection, and its counterpart to Redis."""
+    """A client's connection, and the connection to Redis for it."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, redis_socket: str) -> None:
         self._proxy = proxy
@@ -195,7 +195,7 @@ class _Link:
         _end(self._client)
 
     def release(self) -> None:
-        """The connection may be long gone; Redis reads what was sent on it all the same."""
+        """Redis runs the commands, also if the client has disconnected."""
         while self.held:
             answered = len(self._sent)
             self._sent.append(Act.MUTE)
@@ -227,7 +227,7 @@ def _end(end: socket.socket) -> None:
 
 
 def _reset(end: socket.socket) -> None:
-    """End a connection at once, also one of which a fork has a copy: that would keep it open."""
+    """Reset a connection, also if a fork has a copy of the socket, which would keep it open."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.shutdown(socket.SHUT_RDWR)
@@ -236,7 +236,7 @@ def _reset(end: socket.socket) -> None:
 
 @contextmanager
 def proxied(redis_socket: Path) -> Iterator[Proxy]:
-    """A proxy for as long as it is needed."""
+    """Run a proxy."""
     proxy = Proxy(redis_socket)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""Publishers that outlive their event loop, and those that a fork takes along."""
+"""Publishers that are used in several event loops, threads and forks."""
 
 import asyncio
 import gc
@@ -34,13 +34,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def outside(proxy):
-    """A publisher made where no loop runs, and its client."""
+    """A publisher that is created outside of an event loop, and its client."""
     client = redis.asyncio.Redis(port=proxy.port, socket_timeout=0.2)
     return RedisStreamPublisher(client), client
 
 
 def test_one_publisher_in_many_loops(outside, proxy, redis_client):
-    """More loops than its pool has connections, some with a lost reply, some closing the client."""
+    """More loops than the pool has connections; some lose a reply, some close the client."""
     publisher, client = outside
 
     async def publish(n):
@@ -56,12 +56,12 @@ def test_one_publisher_in_many_loops(outside, proxy, redis_client):
         asyncio.run(publish(n))
     gc.collect()
     assert numbers(redis_client) == list(range(240))
-    # Each loop goes on as the producer that the one before was.
+    # A loop adopts the producer of a closed one.
     assert redis_client.hlen(STATE) < 10
 
 
-def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
-    """Cancelled in one loop, which then ends; repeated with its key in another: there once."""
+def test_a_call_is_cancelled_and_its_loop_ends(outside, proxy, redis_client):
+    """Cancelled in a loop that ends, and repeated with its key in another: appended once."""
     publisher, _ = outside
 
     async def cancel(n):
@@ -89,7 +89,7 @@ def test_a_call_that_its_loop_left_behind(outside, proxy, redis_client):
 
 
 def test_a_loop_ends_with_calls_in_flight_and_others_queued(outside, proxy, redis_client):
-    """Repeated with their keys in any order, each is there once."""
+    """Each is repeated with its key, in any order, and appended once."""
     publisher, _ = outside
 
     def publish(n):
@@ -116,7 +116,7 @@ def test_a_loop_ends_with_calls_in_flight_and_others_queued(outside, proxy, redi
 
 
 def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_client):
-    """Each failed call of a batch by several callers at once; all get the same ids."""
+    """Several callers retry each failed call of a batch concurrently and get the same ids."""
     publisher, _ = outside
 
     async def fail():
@@ -220,7 +220,7 @@ from events.publisher import RedisStreamPublisher
 client = redis.asyncio.Redis.from_url({url!r})
 publisher = RedisStreamPublisher(client)
 async def main(close):
-    asyncio.get_running_loop().slow_callback_duration = 60  # or it tells of a slow machine
+    asyncio.get_running_loop().slow_callback_duration = 60  # no warnings on slow machines
     await asyncio.gather(*[publisher.publish_event("abc", {{}}) for _ in range(3)])
     if close:
         await client.aclose()
@@ -258,8 +258,8 @@ print(ours)
 """
 
 
-def test_no_warning_whoever_closes_what(redis_server):
-    """In a process of its own, with every warning an error, and to the last of its breath."""
+def test_no_resource_warning(redis_server):
+    """In a process where warnings are errors, until the interpreter exits."""
     ran = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT.format(url=redis_server.url)],
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
@@ -292,7 +292,7 @@ def answers_of(processes, receiver):
 
 
 def _publish_in_fork(publisher, first, pipe):
-    """By several threads, which all find out together that this is a fork."""
+    """In several threads, which start to publish at the same time."""
     together = threading.Barrier(4)
 
     def publish(start):
@@ -308,7 +308,7 @@ def _publish_in_fork(publisher, first, pipe):
 def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
     with sync_client(proxy.port, kind if kind != "single" else "plain", seconds=2) as client:
         publisher = SyncRedisStreamPublisher(client)
-        with ThreadPoolExecutor(4) as pool:  # so that several producers are at hand
+        with ThreadPoolExecutor(4) as pool:  # creates several producers
             list(pool.map(lambda n: publisher.publish_event("abc", {"n": n}), range(40)))
         receiver, sender = multiprocessing.Pipe(duplex=False)
         proxy.plan(*[Act.PASS, Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF] * 20)
@@ -336,7 +336,7 @@ def _publish_in_loop_of_fork(publisher, first, pipe):
 
 @pytest.mark.parametrize("inside", [False, True], ids=["loop-over", "loop-running"])
 def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
-    """Forked after its loop has ended, and in the middle of it."""
+    """Forked after the loop has ended, and while it runs."""
     publisher, _ = outside
     receiver, sender = multiprocessing.Pipe(duplex=False)
 

@@ -1,4 +1,4 @@
-"""What Redis remembers of those who publish: enough, not for ever, and not without bound."""
+"""The state of producers in Redis: complete, bounded, and restored after a loss."""
 
 import asyncio
 import gc
@@ -69,7 +69,7 @@ def test_producers_are_kept_for_longer_than_appends_are_retried(redis_client):
     assert redis_client.hlen(STATE) == 1_002  # and the limit
 
 
-def test_forgetting_costs_little_where_none_are_old(redis_client):
+def test_searching_for_silent_producers_is_rare(redis_client):
     for n in range(2_000):
         append(redis_client, n, Producer(f"p{n}", 0, 1))
     redis_client.config_resetstat()
@@ -146,7 +146,7 @@ def test_connections_reserved_after_many_threads_are_used(proxy, redis_client):
         assert not acquired
 
 
-async def test_an_earlier_attempt_is_refused(proxy, redis_client, which):
+async def test_an_earlier_attempt_is_fenced(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         publisher = type(publish.publisher)
         client = publish.publisher._redis
@@ -182,7 +182,7 @@ async def test_an_append_is_retried_at_a_later_attempt(proxy, redis_client, whic
     assert numbers(redis_client) == [0, 1, 3]
 
 
-def test_a_repeat_is_recognised_by_all_that_identifies_it(redis_client):
+def test_an_append_is_identified_by_producer_epoch_and_sequence(redis_client):
     first = append(redis_client, 1, Producer("p", 0, 5))
     assert append(redis_client, 1, Producer("p", 0, 5)) == first
     assert append(redis_client, 2, Producer("q", 0, 5)) != first
@@ -191,16 +191,16 @@ def test_a_repeat_is_recognised_by_all_that_identifies_it(redis_client):
     assert numbers(redis_client) == [1, 2, 3, 4]
 
 
-def test_a_stream_deleted_alone_is_begun_anew(redis_client):
-    """The state says more than there is: it is not believed."""
+def test_a_stream_that_is_deleted_alone(redis_client):
+    """The state names an entry that the stream does not have: it is not used."""
     append(redis_client, 1, Producer("p", 0, 5))
     redis_client.delete(KEY)
     append(redis_client, 1, Producer("p", 0, 5))
     assert numbers(redis_client) == [1]
 
 
-def test_ids_never_fall_below_what_the_publisher_knows(redis_client):
-    """Redis' clock an hour back after a loss, and a loss within the same millisecond."""
+def test_ids_are_greater_than_the_last_acknowledged_one(redis_client):
+    """After a loss with the clock an hour back, and after a loss within one millisecond."""
     ahead = (redis_client.time()[0] + 3600) * 1000
     _, last = append(redis_client, 1, Producer("p", 0, 1), floor=f"{ahead}-7")
     assert last == f"{ahead}-8"

@@ -1,4 +1,4 @@
-"""Many publish at once: on one loop they go together, threads do not meet."""
+"""Concurrent publishes: batches on one event loop, separate connections in threads."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ def evaluations(client):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_fifty_at_once_go_in_order_and_together(proxy, redis_client, kind):
+async def test_fifty_concurrent_calls_are_few_batches_in_order(proxy, redis_client, kind):
     async with publishing("async", proxy.port, kind) as publish:
         await publish.one({"n": -1})
         redis_client.config_resetstat()
@@ -36,7 +36,7 @@ async def test_fifty_at_once_go_in_order_and_together(proxy, redis_client, kind)
     assert evaluations(redis_client) <= 3
 
 
-async def test_several_publishers_and_batches_at_once(proxy, redis_client):
+async def test_several_publishers_and_event_lists(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publishers = [RedisStreamPublisher(client) for _ in range(3)]
         calls = [
@@ -49,8 +49,8 @@ async def test_several_publishers_and_batches_at_once(proxy, redis_client):
     assert numbers(redis_client) == [n for n in range(40) if n % 2 == 0 or n // 2 % 2]
 
 
-async def test_two_attempts_of_a_job_at_once(proxy, redis_client):
-    """One loop, one client, publishers of two epochs: a lost reply confuses neither's numbers."""
+async def test_two_epochs_of_a_job(proxy, redis_client):
+    """Publishers of two epochs share a client: a lost reply repeats the sequences of both."""
     async with async_client(proxy.port) as client:
         first, second = (RedisStreamPublisher(client, epoch=epoch) for epoch in (0, 2))
         await first.publish_event("abc", {"n": -1})
@@ -69,8 +69,8 @@ async def test_two_attempts_of_a_job_at_once(proxy, redis_client):
     assert sorted(numbers(redis_client)) == list(range(-1, 60))
 
 
-async def test_one_of_many_jobs_is_refused(proxy, redis_client):
-    """An error of one job is raised only to the callers that published to it."""
+async def test_an_error_of_one_job(proxy, redis_client):
+    """It is raised only to the callers that published to that job."""
     redis_client.set("job_events:bad", "x")
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
@@ -84,7 +84,7 @@ async def test_one_of_many_jobs_is_refused(proxy, redis_client):
 
 
 @pytest.mark.parametrize("kind", ["plain", "blocking", "no-retries"])
-def test_threads_share_a_publisher_of_a_bad_connection(proxy, redis_client, kind):
+def test_threads_share_a_publisher_while_replies_are_lost(proxy, redis_client, kind):
     chance = random.Random(kind)
     with sync_client(proxy.port, kind) as client:
         publisher = SyncRedisStreamPublisher(client)
@@ -134,8 +134,8 @@ def interrupted(seconds, call):
         signal.signal(signal.SIGALRM, before)
 
 
-async def test_a_small_pool_is_left_to_its_owner(proxy, redis_client):
-    """The publisher's own connection is not one of the few that the client may have."""
+async def test_a_small_pool_is_not_used(proxy, redis_client):
+    """The publisher's connection is not one of the few in the pool."""
     for kind in ("single", "blocking"):
         async with async_client(proxy.port, kind) as client:
             publisher = RedisStreamPublisher(client)
@@ -221,8 +221,8 @@ async def test_a_batch_of_several_callers_is_retried(proxy, redis_client):
             assert sorted(by_id.values()) == [-1, 0, 1, 2, 3, 9]
 
 
-def test_threads_make_publishers_of_a_new_client_at_once(proxy, redis_client):
-    """All publishers of a client share their abandoned appends."""
+def test_threads_create_publishers_of_a_new_client(proxy, redis_client):
+    """All publishers of a client share one sender."""
     for _ in range(30):
         with sync_client(proxy.port) as client:
             together, made = threading.Barrier(8), []

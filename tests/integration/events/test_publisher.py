@@ -37,7 +37,7 @@ NOW = "2026-01-02T03:04:05+00:00"
 
 
 class Sibling:
-    """Calls a method of either publisher and awaits what has to be."""
+    """Calls a method of either publisher, and awaits the async one."""
 
     def __init__(self, publisher):
         self.publisher = publisher
@@ -56,7 +56,7 @@ async def publish(request, redis_server):
         yield Sibling(SyncRedisStreamPublisher(client))
         client.close()
     else:
-        # Made from an address, redis-py's async client does not try again unless it is told to.
+        # A redis-py async client that is made from a URL does not retry by default.
         options["retry"] = Retry(NoBackoff(), 3)
         async_client = redis.asyncio.Redis.from_url(redis_server.url, **options)
         yield Sibling(RedisStreamPublisher(async_client))
@@ -65,7 +65,7 @@ async def publish(request, redis_server):
 
 
 def entries(client):
-    """The entries as other readers know them, without the field of our own."""
+    """The entries without the field `producer`, which other readers ignore."""
     return [
         (entry_id.decode(), {name: fields[name] for name in fields if name != b"producer"})
         for entry_id, fields in client.xrange(KEY)
@@ -91,7 +91,7 @@ async def test_an_event_is_an_entry_with_three_fields(publish, redis_client):
     ]
 
 
-async def test_xread_as_existing_readers_call_it_gives_the_entry(publish, redis_client):
+async def test_xread_returns_the_entry(publish, redis_client):
     await publish("publish_event", "abc", {"x": 1})
     reply = redis_client.xread({KEY: "0"})
     ((_, streamed),) = reply.items() if isinstance(reply, dict) else reply
@@ -143,7 +143,7 @@ async def test_a_batch_is_one_round_trip_in_order(publish, redis_client):
     assert [event["n"] for event in events(redis_client)] == list(range(-1, 500))
 
 
-async def test_a_batch_survives_a_redis_that_forgot_the_script(publish, redis_client):
+async def test_a_batch_after_a_script_flush(publish, redis_client):
     redis_client.script_flush()
     assert len(await publish("publish_events", "abc", [{}, {}])) == 2
     assert redis_client.xlen(KEY) == 2
@@ -154,7 +154,7 @@ async def test_an_empty_batch_is_nothing(publish, redis_client):
     assert not redis_client.exists(KEY)
 
 
-async def test_a_batch_with_one_bad_event_is_refused_whole(publish, redis_client):
+async def test_a_batch_with_an_invalid_event_appends_nothing(publish, redis_client):
     with pytest.raises(InvalidEvent):
         await publish("publish_events", "abc", [{}, {"x": math.nan}])
     assert not redis_client.exists(KEY)
@@ -197,7 +197,7 @@ async def test_an_event_above_the_limit_is_refused(publish, redis_client):
     assert redis_client.dbsize() == 0
 
 
-async def test_a_key_that_is_no_stream_is_named_so(publish, redis_client):
+async def test_a_key_that_is_not_a_stream(publish, redis_client):
     redis_client.set(KEY, "x")
     for name, args in [
         ("publish_event", [{}]),
@@ -209,7 +209,7 @@ async def test_a_key_that_is_no_stream_is_named_so(publish, redis_client):
             await publish(name, "abc", *args)
 
 
-async def test_a_redis_that_refuses_is_told_as_such(publish, redis_client):
+async def test_an_error_reply_of_redis(publish, redis_client):
     redis_client.config_set("maxmemory", 1)
     try:
         with pytest.raises(RedisCommandError, match="maxmemory"):
@@ -220,7 +220,7 @@ async def test_a_redis_that_refuses_is_told_as_such(publish, redis_client):
         redis_client.config_set("maxmemory", 0)
 
 
-async def test_no_redis_is_one_clear_error(short_tmp):
+async def test_redis_is_unreachable(short_tmp):
     options = {"retry": None, "socket_connect_timeout": 0.5}
     url = f"unix://{short_tmp}/missing.sock"
     with pytest.raises(RedisUnavailable, match="did not answer"):
@@ -239,7 +239,7 @@ async def test_prefix_and_limit_come_from_the_settings(redis_server, redis_clien
         publisher.publish_event("abc", {"x": "x" * 100})
 
 
-def test_the_siblings_have_the_same_methods_and_signatures():
+def test_both_publishers_have_the_same_methods_and_signatures():
     def public(kind):
         members = inspect.getmembers(kind, inspect.isfunction)
         return {
@@ -331,7 +331,7 @@ async def test_a_connection_that_was_dropped_is_opened_again(publish, redis_clie
 
 
 @pytest.mark.parametrize("method", ["publish_event", "publish_events"])
-async def test_publishes_cancelled_at_any_moment_mix_no_replies(async_redis, redis_client, method):
+async def test_cancelled_publishes_do_not_mix_replies(async_redis, redis_client, method):
     """An unread reply must not reach the next caller."""
     publisher = RedisStreamPublisher(async_redis)
     for turns in range(60):

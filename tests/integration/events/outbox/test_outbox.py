@@ -1,4 +1,4 @@
-"""Publishing by a transaction: committed, once and in order; rolled back, never."""
+"""Transactional publishing: exactly once and in commit order; never after a rollback."""
 
 import logging
 from contextlib import suppress
@@ -41,12 +41,12 @@ def redis_down(settings):
 
     def back():
         settings.JOB_EVENTS = there
-        ArchivedEvent.objects.update(written_at="2026-01-01T00:00:00Z")  # long enough ago
+        ArchivedEvent.objects.update(written_at="2026-01-01T00:00:00Z")  # older than MIN_AGE
 
     return back
 
 
-def test_outside_of_a_transaction_it_is_published_at_once():
+def test_publishing_without_a_transaction():
     publish(1)
     (event,) = read_events("abc")
     assert (event.event_type, event.data["n"]) == ("counted", 1)
@@ -61,7 +61,7 @@ def test_the_commit_publishes():
     assert numbers() == [1, 2]
 
 
-def test_what_is_rolled_back_never_was():
+def test_a_rollback_publishes_nothing():
     publish(1)
     publish_and_roll_back(2)
     with transaction.atomic():
@@ -72,7 +72,7 @@ def test_what_is_rolled_back_never_was():
     assert list(ArchivedEvent.objects.values_list("sequence", flat=True)) == [1, 2, 3]
 
 
-def test_what_is_missing_is_filled_in():
+def test_type_and_timestamp_are_filled_in():
     outbox.publish_event("abc", {})
     (event,) = read_events("abc")
     assert event.event_type == "unknown"
@@ -93,7 +93,7 @@ def test_what_is_missing_is_filled_in():
         ("abc", {"x": "x" * 256 * 1024}, EventTooLarge),
     ],
 )
-def test_what_cannot_be_an_event_is_refused_before_anything_is_written(job_id, event, error):
+def test_an_invalid_event_writes_nothing(job_id, event, error):
     with transaction.atomic():
         with pytest.raises(error):
             outbox.publish_event(job_id, event)
@@ -102,7 +102,7 @@ def test_what_cannot_be_an_event_is_refused_before_anything_is_written(job_id, e
     assert numbers() == [1]
 
 
-def test_both_kinds_have_one_order():
+def test_transactional_and_stream_first_events_have_one_order():
     publish(1)
     get_publisher().publish_event("abc", {"n": 2})
     with transaction.atomic():
@@ -111,7 +111,7 @@ def test_both_kinds_have_one_order():
     assert numbers() == [1, 2, 3, 4]
 
 
-def test_a_commit_that_redis_does_not_hear_of_is_relayed(redis_down, caplog):
+def test_a_commit_without_redis_is_relayed(redis_down, caplog):
     for n in range(5):
         publish(n)
     assert "job_event_deferred" in caplog.messages
@@ -121,30 +121,30 @@ def test_a_commit_that_redis_does_not_hear_of_is_relayed(redis_down, caplog):
     assert numbers() == [0, 1, 2, 3, 4]
 
 
-def test_the_next_commit_takes_along_what_was_left(redis_down):
+def test_the_next_commit_appends_pending_events(redis_down):
     publish(1)
     publish(2)
     redis_down()
-    redis_breaker.record_success()  # as if its time were over
+    redis_breaker.record_success()  # close the circuit
     publish(3)
     assert numbers() == [1, 2, 3]
 
 
-def test_redis_is_left_alone_for_a_while_when_it_does_not_answer(redis_down, caplog):
+def test_the_circuit_breaker_skips_an_unresponsive_redis(redis_down, caplog):
     caplog.set_level(logging.WARNING)
     for n in range(20):
         publish(n)
     assert caplog.messages.count("job_event_deferred") < 5
 
 
-def test_the_relay_leaves_what_was_just_committed_to_who_committed_it(redis_down, settings):
+def test_the_relay_skips_events_that_were_just_committed(redis_down, settings):
     publish(1)
     redis_down()
     ArchivedEvent.objects.update(written_at=timezone.now())
     assert Relay().step() == 0
 
 
-def test_a_log_that_cannot_be_appended_to_holds_up_itself_only(redis_client, caplog):
+def test_a_log_that_redis_refuses_does_not_delay_others(redis_client, caplog):
     publish(1, "good")
     publish(1, "bad")
     redis_client.delete("job_events:bad")
@@ -164,7 +164,7 @@ def test_a_log_that_cannot_be_appended_to_holds_up_itself_only(redis_client, cap
     assert (log.archived.error, numbers("bad")) == ("", [1, 2])
 
 
-def test_an_event_of_a_later_attempt_stops_publishers_of_an_earlier_one():
+def test_an_event_of_a_later_attempt_fences_earlier_publishers():
     first = get_publisher(epoch=1)
     first.publish_event("abc", {"n": 1})
     outbox.publish_event("abc", {"n": 2}, epoch=2)
