@@ -91,9 +91,9 @@ class Subscriber:
         """The topic, read up to `head`, was verified: reset if the cursor is past `common`."""
         if self.cursor > head:  # of another process: the topic has no record of the event
             self._is_checked = False
-        elif self._is_checked and self.cursor > common:
+        elif self.cursor > common:
             self.cursor = self._reset_after = common
-            self.offset = None
+            self.offset, self._is_checked = None, True
 
     # Tailing
 

@@ -133,12 +133,16 @@ class World:
 
     def set_back(self) -> None:
         """What a Redis has that starts with an older file: less, and no connections."""
+        self.restore_snapshot()
+        self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def restore_snapshot(self) -> None:
+        """The same without a restart: connections stay open."""
         self.empty()
         self.redis.flushall()
         for key, value in self._copy.items():
             if value is not None:
                 self.redis.restore(key, 0, value)
-        self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def fill(self) -> None:
         self.redis.config_set("maxmemory", 1)

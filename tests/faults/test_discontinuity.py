@@ -1,7 +1,7 @@
 """A loss between any two steps of live delivery: the subscriber has what history returns."""
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from time import sleep
 
@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from events.archive.archiver import Archiver
 from events.history import read_events
 from events.live import follow, hub
-from events.live.hub import Hub
+from events.live.hub import Hub, hubs
 from events.live.messages import End, KeepAlive, Live, Reset
 from events.live.stream_reader import StreamReader
 from events.outbox.relay import Relay
@@ -200,6 +200,62 @@ async def test_the_connections_are_lost_while_the_log_is_verified(world, monkeyp
         held.released.set()
         await receiving
         await subscription.converge()
+
+
+async def test_the_log_is_not_read_before_the_connection_is_open(world, monkeypatch):
+    """A restart between the two would not be noticed."""
+    await in_thread(world.publish)()
+    held = Held(monkeypatch, StreamReader, "run")
+    read = Held(monkeypatch, hub, "aread_events")
+    async with aclosing(follow(JOB)) as messages:
+        subscription = Subscription(messages)
+        receiving = asyncio.create_task(subscription.converge())
+        await held.reached.wait()
+        await asyncio.sleep(0.1)
+        assert not read.reached.is_set()
+        held.released.set()
+        read.released.set()
+        await receiving
+
+
+async def test_a_reply_of_before_the_verification(world, monkeypatch):
+    """An older snapshot is restored on the same connections: the entry read last is intact."""
+    await in_thread(world.do)("publish", "publish", "snapshot")
+    async with subscribed() as subscription:
+        held = Held(monkeypatch, StreamReader, "_append")
+        await in_thread(world.publish)()
+        await held.reached.wait()
+        await in_thread(world.restore_snapshot)()
+        ((_, our_hub),) = hubs.all()
+        topic = our_hub._topics[JOB]
+        epoch = topic.epoch
+        our_hub.invalidate(topic)
+        await subscription.until(lambda: topic.epoch > epoch)
+        held.released.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while True:
+                    subscription.take(await anext(subscription.messages))
+    assert ids(subscription.events) == ids(await in_thread(read_events)(JOB))
+    assert subscription.resets == []
+
+
+async def test_a_subscriber_that_catches_up_below_a_change(world, redis_client, monkeypatch):
+    """The event at its cursor is gone, and the one before it is another: both are discarded."""
+    monkeypatch.setattr("events.live.subscriber._FIRST_PAGE_EVENTS", 3)
+    monkeypatch.setattr("events.live.topic._RING_IDLE_SECONDS", 0)
+    for number in range(1, 11):
+        xadd(redis_client, f"{number}-0", number)
+    async with subscribed():
+        await asyncio.sleep(0.2)  # the ring is empty: subscribers catch up
+        async with aclosing(follow(JOB)) as messages:
+            subscription = Subscription(messages)
+            await subscription.until(lambda: len(subscription.events) == 3)
+            redis_client.delete(KEY)
+            for number, content in ((1, 1), (2, 20), (5, 50)):
+                xadd(redis_client, f"{number}-0", content)
+            await subscription.converge()
+    assert subscription.resets == ["1-0"]
 
 
 async def test_subscribers_that_join_while_the_log_is_verified(world, monkeypatch):
