@@ -53,3 +53,40 @@ def test_an_installation_that_fails(tmp_path, stub):
     said = make(tmp_path, stub('echo "Python 3.11.2"'))
     assert "The installation failed; pip says why above." in said
     assert "sudo apt install build-essential python3-dev" in said
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with only the Makefile and an app."""
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "types.py").write_text('"""Types."""\n')
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def check_source(repository: Path) -> tuple[int, str]:
+    subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
+    done = subprocess.run(
+        ["make", "-s", "check-source"], cwd=repository, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout
+
+
+def test_source_that_follows_the_rules(repository):
+    assert check_source(repository) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["events/types.py", "docs.md", "page.html", "events/append.lua"])
+def test_a_banned_word_is_rejected(repository, name):
+    (repository / name).write_text("Some" + "body reads this.\n")
+    code, output = check_source(repository)
+    assert code != 0
+    assert output.startswith(f"{name}:1:")
+
+
+def test_a_module_over_400_lines_is_rejected(repository):
+    (repository / "events" / "types.py").write_text("x = 1\n" * 401)
+    code, output = check_source(repository)
+    assert code != 0
+    assert "events/types.py has 401 lines" in output
