@@ -108,7 +108,8 @@ class Topic:
         self.wake()
 
     def tidy(self, now: float) -> None:
-        """Release the ring of a quiet log."""
+        """Release expired pages, and the ring of a quiet log."""
+        self.pages = {key: page for key, page in self.pages.items() if page[1] > now}
         if now > self.last_event_at + _RING_IDLE_SECONDS:
             self.ring.evict_to(0, 0)
 

@@ -1,5 +1,7 @@
 """A topic that is verified, and its subscribers that are past the common event."""
 
+from time import monotonic
+
 import pytest
 
 from events.live import topic as topics
@@ -133,3 +135,11 @@ def test_backpressure_and_the_detachment_of_slow_subscribers(monkeypatch):
     monkeypatch.setattr(topics, "MAX_LAG_SECONDS", 0)
     assert topic.has_room()
     assert topic.tailing == {quick}
+
+
+def test_expired_pages_are_released():
+    topic = Topic("abc", "job_events:abc")
+    now = monotonic()
+    topic.pages = {"old": (None, now - 1), "new": (None, now + 1)}
+    topic.tidy(now)
+    assert list(topic.pages) == ["new"]
