@@ -8,8 +8,6 @@ body.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -98,36 +96,30 @@ def _is_start_of(message: AsgiMessage, content_type: str) -> bool:
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
     """Send the body until it ends, the client disconnects, or the task is cancelled."""
-    this = asyncio.current_task()
+    sending = asyncio.current_task()
     disconnect = asyncio.create_task(_disconnected(receive))
-    stop = partial(_cancel, this)
-    disconnect.add_done_callback(stop)
+
+    def cancel(_disconnect: object) -> None:
+        if sending is not None:
+            sending.cancel()
+
+    disconnect.add_done_callback(cancel)
     try:
-        with suppress(asyncio.CancelledError):
-            await _send_all(frames, send)
+        async for frame in frames:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        pass
+    except OSError:
+        logger.info("subscriber_disconnected")
+    except Exception:  # the response is cut off, which the client notices
+        logger.exception("live_delivery_failed")
     finally:
-        disconnect.remove_done_callback(stop)
+        disconnect.remove_done_callback(cancel)
         disconnect.cancel()
         await frames.aclose()
-
-
-def _cancel(task: "asyncio.Task[None] | None", _disconnect: object) -> None:
-    if task is not None:
-        task.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _send_all(frames: Frames, send: Send) -> None:
-    try:
-        async for frame in frames:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except OSError:
-        logger.info("subscriber_disconnected")
-    except Exception:
-        # The response is cut off, which the client notices.
-        logger.exception("live_delivery_failed")

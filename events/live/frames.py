@@ -4,7 +4,7 @@ Source of the SSE format: https://html.spec.whatwg.org/multipage/server-sent-eve
 """
 
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -13,16 +13,14 @@ from events.live.messages import End, KeepAlive, Live, Message, Reset, Restart
 from events.types import START, Event
 
 SSE_CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
-SSE_RETRY_MS: Final = 2000
-# The first bytes of a response.
-SSE_OPENING: Final = b"retry: %d\n\n" % SSE_RETRY_MS
+SSE_OPENING: Final = b"retry: 2000\n\n"  # milliseconds until a browser reconnects
 
 
 def sse_frame(message: Message, *, event_id: str | None = None, job_id: str | None = None) -> bytes:
     """Return the bytes of a message: an event is unnamed, a control message is named.
 
-    In a stream of several jobs, `event_id` is the position in all of them, and control messages
-    contain the `job_id` of the log that they are about.
+    In a stream of several jobs, `event_id` is the position in all of them, and a control message
+    about one of them contains its `job_id`.
     """
     match message:
         case Event():
@@ -31,36 +29,32 @@ def sse_frame(message: Message, *, event_id: str | None = None, job_id: str | No
             return b"id: %s\ndata: %s\n\n" % (id_, event_json(message))
         case KeepAlive():
             return b": keep-alive\n\n"
-        case Restart():
-            # `retry` configures EventSource; scripts, which cannot read it, use the data.
-            return b"retry: %d\n" % message.retry + _sse_control(message, {})
-        case Live() | Reset() | End():
-            return _sse_control(message, {} if job_id is None else {"job_id": job_id})
-    raise TypeError(f"not a message: {type(message).__name__}")
+    name, fields = _control_fields(message)
+    if job_id and not isinstance(message, Restart):
+        fields = {"job_id": job_id, **fields}
+    frame = b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(fields))
+    # EventSource obeys `retry`; scripts, which cannot read it, use the data.
+    return b"retry: %d\n" % message.retry + frame if isinstance(message, Restart) else frame
 
 
-def _sse_control(message: Live | Reset | End | Restart, fields: dict[str, str]) -> bytes:
-    name = type(message).__name__.lower().encode()
-    return b"event: %s\ndata: %s\n\n" % (name, orjson.dumps(fields | asdict(message)))
-
-
-def websocket_text(message: Message) -> str:
-    """Return the text of one frame: a JSON object with a `type`."""
+def websocket_text(message: Message, *, job_id: str | None = None) -> str:
+    """Return the text of one frame, a JSON object with a `type`; `job_id` as in `sse_frame`."""
     match message:
         case Event():
             return f'{{"type":"event","event":{event_json(message).decode()}}}'
         case KeepAlive():
             # Scripts cannot observe pings, and need a message to detect a dead connection.
             return '{"type":"keep-alive"}'
-        case Live() | Reset() | End() | Restart():
-            fields = {"type": type(message).__name__.lower(), **asdict(message)}
-            return orjson.dumps(fields).decode()
-    raise TypeError(f"not a message: {type(message).__name__}")
+    name, fields = _control_fields(message)
+    if job_id and not isinstance(message, Restart):
+        fields["job_id"] = job_id
+    return orjson.dumps({"type": name, **fields}).decode()
 
 
-def with_job_id(text: str, job_id: str) -> str:
-    """Add the `job_id` to the text of a control message, for a socket of several jobs."""
-    return f'{text[:-1]},"job_id":"{job_id}"}}'
+def _control_fields(message: Message) -> tuple[str, dict[str, Any]]:
+    if not isinstance(message, Live | Reset | End | Restart):
+        raise TypeError(f"not a message: {type(message).__name__}")
+    return type(message).__name__.lower(), asdict(message)
 
 
 class EncodedMessage:
@@ -79,11 +73,6 @@ class EncodedMessage:
     def is_last(self) -> bool:
         """Whether no message follows."""
         return isinstance(self.message, End | Restart)
-
-    @property
-    def is_connection_level(self) -> bool:
-        """Whether the message is about the connection and not about a job."""
-        return isinstance(self.message, KeepAlive | Restart)
 
     @property
     def frame(self) -> bytes:

@@ -119,7 +119,7 @@ class Hub:
         if task is None or monotonic() > expires_at:
             reading = self._read_page(topic.job_id, after, limit)
             task = asyncio.create_task(reading, context=self._context)
-            task.add_done_callback(self._page_done)
+            task.add_done_callback(self._page_tasks.discard)
             self._page_tasks.add(task)
             topic.pages[key] = task, monotonic() + _PAGE_SECONDS
         events: list[Event] = []
@@ -133,11 +133,6 @@ class Hub:
     async def _read_page(self, job_id: str, after: Cursor, limit: int) -> list[Event]:
         async with self._page_slots:
             return await aread_events(job_id, after=after, limit=limit, strict=True)
-
-    def _page_done(self, task: "asyncio.Task[list[Event]]") -> None:
-        self._page_tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved here: the subscriber may have left
 
     # Sessions
 

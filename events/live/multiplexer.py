@@ -1,7 +1,7 @@
 """Multiplexer: several logs on one connection.
 
-Each log has a subscriber of its own, which waits until its batch of messages is taken: the logs
-take turns, and nothing is queued for a slow consumer.
+Each log has a subscriber of its own, which waits until its messages are taken: the logs take turns,
+and nothing is queued for a slow consumer.
 """
 
 import asyncio

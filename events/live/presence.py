@@ -1,31 +1,28 @@
 """Presence: when a job was last watched by a subscriber of any server process.
 
-A key per watched log is set again while it has subscribers; its remaining time to live in Redis
-tells how long ago that was.
+A key per watched log is set again while it has subscribers; its remaining time to live tells how
+long ago that was.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
 
 from events.conf import event_settings
-from events.exceptions import EventsError
 from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
-from events.streams.scripts import Command
+from events.streams.retry import raised
 
 PRESENCE_TTL_SECONDS: Final = 24 * 60 * 60
 
 
 def mark_watched(job_ids: Collection[str]) -> None:
     """Record that these logs are watched now; raises RedisUnavailable, RedisCommandError."""
-    keys = StreamKeys(event_settings.STREAM_PREFIX)
-    ttl = PRESENCE_TTL_SECONDS * 1000
-    _replies([("SET", keys.watched(job_id), "1", "PX", ttl) for job_id in job_ids])
+    _send("SET", job_ids, "1", "PX", PRESENCE_TTL_SECONDS * 1000)
 
 
 def clear_watched(job_id: str) -> None:
     """Forget when a log was watched; raises RedisUnavailable, RedisCommandError."""
-    _replies([("DEL", StreamKeys(event_settings.STREAM_PREFIX).watched(job_id))])
+    _send("DEL", [job_id])
 
 
 def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
@@ -33,18 +30,11 @@ def seconds_since_watched(job_ids: Sequence[str]) -> dict[str, float]:
 
     Raises RedisUnavailable, RedisCommandError.
     """
+    remaining_ms = zip(job_ids, _send("PTTL", job_ids), strict=True)
+    return {job_id: PRESENCE_TTL_SECONDS - ms / 1000 for job_id, ms in remaining_ms if ms > 0}
+
+
+def _send(command: str, job_ids: Iterable[str], *arguments: str | int) -> list[Any]:
     keys = StreamKeys(event_settings.STREAM_PREFIX)
-    remaining_ms = _replies([("PTTL", keys.watched(job_id)) for job_id in job_ids])
-    return {
-        job_id: PRESENCE_TTL_SECONDS - ms / 1000
-        for job_id, ms in zip(job_ids, remaining_ms, strict=True)
-        if ms > 0
-    }
-
-
-def _replies(commands: Sequence[Command]) -> list[int]:
-    replies = send_pipeline(get_redis(), commands)
-    for reply in replies:
-        if isinstance(reply, EventsError):
-            raise reply
-    return replies
+    commands = [(command, keys.watched(job_id), *arguments) for job_id in job_ids]
+    return [raised(reply) for reply in send_pipeline(get_redis(), commands)]

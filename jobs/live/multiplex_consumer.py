@@ -9,7 +9,7 @@ from channels.db import database_sync_to_async
 
 from events.conf import event_settings
 from events.exceptions import EventsError
-from events.live.frames import EncodedMessage, with_job_id
+from events.live.frames import EncodedMessage, websocket_text
 from events.live.multiplexer import Multiplexer
 from events.types import Event
 from jobs.access import throttling
@@ -145,5 +145,6 @@ class MultiplexConsumer(LiveConsumer):
 
 
 def _text(job_id: str, message: EncodedMessage) -> str:
-    has_job_id = isinstance(message.message, Event) or message.is_connection_level
-    return message.text if has_job_id else with_job_id(message.text, job_id)
+    if isinstance(message.message, Event):
+        return message.text
+    return websocket_text(message.message, job_id=job_id)

@@ -84,15 +84,20 @@ def test_each_encoding_is_computed_once():
     assert encoded.size == len(EVENT.raw)
 
 
+@pytest.mark.parametrize("message", [Live(), End(), RESET])
+def test_a_socket_of_several_jobs_names_the_job(message):
+    text = json.loads(websocket_text(message, job_id="abc"))
+    assert text == {**json.loads(websocket_text(message)), "job_id": "abc"}
+
+
+@pytest.mark.parametrize("message", [EVENT, KeepAlive(), Restart(510)])
+def test_messages_of_the_connection_and_events_name_no_other_job(message):
+    assert websocket_text(message, job_id="abc") == websocket_text(message)
+
+
 @pytest.mark.parametrize(
-    ("encoded", "is_last", "is_connection_level"),
-    [
-        (LIVE, False, False),
-        (END, True, False),
-        (KEEP_ALIVE, False, True),
-        (EncodedMessage(Restart(1)), True, True),
-        (EncodedMessage(RESET), False, False),
-    ],
+    ("encoded", "is_last"),
+    [(LIVE, False), (END, True), (KEEP_ALIVE, False), (EncodedMessage(Restart(1)), True)],
 )
-def test_what_a_message_is_about(encoded, is_last, is_connection_level):
-    assert (encoded.is_last, encoded.is_connection_level) == (is_last, is_connection_level)
+def test_the_last_message(encoded, is_last):
+    assert encoded.is_last == is_last
