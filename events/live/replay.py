@@ -1,21 +1,21 @@
-"""Replay: a recorded log with the time between its events, at a chosen speed, for one subscriber.
+"""Replay: a recorded log with the time between its events, at a chosen speed.
 
-The time of an event is when it was appended, which its id contains. A subscriber reads the log; its
-messages are held back until they are due. Once it has caught up, new events are passed on at once.
+The time of an event is when it was appended, which its id contains. Messages are held back until
+they are due. Once the replay has caught up, new events are delivered at once.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from contextlib import suppress
 from time import monotonic
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from events.conf import event_settings
 from events.live.completion import Completion
 from events.live.frames import KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.messages import Reset
 from events.live.subscriber import Subscriber
-from events.live.subscription import subscribe
 from events.types import START, Cursor, Event
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ _SEEK_REASON: Final = "The replay continues after this cursor."
 _POLL_SECONDS: Final = 1.0  # between two checks for a shutdown of the server
 
 
-class Replay:
-    """Has the interface of `Subscriber`; while paused, it sends keep-alives. For `async with`."""
+class Replay(Subscriber):
+    """A subscriber that receives events when they are due; while paused, keep-alives."""
 
     def __init__(
         self,
@@ -37,12 +37,9 @@ class Replay:
         speed: float = 1.0,
         completion: Completion | None,
     ) -> None:
-        self.on_send_timeout: Callable[[], object] | None = None  # as of Subscriber
-        self._job_id, self._after, self._completion = job_id, after, completion
-        self._subscriber: Subscriber
-        self._send_timer: asyncio.TimerHandle | None = None
+        super().__init__(job_id, after, completion)
         self._pending: deque[EncodedMessage] = deque()
-        self._is_live = self._is_paused = False
+        self._has_caught_up = self._is_paused = False
         self._speed = speed
         # The position in the recording, in milliseconds since the epoch, at the time `_clock_at`.
         self._clock_ms: float | None = None
@@ -67,59 +64,27 @@ class Replay:
         self._seek_to = after
         self._changed.set()
 
-    async def next(self) -> list[EncodedMessage]:
-        """Return the messages that are due next; raises what `Subscriber.next` raises."""
-        self._stop_send_timer()
-        messages = await self._next()
-        if self.on_send_timeout is not None:
-            loop = asyncio.get_running_loop()
-            timeout = event_settings.SEND_TIMEOUT
-            self._send_timer = loop.call_later(timeout, self.on_send_timeout)
-        return messages
-
-    async def __aenter__(self) -> Self:
-        await self._subscribe(self._after)
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._stop_send_timer()
-        await self._subscriber.__aexit__(*exception)
-
-    def _stop_send_timer(self) -> None:
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-
-    async def _next(self) -> list[EncodedMessage]:
-        sent_at = monotonic()
-        while True:
-            self._changed.clear()
-            if self._seek_to is not None:
-                return [await self._seek(self._seek_to)]
-            if not self._pending:
-                messages = await self._unless_changed(self._subscriber.next())
-                if messages is None:
-                    continue
-                if self._is_live:
-                    return messages
-                self._pending.extend(messages)
-            if due := self._due():
-                return due
-            if self._subscriber.is_disconnecting:
-                return await self._subscriber.next()
-            if monotonic() > sent_at + event_settings.KEEP_ALIVE - _POLL_SECONDS:
-                return [KEEP_ALIVE]
-            await self._wait()
-
-    async def _subscribe(self, after: Cursor) -> None:
-        self._subscriber = subscribe(self._job_id, after=after, completion=self._completion)
-        await self._subscriber.__aenter__()
-
-    async def _seek(self, after: Cursor) -> EncodedMessage:
-        await self._subscriber.__aexit__()
-        await self._subscribe(after)
-        self._pending.clear()
-        self._clock_ms, self._seek_to, self._is_live = None, None, False
-        return EncodedMessage(Reset(_SEEK_REASON, str(after)))
+    async def _messages(self) -> list[EncodedMessage]:
+        self._changed.clear()
+        if self._seek_to is not None:
+            after, self._seek_to = self._seek_to, None
+            self._move_to(after)
+            self._pending.clear()
+            self._clock_ms, self._has_caught_up = None, False
+            return [EncodedMessage(Reset(_SEEK_REASON, str(after)))]
+        if not self._pending:
+            messages = await self._unless_changed(super()._messages()) or []
+            if self._has_caught_up:
+                return messages
+            self._pending.extend(messages)
+        if due := self._due():
+            return due
+        if self.is_disconnecting:
+            return await super()._messages()
+        if monotonic() > self._sent_at + event_settings.KEEP_ALIVE - _POLL_SECONDS:
+            return [KEEP_ALIVE]
+        await self._wait_for_change()
+        return []
 
     # The clock of the recording
 
@@ -146,20 +111,18 @@ class Replay:
                 if first.cursor.ms > self._now_ms():
                     break
             elif first is LIVE:
-                self._is_live = True
+                self._has_caught_up = True
             due.append(self._pending.popleft())
         return due
 
-    async def _wait(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Wait until the next event is due or the replay is changed, at most _POLL_SECONDS."""
         remaining = _POLL_SECONDS
         if self._pending and not self._is_paused:
             remaining = (self._pending[0].cursor.ms - self._now_ms()) / 1000 / self._speed
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(min(max(remaining, 0), _POLL_SECONDS)):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
     async def _unless_changed(self, result: Awaitable[T]) -> T | None:
         """Await a result; None if the replay is changed first."""

@@ -34,13 +34,12 @@ class Subscriber:
 
     def __init__(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
         self.topic: Topic
-        self.cursor = after
+        self.cursor, self._is_checked = after, after == START  # whether it was found in the log
         self.offset: int | None = None  # of the next event in the ring, while tailing
         # Called once if a message is not sent within SEND_TIMEOUT seconds after `next` returned it.
         self.on_send_timeout: Callable[[], object] | None = None
         self._hub: Hub
         self._job_id, self._completion = job_id, completion
-        self._is_checked = after == START  # the cursor was found in the log
         self._reset_after: Cursor | None = None
         self._page_events = _FIRST_PAGE_EVENTS
         self._future: asyncio.Future[None] | None = None
@@ -94,6 +93,13 @@ class Subscriber:
         elif self.cursor > common:
             self.cursor = self._reset_after = common
             self.offset, self._is_checked = None, True
+
+    def _move_to(self, after: Cursor) -> None:
+        """Continue at a cursor, which is checked against the log."""
+        self.topic.tailing.discard(self)
+        self.cursor, self._is_checked = after, after == START
+        self.offset = self._reset_after = None
+        self._is_live = False
 
     # Tailing
 
