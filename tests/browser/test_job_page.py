@@ -89,7 +89,12 @@ def test_two_pages_show_the_same(context: Any, site: Site) -> None:
         live_state(page, "ended")
     assert shown_ids(first) == shown_ids(second)
     for panel in ("#outline", "#document", "#thoughts", "#tools"):
-        assert first.locator(panel).inner_text() == second.locator(panel).inner_text() != ""
+        texts = [page.locator(panel) for page in (first, second)]
+        for _ in range(100):  # a hidden page draws some time after it has received the events
+            if texts[0].inner_text() == texts[1].inner_text() != "":
+                break
+            second.wait_for_timeout(100)
+        assert texts[0].inner_text() == texts[1].inner_text() != ""
 
 
 def test_an_event_is_shown_as_it_happens(
