@@ -1,4 +1,4 @@
-"""A job, those who work on its log, and a Redis that loses what it has; and what must hold then."""
+"""The log of a job, its producers, and a Redis that loses data; the invariants that must hold."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ HOUR = 3_600_000
 
 
 class World:
-    """One job. Each event has a number of its own: `tx` if transactional, else `n`."""
+    """One job. Each event has a unique number: `tx` if transactional, else `n`."""
 
     def __init__(self) -> None:
         self.committed: list[int] = []
@@ -53,7 +53,7 @@ class World:
         return self._number
 
     def commit(self, count: int = 1) -> None:
-        """Events of one transaction."""
+        """Publish events in one transaction."""
         with transaction.atomic():
             numbers = [self.next() for _ in range(count)]
             for number in numbers:
@@ -61,13 +61,13 @@ class World:
         self.committed += numbers
 
     def roll_back(self) -> None:
-        """A transaction that comes to nothing."""
+        """Publish an event in a transaction that is rolled back."""
         with suppress(ZeroDivisionError), transaction.atomic():
             outbox.publish_event(JOB, {"event_type": "tx", "tx": self.next()})
             raise ZeroDivisionError
 
     def commit_unseen(self) -> None:
-        """A transaction whose process dies as it has committed: the relay is to append it."""
+        """Commit as a process does that dies before it appends: the relay has to append."""
         breaker = writer.redis_breaker
         before, breaker._open_until = breaker._open_until, float("inf")
         self.commit()
@@ -99,7 +99,7 @@ class World:
         self.note()
 
     def archive_late(self) -> None:
-        """By one that may have seen another Redis."""
+        """Archive with an archiver that may remember another Redis."""
         self._late.step()
         self.note()
 
@@ -107,7 +107,7 @@ class World:
         Relay().step()
 
     def note(self) -> None:
-        """What is archived is there for ever."""
+        """Check that the archive has kept everything."""
         rows = ArchivedEvent.objects.filter(log__job_id=JOB).exclude(event_id=None)
         now = {str(row.event_id): row.data.encode() for row in rows}
         assert {i: now.get(i) for i in self.archived} == self.archived
@@ -132,12 +132,12 @@ class World:
         self._copy = {key: self.redis.dump(key) for key in (KEY, STATE)}
 
     def set_back(self) -> None:
-        """What a Redis has that starts with an older file: less, and no connections."""
+        """Restore the snapshot, as a restart with an older file does; connections are lost."""
         self.restore_snapshot()
         self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def restore_snapshot(self) -> None:
-        """The same without a restart: connections stay open."""
+        """Restore the snapshot; connections stay open."""
         self.empty()
         self.redis.flushall()
         for key, value in self._copy.items():
@@ -151,12 +151,12 @@ class World:
         self.redis.config_set("maxmemory", 0)
 
     def do(self, *steps: str) -> None:
-        """One step after the other, each a method of this class."""
+        """Take steps, each the name of a method."""
         for step in steps:
             getattr(self, step)()
 
     def finish(self, follower: "LogFollower | None" = None) -> list[Event]:
-        """Settle, and check the log by every way to read it, and what a follower received."""
+        """Settle, and check the log, all ways to read it, and what a follower received."""
         self.settle()
         whole = self.check()
         self.check_pages(whole)
@@ -165,7 +165,7 @@ class World:
         return whole
 
     def settle(self) -> None:
-        """Everybody works until nothing is left to do."""
+        """Run relay and archiver until nothing is pending."""
         self.empty()
         for _ in range(4):
             while Relay().step():
@@ -174,7 +174,7 @@ class World:
         assert not ArchivedEvent.objects.filter(event_id=None).exists()
 
     def check(self) -> list[Event]:
-        """The log holds what it must, each once, in order, however it is read; returns it."""
+        """Check that the log has each committed and archived event once, in order; return it."""
         whole = read_events(JOB, limit=100_000)
         cursors = [event.cursor for event in whole]
         assert cursors == sorted(set(cursors))
@@ -187,7 +187,7 @@ class World:
         return whole
 
     def check_pages(self, whole: list[Event]) -> None:
-        """From every cursor, in both directions, in several sizes: no gap and no repeat."""
+        """Check pages from any cursor, in both directions and several sizes."""
         chance = random.Random(len(whole))
         places = chance.sample(range(len(whole)), min(len(whole), 12))
         for place in places:

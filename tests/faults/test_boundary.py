@@ -37,7 +37,7 @@ def archive_and_trim():
 
 @contextmanager
 def moving(total):
-    """A thread that publishes, and one that archives and trims; over when all is published."""
+    """Publish in one thread, archive and trim in another, until all is published."""
     over, failed = threading.Event(), []
 
     def working(work):
@@ -75,7 +75,7 @@ def moving(total):
 
 
 def check_page(page, order="asc"):
-    """Without a gap: whatever is on a page, its numbers follow each other."""
+    """The numbers on a page have no gap."""
     numbers = [event.data["n"] for event in page]
     step = 1 if order == "asc" else -1
     assert numbers == list(
@@ -146,7 +146,7 @@ def test_viewers_while_the_stream_is_trimmed_under_them(redis_client):
 
 
 def test_a_cursor_of_years_ago(redis_client):
-    """Of the first event, of before it, of after the last: the stream is long gone."""
+    """At, before and after the events of a stream that has expired."""
     ids = publish(0, 30)
     archive_and_trim()
     redis_client.flushall()
@@ -159,7 +159,7 @@ def test_a_cursor_of_years_ago(redis_client):
 
 
 def test_a_log_that_was_cut(redis_client):
-    """Who was behind the cut is told from where he can read; from there on, all is there."""
+    """A cursor before the truncation raises CursorExpired, with the cursor to resume from."""
     ids = publish(0, 50)
     archive_and_trim()
     redis_client.flushall()

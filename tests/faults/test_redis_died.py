@@ -1,4 +1,4 @@
-"""A real Redis is killed, started with older files, stopped in the middle, full."""
+"""A Redis process is killed, restarted from older files, paused, or out of memory."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 @pytest.fixture
 def own_redis(short_tmp, settings, monkeypatch):
-    """A Redis that may be killed; what it had then stays in its files."""
+    """A Redis that the test may kill; its append-only file remains."""
     server = EmbeddedRedis(short_tmp / "mortal", save="", appendfsync="no")
     server.start()
     settings.JOB_EVENTS = {
@@ -48,7 +48,7 @@ def own_redis(short_tmp, settings, monkeypatch):
 
 @contextmanager
 def rolled_back(server):
-    """What happens inside is not in the files with which it starts again."""
+    """Restart Redis from the files of before the block."""
     files, kept = server.directory / "appendonlydir", server.directory / "kept"
     shutil.copytree(files, kept)
     yield
@@ -96,7 +96,7 @@ def test_a_viewer_over_a_death(own_redis, loss, archived):
 
 
 def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
-    """Its cursor is still in the stream, and what came after it is in the archive alone."""
+    """Its cursor is in the stream, and the following events are in the archive only."""
     world = World()
     world.commit()
     with LogFollower() as follower:
@@ -110,7 +110,7 @@ def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
 
 
 def test_a_commit_while_redis_hangs(own_redis):
-    """It returns; and when Redis goes on, what it was sent is not there twice."""
+    """The commit returns; when Redis continues, nothing is appended twice."""
     world = World()
     world.commit(2)
     publisher = get_publisher()
@@ -132,7 +132,7 @@ def test_a_commit_while_redis_hangs(own_redis):
 
 
 def test_many_wait_for_a_redis_that_hangs(own_redis):
-    """Loops and threads at once are all told, in bounded time; then all is there once."""
+    """All publishes on the loop fail in bounded time, and each event is appended at most once."""
 
     async def publish(port):
         async with async_client(port) as client:
@@ -165,7 +165,7 @@ def test_redis_is_down_for_a_while(own_redis):
 
 
 def test_a_full_redis_is_trimmed_all_the_same(own_redis):
-    """One stream is to be set right, and there is no memory for it; the others are trimmed."""
+    """One stream needs a repair, which takes memory; the others are trimmed."""
     client = get_redis()
     ahead = (client.time()[0] + 3600) * 1000
     client.xadd(KEY, {"data": '{"n":1}'}, id=f"{ahead}-0")

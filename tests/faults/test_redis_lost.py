@@ -1,4 +1,4 @@
-"""Redis loses everything, or something: the log does not."""
+"""Redis loses all or some of its data; the log stays consistent."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ LOSSES = ("wipe", "delete_stream", "delete_state", "evict", "set_back", "snapsho
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, settings):
-    """The relay leaves nothing to those who have just committed; little is kept in Redis."""
+    """The relay appends at once, and streams are trimmed early."""
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
 
@@ -35,7 +35,7 @@ def world(redis_client):
 @pytest.mark.parametrize("loss", ["wipe", "delete_stream", "delete_state", "evict", "set_back"])
 @pytest.mark.parametrize("place", range(0, 7, 2))
 def test_each_loss_in_each_place(world, loss, place):
-    """Between commit, append, archive and trim, with some of each before and after."""
+    """Between commit, append, archive and trim."""
     steps = ["commit", "publish", "snapshot", "commit", "publish", "archive", "commit", "publish"]
     steps += ["commit_unseen", "commit", "relay", "archive", "external", "commit"]
     at = 2 * place + 1
@@ -88,7 +88,7 @@ def test_any_losses_in_any_order(world, seed):
 
 
 def hesitating(call, chance):
-    """As the call, with a pause before or after it, in which something else may happen."""
+    """Wrap a coroutine function: it may pause before and after the call."""
 
     async def pause():
         if chance.random() < 0.5:
@@ -104,8 +104,8 @@ def hesitating(call, chance):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
-    """They share what is read, and each has its own past: what one was given, another was not."""
+def test_followers_that_join_during_losses(world, monkeypatch, seed):
+    """They share a hub and joined at different times; every step of delivery may be delayed."""
     chance = random.Random(seed)
     for where, name in (
         (hub, "aread_events"), (hub.Hub, "_verify"), (StreamReader, "_append"),
@@ -125,7 +125,7 @@ def test_viewers_come_while_things_are_lost(world, monkeypatch, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_clock_is_set_back_as_well(world, seed):
-    """Ids of an hour ahead are in the archive, or were only in Redis."""
+    """The archive, or Redis alone, has ids of an hour ahead."""
     chance = random.Random(seed)
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late", "from_the_future"], k=40)
     world.do(*steps)

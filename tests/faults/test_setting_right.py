@@ -1,4 +1,4 @@
-"""What the archiver does about a stream that lost something, at its narrowest places."""
+"""How the archiver repairs a stream that lost entries, interrupted at any step."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def world(redis_client):
 
 
 def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
-    """The stream is deleted; before the relay looks, the archiver trims above what was lost."""
+    """The stream is deleted; before the relay runs, the archiver trims above the lost entries."""
     world.commit()
     redis_client.delete(KEY)
     world.publish(500)
@@ -46,7 +46,7 @@ def test_what_was_lost_is_not_taken_for_set_right(world, redis_client):
 
 
 def test_another_entry_with_the_same_id(world, redis_client):
-    """Deleted and begun anew within a millisecond, or an hour later by a clock an hour back."""
+    """The stream is deleted, and the id assigned again: the clock went back."""
     world.commit()
     ((entry_id, _),) = redis_client.xrange(KEY)
     redis_client.delete(KEY)
@@ -63,7 +63,7 @@ def test_a_stranger_moved_before_redis_was_set_back(world, redis_client):
 
 
 def test_the_state_alone_is_lost(world, redis_client):
-    """Nothing is shown twice, not even until the archiver comes."""
+    """No event is returned twice, even before the archiver runs."""
     world.do("publish", "commit", "commit", "delete_state", "publish", "commit")
     assert [event.data.get("tx") for event in world.check()] == [None, 2, 3, None, 5]
     world.do("archive", "delete_state", "commit", "delete_state", "commit")
@@ -81,7 +81,7 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
 
 
 def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
-    """At every moment of it; then no more of them come below, and all are moved."""
+    """At every step; afterwards no entry is appended below the position, and all are moved."""
     world.do("from_the_future", "archive", "wipe", "external")
     real, seen = repair.send_command, []
 
@@ -100,7 +100,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
 
 
 def test_another_archiver_was_slower(world, redis_client):
-    """What it means to move it read from a stream that was lost since, and came again."""
+    """It read the entries to move from a stream that was lost and filled again since."""
     world.do("from_the_future", "archive", "wipe", "external")
     at = Cursor.parse(position())
     ((low, _),) = redis_client.xrange(KEY)
@@ -126,7 +126,7 @@ def test_the_state_of_a_stream_that_is_gone_expires(world, redis_client):
 
 
 def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
-    """The one that is committed next must not go below the archive's position."""
+    """The next commit must not be appended below the archive's position."""
     world.publish()
     world.commit()
     world.snapshot()
@@ -142,7 +142,7 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
 
 
 def test_ids_only_rise(world):
-    """Whatever is lost: what is new is above all that was archived, and read, before."""
+    """After any loss, new ids are above all ids that were archived or read before."""
     highest = Cursor(0, 0)
     losses = ["wipe", "delete_stream", "evict", "set_back", "delete_state", "set_back", "wipe"]
     for round_, loss in enumerate(losses):

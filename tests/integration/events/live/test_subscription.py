@@ -1,4 +1,4 @@
-"""Following a log: the seam between catch-up and tail, the end, and faults of Redis."""
+"""Subscriptions: from catch-up to tail, the end of a log, and failures of Redis."""
 
 import asyncio
 import threading
@@ -27,14 +27,14 @@ def publish(*numbers):
 
 
 async def until(messages, stop):
-    """What a viewer is given, up to the first message of which `stop` is true."""
-    given = []
+    """The messages up to the first one for which `stop` is true."""
+    received = []
     async with asyncio.timeout(20):
         async for message in messages:
-            given.append(message)
+            received.append(message)
             if stop(message):
                 break
-    return given
+    return received
 
 
 def numbers(messages):
@@ -66,74 +66,74 @@ async def test_a_log_that_begins_later():
 async def test_more_than_one_batch_is_read_before_live():
     publish(*range(1700))
     async with aclosing(follow("abc")) as messages:
-        given = await until(messages, lambda m: isinstance(m, Live))
-    assert numbers(given) == list(range(1700))
+        received = await until(messages, lambda m: isinstance(m, Live))
+    assert numbers(received) == list(range(1700))
 
 
 class AtNumber:
-    """A job that ends with a given event, announced or not."""
+    """Completion by the event of a number, which is terminal or not."""
 
-    def __init__(self, number, *, told):
-        self.number, self.told, self.asked = number, told, []
+    def __init__(self, number, *, is_terminal):
+        self.number, self._is_terminal, self.queries = number, is_terminal, []
 
     def is_terminal(self, event):
-        return self.told and event.data["n"] == self.number
+        return self._is_terminal and event.data["n"] == self.number
 
     async def completed(self, last):
         numbers_ = {job_id: event and event.data["n"] for job_id, event in last.items()}
-        self.asked.append(numbers_)
+        self.queries.append(numbers_)
         return [job_id for job_id in last if numbers_[job_id] == self.number]
 
 
-async def test_the_end_comes_after_everything():
-    """What is appended between "it is over" and the end is given before the end."""
+async def test_the_end_follows_the_last_event():
+    """An event appended while completion is queried is delivered before the end."""
 
-    class AndOneMore(AtNumber):
+    class AppendsAnother(AtNumber):
         async def completed(self, last):
             await sync_to_async(publish)(2)
             return await super().completed(last)
 
     publish(1)
-    ending = AndOneMore(1, told=True)
-    given = await until(follow("abc", completion=ending), lambda m: isinstance(m, End))
-    assert [m for m in given if isinstance(m, Live)] == [Live()]
-    assert numbers(given) == [1, 2]
-    assert given[-1] == End()
+    completion = AppendsAnother(1, is_terminal=True)
+    received = await until(follow("abc", completion=completion), lambda m: isinstance(m, End))
+    assert [m for m in received if isinstance(m, Live)] == [Live()]
+    assert numbers(received) == [1, 2]
+    assert received[-1] == End()
 
 
-async def test_an_event_that_tells_of_the_end_is_asked_about_at_once():
-    ending = AtNumber(2, told=True)
-    async with aclosing(follow("abc", completion=ending)) as messages:
+async def test_a_terminal_event_triggers_the_completion_query_at_once():
+    completion = AtNumber(2, is_terminal=True)
+    async with aclosing(follow("abc", completion=completion)) as messages:
         await until(messages, lambda m: isinstance(m, Live))
         publish(1)
         await until(messages, lambda m: isinstance(m, Event))
         publish(2)
         await until(messages, lambda m: isinstance(m, End))
-    assert ending.asked == [{"abc": 2}]
+    assert completion.queries == [{"abc": 2}]
 
 
-async def test_quiet_logs_are_asked_about_together(settings):
+async def test_quiet_logs_share_a_completion_query(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
-    ending = AtNumber(1, told=False)
+    completion = AtNumber(1, is_terminal=False)
     async with (
-        aclosing(follow("abc", completion=ending)) as messages,
-        aclosing(follow("empty", completion=ending)) as others,
+        aclosing(follow("abc", completion=completion)) as messages,
+        aclosing(follow("empty", completion=completion)) as others,
     ):
         await until(others, lambda m: isinstance(m, Live))
         await until(messages, lambda m: isinstance(m, Live))
         await asyncio.sleep(0.5)
-        assert {"abc": None, "empty": None} in ending.asked
+        assert {"abc": None, "empty": None} in completion.queries
         publish(1)
-        given = await until(messages, lambda m: isinstance(m, End))
-    assert numbers(given) == [1]
+        received = await until(messages, lambda m: isinstance(m, End))
+    assert numbers(received) == [1]
 
 
-async def test_silence_is_broken_by_keep_alives(settings):
+async def test_a_quiet_log_sends_keep_alives(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.05}
     async with aclosing(follow("abc")) as messages:
         await until(messages, lambda m: isinstance(m, Live))
-        given = await until(messages, lambda m: isinstance(m, KeepAlive))
-    assert given == [KeepAlive()]
+        received = await until(messages, lambda m: isinstance(m, KeepAlive))
+    assert received == [KeepAlive()]
 
 
 async def test_a_key_that_is_no_stream(redis_client):
@@ -142,8 +142,8 @@ async def test_a_key_that_is_no_stream(redis_client):
         await until(follow("abc"), lambda _: False)
 
 
-async def test_events_in_the_moment_of_catching_up_are_given_once():
-    """A writer that never pauses, and viewers that start at any moment of it."""
+async def test_events_appended_during_catch_up_are_delivered_once():
+    """A writer never pauses, and subscribers join at any time."""
     publisher = RedisStreamPublisher(get_async_redis())
 
     async def write():
@@ -156,13 +156,13 @@ async def test_events_in_the_moment_of_catching_up_are_given_once():
         return numbers(await until(messages, lambda m: isinstance(m, Event) and m.data["n"] == 599))
 
     async with asyncio.TaskGroup() as group:
-        viewers = [group.create_task(watch(n / 200)) for n in range(20)]
+        subscribers = [group.create_task(watch(n / 200)) for n in range(20)]
         group.create_task(write())
-    assert all(viewer.result() == list(range(600)) for viewer in viewers)
+    assert all(subscriber.result() == list(range(600)) for subscriber in subscribers)
 
 
-async def test_many_viewers_are_two_connections(redis_client):
-    """One to read by, one to know Redis by, for forty streams; history takes one for a moment."""
+async def test_many_subscribers_share_a_connection(redis_client):
+    """One reads forty streams; history takes others for a moment."""
 
     async def watch(job_id):
         messages = follow(job_id)
@@ -174,18 +174,18 @@ async def test_many_viewers_are_two_connections(redis_client):
     def new():
         return [each for each in redis_client.client_list() if each["id"] not in before]
 
-    viewers = await asyncio.gather(*[watch(f"job-{n % 40}") for n in range(200)])
+    subscribers = await asyncio.gather(*[watch(f"job-{n % 40}") for n in range(200)])
     assert [each["cmd"] for each in new()].count("xread") == 1
     get_publisher().publish_event("job-7", {"n": 7})
-    for messages in viewers[7::40]:
+    for messages in subscribers[7::40]:
         assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [7]
-    # And those by which eight logs at once were read, and by which it was published.
-    assert len(new()) <= 2 + 8 + 1
-    for messages in viewers:
+    # And those that read up to eight logs at once, and published.
+    assert len(new()) <= 1 + 8 + 1
+    for messages in subscribers:
         await messages.aclose()
 
 
-async def test_a_stream_that_is_viewed_later_is_read_at_once(redis_client):
+async def test_a_later_topic_is_read_at_once(redis_client):
     """A new subscriber does not wait for the end of a blocking read."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
@@ -197,8 +197,8 @@ async def test_a_stream_that_is_viewed_later_is_read_at_once(redis_client):
                     assert numbers(await until(later, lambda m: isinstance(m, Event))) == [n]
 
 
-async def test_a_stream_that_is_viewed_again_is_read_again(redis_client):
-    """The one before has left, and what it waited for is still waited for."""
+async def test_a_topic_that_is_subscribed_to_again(redis_client):
+    """The previous subscriber has left while XREAD still waits for its stream."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
         for n in range(6):
@@ -209,7 +209,7 @@ async def test_a_stream_that_is_viewed_again_is_read_again(redis_client):
                     await until(again, lambda m, n=n: isinstance(m, Event) and m.data["n"] == n)
 
 
-async def test_who_stops_taking_misses_nothing_and_holds_up_nobody(redis_client):
+async def test_a_slow_subscriber_loses_nothing_and_delays_no_other(redis_client):
     """More events arrive than any buffer keeps; the other subscribers receive all of them."""
     total = 5000
     async with aclosing(follow("abc")) as slow, aclosing(follow("abc")) as quick:
@@ -223,14 +223,14 @@ async def test_who_stops_taking_misses_nothing_and_holds_up_nobody(redis_client)
                 publish(*range(n, min(n + 100, total)))
 
         writing = asyncio.create_task(asyncio.to_thread(write))
-        given = await until(quick, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
-        assert numbers(given) == list(range(total))
+        received = await until(quick, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
+        assert numbers(received) == list(range(total))
         await writing
-        given = await until(slow, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
-        assert numbers(given) == list(range(1, total))
+        received = await until(slow, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
+        assert numbers(received) == list(range(1, total))
 
 
-async def test_many_who_come_at_once_read_the_same_pages_once(monkeypatch):
+async def test_subscribers_that_join_together_share_pages(monkeypatch):
     publish(*range(300))
     read = []
 
@@ -244,32 +244,32 @@ async def test_many_who_come_at_once_read_the_same_pages_once(monkeypatch):
         async with aclosing(follow("abc")) as messages:
             return numbers(await until(messages, lambda m: isinstance(m, Live)))
 
-    given = await asyncio.gather(*[watch() for _ in range(100)])
-    assert given == [list(range(300))] * 100
+    received = await asyncio.gather(*[watch() for _ in range(100)])
+    assert received == [list(range(300))] * 100
     assert len(read) < 10
 
 
-async def test_a_wire_is_given_back_while_somebody_waits_for_its_answer(redis_client):
+async def test_a_pinned_connection_is_released_while_a_reply_is_pending(redis_client):
     """The next user of a connection gets its own replies."""
     publish(1)
     client = get_async_redis()
     for steps in range(12):
-        wire = await PinnedConnection.open(client)
-        await wire.send(("PING",))
-        waiting = asyncio.create_task(wire.send(("ECHO", f"not yours {steps}")))
+        connection = await PinnedConnection.open(client)
+        await connection.send(("PING",))
+        waiting = asyncio.create_task(connection.send(("ECHO", f"not yours {steps}")))
         for _ in range(steps):
             await asyncio.sleep(0)
-        await wire.close()
+        await connection.close()
         waiting.cancel()
         assert numbers(await aread_events("abc")) == [1]
         await asyncio.gather(waiting, return_exceptions=True)
         assert numbers(await aread_events("abc")) == [1]
         with pytest.raises(RedisUnavailable):
-            await wire.send(("PING",))
+            await connection.send(("PING",))
 
 
-async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings):
-    """The viewer comes back by itself, at its cursor: nothing lost, nothing repeated."""
+async def test_redis_is_killed_and_restarted(tmp_path_factory, short_tmp, settings):
+    """The subscriber continues at its cursor: nothing is lost or repeated."""
     redis = EmbeddedRedis(short_tmp / "killed", appendfsync="always")
     redis.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url, "KEEP_ALIVE": 0.2}
@@ -281,14 +281,14 @@ async def test_redis_killed_under_a_viewer(tmp_path_factory, short_tmp, settings
             await until(messages, lambda m: isinstance(m, KeepAlive))
             redis.start()
             publish(2)
-            given = await until(messages, lambda m: isinstance(m, Event))
-        assert numbers(given) == [2]
+            received = await until(messages, lambda m: isinstance(m, Event))
+        assert numbers(received) == [2]
     finally:
         redis.stop()
 
 
-async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
-    """A request's thread ends with it; the feed has one of its own, and leaves nothing open."""
+async def test_the_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
+    """The hub queries the database in a thread of its own, and closes its connections there."""
     threads, closed = set(), set()
 
     def record_thread(*arguments):
@@ -316,8 +316,8 @@ async def test_the_feed_outlives_the_request_of_its_first_viewer(monkeypatch):
 
 
 @pytest.mark.parametrize("lost_in", ["open", "send_all"])
-async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch, lost_in):
-    """A library may take a cancellation for a lost connection; a group of tasks then loses it."""
+async def test_the_hub_ends_though_its_tasks_fail_when_they_are_cancelled(monkeypatch, lost_in):
+    """A library may report a cancellation as a lost connection; a TaskGroup then loses it."""
     real = getattr(PinnedConnection, lost_in)
 
     async def lose(*arguments):
@@ -328,8 +328,8 @@ async def test_a_feed_ends_though_its_tasks_fail_as_it_is_cancelled(monkeypatch,
 
     monkeypatch.setattr(PinnedConnection, lost_in, lose)
     for delay in (0, 0, 0.001, 0.01, 0.1):
-        viewer = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
+        subscriber = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
         await asyncio.sleep(0.05 + delay)
-        viewer.cancel()
-        await asyncio.wait([viewer], timeout=10)
-        assert viewer.done()
+        subscriber.cancel()
+        await asyncio.wait([subscriber], timeout=10)
+        assert subscriber.done()
