@@ -131,7 +131,7 @@ class World:
     def snapshot(self) -> None:
         self._copy = {key: self.redis.dump(key) for key in (KEY, STATE)}
 
-    def set_back(self) -> None:
+    def restart_from_snapshot(self) -> None:
         """Restore the snapshot, as a restart with an older file does; connections are lost."""
         self.restore_snapshot()
         self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

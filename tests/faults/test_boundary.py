@@ -120,7 +120,7 @@ def test_pages_of_one_type_and_between_two_cursors(redis_client):
     assert len(read_events("abc", limit=9999, event_types=["t2"])) == 66 + 666
 
 
-async def test_the_async_twin(redis_client):
+async def test_async_pages(redis_client):
     def move():
         with moving(2000):
             pass
@@ -135,7 +135,7 @@ async def test_the_async_twin(redis_client):
     await mover
 
 
-def test_viewers_while_the_stream_is_trimmed_under_them(redis_client):
+def test_followers_while_the_stream_is_trimmed(redis_client):
     with LogFollower() as quick, LogFollower() as slow:
         with moving(1200), slow.paused():
             quick.wait_for(100)
@@ -145,7 +145,7 @@ def test_viewers_while_the_stream_is_trimmed_under_them(redis_client):
             follower.check(whole)
 
 
-def test_a_cursor_of_years_ago(redis_client):
+def test_cursors_of_an_expired_stream(redis_client):
     """At, before and after the events of a stream that has expired."""
     ids = publish(0, 30)
     archive_and_trim()
@@ -158,7 +158,7 @@ def test_a_cursor_of_years_ago(redis_client):
     assert [event.id for event in read_events("abc", after=ids[27])] == [*ids[28:], *new]
 
 
-def test_a_log_that_was_cut(redis_client):
+def test_a_truncated_log(redis_client):
     """A cursor before the truncation raises CursorExpired, with the cursor to resume from."""
     ids = publish(0, 50)
     archive_and_trim()

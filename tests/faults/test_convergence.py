@@ -15,7 +15,7 @@ from tests.faults.readers import KINDS, Audience
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-LOSSES = ("wipe", "delete_stream", "evict", "set_back")
+LOSSES = ("wipe", "delete_stream", "evict", "restart_from_snapshot")
 WORK = ("commit", "commit_unseen", "publish", "external", "publish_async")
 
 

@@ -181,7 +181,7 @@ async def test_the_connections_are_lost_while_a_page_is_read(world, monkeypatch)
             second = Subscription(messages)
             receiving = asyncio.create_task(second.until(lambda: second.events))
             await held.reached.wait()
-            await in_thread(world.do)("set_back", "publish")
+            await in_thread(world.do)("restart_from_snapshot", "publish")
             held.released.set()
             await receiving
             await asyncio.gather(first.converge(), second.converge())
@@ -196,7 +196,7 @@ async def test_the_connections_are_lost_while_the_log_is_verified(world, monkeyp
         subscription = Subscription(messages)
         receiving = asyncio.create_task(subscription.until(lambda: subscription.events))
         await held.reached.wait()
-        await in_thread(world.do)("set_back", "publish")
+        await in_thread(world.do)("restart_from_snapshot", "publish")
         held.released.set()
         await receiving
         await subscription.converge()

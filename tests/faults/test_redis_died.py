@@ -69,7 +69,7 @@ def stopped(server):
 
 @pytest.mark.parametrize("archived", [False, True], ids=["pending", "archived"])
 @pytest.mark.parametrize("loss", ["killed", "rolled-back", "wiped"])
-def test_a_viewer_over_a_death(own_redis, loss, archived):
+def test_a_follower_over_a_restart(own_redis, loss, archived):
     world = World()
     world.commit(2)
     world.publish(2)
@@ -95,7 +95,7 @@ def test_a_viewer_over_a_death(own_redis, loss, archived):
         world.finish(follower)
 
 
-def test_a_viewer_who_was_behind_as_redis_was_set_back(own_redis):
+def test_a_slow_follower_over_a_restart_from_a_snapshot(own_redis):
     """Its cursor is in the stream, and the following events are in the archive only."""
     world = World()
     world.commit()
@@ -131,7 +131,7 @@ def test_a_commit_while_redis_hangs(own_redis):
     assert [e.data["n"] for e in whole if "n" in e.data] == [100]
 
 
-def test_many_wait_for_a_redis_that_hangs(own_redis):
+def test_concurrent_publishes_while_redis_hangs(own_redis):
     """All publishes on the loop fail in bounded time, and each event is appended at most once."""
 
     async def publish(port):
@@ -164,7 +164,7 @@ def test_redis_is_down_for_a_while(own_redis):
     assert [event.data["tx"] for event in read_events("new")] == [1]
 
 
-def test_a_full_redis_is_trimmed_all_the_same(own_redis):
+def test_a_full_redis_is_trimmed(own_redis):
     """One stream needs a repair, which takes memory; the others are trimmed."""
     client = get_redis()
     ahead = (client.time()[0] + 3600) * 1000

@@ -15,7 +15,16 @@ from tests.faults.loss import FollowerLoop, LogFollower, World
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 WORK = ("commit", "commit_unseen", "roll_back", "publish", "external", "relay", "archive")
-LOSSES = ("wipe", "delete_stream", "delete_state", "evict", "set_back", "snapshot", "fill", "empty")
+LOSSES = (
+    "wipe",
+    "delete_stream",
+    "delete_state",
+    "evict",
+    "restart_from_snapshot",
+    "snapshot",
+    "fill",
+    "empty",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +41,11 @@ def world(redis_client):
     world.empty()
 
 
-@pytest.mark.parametrize("loss", ["wipe", "delete_stream", "delete_state", "evict", "set_back"])
+@pytest.mark.parametrize(
+    "loss", ["wipe", "delete_stream", "delete_state", "evict", "restart_from_snapshot"]
+)
 @pytest.mark.parametrize("place", range(0, 7, 2))
-def test_each_loss_in_each_place(world, loss, place):
+def test_each_loss_at_each_step(world, loss, place):
     """Between commit, append, archive and trim."""
     steps = ["commit", "publish", "snapshot", "commit", "publish", "archive", "commit", "publish"]
     steps += ["commit_unseen", "commit", "relay", "archive", "external", "commit"]
@@ -56,9 +67,9 @@ def test_each_loss_in_each_place(world, loss, place):
     ],
     ids="-".join,
 )
-def test_what_was_lost_comes_back_behind_the_archive(world, then):
+def test_lost_entries_return_below_the_archive_position(world, then):
     """The archive is ahead of it: it is neither read nor archived there."""
-    lost = ["commit", "commit", "snapshot", "evict", "external", "archive", "set_back"]
+    lost = ["commit", "commit", "snapshot", "evict", "external", "archive", "restart_from_snapshot"]
     world.do("commit", "publish", "archive", *lost, *then)
     world.finish()
 
@@ -72,7 +83,7 @@ def test_an_older_snapshot_returns_what_a_follower_was_past(world):
             world.do("commit", "snapshot", "evict", "publish")
         while [event.event_type for event in follower.events] != ["step"]:
             sleep(0.005)
-        world.do("set_back", "commit")
+        world.do("restart_from_snapshot", "commit")
         world.finish(follower)
     assert [event.data.get("tx") for event in follower.events] == [1, 2, 4]
     assert [reset.after for reset in follower.resets] == ["0-0", "0-0"]
@@ -124,7 +135,7 @@ def test_followers_that_join_during_losses(world, monkeypatch, seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_clock_is_set_back_as_well(world, seed):
+def test_losses_while_the_clock_goes_back(world, seed):
     """The archive, or Redis alone, has ids of an hour ahead."""
     chance = random.Random(seed)
     steps = chance.choices([*WORK * 3, *LOSSES, "archive_late", "from_the_future"], k=40)

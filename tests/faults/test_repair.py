@@ -29,7 +29,7 @@ def world(redis_client):
     return World()
 
 
-def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
+def test_lost_entries_do_not_count_as_archived(world, redis_client):
     """The stream is deleted; before the relay runs, the archiver trims above the lost entries."""
     world.commit()
     redis_client.delete(KEY)
@@ -39,7 +39,7 @@ def test_what_was_lost_is_not_taken_for_archived(world, redis_client):
     world.finish()
 
 
-def test_what_was_lost_is_not_taken_for_set_right(world, redis_client):
+def test_lost_entries_do_not_count_as_repaired(world, redis_client):
     world.do("commit", "from_the_future", "archive", "wipe", "commit_unseen", "relay")
     world.do("delete_stream", "external", "archive")
     world.finish()
@@ -55,10 +55,10 @@ def test_another_entry_with_the_same_id(world, redis_client):
     world.finish()
 
 
-def test_a_stranger_moved_before_redis_was_set_back(world, redis_client):
+def test_an_external_entry_that_was_moved_returns(world, redis_client):
     """It comes again as it was, below the archive's position: it is not moved there twice."""
     world.do("from_the_future", "archive", "wipe", "external", "snapshot", "archive", "archive")
-    world.do("set_back", "archive", "archive", "external")
+    world.do("restart_from_snapshot", "archive", "archive", "external")
     assert len(world.finish()) == 3
 
 
@@ -70,7 +70,7 @@ def test_the_state_alone_is_lost(world, redis_client):
     world.finish()
 
 
-def test_a_stream_that_is_another_is_not_trimmed(redis_client):
+def test_a_replaced_stream_is_not_trimmed(redis_client):
     redis_client.xadd(KEY, {"n": 1}, id="5-0")
     redis_client.xadd(KEY, {"n": 1}, id="7-0")
     for n in range(200):
@@ -80,7 +80,7 @@ def test_a_stream_that_is_another_is_not_trimmed(redis_client):
     assert redis_client.xrange(KEY, "1150-0", "1150-0")
 
 
-def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypatch):
+def test_appends_during_a_repair(world, redis_client, monkeypatch):
     """At every step; afterwards no entry is appended below the position, and all are moved."""
     world.do("from_the_future", "archive", "wipe", "external")
     real, seen = repair.send_command, []
@@ -99,7 +99,7 @@ def test_others_append_while_a_stream_is_set_right(world, redis_client, monkeypa
     assert not redis_client.hexists(STATE, "rewound")
 
 
-def test_another_archiver_was_slower(world, redis_client):
+def test_a_repair_by_a_late_archiver(world, redis_client):
     """It read the entries to move from a stream that was lost and filled again since."""
     world.do("from_the_future", "archive", "wipe", "external")
     at = Cursor.parse(position())
@@ -112,7 +112,7 @@ def test_another_archiver_was_slower(world, redis_client):
     assert sorted(ids) == [1, 3, 4, 5]
 
 
-def test_the_state_of_a_stream_that_is_gone_expires(world, redis_client):
+def test_the_state_of_a_deleted_stream_expires(world, redis_client):
     world.publish()
     archiver = Archiver()
     world.archive(archiver)
@@ -125,14 +125,14 @@ def test_the_state_of_a_stream_that_is_gone_expires(world, redis_client):
     world.finish()
 
 
-def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
+def test_commit_order_after_redis_and_its_clock_went_back(world):
     """The next commit must not be appended below the archive's position."""
     world.publish()
     world.commit()
     world.snapshot()
     world.from_the_future()
     world.archive()
-    world.set_back()
+    world.restart_from_snapshot()
     world.commit()
     sync_sender(senders_of(world.redis)).last_acked[KEYS] = f"1 {position()}"
     world.publish()
@@ -141,10 +141,18 @@ def test_the_order_of_commits_when_redis_and_its_clock_are_set_back(world):
     world.finish()
 
 
-def test_ids_only_rise(world):
+def test_ids_always_rise(world):
     """After any loss, new ids are above all ids that were archived or read before."""
     highest = Cursor(0, 0)
-    losses = ["wipe", "delete_stream", "evict", "set_back", "delete_state", "set_back", "wipe"]
+    losses = [
+        "wipe",
+        "delete_stream",
+        "evict",
+        "restart_from_snapshot",
+        "delete_state",
+        "restart_from_snapshot",
+        "wipe",
+    ]
     for round_, loss in enumerate(losses):
         world.do("commit", "publish", "external", "relay")
         if round_ == 1:
