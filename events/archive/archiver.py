@@ -190,7 +190,7 @@ class Archiver:
     def _delete_duplicates(self, batch: ArchiveBatch, duplicates: set[tuple[int, str]]) -> None:
         """Delete the stream entries that are archived under another id."""
         ids = {s: [e.id for e in batch[s] if (s.log_id, e.id) in duplicates] for s in batch}
-        deletions = [commands.delete(stream.keys[0], ids[stream]) for stream in ids if ids[stream]]
+        deletions = [("XDEL", stream.keys[0], *ids[stream]) for stream in ids if ids[stream]]
         if not deletions:
             return
         logger.warning("duplicate_events_deleted", extra={"events": len(duplicates)})

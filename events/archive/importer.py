@@ -59,7 +59,7 @@ def _check_order(batch: list[Event]) -> None:
     cursors = [event.cursor for event in batch]
     if cursors[0] <= START or any(a >= b for a, b in pairwise(cursors)):
         raise ImportConflict("The events of a log must be unique and in log order.")
-    seconds, microseconds = map(int, run(get_redis(), commands.TIME))
+    seconds, microseconds = map(int, run(get_redis(), ("TIME",)))
     if cursors[-1].ms >= seconds * 1000 + microseconds // 1000:
         # Redis could not append above the id until its clock has passed it.
         raise ImportConflict(f"The id {cursors[-1]} is later than the clock of Redis.")

@@ -119,7 +119,7 @@ def has_log(job_id: str) -> bool:
     True as well for a log whose events were all deleted. Raises InvalidJobId, RedisUnavailable.
     """
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    return bool(run(get_redis(), commands.exists(key))) or archived_log(job_id) is not None
+    return bool(run(get_redis(), ("EXISTS", key))) or archived_log(job_id) is not None
 
 
 def archive_position(job_id: str) -> str | None:

@@ -53,7 +53,7 @@ class StreamReader:
         """Send CLIENT UNBLOCK until Redis has received the XREAD that it ends."""
         try:
             while self._is_blocked and self._round == round_:
-                if await arun(get_async_redis(), commands.unblock(self._connection_id)):
+                if await arun(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id)):
                     return
                 await asyncio.sleep(_UNBLOCK_RETRY_SECONDS)
         except RedisCommandError:
@@ -67,7 +67,7 @@ class StreamReader:
         """Read until the connection is lost; raises RedisUnavailable."""
         connection = await PinnedConnection.open(get_async_redis())
         try:
-            self._connection_id = await connection.send(commands.CLIENT_ID)
+            self._connection_id = await connection.send(("CLIENT", "ID"))
             self.is_open.set()
             while True:
                 raise_lost_cancellation(0)

@@ -161,9 +161,7 @@ def block_ms(client: redis.Redis | redis.asyncio.Redis) -> int:
 
 
 def run(client: redis.Redis, command: Command) -> Any:
-    """Run a command with the client's own retry. Raises NotAStream, RedisUnavailable,
-    RedisCommandError.
-    """
+    """Run a command with the client's own retry. Raises EventsError."""
     execute: Callable[..., Any] = client.execute_command
     try:
         return execute(*command)

@@ -18,8 +18,6 @@ Keys = tuple[str, str]
 ProducerSequence = tuple[str, int, int]
 Reply = Any
 
-CLIENT_ID: Final[Command] = ("CLIENT", "ID")
-TIME: Final[Command] = ("TIME",)
 NO_STREAM: Final = "no such key"
 
 
@@ -139,11 +137,6 @@ def rewound(keys: Keys) -> Command:
     return ("HGET", keys[1], "rewound")
 
 
-def exists(key: str) -> Command:
-    """Return 1 if the key exists, else 0."""
-    return ("EXISTS", key)
-
-
 def length(key: str) -> Command:
     """Count the entries of a stream; 0 without one."""
     return ("XLEN", key)
@@ -158,11 +151,6 @@ def fields_of_info(reply: Reply) -> dict[str, Any]:
     """Decode the reply to `info`, whether redis-py has parsed it or not."""
     pairs = reply.items() if isinstance(reply, Mapping) else zip(*[iter(reply)] * 2, strict=True)
     return {text_of(name): value for name, value in pairs}
-
-
-def delete(key: str, ids: Iterable[str]) -> Command:
-    """Remove entries."""
-    return ("XDEL", key, *ids)
 
 
 def scan(cursor: str, pattern: str, count: int) -> Command:
@@ -221,8 +209,3 @@ def entries_of_xread(reply: Reply) -> dict[str, Any]:
 def _flattened(entries: Any) -> Any:
     """With RESP3, redis-py wraps the entries of a stream in one more list."""
     return entries if not entries or isinstance(entries[0][0], (bytes, str)) else entries[0]
-
-
-def unblock(connection_id: int) -> Command:
-    """End the blocking command of another connection as if its time were over."""
-    return ("CLIENT", "UNBLOCK", connection_id)
