@@ -6,8 +6,9 @@ Verification finds the newest such event; `Topic.resume` resets every subscriber
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from events.live.frames import EncodedMessage
 from events.types import START, Cursor, Event
 
 MAX_DELIVERED_EVENTS: Final = 1000
@@ -31,22 +32,23 @@ class DeliveredEvents:
         """The cursor of the newest event."""
         return next(reversed(self._digests), self.floor)
 
-    def add(self, events: Iterable[Event]) -> None:
+    def add(self, messages: Iterable[EncodedMessage]) -> None:
         """Record events that follow the head."""
-        self._digests.update((event.cursor, _digest(event)) for event in events)
+        for each in messages:
+            self._digests[each.cursor] = _digest(each.message)
         while len(self._digests) > MAX_DELIVERED_EVENTS:
             self.floor = next(iter(self._digests))
             del self._digests[self.floor]
 
-    def rebase(self, common: Cursor, floor: Cursor, events: Iterable[Event]) -> None:
-        """Replace the events after `common` by `events`, which are all of the log after `floor`."""
+    def rebase(self, common: Cursor, floor: Cursor, messages: Iterable[EncodedMessage]) -> None:
+        """Replace the events after `common` by `messages`, all of the log after `floor`."""
         if max(floor, self.floor) <= common:
             kept = {cursor: self._digests[cursor] for cursor in self._digests if cursor <= common}
         else:
             self.floor, kept = floor, {}
         self._digests = kept
         head = self.head
-        self.add(event for event in events if event.cursor > head)
+        self.add(each for each in messages if each.cursor > head)
 
     def contains(self, event: Event) -> bool:
         """Whether this event was delivered, with this content."""
@@ -68,8 +70,8 @@ class DeliveredEvents:
         return common
 
 
-def _digest(event: Event) -> int:
-    """Digest of what a subscriber receives besides the id."""
+def _digest(event: Any) -> int:
+    """Digest of what a subscriber receives of an Event besides its id."""
     return hash((event.event_type, event.timestamp, event.raw))
 
 

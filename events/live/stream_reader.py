@@ -41,7 +41,8 @@ class StreamReader:
         self._is_blocked, self._can_unblock = False, True
         self._connection_id = 0
         self._unblocking: asyncio.Task[None] | None = None
-        self._checked_at = monotonic()
+        self._block_ms = _SHORT_BLOCK_MS
+        self._checked_at = self._check_at = monotonic()
 
     def interrupt(self) -> None:
         """End the wait: the topics to read have changed."""
@@ -65,7 +66,9 @@ class StreamReader:
 
     async def run(self) -> None:
         """Read until the connection is lost; raises RedisUnavailable."""
-        connection = await PinnedConnection.open(get_async_redis())
+        client = get_async_redis()
+        connection = await PinnedConnection.open(client)
+        self._block_ms = block_ms(client)
         try:
             self._connection_id = await connection.send(("CLIENT", "ID"))
             self.is_open.set()
@@ -99,7 +102,7 @@ class StreamReader:
     async def _read(
         self, connection: PinnedConnection, topics: dict[str, Topic], *, is_delayed: bool
     ) -> None:
-        block = block_ms(get_async_redis())
+        block = self._block_ms
         if is_delayed:
             block = int(_BACKPRESSURE_SECONDS * 1000)
         elif not self._can_unblock:
@@ -146,9 +149,10 @@ class StreamReader:
     async def _check_quiet_heads(self, connection: PinnedConnection) -> None:
         """Detect the loss of a stream without new entries, which XREAD does not report."""
         now, checked_at = monotonic(), self._checked_at
-        if now < checked_at + min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE):
+        if now < self._check_at:
             return
         self._checked_at = now
+        self._check_at = now + min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE)
         quiet = [
             (topic, topic.epoch)
             for topic in self._verified_topics()

@@ -63,13 +63,14 @@ class Topic:
 
     def append(self, events: Sequence[Event]) -> None:
         """Deliver events that follow `head`."""
-        self.ring.append(map(EncodedMessage, events))
-        self.delivered.add(events)
-        self._move_head(events[-1])
+        messages = list(map(EncodedMessage, events))
+        self.ring.append(messages)
+        self.delivered.add(messages)
+        self._move_head(events[-1], messages[-1].cursor)
         self.wake()
 
-    def _move_head(self, last: Event | None) -> None:
-        self.last, self.head = last, last.cursor if last is not None else START
+    def _move_head(self, last: Event | None, head: Cursor) -> None:
+        self.last, self.head = last, head
         self.is_head_archived, self.last_event_at = False, monotonic()
 
     def invalidate(self, *, is_head_missing: bool = False) -> None:
@@ -83,6 +84,7 @@ class Topic:
         has_lost = end.common < head
         if has_lost or newest != head:
             self._load(end)
+            self._move_head(end.latest[-1] if end.latest else None, newest)
             if has_lost or (self._is_head_missing and head > START):
                 self.unsettled_until = monotonic() + _SETTLING_SECONDS
         elif self._is_head_missing:
@@ -96,11 +98,10 @@ class Topic:
 
     def _load(self, end: LogEnd) -> None:
         floor = START if end.is_whole else end.latest[0].cursor
-        events = [event for event in end.latest if event.cursor > floor]
+        messages = [each for each in map(EncodedMessage, end.latest) if each.cursor > floor]
         self.ring.clear(floor)
-        self.ring.append(map(EncodedMessage, events))
-        self.delivered.rebase(end.common, floor, events)
-        self._move_head(end.latest[-1] if end.latest else None)
+        self.ring.append(messages)
+        self.delivered.rebase(end.common, floor, messages)
 
     def fail(self, error: Exception) -> None:
         """Raise an error in all subscribers: the log cannot be read."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from events.live.continuity import MAX_DELIVERED_EVENTS, DeliveredEvents, verify_continuity
+from events.live.frames import EncodedMessage
 from events.types import START, Cursor, Event
 
 
@@ -17,13 +18,17 @@ def events(*numbers):
     return [event(number) for number in numbers]
 
 
+def messages(*events):
+    return list(map(EncodedMessage, events))
+
+
 def cursor(number):
     return Cursor(number, 0)
 
 
 def delivered(*numbers, floor=START):
     found = DeliveredEvents()
-    found.rebase(floor, floor, events(*numbers))
+    found.rebase(floor, floor, messages(*events(*numbers)))
     return found
 
 
@@ -98,7 +103,7 @@ def test_a_long_log_is_not_read_from_its_end_to_its_start():
 
 def test_the_last_thousand_events_are_recorded():
     recorded = delivered(1)
-    recorded.add(events(*range(2, MAX_DELIVERED_EVENTS + 4)))
+    recorded.add(messages(*events(*range(2, MAX_DELIVERED_EVENTS + 4))))
     assert recorded.floor == cursor(3)
     assert recorded.head == cursor(MAX_DELIVERED_EVENTS + 3)
     assert not recorded.contains(event(3))
@@ -108,7 +113,7 @@ def test_the_last_thousand_events_are_recorded():
 
 def test_rebase_replaces_what_follows_the_common_event():
     recorded = delivered(1, 2, 3)
-    recorded.rebase(cursor(2), START, [*events(1, 2), event(3, content=9), event(5)])
+    recorded.rebase(cursor(2), START, messages(*events(1, 2), event(3, content=9), event(5)))
     assert recorded.head == cursor(5)
     assert recorded.contains(event(2))
     assert recorded.contains(event(3, content=9))
@@ -116,7 +121,7 @@ def test_rebase_replaces_what_follows_the_common_event():
 
 def test_rebase_over_a_gap_starts_again():
     recorded = delivered(1, 2, 3)
-    recorded.rebase(cursor(3), cursor(50), events(51, 52))
+    recorded.rebase(cursor(3), cursor(50), messages(*events(51, 52)))
     assert recorded.floor == cursor(50)
     assert not recorded.contains(event(3))
     assert recorded.contains(event(52))
@@ -124,6 +129,6 @@ def test_rebase_over_a_gap_starts_again():
 
 def test_rebase_below_the_recorded_events_starts_again():
     recorded = delivered(8, 9, floor=cursor(7))
-    recorded.rebase(cursor(5), START, events(4, 5, 11))
+    recorded.rebase(cursor(5), START, messages(*events(4, 5, 11)))
     assert recorded.floor == START
     assert [recorded.contains(each) for each in events(4, 5, 8, 11)] == [True, True, False, True]
