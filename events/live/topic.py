@@ -25,9 +25,9 @@ class TopicSubscriber(Protocol):
 
     offset: int | None
 
-    def wake(self) -> None: ...  # noqa: D102
-    def rewind(self, common: Cursor, head: Cursor) -> None: ...  # noqa: D102
-    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None: ...  # noqa: D102
+    def wake(self) -> None: ...
+    def rewind(self, common: Cursor, head: Cursor) -> None: ...
+    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None: ...
 
 
 class Topic:
