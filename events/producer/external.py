@@ -27,7 +27,7 @@ def publish_sequenced(
     *,
     producer: Sequence[str],
     epoch: int = 0,
-    sequence: int = 1,
+    sequence: int,
 ) -> list[str]:
     """Append events, the first with the number `sequence`, all or none; return their ids.
 
@@ -42,7 +42,7 @@ def publish_sequenced(
     encoded = encode_events(events, limit=event_settings.MAX_EVENT_BYTES)
     if not encoded:
         return []
-    # The ids of publishers have 12 characters, those of idempotency keys 32.
+    # The id has 24 characters; those of publishers have 12, those of idempotency keys 32.
     numbered = (digest_of(producer), epoch, sequence)
     reply = send_command(get_redis(), commands.append_in_order(keys, numbered, encoded))
     return commands.ids_of_append(reply, len(encoded))

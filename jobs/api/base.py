@@ -22,6 +22,7 @@ from events.exceptions import (
     CursorExpired,
     CursorLost,
     EventsError,
+    IdempotencyConflict,
     InvalidCursor,
     InvalidEvent,
     InvalidJobId,
@@ -71,6 +72,8 @@ def as_http(error: EventsError | JobError) -> exceptions.APIException:
             http = Problem("gone", str(error), first=error.truncated_before, after=error.after)
         case OutOfOrderSequence():
             http = Problem("out-of-order", str(error), expected=error.expected)
+        case IdempotencyConflict():
+            http = Problem("key-used", str(error))
         case ProducerFenced():
             http = Problem("stale-epoch", str(ProducerFenced.__doc__))
         case NotAStream() | JobError() if type(error) not in _UNAVAILABLE:

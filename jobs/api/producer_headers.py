@@ -29,17 +29,13 @@ class IdempotencyHeaders(RequestParameters):
 
 
 class ProducerHeaders(RequestParameters):
-    """The headers of a publish request that may be repeated.
-
-    Validated: `producer` names the producer, or is None; `epoch`; `sequence` is the number of the
-    first event.
-    """
+    """The headers of a publish request that may be repeated."""
 
     headers: ClassVar[Mapping[str, Parameter]] = {
         **IdempotencyHeaders.headers,
         PRODUCER_ID: _name(f"Identifies a producer. Requires {PRODUCER_SEQUENCE}."),
         PRODUCER_SEQUENCE: number(1, MAX_SEQUENCE, "Number of the first event."),
-        PRODUCER_EPOCH: number(0, _MAX_EPOCH, "Attempt of the job."),
+        PRODUCER_EPOCH: number(0, _MAX_EPOCH, "Attempt of the job.", default=0),
     }
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -53,9 +49,4 @@ class ProducerHeaders(RequestParameters):
             raise ValidationError({PRODUCER_ID: [f"Required with {PRODUCER_SEQUENCE}."]})
         if name is not None and sequence is None:
             raise ValidationError({PRODUCER_SEQUENCE: [f"Required with {PRODUCER_ID}."]})
-        producer = ("producer", name) if name else ("key", key) if key else None
-        return {
-            "producer": producer,
-            "epoch": attrs[PRODUCER_EPOCH] or 0,
-            "sequence": sequence or 1,
-        }
+        return attrs

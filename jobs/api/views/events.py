@@ -14,14 +14,20 @@ from rest_framework.response import Response
 from events.codec import event_dict
 from events.conf import event_settings
 from events.history import archive_position, read_events, search_events
-from events.producer.external import publish_sequenced
+from events.producer.external import digest_of, publish_sequenced
 from events.publisher import get_publisher
 from events.types import START, Event, shown
 from jobs.access import throttling
 from jobs.api.base import JobsAPIView
 from jobs.api.filters import job_conditions
 from jobs.api.pagination import page_link
-from jobs.api.producer_headers import ProducerHeaders
+from jobs.api.producer_headers import (
+    IDEMPOTENCY_KEY,
+    PRODUCER_EPOCH,
+    PRODUCER_ID,
+    PRODUCER_SEQUENCE,
+    ProducerHeaders,
+)
 from jobs.api.query import MAX_PUBLISHED_EVENTS, HistoryQuery, RequestParameters, SearchQuery
 from jobs.models import Job
 from jobs.selectors import has_permission, visible_jobs, visible_status
@@ -57,19 +63,14 @@ class JobEventsView(JobsAPIView):
         """Publish one event, or an array of events, all or none; returns their ids.
 
         With `Producer-Id` and `Producer-Sequence`, the number of the first event, or with an
-        `Idempotency-Key`, a request may be repeated: its events are appended once.
+        `Idempotency-Key`, a request may be repeated: its events are appended once. 422 if the key
+        was sent with other events.
         """
         visible_status(request.user, job_id)
         if not has_permission(request.user, _PUBLISH_PERMISSION):
             raise PermissionDenied(f"Publishing requires the permission {_PUBLISH_PERMISSION}.")
         headers = ProducerHeaders.read(request)
-        events = _events_of(request)
-        if headers["producer"] is None:
-            ids = get_publisher(epoch=headers["epoch"]).publish_events(job_id, events)
-        else:
-            producer = str(request.user.pk), *headers["producer"]
-            numbers = {"epoch": headers["epoch"], "sequence": headers["sequence"]}
-            ids = publish_sequenced(job_id, events, producer=producer, **numbers)
+        ids = _publish(job_id, _events_of(request), str(request.user.pk), headers)
         return Response({"ids": ids}, status.HTTP_201_CREATED)
 
     @property
@@ -117,6 +118,20 @@ def _events_of(request: Request) -> list[dict[str, Any]]:
         if not isinstance(event, dict):
             raise ParseError(f"Event {number} must be an object. Given: {shown(event)}.")
     return events
+
+
+def _publish(
+    job_id: str, events: list[dict[str, Any]], user: str, headers: dict[str, Any]
+) -> list[str]:
+    """Append the events; names and keys of different users are different."""
+    name, epoch, key = headers[PRODUCER_ID], headers[PRODUCER_EPOCH], headers[IDEMPOTENCY_KEY]
+    if name is not None:
+        sequence = headers[PRODUCER_SEQUENCE]
+        return publish_sequenced(
+            job_id, events, producer=(user, name), epoch=epoch, sequence=sequence
+        )
+    user_key = None if key is None else digest_of([user, key])
+    return get_publisher(epoch=epoch).publish_events(job_id, events, idempotency_key=user_key)
 
 
 def _is_immutable(query: dict[str, Any], page: dict[str, Any]) -> bool:

@@ -75,6 +75,37 @@ def test_keys_are_per_user(api, staff_api, job):
     assert numbers() == [1, 2, 3]
 
 
+OTHER_EVENTS = [{"n": 2}, [{"n": 1}, {"n": 2}], {"n": 1, "timestamp": "2026-11-22T02:52:40Z"}]
+
+
+@pytest.mark.parametrize("other", OTHER_EVENTS)
+def test_key_of_a_request_with_other_events(api, job, other):
+    first = ids(api.post(PATH, {"n": 1}, **KEY))
+    response = api.post(PATH, other, **KEY)
+    assert (response.status_code, response.json()["type"]) == (422, "urn:job-events:key-used")
+    archived()
+    assert api.post(PATH, other, **KEY).status_code == 422
+    assert ids(api.post(PATH, {"n": 1}, **KEY)) == first
+    assert numbers() == [1]
+
+
+def test_key_of_an_earlier_attempt(api, job):
+    headers = {**KEY, "Producer-Epoch": "1"}
+    first = ids(api.post(PATH, {"n": 1}, **headers))
+    services.job_fail(job_id="abc", error="boom")
+    services.job_retry(job_id="abc")
+    assert ids(api.post(PATH, {"n": 1}, **headers)) == first
+    assert ids(api.post(PATH, {"n": 1}, **{**KEY, "Producer-Epoch": "2"})) == first
+    assert api.post(PATH, {"n": 2}, **headers).status_code == 422
+    assert numbers() == [1]
+
+
+def test_longest_key(api, job):
+    headers = {"Idempotency-Key": "x" * 200}
+    assert ids(api.post(PATH, {"n": 1}, **headers)) == ids(api.post(PATH, {"n": 1}, **headers))
+    assert numbers() == [1]
+
+
 def test_producer_out_of_sequence(api, job):
     ids(api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1)))
     for sequence in (4, 2, 1, 100):
