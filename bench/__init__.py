@@ -1,1 +1,1 @@
-"""Every speed claim as a command that prints a ratio against a named baseline of the same run."""
+"""Benchmarks: each command prints a ratio against a named baseline measured in the same run."""

@@ -1,9 +1,9 @@
-"""Runs every benchmark: `python -m bench`, most of an hour."""
+"""Run all benchmarks: `python -m bench`. Takes most of an hour."""
 
 import subprocess
 import sys
 
-# Each is a process of its own: most of them set Django up, and that goes once.
+# Each runs in its own process: Django can be set up only once per process.
 BENCHMARKS = (
     "publishing",
     "history",

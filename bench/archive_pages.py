@@ -1,6 +1,6 @@
 """A history page of a large archive against one of a small one: `python -m bench.archive_pages`.
 
-The small archive is a database with one job of 10,000 events; the large one has 5 million events,
+The small archive is a database with one job of 10,000 events. The large one has 5 million events,
 first of one job, then of 500. Pages are read at the start, the middle and the end.
 """
 
@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.ratio import compare
 
 SMALL = 10_000
@@ -31,18 +31,20 @@ class Router:
         return self.alias
 
 
-def measure(chosen: argparse.Namespace) -> None:
+def measure(options: argparse.Namespace) -> None:
     add_small_database()
     fill("small", SMALL, jobs=1)
-    for jobs in (1, chosen.jobs):
-        fill("default", chosen.events, jobs)
+    for jobs in (1, options.jobs):
+        fill("default", options.events, jobs)
         owner = "one job" if jobs == 1 else f"{jobs} jobs"
-        claim = f"on {chosen.on}, {chosen.events} events of {owner}: time against that from {SMALL}"
+        claim = (
+            f"on {options.on}, {options.events} events of {owner}: time against that from {SMALL}"
+        )
         for name, part in (("start", 0.0), ("middle", 0.5), ("end", 1.0)):
             compare(
                 f"history page at the {name} of an archive {claim} (at most 1.3)",
                 pages("small", SMALL, part),
-                pages("default", chosen.events, part),
+                pages("default", options.events, part),
                 pairs=31,
             )
 
@@ -51,7 +53,7 @@ def add_small_database() -> None:
     """Add a second database; `Router` selects the one to read."""
     from django.conf import settings
 
-    set_up()
+    set_up_django()
     from django.core.management import call_command
     from django.db import connection, connections
 
@@ -142,4 +144,4 @@ def pages(alias: str, events: int, part: float) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    measured("bench.archive_pages", measure, events=5_000_000, jobs=500)
+    run_benchmark("bench.archive_pages", measure, events=5_000_000, jobs=500)

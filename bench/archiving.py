@@ -9,28 +9,28 @@ import gc
 import resource
 from typing import Any
 
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.publishing import EVENT
 from bench.ratio import compare
 
 PUBLISH_BATCH = 100
 
 
-def measure(chosen: argparse.Namespace) -> None:
-    set_up()
-    compare_with_inserts(chosen.on, chosen.events, streams=1)
-    compare_with_inserts(chosen.on, chosen.events, streams=100)
-    compare_with_publishing(chosen.on, chosen.events)
-    memory(chosen.on, chosen.drained)
+def measure(options: argparse.Namespace) -> None:
+    set_up_django()
+    compare_with_inserts(options.on, options.events, streams=1)
+    compare_with_inserts(options.on, options.events, streams=100)
+    compare_with_publishing(options.on, options.events)
+    memory(options.on, options.drained)
 
 
 def fill(job_ids: list[str], events: int) -> None:
     """Publish events, spread over the jobs."""
     from events.publisher import get_publisher
 
-    publisher, several = get_publisher(), [EVENT] * min(500, events // len(job_ids))
-    for number in range(events // len(several)):
-        publisher.publish_events(job_ids[number % len(job_ids)], several)
+    publisher, batch = get_publisher(), [EVENT] * min(500, events // len(job_ids))
+    for number in range(events // len(batch)):
+        publisher.publish_events(job_ids[number % len(job_ids)], batch)
 
 
 def archive_all() -> None:
@@ -41,7 +41,7 @@ def archive_all() -> None:
         pass
 
 
-class Scene:
+class FullStreams:
     """Full streams and an empty archive, restored before each run."""
 
     def __init__(self, streams: int, events: int) -> None:
@@ -101,24 +101,28 @@ class Scene:
 
 
 def compare_with_inserts(database: str, events: int, streams: int) -> None:
-    scene = Scene(streams, events)
+    source = FullStreams(streams, events)
     where = "one stream" if streams == 1 else f"{streams} streams"
     claim = f"archiver on {database}, from {where}, rate against bare executemany (at least 0.5)"
-    compare(claim, archive_all, scene.insert, pairs=15, prepare=scene.reset)
+    compare(claim, archive_all, source.insert, pairs=15, prepare=source.reset)
 
 
 def compare_with_publishing(database: str, events: int) -> None:
     from events.publisher import get_publisher
 
-    scene, publisher, several = Scene(1, events), get_publisher(), [EVENT] * PUBLISH_BATCH
+    source, publisher, batch = (
+        FullStreams(1, events),
+        get_publisher(),
+        [EVENT] * PUBLISH_BATCH,
+    )
 
     def publish() -> None:
         for _ in range(events // PUBLISH_BATCH):
-            publisher.publish_events("other", several)
+            publisher.publish_events("other", batch)
 
     def prepare() -> None:
-        scene.reset()
-        scene.redis.delete("job_events:other")
+        source.reset()
+        source.redis.delete("job_events:other")
 
     goal = "above 1" if database == "PostgreSQL" else "no claim"
     claim = f"archiver on {database}, rate against publish_events of {PUBLISH_BATCH} ({goal})"
@@ -127,7 +131,7 @@ def compare_with_publishing(database: str, events: int) -> None:
 
 def memory(database: str, events: int) -> None:
     """Compare peak memory after draining a small and a large stream."""
-    Scene(1, 1000).redis.flushall()
+    FullStreams(1, 1000).redis.flushall()
     peaks = []
     for count in (events // 10, events - events // 10):
         fill(["long"], count)
@@ -140,4 +144,4 @@ def memory(database: str, events: int) -> None:
 
 
 if __name__ == "__main__":
-    measured("bench.archiving", measure, events=50_000, drained=1_000_000)
+    run_benchmark("bench.archiving", measure, events=50_000, drained=1_000_000)

@@ -1,9 +1,9 @@
-"""A Celery task of 100 progress steps, and of 1,000: `python -m bench.celery_tasks`.
+"""Celery tasks that report 100 and 1,000 progress steps: `python -m bench.celery_tasks`.
 
-Compares `JobTask.progress` with Celery's `update_state`, whose results are in the same Redis, and
-with a task that reports nothing. A worker of the pool `solo` runs them. The measured time is that
-from sending to the end of the task, including all writes to the log and the row. The job is created
-before. Its start and its end are one transaction each, which matter less with more steps.
+Compares `JobTask.progress` with Celery's `update_state`, with its result backend in the same Redis,
+and with a task without reports. A worker with the `solo` pool runs the tasks. The measured time
+covers sending, running and ending the task, including all writes to the log and the row. Creating
+the job is excluded. Start and end take one transaction each, a cost that is fixed per task.
 """
 
 import argparse
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.ratio import compare
 
 DONE = "bench:done"
 
 
-def measure(chosen: argparse.Namespace) -> None:
-    set_up()
+def measure(options: argparse.Namespace) -> None:
+    set_up_django()
     from celery.signals import task_postrun
 
     from config.celery import app
@@ -32,47 +32,46 @@ def measure(chosen: argparse.Namespace) -> None:
         task_ignore_result=False,
         worker_prefetch_multiplier=1,
     )
-    # Signals the end of a task, after all other reports of the worker.
+    # Signal the end of a task after the worker has written everything else.
     task_postrun.connect(lambda **_kwargs: get_redis().rpush(DONE, "1"), weak=False)
-    tasks_by_steps = {steps: tasks(app, steps) for steps in (chosen.steps, 10 * chosen.steps)}
+    tasks_by_steps = {steps: tasks(app, steps) for steps in (options.steps, 10 * options.steps)}
     with worker(app):
         for steps, variants in tasks_by_steps.items():
-            compare_tasks(steps, variants, chosen)
+            compare_tasks(steps, variants, options)
 
 
-def compare_tasks(steps: int, variants: tuple[Any, Any, Any], chosen: argparse.Namespace) -> None:
-    followed, updating, silent = variants
+def compare_tasks(steps: int, variants: tuple[Any, Any, Any], options: argparse.Namespace) -> None:
+    job_task, updating, silent = variants
     numbers = count()
 
     def ours() -> None:
-        run_task(followed, f"job-{steps}-{next(numbers)}")
+        run_task(job_task, f"job-{steps}-{next(numbers)}")
 
     def make_job() -> None:
         from jobs import services
 
-        numbers_now = next(numbers)
-        services.job_create(job_id=f"job-{steps}-{numbers_now + 1}", task_type="manual")
+        services.job_create(job_id=f"job-{steps}-{next(numbers) + 1}", task_type="manual")
 
-    def theirs() -> None:
+    def update_state() -> None:
         next(numbers)
         run_task(updating, "none")
 
-    def bare() -> None:
+    def no_reports() -> None:
         next(numbers)
         run_task(silent, "none")
 
-    name = f"a task of {steps} progress steps on {chosen.on}"
+    name = f"task of {steps} progress steps on {options.on}"
     claim = f"{name}, rate against update_state (at least 2)"
-    compare(claim, ours, theirs, pairs=chosen.pairs, prepare=make_job)
-    claim = f"{name}, rate against one without reports"
-    compare(claim, ours, bare, pairs=chosen.pairs, prepare=make_job)
+    compare(claim, ours, update_state, pairs=options.pairs, prepare=make_job)
+    claim = f"{name}, rate against a task without reports"
+    compare(claim, ours, no_reports, pairs=options.pairs, prepare=make_job)
 
 
 def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
     from events.integrations.celery import JobTask
 
-    @app.task(base=JobTask, bind=True, name=f"bench.followed_{steps}")
-    def followed(self: Any, job_id: str) -> None:  # noqa: ARG001 - JobTask reads it
+    @app.task(base=JobTask, bind=True, name=f"bench.job_task_{steps}")
+    def job_task(self: Any, job_id: str) -> None:  # noqa: ARG001 - read by JobTask
         for number in range(steps):
             self.progress(100 * number / steps, "working")
 
@@ -87,11 +86,11 @@ def tasks(app: Any, steps: int) -> tuple[Any, Any, Any]:
         for number in range(steps):
             _ = 100 * number / steps
 
-    return followed, updating, silent
+    return job_task, updating, silent
 
 
 def run_task(task: Any, job_id: str) -> None:
-    """Send a task, and wait for its end."""
+    """Send a task and wait for its end."""
     from events.streams.clients import get_redis
 
     task.delay(job_id)
@@ -103,10 +102,10 @@ def run_task(task: Any, job_id: str) -> None:
 def worker(app: Any) -> Iterator[None]:
     from celery.contrib.testing.worker import start_worker
 
-    running: Callable[..., Any] = start_worker
-    with running(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
+    start: Callable[..., Any] = start_worker
+    with start(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
         yield
 
 
 if __name__ == "__main__":
-    measured("bench.celery_tasks", measure, steps=100, pairs=15)
+    run_benchmark("bench.celery_tasks", measure, steps=100, pairs=15)

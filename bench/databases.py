@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL, each for a process of its own: Django's settings are read once."""
+"""Run a benchmark on SQLite and PostgreSQL, each in its own process with its own settings."""
 
 import argparse
 import os
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import django
 
-from bench.redis import own_redis
+from bench.redis import temporary_redis
 from tests.support.postgres import PostgresServer, find_binary
 
 _ROOT = Path(__file__).parents[1]
 
 
 def on_each_database(module: str, redis_url: str, **options: int) -> None:
-    """Run `python -m <module> --on <database>` with each database, as the site has it."""
+    """Run `python -m <module> --on <database>` once for each available database."""
     on_sqlite(module, redis_url, **options)
     if find_binary("initdb") is None:
-        print(f"SKIPPED, no PostgreSQL server here: {module} on PostgreSQL")
+        print(f"SKIPPED, no PostgreSQL server installed: {module} on PostgreSQL")
         return
     with postgres() as url:
         _run(module, "PostgreSQL", {"DATABASE_URL": url, "REDIS_URL": redis_url}, options)
@@ -50,33 +50,36 @@ def postgres() -> Iterator[str]:
 
 
 def _run(module: str, name: str, environment: dict[str, str], options: dict[str, int]) -> None:
-    words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+    arguments = [f"--{option}={value}" for option, value in options.items()]
     with tempfile.TemporaryDirectory(prefix="jb") as local:
         subprocess.run(
-            [sys.executable, "-m", module, "--on", name, *words],
+            [sys.executable, "-m", module, "--on", name, *arguments],
             env={**os.environ, **environment, "LOCAL_DIR": local, "DJANGO_LOG_LEVEL": "ERROR"},
             cwd=_ROOT,
             check=True,
         )
 
 
-def measured(
+def run_benchmark(
     module: str,
     measure: Callable[[argparse.Namespace], None],
     on: Callable[..., None] = on_each_database,
     **defaults: int,
 ) -> None:
-    """Be `python -m <module>`: measure with a Redis and each database, or with those there are."""
-    chosen = options(**defaults)
-    if chosen.on:
-        measure(chosen)
+    """Entry point of a benchmark module.
+
+    Without `--on`, start Redis and run the module again for each database. With `--on`, measure.
+    """
+    options = parse_options(**defaults)
+    if options.on:
+        measure(options)
         return
-    with own_redis() as url:
-        on(module, url, **{name: getattr(chosen, name) for name in defaults})
+    with temporary_redis() as url:
+        on(module, url, **{name: getattr(options, name) for name in defaults})
 
 
-def options(**defaults: int) -> argparse.Namespace:
-    """What the command line says; `on` is the database, in a process that has one."""
+def parse_options(**defaults: int) -> argparse.Namespace:
+    """Parse the command line. `on` is the database of a child process, otherwise None."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--on", help=argparse.SUPPRESS)
     for name, default in defaults.items():
@@ -84,8 +87,8 @@ def options(**defaults: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def set_up() -> None:
-    """Make this process one of the site, with an empty database."""
+def set_up_django() -> None:
+    """Set Django up with the settings of the site, and migrate the empty database."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
     from django.core.management import call_command

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from bench.archive_pages import fill
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.pages import SELECT
 from bench.ratio import compare
 
@@ -21,7 +21,7 @@ FETCHED_ROWS = 2000
 
 
 def measure(options: argparse.Namespace) -> None:
-    set_up()
+    set_up_django()
     from django.contrib.auth import get_user_model
 
     from jobs.models import Job
@@ -31,7 +31,7 @@ def measure(options: argparse.Namespace) -> None:
     Job.objects.create(job_id=JOB, owner=user)
 
     def ours() -> None:
-        check_count(exported_lines(user), options.events)
+        check_count(export_lines(user), options.events)
 
     def baseline() -> None:
         check_count(baseline_lines(options.events), options.events)
@@ -53,7 +53,7 @@ def check_count(chunks: Iterator[bytes], events: int) -> None:
         raise RuntimeError(f"{lines} of {events} events were exported")
 
 
-def exported_lines(user: Any) -> Iterator[bytes]:
+def export_lines(user: Any) -> Iterator[bytes]:
     from django.test import Client
 
     client = Client(SERVER_NAME="localhost")
@@ -90,4 +90,4 @@ def baseline_lines(events: int) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    measured("bench.exporting", measure, events=1_000_000, pairs=3)
+    run_benchmark("bench.exporting", measure, events=1_000_000, pairs=3)

@@ -1,6 +1,8 @@
-"""A burst of events to 500 viewers of a job, and by other ways: `python -m bench.fanout`.
+"""Fan-out of a burst of events to 500 viewers of a job: `python -m bench.fanout`.
 
-The server is one process, Redis another, the viewers a third: sockets that look for the last event.
+Compares delivery by `events.live` with a bare fan-out and with `group_send` of channels_redis. The
+server, Redis and the viewers are three processes. A viewer is a socket that scans the received
+bytes for the last event.
 """
 
 import asyncio
@@ -13,53 +15,53 @@ from typing import Any
 import redis
 from channels_redis.core import RedisChannelLayer
 
-from bench.redis import own_redis
-from bench.servers import fanout_site
-from bench.sockets import Watcher, all_done, connect, disconnect, handshake_of, request_of
+from bench.redis import temporary_redis
+from bench.servers import run_fanout_site
+from bench.sockets import Viewer, all_done, connect, disconnect, handshake_of, request_of
 from events.publisher import SyncRedisStreamPublisher
 
 VIEWERS = 500
 EVENTS = 400
-EVENTS_TO_GROUP = 20  # each of these takes a hundred times as long
+EVENTS_TO_GROUP = 20  # group_send takes a hundred times as long per event
 ROUNDS = 4
 BURSTS = 3
 JOB = "bench"
 TEXT = "The outline has five sections, of which two are about tea."
-LAST = "This was the last of all."
+LAST = "This is the last event."
 
 Publish = Callable[[list[dict[str, Any]]], Awaitable[None]]
 
 
-class Burst(Watcher):
-    """Knows when the last event of a burst has come."""
+class BurstViewer(Viewer):
+    """Resolves `done` when the last event of a burst arrives."""
 
     def expect(self) -> None:
-        self._seen, self.done = b"", asyncio.get_running_loop().create_future()
+        self._received, self.done = b"", asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         if not self.live.done():
             super().data_received(data)
             return
-        self._seen = self._seen[-64:] + data
-        if not self.done.done() and LAST.encode() in self._seen:
+        self._received = self._received[-64:] + data
+        if not self.done.done() and LAST.encode() in self._received:
             self.done.set_result(None)
 
 
-async def rates_of(path: str, port: int, publish: Publish, events: int) -> list[float]:
-    """Deliveries per second of some bursts to new viewers."""
-    ask = request_of if path.startswith("sse") else handshake_of
-    watchers = await connect(port, VIEWERS, lambda: Burst(ask(f"{path}/")))
+async def delivery_rates(path: str, port: int, publish: Publish, events: int) -> list[float]:
+    """Return the deliveries per second of each burst to newly connected viewers."""
+    request = request_of if path.startswith("sse") else handshake_of
+    viewers = await connect(port, VIEWERS, lambda: BurstViewer(request(f"{path}/")))
     rates = []
     for _ in range(BURSTS):
-        for watcher in watchers:
-            watcher.expect()
+        for viewer in viewers:
+            viewer.expect()
         data = [{"event_type": "x", "text": text} for text in [TEXT] * (events - 1) + [LAST]]
         start = perf_counter()
         await publish(data)
-        await all_done([watcher.done for watcher in watchers])
+        await all_done([viewer.done for viewer in viewers])
         rates.append(VIEWERS * events / (perf_counter() - start))
         await asyncio.sleep(0.2)
-    await disconnect(watchers)
+    await disconnect(viewers)
     return rates
 
 
@@ -82,24 +84,24 @@ async def measure(url: str, port: int) -> None:
     for _ in range(ROUNDS):
         for path in ("ours", "bare", "sse/ours", "sse/bare"):
             client.delete(f"job_events:{JOB}")
-            rates.setdefault(path, []).extend(await rates_of(path, port, publish, EVENTS))
-    rates["layer"] = await rates_of("layer", port, send_to_group, EVENTS_TO_GROUP)
+            rates.setdefault(path, []).extend(await delivery_rates(path, port, publish, EVENTS))
+    rates["layer"] = await delivery_rates("layer", port, send_to_group, EVENTS_TO_GROUP)
     await layer.close_pools()
     client.close()
-    rate = {path: median(some) for path, some in rates.items()}
+    rate = {path: median(values) for path, values in rates.items()}
     for claim, ours, baseline in (
-        ("deliveries to sockets against group_send (at least 15)", "ours", "layer"),
-        ("deliveries to sockets against a bare fan-out (at least 0.9)", "ours", "bare"),
-        ("deliveries by SSE against a bare fan-out (at least 0.8)", "sse/ours", "sse/bare"),
+        ("deliveries over WebSockets against group_send (at least 15)", "ours", "layer"),
+        ("deliveries over WebSockets against a bare fan-out (at least 0.9)", "ours", "bare"),
+        ("deliveries over SSE against a bare fan-out (at least 0.8)", "sse/ours", "sse/bare"),
     ):
         print(f"{claim}: {rate[ours] / rate[baseline]:.2f}")
 
 
 def main() -> None:
     with (
-        own_redis() as url,
+        temporary_redis() as url,
         tempfile.TemporaryDirectory(prefix="jb") as directory,
-        fanout_site(url, directory) as server,
+        run_fanout_site(url, directory) as server,
     ):
         asyncio.run(measure(url, server.port))
 

@@ -1,4 +1,4 @@
-"""The server of `bench.fanout`: one consumer, given its events in three ways."""
+"""Server of `bench.fanout`, `bench.latency` and `bench.idle`: delivers events in three ways."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ settings.configure(
 )
 django.setup()
 
-# ruff: noqa: E402 - these need the apps to be loaded
+# ruff: noqa: E402 - these imports need loaded apps
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path
@@ -35,18 +35,18 @@ from events.live import subscribe
 from events.live.frames import SSE_CONTENT_TYPE
 
 
-class Queues:
-    """The bare way: what comes by one XREAD is put into a queue for each viewer."""
+class QueueFanout:
+    """Bare fan-out: one XREAD loop copies each entry into a queue per viewer."""
 
     def __init__(self) -> None:
-        self.all: set[asyncio.Queue[str]] = set()
+        self.queues: set[asyncio.Queue[str]] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def new(self) -> "asyncio.Queue[str]":
-        """A queue for one more viewer."""
+    def add(self) -> "asyncio.Queue[str]":
+        """Add a queue for a new viewer."""
         self._task = self._task or asyncio.create_task(self._fill())
         queue: asyncio.Queue[str] = asyncio.Queue()
-        self.all.add(queue)
+        self.queues.add(queue)
         return queue
 
     async def _fill(self) -> None:
@@ -57,67 +57,61 @@ class Queues:
             for _, entries in answer:
                 for entry_id, fields in entries:
                     last, text = entry_id, fields[b"data"].decode()
-                    for queue in self.all:
+                    for queue in self.queues:
                         queue.put_nowait(text)
 
 
-queues = Queues()
+fanout = QueueFanout()
 
 
-class Ours(AsyncWebsocketConsumer):
-    """A viewer of the job's log."""
+class LiveConsumer(AsyncWebsocketConsumer):
+    """Delivers by `events.live.subscribe`."""
 
     async def connect(self) -> None:
-        """Deliver in a task, as `jobs.live.consumers` does."""
+        """Deliver in a task, like `jobs.live.consumers`."""
         await self.accept()
         self.task = asyncio.create_task(self.deliver())
 
     async def deliver(self) -> None:
-        """Send what comes."""
-        async with subscribe(JOB) as viewer:
+        async with subscribe(JOB) as subscriber:
             while True:
-                for message in await viewer.next():
+                for message in await subscriber.next():
                     await self.send(message.text)
 
     async def disconnect(self, code: int) -> None:
-        """Stop."""
         self.task.cancel()
 
 
-class Bare(Ours):
-    """A queue each, and texts that are sent as they are."""
+class BareConsumer(LiveConsumer):
+    """Delivers from a queue of the bare fan-out, without encoding."""
 
     async def deliver(self) -> None:
-        """Send what comes."""
-        queue = queues.new()
+        queue = fanout.add()
         await self.send('{"type":"live"}')
         try:
             while True:
                 await self.send(await queue.get())
         finally:
-            queues.all.discard(queue)
+            fanout.queues.discard(queue)
 
 
-class Layer(AsyncWebsocketConsumer):
-    """The usual way: a group of the channel layer."""
+class ChannelLayerConsumer(AsyncWebsocketConsumer):
+    """Delivers by a group of the channel layer."""
 
     async def connect(self) -> None:
-        """Join."""
         await self.channel_layer.group_add(JOB, self.channel_name)
         await self.accept()
         await self.send('{"type":"live"}')
 
     async def event(self, message: dict[str, str]) -> None:
-        """Send what the group is sent."""
         await self.send(message["text"])
 
     async def disconnect(self, code: int) -> None:
-        """Leave."""
         await self.channel_layer.group_discard(JOB, self.channel_name)
 
 
 async def stream(scope: Any, _receive: Any, send: Any) -> None:
-    """SSE as raw ASGI: `/sse/bare/` as the bare sockets are, `/sse/ours/` as ours."""
+    """SSE over raw ASGI: `/sse/bare/` by the bare fan-out, `/sse/ours/` by `events.live`."""
     headers = [(b"content-type", SSE_CONTENT_TYPE.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
@@ -125,15 +119,15 @@ async def stream(scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
 
     if "bare" in scope["path"]:
-        queue = queues.new()
+        queue = fanout.add()
         await body(b"event: live\ndata: {}\n\n")
         while True:
             await body(b"data: %s\n\n" % (await queue.get()).encode())
-    async with subscribe(JOB) as viewer:
+    async with subscribe(JOB) as subscriber:
         while True:
-            await body(b"".join([message.frame for message in await viewer.next()]))
+            await body(b"".join([message.frame for message in await subscriber.next()]))
 
 
-ways = {"ours": Ours, "bare": Bare, "layer": Layer}
-sockets = URLRouter([path(f"{name}/", way.as_asgi()) for name, way in ways.items()])
+consumers = {"ours": LiveConsumer, "bare": BareConsumer, "layer": ChannelLayerConsumer}
+sockets = URLRouter([path(f"{name}/", each.as_asgi()) for name, each in consumers.items()])
 application = ProtocolTypeRouter({"http": stream, "websocket": sockets})

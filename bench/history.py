@@ -17,7 +17,7 @@ import redis
 
 from bench.publishing import EVENT
 from bench.ratio import compare
-from bench.redis import own_redis
+from bench.redis import temporary_redis
 from events.publisher import SyncRedisStreamPublisher
 from tests.support.site import ROOT, Site, free_port, wait_for_port
 
@@ -25,7 +25,7 @@ PAGE = 1000
 
 
 def main() -> None:
-    with own_redis(), tempfile.TemporaryDirectory(prefix="jb") as directory:
+    with temporary_redis(), tempfile.TemporaryDirectory(prefix="jb") as directory:
         site = Site(Path(directory))
         try:
             site.start(worker=False)

@@ -1,9 +1,9 @@
-"""What 2,000 viewers of a job cost while nothing happens: `python -m bench.idle`.
+"""Memory and Redis connections of 2,000 idle viewers of a job: `python -m bench.idle`.
 
-Memory: what the server's process has to itself (USS, of /proc), with 2,000 viewers less with one,
-for each viewer, after the first signs of life. Redis: its connections with 2,000 viewers less with
-one. Each way to view has a server of its own: the site with its consumer and its SSE view, to which
-all viewers are logged in by a session, and the bare ones of `bench.fanout_site`.
+Memory is the private memory (USS) of the server process with 2,000 viewers minus that with one
+viewer, per viewer, after the first keep-alive. Redis connections are compared in the same way. Each
+transport is measured with a new server: the consumer and the SSE view of the site, with viewers
+that share a session, and the bare ones of `bench.fanout_site`.
 """
 
 import argparse
@@ -17,65 +17,66 @@ from typing import Any
 
 import uvloop
 
-from bench.databases import measured, on_sqlite, set_up
-from bench.servers import Server, fanout_site, leave_a_core, serving
-from bench.sockets import Watcher, connect, disconnect, handshake_of, request_of
+from bench.databases import on_sqlite, run_benchmark, set_up_django
+from bench.servers import Server, reserve_core, run_fanout_site, run_server
+from bench.sockets import Viewer, connect, disconnect, handshake_of, request_of
 
 JOB = "bench"
-QUIET = 20  # seconds: a keep-alive comes after 15
+IDLE_SECONDS = 20  # the first keep-alive is sent after 15
 
-Serving = Callable[[], AbstractContextManager[Server]]
+StartServer = Callable[[], AbstractContextManager[Server]]
 
 
-def measure(chosen: argparse.Namespace) -> None:
-    set_up()
+def measure(options: argparse.Namespace) -> None:
+    set_up_django()
     from events.conf import event_settings
 
-    raise_limit(chosen.viewers)
-    cores = leave_a_core()
+    raise_open_files_limit(options.viewers)
+    cores = reserve_core()
     login = make_job()
     with tempfile.TemporaryDirectory(prefix="jb") as directory:
 
         def site() -> AbstractContextManager[Server]:
-            return serving("config.asgi:application", {}, cores)
+            return run_server("config.asgi:application", {}, cores)
 
         def bare() -> AbstractContextManager[Server]:
-            return fanout_site(event_settings.REDIS_URL, directory, cores)
+            return run_fanout_site(event_settings.REDIS_URL, directory, cores)
 
         sse, socket = f"api/jobs/{JOB}/events/stream/", f"ws/jobs/{JOB}/"
-        for name, serve, request, most in (
-            ("a socket of the site", site, handshake_of(socket, *login), 45),
+        for name, serve, request, limit in (
+            ("WebSocket of the site", site, handshake_of(socket, *login), 45),
             ("SSE of the site", site, request_of(sse, *login), 20),
-            ("a bare socket", bare, handshake_of("ours/"), 45),
+            ("bare WebSocket", bare, handshake_of("ours/"), 45),
             ("bare SSE", bare, request_of("sse/ours/"), 20),
         ):
-            memory, more = uvloop.run(cost(serve, request, chosen.viewers))
+            memory, connections = uvloop.run(measure_idle_cost(serve, request, options.viewers))
             print(
-                f"{name}, KiB for each of {chosen.viewers} idle viewers (at most {most}):"
-                f" {memory / 1024:.1f}; Redis connections more than with one (at most 2): {more}",
+                f"{name}, KiB per viewer of {options.viewers} idle viewers (at most {limit}):"
+                f" {memory / 1024:.1f}; additional Redis"
+                f" connections (at most 2): {connections}",
                 flush=True,
             )
 
 
-class Idler(Watcher):
-    """Answers the server's pings, without which it is closed."""
+class IdleViewer(Viewer):
+    """Answers pings: the server closes a connection without pongs."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if data[:1] == b"\x89":  # a mask of zeros leaves what it masks as it is
+        if data[:1] == b"\x89":  # a mask of zeros leaves the payload unchanged
             self.transport.write(bytes([0x8A, 0x80 | data[1], 0, 0, 0, 0]) + data[2:])
 
 
-def raise_limit(viewers: int) -> None:
-    """As many open files as this takes, here and in the servers."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < viewers + 200:
-        raise SystemExit(f"{viewers} viewers take {viewers + 200} open files: ulimit -n is {most}.")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (viewers + 200, most))
+def raise_open_files_limit(viewers: int) -> None:
+    """Raise the limit of open files of this process, inherited by the servers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < viewers + 200:
+        raise SystemExit(f"{viewers} viewers need {viewers + 200} open files: ulimit -n is {hard}.")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (viewers + 200, hard))
 
 
 def make_job() -> tuple[str, str]:
-    """A job that runs, with some events; the headers of one who may view it."""
+    """Create a running job with some events; return the HTTP headers of its owner."""
     from django.contrib.auth import get_user_model
     from django.test import Client
 
@@ -91,30 +92,30 @@ def make_job() -> tuple[str, str]:
     return f"Cookie: sessionid={client.cookies['sessionid'].value}", "Origin: http://localhost"
 
 
-async def cost(serve: Serving, request: bytes, viewers: int) -> tuple[float, int]:
-    """Bytes for each viewer but the first, and connections for all of them."""
+async def measure_idle_cost(serve: StartServer, request: bytes, viewers: int) -> tuple[float, int]:
+    """Return the bytes per viewer and the number of Redis connections, both beyond one viewer."""
     from events.streams.clients import get_redis
 
     client: Any = get_redis()
     with serve() as server:
-        watchers = await connect(server.port, 1, lambda: Idler(request))
-        await asyncio.sleep(QUIET)
-        memory, connections = own_memory(server.pid), len(client.client_list())
-        watchers += await connect(server.port, viewers - 1, lambda: Idler(request))
-        await asyncio.sleep(QUIET)
-        memory = own_memory(server.pid) - memory
+        connected = await connect(server.port, 1, lambda: IdleViewer(request))
+        await asyncio.sleep(IDLE_SECONDS)
+        memory, connections = private_memory(server.pid), len(client.client_list())
+        connected += await connect(server.port, viewers - 1, lambda: IdleViewer(request))
+        await asyncio.sleep(IDLE_SECONDS)
+        memory = private_memory(server.pid) - memory
         connections = len(client.client_list()) - connections
-        if any(watcher.transport.is_closing() for watcher in watchers):
-            raise RuntimeError("a viewer was closed")
-        await disconnect(watchers)
+        if any(viewer.transport.is_closing() for viewer in connected):
+            raise RuntimeError("the server closed the connection of a viewer")
+        await disconnect(connected)
     return memory / (viewers - 1), connections
 
 
-def own_memory(pid: int) -> int:
-    """The bytes of the pages that no other process shares."""
+def private_memory(pid: int) -> int:
+    """Return the private memory of a process in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
 if __name__ == "__main__":
-    measured("bench.idle", measure, on_sqlite, viewers=2000)
+    run_benchmark("bench.idle", measure, on_sqlite, viewers=2000)

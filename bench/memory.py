@@ -1,32 +1,32 @@
-"""What Redis remembers of a job once it is archived: `python -m bench.memory`.
+"""Redis memory of an archived job: `python -m bench.memory`.
 
-Bounded by the hot tail (`STREAM_TAIL`), however long the job: stream and state together, as
-MEMORY USAGE has them.
+Sums MEMORY USAGE over the stream and the state keys. The sum is bounded by the hot tail
+(`STREAM_TAIL`), independent of the number of events.
 """
 
 import argparse
 from typing import Any
 
 from bench.archiving import archive_all, fill
-from bench.databases import measured, on_sqlite, set_up
+from bench.databases import on_sqlite, run_benchmark, set_up_django
 
 SHORT = 10_000
 
 
-def measure(chosen: argparse.Namespace) -> None:
-    set_up()
+def measure(options: argparse.Namespace) -> None:
+    set_up_django()
     from events.streams.clients import get_redis
 
-    short, long = memory_of("short", SHORT), memory_of("long", chosen.events)
-    left = get_redis().xlen("job_events:long")
+    short, long = memory_of("short", SHORT), memory_of("long", options.events)
+    kept = get_redis().xlen("job_events:long")
     print(
-        f"Redis memory of a job of {chosen.events} events, archived, against one of {SHORT}"
-        f" (at most 1.2): {long / short:.2f} ({long // 1024} KiB, {left} events)"
+        f"Redis memory of an archived job, {options.events} events against {SHORT}"
+        f" (at most 1.2): {long / short:.2f} ({long // 1024} KiB, {kept} events kept)"
     )
 
 
 def memory_of(job_id: str, events: int) -> int:
-    """The bytes that Redis needs for the job when all its events are archived."""
+    """Publish and archive events of a job, and return the size of its keys in bytes."""
     from events.streams.clients import get_redis
 
     for _ in range(events // SHORT):
@@ -38,4 +38,4 @@ def memory_of(job_id: str, events: int) -> int:
 
 
 if __name__ == "__main__":
-    measured("bench.memory", measure, on_sqlite, events=1_000_000)
+    run_benchmark("bench.memory", measure, on_sqlite, events=1_000_000)

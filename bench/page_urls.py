@@ -1,4 +1,4 @@
-"""The baseline views of `bench.pages`, and the routes of the site."""
+"""URLconf of `bench.pages`: the baseline views and the routes of the site."""
 
 import json
 from typing import Any, ClassVar

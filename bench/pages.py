@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from bench.archiving import archive_all
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.publishing import EVENT
 from bench.ratio import compare
 
@@ -25,7 +25,7 @@ SELECT = """
 
 
 def measure(options: argparse.Namespace) -> None:
-    set_up()
+    set_up_django()
     from django.conf import settings
 
     user = make_jobs()
@@ -84,4 +84,4 @@ def getter(user: Any) -> Callable[[str], Callable[[], None]]:
 
 
 if __name__ == "__main__":
-    measured("bench.pages", measure, pairs=101)
+    run_benchmark("bench.pages", measure, pairs=101)

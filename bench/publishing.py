@@ -1,4 +1,4 @@
-"""Publishing, against what redis-py does with the same fields: `python -m bench.publishing`."""
+"""Publishing against plain redis-py calls with the same fields: `python -m bench.publishing`."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 
 from bench.ratio import compare
-from bench.redis import own_redis
+from bench.redis import temporary_redis
 from events.codec import encode_event
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 
@@ -53,13 +53,13 @@ async def compare_async(claim: str, ours: Work, baseline: Work, pairs: int) -> N
     """Compare coroutines in the running event loop; see `compare`."""
     loop = asyncio.get_running_loop()
 
-    def blocking(work: Work) -> Callable[[], object]:
+    def as_sync(work: Work) -> Callable[[], object]:
         async def awaited() -> None:
             await work()
 
         return lambda: asyncio.run_coroutine_threadsafe(awaited(), loop).result()
 
-    await asyncio.to_thread(compare, claim, blocking(ours), blocking(baseline), pairs)
+    await asyncio.to_thread(compare, claim, as_sync(ours), as_sync(baseline), pairs)
 
 
 def bench_async(url: str) -> None:
@@ -97,7 +97,7 @@ def bench_concurrent(url: str) -> None:
             for _ in range(CALLS // CONCURRENT):
                 await asyncio.gather(*[client.xadd(KEY, entry) for _ in range(CONCURRENT)])
 
-        claim = "async publish_event, 50 at once, rate against redis-py async xadd, 50 at once"
+        claim = "async publish_event, 50 concurrent, rate against 50 concurrent redis-py async xadd"
         await compare_async(f"{claim} (at least 2.5)", ours, baseline, 151)
         await client.aclose()
 
@@ -112,13 +112,13 @@ def bench_batch(url: str) -> None:
     def ours() -> None:
         publisher.publish_events("bench", events)
 
-    def bare() -> None:
+    def add_encoded() -> None:
         pipeline = client.pipeline()  # a transaction by default: all or none, like publish_events
         for _ in range(BATCH):
             pipeline.xadd(KEY, entry)
         pipeline.execute()
 
-    def by_hand() -> None:
+    def encode_and_add() -> None:
         pipeline = client.pipeline()
         for event in events:
             now = datetime.now(UTC).isoformat()
@@ -128,12 +128,12 @@ def bench_batch(url: str) -> None:
         pipeline.execute()
 
     claim = "publish_events of 500, rate against a redis-py pipeline of 500 xadd"
-    compare(f"{claim} of events (at least 2)", ours, by_hand, pairs=151)
-    compare(f"{claim} of fields encoded before", ours, bare, pairs=151)
+    compare(f"{claim} of events (at least 2)", ours, encode_and_add, pairs=151)
+    compare(f"{claim} of encoded fields", ours, add_encoded, pairs=151)
     client.close()
 
 
-def bench_replaced(url: str) -> None:
+def bench_new_client(url: str) -> None:
     client = redis.Redis.from_url(url)
     publisher = SyncRedisStreamPublisher(client)
     calls = 20
@@ -153,14 +153,14 @@ def bench_replaced(url: str) -> None:
         for _ in range(calls):
             asyncio.run(publish_with_a_new_client())
 
-    claim = "sync publish_event, rate against a new client and asyncio.run each (at least 20)"
+    claim = "sync publish_event, rate against a new client and asyncio.run per event (at least 20)"
     compare(claim, ours, baseline, 51)
     client.close()
 
 
 def main() -> None:
-    with own_redis() as url:
-        for bench in (bench_sync, bench_async, bench_concurrent, bench_batch, bench_replaced):
+    with temporary_redis() as url:
+        for bench in (bench_sync, bench_async, bench_concurrent, bench_batch, bench_new_client):
             bench(url)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of measurements: machines are noisy, so only ratios within one run mean anything."""
+"""Compare run times in pairs. Only ratios within one run are meaningful on a noisy machine."""
 
 from collections.abc import Callable
 from statistics import median
@@ -11,8 +11,8 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def nothing() -> None:
-    """What there is to prepare, by default."""
+def no_preparation() -> None:
+    pass
 
 
 def compare(
@@ -20,12 +20,12 @@ def compare(
     ours: Callable[[], object],
     baseline: Callable[[], object],
     pairs: int = 15,
-    prepare: Callable[[], object] = nothing,
+    prepare: Callable[[], object] = no_preparation,
 ) -> float:
-    """Print and return how many times as long the baseline takes as ours, the median of pairs.
+    """Print and return the median ratio of the baseline's run time to ours.
 
-    The two are run in turn, and which goes first alternates; the first pair is not counted.
-    What `prepare` does before each is not counted either.
+    Each pair runs both; the order alternates. The first pair is a warm-up and not counted.
+    `prepare` runs before each measurement, outside the measured time.
     """
     ratios = []
     for number in range(pairs + 1):

@@ -1,4 +1,4 @@
-"""A Redis for a benchmark: on a unix socket of this machine, like the baseline's."""
+"""Redis for a benchmark, on a unix socket. The baseline uses the same server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from events.testing.redis_server import throwaway_redis
 
 
 @contextmanager
-def own_redis() -> Iterator[str]:
-    """The address of a Redis that is gone afterwards."""
+def temporary_redis() -> Iterator[str]:
+    """Yield the URL of a Redis that is stopped afterwards."""
     if not settings.configured:
         settings.configure(INSTALLED_APPS=["events"], JOB_EVENTS={})
         django.setup()

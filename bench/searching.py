@@ -1,7 +1,7 @@
-"""Search for a word of ten in a million events against `icontains`: `python -m bench.searching`.
+"""Search for a rare word in a million events against `icontains`: `python -m bench.searching`.
 
-The events belong to 200 jobs of the user who searches. The baseline is a Django query for events
-whose data contains the word, in the same order, over all jobs.
+The word occurs in ten events. The events belong to 200 jobs of the searching user. The baseline is
+a Django query over all jobs, in the same order, for events whose data contains the word.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from bench.databases import measured, set_up
+from bench.databases import run_benchmark, set_up_django
 from bench.ratio import compare
 
 JOBS = 200
@@ -22,15 +22,15 @@ FIRST = 1_700_000_000_000
 PAGE = 100
 
 
-def measure(chosen: argparse.Namespace) -> None:
-    set_up()
+def measure(options: argparse.Namespace) -> None:
+    set_up_django()
     from events.archive import EventFilter
     from events.history import search_events
     from events.models import ArchivedEvent
     from jobs.selectors import visible_jobs
 
     user = make_jobs()
-    fill(chosen.events)
+    fill(options.events)
     analyse()
 
     def ours(word: str) -> list[str]:
@@ -42,11 +42,11 @@ def measure(chosen: argparse.Namespace) -> None:
         return [str(event.event_id) for event in events[:PAGE]]
 
     if ours(RARE) != baseline(RARE) or len(ours(RARE)) != HITS:
-        raise RuntimeError(f"found {ours(RARE)}, and by icontains {baseline(RARE)}")
-    where = f"{chosen.events} events on {chosen.on}, against icontains"
-    claim = f"search for a word of {HITS} of {where} (at least 50)"
+        raise RuntimeError(f"search found {ours(RARE)}, icontains found {baseline(RARE)}")
+    where = f"{options.events} events on {options.on}, against icontains"
+    claim = f"search for a word in {HITS} of {where} (at least 50)"
     compare(claim, lambda: ours(RARE), lambda: baseline(RARE), pairs=5)
-    claim = f"search for a word of every second of {where} (no claim)"
+    claim = f"search for a word in every second of {where} (no claim)"
     compare(claim, lambda: ours("tea"), lambda: baseline("tea"), pairs=15)
 
 
@@ -95,4 +95,4 @@ def analyse() -> None:
 
 
 if __name__ == "__main__":
-    measured("bench.searching", measure, events=1_000_000)
+    run_benchmark("bench.searching", measure, events=1_000_000)

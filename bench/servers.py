@@ -1,4 +1,4 @@
-"""A server for a benchmark, on a core that it has to itself if there are two."""
+"""Servers under measurement, pinned to a CPU core of their own if there are at least two."""
 
 import os
 import socket
@@ -15,8 +15,8 @@ class Server:
     pid: int
 
 
-def leave_a_core() -> Collection[int]:
-    """Keep this process, and what it starts, off a core; that core, or nothing if there is one."""
+def reserve_core() -> Collection[int]:
+    """Exclude one core from this process and its future children; return it, if there are two."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
         return ()
@@ -24,37 +24,37 @@ def leave_a_core() -> Collection[int]:
     return cores[:1]
 
 
-def keep_on(cores: Collection[int], pid: int = 0) -> None:
-    """Let a process that has just begun, or this one, run on these cores only."""
+def pin_to_cores(cores: Collection[int], pid: int = 0) -> None:
+    """Restrict a newly started process, or this one (0), to these cores; do nothing if empty."""
     if cores:
         os.sched_setaffinity(pid, cores)
 
 
 @contextmanager
-def serving(
+def run_server(
     application: str, environment: Mapping[str, str], cores: Collection[int] = ()
 ) -> Iterator[Server]:
-    """A server that is gone afterwards, of an ASGI application that is made by `environment`."""
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+    """Run uvicorn with an ASGI application, configured by environment variables."""
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "uvicorn", application,
-                "--fd", str(listening.fileno()), "--log-level", "error",
+                "--fd", str(listener.fileno()), "--log-level", "error",
             ],
             env={**os.environ, **environment},
-            pass_fds=[listening.fileno()],
+            pass_fds=[listener.fileno()],
         )  # fmt: skip
         try:
-            keep_on(cores, process.pid)
-            yield Server(listening.getsockname()[1], process.pid)
+            pin_to_cores(cores, process.pid)
+            yield Server(listener.getsockname()[1], process.pid)
         finally:
-            process.kill()  # it would wait for viewers
+            process.kill()  # SIGTERM would wait for open connections
             process.wait()
 
 
 @contextmanager
-def fanout_site(url: str, directory: str, cores: Collection[int] = ()) -> Iterator[Server]:
-    """The server that is `bench.fanout_site`."""
+def run_fanout_site(url: str, directory: str, cores: Collection[int] = ()) -> Iterator[Server]:
+    """Migrate the database of `bench.fanout_site` and run its server."""
     environment = {"REDIS_URL": url, "DATABASE": f"{directory}/db"}
     migrate = (
         "from django.core.management import call_command as call; call('migrate', verbosity=0)"
@@ -64,5 +64,5 @@ def fanout_site(url: str, directory: str, cores: Collection[int] = ()) -> Iterat
         env={**os.environ, **environment},
         check=True,
     )
-    with serving("bench.fanout_site:application", environment, cores) as server:
+    with run_server("bench.fanout_site:application", environment, cores) as server:
         yield server

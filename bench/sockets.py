@@ -1,4 +1,4 @@
-"""Viewers that do as little as possible: sockets that ask, and look at the bytes that come."""
+"""Minimal viewers: sockets that send one request and scan the received bytes."""
 
 import asyncio
 import base64
@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-_AT_ONCE = 50
+MAX_CONCURRENT_CONNECTS = 50
 
 
-class Watcher(asyncio.Protocol):
-    """Asks for something, and knows when it has caught up."""
+class Viewer(asyncio.Protocol):
+    """Sends a request; resolves `live` once the server has sent the backlog."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
-        self._seen = b""
+        self._received = b""
         self.live = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
@@ -23,51 +23,51 @@ class Watcher(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.live.done():
-            self._seen += data
-            if self.is_live(self._seen):
-                self._seen = b""
+            self._received += data
+            if self.is_live(self._received):
+                self._received = b""
                 self.live.set_result(None)
 
-    def is_live(self, seen: bytes) -> bool:
-        return b'{"type":"live"}' in seen or b"event: live\n" in seen
+    def is_live(self, received: bytes) -> bool:
+        return b'{"type":"live"}' in received or b"event: live\n" in received
 
     def connection_lost(self, _error: Exception | None) -> None:
         if not self.live.done():
-            self.live.set_exception(ConnectionError(self._seen[:1000]))
+            self.live.set_exception(ConnectionError(self._received[:1000]))
 
 
-AWatcher = TypeVar("AWatcher", bound=Watcher)
+ViewerType = TypeVar("ViewerType", bound=Viewer)
 
 
 def request_of(path: str, *headers: str) -> bytes:
-    """A plain request, as SSE is."""
+    """Encode a GET request."""
     return "\r\n".join([f"GET /{path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
 def handshake_of(path: str, *headers: str) -> bytes:
-    """A request for a WebSocket."""
+    """Encode the opening handshake of a WebSocket."""
     key = base64.b64encode(os.urandom(16)).decode()
     upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
     return request_of(path, *upgrade, f"Sec-WebSocket-Key: {key}", *headers)
 
 
-async def connect(port: int, viewers: int, make: Callable[[], AWatcher]) -> list[AWatcher]:
-    """So many viewers, some at once, until each has caught up."""
+async def connect(port: int, count: int, make: Callable[[], ViewerType]) -> list[ViewerType]:
+    """Connect viewers in groups of MAX_CONCURRENT_CONNECTS, and wait until all are live."""
     loop = asyncio.get_running_loop()
-    watchers = list[AWatcher]()
-    while len(watchers) < viewers:
-        some = [
+    viewers = list[ViewerType]()
+    while len(viewers) < count:
+        group = [
             (await loop.create_connection(make, "127.0.0.1", port))[1]
-            for _ in range(min(_AT_ONCE, viewers - len(watchers)))
+            for _ in range(min(MAX_CONCURRENT_CONNECTS, count - len(viewers)))
         ]
-        await all_done([watcher.live for watcher in some])
-        watchers += some
-    return watchers
+        await all_done([viewer.live for viewer in group])
+        viewers += group
+    return viewers
 
 
-async def disconnect(watchers: Sequence[Watcher]) -> None:
-    for watcher in watchers:
-        watcher.transport.abort()
+async def disconnect(viewers: Sequence[Viewer]) -> None:
+    for viewer in viewers:
+        viewer.transport.abort()
     await asyncio.sleep(0.5)
 
 

@@ -1,9 +1,9 @@
-"""Streamed tokens in a graph with a handler and without: `python -m bench.tokens`.
+"""Token streaming in a graph with and without a callback handler: `python -m bench.tokens`.
 
-The model streams as fast as LangChain can; in async graphs the event loop runs once per token, as
-when reading from a network. Real models leave a hundred times as much time between two tokens, so
-these ratios are a lower bound. They include LangChain's cost of calling any handler; a handler that
-does nothing shows this cost alone.
+The model streams as fast as LangChain allows. In async graphs the event loop runs once per token,
+as when reading from a network. Real models are about a hundred times slower, so these ratios are a
+lower bound. They include LangChain's cost of calling any handler; a handler that does nothing
+measures this cost alone.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
 from bench import ratio
-from bench.redis import own_redis
+from bench.redis import temporary_redis
 from events.integrations.langchain import create_redis_callback_handler
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 
@@ -31,11 +31,10 @@ WORDS = "The outline has five sections , and two of them are about tea .".split(
 PAIRS = 31
 CLAIM = f"{TOKENS:,} tokens, time without a handler against with it"
 
-
 Work = Callable[[], object]
 
 
-class Fast(BaseChatModel):
+class FastModel(BaseChatModel):
     """Streams TOKENS tokens with a pause, in seconds, before each."""
 
     pause: float = 0.0
@@ -65,8 +64,8 @@ class State(TypedDict):
     text: str
 
 
-class EachToken(BaseCallbackHandler):
-    """The baseline of the appends: one per token."""
+class TokenPublisher(BaseCallbackHandler):
+    """Baseline for the number of appends: one per token."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._publisher = SyncRedisStreamPublisher(client)
@@ -84,7 +83,7 @@ def graph(think: Callable[..., Any]) -> Any:
 
 
 def sync_graph(pause: float = 0.0) -> Any:
-    model = Fast(pause=pause)
+    model = FastModel(pause=pause)
 
     def think(_state: State, config: RunnableConfig) -> State:
         return {"text": "".join(str(c.content) for c in model.stream("Why?", config))}
@@ -94,18 +93,18 @@ def sync_graph(pause: float = 0.0) -> Any:
 
 def async_graph() -> Any:
     async def think(_state: State, config: RunnableConfig) -> State:
-        return {"text": "".join([str(c.content) async for c in Fast().astream("Why?", config)])}
+        return {
+            "text": "".join([str(c.content) async for c in FastModel().astream("Why?", config)])
+        }
 
     return graph(think)
 
 
-def with_(handler: object | None) -> RunnableConfig:
+def callbacks_config(handler: object | None) -> RunnableConfig:
     return {"callbacks": [handler]} if handler else {}  # type: ignore[list-item]
 
 
-class Nothing(BaseCallbackHandler):
-    """Does nothing for each token."""
-
+class NoopHandler(BaseCallbackHandler):
     run_inline = True
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
@@ -113,15 +112,15 @@ class Nothing(BaseCallbackHandler):
 
 
 def measure(claim: str, ours: Work, baseline: Work, pairs: int = PAIRS) -> None:
-    # Garbage of the previous run is not collected during this one.
+    # Keep the collection of the garbage of the previous run out of the measured time.
     ratio.compare(claim, ours, baseline, pairs, prepare=gc.collect)
 
 
 Handler = Callable[[], object | None]
 
 
-def none() -> None:
-    """Return no handler, as the baseline."""
+def no_handler() -> None:
+    """Return None: the baseline runs without a handler."""
 
 
 def bench_sync(url: str) -> None:
@@ -132,10 +131,12 @@ def bench_sync(url: str) -> None:
         return create_redis_callback_handler("ours", publisher)
 
     def invoked(runs: Any, handler: Handler) -> Callable[[], object]:
-        return lambda: runs.invoke({"text": ""}, with_(handler()))
+        return lambda: runs.invoke({"text": ""}, callbacks_config(handler()))
 
     def streamed(runs: Any, handler: Handler) -> Callable[[], object]:
-        return lambda: list(runs.stream({"text": ""}, with_(handler()), stream_mode="messages"))
+        return lambda: list(
+            runs.stream({"text": ""}, callbacks_config(handler()), stream_mode="messages")
+        )
 
     fast, slow = sync_graph(), sync_graph(pause=0.0002)
     for name, use, runs in (
@@ -144,15 +145,15 @@ def bench_sync(url: str) -> None:
         ("invoke, a model of at most 5,000 tokens per second", invoked, slow),
     ):
         pairs = PAIRS if runs is fast else 3
-        measure(f"{name}: {CLAIM} (at least 0.87)", use(runs, ours), use(runs, none), pairs)
+        measure(f"{name}: {CLAIM} (at least 0.87)", use(runs, ours), use(runs, no_handler), pairs)
     measure(
         f"invoke, a handler that does nothing: {CLAIM}",
-        invoked(fast, Nothing),
-        invoked(fast, none),
+        invoked(fast, NoopHandler),
+        invoked(fast, no_handler),
     )
     client.delete("job_events:ours")
     invoked(fast, ours)()
-    invoked(fast, lambda: EachToken(client))()
+    invoked(fast, lambda: TokenPublisher(client))()
     appends, each = client.xlen("job_events:ours"), client.xlen("job_events:each")
     print(f"appends: one per token {each}, ours {appends}: {each / appends:.0f} (at least 5)")
     client.close()
@@ -174,12 +175,12 @@ def bench_async(url: str) -> None:
         return create_redis_callback_handler("ours", publisher)
 
     def using(use: Any, make: Callable[[RedisStreamPublisher], object | None]) -> Work:
-        return lambda: loop.run(use(with_(make(publisher))))
+        return lambda: loop.run(use(callbacks_config(make(publisher))))
 
     for name, use, make in (
         ("ainvoke", invoked, ours),
         ("astream of messages", streamed, ours),
-        ("ainvoke, a handler that does nothing", invoked, lambda _publisher: Nothing()),
+        ("ainvoke, a handler that does nothing", invoked, lambda _publisher: NoopHandler()),
     ):
         aim = " (at least 0.87)" if make is ours else ""
         measure(f"{name}: {CLAIM}{aim}", using(use, make), using(use, lambda _p: None))
@@ -188,7 +189,7 @@ def bench_async(url: str) -> None:
 
 
 def main() -> None:
-    with own_redis() as url:
+    with temporary_redis() as url:
         bench_sync(url)
         bench_async(url)
 
