@@ -23,10 +23,11 @@ from events.processor.status import (
     LogStatus,
     OutboxStatus,
     alive_since,
+    duration_text,
     get_status,
+    loop_text,
     stalled_checkpoints,
 )
-from events.processor.status_text import duration_text, loop_text
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable

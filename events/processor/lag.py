@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from time import time
 from typing import Any, Final
@@ -14,7 +15,7 @@ from events.models import EventLog
 from events.streams import commands
 from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
-from events.types import START, Cursor
+from events.types import Cursor
 
 LATE_SECONDS: Final = 60
 MAX_STREAMS: Final = 10_000
@@ -42,7 +43,6 @@ class ArchiveLag:
 
     @property
     def late(self) -> bool:
-        """Whether an entry that is not archived is older than LATE_SECONDS."""
         return (self.oldest_age or 0.0) > LATE_SECONDS
 
 
@@ -78,16 +78,8 @@ def _first_unarchived(job_ids: Sequence[str]) -> list[Cursor]:
     keys = StreamKeys(event_settings.STREAM_PREFIX)
     rows: Any = EventLog.objects.filter(job_id__in=job_ids)
     positions = dict(rows.values_list("job_id", "archived__position"))
-    pages = [
-        commands.xrange(
-            keys.stream(job_id),
-            after=positions.get(job_id) or START,
-            before=None,
-            limit=1,
-            order="asc",
-        )
-        for job_id in job_ids
-    ]
+    first = partial(commands.xrange, before=None, limit=1, order="asc")
+    pages = [first(keys.stream(job_id), after=positions.get(job_id)) for job_id in job_ids]
     replies = send_pipeline(get_redis(), [page for page in pages if page])
     for reply in replies:
         if isinstance(reply, EventsError):

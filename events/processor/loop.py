@@ -8,7 +8,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -43,7 +42,7 @@ class Loop:
     failures: int = 0
     error: str = ""
     failing: bool = False
-    succeeded_at: datetime | None = None
+    succeeded_at: str | None = None
     _retry_seconds: float = field(default=0.0, init=False)
     _closed_old_at: float = field(default_factory=monotonic, init=False)
 
@@ -64,7 +63,7 @@ class Loop:
         done = self.step()
         self.rounds += 1
         self.events += done
-        self.succeeded_at = timezone.now()
+        self.succeeded_at = timezone.now().isoformat()
         self.failing = False
         self._retry_seconds = 0.0
         if monotonic() >= self._closed_old_at + _CLOSE_OLD_SECONDS:
@@ -89,14 +88,13 @@ class Loop:
 
     def stats(self) -> dict[str, Any]:
         """The counters of the loop, for JSON."""
-        at = self.succeeded_at
         return {
             "rounds": self.rounds,
             "events": self.events,
             "failures": self.failures,
             "failing": self.failing,
             "error": self.error,
-            "succeeded_at": at.isoformat() if at else None,
+            "succeeded_at": self.succeeded_at,
         }
 
 
@@ -112,7 +110,6 @@ class LoopRunner:
         ]
 
     def start(self) -> None:
-        """Start the loops."""
         for thread in self._threads:
             thread.start()
 

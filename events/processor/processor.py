@@ -1,12 +1,11 @@
-"""The process behind `manage.py process_events`: loops, heartbeat and health log."""
+"""The process behind `manage.py process_events`: steps, loops, heartbeat and health log."""
 
 import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from time import sleep
 from types import FrameType
@@ -15,9 +14,10 @@ from typing import Any, Final
 import django.db
 from django.utils import timezone
 
-from events.database import close_connections
+from events.archive.archiver import Archiver
 from events.log_format import summarize_error
 from events.models import Processor
+from events.outbox.relay import Relay
 from events.processor.loop import Loop, LoopRunner, Step
 from events.processor.status import get_status
 
@@ -29,6 +29,22 @@ _HEALTH_LOG_SECONDS: Final = 30.0
 _MAX_DEAD_AGE: Final = timedelta(days=1)
 _POLL_SECONDS: Final = 0.2
 _MAX_HOST_CHARS: Final = 180
+
+# Receives `single_pass`: True for `--once`.
+StepFactory = Callable[[bool], Step]
+
+_factories: Final[dict[str, StepFactory]] = {}
+
+
+def register_step(name: str, factory: StepFactory) -> None:
+    """Run a further step in a loop called `name`; called in an `AppConfig.ready`."""
+    _factories[name] = factory
+
+
+def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
+    """The steps of a process by the names of their loops; `single_pass` for `--once`."""
+    registered = {name: factory(single_pass) for name, factory in _factories.items()}
+    return {"relay": Relay().step, "archiver": Archiver().step, **registered}
 
 
 class EventProcessor:
@@ -73,11 +89,17 @@ class EventProcessor:
         return 0
 
     def _log_health(self) -> int:
-        try:
-            self._log("running", _health_fields())
-        except django.db.Error as error:
-            self._log("running", {"database": summarize_error(error)})
-            close_connections()
+        """Log the status; ages are in seconds, None if unknown."""
+        status = get_status()
+        fields = {
+            "outbox": status.outbox.depth,
+            "outbox_age": status.outbox.oldest_age,
+            "streams_behind": status.archive.behind,
+            "archive_age": status.archive.oldest_age,
+            "stalled": status.stalled_count,
+            "redis": status.archive.error or "ok",
+        }
+        self._log("running", fields)
         return 0
 
     def _log(self, state: str, fields: Mapping[str, Any]) -> None:
@@ -87,41 +109,17 @@ class EventProcessor:
         logger.info("process_events_status", extra=extra)
 
 
-def _health_fields() -> dict[str, Any]:
-    """The status for the health log; ages in seconds, None if unknown."""
-    status = get_status()
-    return {
-        "outbox": status.outbox.depth,
-        "outbox_age": _rounded(status.outbox.oldest_age),
-        "streams_behind": status.archive.behind,
-        "archive_age": _rounded(status.archive.oldest_age),
-        "stalled": status.stalled_count,
-        "redis": status.archive.error or "ok",
-    }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
-
-
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns True after SIGTERM or SIGINT; a second signal kills."""
     # Not a threading.Event: the handler would wait for a lock that the main thread may hold.
     received: list[int] = []
-    previous: dict[int, Any] = {}
+    with ExitStack() as previous_handlers:
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        def stop(number: int, _frame: FrameType | None) -> None:
+            received.append(number)
+            previous_handlers.close()
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
-
-    if threading.current_thread() is threading.main_thread():
-        previous.update({n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)})
-    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous_handlers.callback(signal.signal, number, signal.signal(number, stop))
         yield lambda: bool(received)
-    finally:
-        restore()

@@ -10,7 +10,7 @@ from events.archive.store import logs_in_outbox
 from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
 from events.outbox.writer import redis_breaker
-from events.processor.steps import build_steps
+from events.processor.processor import build_steps
 from events.streams.clients import get_redis, redis_clients
 from events.testing.job_events import JobEvents, read_stream
 from events.transfer.export import iter_pages

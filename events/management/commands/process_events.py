@@ -13,10 +13,14 @@ from django.core.management.base import BaseCommand
 from events.exceptions import EventsError
 from events.log_format import LineHandler, summarize_error
 from events.processor import get_status
-from events.processor.processor import STOP_TIMEOUT_SECONDS, EventProcessor, stop_on_signals
+from events.processor.processor import (
+    STOP_TIMEOUT_SECONDS,
+    EventProcessor,
+    build_steps,
+    stop_on_signals,
+)
 from events.processor.single_pass import pending_work, run_single_pass
-from events.processor.status_text import status_json, status_table
-from events.processor.steps import build_steps
+from events.processor.status import status_json, status_table
 
 
 class Command(BaseCommand):
