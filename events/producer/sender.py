@@ -59,7 +59,9 @@ def async_sender(senders: dict[Any, Any]) -> "AsyncSender":
     loop = asyncio.get_running_loop()
     sender: AsyncSender | None = senders.get((os.getpid(), loop))
     if sender is None:
-        sender = senders[os.getpid(), loop] = AsyncSender(loop, _adopted_producer(senders))
+        producer = _adopted_producer(senders)
+        sender = AsyncSender(loop, producer, is_shared=bool(senders))
+        senders[os.getpid(), loop] = sender
     return sender
 
 
@@ -134,9 +136,12 @@ class AsyncSender:
     what is queued meanwhile, and the batches of a caller that was cancelled.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, producer: ProducerState) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, producer: ProducerState, *, is_shared: bool
+    ) -> None:
         self._loop = loop
         self.producer = producer
+        self._is_shared = is_shared
         self._last_acked = LastAcked()
         self._queue: deque[PendingAppend] = deque()
         self.is_sending = self._is_crowded = False
@@ -236,7 +241,7 @@ class AsyncSender:
 
     async def _open_connection(self, client: "redis.asyncio.Redis") -> Any:
         if self.producer.connection is None:
-            self.producer.connection = reserve_connection(client)
+            self.producer.connection = await reserve_connection(client, is_shared=self._is_shared)
         elif self._must_reopen:
             await close_connection(self.producer.connection)
         if self._closing is None:

@@ -2,10 +2,9 @@
 
     clients    registry of the process's clients; commands sent through a client
     commands   Redis commands as tuples, and decoders of their replies; no I/O
-    errors     translation of redis-py's errors
     keys       names of keys
     pinned     connections taken out of a client's pool
-    retry      sending commands with retry: one generator, a sync and an async driver
+    retry      sending commands with retry, and translation of redis-py's errors
     scripts    the Lua scripts and their digests
 
 Imports only the leaf modules of `events`.

@@ -1,10 +1,9 @@
 """Redis commands of the log as tuples, and decoders of their replies. Does no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from events.codec import EncodedEvent, decode_entry, text_of
 from events.exceptions import RedisCommandError
@@ -48,20 +47,15 @@ def append_in_order(
 def _append_arguments(
     producer: ProducerSequence, floor: str, events: Sequence[EncodedEvent]
 ) -> list[str | bytes | int]:
+    """Consecutive events with the same timestamp and type have these once."""
     arguments: list[str | bytes | int] = [*producer, floor]
-    for timestamp, event_type, data in _runs(events):
-        arguments += [len(data), timestamp, event_type, *data]
-    return arguments
-
-
-def _runs(events: Sequence[EncodedEvent]) -> Iterator[tuple[str, str, Sequence[bytes]]]:
-    """Group consecutive events with the same timestamp and type."""
     data, timestamps, types = zip(*events, strict=True)
     if timestamps.count(timestamps[0]) == types.count(types[0]) == len(events):
-        yield timestamps[0], types[0], data
-        return
+        return [*arguments, len(data), timestamps[0], types[0], *data]
     for (timestamp, event_type), run in groupby(events, itemgetter(1, 2)):
-        yield timestamp, event_type, [event[0] for event in run]
+        data = tuple(event[0] for event in run)
+        arguments += [len(data), timestamp, event_type, *data]
+    return arguments
 
 
 def ids_of_append(reply: Reply, count: int) -> list[str]:
@@ -74,8 +68,7 @@ def ids_of_append(reply: Reply, count: int) -> list[str]:
     return [f"{first.ms}-{seq}" for seq in range(first.seq, last.seq + 1)]
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxEvent:
+class OutboxEvent(NamedTuple):
     """An event of the outbox, as it is sent to Redis."""
 
     sequence: int
@@ -105,7 +98,7 @@ def outbox_append(
     last = "" if expected is None else expected
     arguments: list[str | bytes | int] = [last, events[0].sequence, floor, int(archived)]
     for event in events:
-        arguments += [event.epoch, event.timestamp, event.event_type, event.data]
+        arguments += event[1:]
     return scripts.OUTBOX_APPEND.call(keys, arguments)
 
 
@@ -159,11 +152,9 @@ def scan(cursor: str, pattern: str, count: int) -> Command:
 
 
 def scanned(reply: Reply) -> tuple[str, list[str]]:
-    """Decode the reply to `scan`: the next cursor, `0` at the end, and the keys."""
+    """Return the next cursor, `0` at the end, and the keys from a reply that redis-py parsed."""
     cursor, names = reply
-    return text_of(cursor) if isinstance(cursor, (bytes, str)) else str(cursor), [
-        text_of(name) for name in names
-    ]
+    return str(cursor), [text_of(name) for name in names]
 
 
 def xrange(

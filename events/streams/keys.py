@@ -20,12 +20,11 @@ class StreamKeys:
         """Return the key of the job's stream. Raises InvalidJobId."""
         return self.pair(job_id)[0]
 
-    def state(self, job_id: str) -> str:
-        """Return the key of the hash with the state of the stream's producers."""
-        return self.pair(job_id)[1]
-
     def pair(self, job_id: str) -> tuple[str, str]:
-        """Return the keys of stream and state, which a cluster stores in one slot."""
+        """Return the keys of the stream and of the hash with the state of its producers.
+
+        A cluster stores them in one slot.
+        """
         try:
             return _pair(self.prefix, job_id)
         except TypeError:  # an unhashable value is not a job_id either
@@ -33,7 +32,7 @@ class StreamKeys:
 
     def watched(self, job_id: str) -> str:
         """Return the key whose time to live tells when the job last had a subscriber."""
-        return f"{self.state(job_id)}:watched"
+        return f"{self.pair(job_id)[1]}:watched"
 
     @property
     def pattern(self) -> str:

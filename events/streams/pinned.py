@@ -9,12 +9,13 @@ import redis.asyncio
 from redis import exceptions
 
 from events.exceptions import RedisUnavailable
-from events.streams.errors import translated, unavailable
 from events.streams.retry import (
     cancellations,
     close_connection,
     raised,
     send_once,
+    translated,
+    unavailable,
 )
 from events.streams.scripts import Command
 
@@ -84,48 +85,41 @@ def acquire(client: redis.Redis) -> Any:
 
     A cluster client selects a connection for each key: it is returned itself.
     """
+    pool = getattr(client, "connection_pool", None)
     try:
-        return client.connection_pool.get_connection() if _has_pool(client) else client
+        return client if pool is None else pool.get_connection()
     except exceptions.RedisError as error:
         raise unavailable(error) from error
 
 
 def release(client: redis.Redis, connection: Any) -> None:
     """Return a connection to the client's pool."""
-    if _has_pool(client):
+    if connection is not client:
         client.connection_pool.release(connection)
 
 
-def can_reserve(client: redis.Redis) -> bool:
+def can_reserve(client: redis.Redis | redis.asyncio.Redis) -> bool:
     """Return whether the pool is large enough to reserve connections between calls."""
-    limit = getattr(client.connection_pool, "max_connections", 0) if _has_pool(client) else 0
-    return bool(limit >= MIN_POOL_CONNECTIONS)
+    pool = getattr(client, "connection_pool", None)
+    return getattr(pool, "max_connections", 0) >= MIN_POOL_CONNECTIONS
 
 
-def _has_pool(client: redis.Redis) -> bool:
-    return getattr(client, "connection_pool", None) is not None
+async def reserve_connection(client: redis.asyncio.Redis, *, is_shared: bool) -> Any:
+    """Return a new connection for `asend_commands`, for as long as the event loop runs.
 
-
-def reserve_connection(client: redis.asyncio.Redis) -> Any:
-    """Return a connection for `asend_commands` in the running event loop, for as long as it runs.
-
-    It belongs to the pool and is closed with the client. A pool that is small, or has connections
-    of another loop, is not used: closing it from there would raise. The connection is then outside
-    of the pool.
+    It is closed with the client, unless the pool is small, exhausted, or shared with other loops:
+    these could not close it, so it is then outside of the pool.
     """
     pool: Any = client.connection_pool
-    loop = asyncio.get_running_loop()
-    pooled = [
-        connection
-        for name in ("_available_connections", "_in_use_connections")
-        for connection in list(getattr(pool, name, ()))
-    ]
-    is_shared = any(_loop_of(connection) not in (None, loop) for connection in pooled)
-    if is_shared or pool.max_connections - len(pooled) < MIN_POOL_CONNECTIONS:
+    if is_shared or not can_reserve(client):
         return pool.make_connection()
-    return pool.get_available_connection()
-
-
-def _loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
-    """Return the event loop of an open connection, which redis-py does not expose."""
-    return getattr(getattr(connection, "_reader", None), "_loop", None)
+    idle = []
+    try:
+        # An open connection may belong to another loop.
+        while (connection := pool.get_available_connection()).is_connected:
+            idle.append(connection)
+    except exceptions.ConnectionError:
+        connection = pool.make_connection()
+    for each in idle:
+        await pool.release(each)
+    return connection

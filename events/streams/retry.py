@@ -1,4 +1,7 @@
-"""Send commands with retry; one generator of I/O steps, a sync and an async driver."""
+"""Send commands with retry, and translate redis-py's errors into those of `events.exceptions`.
+
+One generator yields the I/O steps, for a sync and an async driver.
+"""
 
 import asyncio
 import logging
@@ -10,9 +13,16 @@ import hiredis
 from redis import exceptions
 
 from events.conf import event_settings
-from events.exceptions import EventsError, RedisCommandError, RedisUnavailable
+from events.exceptions import (
+    EventsError,
+    IdempotencyConflict,
+    NotAStream,
+    OutOfOrderSequence,
+    ProducerFenced,
+    RedisCommandError,
+    RedisUnavailable,
+)
 from events.streams import scripts
-from events.streams.errors import CONNECTION_ERRORS, translated, unavailable
 from events.streams.scripts import Command
 
 logger = logging.getLogger(__name__)
@@ -20,10 +30,11 @@ logger = logging.getLogger(__name__)
 # The delay before each further attempt; there is none after the last.
 RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
+_CONNECTION_ERRORS: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
-Steps = Generator[tuple[Any, tuple[Any, ...]], Any, list[Any]]
-Reply = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
+_Steps = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
 
 
 def send_commands(connection: Any, *commands: Command) -> list[Any]:
@@ -79,7 +90,7 @@ def _disconnect(connection: Any) -> None:
     connection.disconnect()
 
 
-async def _await_steps(steps: Steps) -> list[Any]:
+async def _await_steps(steps: _Steps) -> list[Any]:
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
     try:
@@ -100,7 +111,7 @@ async def _await_steps(steps: Steps) -> list[Any]:
 
 def _attempts(
     connection: Any, commands: Sequence[Command], disconnect: Any = None, pause: Any = None
-) -> Steps:
+) -> _Steps:
     """Send all commands, then read all replies; without `disconnect`, only once."""
     packed, started = _packed(commands), monotonic()
     for attempt, delay in enumerate(RETRY_DELAYS_SECONDS):
@@ -120,7 +131,7 @@ def _attempts(
                 raise
             yield disconnect, (connection,)
             is_over = not delay or monotonic() - started > event_settings.REDIS_TIMEOUT
-            if is_over or not isinstance(error, CONNECTION_ERRORS):
+            if is_over or not isinstance(error, _CONNECTION_ERRORS):
                 raise unavailable(error) from error
             yield pause, (delay,)
         else:
@@ -128,7 +139,7 @@ def _attempts(
     raise RedisUnavailable
 
 
-def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> Reply:
+def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> _Steps:
     """Return the EventsError for an error reply; send the source of a script that Redis lacks."""
     if not isinstance(error, exceptions.NoScriptError):
         return translated(error, command)
@@ -152,16 +163,36 @@ def _of_later_attempt(reply: Any) -> Any:
 
 def _run_on_cluster(client: Any, command: Command) -> Any:
     """Return the reply, or an EventsError for an error reply; the client retries by itself."""
-    for form in (command, scripts.with_source(command)):
+    try:
         try:
-            return client.execute_command(*form)
+            return client.execute_command(*command)
         except exceptions.NoScriptError:
-            continue
-        except exceptions.ResponseError as error:
-            return translated(error, command)
-        except exceptions.RedisError as error:
-            raise unavailable(error) from error
-    raise RedisUnavailable
+            return client.execute_command(*scripts.with_source(command))
+    except exceptions.ResponseError as error:
+        return translated(error, command)
+    except exceptions.RedisError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> RedisUnavailable:
+    """Return the error for a lost connection."""
+    return RedisUnavailable(f"Redis did not answer: {error}")
+
+
+def translated(error: exceptions.RedisError, command: Command) -> EventsError:
+    """Return the error of this package for an error that redis-py raised for a command."""
+    text = str(error)
+    if isinstance(error, _CONNECTION_ERRORS):
+        return unavailable(error)
+    if text.startswith("STALEEPOCH"):
+        return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")
+    if text.startswith("OUTOFORDER"):
+        return OutOfOrderSequence(int(text.split()[1]))
+    if text.startswith("KEYCONFLICT"):
+        return IdempotencyConflict()
+    if "WRONGTYPE" in text:
+        return NotAStream(f"{NotAStream.__doc__} The command was {command[0]!r}.")
+    return RedisCommandError(f"Redis refused {command[0]!r}: {error}")
 
 
 def cancellations() -> int:

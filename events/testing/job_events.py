@@ -9,7 +9,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 from events.streams import commands
-from events.streams.clients import RedisClients, run
+from events.streams.clients import get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
 from events.testing.assertions import Expected, check_events
 from events.transfer.republish import read_recording, republish, write_recording
@@ -31,27 +31,26 @@ class JobEvents:
     `url` is the URL of Redis, `prefix` the prefix of stream keys.
     """
 
-    def __init__(self, url: str, prefix: str, clients: RedisClients) -> None:
+    def __init__(self, url: str, prefix: str) -> None:
         self.url = url
         self.prefix = prefix
-        self._clients = clients
 
     @property
     def publisher(self) -> SyncRedisStreamPublisher:
         """A publisher to these logs."""
         self._check_settings()
-        return SyncRedisStreamPublisher(self._clients.sync())
+        return SyncRedisStreamPublisher(get_redis())
 
     @property
     def async_publisher(self) -> RedisStreamPublisher:
         """An async publisher to these logs, for the running event loop."""
         self._check_settings()
-        return RedisStreamPublisher(self._clients.of_running_loop())
+        return RedisStreamPublisher(get_async_redis())
 
     def events(self, job_id: str) -> list[Event]:
         """Return the whole log of a job; empty if it has no events."""
         self._check_settings()
-        return read_stream(self._clients.sync(), job_id)
+        return read_stream(get_redis(), job_id)
 
     async def aevents(self, job_id: str) -> list[Event]:
         """Async version of `events`."""

@@ -11,7 +11,7 @@ from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
 from events.outbox.writer import redis_breaker
 from events.processor.processor import build_steps
-from events.streams.clients import get_redis, redis_clients
+from events.streams.clients import get_redis
 from events.testing.job_events import JobEvents, read_stream
 from events.transfer.export import iter_pages
 from events.types import OUTBOX, Event, Producer
@@ -26,7 +26,7 @@ class ProjectJobEvents(JobEvents):
     """The logs of one test of a Django project that has `events` in INSTALLED_APPS."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        super().__init__(url, prefix, redis_clients)
+        super().__init__(url, prefix)
         redis_breaker.record_success()  # an earlier test may have run without Redis
 
     def events(self, job_id: str) -> list[Event]:

@@ -74,7 +74,7 @@ def job_events(
         else:
             from events.testing import JobEvents
 
-            yield JobEvents(space.url, prefix, space.clients)
+            yield JobEvents(space.url, prefix)
 
 
 def _override_project_settings(

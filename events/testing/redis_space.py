@@ -9,7 +9,7 @@ from typing import Final
 
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
-from events.streams.clients import RedisClients, is_reachable
+from events.streams.clients import is_reachable
 from events.testing.redis_server import remove_keys, throwaway_redis
 
 URL_VARIABLE: Final = "JOB_EVENTS_TEST_REDIS_URL"
@@ -21,7 +21,6 @@ class RedisSpace:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.clients = RedisClients()
         self._name = f"scratch_{token_hex(8)}"
         self._numbers = count(1)
 

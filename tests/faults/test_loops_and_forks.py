@@ -144,6 +144,22 @@ def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_c
         ]
 
 
+def test_a_client_has_an_idle_connection_of_another_loop(outside, redis_client):
+    """The sender neither uses nor closes it."""
+    publisher, client = outside
+
+    async def publish():
+        await publisher.publish_event("abc", {"n": 0})
+
+    other = asyncio.new_event_loop()
+    connection_id = other.run_until_complete(client.client_id())
+    asyncio.run(publish())
+    assert other.run_until_complete(client.client_id()) == connection_id
+    other.run_until_complete(client.aclose())
+    other.close()
+    assert numbers(redis_client) == [0]
+
+
 def test_a_client_is_dropped_while_its_loop_runs(redis_server):
     """The pool is too small to reserve a connection: the sender opens its own, and closes it."""
     ran = subprocess.run(

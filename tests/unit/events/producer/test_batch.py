@@ -152,7 +152,7 @@ def test_the_floors_are_bounded(monkeypatch):
     ],
 )
 def test_appends_behind_a_key_wait_for_the_next_round_trip(queued, loads):
-    sender = AsyncSender(None, ProducerState("p"))
+    sender = AsyncSender(None, ProducerState("p"), is_shared=False)
     sender._queue = deque(append(key_id="k" if each == "K" else "") for each in queued)
     taken = []
     while sender._queue:
