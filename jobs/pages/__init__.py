@@ -1,6 +1,5 @@
 """The HTML pages.
 
-base          PageView, the login redirect
 views, urls   job list, new job, job, login
 forms         filter of the list, JSON payload of a runner without a form
 job_list      pages and rows of the list

@@ -1,7 +1,5 @@
 """Forms of the pages: the filter of the job list, and the payload of a job."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -44,8 +42,7 @@ class JobFilterForm(forms.Form):
 
     @property
     def is_narrowing(self) -> bool:
-        """True if a filter is set."""
-        return bool(self.is_bound and any(self.cleaned_data.values()))
+        return any(self.cleaned_data.values())
 
 
 class JSONObjectField(forms.CharField):
@@ -54,7 +51,6 @@ class JSONObjectField(forms.CharField):
     default_error_messages = {"invalid": _('Enter a JSON object, such as {"pages": 5}.')}  # noqa: RUF012
 
     def to_python(self, value: Any) -> Any:
-        """Decode the text; an empty one is an empty object."""
         try:
             decoded = json.loads(super().to_python(value) or "{}")
         except (ValueError, RecursionError):
@@ -82,9 +78,7 @@ class PayloadForm(forms.Form):
     )
 
     def job_title(self) -> str:
-        """Return the title of the job."""
         return str(self.cleaned_data["title"])
 
     def job_payload(self) -> dict[str, Any]:
-        """Return the payload of the job."""
         return dict(self.cleaned_data["payload"])

@@ -3,8 +3,6 @@
 Placeholders are in braces. Numbers follow a colon, so that no language needs a plural form.
 """
 
-from __future__ import annotations
-
 from django.utils.translation import gettext as _
 
 from jobs.models import Job

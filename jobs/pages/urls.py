@@ -1,7 +1,5 @@
 """Routes of the pages. The namespace is set where they are included, see `jobs.urls`."""
 
-from __future__ import annotations
-
 from django.contrib.auth.views import LogoutView
 from django.urls import path, re_path, reverse_lazy
 

@@ -1,33 +1,61 @@
 """Views of the pages: job list, new job, job, and a login page for projects without one."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
+from django.template.loader import render_to_string
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
 from django.views.decorators.http import conditional_page
+from django.views.generic import View
 
-from jobs import services
+from events.processor import is_running
+from jobs import services, transitions
+from jobs.access.login import login_url
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, JobError
 from jobs.execution import dispatch
 from jobs.models import Job
-from jobs.pages.base import PageView
 from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.job_list import duration_clock, job_page, percent
+from jobs.pages.job_list import duration_clock, job_page
 from jobs.pages.strings import job_page_strings, list_page_strings
 from jobs.selectors import may_change, startable_task_types, user_of, visible_jobs
 
 LIST_REFRESH_MS = 1500
+
+
+class PageView(LoginRequiredMixin, View):
+    """A page for users who are logged in."""
+
+    section = ""
+
+    def get_login_url(self) -> str:
+        return login_url()
+
+    def page(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        """Render a template with the context of all pages."""
+        base = {
+            "viewer": self.request.user,
+            "section": self.section,
+            "startable": startable_task_types(self.request.user),
+            "processing_stopped": self._processing_stopped,
+        }
+        html = render_to_string(template, base | context, self.request)
+        # JSON of a payload may contain lone surrogates, which UTF-8 cannot encode.
+        return HttpResponse(html.encode("utf-8", "replace"), status=status)
+
+    def _processing_stopped(self) -> bool:
+        """Return whether to show staff that `process_events` is not running."""
+        return getattr(self.request.user, "is_staff", False) and not is_running()
 
 
 class JobListPage(PageView):
@@ -37,20 +65,18 @@ class JobListPage(PageView):
 
     @method_decorator(conditional_page)
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Render one page of the filtered list."""
         form = JobFilterForm(request.GET)
         visible = visible_jobs(request.user).select_related("owner").defer("payload", "result")
-        page = job_page(request, form.apply(visible))
-        context = {"page": page, "filtered": form.is_narrowing}
+        context = {"page": job_page(request, form.apply(visible)), "filtered": form.is_narrowing}
         if request.GET.get("rows"):
             return self.page("job_events_jobs/_job_table.html", context)
+        context["filter_form"] = form
         context["page_config"] = {
             "refreshMs": LIST_REFRESH_MS,
             "socketUrl": _socket_url("ws/events/"),
             "now": timezone.now(),
             "strings": list_page_strings(),
         }
-        context |= {"filter_form": form, "processing_stopped": self.processing_stopped()}
         return self.page("job_events_jobs/job_list.html", context)
 
 
@@ -65,19 +91,16 @@ class JobNewPage(PageView):
     section = "new"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Render the empty form."""
-        form_class = dispatch.get_form(self._task_type()) or PayloadForm
-        return self._form_page(form_class(label_suffix=""))
+        return self._form_page(self._form())
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Create the job and redirect to its page, or render the form with its errors."""
-        form_class = dispatch.get_form(self._task_type()) or PayloadForm
-        form = form_class(request.POST, request.FILES, label_suffix="")
+        form = self._form(request.POST, request.FILES)
         if not form.is_valid():
             return self._form_page(form, status=422)
         try:
             job = services.job_create(
-                task_type=self._task_type(),
+                task_type=self._task_type,
                 owner=user_of(request),
                 title=form.job_title() if hasattr(form, "job_title") else "",
                 payload=form.job_payload() if hasattr(form, "job_payload") else form.cleaned_data,
@@ -90,6 +113,7 @@ class JobNewPage(PageView):
             return redirect("job_events:detail", job_id=job.job_id)
         return self._form_page(form, status=422)
 
+    @cached_property
     def _task_type(self) -> str:
         task_types = startable_task_types(self.request.user)
         chosen = self.request.GET.get("task_type") or next(iter(task_types), None)
@@ -97,8 +121,12 @@ class JobNewPage(PageView):
             raise Http404("The user may not start jobs of this task_type.")
         return chosen
 
+    def _form(self, data: Any = None, files: Any = None) -> forms.Form:
+        form_class = dispatch.get_form(self._task_type) or PayloadForm
+        return form_class(data, files, label_suffix="")
+
     def _form_page(self, form: forms.Form, status: int = 200) -> HttpResponse:
-        context = {"form": form, "task_type": self._task_type()}
+        context = {"form": form, "task_type": self._task_type}
         return self.page("job_events_jobs/job_new.html", context, status=status)
 
 
@@ -109,14 +137,22 @@ class JobDetailPage(PageView):
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
         """Render the job in its current state. The script follows the log from there."""
-        job = self.visible_job(job_id)
-        context = _job_context(job, may_change=may_change(request.user, job))
-        context["processing_stopped"] = self.processing_stopped()
+        job = get_object_or_404(visible_jobs(request.user), job_id=job_id)
+        context = {
+            "job": job,
+            "percent": round(job.progress),
+            "duration": duration_clock(job),
+            "may_change": may_change(request.user, job),
+            "csrf_header": job_settings.CSRF_HEADER,
+            "can_cancel": job.status in transitions.CANCEL.allowed_from,
+            "can_retry": job.status in transitions.RETRY.allowed_from,
+            "result_template": dispatch.get_result_template(job.task_type),
+            "page_config": _job_config(job),
+        }
         return self.page("job_events_jobs/job_detail.html", context)
 
     def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
-        """Cancel or retry the job and redirect to its page."""
-        job = self.visible_job(job_id)
+        job = get_object_or_404(visible_jobs(request.user), job_id=job_id)
         action = self.actions.get(request.POST.get("action", ""))
         if action is None:
             return HttpResponse(status=400)
@@ -129,22 +165,6 @@ class JobDetailPage(PageView):
         return redirect("job_events:detail", job_id=job.job_id)
 
 
-def _job_context(job: Job, *, may_change: bool) -> dict[str, Any]:
-    return {
-        "job": job,
-        "title": job.title or job.job_id,
-        "owner_name": job.owner.get_username() if job.owner else "",
-        "percent": percent(job),
-        "duration": duration_clock(job.started_at, job.finished_at),
-        "may_change": may_change,
-        "csrf_header": job_settings.CSRF_HEADER,
-        "can_cancel": not job.is_terminal,
-        "can_retry": job.status in (Job.Status.FAILED, Job.Status.CANCELLED),
-        "result_template": dispatch.get_result_template(job.task_type),
-        "page_config": _job_config(job),
-    }
-
-
 def _job_config(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.job_id,
@@ -155,7 +175,7 @@ def _job_config(job: Job) -> dict[str, Any]:
         "job": {
             "status": job.status,
             "attempt": job.attempt,
-            "progress": percent(job),
+            "progress": round(job.progress),
             "error": job.error,
             "started_at": job.started_at,
             "finished_at": job.finished_at,
@@ -172,9 +192,7 @@ class JobLoginPage(LoginView):
     redirect_authenticated_user = True
 
     def get_default_redirect_url(self) -> str:
-        """Return the job list; LOGIN_REDIRECT_URL of the project may not resolve."""
-        return reverse("job_events:list")
+        return reverse("job_events:list")  # LOGIN_REDIRECT_URL of the project may not resolve
 
     def get_form_kwargs(self) -> dict[str, Any]:
-        """Use labels without a colon, as the other pages do."""
-        return {**super().get_form_kwargs(), "label_suffix": ""}
+        return super().get_form_kwargs() | {"label_suffix": ""}

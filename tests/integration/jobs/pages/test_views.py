@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.models import Job
-from jobs.pages.job_list import PAGE_SIZE, JobPagePagination
+from jobs.pages.job_list import JobPagePagination
 
 pytestmark = pytest.mark.django_db
 
@@ -339,7 +339,7 @@ def test_a_cursor_beyond_every_id_selects_all_older_jobs(anna: Client, user: Any
 
 
 def test_pages_have_no_gap_and_no_duplicate(anna: Client, user: Any) -> None:
-    names = [f"Job {number}" for number in range(2 * PAGE_SIZE + 5)]
+    names = [f"Job {number}" for number in range(2 * JobPagePagination.page_size + 5)]
     for name in names:
         make(user, name)
     path, seen, links = LIST, [], []
@@ -357,7 +357,7 @@ def test_pages_have_no_gap_and_no_duplicate(anna: Client, user: Any) -> None:
 
 
 def test_the_filter_stays_while_paging(anna: Client, user: Any) -> None:
-    for number in range(PAGE_SIZE + 1):
+    for number in range(JobPagePagination.page_size + 1):
         make(user, f"Tea {number}")
     page = text_of(anna.get(LIST, {"q": "tea & more", "rows": "1"}))
     assert "rel=" not in page
@@ -415,7 +415,7 @@ def test_jobs_with_equal_times_are_on_one_page_each(
 
 
 def test_a_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, user: Any) -> None:
-    jobs = [make(user, f"Job {number}") for number in range(PAGE_SIZE + 2)]
+    jobs = [make(user, f"Job {number}") for number in range(JobPagePagination.page_size + 2)]
     page = text_of(anna.get(LIST, {"status": "pending"}))
     link = re.search(r'rel="next" href="([^"]*)"', page)
     services.job_cancel(job_id=jobs[2].job_id)
