@@ -8,7 +8,6 @@ body.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from http import HTTPStatus
 from typing import Any, Final
 
 from django.http import HttpRequest, StreamingHttpResponse
@@ -32,26 +31,19 @@ _HEADERS: Final = {
 }
 
 
-class _DetachedBody:
-    """The body that a view has handed to `DetachedStreamingMiddleware`."""
-
-    frames: Frames | None = None
-    content_type = ""
-
-
 def stream_response(
     request: HttpRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
     """Return the response of a view with a streamed body, by default of SSE frames."""
-    body = (getattr(request, "scope", {}).get("extensions") or {}).get(_EXTENSION)
-    if body is not None:
-        body.frames, frames, body.content_type = frames, _empty(), content_type
-    return StreamingHttpResponse(frames, content_type=content_type, headers=_HEADERS)
+    detached = (getattr(request, "scope", {}).get("extensions") or {}).get(_EXTENSION)
+    body = frames if detached is None else _detach(frames, detached)
+    return StreamingHttpResponse(body, content_type=content_type, headers=_HEADERS)
 
 
-async def _empty() -> Frames:
-    return
-    yield
+async def _detach(frames: Frames, detached: list[Frames]) -> Frames:
+    """Leave the body to the middleware, once Django has sent the start of the response."""
+    detached.append(frames)
+    yield b""  # not sent
 
 
 class DetachedStreamingMiddleware:
@@ -61,49 +53,26 @@ class DetachedStreamingMiddleware:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handle a request."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        body, held = _DetachedBody(), list[AsgiMessage]()
+        detached = list[Frames]()
 
-        async def hold(message: AsgiMessage) -> None:
-            if body.frames is None:
-                await send(message)
-            else:
-                held.append(message)
-
-        extensions = {**(scope.get("extensions") or {}), _EXTENSION: body}
-        await self._application({**scope, "extensions": extensions}, receive, hold)
-        if body.frames is None:
-            return
-        if held and _is_start_of(held[0], body.content_type):
-            await send(held[0])
-            del scope, extensions, held
-            await _stream(body.frames, receive, send)
-        else:  # the client has disconnected, or a middleware replaced the response
-            await body.frames.aclose()
-            for message in held:
+        async def send_until_detached(message: AsgiMessage) -> None:
+            if not detached:
                 await send(message)
 
-
-def _is_start_of(message: AsgiMessage, content_type: str) -> bool:
-    # Django does not lower-case the names of headers.
-    headers = {name.lower(): value for name, value in message.get("headers") or ()}
-    is_same: bool = headers.get(b"content-type") == content_type.encode()
-    return message["status"] == HTTPStatus.OK and is_same
+        extensions = {**(scope.get("extensions") or {}), _EXTENSION: detached}
+        await self._application({**scope, "extensions": extensions}, receive, send_until_detached)
+        del scope, extensions
+        if detached:
+            await _stream(detached[0], receive, send)
 
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
     """Send the body until it ends, the client disconnects, or the task is cancelled."""
-    sending = asyncio.current_task()
-    disconnect = asyncio.create_task(_disconnected(receive))
-
-    def cancel(_disconnect: object) -> None:
-        if sending is not None:
-            sending.cancel()
-
-    disconnect.add_done_callback(cancel)
+    sending: Any = asyncio.current_task()
+    disconnect = asyncio.create_task(_disconnected(receive, sending))
     try:
         async for frame in frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -115,11 +84,12 @@ async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
     except Exception:  # the response is cut off, which the client notices
         logger.exception("live_delivery_failed")
     finally:
-        disconnect.remove_done_callback(cancel)
         disconnect.cancel()
         await frames.aclose()
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _disconnected(receive: Receive, sending: asyncio.Task[None]) -> None:
+    """Cancel the sending task when the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    sending.cancel()

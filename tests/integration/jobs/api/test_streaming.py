@@ -91,6 +91,9 @@ async def response_of(view):
         headers = [(k.lower().encode(), v.encode()) for k, v in response.items()]
         status = response.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})
+        if response.streaming:
+            async for part in response:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
         body = b"" if response.streaming else response.content
         await send({"type": "http.response.body", "body": body})
 
