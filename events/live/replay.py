@@ -6,24 +6,18 @@ they are due. Once the replay has caught up, new events are delivered at once.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
-from contextlib import suppress
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
-from events.conf import event_settings
 from events.live.completion import Completion
-from events.live.frames import KEEP_ALIVE, LIVE, EncodedMessage
+from events.live.frames import LIVE, EncodedMessage
 from events.live.messages import Reset
 from events.live.subscriber import Subscriber
 from events.types import START, Cursor, Event
 
-T = TypeVar("T")
-
 MIN_SPEED: Final = 0.01
 MAX_SPEED: Final = 10_000.0
 _SEEK_REASON: Final = "The replay continues after this cursor."
-_POLL_SECONDS: Final = 1.0  # between two checks for a shutdown of the server
 
 
 class Replay(Subscriber):
@@ -45,7 +39,6 @@ class Replay(Subscriber):
         self._clock_ms: float | None = None
         self._clock_at = 0.0
         self._seek_to: Cursor | None = None
-        self._changed = asyncio.Event()
 
     def pause(self) -> None:
         """Stop the clock of the recording."""
@@ -62,29 +55,21 @@ class Replay(Subscriber):
     def seek(self, after: Cursor) -> None:
         """Continue after a cursor; `next` returns a `Reset` first."""
         self._seek_to = after
-        self._changed.set()
+        self.wake()
 
     async def _messages(self) -> list[EncodedMessage]:
-        self._changed.clear()
         if self._seek_to is not None:
             after, self._seek_to = self._seek_to, None
             self._move_to(after)
             self._pending.clear()
             self._clock_ms, self._has_caught_up = None, False
             return [EncodedMessage(Reset(_SEEK_REASON, str(after)))]
-        if not self._pending:
-            messages = await self._unless_changed(super()._messages()) or []
-            if self._has_caught_up:
-                return messages
-            self._pending.extend(messages)
-        if due := self._due():
-            return due
-        if self.is_disconnecting:
+        if self._has_caught_up or self._hub.is_closing:
             return await super()._messages()
-        if monotonic() > self._sent_at + event_settings.KEEP_ALIVE - _POLL_SECONDS:
-            return [KEEP_ALIVE]
-        await self._wait_for_change()
-        return []
+        if not self._pending:
+            self._pending.extend(await super()._messages())
+            return []  # `next` calls again: the replay may have been changed meanwhile
+        return self._due() or await self._wait_until_due()
 
     # The clock of the recording
 
@@ -94,7 +79,7 @@ class Replay(Subscriber):
             self._clock_at = monotonic()
         self._speed = self._speed if speed is None else speed
         self._is_paused = self._is_paused if is_paused is None else is_paused
-        self._changed.set()
+        self.wake()
 
     def _now_ms(self) -> float:
         elapsed = 0.0 if self._is_paused else (monotonic() - self._clock_at) * 1000 * self._speed
@@ -115,23 +100,13 @@ class Replay(Subscriber):
             due.append(self._pending.popleft())
         return due
 
-    async def _wait_for_change(self) -> None:
-        """Wait until the next event is due or the replay is changed, at most _POLL_SECONDS."""
-        remaining = _POLL_SECONDS
-        if self._pending and not self._is_paused:
-            remaining = (self._pending[0].cursor.ms - self._now_ms()) / 1000 / self._speed
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(remaining, 0), _POLL_SECONDS)):
-                await self._changed.wait()
-
-    async def _unless_changed(self, result: Awaitable[T]) -> T | None:
-        """Await a result; None if the replay is changed first."""
-        task = asyncio.ensure_future(result)
-        changed = asyncio.ensure_future(self._changed.wait())
+    async def _wait_until_due(self) -> list[EncodedMessage]:
+        """Wait until the next event is due or the replay is changed; return a keep-alive if due."""
+        if self._is_paused:
+            return await self._wait()
+        seconds = (self._pending[0].cursor.ms - self._now_ms()) / 1000 / self._speed
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
         try:
-            await asyncio.wait([task, changed], return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
+            return await self._wait()
         finally:
-            task.cancel()
-            changed.cancel()
-            await asyncio.wait([task, changed])
+            timer.cancel()

@@ -55,11 +55,6 @@ class Subscriber:
     async def __aexit__(self, *_exception: object) -> None:
         await self._hub.leave(self)
 
-    @property
-    def is_disconnecting(self) -> bool:
-        """Whether the server shuts down: `next` returns `Restart` at once."""
-        return self._hub.is_closing
-
     async def next(self) -> list[EncodedMessage]:
         """Return the next messages, at least one; after one with `is_last` there are no others.
 
@@ -81,6 +76,7 @@ class Subscriber:
             after, self._reset_after = self._reset_after, None
             return [EncodedMessage(Reset(_LOSS_REASON, str(after)))]
         if not topic.is_verified:
+            topic.wait(self)
             return await self._wait()
         if self.offset is None and not self._is_in_ring():
             return await self._catch_up()
@@ -130,12 +126,14 @@ class Subscriber:
         if not self._is_live:
             self._is_live = True
             return [LIVE]
-        return [END] if self.topic.is_completed else await self._wait()
+        if self.topic.is_completed:
+            return [END]
+        self.topic.wait(self)
+        return await self._wait()
 
     async def _wait(self) -> list[EncodedMessage]:
-        """Wait until there is something to deliver; return a keep-alive if it is due."""
+        """Wait until woken; return a keep-alive if it is due."""
         self._future = asyncio.get_running_loop().create_future()
-        self.topic.wait(self)
         try:
             await self._future
         finally:
@@ -145,7 +143,6 @@ class Subscriber:
         return [KEEP_ALIVE] if is_due else []
 
     def wake(self) -> None:
-        """End the wait."""
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
