@@ -29,9 +29,7 @@ def sse_frame(message: Message, *, event_id: str | None = None, job_id: str | No
             return b"id: %s\ndata: %s\n\n" % (id_, event_json(message))
         case KeepAlive():
             return b": keep-alive\n\n"
-    name, fields = _control_fields(message)
-    if job_id and not isinstance(message, Restart):
-        fields = {"job_id": job_id, **fields}
+    name, fields = _control_fields(message, job_id)
     frame = b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(fields))
     # EventSource obeys `retry`; scripts, which cannot read it, use the data.
     return b"retry: %d\n" % message.retry + frame if isinstance(message, Restart) else frame
@@ -45,16 +43,15 @@ def websocket_text(message: Message, *, job_id: str | None = None) -> str:
         case KeepAlive():
             # Scripts cannot observe pings, and need a message to detect a dead connection.
             return '{"type":"keep-alive"}'
-    name, fields = _control_fields(message)
-    if job_id and not isinstance(message, Restart):
-        fields["job_id"] = job_id
+    name, fields = _control_fields(message, job_id)
     return orjson.dumps({"type": name, **fields}).decode()
 
 
-def _control_fields(message: Message) -> tuple[str, dict[str, Any]]:
-    if not isinstance(message, Live | Reset | End | Restart):
-        raise TypeError(f"not a message: {type(message).__name__}")
-    return type(message).__name__.lower(), asdict(message)
+def _control_fields(
+    message: Live | Reset | End | Restart, job_id: str | None
+) -> tuple[str, dict[str, Any]]:
+    about = {"job_id": job_id} if job_id and not isinstance(message, Restart) else {}
+    return type(message).__name__.lower(), {**asdict(message), **about}
 
 
 class EncodedMessage:
