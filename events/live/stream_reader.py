@@ -19,9 +19,9 @@ MAX_STREAMS: Final = 500
 _MAX_ENTRIES: Final = 100  # of one stream in one reply
 _MAX_HEAD_CHECKS: Final = 100  # in one round trip
 _HEAD_CHECK_SECONDS: Final = 5.0
-_BACKPRESSURE_SECONDS: Final = 0.005
+_BACKPRESSURE_MS: Final = 5
 _UNBLOCK_RETRY_SECONDS: Final = 0.005
-_SHORT_BLOCK_MS: Final = 100  # where CLIENT UNBLOCK is not permitted
+_SHORT_BLOCK_MS: Final = 100  # if CLIENT UNBLOCK is not permitted
 
 
 class StreamReader:
@@ -42,7 +42,7 @@ class StreamReader:
         self._connection_id = 0
         self._unblocking: asyncio.Task[None] | None = None
         self._block_ms = _SHORT_BLOCK_MS
-        self._checked_at = self._check_at = monotonic()
+        self._check_heads_at = monotonic()
 
     def interrupt(self) -> None:
         """End the wait: the topics to read have changed."""
@@ -57,8 +57,8 @@ class StreamReader:
                 if await arun(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id)):
                     return
                 await asyncio.sleep(_UNBLOCK_RETRY_SECONDS)
-        except RedisCommandError:
-            self._can_unblock = False
+        except RedisCommandError:  # not permitted
+            self._can_unblock, self._block_ms = False, min(self._block_ms, _SHORT_BLOCK_MS)
         except EventsError:
             pass  # this reader's connection fails, too
         finally:
@@ -84,14 +84,15 @@ class StreamReader:
         self._changed.clear()
         await self._check_quiet_heads(connection)
         topics = self._verified_topics()
-        readable = {topic.key: topic for topic in topics if topic.has_room()}
-        is_delayed = len(readable) < len(topics)
-        if readable:
-            await self._read(connection, readable, is_delayed=is_delayed)
-        elif is_delayed:
-            await asyncio.sleep(_BACKPRESSURE_SECONDS)
-        else:
+        readable = [topic for topic in topics if topic.has_room()]
+        if not topics:
             await self._changed.wait()
+        elif not readable:
+            await asyncio.sleep(_BACKPRESSURE_MS / 1000)
+        else:
+            is_delayed = len(readable) < len(topics)
+            block = _BACKPRESSURE_MS if is_delayed else self._block_ms
+            await self._read(connection, readable, block)
 
     def _verified_topics(self) -> list[Topic]:
         for key, topic in list(self.topics.items()):
@@ -99,16 +100,9 @@ class StreamReader:
                 del self.topics[key]
         return [topic for topic in self.topics.values() if topic.is_verified]
 
-    async def _read(
-        self, connection: PinnedConnection, topics: dict[str, Topic], *, is_delayed: bool
-    ) -> None:
-        block = self._block_ms
-        if is_delayed:
-            block = int(_BACKPRESSURE_SECONDS * 1000)
-        elif not self._can_unblock:
-            block = min(block, _SHORT_BLOCK_MS)
-        epochs = {key: topic.epoch for key, topic in topics.items()}
-        heads = {key: topic.head for key, topic in topics.items()}
+    async def _read(self, connection: PinnedConnection, topics: list[Topic], block: int) -> None:
+        read = {topic.key: (topic, topic.epoch) for topic in topics}
+        heads = {topic.key: topic.head for topic in topics}
         self._round += 1
         self._is_blocked = True
         try:
@@ -119,51 +113,51 @@ class StreamReader:
         finally:
             self._is_blocked = False
         if entries := commands.entries_of_xread(reply):
-            await self._append(connection, [(topics[key], epochs[key]) for key in entries], entries)
+            await self._append(connection, [read[key] for key in entries], entries)
             await asyncio.sleep(0)  # the subscribers have their turn first
 
     async def _append(
         self, connection: PinnedConnection, read: list[tuple[Topic, int]], entries: dict[str, Any]
     ) -> None:
         """Append entries to their topics; while the entry read last is there, none is missing."""
-        for topic, is_intact in await self._check_heads(connection, read):
-            if is_intact:
-                topic.append(commands.events_of_xrange(topic.job_id, entries[topic.key]))
-                self._appended(topic)
-            else:
-                self._head_missing(topic)
+        for topic in await self._check_heads(connection, read):
+            topic.append(commands.events_of_xrange(topic.job_id, entries[topic.key]))
+            self._appended(topic)
 
     async def _check_heads(
         self, connection: PinnedConnection, read: list[tuple[Topic, int]]
-    ) -> list[tuple[Topic, bool]]:
-        """Whether each stream has the entry read last; omits topics of a later epoch."""
+    ) -> list[Topic]:
+        """Return the topics whose streams have the entry read last; report the others as missing.
+
+        Topics of a later epoch are ignored.
+        """
         replies = await connection.send_all([commands.entry(t.key, t.head) for t, _ in read])
-        checked = []
+        intact = []
         for (topic, epoch), reply in zip(read, replies, strict=True):
             if topic.is_current(epoch):
                 found = [] if isinstance(reply, EventsError) else reply
                 events = commands.events_of_xrange(topic.job_id, found)
-                checked.append((topic, any(map(topic.delivered.contains, events))))
-        return checked
+                if any(map(topic.delivered.contains, events)):
+                    intact.append(topic)
+                else:
+                    self._head_missing(topic)
+        return intact
 
     async def _check_quiet_heads(self, connection: PinnedConnection) -> None:
         """Detect the loss of a stream without new entries, which XREAD does not report."""
-        now, checked_at = monotonic(), self._checked_at
-        if now < self._check_at:
+        now = monotonic()
+        if now < self._check_heads_at:
             return
-        self._checked_at = now
-        self._check_at = now + min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE)
+        interval = min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE)
+        self._check_heads_at = now + interval
         quiet = [
             (topic, topic.epoch)
             for topic in self._verified_topics()
-            if topic.last_event_at < checked_at and topic.head > START
+            if topic.last_event_at < now - interval and topic.head > START
             and not topic.is_head_archived
         ]  # fmt: skip
         for start in range(0, len(quiet), _MAX_HEAD_CHECKS):
-            part = quiet[start : start + _MAX_HEAD_CHECKS]
-            for topic, is_intact in await self._check_heads(connection, part):
-                if not is_intact:
-                    self._head_missing(topic)
+            await self._check_heads(connection, quiet[start : start + _MAX_HEAD_CHECKS])
 
     async def _fail_other_types(self, connection: PinnedConnection) -> None:
         """Fail the topics whose keys hold no stream."""
