@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from events.live.topic import Topic
 from events.streams.retry import raise_lost_cancellation
@@ -32,28 +30,23 @@ class CompletionQueries:
 
     def __init__(self, finished: Callable[[Topic], None]) -> None:
         self._finished = finished
-        self._completions: WeakKeyDictionary[Topic, Completion] = WeakKeyDictionary()
-        self._due: dict[Topic, None] = {}
+        self._due: dict[Completion, set[Topic]] = {}
         self._is_due = asyncio.Event()
-
-    def register(self, topic: Topic, completion: Completion) -> None:
-        """Let `completion` decide about the topic's job."""
-        self._completions[topic] = completion
 
     def add_if_terminal(self, topic: Topic) -> None:
         """Query the topic's job soon if its last event may be the last of all."""
-        completion, last = self._completions.get(topic), topic.last
+        completion, last = topic.completion, topic.last
         if completion is not None and last is not None and completion.is_terminal(last):
-            self._add(topic)
+            self._add(topic, completion)
 
     def add_quiet(self, topics: Iterable[Topic], since: float) -> None:
         """Query the jobs without events since then."""
         for topic in topics:
-            if topic in self._completions and topic.last_event_at < since:
-                self._add(topic)
+            if topic.completion is not None and topic.last_event_at < since:
+                self._add(topic, topic.completion)
 
-    def _add(self, topic: Topic) -> None:
-        self._due[topic] = None
+    def _add(self, topic: Topic, completion: Completion) -> None:
+        self._due.setdefault(completion, set()).add(topic)
         self._is_due.set()
 
     async def run(self) -> None:
@@ -63,12 +56,9 @@ class CompletionQueries:
             await self._is_due.wait()
             self._is_due.clear()
             due, self._due = self._due, {}
-            by_completion = defaultdict[Completion, list[Topic]](list)
-            for topic in due:
-                if topic.is_verified and not topic.is_done:
-                    by_completion[self._completions[topic]].append(topic)
-            for completion, topics in by_completion.items():
-                await self._query(completion, topics)
+            for completion, topics in due.items():
+                if read := [each for each in topics if each.is_verified and not each.is_done]:
+                    await self._query(completion, read)
 
     async def _query(self, completion: Completion, topics: list[Topic]) -> None:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
@@ -24,11 +24,14 @@ from events.history.reader import aread_events
 from events.live.completion import Completion, CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MAX_STREAMS, StreamReader
-from events.live.topic import Topic, TopicSubscriber
+from events.live.topic import Topic
 from events.per_loop import PerLoop
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
+
+if TYPE_CHECKING:
+    from events.live.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,6 @@ _VERIFIED_EVENTS: Final = 32
 _UNSETTLED_EVENTS: Final = 100
 _TICK_SECONDS: Final = 1.0
 _COMPLETION_QUERY_SECONDS: Final = 5.0
-_PAGE_SECONDS: Final = 1.0
 # When a server shuts down, its subscribers reconnect after this delay, spread over time.
 _RECONNECT_MS: Final = 500
 _RECONNECT_SPREAD_MS: Final = 2  # per subscriber
@@ -51,7 +53,7 @@ class Hub:
     def __init__(self, forget: Callable[[], None]) -> None:
         self.is_closing = False
         self._forget = forget
-        self._subscribers: dict[TopicSubscriber, Topic] = {}
+        self._subscribers: set[Subscriber] = set()
         self._topics: dict[str, Topic] = {}
         self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
         self._readers: list[StreamReader] = []
@@ -63,9 +65,7 @@ class Hub:
 
     # Subscribers
 
-    def join(
-        self, subscriber: TopicSubscriber, job_id: str, completion: Completion | None
-    ) -> Topic:
+    def join(self, subscriber: "Subscriber", job_id: str, completion: Completion | None) -> Topic:
         """Add a subscriber to the topic of a job; raises InvalidJobId."""
         topic = self._topics.get(job_id)
         if topic is None or topic.is_done:
@@ -73,17 +73,18 @@ class Hub:
             topic = self._topics[job_id] = Topic(job_id, key)
             self._unverified.put_nowait(topic)
         if completion is not None:
-            self._completions.register(topic, completion)
+            topic.completion = completion
         topic.subscribers.add(subscriber)
-        self._subscribers[subscriber] = topic
+        self._subscribers.add(subscriber)
         if self._task is None:
             # Not in the context of the first subscriber's request, which ends before the hub.
             self._task = asyncio.create_task(self._main(), context=Context())
         return topic
 
-    async def leave(self, subscriber: TopicSubscriber) -> None:
+    async def leave(self, subscriber: "Subscriber") -> None:
         """Remove a subscriber; the hub ends with the last one."""
-        topic = self._subscribers.pop(subscriber)
+        topic = subscriber.topic
+        self._subscribers.discard(subscriber)
         topic.remove(subscriber)
         if not topic.subscribers and self._topics.get(topic.job_id) is topic:
             del self._topics[topic.job_id]
@@ -115,13 +116,11 @@ class Hub:
         Raises CursorLost, and what `aread_events` raises.
         """
         key = after, limit
-        task, expires_at = topic.pages.get(key, (None, 0.0))
-        if task is None or monotonic() > expires_at:
+        if (task := topic.pages.get(key)) is None:
             reading = self._read_page(topic.job_id, after, limit)
-            task = asyncio.create_task(reading, context=self._context)
-            task.add_done_callback(self._page_tasks.discard)
+            task = topic.pages[key] = asyncio.create_task(reading, context=self._context)
             self._page_tasks.add(task)
-            topic.pages[key] = task, monotonic() + _PAGE_SECONDS
+            task.add_done_callback(self._page_tasks.discard)
         events: list[Event] = []
         try:
             events = await asyncio.shield(task)
@@ -174,7 +173,7 @@ class Hub:
 
     def _invalidate_all(self) -> None:
         self._readers, self._unverified = [], asyncio.Queue()
-        for topic in set(self._subscribers.values()):
+        for topic in {subscriber.topic for subscriber in self._subscribers}:
             topic.invalidate()
             topic.is_ending = False
             self._unverified.put_nowait(topic)
@@ -202,7 +201,11 @@ class Hub:
     async def _verify(self, topic: Topic) -> None:
         is_settled = monotonic() > topic.unsettled_until
         limit = _VERIFIED_EVENTS if is_settled else _UNSETTLED_EVENTS
-        read_before = partial(self._read_before, topic.job_id, limit)
+
+        async def read_before(before: Cursor | None) -> list[Event]:
+            events = await aread_events(topic.job_id, before=before, limit=limit, order="desc")
+            return events[::-1]
+
         try:
             topic.resume(await verify_continuity(topic.delivered, read_before, limit))
         except RedisUnavailable:
@@ -211,10 +214,6 @@ class Hub:
             topic.fail(error)
         else:
             self._completions.add_if_terminal(topic)
-
-    async def _read_before(self, job_id: str, limit: int, before: Cursor | None) -> list[Event]:
-        events = await aread_events(job_id, before=before, limit=limit, order="desc")
-        return events[::-1]
 
     def _reader_of(self, topic: Topic, group: asyncio.TaskGroup) -> StreamReader:
         readers = [each for each in self._readers if each.topics.get(topic.key) is topic]

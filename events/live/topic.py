@@ -6,28 +6,22 @@ the reader appends what follows `head`. *Done*, the job is finished or the log c
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from events.live.continuity import DeliveredEvents, LogEnd
 from events.live.frames import EncodedMessage
 from events.live.ring_buffer import MAX_RING_BYTES, MAX_RING_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
+if TYPE_CHECKING:
+    from events.live.completion import Completion
+    from events.live.subscriber import Subscriber
+
 # A slow subscriber delays the ring by at most this; after that it falls back to catch-up.
 MAX_LAG_SECONDS: Final = 0.25
 # After a loss, an archiver may still commit what it read before, and remove duplicates.
 _SETTLING_SECONDS: Final = 5.0
 _RING_IDLE_SECONDS: Final = 5.0
-
-
-class TopicSubscriber(Protocol):
-    """What topic and hub use of a `Subscriber`."""
-
-    offset: int | None
-
-    def wake(self) -> None: ...
-    def rewind(self, common: Cursor, head: Cursor) -> None: ...
-    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None: ...
 
 
 class Topic:
@@ -44,12 +38,13 @@ class Topic:
         self.is_head_archived = self._is_head_missing = False
         self.epoch = 0  # number of verifications; a reply from before the last one is discarded
         self.error: Exception | None = None
-        self.subscribers: set[TopicSubscriber] = set()
-        self.tailing: set[TopicSubscriber] = set()
+        self.completion: Completion | None = None
+        self.subscribers: set[Subscriber] = set()
+        self.tailing: set[Subscriber] = set()
         self.pages: dict[Any, Any] = {}
         self.last_event_at = monotonic()
         self.unsettled_until = 0.0
-        self._waiting: dict[TopicSubscriber, None] = {}
+        self._waiting: dict[Subscriber, None] = {}
         self._starved_since = 0.0
 
     @property
@@ -109,31 +104,28 @@ class Topic:
         self.wake()
 
     def tidy(self, now: float) -> None:
-        """Release expired pages, and the ring of a quiet log."""
-        self.pages = {key: page for key, page in self.pages.items() if page[1] > now}
+        """Release the pages that were read, and the ring of a quiet log."""
+        self.pages = {key: page for key, page in self.pages.items() if not page.done()}
         if now > self.last_event_at + _RING_IDLE_SECONDS:
             self.ring.evict_to(0, 0)
 
     # Subscribers
 
-    def remove(self, subscriber: TopicSubscriber) -> None:
-        """Remove a subscriber."""
+    def remove(self, subscriber: "Subscriber") -> None:
         self.subscribers.discard(subscriber)
         self.tailing.discard(subscriber)
         self.stop_waiting(subscriber)
 
-    def wait(self, subscriber: TopicSubscriber) -> None:
+    def wait(self, subscriber: "Subscriber") -> None:
         """Wake this subscriber when there is something to deliver."""
         if not self._waiting:
             self._starved_since = monotonic()
         self._waiting[subscriber] = None
 
-    def stop_waiting(self, subscriber: TopicSubscriber) -> None:
-        """Undo `wait`."""
+    def stop_waiting(self, subscriber: "Subscriber") -> None:
         self._waiting.pop(subscriber, None)
 
     def wake(self) -> None:
-        """Wake all waiting subscribers."""
         waiting, self._waiting = self._waiting, {}
         for subscriber in waiting:
             subscriber.wake()

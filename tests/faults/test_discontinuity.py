@@ -27,8 +27,14 @@ in_thread = sync_to_async
 @pytest.fixture(autouse=True)
 def fast(monkeypatch, settings):
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
-    monkeypatch.setattr(hub, "_PAGE_SECONDS", 0)  # each subscriber reads pages of its own
+    monkeypatch.setattr(Hub, "page", unshared_page)
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.2}
+
+
+def unshared_page(hub, topic, after, limit, read_page=Hub.page):
+    """Each subscriber reads pages of its own."""
+    topic.pages.clear()
+    return read_page(hub, topic, after, limit)
 
 
 @pytest.fixture

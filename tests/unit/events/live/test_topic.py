@@ -1,5 +1,6 @@
 """A topic that is verified, and its subscribers that are past the common event."""
 
+import asyncio
 from time import monotonic
 
 import pytest
@@ -137,9 +138,10 @@ def test_backpressure_and_the_detachment_of_slow_subscribers(monkeypatch):
     assert topic.tailing == {quick}
 
 
-def test_expired_pages_are_released():
+async def test_pages_that_were_read_are_released():
     topic = Topic("abc", "job_events:abc")
-    now = monotonic()
-    topic.pages = {"old": (None, now - 1), "new": (None, now + 1)}
-    topic.tidy(now)
-    assert list(topic.pages) == ["new"]
+    read, unread = asyncio.Future(), asyncio.Future()
+    read.set_result([])
+    topic.pages = {"read": read, "unread": unread}
+    topic.tidy(monotonic())
+    assert list(topic.pages) == ["unread"]
