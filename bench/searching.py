@@ -67,19 +67,19 @@ def fill(events: int) -> None:
     from events.archive import store
     from events.types import Cursor, Event
 
-    chance = random.Random(1)
+    rng = random.Random(1)
     words = [f"w{n}" for n in range(WORDS)]
     weights = list(accumulate(1 / (n + 1) for n in range(WORDS)))
-    rare = set(chance.sample(range(events), HITS))
+    rare = set(rng.sample(range(events), HITS))
     job_ids = [f"bench-{n}" for n in range(JOBS)]
     checkpoints = store.get_or_create_checkpoints(job_ids)
     for start in range(0, events, BATCH_EVENTS):
         batch: dict[int, list[Event]] = {}
         for n in range(start, start + BATCH_EVENTS):
-            text = " ".join(chance.choices(words, cum_weights=weights, k=12))
+            text = " ".join(rng.choices(words, cum_weights=weights, k=12))
             text += " tea" if n % 2 else ""
             data = {"event_type": "thought", "text": f"{text} {RARE}" if n in rare else text}
-            job_id = chance.choice(job_ids)
+            job_id = rng.choice(job_ids)
             event = Event(str(Cursor(FIRST + n, 0)), job_id, "thought", "", orjson.dumps(data))
             batch.setdefault(checkpoints[job_id].log_id, []).append(event)
         with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Clients as users create them, and one interface to both publishers."""
+"""Redis clients of all kinds that users create, and one interface to both publishers."""
 
 import asyncio
 import inspect
@@ -19,7 +19,7 @@ from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPub
 
 KEY = "job_events:abc"
 STATE = "{job_events:abc}:producers"
-# Short, because a test waits this long for a lost message.
+# Short: a test waits this long for a lost message.
 TIMEOUT = 0.2
 
 KINDS = ("plain", "url", "no-retries", "single", "blocking", "decoding", "resp2")
@@ -63,7 +63,7 @@ async def async_client(
         client = redis.asyncio.Redis(port=port, **options)
     yield client
     await client.aclose()
-    await asyncio.sleep(0)  # a transport is closed in the loop's next round
+    await asyncio.sleep(0)  # the transport is closed in the next iteration of the loop
 
 
 class Publishing:
@@ -79,7 +79,7 @@ class Publishing:
         return await awaited(self.publisher.publish_events("abc", *args, **kwargs))
 
     async def numbers(self, method: str, first: int, **kwargs) -> list[str]:
-        """Publish an event, or three, with numbers from `first`; return their ids."""
+        """Publish one event, or three, numbered from `first`; return their ids."""
         if method == "one":
             return [await self.one({"n": first}, **kwargs)]
         return await self.many([{"n": n} for n in range(first, first + 3)], **kwargs)
@@ -88,7 +88,7 @@ class Publishing:
         return await awaited(self.publisher.retry(error.pending))
 
     async def until_acknowledged(self, method: str, first: int) -> tuple[list[str], int]:
-        """Publish numbers and retry while Redis is unavailable; the ids and number of retries."""
+        """Publish and retry while Redis is unavailable; return ids and number of retries."""
         return await retried(lambda: self.numbers(method, first), self.publisher)
 
     async def failed(self, *args, method: str = "one") -> RedisUnavailable:
@@ -103,7 +103,10 @@ async def awaited(result):
 
 
 async def retried(call, publisher: Publisher) -> tuple[list[str], int]:
-    """Call, and retry the pending append while Redis is unavailable; ids and number of retries."""
+    """Call, then retry the pending append while Redis is unavailable.
+
+    Return the ids and the number of retries.
+    """
     for retries in range(20):
         try:
             ids = await awaited(call())
@@ -119,7 +122,7 @@ async def retried(call, publisher: Publisher) -> tuple[list[str], int]:
 async def publishing(
     which: str, port: int, kind: str = "plain", seconds: float = TIMEOUT, epoch: int = 0
 ) -> AsyncIterator[Publishing]:
-    """A `sync` or `async` publisher with a client of that kind."""
+    """Create a `sync` or `async` publisher with a client of the given kind."""
     if which == "sync":
         with sync_client(port, kind, seconds) as client:
             yield Publishing(SyncRedisStreamPublisher(client, epoch=epoch))

@@ -188,8 +188,8 @@ class World:
 
     def check_pages(self, whole: list[Event]) -> None:
         """Check pages from any cursor, in both directions and several sizes."""
-        chance = random.Random(len(whole))
-        places = chance.sample(range(len(whole)), min(len(whole), 12))
+        rng = random.Random(len(whole))
+        places = rng.sample(range(len(whole)), min(len(whole), 12))
         for place in places:
             cursor = whole[place].id
             for limit in (1, 3, len(whole) + 1):

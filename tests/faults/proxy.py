@@ -1,8 +1,8 @@
-"""A proxy in front of the real Redis that loses commands and replies as planned.
+"""TCP proxy in front of Redis that drops or delays planned commands and replies.
 
-It knows where commands and replies begin and end, and acts upon calls of scripts only: these are
-what publishers send; the rest, such as a client's handshake, passes. Its threads make it serve
-sync clients, event loops and forks alike.
+It parses the Redis protocol. Planned acts apply to script calls only, which are what publishers
+send; all other commands, such as the handshake of a client, pass. It runs in threads, so that it
+serves sync clients, event loops and forks.
 """
 
 import socket
@@ -19,16 +19,16 @@ _CALLS = {b"EVALSHA", b"EVAL"}
 _LINES = b"+-:,#_("
 _BULKS = b"$!="
 _LISTS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
-_SLOW = 0.05
+_DELAY_SECONDS = 0.05
 
 
 class Act(Enum):
     """What happens to a command and its reply."""
 
     PASS = auto()
-    SLOW = auto()  # the reply comes late, but in time
-    LOST_BEFORE = auto()  # the connection is reset, Redis never saw the command
-    LOST_AFTER = auto()  # the connection is reset, Redis has answered
+    SLOW = auto()  # the reply is delayed, but arrives before the timeout
+    LOST_BEFORE = auto()  # the connection is reset before Redis receives the command
+    LOST_AFTER = auto()  # the connection is reset after Redis has run the command
     HALF = auto()  # the connection is reset in the middle of the reply
     SWALLOWED = auto()  # the command is dropped
     MUTE = auto()  # the reply is dropped
@@ -36,7 +36,7 @@ class Act(Enum):
 
 
 def end_of_message(data: bytes, start: int = 0) -> int | None:
-    """Where the message of Redis' protocol that begins at `start` ends, if it is whole."""
+    """Return the end of the RESP message that begins at `start`, or None if it is incomplete."""
     stop = data.find(b"\r\n", start)
     if stop < 0:
         return None
@@ -147,7 +147,7 @@ class Proxy:
 
 
 class _Link:
-    """A client's connection, and the connection to Redis for it."""
+    """A client connection and its connection to Redis."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, redis_socket: str) -> None:
         self._proxy = proxy
@@ -184,18 +184,18 @@ class _Link:
             act = self._sent.popleft()
             with suppress(OSError):
                 if act is Act.SLOW:
-                    sleep(_SLOW)
+                    sleep(_DELAY_SECONDS)
                 if act in (Act.PASS, Act.SLOW):
                     self._client.sendall(reply)
                 elif act is Act.HALF:
                     self._client.sendall(reply[: len(reply) // 2])
-                    sleep(0.005)  # so that the half is read before the end
+                    sleep(0.005)  # the client reads the half before the reset
             if act in (Act.HALF, Act.LOST_AFTER):
                 self.abort()
         _end(self._client)
 
     def release(self) -> None:
-        """Redis runs the commands, also if the client has disconnected."""
+        """Send the held commands to Redis, even if the client has disconnected."""
         while self.held:
             answered = len(self._sent)
             self._sent.append(Act.MUTE)
@@ -227,7 +227,7 @@ def _end(end: socket.socket) -> None:
 
 
 def _reset(end: socket.socket) -> None:
-    """Reset a connection, also if a fork has a copy of the socket, which would keep it open."""
+    """Reset a connection, even if a fork has a copy of the socket."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.shutdown(socket.SHUT_RDWR)
@@ -236,7 +236,6 @@ def _reset(end: socket.socket) -> None:
 
 @contextmanager
 def proxied(redis_socket: Path) -> Iterator[Proxy]:
-    """Run a proxy."""
     proxy = Proxy(redis_socket)
     try:
         yield proxy

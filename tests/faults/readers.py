@@ -1,4 +1,4 @@
-"""Readers of every kind, which resume after a disconnect, compared with history."""
+"""Readers of every transport that resume after a disconnect and are compared with history."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _CONNECTED_SECONDS = 0.5
 
 
 class Received:
-    """What one reader received since its last reset."""
+    """Events that one reader received since its last reset."""
 
     def __init__(self, name: str, after: str = "0") -> None:
         self.name = name
@@ -74,11 +74,11 @@ async def read_by_socket(received: Received, cookie: str) -> None:
     }
 
     async def send(message: Any) -> None:
-        said = json.loads(message.get("text", "{}"))
-        if said.get("type") == "event":
-            received.event(said["event"]["id"], said["event"]["data"])
-        elif said.get("type") == "reset":
-            received.reset(said["after"])
+        payload = json.loads(message.get("text", "{}"))
+        if payload.get("type") == "event":
+            received.event(payload["event"]["id"], payload["event"]["data"])
+        elif payload.get("type") == "reset":
+            received.reset(payload["after"])
 
     await _call(
         scope, {"type": "websocket.connect"}, send, {"type": "websocket.disconnect", "code": 1000}
@@ -104,7 +104,7 @@ async def read_by_sse(received: Received, cookie: str) -> None:
 
 
 async def read_by_poll(received: Received, cookie: str) -> None:
-    """One long-poll after the other."""
+    """Send one long-poll after another."""
     while True:
         status, body = 0, b""
 
@@ -126,18 +126,18 @@ async def read_by_poll(received: Received, cookie: str) -> None:
 
 
 def _request(path: str, query: str, cookie: str, **headers: str) -> dict[str, Any]:
-    given = {"cookie": cookie, "host": "localhost", **headers}
+    all_headers = {"cookie": cookie, "host": "localhost", **headers}
     return {
         "type": "http",
         "method": "GET",
         "path": path,
         "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
     }
 
 
 async def _call(scope: Any, first: Any, send: Any, last: Any) -> None:
-    """Call the site until it has answered; cancelled, disconnect."""
+    """Call the application until it returns; disconnect on cancellation."""
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     inbox.put_nowait(first)
     task = asyncio.create_task(application(scope, inbox.get, send))
@@ -157,10 +157,10 @@ KINDS: dict[str, Read] = {
 }
 
 
-class Audience:
+class ReaderGroup:
     """Readers on an event loop in a thread, as in a server process.
 
-    Half of them disconnect from time to time, and resume at their cursors.
+    Half of the readers disconnect repeatedly and resume at their cursors.
     """
 
     def __init__(self, user: Any, seed: int) -> None:
@@ -185,7 +185,7 @@ class Audience:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await close_async_redis()
 
-    def __enter__(self) -> "Audience":
+    def __enter__(self) -> "ReaderGroup":
         self._thread.start()
         return self
 
@@ -204,24 +204,24 @@ class Audience:
 
     def add(self, kind: str, after: str = "0") -> Received:
         received = Received(f"{kind} {len(self.readers)}", after)
-        stays = len(self.readers) % 2 == 0
+        is_permanent = len(self.readers) % 2 == 0
         self.readers.append(received)
-        self._loop.call_soon_threadsafe(self._start, KINDS[kind], received, stays)
+        self._loop.call_soon_threadsafe(self._start, KINDS[kind], received, is_permanent)
         return received
 
-    def _start(self, read: Read, received: Received, stays: bool) -> None:
-        self._tasks.append(self._loop.create_task(self._read_on(read, received, stays)))
+    def _start(self, read: Read, received: Received, is_permanent: bool) -> None:
+        self._tasks.append(self._loop.create_task(self._read_on(read, received, is_permanent)))
 
-    async def _read_on(self, read: Read, received: Received, stays: bool) -> None:
+    async def _read_on(self, read: Read, received: Received, is_permanent: bool) -> None:
         while True:
-            seconds = None if stays else self._random.random() * _CONNECTED_SECONDS
+            seconds = None if is_permanent else self._random.random() * _CONNECTED_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await read(received, self._cookie)
             await asyncio.sleep(self._random.random() * 0.05)
 
     def check(self, log: Sequence[Event]) -> None:
-        """Every reader has what history has: the same ids, order and content."""
+        """Wait until each reader has the same ids, order and content as history."""
         deadline = monotonic() + TIMEOUT_SECONDS
         while self.diverged(log) and monotonic() < deadline:
             sleep(0.05)
@@ -229,12 +229,13 @@ class Audience:
         assert not [each for reader in self.readers for each in reader.errors]
 
     def diverged(self, log: Sequence[Event]) -> list[str]:
-        """The readers that have another log, each with the ids that differ."""
+        """Describe the readers whose log differs from history."""
         found = []
         for reader in self.readers:
-            has, expected = list(reader.events), reader.expected(log)
-            if has != expected:
-                lacks = [each[0] for each in expected if each not in has]
-                more = [each[0] for each in has if each not in expected]
-                found.append(f"{reader.name}: {reader.resets} resets, lacks {lacks}, has {more}")
+            received, expected = list(reader.events), reader.expected(log)
+            if received != expected:
+                missing = [each[0] for each in expected if each not in received]
+                unexpected = [each[0] for each in received if each not in expected]
+                difference = f"missing {missing}, unexpected {unexpected}"
+                found.append(f"{reader.name}: {reader.resets} resets, {difference}")
         return found

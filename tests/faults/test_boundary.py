@@ -1,4 +1,4 @@
-"""The boundary between archive and stream moves during a read."""
+"""Reads while events move from the stream to the archive."""
 
 import asyncio
 import random
@@ -36,46 +36,46 @@ def archive_and_trim():
 
 
 @contextmanager
-def moving(total):
-    """Publish in one thread, archive and trim in another, until all is published."""
-    over, failed = threading.Event(), []
+def publishing_and_archiving(total):
+    """Publish in one thread, archive and trim in another, until all events are published."""
+    done, errors = threading.Event(), []
 
-    def working(work):
+    def run(work):
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - told to the test
-            failed.append(error)
+        except Exception as error:  # noqa: BLE001 - asserted by the test
+            errors.append(error)
         finally:
-            over.set()
+            done.set()
             connections.close_all()
 
     def write():
-        chance, n = random.Random(total), 0
+        rng, n = random.Random(total), 0
         while n < total:
-            some = min(chance.choice([1, 5, 150]), total - n)
-            publish(n, n + some)
-            n += some
+            count = min(rng.choice([1, 5, 150]), total - n)
+            publish(n, n + count)
+            n += count
 
     def archive():
         archiver = Archiver()
-        while not over.is_set():
+        while not done.is_set():
             archiver.step()
             archiver._maintenance._next_at = 0
 
-    threads = [threading.Thread(target=working, args=(work,)) for work in (write, archive)]
+    threads = [threading.Thread(target=run, args=(work,)) for work in (write, archive)]
     for thread in threads:
         thread.start()
     try:
-        yield over
+        yield done
     finally:
-        over.wait(60)
+        done.wait(60)
         for thread in threads:
             thread.join(60)
-    assert not failed
+    assert not errors
 
 
 def check_page(page, order="asc"):
-    """The numbers on a page have no gap."""
+    """Assert that the numbers on a page have no gap, and return them."""
     numbers = [event.data["n"] for event in page]
     step = 1 if order == "asc" else -1
     assert numbers == list(
@@ -84,23 +84,23 @@ def check_page(page, order="asc"):
     return numbers
 
 
-def test_pages_from_the_start_to_the_end(redis_client):
-    chance = random.Random(1)
-    with moving(2000) as over:
-        all_is_there = False
-        while not all_is_there:
-            all_is_there = over.is_set()
+def test_forward_paging(redis_client):
+    rng = random.Random(1)
+    with publishing_and_archiving(2000) as done:
+        is_complete = False
+        while not is_complete:
+            is_complete = done.is_set()
             numbers, cursor = [], None
-            while page := read_events("abc", after=cursor, limit=chance.choice([1, 7, 100, 1000])):
+            while page := read_events("abc", after=cursor, limit=rng.choice([1, 7, 100, 1000])):
                 numbers += check_page(page)
                 cursor = page[-1].id
             assert numbers == list(range(len(numbers)))
     assert len(numbers) == 2000
 
 
-def test_pages_from_the_end_to_the_start(redis_client):
-    with moving(1500) as over:
-        while not over.is_set():
+def test_backward_paging(redis_client):
+    with publishing_and_archiving(1500) as done:
+        while not done.is_set():
             numbers, cursor = [], None
             while page := read_events("abc", before=cursor, limit=300, order="desc"):
                 numbers += check_page(page, "desc")
@@ -108,10 +108,10 @@ def test_pages_from_the_end_to_the_start(redis_client):
             assert numbers == list(range(len(numbers)))[::-1]
 
 
-def test_pages_of_one_type_and_between_two_cursors(redis_client):
+def test_pages_by_type_and_between_two_cursors(redis_client):
     ids = publish(0, 200)
-    with moving(2000) as over:
-        while not over.is_set():
+    with publishing_and_archiving(2000) as done:
+        while not done.is_set():
             page = read_events("abc", after=ids[30], before=ids[150], limit=500)
             assert [event.id for event in page] == ids[31:150]
             page = read_events("abc", after=ids[30], limit=60, event_types=["t1"])
@@ -120,9 +120,9 @@ def test_pages_of_one_type_and_between_two_cursors(redis_client):
     assert len(read_events("abc", limit=9999, event_types=["t2"])) == 66 + 666
 
 
-async def test_async_pages(redis_client):
+async def test_async_paging(redis_client):
     def move():
-        with moving(2000):
+        with publishing_and_archiving(2000):
             pass
 
     mover = asyncio.create_task(asyncio.to_thread(move))
@@ -135,9 +135,9 @@ async def test_async_pages(redis_client):
     await mover
 
 
-def test_followers_while_the_stream_is_trimmed(redis_client):
+def test_followers_of_a_trimmed_stream(redis_client):
     with LogFollower() as quick, LogFollower() as slow:
-        with moving(1200), slow.paused():
+        with publishing_and_archiving(1200), slow.paused():
             quick.wait_for(100)
         whole = read_events("abc", limit=9999)
         assert [event.data["n"] for event in whole] == list(range(1200))
@@ -146,7 +146,6 @@ def test_followers_while_the_stream_is_trimmed(redis_client):
 
 
 def test_cursors_of_an_expired_stream(redis_client):
-    """At, before and after the events of a stream that has expired."""
     ids = publish(0, 30)
     archive_and_trim()
     redis_client.flushall()
@@ -158,8 +157,8 @@ def test_cursors_of_an_expired_stream(redis_client):
     assert [event.id for event in read_events("abc", after=ids[27])] == [*ids[28:], *new]
 
 
-def test_a_truncated_log(redis_client):
-    """A cursor before the truncation raises CursorExpired, with the cursor to resume from."""
+def test_cursor_before_the_truncation_is_expired(redis_client):
+    """CursorExpired contains the cursor to resume from."""
     ids = publish(0, 50)
     archive_and_trim()
     redis_client.flushall()

@@ -1,6 +1,6 @@
-"""Awaits that are cancelled anywhere: the event is in the log once or not at all.
+"""Async publishes that are cancelled at any await: the event is appended at most once.
 
-A call with an idempotency key is repeated after the cancellation, and its event is there once.
+A call with an idempotency key is repeated after the cancellation and appended exactly once.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from tests.faults.clients import async_client, numbers, retried, stream
 from tests.faults.proxy import Act
 
 
-async def cancelled_after(turns, awaitable):
-    """Cancel after so many turns of the loop; return the result, or None if it was cancelled."""
+async def cancel_after(turns, awaitable):
+    """Cancel after some iterations of the loop; return the result, or None if cancelled."""
     task = asyncio.create_task(awaitable)
     for turn in range(turns):
         await asyncio.sleep(0 if turn < 20 else 0.0005)
@@ -27,7 +27,7 @@ async def cancelled_after(turns, awaitable):
 
 
 def publish(publisher, method, first, key=None):
-    """One event, or three, with numbers from `first`."""
+    """Publish one event, or three, numbered from `first`."""
     if method == "publish_event":
         return publisher.publish_event("abc", {"n": first}, idempotency_key=key)
     events = [{"n": first + i} for i in range(3)]
@@ -43,15 +43,15 @@ def publish(publisher, method, first, key=None):
         (Act.HALF, "publish_events"),
     ],
 )
-async def test_cancelled_at_every_turn_of_the_loop(proxy, redis_client, method, act):
-    """Each time with a new client, so that connecting is among what is cancelled."""
+async def test_cancelled_at_every_iteration_of_the_loop(proxy, redis_client, method, act):
+    """Each call uses a new client: connecting may be cancelled, too."""
     expected, cancelled = [], 0
     for turns in range(24):
         async with async_client(proxy.port) as client:
             publisher = RedisStreamPublisher(client)
             proxy.plan(act)
             key = f"call {turns}"
-            ids = await cancelled_after(turns, publish(publisher, method, 10 * turns, key))
+            ids = await cancel_after(turns, publish(publisher, method, 10 * turns, key))
             cancelled += ids is None
             ids = ids or await publish(publisher, method, 10 * turns, key)
         ids = [ids] if isinstance(ids, str) else ids
@@ -60,19 +60,18 @@ async def test_cancelled_at_every_turn_of_the_loop(proxy, redis_client, method, 
     assert stream(redis_client) == expected
 
 
-async def test_a_cancelled_append_is_sent(proxy, redis_client):
-    """Also without a key: a later call of the same publisher comes after it."""
+async def test_cancelled_append_is_sent_before_later_calls(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         for n in range(0, 40, 2):
             proxy.plan([Act.PASS, Act.LOST_AFTER, Act.SLOW, Act.HALF][n // 2 % 4])
-            await cancelled_after(1 + n % 7, publisher.publish_event("abc", {"n": n}))
+            await cancel_after(1 + n % 7, publisher.publish_event("abc", {"n": n}))
             await publisher.publish_event("abc", {"n": n + 1})
     assert numbers(redis_client) == list(range(40))
 
 
 @pytest.mark.parametrize("act", [Act.SLOW, Act.MUTE, Act.SWALLOWED, Act.HELD])
-async def test_waiting_with_a_timeout(proxy, redis_client, act):
+async def test_call_repeated_after_a_timeout(proxy, redis_client, act):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": 0})
@@ -86,21 +85,20 @@ async def test_waiting_with_a_timeout(proxy, redis_client, act):
     assert numbers(redis_client) == list(range(3))
 
 
-async def test_the_repeated_call_is_cancelled_as_well(proxy, redis_client):
+async def test_repeated_calls_are_cancelled(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         for n in range(20):
             proxy.plan(*[Act.SLOW, Act.LOST_AFTER, Act.SLOW][: n % 4])
             for turns in (3, 1, 5, 2):
-                if await cancelled_after(turns, publish(publisher, "publish_event", n, str(n))):
+                if await cancel_after(turns, publish(publisher, "publish_event", n, str(n))):
                     break
             else:
                 await publish(publisher, "publish_event", n, str(n))
     assert numbers(redis_client) == list(range(20))
 
 
-async def test_a_cancelled_retry(proxy, redis_client):
-    """The retry may be repeated; the append has one number."""
+async def test_cancelled_retry_is_repeated(proxy, redis_client):
     async with async_client(proxy.port, "no-retries") as client:
         publisher = RedisStreamPublisher(client)
         for n in range(20):
@@ -108,7 +106,7 @@ async def test_a_cancelled_retry(proxy, redis_client):
             with pytest.raises(RedisUnavailable) as caught:
                 await publisher.publish_event("abc", {"n": n})
             proxy.plan([Act.SLOW, Act.LOST_AFTER, Act.HALF, Act.PASS][n % 4])
-            await cancelled_after(n % 9, publisher.retry(caught.value.pending))
+            await cancel_after(n % 9, publisher.retry(caught.value.pending))
             event_id = await publisher.retry(caught.value.pending)
             assert (event_id, n) in stream(redis_client)
     assert numbers(redis_client) == list(range(20))
@@ -116,9 +114,9 @@ async def test_a_cancelled_retry(proxy, redis_client):
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["key", "no-key"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_some_of_many_are_cancelled(proxy, redis_client, seed, keyed):
-    """The others are there once, in the order of their calls; the cancelled ones at most once."""
-    chance = random.Random(seed)
+async def test_cancelling_some_concurrent_calls(proxy, redis_client, seed, keyed):
+    """The others are appended once and in call order, the cancelled ones at most once."""
+    rng = random.Random(seed)
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
 
@@ -127,17 +125,17 @@ async def test_some_of_many_are_cancelled(proxy, redis_client, seed, keyed):
 
         if seed % 2:
             await publisher.publish_event("abc", {"n": -1})
-        proxy.plan(*chance.choices(list(Act)[:5], k=8))
+        proxy.plan(*rng.choices(list(Act)[:5], k=8))
         tasks = [asyncio.create_task(call(n)) for n in range(50)]
-        doomed = set(chance.sample(range(50), 15))
+        doomed = set(rng.sample(range(50), 15))
         for n in sorted(doomed):
-            for _ in range(chance.randrange(8)):
+            for _ in range(rng.randrange(8)):
                 await asyncio.sleep(0)
             tasks[n].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        there = [n for n in numbers(redis_client) if n >= 0]
+        appended = [n for n in numbers(redis_client) if n >= 0]
         answered = [n for n in range(50) if isinstance(outcomes[n], str)]
-        assert [n for n in there if n in answered] == answered
+        assert [n for n in appended if n in answered] == answered
         failed = [n for n in range(50) if isinstance(outcomes[n], RedisUnavailable)]
         cancelled = set(range(50)) - set(answered) - set(failed)
         assert cancelled <= doomed
@@ -152,11 +150,11 @@ async def test_some_of_many_are_cancelled(proxy, redis_client, seed, keyed):
     by_id = dict(stream(redis_client))
     known = [n for n in range(50) if isinstance(outcomes[n], str)]
     assert [by_id[outcomes[n]] for n in known] == known
-    there = sorted(n for n in by_id.values() if 0 <= n < 50)
-    assert there == (list(range(50)) if keyed else sorted({*known, *there}))
+    appended = sorted(n for n in by_id.values() if 0 <= n < 50)
+    assert appended == (list(range(50)) if keyed else sorted({*known, *appended}))
 
 
-async def test_those_who_wait_behind_a_cancelled_one_are_served(proxy, redis_client):
+async def test_calls_queued_behind_a_cancelled_one_complete(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": 0})
@@ -171,7 +169,7 @@ async def test_those_who_wait_behind_a_cancelled_one_are_served(proxy, redis_cli
     assert numbers(redis_client) == [0, 1, 2, 3]
 
 
-async def test_the_client_is_closed_in_the_middle(proxy, redis_client):
+async def test_client_closed_during_calls(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         for n in range(24):

@@ -1,4 +1,4 @@
-"""After Redis lost events, every reader of every kind has the log that history returns."""
+"""After Redis loses events, all readers converge to the log that history returns."""
 
 import random
 from datetime import timedelta
@@ -11,7 +11,7 @@ from events.publisher import RedisStreamPublisher
 from events.streams.clients import get_async_redis
 from jobs.models import Job
 from tests.faults.loss import JOB, World
-from tests.faults.readers import KINDS, Audience
+from tests.faults.readers import KINDS, ReaderGroup
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -39,14 +39,14 @@ def world(redis_client):
     world.empty()
 
 
-def work(world, audience, chance, count):
-    for step in chance.choices(WORK, k=count):
+def work(world, group, rng, count):
+    for step in rng.choices(WORK, k=count):
         if step == "publish_async":
             number = world.next()
-            audience.do(lambda number=number: publish(number))
+            group.do(lambda number=number: publish(number))
         else:
             world.do(step)
-        sleep(chance.choice([0, 0, 0.01]))
+        sleep(rng.choice([0, 0, 0.01]))
 
 
 async def publish(number):
@@ -56,37 +56,37 @@ async def publish(number):
 
 @pytest.mark.parametrize("losses", [("wipe",) * 4, *[LOSSES] * 3], ids=["wiped", "a", "b", "c"])
 def test_readers_converge_after_losses(world, user, losses, request):
-    """30 readers over four losses; some connect, disconnect and resume meanwhile."""
-    chance = random.Random(request.node.name)
+    """30 readers and four losses. Some readers connect, disconnect and resume meanwhile."""
+    rng = random.Random(request.node.name)
     kinds = list(KINDS)
-    with Audience(user, seed=1) as audience:
+    with ReaderGroup(user, seed=1) as group:
         for number in range(16):
-            audience.add(kinds[number % 4])
-        for loss in chance.sample(losses, len(losses)):
-            work(world, audience, chance, 5)
-            world.do(*chance.choice([(), ("archive",), ("relay",)]), "snapshot")
-            work(world, audience, chance, 5)
+            group.add(kinds[number % 4])
+        for loss in rng.sample(losses, len(losses)):
+            work(world, group, rng, 5)
+            world.do(*rng.choice([(), ("archive",), ("relay",)]), "snapshot")
+            work(world, group, rng, 5)
             for number in range(4):
-                audience.add(kinds[number])
-            sleep(chance.choice([0, 0.3]))
+                group.add(kinds[number])
+            sleep(rng.choice([0, 0.3]))
             world.do(loss)
-            work(world, audience, chance, chance.choice([0, 3]))
-        audience.check(world.finish())
-    assert len(audience.readers) > 30
+            work(world, group, rng, rng.choice([0, 3]))
+        group.check(world.finish())
+    assert len(group.readers) > 30
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_loss_without_later_events(world, user, loss):
-    """Nothing is appended after the loss: XREAD returns nothing, and the readers converge."""
-    with Audience(user, seed=2) as audience:
+def test_readers_converge_without_events_after_the_loss(world, user, loss):
+    """XREAD returns nothing after the loss."""
+    with ReaderGroup(user, seed=2) as group:
         world.do("commit", "archive", "snapshot")
         for kind in KINDS:
-            audience.add(kind)
+            group.add(kind)
         world.do("publish", "publish")
-        audience.check(world.check())
+        group.check(world.check())
         world.do(loss)
         whole = world.check()
         assert len(whole) == 1
-        audience.check(whole)
-    # A poll that waits learns of the loss with its next request.
-    assert all(reader.resets == 1 for reader in audience.readers)
+        group.check(whole)
+    # A waiting long-poll is reset with its next request.
+    assert all(reader.resets == 1 for reader in group.readers)

@@ -1,4 +1,4 @@
-"""A loss between any two steps of live delivery: the subscriber has what history returns."""
+"""Data loss between any two steps of live delivery: subscribers converge to history."""
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -43,7 +43,7 @@ def world(redis_client):
 
 
 class Subscription:
-    """What a subscriber received since its last reset."""
+    """Events that a subscriber received since its last reset."""
 
     def __init__(self, messages):
         self.messages, self.events, self.resets = messages, [], []
@@ -63,7 +63,7 @@ class Subscription:
             self.resets.append(message.after)
 
     async def converge(self):
-        """Receive until it is what history returns."""
+        """Receive until the events equal those of history."""
         log = await in_thread(read_events)(JOB)
         await self.until(lambda: contents(self.events) == contents(log))
 
@@ -92,7 +92,7 @@ def xadd(redis_client, entry_id, number):
 
 
 class Held:
-    """The next call of a coroutine function waits before it begins, or before it returns."""
+    """Holds the next call of a coroutine function before it begins, or before it returns."""
 
     def __init__(self, monkeypatch, owner, name, *, at_end=False):
         self._call, self._at_end, self._is_armed = getattr(owner, name), at_end, True
@@ -116,8 +116,8 @@ class Held:
         await self.released.wait()
 
 
-async def test_the_stream_is_replaced_between_xread_and_the_check(world, monkeypatch):
-    """The entry read before is gone: the entries that XREAD returned are discarded."""
+async def test_stream_replaced_between_xread_and_the_check(world, monkeypatch):
+    """The previously read entry is missing: the entries returned by XREAD are discarded."""
     await in_thread(world.publish)(2)
     async with subscribed() as subscription:
         held = Held(monkeypatch, StreamReader, "_append")
@@ -131,7 +131,7 @@ async def test_the_stream_is_replaced_between_xread_and_the_check(world, monkeyp
 
 
 @pytest.mark.parametrize("later", [[], ["4-0"]], ids=["same-ids", "and-a-later-one"])
-async def test_ids_are_assigned_again(world, redis_client, later):
+async def test_ids_assigned_twice(world, redis_client, later):
     """An external producer writes the same ids after a wipe; the content differs from 2-0 on."""
     for number in (1, 2, 3):
         xadd(redis_client, f"{number}-0", number)
@@ -145,8 +145,8 @@ async def test_ids_are_assigned_again(world, redis_client, later):
     assert subscription.resets == ["1-0"]
 
 
-async def test_a_page_that_was_read_before_the_loss(world, monkeypatch):
-    """It is discarded: the topic was verified again before it was delivered."""
+async def test_page_read_before_a_loss_is_discarded(world, monkeypatch):
+    """The topic was verified again before the page was delivered."""
     await in_thread(world.publish)(200)
     async with subscribed() as first:
         held = Held(monkeypatch, hub, "aread_events", at_end=True)
@@ -163,8 +163,8 @@ async def test_a_page_that_was_read_before_the_loss(world, monkeypatch):
     assert second.resets == []
 
 
-async def test_a_page_that_was_read_after_a_loss_not_detected_yet(world, monkeypatch):
-    """Its subscriber is reset with the others as soon as the loss is detected."""
+async def test_page_read_before_a_loss_is_detected(world, monkeypatch):
+    """Its subscriber is reset with the others when the loss is detected."""
     await in_thread(world.publish)(200)
     async with subscribed() as first:
         held = Held(monkeypatch, Hub, "_verify")
@@ -177,8 +177,8 @@ async def test_a_page_that_was_read_after_a_loss_not_detected_yet(world, monkeyp
             await asyncio.gather(first.converge(), second.converge())
 
 
-async def test_the_connections_are_lost_while_a_page_is_read(world, monkeypatch):
-    """Redis restarts from an older snapshot; the page came from the log before."""
+async def test_connections_lost_while_a_page_is_read(world, monkeypatch):
+    """Redis restarts from an older snapshot after the page was read."""
     await in_thread(world.do)("publish", "snapshot")
     await in_thread(world.publish)(200)
     async with subscribed() as first:
@@ -194,8 +194,8 @@ async def test_the_connections_are_lost_while_a_page_is_read(world, monkeypatch)
     assert len(first.resets) == 1
 
 
-async def test_the_connections_are_lost_while_the_log_is_verified(world, monkeypatch):
-    """The reader's connection was opened before the log was read, and is lost with it."""
+async def test_connections_lost_while_the_log_is_verified(world, monkeypatch):
+    """The connection of the reader was opened before the log was read, and is lost as well."""
     await in_thread(world.do)("publish", "snapshot", "publish")
     held = Held(monkeypatch, Hub, "_verify", at_end=True)
     async with aclosing(follow(JOB)) as messages:
@@ -208,8 +208,8 @@ async def test_the_connections_are_lost_while_the_log_is_verified(world, monkeyp
         await subscription.converge()
 
 
-async def test_the_log_is_not_read_before_the_connection_is_open(world, monkeypatch):
-    """A restart between the two would not be noticed."""
+async def test_log_is_not_read_before_the_connection_is_open(world, monkeypatch):
+    """A restart between the two would not be detected."""
     await in_thread(world.publish)()
     held = Held(monkeypatch, StreamReader, "run")
     read = Held(monkeypatch, hub, "aread_events")
@@ -224,8 +224,8 @@ async def test_the_log_is_not_read_before_the_connection_is_open(world, monkeypa
         await receiving
 
 
-async def test_a_reply_of_before_the_verification(world, monkeypatch):
-    """An older snapshot is restored on the same connections: the entry read last is intact."""
+async def test_reply_older_than_the_verification_is_discarded(world, monkeypatch):
+    """An older snapshot is restored without a disconnect; the last read entry is intact."""
     await in_thread(world.do)("publish", "publish", "snapshot")
     async with subscribed() as subscription:
         held = Held(monkeypatch, StreamReader, "_append")
@@ -246,8 +246,8 @@ async def test_a_reply_of_before_the_verification(world, monkeypatch):
     assert subscription.resets == []
 
 
-async def test_a_subscriber_that_catches_up_below_a_change(world, redis_client, monkeypatch):
-    """The event at its cursor is gone, and the one before it is another: both are discarded."""
+async def test_subscriber_catching_up_below_a_change(world, redis_client, monkeypatch):
+    """The event at its cursor is missing and the one before it differs: both are discarded."""
     monkeypatch.setattr("events.live.subscriber._FIRST_PAGE_EVENTS", 3)
     monkeypatch.setattr("events.live.topic._RING_IDLE_SECONDS", 0)
     for number in range(1, 11):
@@ -264,8 +264,8 @@ async def test_a_subscriber_that_catches_up_below_a_change(world, redis_client, 
     assert subscription.resets == ["1-0"]
 
 
-async def test_subscribers_that_join_while_the_log_is_verified(world, monkeypatch):
-    """They wait, and their cursors are checked against the new log."""
+async def test_subscribers_joining_while_the_log_is_verified(world, monkeypatch):
+    """They wait until their cursors are checked against the new log."""
     await in_thread(world.do)("commit", "archive", "publish")
     lost = (await in_thread(read_events)(JOB))[-1].id
     async with subscribed() as first:
@@ -291,8 +291,8 @@ async def test_subscribers_that_join_while_the_log_is_verified(world, monkeypatc
     assert others[0].resets == []
 
 
-async def test_two_losses_before_a_subscriber_takes_the_reset(world):
-    """It receives one reset, with the lower cursor."""
+async def test_slow_subscriber_receives_one_reset_for_two_losses(world):
+    """The reset has the lower cursor."""
     await in_thread(world.do)("commit", "archive", "publish")
     async with subscribed() as slow, subscribed() as quick:
         await in_thread(world.do)("wipe", "publish")
@@ -304,8 +304,8 @@ async def test_two_losses_before_a_subscriber_takes_the_reset(world):
     assert len(slow.resets) == 1
 
 
-async def test_transactional_events_return_under_new_ids(world):
-    """The relay appends them again after a wipe: the subscriber is reset, and has each once."""
+async def test_transactional_events_are_appended_again_under_new_ids(world):
+    """The subscriber is reset and receives each event once."""
     await in_thread(world.commit)(3)
     async with subscribed() as subscription:
         await in_thread(world.do)("wipe", "relay", "commit", "archive")
@@ -314,8 +314,8 @@ async def test_transactional_events_return_under_new_ids(world):
     assert [event.data["tx"] for event in subscription.events] == [1, 2, 3, 4]
 
 
-async def test_an_archiver_that_commits_after_the_wipe(world, monkeypatch):
-    """What it read before appears below what the relay appended again, which it removes later."""
+async def test_archiver_commits_after_the_wipe(world, monkeypatch):
+    """Its events appear below those that the relay appended again, which are removed later."""
     await in_thread(world.do)("commit", "archive", "commit")
     async with subscribed() as subscription:
         verify = Archiver._verify_still_in_redis
@@ -334,8 +334,8 @@ async def test_an_archiver_that_commits_after_the_wipe(world, monkeypatch):
     assert [event.data.get("tx") for event in subscription.events] == [1, 2, None]
 
 
-async def test_the_process_is_paused_over_a_loss(world):
-    """The reply in the socket's buffer is from before it."""
+async def test_process_paused_during_a_loss(world):
+    """The reply in the socket buffer is older than the loss."""
     await in_thread(world.publish)(2)
     async with subscribed() as subscription:
         world.publish(2)  # on the event loop, which reads nothing meanwhile
@@ -345,7 +345,7 @@ async def test_the_process_is_paused_over_a_loss(world):
 
 
 class Finished:
-    """The job is finished; Redis loses its last event as soon as that is known."""
+    """Completion of a finished job whose last event Redis loses during the check."""
 
     def __init__(self, world):
         self.world = world
@@ -362,7 +362,7 @@ class Finished:
         return over
 
 
-async def test_the_end_is_not_sent_before_the_last_event_returns(world):
+async def test_end_is_not_sent_before_the_last_event_is_relayed(world):
     async with aclosing(follow(JOB, completion=Finished(world))) as messages:
         subscription = Subscription(messages)
         await in_thread(world.commit)()
@@ -390,7 +390,7 @@ def commit_last():
 
 @pytest.fixture
 def log(world):
-    """Three archived events that the stream lost, and two that are not archived."""
+    """Three archived events that are lost in the stream, and two that are not archived."""
     for step in ("publish", "publish", "publish", "archive", "wipe", "publish", "publish"):
         world.do(step)
         sleep(0.002)
@@ -398,7 +398,7 @@ def log(world):
 
 
 def between(log, place):
-    """A cursor between an event and the next."""
+    """Return a cursor between an event and the next."""
     return Cursor(log[place].cursor.ms, log[place].cursor.seq + 1000)
 
 
@@ -419,15 +419,14 @@ async def received_from(cursor):
 
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "in-a-ring"])
-async def test_a_cursor_that_is_in_the_log_is_not_reset(log, place, is_shared):
+async def test_cursor_in_the_log_is_not_reset(log, place, is_shared):
     async with subscribed() if is_shared else aclosing(follow(JOB)):
         received = await received_from(log[place].cursor)
     assert received == [*log[place + 1 :], Live()]
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "in-a-ring"])
-async def test_a_cursor_that_is_not_in_the_log(log, is_shared):
-    """It is reset to the event before it, wherever it is: below, between, above."""
+async def test_cursor_missing_in_the_log_is_reset_to_the_event_before(log, is_shared):
     async with subscribed() if is_shared else aclosing(follow(JOB)):
         for cursor, after in (
             (Cursor(5, 0), "0-0"),
@@ -442,14 +441,14 @@ async def test_a_cursor_that_is_not_in_the_log(log, is_shared):
             assert received[1:] == [*expected, Live()]
 
 
-async def test_a_cursor_of_a_log_that_is_empty(redis_client):
+async def test_cursor_of_an_empty_log_is_reset(redis_client):
     received = await received_from(Cursor(5, 0))
     assert reset_of(received) == ["0-0"]
     assert received[1:] == [Live()]
 
 
-async def test_a_cursor_ahead_of_the_topic_is_not_reset(world, monkeypatch):
-    """Another process delivered an event that this one has not read yet."""
+async def test_cursor_ahead_of_the_topic_is_not_reset(world, monkeypatch):
+    """Another process delivered an event that this process has not read yet."""
     await in_thread(world.publish)()
     async with subscribed():
         held = Held(monkeypatch, StreamReader, "_append")

@@ -1,7 +1,7 @@
-"""A sync publish is interrupted at each line, as a signal handler may do.
+"""Exceptions raised by a signal handler at any line of a sync publish.
 
-Celery's soft time limit raises anywhere. The event is in the log once or not at all, a call that is
-repeated with its idempotency key is there once, and no later call gets the reply of another one.
+Celery's soft time limit does this. The event is appended at most once. A call that is repeated with
+its idempotency key is appended once. No later call receives the reply of an interrupted one.
 """
 
 import linecache
@@ -20,17 +20,17 @@ PACKAGES = ("events/producer/", "events/streams/", "events/publisher.py")
 
 
 class Interruption(BaseException):
-    """What a signal handler raises."""
+    """Raised in place of a signal handler's exception."""
 
 
-def interrupted_at(line, call):
-    """Call, and raise Interruption before the line of this number is run; whether it was."""
+def interrupt_at(line, call):
+    """Raise Interruption before the nth executed line of a call; return whether it was reached."""
     lines = count(1)
 
     def trace(frame, event, _argument):
         if not any(package in frame.f_code.co_filename for package in PACKAGES):
             return None
-        # The interpreter runs no signal handler at the instruction for `try:`.
+        # The interpreter runs no signal handlers at the instruction of `try:`.
         source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
         if event == "line" and source != "try:" and next(lines) == line:
             raise Interruption
@@ -55,22 +55,22 @@ def publisher(request, proxy):
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["key", "no-key"])
-def test_a_publish_is_interrupted_at_each_line(publisher, redis_client, keyed):
+def test_publish_interrupted_at_each_line(publisher, redis_client, keyed):
     for n in count(1):
         key = f"{n}" if keyed else None
 
         def publish(n=n, key=key):
             return publisher.publish_event("abc", {"n": n}, idempotency_key=key)
 
-        was_interrupted = interrupted_at(n, publish)
+        was_interrupted = interrupt_at(n, publish)
         event_id = publish() if keyed else publisher.publish_event("abc", {"n": -n})
         assert stream(redis_client)[-1] == (event_id, n if keyed else -n)
         if not was_interrupted:
             break
     assert n > 50
-    there = [number for number in numbers(redis_client) if number > 0]
-    assert sorted(set(there)) == sorted(there)
-    assert len(there) == n if keyed else 5 < len(there) < n
+    appended = [number for number in numbers(redis_client) if number > 0]
+    assert sorted(set(appended)) == sorted(appended)
+    assert len(appended) == n if keyed else 5 < len(appended) < n
     assert publisher._redis.get("nothing") is None
     pool = publisher._redis.connection_pool
     producers = sync_sender(publisher._senders)._producers
@@ -78,9 +78,9 @@ def test_a_publish_is_interrupted_at_each_line(publisher, redis_client, keyed):
 
 
 @pytest.mark.parametrize("act", [Act.LOST_AFTER, Act.LOST_BEFORE])
-def test_a_retry_is_interrupted_at_each_line(publisher, proxy, redis_client, act):
+def test_retry_interrupted_at_each_line(publisher, proxy, redis_client, act):
     for n in count(1):
-        proxy.plan(*[act] * 8)  # a call that was interrupted may arrive as well
+        proxy.plan(*[act] * 8)  # includes calls of the interrupted attempt
         with pytest.raises(RedisUnavailable) as caught:
             publisher.publish_event("abc", {"n": n})
         proxy.plan()
@@ -88,7 +88,7 @@ def test_a_retry_is_interrupted_at_each_line(publisher, proxy, redis_client, act
         def retry(pending=caught.value.pending):
             return publisher.retry(pending)
 
-        was_interrupted = interrupted_at(n, retry)
+        was_interrupted = interrupt_at(n, retry)
         event_id = retry()
         assert (event_id, n) in stream(redis_client)
         if not was_interrupted:

@@ -1,4 +1,4 @@
-"""Appends that reach Redis after their caller was told that it does not answer."""
+"""Appends that reach Redis after their caller received RedisUnavailable."""
 
 import asyncio
 import os
@@ -18,8 +18,7 @@ def which(request):
 
 
 @pytest.mark.parametrize("is_retried", [True, False], ids=["retried", "not-retried"])
-async def test_every_attempt_arrives_late(proxy, redis_client, which, is_retried):
-    """The first one that arrives is appended; the others are recognised."""
+async def test_late_attempts_are_appended_once(proxy, redis_client, which, is_retried):
     async with publishing(which, proxy.port) as publish:
         await publish.one({"n": -1})
         proxy.plan(*[Act.HELD] * 4)
@@ -34,7 +33,7 @@ async def test_every_attempt_arrives_late(proxy, redis_client, which, is_retried
     assert numbers(redis_client) == [-1, 0, 1, 2, 10]
 
 
-async def test_an_attempt_arrives_after_later_calls(proxy, redis_client, which):
+async def test_attempt_arriving_after_later_calls_is_a_duplicate(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         for n in range(0, 12, 3):
             proxy.plan(Act.HELD)
@@ -43,8 +42,7 @@ async def test_an_attempt_arrives_after_later_calls(proxy, redis_client, which):
     assert numbers(redis_client) == list(range(12))
 
 
-async def test_a_failed_append_arrives_after_later_calls(proxy, redis_client, which):
-    """Its producer has appended nothing since: it is appended once, then retried, then late."""
+async def test_failed_append_arriving_after_its_retry_is_a_duplicate(proxy, redis_client, which):
     async with publishing(which, proxy.port, "no-retries") as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.HELD] * 4)
@@ -56,8 +54,8 @@ async def test_a_failed_append_arrives_after_later_calls(proxy, redis_client, wh
     assert stream(redis_client)[1:] == [*zip(later, (2, 3)), (retried_id, 1), (last, 4)]  # noqa: B905
 
 
-async def test_redis_is_stopped_and_goes_on(redis_server, redis_client, proxy, which):
-    """Its socket buffers hold all attempts: they are run after their callers have failed."""
+async def test_attempts_buffered_by_a_stopped_redis(redis_server, redis_client, proxy, which):
+    """The socket buffers hold all attempts. Redis runs them after their callers have failed."""
     async with publishing(which, proxy.port, "no-retries") as publish:
         await publish.one({"n": 0})
         os.kill(redis_server.process.pid, signal.SIGSTOP)
@@ -73,8 +71,8 @@ async def test_redis_is_stopped_and_goes_on(redis_server, redis_client, proxy, w
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_redis_is_stopped_under_many(redis_server, redis_client, proxy):
-    """The failed calls of one batch are retried one by one, and at once."""
+async def test_batch_buffered_by_a_stopped_redis(redis_server, redis_client, proxy):
+    """The failed calls of one batch are retried, half of them concurrently."""
     async with async_client(proxy.port, "no-retries") as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": -1})

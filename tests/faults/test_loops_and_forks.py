@@ -1,4 +1,4 @@
-"""Publishers that are used in several event loops, threads and forks."""
+"""Publishers shared by several event loops, threads and forks."""
 
 import asyncio
 import gc
@@ -33,15 +33,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def outside(proxy):
-    """A publisher that is created outside of an event loop, and its client."""
+def unbound(proxy):
+    """A publisher that was created unbound of an event loop, and its client."""
     client = redis.asyncio.Redis(port=proxy.port, socket_timeout=0.2)
     return RedisStreamPublisher(client), client
 
 
-def test_one_publisher_in_many_loops(outside, proxy, redis_client):
-    """More loops than the pool has connections; some lose a reply, some close the client."""
-    publisher, client = outside
+def test_publisher_in_many_loops(unbound, proxy, redis_client):
+    """There are more loops than connections. Some loops lose a reply, some close the client."""
+    publisher, client = unbound
 
     async def publish(n):
         ids = await asyncio.gather(
@@ -60,9 +60,9 @@ def test_one_publisher_in_many_loops(outside, proxy, redis_client):
     assert redis_client.hlen(STATE) < 10
 
 
-def test_a_call_is_cancelled_and_its_loop_ends(outside, proxy, redis_client):
-    """Cancelled in a loop that ends, and repeated with its key in another: appended once."""
-    publisher, _ = outside
+def test_cancelled_call_is_repeated_in_another_loop(unbound, proxy, redis_client):
+    """The loop of the cancelled call ends. The call is repeated with its key: appended once."""
+    publisher, _ = unbound
 
     async def cancel(n):
         event = publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
@@ -88,14 +88,14 @@ def test_a_call_is_cancelled_and_its_loop_ends(outside, proxy, redis_client):
     assert numbers(redis_client) == list(range(16))
 
 
-def test_a_loop_ends_with_calls_in_flight_and_others_queued(outside, proxy, redis_client):
-    """Each is repeated with its key, in any order, and appended once."""
-    publisher, _ = outside
+def test_loop_ends_with_calls_in_flight_and_queued(unbound, proxy, redis_client):
+    """Each call is repeated with its key, in any order, and appended once."""
+    publisher, _ = unbound
 
     def publish(n):
         return publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
 
-    async def leave_behind(first):
+    async def cancel_in_flight(first):
         await publish(first)
         proxy.plan(Act.SWALLOWED, Act.MUTE)
         for n in range(first + 1, first + 4):
@@ -110,14 +110,14 @@ def test_a_loop_ends_with_calls_in_flight_and_others_queued(outside, proxy, redi
 
     for round_, order in enumerate(permutations((1, 2, 3))):
         first = 4 * round_
-        asyncio.run(leave_behind(first))
+        asyncio.run(cancel_in_flight(first))
         asyncio.run(repeat([first + n for n in order]))
     assert sorted(numbers(redis_client)) == list(range(24))
 
 
-def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_client):
-    """Several callers retry each failed call of a batch concurrently and get the same ids."""
-    publisher, _ = outside
+def test_append_retried_in_other_loops_and_threads(unbound, proxy, redis_client):
+    """Concurrent retries of the failed calls of a batch return the same ids."""
+    publisher, _ = unbound
 
     async def fail():
         proxy.plan(*[Act.LOST_AFTER, Act.LOST_BEFORE] * 4)
@@ -144,9 +144,9 @@ def test_an_append_is_retried_in_other_loops_and_threads(outside, proxy, redis_c
         ]
 
 
-def test_a_client_has_an_idle_connection_of_another_loop(outside, redis_client):
+def test_client_with_an_idle_connection_of_another_loop(unbound, redis_client):
     """The sender neither uses nor closes it."""
-    publisher, client = outside
+    publisher, client = unbound
 
     async def publish():
         await publisher.publish_event("abc", {"n": 0})
@@ -160,10 +160,10 @@ def test_a_client_has_an_idle_connection_of_another_loop(outside, redis_client):
     assert numbers(redis_client) == [0]
 
 
-def test_a_client_is_dropped_while_its_loop_runs(redis_server):
-    """The pool is too small to reserve a connection: the sender opens its own, and closes it."""
+def test_sender_closes_its_connection_after_the_client_is_collected(redis_server):
+    """The pool is too small to reserve a connection: the sender opens its own."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DROPPED.format(url=redis_server.url)],
+        [sys.executable, "-W", "error", "-c", COLLECTED_CLIENT_SCRIPT.format(url=redis_server.url)],
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
@@ -173,10 +173,10 @@ def test_a_client_is_dropped_while_its_loop_runs(redis_server):
     assert (ran.stdout, ran.stderr) == ("[1, 0]\n", "")
 
 
-def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
-    publisher, _ = outside
-    chance = [Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF, Act.SLOW, Act.PASS]
-    proxy.plan(*chance * 20)
+def test_concurrent_loops_in_several_threads(unbound, proxy, redis_client):
+    publisher, _ = unbound
+    acts = [Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF, Act.SLOW, Act.PASS]
+    proxy.plan(*acts * 20)
 
     async def publish(first):
         ids = []
@@ -195,9 +195,9 @@ def test_loops_in_several_threads_at_once(outside, proxy, redis_client):
     assert len(by_id) == 360
 
 
-def test_cancelled_in_one_thread_and_repeated_in_another(outside, proxy, redis_client):
-    """While the loop of the cancelled call still sends it."""
-    publisher, _ = outside
+def test_call_cancelled_in_one_thread_and_repeated_in_another(unbound, proxy, redis_client):
+    """The loop of the cancelled call still sends it."""
+    publisher, _ = unbound
 
     def publish(n):
         return publisher.publish_event("abc", {"n": n}, idempotency_key=str(n))
@@ -230,7 +230,7 @@ def test_cancelled_in_one_thread_and_repeated_in_another(outside, proxy, redis_c
     assert sorted(n for n in numbers(redis_client) if n >= 100) == list(range(100, 112))
 
 
-SCRIPT = """
+PUBLISH_SCRIPT = """
 import asyncio, redis.asyncio
 from events.publisher import RedisStreamPublisher
 client = redis.asyncio.Redis.from_url({url!r})
@@ -250,19 +250,19 @@ print("published")
 """
 
 
-DROPPED = """
+COLLECTED_CLIENT_SCRIPT = """
 import asyncio, gc, redis, redis.asyncio
 from events.producer import sender
 from events.publisher import RedisStreamPublisher
 sender.IDLE_SECONDS = 0.1
-ours = []
+counts = []
 async def publish():
-    options = dict(max_connections=1, client_name="dropped")
+    options = dict(max_connections=1, client_name="collected")
     async with redis.asyncio.Redis.from_url({url!r}, **options) as client:
         await RedisStreamPublisher(client).publish_event("abc", {{}})
 def count():
     with redis.Redis.from_url({url!r}) as other:
-        ours.append(sum(each["name"] == "dropped" for each in other.client_list()))
+        counts.append(sum(each["name"] == "collected" for each in other.client_list()))
 async def main():
     await publish()
     gc.collect()
@@ -270,14 +270,21 @@ async def main():
     await asyncio.sleep(1)
     count()
 asyncio.run(main())
-print(ours)
+print(counts)
 """
 
 
-def test_no_resource_warning(redis_server):
-    """In a process where warnings are errors, until the interpreter exits."""
+def test_no_resource_warning_until_exit(redis_server):
     ran = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT.format(url=redis_server.url)],
+        [
+            sys.executable,
+            "-X",
+            "dev",
+            "-W",
+            "error",
+            "-c",
+            PUBLISH_SCRIPT.format(url=redis_server.url),
+        ],
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
@@ -287,8 +294,8 @@ def test_no_resource_warning(redis_server):
     assert (ran.stdout, ran.stderr) == ("published\n", "")
 
 
-def forked(task, *args):
-    """Start a fork, as Celery's prefork pool does."""
+def start_fork(task, *args):
+    """Start a forked process, like Celery's prefork pool."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the tests' proxy
         process = multiprocessing.get_context("fork").Process(target=task, args=args)
@@ -296,7 +303,7 @@ def forked(task, *args):
     return process
 
 
-def answers_of(processes, receiver):
+def results_of(processes, receiver):
     answers = []
     for _ in processes:
         assert receiver.poll(60)
@@ -308,11 +315,11 @@ def answers_of(processes, receiver):
 
 
 def _publish_in_fork(publisher, first, pipe):
-    """In several threads, which start to publish at the same time."""
-    together = threading.Barrier(4)
+    """Publish in several threads that start at the same time."""
+    barrier = threading.Barrier(4)
 
     def publish(start):
-        together.wait()
+        barrier.wait()
         return [(publish_with_retry(publisher, n), n) for n in range(start, start + 10)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -321,7 +328,7 @@ def _publish_in_fork(publisher, first, pipe):
 
 
 @pytest.mark.parametrize("kind", ["plain", "blocking", "single"])
-def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
+def test_forks_of_a_process_with_producers(proxy, redis_client, kind):
     with sync_client(proxy.port, kind if kind != "single" else "plain", seconds=2) as client:
         publisher = SyncRedisStreamPublisher(client)
         with ThreadPoolExecutor(4) as pool:  # creates several producers
@@ -329,10 +336,10 @@ def test_forks_of_a_process_that_has_published(proxy, redis_client, kind):
         receiver, sender = multiprocessing.Pipe(duplex=False)
         proxy.plan(*[Act.PASS, Act.PASS, Act.LOST_AFTER, Act.PASS, Act.HALF] * 20)
         processes = [
-            forked(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
+            start_fork(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
         ]
         own = [(publish_with_retry(publisher, n), n) for n in range(40, 80)]
-        theirs = answers_of(processes, receiver)
+        theirs = results_of(processes, receiver)
         sender.close()
         receiver.close()
     by_id = dict(stream(redis_client))
@@ -351,13 +358,12 @@ def _publish_in_loop_of_fork(publisher, first, pipe):
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["loop-over", "loop-running"])
-def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
-    """Forked after the loop has ended, and while it runs."""
-    publisher, _ = outside
+def test_forks_of_a_process_with_a_loop(unbound, proxy, redis_client, inside):
+    publisher, _ = unbound
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     def fork():
-        return [forked(_publish_in_loop_of_fork, publisher, 100 * n, sender) for n in (1, 2, 3)]
+        return [start_fork(_publish_in_loop_of_fork, publisher, 100 * n, sender) for n in (1, 2, 3)]
 
     async def parent():
         await asyncio.gather(*[publisher.publish_event("abc", {"n": n}) for n in range(5)])
@@ -367,7 +373,7 @@ def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
 
     processes = asyncio.run(parent()) or fork()
     asyncio.run(publisher.publish_event("abc", {"n": 10}))
-    theirs = answers_of(processes, receiver)
+    theirs = results_of(processes, receiver)
     sender.close()
     receiver.close()
     by_id = dict(stream(redis_client))
@@ -378,7 +384,7 @@ def test_forks_of_a_process_with_a_loop(outside, proxy, redis_client, inside):
 
 
 @pytest.mark.parametrize("act", [Act.LOST_AFTER, Act.LOST_BEFORE])
-def test_an_append_is_retried_by_the_parent_and_a_fork(proxy, redis_client, act):
+def test_append_retried_by_parent_and_fork(proxy, redis_client, act):
     with sync_client(proxy.port) as client:
         publisher = SyncRedisStreamPublisher(client)
         publisher.publish_event("abc", {"n": 0})
@@ -386,9 +392,9 @@ def test_an_append_is_retried_by_the_parent_and_a_fork(proxy, redis_client, act)
         with pytest.raises(RedisUnavailable) as caught:
             publisher.publish_event("abc", {"n": 1})
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        fork = forked(lambda: sender.send([publisher.retry(caught.value.pending)]))
+        fork = start_fork(lambda: sender.send([publisher.retry(caught.value.pending)]))
         event_id = publisher.retry(caught.value.pending)
-        assert answers_of([fork], receiver) == [event_id]
+        assert results_of([fork], receiver) == [event_id]
         sender.close()
         receiver.close()
     assert stream(redis_client)[1:] == [(event_id, 1)]

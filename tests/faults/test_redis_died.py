@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 @pytest.fixture
 def own_redis(short_tmp, settings, monkeypatch):
-    """A Redis that the test may kill; its append-only file remains."""
-    server = EmbeddedRedis(short_tmp / "mortal", save="", appendfsync="no")
+    """Redis of a single test, which may kill and restart it; its append-only file is kept."""
+    server = EmbeddedRedis(short_tmp / "redis", save="", appendfsync="no")
     server.start()
     settings.JOB_EVENTS = {
         **settings.JOB_EVENTS,
@@ -48,7 +48,7 @@ def own_redis(short_tmp, settings, monkeypatch):
 
 @contextmanager
 def rolled_back(server):
-    """Restart Redis from the files of before the block."""
+    """Restart Redis after the block from its files as they were before it."""
     files, kept = server.directory / "appendonlydir", server.directory / "kept"
     shutil.copytree(files, kept)
     yield
@@ -69,7 +69,7 @@ def stopped(server):
 
 @pytest.mark.parametrize("archived", [False, True], ids=["pending", "archived"])
 @pytest.mark.parametrize("loss", ["killed", "rolled-back", "wiped"])
-def test_a_follower_over_a_restart(own_redis, loss, archived):
+def test_follower_converges_after_a_restart(own_redis, loss, archived):
     world = World()
     world.commit(2)
     world.publish(2)
@@ -95,8 +95,8 @@ def test_a_follower_over_a_restart(own_redis, loss, archived):
         world.finish(follower)
 
 
-def test_a_slow_follower_over_a_restart_from_a_snapshot(own_redis):
-    """Its cursor is in the stream, and the following events are in the archive only."""
+def test_slow_follower_converges_after_a_restart_from_a_snapshot(own_redis):
+    """Its cursor is in the stream, the following events are only in the archive."""
     world = World()
     world.commit()
     with LogFollower() as follower:
@@ -109,8 +109,8 @@ def test_a_slow_follower_over_a_restart_from_a_snapshot(own_redis):
     assert len(follower.events) == 5
 
 
-def test_a_commit_while_redis_hangs(own_redis):
-    """The commit returns; when Redis continues, nothing is appended twice."""
+def test_commit_returns_while_redis_hangs(own_redis):
+    """No event is appended twice when Redis continues."""
     world = World()
     world.commit(2)
     publisher = get_publisher()
@@ -131,8 +131,8 @@ def test_a_commit_while_redis_hangs(own_redis):
     assert [e.data["n"] for e in whole if "n" in e.data] == [100]
 
 
-def test_concurrent_publishes_while_redis_hangs(own_redis):
-    """All publishes on the loop fail in bounded time, and each event is appended at most once."""
+def test_concurrent_publishes_fail_while_redis_hangs(own_redis):
+    """They fail in bounded time, and each event is appended at most once."""
 
     async def publish(port):
         async with async_client(port) as client:
@@ -145,11 +145,11 @@ def test_concurrent_publishes_while_redis_hangs(own_redis):
     with proxied(own_redis.directory / "redis.sock") as proxy, stopped(own_redis):
         outcomes = asyncio.run(asyncio.wait_for(publish(proxy.port), 30))
     assert {type(outcome) for outcome in outcomes} == {RedisUnavailable}
-    there = [event.data["n"] for event in read_events("abc")]
-    assert len(there) == len(set(there))
+    appended = [event.data["n"] for event in read_events("abc")]
+    assert len(appended) == len(set(appended))
 
 
-def test_redis_is_down_for_a_while(own_redis):
+def test_outbox_is_relayed_after_an_outage(own_redis):
     world = World()
     world.commit()
     own_redis.kill()
@@ -164,8 +164,8 @@ def test_redis_is_down_for_a_while(own_redis):
     assert [event.data["tx"] for event in read_events("new")] == [1]
 
 
-def test_a_full_redis_is_trimmed(own_redis):
-    """One stream needs a repair, which takes memory; the others are trimmed."""
+def test_full_redis_is_trimmed(own_redis):
+    """One stream needs a repair, which fails without memory; the others are trimmed."""
     client = get_redis()
     ahead = (client.time()[0] + 3600) * 1000
     client.xadd(KEY, {"data": '{"n":1}'}, id=f"{ahead}-0")

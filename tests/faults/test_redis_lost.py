@@ -1,4 +1,4 @@
-"""Redis loses all or some of its data; the log stays consistent."""
+"""The log stays consistent when Redis loses all or some of its data."""
 
 import asyncio
 import random
@@ -28,8 +28,8 @@ LOSSES = (
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch, settings):
-    """The relay appends at once, and streams are trimmed early."""
+def fast_relay(monkeypatch, settings):
+    """The relay appends without delay, and streams are trimmed early."""
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
 
@@ -45,8 +45,7 @@ def world(redis_client):
     "loss", ["wipe", "delete_stream", "delete_state", "evict", "restart_from_snapshot"]
 )
 @pytest.mark.parametrize("place", range(0, 7, 2))
-def test_each_loss_at_each_step(world, loss, place):
-    """Between commit, append, archive and trim."""
+def test_loss_at_each_step_between_commit_and_trim(world, loss, place):
     steps = ["commit", "publish", "snapshot", "commit", "publish", "archive", "commit", "publish"]
     steps += ["commit_unseen", "commit", "relay", "archive", "external", "commit"]
     at = 2 * place + 1
@@ -67,15 +66,15 @@ def test_each_loss_at_each_step(world, loss, place):
     ],
     ids="-".join,
 )
-def test_lost_entries_return_below_the_archive_position(world, then):
-    """The archive is ahead of it: it is neither read nor archived there."""
+def test_entries_restored_below_the_archive_checkpoint(world, then):
+    """They are neither read nor archived at their old ids."""
     lost = ["commit", "commit", "snapshot", "evict", "external", "archive", "restart_from_snapshot"]
     world.do("commit", "publish", "archive", *lost, *then)
     world.finish()
 
 
-def test_an_older_snapshot_returns_what_a_follower_was_past(world):
-    """It received the log without the event: it is reset to before it."""
+def test_follower_is_reset_before_an_event_restored_by_a_snapshot(world):
+    """The follower had received the log without this event."""
     with LogFollower() as follower:
         with follower.paused():
             world.commit()
@@ -90,43 +89,45 @@ def test_an_older_snapshot_returns_what_a_follower_was_past(world):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_losses_in_any_order(world, seed):
-    chance = random.Random(seed)
-    steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
+def test_random_losses(world, seed):
+    rng = random.Random(seed)
+    steps = rng.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
     with LogFollower() as follower:
         world.do(*steps)
         world.finish(follower)
 
 
-def hesitating(call, chance):
-    """Wrap a coroutine function: it may pause before and after the call."""
+def with_random_pauses(call, rng):
+    """Wrap a coroutine function: pause randomly before and after the call."""
 
     async def pause():
-        if chance.random() < 0.5:
-            await asyncio.sleep(chance.random() * 0.03)
+        if rng.random() < 0.5:
+            await asyncio.sleep(rng.random() * 0.03)
 
-    async def hesitating_call(*args, **kwargs):
+    async def paused_call(*args, **kwargs):
         await pause()
-        answer = await call(*args, **kwargs)
+        result = await call(*args, **kwargs)
         await pause()
-        return answer
+        return result
 
-    return hesitating_call
+    return paused_call
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_followers_that_join_during_losses(world, monkeypatch, seed):
-    """They share a hub and joined at different times; every step of delivery may be delayed."""
-    chance = random.Random(seed)
+def test_followers_joining_during_losses(world, monkeypatch, seed):
+    """They share a hub and join at different times. Each step of delivery may be delayed."""
+    rng = random.Random(seed)
     for where, name in (
         (hub, "aread_events"), (hub.Hub, "_verify"), (StreamReader, "_append"),
         (StreamReader, "_check_heads"), (Subscriber, "_catch_up"),
     ):  # fmt: skip
-        monkeypatch.setattr(where, name, hesitating(getattr(where, name), random.Random(seed)))
-    steps = chance.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
+        monkeypatch.setattr(
+            where, name, with_random_pauses(getattr(where, name), random.Random(seed))
+        )
+    steps = rng.choices([*WORK * 3, *LOSSES, "archive_late"], k=40)
     with FollowerLoop() as followers:
         for n, step in enumerate(steps):
-            if n == 0 or chance.random() < 0.15:
+            if n == 0 or rng.random() < 0.15:
                 followers.add()
             world.do(step)
         whole = world.finish()
@@ -135,9 +136,9 @@ def test_followers_that_join_during_losses(world, monkeypatch, seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_losses_while_the_clock_goes_back(world, seed):
-    """The archive, or Redis alone, has ids of an hour ahead."""
-    chance = random.Random(seed)
-    steps = chance.choices([*WORK * 3, *LOSSES, "archive_late", "from_the_future"], k=40)
+def test_losses_with_ids_ahead_of_the_clock(world, seed):
+    """The archive, or only Redis, has ids that are an hour ahead."""
+    rng = random.Random(seed)
+    steps = rng.choices([*WORK * 3, *LOSSES, "archive_late", "from_the_future"], k=40)
     world.do(*steps)
     world.finish()

@@ -1,4 +1,4 @@
-"""How the archiver repairs a stream that lost entries, interrupted at any step."""
+"""The archiver repairs a stream that lost entries, also if it is interrupted."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ KEYS = (KEY, STATE)
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch, settings):
+def fast_relay(monkeypatch, settings):
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3}
 
@@ -29,8 +29,8 @@ def world(redis_client):
     return World()
 
 
-def test_lost_entries_do_not_count_as_archived(world, redis_client):
-    """The stream is deleted; before the relay runs, the archiver trims above the lost entries."""
+def test_lost_entries_are_not_marked_as_archived(world, redis_client):
+    """The archiver trims newer entries before the relay appends the lost ones again."""
     world.commit()
     redis_client.delete(KEY)
     world.publish(500)
@@ -39,14 +39,14 @@ def test_lost_entries_do_not_count_as_archived(world, redis_client):
     world.finish()
 
 
-def test_lost_entries_do_not_count_as_repaired(world, redis_client):
+def test_lost_entries_are_not_marked_as_repaired(world, redis_client):
     world.do("commit", "from_the_future", "archive", "wipe", "commit_unseen", "relay")
     world.do("delete_stream", "external", "archive")
     world.finish()
 
 
-def test_another_entry_with_the_same_id(world, redis_client):
-    """The stream is deleted, and the id assigned again: the clock went back."""
+def test_entry_id_assigned_twice(world, redis_client):
+    """The clock was rewound after the stream was deleted."""
     world.commit()
     ((entry_id, _),) = redis_client.xrange(KEY)
     redis_client.delete(KEY)
@@ -55,22 +55,22 @@ def test_another_entry_with_the_same_id(world, redis_client):
     world.finish()
 
 
-def test_an_external_entry_that_was_moved_returns(world, redis_client):
-    """It comes again as it was, below the archive's position: it is not moved there twice."""
+def test_restored_external_entry_is_not_moved_twice(world, redis_client):
+    """A snapshot restores the entry at its old id, below the archive checkpoint."""
     world.do("from_the_future", "archive", "wipe", "external", "snapshot", "archive", "archive")
     world.do("restart_from_snapshot", "archive", "archive", "external")
     assert len(world.finish()) == 3
 
 
-def test_the_state_alone_is_lost(world, redis_client):
-    """No event is returned twice, even before the archiver runs."""
+def test_loss_of_the_state_alone_duplicates_no_event(world, redis_client):
+    """This holds even before the archiver runs."""
     world.do("publish", "commit", "commit", "delete_state", "publish", "commit")
     assert [event.data.get("tx") for event in world.check()] == [None, 2, 3, None, 5]
     world.do("archive", "delete_state", "commit", "delete_state", "commit")
     world.finish()
 
 
-def test_a_replaced_stream_is_not_trimmed(redis_client):
+def test_replaced_stream_is_not_trimmed(redis_client):
     redis_client.xadd(KEY, {"n": 1}, id="5-0")
     redis_client.xadd(KEY, {"n": 1}, id="7-0")
     for n in range(200):
@@ -80,18 +80,18 @@ def test_a_replaced_stream_is_not_trimmed(redis_client):
     assert redis_client.xrange(KEY, "1150-0", "1150-0")
 
 
-def test_appends_during_a_repair(world, redis_client, monkeypatch):
-    """At every step; afterwards no entry is appended below the position, and all are moved."""
+def test_external_appends_during_a_repair(world, redis_client, monkeypatch):
+    """All entries are moved above the checkpoint, and none is appended below it afterwards."""
     world.do("from_the_future", "archive", "wipe", "external")
     real, seen = repair.send_command, []
 
-    def ask_after_a_stranger(client, command):
+    def send_after_external_append(client, command):
         if command[1] == scripts.RESEQUENCE.sha and len(seen) < 3:
             seen.append(command)
             world.external()
         return real(client, command)
 
-    monkeypatch.setattr(repair, "send_command", ask_after_a_stranger)
+    monkeypatch.setattr(repair, "send_command", send_after_external_append)
     for _ in range(4):
         Archiver().step()
     assert len(world.finish()) == 2 + len(seen)
@@ -99,8 +99,8 @@ def test_appends_during_a_repair(world, redis_client, monkeypatch):
     assert not redis_client.hexists(STATE, "rewound")
 
 
-def test_a_repair_by_a_late_archiver(world, redis_client):
-    """It read the entries to move from a stream that was lost and filled again since."""
+def test_resequence_of_a_replaced_stream_is_refused(world, redis_client):
+    """An archiver read the entries to move before the stream was lost and filled again."""
     world.do("from_the_future", "archive", "wipe", "external")
     at = Cursor.parse(position())
     ((low, _),) = redis_client.xrange(KEY)
@@ -112,7 +112,7 @@ def test_a_repair_by_a_late_archiver(world, redis_client):
     assert sorted(ids) == [1, 3, 4, 5]
 
 
-def test_the_state_of_a_deleted_stream_expires(world, redis_client):
+def test_state_of_a_deleted_stream_expires(world, redis_client):
     world.publish()
     archiver = Archiver()
     world.archive(archiver)
@@ -125,8 +125,8 @@ def test_the_state_of_a_deleted_stream_expires(world, redis_client):
     world.finish()
 
 
-def test_commit_order_after_redis_and_its_clock_went_back(world):
-    """The next commit must not be appended below the archive's position."""
+def test_commit_order_after_a_restored_snapshot_and_a_rewound_clock(world):
+    """The next commit must not be appended below the archive checkpoint."""
     world.publish()
     world.commit()
     world.snapshot()
@@ -141,8 +141,8 @@ def test_commit_order_after_redis_and_its_clock_went_back(world):
     world.finish()
 
 
-def test_ids_always_rise(world):
-    """After any loss, new ids are above all ids that were archived or read before."""
+def test_ids_increase_after_any_loss(world):
+    """New ids are above all ids that were archived or read before the loss."""
     highest = Cursor(0, 0)
     losses = [
         "wipe",

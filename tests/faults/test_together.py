@@ -27,7 +27,7 @@ def evaluations(client):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_fifty_concurrent_calls_are_few_batches_in_order(proxy, redis_client, kind):
+async def test_concurrent_calls_are_batched_in_order(proxy, redis_client, kind):
     async with publishing("async", proxy.port, kind) as publish:
         await publish.one({"n": -1})
         redis_client.config_resetstat()
@@ -36,7 +36,7 @@ async def test_fifty_concurrent_calls_are_few_batches_in_order(proxy, redis_clie
     assert evaluations(redis_client) <= 3
 
 
-async def test_several_publishers_and_event_lists(proxy, redis_client):
+async def test_publishers_of_one_client_keep_the_order_of_calls(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publishers = [RedisStreamPublisher(client) for _ in range(3)]
         calls = [
@@ -49,8 +49,8 @@ async def test_several_publishers_and_event_lists(proxy, redis_client):
     assert numbers(redis_client) == [n for n in range(40) if n % 2 == 0 or n // 2 % 2]
 
 
-async def test_two_epochs_of_a_job(proxy, redis_client):
-    """Publishers of two epochs share a client: a lost reply repeats the sequences of both."""
+async def test_lost_replies_of_two_epochs(proxy, redis_client):
+    """Publishers of two epochs share a client. A lost reply repeats the sequences of both."""
     async with async_client(proxy.port) as client:
         first, second = (RedisStreamPublisher(client, epoch=epoch) for epoch in (0, 2))
         await first.publish_event("abc", {"n": -1})
@@ -69,8 +69,7 @@ async def test_two_epochs_of_a_job(proxy, redis_client):
     assert sorted(numbers(redis_client)) == list(range(-1, 60))
 
 
-async def test_an_error_of_one_job(proxy, redis_client):
-    """It is raised only to the callers that published to that job."""
+async def test_error_of_one_job_is_raised_to_its_callers_only(proxy, redis_client):
     redis_client.set("job_events:bad", "x")
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
@@ -85,11 +84,11 @@ async def test_an_error_of_one_job(proxy, redis_client):
 
 @pytest.mark.parametrize("kind", ["plain", "blocking", "no-retries"])
 def test_threads_share_a_publisher_while_replies_are_lost(proxy, redis_client, kind):
-    chance = random.Random(kind)
+    rng = random.Random(kind)
     with sync_client(proxy.port, kind) as client:
         publisher = SyncRedisStreamPublisher(client)
 
-        proxy.plan(*chance.choices([*list(Act)[:5], Act.PASS, Act.PASS], k=70))
+        proxy.plan(*rng.choices([*list(Act)[:5], Act.PASS, Act.PASS], k=70))
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda n: publish_with_retry(publisher, n), range(100)))
     by_id = dict(stream(redis_client))
@@ -97,8 +96,8 @@ def test_threads_share_a_publisher_while_replies_are_lost(proxy, redis_client, k
     assert len(by_id) == 100
 
 
-def test_a_thread_is_interrupted_between_command_and_reply(proxy, redis_client):
-    """As by Celery's soft time limit: the next caller must not get the unread reply."""
+def test_interrupt_between_command_and_reply(proxy, redis_client):
+    """The next caller must not receive the unread reply. Celery's soft time limit interrupts."""
     with sync_client(proxy.port, "single", seconds=5) as client:
         publisher = SyncRedisStreamPublisher(client)
         publisher.publish_event("abc", {"n": 0})
@@ -109,17 +108,17 @@ def test_a_thread_is_interrupted_between_command_and_reply(proxy, redis_client):
 
             proxy.plan(Act.SLOW)
             with pytest.raises(Interruption):
-                interrupted(0.003 * n, publish)
+                interrupt_after(0.003 * n, publish)
             assert (publish(), n) == stream(redis_client)[-1]
             assert client.get("nothing") is None
     assert numbers(redis_client) == list(range(8))
 
 
 class Interruption(Exception):
-    """What a signal handler raises."""
+    """Raised by the signal handler."""
 
 
-def interrupted(seconds, call):
+def interrupt_after(seconds, call):
     import signal
 
     def interrupt(_number, _frame):
@@ -134,8 +133,7 @@ def interrupted(seconds, call):
         signal.signal(signal.SIGALRM, before)
 
 
-async def test_a_small_pool_is_not_used(proxy, redis_client):
-    """The publisher's connection is not one of the few in the pool."""
+async def test_publisher_takes_no_connection_from_a_small_pool(proxy, redis_client):
     for kind in ("single", "blocking"):
         async with async_client(proxy.port, kind) as client:
             publisher = RedisStreamPublisher(client)
@@ -149,7 +147,7 @@ async def test_a_small_pool_is_not_used(proxy, redis_client):
     assert numbers(redis_client) == [0, 1, 0, 1]
 
 
-async def test_cancelling_and_retrying_often_costs_no_connections(proxy, redis_client):
+async def test_cancelled_and_retried_calls_leak_no_connections(proxy, redis_client):
     async with async_client(proxy.port, "no-retries") as client:
         publisher = RedisStreamPublisher(client)
         for n in range(110):
@@ -171,8 +169,7 @@ async def test_cancelling_and_retrying_often_costs_no_connections(proxy, redis_c
     assert numbers(redis_client) == expected
 
 
-async def test_calls_with_and_without_a_key_keep_their_order(proxy, redis_client):
-    """Concurrent calls of one publisher, repeated keys among them, and few round trips."""
+async def test_concurrent_calls_with_and_without_key_keep_their_order(proxy, redis_client):
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         await publisher.publish_event("abc", {"n": -1})
@@ -195,8 +192,8 @@ async def test_calls_with_and_without_a_key_keep_their_order(proxy, redis_client
         assert [each for each, _ in stream(redis_client)][1:] == unique
 
 
-async def test_a_batch_of_several_callers_is_retried(proxy, redis_client):
-    """Each caller retries once or twice, or not at all; no event is appended twice."""
+async def test_callers_of_a_failed_batch_retry_independently(proxy, redis_client):
+    """A caller retries once, twice or not at all. No event is appended twice."""
     async with async_client(proxy.port) as client:
         publisher = RedisStreamPublisher(client)
         for act in (Act.LOST_AFTER, Act.LOST_BEFORE, Act.HALF, Act.SWALLOWED):
@@ -221,19 +218,18 @@ async def test_a_batch_of_several_callers_is_retried(proxy, redis_client):
             assert sorted(by_id.values()) == [-1, 0, 1, 2, 3, 9]
 
 
-def test_threads_create_publishers_of_a_new_client(proxy, redis_client):
-    """All publishers of a client share one sender."""
+def test_publishers_created_concurrently_share_a_sender(proxy, redis_client):
     for _ in range(30):
         with sync_client(proxy.port) as client:
-            together, made = threading.Barrier(8), []
+            barrier, senders = threading.Barrier(8), []
 
-            def make(client=client, together=together, made=made):
-                together.wait()
-                made.append(sync_sender(SyncRedisStreamPublisher(client)._senders))
+            def create(client=client, barrier=barrier, senders=senders):
+                barrier.wait()
+                senders.append(sync_sender(SyncRedisStreamPublisher(client)._senders))
 
-            threads = [threading.Thread(target=make) for _ in range(8)]
+            threads = [threading.Thread(target=create) for _ in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert len(set(map(id, made))) == 1
+            assert len(set(map(id, senders))) == 1

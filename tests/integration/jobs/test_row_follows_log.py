@@ -252,17 +252,17 @@ TRANSITIONS = {
 class Scenario:
     """A job and a model to which the same random operations are applied."""
 
-    chance: random.Random
+    rng: random.Random
     model: Model = field(default_factory=lambda: Model(log=[("step", 1)]))
     cursor: Any = START
     number: int = 0
 
     def act(self):
         self.number += 1
-        self.chance.choices([self.call_service, self.publish, self.archive], [3, 5, 2])[0]()
+        self.rng.choices([self.call_service, self.publish, self.archive], [3, 5, 2])[0]()
 
     def call_service(self):
-        step = self.chance.choice(list(TRANSITIONS))
+        step = self.rng.choice(list(TRANSITIONS))
         more = {
             "job_progress": {"progress": self.number % 100},
             "job_complete": {"result": self.number},
@@ -278,12 +278,12 @@ class Scenario:
                 call(job_id="abc", **more.get(step, {}))
 
     def publish(self):
-        event_type = self.chance.choices(
+        event_type = self.rng.choices(
             ["task_started", "task_progress", "task_completed", "task_failed"], [3, 6, 1, 1]
         )[0]
-        job_status = self.chance.choices([None, *RANK], [20, 1, 2, 1, 1, 1])[0]
-        attempt = self.chance.randint(1, self.model.attempt)
-        label = self.chance.choice(["none", "attempt", "epoch"])
+        job_status = self.rng.choices([None, *RANK], [20, 1, 2, 1, 1, 1])[0]
+        attempt = self.rng.randint(1, self.model.attempt)
+        label = self.rng.choice(["none", "attempt", "epoch"])
         number = self.number % 100
         data = {"event_type": event_type, "progress": number, "result": number, "error": number}
         data |= {"attempt": attempt} if label == "attempt" else {}
@@ -298,7 +298,7 @@ class Scenario:
         self.model.log.append(("event", known, event_type, job_status, number))
 
     def archive(self, count=None):
-        count = count or self.chance.randint(1, 8)
+        count = count or self.rng.randint(1, 8)
         events = read_events("abc", after=self.cursor, limit=count)
         before = row()
         with transaction.atomic():

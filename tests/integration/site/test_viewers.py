@@ -67,12 +67,12 @@ class Viewer:
             self.told.append(retry)
         self.is_over = kind == END
 
-    async def view(self, chance: random.Random | None = None) -> None:
-        """View until the end; with `chance`, hang up after some messages, now and then rudely."""
+    async def view(self, rng: random.Random | None = None) -> None:
+        """View until the end; with `rng`, hang up after some messages, now and then rudely."""
         while not self.is_over:
             told = len(self.told)
             try:
-                await self.once(chance.randrange(1, 36) if chance else 10**9)
+                await self.once(rng.randrange(1, 36) if rng else 10**9)
             except (OSError, websockets.WebSocketException):
                 await asyncio.sleep(0.05)
             self.cuts += 1
@@ -151,10 +151,10 @@ def whole_log(site: Site, job_id: str) -> list[str]:
 
 def write(site: Site, job_id: str, pause: float) -> None:
     publisher = publisher_to(site)
-    chance = random.Random(1)
+    rng = random.Random(1)
     for n in range(EVENTS):
         publisher.publish_event(job_id, {"n": n})
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             # A pause of the writer's own, so that viewers are now behind and now waiting.
             asyncio.run(asyncio.sleep(pause))
 

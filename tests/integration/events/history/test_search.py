@@ -66,12 +66,12 @@ WHERE = [
 TYPES = [None, ["a"], ["a", "b"], ["c"], ["it's"], []]
 
 
-def publish(job_id, count, chance):
+def publish(job_id, count, rng):
     events = [
         {
-            "event_type": chance.choice(["a", "b", "it's"]),
-            "text": " ".join(chance.choices(WORDS, k=chance.randrange(4))),
-            "v": chance.choice(VALUES),
+            "event_type": rng.choice(["a", "b", "it's"]),
+            "text": " ".join(rng.choices(WORDS, k=rng.randrange(4))),
+            "v": rng.choice(VALUES),
             "n": n,
         }
         for n in range(count)
@@ -97,14 +97,14 @@ def all_conditions():
 
 @pytest.mark.parametrize("tier", ["stream", "archive", "both"])
 def test_both_tiers_return_what_the_filter_matches(plan, tier):
-    chance = random.Random(tier)
-    publish("abc", 150, chance)
+    rng = random.Random(tier)
+    publish("abc", 150, rng)
     if tier != "stream":
         archived()
     if tier == "archive":
         get_redis().flushall()
     if tier == "both":
-        publish("abc", 150, chance)
+        publish("abc", 150, rng)
     log = read_events("abc")
     assert len(log) >= 150
     hits = 0
