@@ -1,4 +1,4 @@
-"""What the fault tests share."""
+"""Fixtures of the fault tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def proxy(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of the Redis of this run, with short retry delays."""
     monkeypatch.setattr("events.streams.retry.RETRY_DELAYS_SECONDS", (0.002, 0.005, 0.01, 0.0))
-    for script in vars(scripts).values():  # else the first call of each would be two
+    for script in vars(scripts).values():  # otherwise the first call of a script takes two commands
         if isinstance(script, scripts.Script):
             get_redis().script_load(script.source)
     with proxied(socket_path(redis_server.directory)) as proxy:

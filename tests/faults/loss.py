@@ -1,4 +1,4 @@
-"""The log of a job, its producers, and a Redis that loses data; the invariants that must hold."""
+"""Steps that write, archive and lose events of a job, and checks of the invariants of its log."""
 
 import asyncio
 import random
@@ -33,15 +33,15 @@ HOUR = 3_600_000
 
 
 class World:
-    """One job. Each event has a unique number: `tx` if transactional, else `n`."""
+    """The log of one job. Each event has a unique number: `tx` if transactional, otherwise `n`."""
 
     def __init__(self) -> None:
         self.committed: list[int] = []
         self.archived: dict[str, bytes] = {}
         self._number = 0
         self._copy: dict[str, bytes | None] = {KEY: None, STATE: None}
-        self._late = Archiver()  # one that sleeps between its rounds
-        # The log of an earlier test had the same name.
+        self._late = Archiver()  # runs rarely: its state may be older than a loss
+        # Earlier tests use the same job.
         sync_sender(senders_of(get_redis())).last_acked = LastAcked()
 
     @property
@@ -67,7 +67,7 @@ class World:
             raise ZeroDivisionError
 
     def commit_unseen(self) -> None:
-        """Commit as a process does that dies before it appends: the relay has to append."""
+        """Commit without the append, as if the process died between both: the relay appends."""
         breaker = writer.redis_breaker
         before, breaker._open_until = breaker._open_until, float("inf")
         self.commit()
@@ -80,13 +80,13 @@ class World:
             )
 
     def external(self) -> None:
-        """An entry of an external producer."""
+        """Append an entry like an external producer."""
         with suppress(redis.ResponseError):
             data = b'{"event_type":"step","n":%d}' % self.next()
             self.redis.xadd(KEY, {"data": data, "event_type": "step"})
 
     def from_the_future(self) -> None:
-        """An entry appended before the clock went back by an hour."""
+        """Append an entry whose id is an hour ahead, as if the clock was rewound afterwards."""
         with suppress(redis.ResponseError):
             data = b'{"event_type":"step","n":%d}' % self.next()
             ahead = self.redis.time()[0] * 1000 + HOUR
@@ -96,18 +96,18 @@ class World:
         archiver = archiver or Archiver()
         while archiver.step():
             pass
-        self.note()
+        self.check_archive()
 
     def archive_late(self) -> None:
-        """Archive with an archiver that may remember another Redis."""
+        """Archive with an archiver whose state may be older than a loss."""
         self._late.step()
-        self.note()
+        self.check_archive()
 
     def relay(self) -> None:
         Relay().step()
 
-    def note(self) -> None:
-        """Check that the archive has kept everything."""
+    def check_archive(self) -> None:
+        """Assert that the archive still has all events archived before."""
         rows = ArchivedEvent.objects.filter(log__job_id=JOB).exclude(event_id=None)
         now = {str(row.event_id): row.data.encode() for row in rows}
         assert {i: now.get(i) for i in self.archived} == self.archived
@@ -126,13 +126,13 @@ class World:
 
     def evict(self) -> None:
         self.redis.delete(KEY, STATE)
-        sleep(0.001)  # within the same millisecond, the next entry would have the id of the last
+        sleep(0.001)  # the next entry must not be assigned the id of the last one
 
     def snapshot(self) -> None:
         self._copy = {key: self.redis.dump(key) for key in (KEY, STATE)}
 
     def restart_from_snapshot(self) -> None:
-        """Restore the snapshot, as a restart with an older file does; connections are lost."""
+        """Restore the snapshot and close all connections, like a restart with an older file."""
         self.restore_snapshot()
         self.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
@@ -151,12 +151,12 @@ class World:
         self.redis.config_set("maxmemory", 0)
 
     def do(self, *steps: str) -> None:
-        """Take steps, each the name of a method."""
+        """Run steps, which are names of methods."""
         for step in steps:
             getattr(self, step)()
 
     def finish(self, follower: "LogFollower | None" = None) -> list[Event]:
-        """Settle, and check the log, all ways to read it, and what a follower received."""
+        """Settle; check the log, its pages and the events that a follower received."""
         self.settle()
         whole = self.check()
         self.check_pages(whole)
@@ -174,7 +174,7 @@ class World:
         assert not ArchivedEvent.objects.filter(event_id=None).exists()
 
     def check(self) -> list[Event]:
-        """Check that the log has each committed and archived event once, in order; return it."""
+        """Check that the log has each committed and archived event once and in order; return it."""
         whole = read_events(JOB, limit=100_000)
         cursors = [event.cursor for event in whole]
         assert cursors == sorted(set(cursors))
@@ -187,7 +187,7 @@ class World:
         return whole
 
     def check_pages(self, whole: list[Event]) -> None:
-        """Check pages from any cursor, in both directions and several sizes."""
+        """Check pages from several cursors, in both directions and several sizes."""
         rng = random.Random(len(whole))
         places = rng.sample(range(len(whole)), min(len(whole), 12))
         for place in places:
@@ -242,7 +242,7 @@ class FollowerLoop:
 
     def __exit__(self, *_exception: object) -> None:
         for follower in self.followers:
-            follower.stopped.set()  # any of them may be the one whose completion is queried
+            follower.stopped.set()  # the completion of any follower may be queried
         for follower in self.followers:
             follower.stop()
         self.loop.call_soon_threadsafe(self._stopped.set)
@@ -251,7 +251,7 @@ class FollowerLoop:
 
 
 class LogFollower:
-    """Follows the log, on an event loop of its own or on a shared one."""
+    """Follows the log on its own or a shared event loop."""
 
     def __init__(self, after: str = "0") -> None:
         self.events: list[Event] = []
@@ -272,7 +272,7 @@ class LogFollower:
         return list(last) if self.stopped.is_set() else ()
 
     def wait_for(self, count: int) -> None:
-        """Wait until that many events were received."""
+        """Wait until `count` events were received."""
         deadline = monotonic() + 20
         while len(self.events) < count:
             assert monotonic() < deadline
@@ -299,7 +299,7 @@ class LogFollower:
         self._done = asyncio.run_coroutine_threadsafe(self._follow(), loop)
 
     def stop(self) -> None:
-        """Receive everything, and end."""
+        """Receive all events and stop."""
         self.stopped.set()
         assert self._done is not None
         self._done.result(20)
@@ -323,7 +323,7 @@ class LogFollower:
             connections.close_all()
 
     def check(self, whole: list[Event]) -> None:
-        """Since its last reset, it received what history returns: ids, order and content."""
+        """Assert that the events since the last reset equal those of history."""
         self.stop()
         assert self.error is None
         received = [(event.id, event.raw) for event in self.events]

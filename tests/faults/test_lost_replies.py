@@ -1,4 +1,4 @@
-"""A command or its reply is lost: after the call, or its retry, the event is in the log once."""
+"""Lost commands and replies: after the call or its retry, the event is in the log once."""
 
 import asyncio
 
@@ -17,10 +17,8 @@ def which(request):
 
 
 @pytest.mark.parametrize("method", ["one", "many"])
-async def test_equal_content_after_a_lost_reply_is_another_event(
-    proxy, redis_client, which, method
-):
-    """The first publish raises although it arrived; its number identifies it, not its content."""
+async def test_equal_content_after_a_lost_reply_is_a_new_event(proxy, redis_client, which, method):
+    """The first publish raises but is appended. Its sequence identifies it, not its content."""
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_AFTER] * 4)
         error = await publish.failed(*([{"n": 0}] if method == "one" else [[{"n": 0}, {"n": 0}]]),
@@ -33,8 +31,8 @@ async def test_equal_content_after_a_lost_reply_is_another_event(
     assert stream(redis_client) == [(event_id, 0) for event_id in ids]
 
 
-async def test_heartbeats_after_an_outage(proxy, redis_client, which):
-    """Equal events, some of which failed and are not retried: no acknowledged one is lost."""
+async def test_acknowledged_events_with_equal_content_are_kept(proxy, redis_client, which):
+    """Some of the events fail and are not retried."""
     acknowledged = []
     async with publishing(which, proxy.port, "no-retries") as publish:
         for round_ in range(9):
@@ -52,8 +50,8 @@ async def test_heartbeats_after_an_outage(proxy, redis_client, which):
 
 @pytest.mark.parametrize("act", FAULTS)
 @pytest.mark.parametrize(("which", "method"), [("sync", "one"), ("async", "many")])
-async def test_each_fault_in_each_place(proxy, redis_client, which, method, act):
-    """In the first call of a client and in later ones; in calls of one command and of two."""
+async def test_fault_in_first_and_later_commands(proxy, redis_client, which, method, act):
+    """Faults in the first call of a client and later ones, in calls of one and two commands."""
     expected = []
     async with publishing(which, proxy.port) as publish:
         for n, acts in enumerate([(act,), (Act.PASS, act), (act, act)]):
@@ -67,7 +65,7 @@ async def test_each_fault_in_each_place(proxy, redis_client, which, method, act)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_kind_of_client(proxy, redis_client, which, kind):
+async def test_kinds_of_clients(proxy, redis_client, which, kind):
     async with publishing(which, proxy.port, kind) as publish:
         await publish.one({"n": 0})
         proxy.plan(Act.LOST_AFTER)
@@ -80,7 +78,7 @@ async def test_each_kind_of_client(proxy, redis_client, which, kind):
     assert numbers(redis_client) == [0, 1, 2, 3, 4, 5]
 
 
-async def test_eleven_lost_replies_in_a_row(proxy, redis_client, which):
+async def test_consecutive_lost_replies(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_AFTER] * 11)
         ids, retries = await publish.until_acknowledged("many", 0)
@@ -89,8 +87,8 @@ async def test_eleven_lost_replies_in_a_row(proxy, redis_client, which):
     assert [entry_id for entry_id, _ in stream(redis_client)] == ids
 
 
-async def test_connections_that_are_refused(proxy, redis_client, which):
-    """Before anything was sent, and after each lost reply."""
+async def test_refused_connections(proxy, redis_client, which):
+    """Connections are refused before the first command and after a lost reply."""
     async with publishing(which, proxy.port, "no-retries") as publish:
         proxy.refuse(6)
         _, retries = await publish.until_acknowledged("one", 0)
@@ -101,8 +99,8 @@ async def test_connections_that_are_refused(proxy, redis_client, which):
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_concurrent_calls_with_equal_content(proxy, redis_client, which):
-    """Both replies are lost and both callers retry: two events."""
+async def test_concurrent_calls_with_equal_content_are_two_events(proxy, redis_client, which):
+    """Both replies are lost and both callers retry."""
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_AFTER] * 8)
         calls = [retried(lambda: publish.one({"n": 7}), publish.publisher) for _ in range(2)]
@@ -112,8 +110,8 @@ async def test_concurrent_calls_with_equal_content(proxy, redis_client, which):
 
 
 @pytest.mark.parametrize("act", [Act.LOST_AFTER, Act.LOST_BEFORE])
-async def test_redis_is_full_when_the_call_is_retried(proxy, redis_client, which, act):
-    """An append that was made is acknowledged; another one is refused, and may be retried again."""
+async def test_retry_while_redis_is_full(proxy, redis_client, which, act):
+    """An append that arrived is acknowledged. A lost one is refused and may be retried again."""
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[act] * 4)
         error = await publish.failed({"n": 0})
@@ -127,8 +125,8 @@ async def test_redis_is_full_when_the_call_is_retried(proxy, redis_client, which
     assert stream(redis_client) == [(event_id, 0)]
 
 
-async def test_redis_is_full_after_a_lost_attempt(proxy, redis_client, which):
-    """The refusal says nothing about the first attempt, which arrives later."""
+async def test_late_attempt_after_an_out_of_memory_error(proxy, redis_client, which):
+    """The error leaves the outcome of the first attempt open, which arrives later."""
     async with publishing(which, proxy.port) as publish:
         await publish.one({"n": 0})
         proxy.plan(Act.HELD, Act.PASS)
@@ -143,7 +141,7 @@ async def test_redis_is_full_after_a_lost_attempt(proxy, redis_client, which):
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_a_retry_fails_as_well(proxy, redis_client, which):
+async def test_failed_retry_can_be_retried(proxy, redis_client, which):
     async with publishing(which, proxy.port, "no-retries") as publish:
         proxy.plan(*[Act.LOST_AFTER] * 4)
         error = await publish.failed([{"n": 0}, {"n": 1}], method="many")
@@ -158,7 +156,7 @@ async def test_a_retry_fails_as_well(proxy, redis_client, which):
     assert stream(redis_client) == [(ids[0], 0), (ids[1], 1)]
 
 
-async def test_redis_forgets_its_scripts_in_the_middle(proxy, redis_client, which):
+async def test_flushed_scripts_during_retries(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         for n in range(0, 18, 3):
             redis_client.script_flush()
@@ -168,8 +166,8 @@ async def test_redis_forgets_its_scripts_in_the_middle(proxy, redis_client, whic
 
 
 @pytest.mark.parametrize("act", FAULTS)
-async def test_a_key_identifies_a_call_after_each_fault(proxy, redis_client, which, act):
-    """The caller repeats the call instead of retrying it, as another process would."""
+async def test_idempotency_key_identifies_a_repeated_call(proxy, redis_client, which, act):
+    """The caller repeats the call instead of retrying it, like another process."""
     async with publishing(which, proxy.port) as publish:
         for n in range(0, 30, 10):
             proxy.plan(*[act] * 4)
@@ -184,7 +182,7 @@ async def test_a_key_identifies_a_call_after_each_fault(proxy, redis_client, whi
     assert numbers(redis_client) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
 
 
-async def test_reads_have_nothing_to_retry(proxy, which):
+async def test_failed_reads_cannot_be_retried(proxy, which):
     async with publishing(which, proxy.port, "no-retries") as publish:
         proxy.refuse(9)
         with pytest.raises(RedisUnavailable) as caught:

@@ -1,4 +1,4 @@
-"""The state of producers in Redis: complete, bounded, and restored after a loss."""
+"""Producer state in Redis is complete, bounded, and restored after a loss."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ def append(client, number, producer, floor=""):
     return [send_command(client, command).decode()] * 2
 
 
-def test_many_publishers_of_a_client_are_few_producers(redis_client):
+def test_publishers_of_a_client_share_producers(redis_client):
     for n in range(300):
         SyncRedisStreamPublisher(redis_client).publish_event("abc", {"n": n})
     with ThreadPoolExecutor(8) as pool:
@@ -40,7 +40,7 @@ def test_many_publishers_of_a_client_are_few_producers(redis_client):
     assert redis_client.hlen(STATE) <= 9
 
 
-async def test_many_tasks_of_a_loop_are_one_producer(async_redis, redis_client):
+async def test_tasks_of_a_loop_share_a_producer(async_redis, redis_client):
     async def task(n):
         await RedisStreamPublisher(async_redis).publish_event("abc", {"n": n})
 
@@ -48,8 +48,8 @@ async def test_many_tasks_of_a_loop_are_one_producer(async_redis, redis_client):
     assert redis_client.hlen(STATE) == 1
 
 
-def test_producers_silent_for_two_hours_are_forgotten(redis_client):
-    """Ten thousand producers, all but the last hundred of them hours ago."""
+def test_idle_producers_are_removed_after_two_hours(redis_client):
+    """All but the last hundred of ten thousand producers are idle for hours."""
     now = redis_client.time()[0]
     for age in range(10_000, 0, -1):
         if age == 100:
@@ -61,15 +61,15 @@ def test_producers_silent_for_two_hours_are_forgotten(redis_client):
     assert redis_client.hexists(STATE, "new100:0")
 
 
-def test_producers_are_kept_for_longer_than_appends_are_retried(redis_client):
-    """Twice as long: the clock of Redis may be ahead of the publisher's by an hour."""
+def test_producers_are_kept_for_twice_the_retry_period(redis_client):
+    """The clock of Redis may be an hour ahead of the clock of the publisher."""
     last = (redis_client.time()[0] - int(2 * RETRY_SECONDS) + 30) * 1000
     redis_client.hset(STATE, mapping={f"p{n}:0": f"7 {last}-{n}" for n in range(1_000)})
     append(redis_client, 1, Producer("new", 0, 1))
-    assert redis_client.hlen(STATE) == 1_002  # and the limit
+    assert redis_client.hlen(STATE) == 1_002  # including the field of the limit
 
 
-def test_searching_for_silent_producers_is_rare(redis_client):
+def test_idle_producers_are_scanned_rarely(redis_client):
     for n in range(2_000):
         append(redis_client, n, Producer(f"p{n}", 0, 1))
     redis_client.config_resetstat()
@@ -80,8 +80,8 @@ def test_searching_for_silent_producers_is_rare(redis_client):
     assert again[1] == redis_client.xrange(KEY)[5][0].decode()
 
 
-async def test_the_state_lost_before_a_retry(proxy, redis_client, which):
-    """Evicted alone: the entries of the stream restore the last appends and the epoch."""
+async def test_evicted_state_is_restored_before_a_retry(proxy, redis_client, which):
+    """The entries of the stream restore the last appends and the epoch."""
     async with publishing(which, proxy.port) as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.LOST_AFTER] * 4)
@@ -97,8 +97,7 @@ async def test_the_state_lost_before_a_retry(proxy, redis_client, which):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_state_lost_before_a_transactional_event(proxy, redis_client, which):
-    """The next append restores it, whether by a publisher or by the outbox."""
+async def test_evicted_state_is_restored_by_an_outbox_append(proxy, redis_client, which):
     async with publishing(which, proxy.port, epoch=2) as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.LOST_AFTER] * 4)
@@ -111,8 +110,8 @@ async def test_the_state_lost_before_a_transactional_event(proxy, redis_client, 
     assert numbers(redis_client) == [0, 1, 2]
 
 
-async def test_acknowledged_events_are_released(async_redis, redis_client):
-    """Also those of a cancelled call."""
+async def test_acknowledged_events_are_released_from_memory(async_redis, redis_client):
+    """This includes the events of a cancelled call."""
     publisher = RedisStreamPublisher(async_redis)
     await publisher.publish_event("abc", {"n": 0})
     for n in range(1, 9):
@@ -120,18 +119,17 @@ async def test_acknowledged_events_are_released(async_redis, redis_client):
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-    while len(numbers(redis_client)) < 9:  # noqa: ASYNC110 - there is no event to wait for
+    while len(numbers(redis_client)) < 9:  # noqa: ASYNC110 - no event to wait for
         await asyncio.sleep(0.01)
     await publisher.publish_event("abc", {"n": 9})
-    del task  # the traceback of its exception has the call's frames
+    del task  # the traceback of its exception refers to the frames of the call
     gc.collect()
     batches = [each for each in gc.get_objects() if isinstance(each, AppendBatch)]
     assert not any(len(part) > 50_000 for batch in batches for part in batch.command
                    if isinstance(part, bytes))  # fmt: skip
 
 
-def test_connections_reserved_after_many_threads_are_used(proxy, redis_client):
-    """A later caller takes a producer with a reserved connection, not one without."""
+def test_producers_with_a_reserved_connection_are_preferred(proxy, redis_client):
     with sync_client(proxy.port) as client:
         publisher = SyncRedisStreamPublisher(client)
         with ThreadPoolExecutor(10) as pool:
@@ -146,7 +144,7 @@ def test_connections_reserved_after_many_threads_are_used(proxy, redis_client):
         assert not acquired
 
 
-async def test_an_earlier_attempt_is_fenced(proxy, redis_client, which):
+async def test_earlier_attempt_is_fenced(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         publisher = type(publish.publisher)
         client = publish.publisher._redis
@@ -164,8 +162,8 @@ async def test_an_earlier_attempt_is_fenced(proxy, redis_client, which):
     assert numbers(redis_client) == [1, 0, 2, 2, 0, 0]
 
 
-async def test_an_append_is_retried_at_a_later_attempt(proxy, redis_client, which):
-    """It is acknowledged if it arrived before the attempt began, and fenced otherwise."""
+async def test_append_retried_after_a_later_attempt_began(proxy, redis_client, which):
+    """It is acknowledged if it arrived before the attempt began, otherwise fenced."""
     async with publishing(which, proxy.port, epoch=1) as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.LOST_AFTER] * 4)
@@ -182,7 +180,7 @@ async def test_an_append_is_retried_at_a_later_attempt(proxy, redis_client, whic
     assert numbers(redis_client) == [0, 1, 3]
 
 
-def test_an_append_is_identified_by_producer_epoch_and_sequence(redis_client):
+def test_append_is_identified_by_producer_epoch_and_sequence(redis_client):
     first = append(redis_client, 1, Producer("p", 0, 5))
     assert append(redis_client, 1, Producer("p", 0, 5)) == first
     assert append(redis_client, 2, Producer("q", 0, 5)) != first
@@ -191,16 +189,16 @@ def test_an_append_is_identified_by_producer_epoch_and_sequence(redis_client):
     assert numbers(redis_client) == [1, 2, 3, 4]
 
 
-def test_a_stream_that_is_deleted_alone(redis_client):
-    """The state names an entry that the stream does not have: it is not used."""
+def test_state_of_a_deleted_stream_is_ignored(redis_client):
+    """The state refers to an entry that is missing in the stream."""
     append(redis_client, 1, Producer("p", 0, 5))
     redis_client.delete(KEY)
     append(redis_client, 1, Producer("p", 0, 5))
     assert numbers(redis_client) == [1]
 
 
-def test_ids_are_greater_than_the_last_acknowledged_one(redis_client):
-    """After a loss with the clock an hour back, and after a loss within one millisecond."""
+def test_ids_are_greater_than_the_last_acknowledged_id(redis_client):
+    """This holds after a loss with a rewound clock, and after a loss within a millisecond."""
     ahead = (redis_client.time()[0] + 3600) * 1000
     _, last = append(redis_client, 1, Producer("p", 0, 1), floor=f"{ahead}-7")
     assert last == f"{ahead}-8"

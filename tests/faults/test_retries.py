@@ -1,4 +1,4 @@
-"""A failed append is retried after its stream was trimmed, archived, expired, deleted or wiped."""
+"""Retries after the stream was trimmed, archived, expired, deleted or wiped."""
 
 import asyncio
 import pickle
@@ -26,7 +26,7 @@ def which(request):
 
 @pytest.fixture
 async def failed(proxy, redis_client, which):
-    """A publisher and the error of its publish of EVENTS, which arrived."""
+    """A publisher and the error of publishing EVENTS, which were appended."""
     async with publishing(which, proxy.port) as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.LOST_AFTER] * 4)
@@ -34,11 +34,11 @@ async def failed(proxy, redis_client, which):
 
 
 def arrived(client):
-    """The ids of EVENTS in the stream."""
+    """Return the ids of EVENTS in the stream."""
     return [event_id for event_id, number in stream(client) if number in (1, 2)]
 
 
-async def test_the_stream_was_trimmed(failed, redis_client):
+async def test_retry_after_trim_returns_the_ids(failed, redis_client):
     publish, error = failed
     ids = arrived(redis_client)
     last = get_publisher().publish_events("abc", [{"n": n} for n in range(10, 310)])[-1]
@@ -48,8 +48,8 @@ async def test_the_stream_was_trimmed(failed, redis_client):
 
 
 @pytest.mark.parametrize("later", [True, False], ids=["published-since", "not-since"])
-async def test_the_stream_expired(failed, redis_client, later):
-    """The archive has its events, and the state lives for as long as appends are retried."""
+async def test_retry_after_expiry_returns_the_ids(failed, redis_client, later):
+    """The state expires after the retry period."""
     publish, error = failed
     ids = arrived(redis_client)
     command = commands.expire(KEYS, Cursor.parse(ids[-1]), 1)
@@ -64,8 +64,8 @@ async def test_the_stream_expired(failed, redis_client, later):
     assert numbers(redis_client) == [3] * later
 
 
-async def test_ids_after_an_expired_stream(redis_client):
-    """Greater than those that expired, also if the clock of Redis went back since."""
+async def test_ids_after_expiry_are_greater_than_expired_ids(redis_client):
+    """This holds even if the clock of Redis was rewound."""
     ahead = f"{(redis_client.time()[0] + 60) * 1000}-5"
     redis_client.xadd(KEY, {"data": "{}"}, id=ahead)
     assert send_command(redis_client, commands.expire(KEYS, Cursor.parse(ahead), 1))
@@ -74,8 +74,7 @@ async def test_ids_after_an_expired_stream(redis_client):
     assert Cursor.parse(event_id) > Cursor.parse(ahead)
 
 
-async def test_the_stream_was_deleted(failed, redis_client):
-    """Its events are appended again, once."""
+async def test_retry_after_deletion_appends_again_once(failed, redis_client):
     publish, error = failed
     redis_client.delete(KEY)
     await publish.one({"n": 3})
@@ -84,7 +83,7 @@ async def test_the_stream_was_deleted(failed, redis_client):
     assert numbers(redis_client) == [3, 1, 2]
 
 
-async def test_the_state_of_a_deleted_stream(failed, redis_client):
+async def test_retry_after_burying_a_deleted_stream(failed, redis_client):
     publish, error = failed
     redis_client.delete(KEY)
     assert send_command(redis_client, scripts.BURY.call(KEYS, ()))
@@ -92,7 +91,7 @@ async def test_the_state_of_a_deleted_stream(failed, redis_client):
     assert await publish.retry(error) == arrived(redis_client)
 
 
-async def test_redis_was_wiped(failed, redis_client):
+async def test_retry_after_wipe_appends_again(failed, redis_client):
     publish, error = failed
     redis_client.flushall()
     ids = await publish.retry(error)
@@ -100,8 +99,8 @@ async def test_redis_was_wiped(failed, redis_client):
     assert numbers(redis_client) == [1, 2]
 
 
-async def test_redis_was_wiped_between_two_callers_of_a_batch(proxy, redis_client):
-    """Each id that is returned is that of the caller's event."""
+async def test_wipe_between_retries_of_a_batch(proxy, redis_client):
+    """Each caller receives the id of its own event."""
     async with publishing("async", proxy.port) as publish:
         await publish.one({"n": 0})
         proxy.plan(*[Act.LOST_AFTER] * 8)
@@ -116,7 +115,7 @@ async def test_redis_was_wiped_between_two_callers_of_a_batch(proxy, redis_clien
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
-async def test_an_hour_later(failed, redis_client, monkeypatch, proxy, acknowledged):
+async def test_retry_expires_after_an_hour(failed, redis_client, monkeypatch, proxy, acknowledged):
     publish, error = failed
     ids = await publish.retry(error) if acknowledged else None
     calls = proxy.calls
@@ -133,8 +132,7 @@ async def test_an_hour_later(failed, redis_client, monkeypatch, proxy, acknowled
     assert numbers(redis_client) == [0, 1, 2]
 
 
-async def test_the_hour_begins_with_the_publish(failed, redis_client, monkeypatch, proxy):
-    """Not with a retry that failed."""
+async def test_failed_retry_does_not_extend_the_hour(failed, redis_client, monkeypatch, proxy):
     publish, error = failed
     now = monotonic()
     monkeypatch.setattr(batch, "monotonic", lambda: now + batch.RETRY_SECONDS - 60)
@@ -146,8 +144,7 @@ async def test_the_hour_begins_with_the_publish(failed, redis_client, monkeypatc
         await publish.retry(caught.value)
 
 
-async def test_ids_stay_above_a_later_append(failed, redis_client):
-    """A retry that returns an older id does not lower the floor of new ids."""
+async def test_retry_does_not_lower_the_floor_of_new_ids(failed, redis_client):
     publish, error = failed
     ahead = (redis_client.time()[0] + 60) * 1000
     redis_client.xadd(KEY, {"data": '{"n":3}'}, id=f"{ahead}-0")
@@ -158,7 +155,7 @@ async def test_ids_stay_above_a_later_append(failed, redis_client):
     assert Cursor.parse(await publish.one({"n": 5})) > Cursor.parse(last)
 
 
-async def test_the_error_is_pickled_without_the_append(failed):
+async def test_error_is_pickled_without_the_append(failed):
     _, error = failed
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error)
@@ -166,14 +163,13 @@ async def test_the_error_is_pickled_without_the_append(failed):
 
 
 @pytest.mark.parametrize("pending", [None, "abc", object()])
-async def test_what_is_no_append(failed, pending):
+async def test_retry_rejects_other_objects(failed, pending):
     publish, _ = failed
     with pytest.raises(TypeError, match="`pending`"):
         await awaited(publish.publisher.retry(pending))
 
 
-async def test_a_key_of_a_failed_call(proxy, redis_client, which):
-    """It may be retried and repeated, in any order."""
+async def test_failed_call_with_key_can_be_repeated_and_retried(proxy, redis_client, which):
     async with publishing(which, proxy.port) as publish:
         proxy.plan(*[Act.LOST_BEFORE] * 4)
         with pytest.raises(EventsError) as caught:

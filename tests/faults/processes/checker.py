@@ -1,4 +1,4 @@
-"""What must hold in the end, whatever died."""
+"""Invariants of the log that hold after any failure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,10 @@ Dump = dict[str, Any]
 
 @dataclass
 class Expected:
-    """`committed` in the order of commits; `published` stream-first, and not lost by Redis.
+    """Names of the expected events.
 
-    `maybe` stream-first events may have been lost; `never` were rolled back.
+    `committed` is in commit order. `published` are stream-first events that Redis did not lose,
+    `maybe` are those that it may have lost, `never` were rolled back.
     """
 
     committed: list[str] = field(default_factory=list)
@@ -25,29 +26,29 @@ class Expected:
 
 
 def check(dump: Dump, expected: Expected) -> None:
-    """One log is whole: everything is there once, in one order, for everybody."""
+    """Check contents, archive, history and subscribers of one log."""
     log = dump["log"]
     names = [name for _, name, *_ in log]
     check_contents(names, expected)
-    check_ends(dump)
+    check_readers(dump)
     check_subscribers(dump)
 
 
 def check_contents(names: Sequence[str], expected: Expected) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    assert not twice, f"twice: {twice}"
-    there = set(names)
-    lost = [name for name in [*expected.committed, *expected.published] if name not in there]
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    assert not duplicates, f"duplicates: {duplicates}"
+    present = set(names)
+    lost = [name for name in [*expected.committed, *expected.published] if name not in present]
     assert not lost, f"lost: {lost}"
-    rolled_back = there & set(expected.never)
-    assert not rolled_back, f"rolled back, and there: {rolled_back}"
+    rolled_back = present & set(expected.never)
+    assert not rolled_back, f"rolled back but present: {rolled_back}"
     known = {*expected.committed, *expected.published, *expected.maybe}
-    assert there <= known, f"from nowhere: {there - known}"
+    assert present <= known, f"unexpected: {present - known}"
     committed = set(expected.committed)
     assert [name for name in names if name in committed] == expected.committed
 
 
-def check_ends(dump: Dump) -> None:
+def check_readers(dump: Dump) -> None:
     log, archived = dump["log"], dump["archived"]
     ids = [event_id for event_id, *_ in log]
     assert _increasing(ids)
@@ -56,12 +57,12 @@ def check_ends(dump: Dump) -> None:
     assert dump["pending"] == 0
     assert dump["fault"] == ""
     assert not ids or Cursor.parse(dump["position"]) >= Cursor.parse(ids[-1])
-    # What the archive has under another id was removed from the stream.
+    # Entries that are archived under another id are removed from the stream.
     assert set(dump["stream"]) <= set(ids)
 
 
 def check_subscribers(dump: Dump) -> None:
-    """From every cursor, a subscriber receives what history has after it."""
+    """From each cursor, a subscriber receives the events after it."""
     for cursor, received in dump["followed"].items():
         after = Cursor.parse(cursor)
         assert received == [event for event in dump["log"] if Cursor.parse(event[0]) > after], (

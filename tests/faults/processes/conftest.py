@@ -1,4 +1,4 @@
-"""A world of processes on each database, one for the whole run."""
+"""Fixtures: processes, Redis and a database, started once per database and test run."""
 
 import os
 import shutil
@@ -23,10 +23,10 @@ def worlds() -> Iterator[dict[str, World]]:
 
 
 def started_world(name: str, worlds: dict[str, World]) -> World:
-    """The world of a database, started when it is first asked for."""
+    """Return the world of a database; start it on first use."""
     if name not in worlds:
         directory = Path(tempfile.mkdtemp(prefix="jw"))
-        directory.chmod(0o755)  # PostgreSQL's user has to come through
+        directory.chmod(0o755)  # the user of PostgreSQL needs access
         inside = directory / name
         inside.mkdir()
         world = World(directory, Sqlite(inside) if name == "sqlite" else Postgres(inside))
@@ -42,10 +42,10 @@ def started_world(name: str, worlds: dict[str, World]) -> World:
 def clean(world: World) -> Iterator[World]:
     world.clean()
     yield world
-    world.forks.end_children()
+    world.forks.kill_children()
 
 
-# Another Redis is tried on one database; the tests run once on both.
+# With another version of Redis, one database is enough.
 DATABASES = ["postgres"] if os.environ.get("REDIS_SERVER") else ["sqlite", "postgres"]
 
 

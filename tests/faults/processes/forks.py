@@ -1,7 +1,7 @@
-"""Child processes that are there in a moment: forked from one that has Django loaded.
+"""Child processes that start quickly: forked from a server process that has Django loaded.
 
-`ForkServer` starts `python -m tests.faults.processes.forks` with an environment of its own; each
-`run` forks a child of it, which runs a function `module:name` and talks to us by lines of JSON.
+`ForkServer` starts `python -m tests.faults.processes.forks` with its own environment. `run` forks a
+child of it, which calls a function `module:name` and exchanges lines of JSON with the test.
 """
 
 import ctypes
@@ -21,33 +21,33 @@ from typing import Any
 
 from tests.support.site import ROOT
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 
 Message = dict[str, Any]
 
 
 class ChildDied(Exception):
-    """The child ended before it said what we wait for."""
+    """The child exited before it sent the awaited message."""
 
 
 class Lines:
-    """Lines of JSON over a socket."""
+    """JSON messages, one per line, over a socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = b""
 
-    def say(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
-    def hear(self, seconds: float | None = None) -> Message | None:
-        """The next message; None at the end. Raises TimeoutError."""
+    def receive(self, seconds: float | None = None) -> Message | None:
+        """Return the next message, or None at the end of the stream. Raise TimeoutError."""
         deadline = None if seconds is None else monotonic() + seconds
         while b"\n" not in self._buffer:
             left = None if deadline is None else max(deadline - monotonic(), 0.0)
             if not select.select([self._socket], [], [], left)[0]:
-                raise TimeoutError("the child says nothing")
+                raise TimeoutError("no message from the child")
             try:
                 received = self._socket.recv(1 << 20)
             except ConnectionResetError:
@@ -64,77 +64,77 @@ class Lines:
 
 
 class Child:
-    """A child of the fork server, as its parent sees it."""
+    """Handle of a child process of the fork server."""
 
     def __init__(self, lines: Lines) -> None:
-        self.heard: list[Message] = []
+        self.messages: list[Message] = []
         self._lines = lines
-        self._ended = False
-        hello = self.hear()
+        self._exited = False
+        hello = self.receive()
         self.pid: int = hello["pid"]
 
-    def hear(self, seconds: float = PATIENCE) -> Message:
-        """The next message; an error of the child is raised here."""
-        message = self._lines.hear(seconds)
+    def receive(self, seconds: float = TIMEOUT_SECONDS) -> Message:
+        """Return the next message; raise an error that the child reports."""
+        message = self._lines.receive(seconds)
         if message is None:
-            self._ended = True
-            raise ChildDied(f"after {self.heard[-1:]}")
+            self._exited = True
+            raise ChildDied(f"after {self.messages[-1:]}")
         if "error" in message:
             raise RuntimeError(f"in the child:\n{message['error']}")
-        self.heard.append(message)
+        self.messages.append(message)
         return message
 
-    def until(self, key: str, seconds: float = PATIENCE) -> Any:
-        """What the child says under this key, next time it does."""
+    def wait_for(self, key: str, seconds: float = TIMEOUT_SECONDS) -> Any:
+        """Receive messages until one has the key; return its value."""
         while True:
-            message = self.hear(seconds)
+            message = self.receive(seconds)
             if key in message:
                 return message[key]
 
-    def go(self, **message: Any) -> None:
-        self._lines.say(**message)
+    def proceed(self, **message: Any) -> None:
+        self._lines.send(**message)
 
     def kill(self) -> None:
-        if not self._ended:
+        if not self._exited:
             os.kill(self.pid, signal.SIGKILL)
             self._wait()
 
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
-    def end(self, seconds: float = PATIENCE) -> list[Message]:
-        """Wait for the end; all that the child has said."""
-        while not self._ended:
+    def join(self, seconds: float = TIMEOUT_SECONDS) -> list[Message]:
+        """Wait for the exit of the child; return all of its messages."""
+        while not self._exited:
             try:
-                self.hear(seconds)
+                self.receive(seconds)
             except ChildDied:
                 break
-        return self.heard
+        return self.messages
 
-    def has_ended(self) -> bool:
-        """Whether it ended by itself; an error of the child is raised here."""
-        while not self._ended:
+    def has_exited(self) -> bool:
+        """Return whether the child has exited; raise an error that it reports."""
+        while not self._exited:
             try:
-                self.hear(0)
+                self.receive(0)
             except TimeoutError:
                 return False
             except ChildDied:
                 break
         return True
 
-    def said(self, key: str) -> list[Any]:
-        return [message[key] for message in self.heard if key in message]
+    def values_of(self, key: str) -> list[Any]:
+        return [message[key] for message in self.messages if key in message]
 
     def _wait(self) -> None:
-        """The socket ends when the process has; what it said before is kept."""
-        while not self._ended:
-            message = self._lines.hear(PATIENCE)
-            self._ended = message is None
+        """Read the remaining messages: the socket is closed when the process exits."""
+        while not self._exited:
+            message = self._lines.receive(TIMEOUT_SECONDS)
+            self._exited = message is None
             if message:
-                self.heard.append(message)
+                self.messages.append(message)
 
     def close(self) -> None:
         self.kill()
@@ -142,7 +142,7 @@ class Child:
 
 
 class ForkServer:
-    """Starts children that share an environment; at its end, all of them are gone."""
+    """Starts children that share an environment; `stop` kills them."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str], preload: str) -> None:
         self._path = directory / "forks.sock"
@@ -162,12 +162,12 @@ class ForkServer:
     def run(self, role: str, **arguments: Any) -> Child:
         connection = self._connect()
         lines = Lines(connection)
-        lines.say(role=role, arguments=arguments)
+        lines.send(role=role, arguments=arguments)
         child = Child(lines)
         self._children.append(child)
         return child
 
-    def end_children(self) -> None:
+    def kill_children(self) -> None:
         while self._children:
             self._children.pop().close()
 
@@ -176,13 +176,13 @@ class ForkServer:
 
     def stop(self) -> None:
         try:
-            self.end_children()
+            self.kill_children()
         finally:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def _connect(self) -> socket.socket:
-        deadline = monotonic() + PATIENCE
+        deadline = monotonic() + TIMEOUT_SECONDS
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -197,13 +197,13 @@ class ForkServer:
 
 
 def die_with_parent() -> None:
-    """Whatever ends the tests, nothing of theirs is left (Linux)."""
+    """Kill this process when its parent exits (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _serve(path: str) -> None:
-    # Dead children are not reaped: their pids stay reserved, so no other process is killed.
+    # Dead children are not reaped: their pids stay reserved, and `kill` hits no other process.
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
@@ -211,32 +211,32 @@ def _serve(path: str) -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _be_child(connection)
+            _run_child(connection)
         connection.close()
 
 
-def _be_child(connection: socket.socket) -> None:
+def _run_child(connection: socket.socket) -> None:
     status = 1
     try:
         die_with_parent()
         lines = Lines(connection)
-        asked = lines.hear()
-        if asked is not None:
-            lines.say(pid=os.getpid())
-            _play(lines, asked)
+        request = lines.receive()
+        if request is not None:
+            lines.send(pid=os.getpid())
+            _call_role(lines, request)
             status = 0
     finally:
         os._exit(status)
 
 
-def _play(lines: Lines, asked: Message) -> None:
-    module, _, name = asked["role"].partition(":")
+def _call_role(lines: Lines, request: Message) -> None:
+    module, _, name = request["role"].partition(":")
     try:
-        getattr(importlib.import_module(module), name)(lines, **asked["arguments"])
-    except Exception:  # noqa: BLE001 - it is told to the parent
+        getattr(importlib.import_module(module), name)(lines, **request["arguments"])
+    except Exception:  # noqa: BLE001 - sent to the parent
         traceback.print_exc()
         sys.stderr.flush()
-        lines.say(error=traceback.format_exc())
+        lines.send(error=traceback.format_exc())
 
 
 def main() -> None:

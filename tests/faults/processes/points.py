@@ -1,7 +1,6 @@
-"""The named points at which a process is killed, paused, or loses Redis or the database.
+"""Named points at which a process is killed, paused, or loses Redis or the database.
 
-A child reaches a point by a patch of its own; the product has no hooks. It tells its parent, and
-waits for a word.
+The child patches a function at the point. It sends `reached` to its parent and waits for a message.
 """
 
 from collections.abc import Callable
@@ -22,7 +21,7 @@ def always(*_arguments: Any) -> bool:
 
 
 def runs(script: scripts.Script) -> Callable[..., bool]:
-    """Whether `send_command(client, command)` runs this script."""
+    """Return a predicate: `send_command(client, command)` runs this script."""
     return lambda _client, command: command[1] == script.sha
 
 
@@ -32,7 +31,7 @@ def deletes(_client: Any, commands: Any) -> bool:
 
 @dataclass(frozen=True)
 class Point:
-    """Before or after a call of `holder.name`."""
+    """A point before or after a call of `holder.name`."""
 
     holder: Any
     name: str
@@ -41,40 +40,38 @@ class Point:
 
 
 POINTS = {
-    "writer in its transaction": Point(outbox, "publish_event", after=True),
+    "writer in transaction": Point(outbox, "publish_event", after=True),
     "writer between commit and append": Point(writer, "_append"),
-    "writer after its append": Point(writer, "_append", after=True),
-    "relay between looking and appending": Point(
+    "writer after append": Point(writer, "_append", after=True),
+    "relay between read and append": Point(
         relay, "send_command", applies=runs(scripts.OUTBOX_APPEND)
     ),
     "relay between append and mark": Point(
         relay, "send_command", after=True, applies=runs(scripts.OUTBOX_APPEND)
     ),
-    "archiver after reading": Point(archiver.Archiver, "_read", after=True),
+    "archiver after read": Point(archiver.Archiver, "_read", after=True),
     "archiver with its locks": Point(store, "lock_checkpoints", after=True),
-    "archiver with rows, position not moved": Point(store, "insert_batch", after=True),
+    "archiver between insert and advance": Point(store, "insert_batch", after=True),
     "archiver before its commit": Point(store, "advance_checkpoints", after=True),
-    "archiver after its last look at Redis": Point(
+    "archiver after verifying Redis": Point(
         archiver.Archiver, "_verify_still_in_redis", after=True
     ),
-    "archiver between commit and cleaning": Point(StreamState, "advance"),
-    "archiver before it trims": Point(maintenance, "send_command", applies=runs(scripts.TRIM)),
-    "archiver after it trimmed": Point(
+    "archiver between commit and cleanup": Point(StreamState, "advance"),
+    "archiver before trim": Point(maintenance, "send_command", applies=runs(scripts.TRIM)),
+    "archiver after trim": Point(
         maintenance, "send_command", after=True, applies=runs(scripts.TRIM)
     ),
-    "archiver before it sets the stream's time to live": Point(
-        maintenance, "send_command", applies=runs(scripts.EXPIRE)
-    ),
-    "archiver before it removes repeats": Point(archiver, "send_pipeline", applies=deletes),
-    "archiver after it removed repeats": Point(
+    "archiver before expire": Point(maintenance, "send_command", applies=runs(scripts.EXPIRE)),
+    "archiver before removing duplicates": Point(archiver, "send_pipeline", applies=deletes),
+    "archiver after removing duplicates": Point(
         archiver, "send_pipeline", after=True, applies=deletes
     ),
-    "archiver before it repairs": Point(repair, "send_command", applies=runs(scripts.RESEQUENCE)),
+    "archiver before repair": Point(repair, "send_command", applies=runs(scripts.RESEQUENCE)),
 }
 
 
 def stop_at(lines: Lines, name: str) -> None:
-    """Tell `reached` when this process first comes to a point, and wait there for a word."""
+    """Stop at the first call at a point: send `reached` and wait for a message."""
     point = POINTS[name]
     original = getattr(point.holder, point.name)
     reached: list[str] = []
@@ -82,8 +79,8 @@ def stop_at(lines: Lines, name: str) -> None:
     def stop(arguments: tuple[Any, ...]) -> None:
         if not reached and point.applies(*arguments):
             reached.append(name)
-            lines.say(reached=name)
-            lines.hear()
+            lines.send(reached=name)
+            lines.receive()
 
     @wraps(original)
     def patched(*arguments: Any, **named: Any) -> Any:

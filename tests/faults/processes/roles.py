@@ -1,4 +1,4 @@
-"""What the children do. Every function here runs in a process of its own, forked for it."""
+"""Main functions of child processes; each runs in its own forked process."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -37,11 +37,11 @@ Step = Mapping[str, Any]
 
 
 class Undo(Exception):
-    """A transaction is rolled back."""
+    """Rolls back a transaction."""
 
 
-def hasten(tail: int = TAIL) -> None:
-    """Relay the outbox at once, and keep few stream entries."""
+def use_test_settings(tail: int = TAIL) -> None:
+    """Relay without delay, retry quickly, and keep few stream entries."""
     relay.MIN_AGE = timedelta(0)
     retry.RETRY_DELAYS_SECONDS, clients.MAX_RETRIES = (0.02, 0.05, 0.0), 1
     settings.JOB_EVENTS.update(STREAM_TAIL=tail, REDIS_TIMEOUT=5, KEEP_ALIVE=0.03)
@@ -56,18 +56,18 @@ def _stop(lines: Lines, stops: Iterable[str]) -> None:
 
 
 def write(lines: Lines, steps: list[Step], stops: Iterable[str] = (), job: str = JOB) -> None:
-    """Take steps such as {"commit": "t1"}; tell `done` after each."""
-    hasten()
+    """Run steps such as {"commit": "t1"}; send `done` after each."""
+    use_test_settings()
     _stop(lines, stops)
     for step in steps:
-        kind, what = next(iter(step.items()))
+        kind, value = next(iter(step.items()))
         job = step.get("job", job)
         try:
-            STEPS[kind](job, what)
+            STEPS[kind](job, value)
         except (EventsError, django.db.Error) as error:
-            lines.say(failed=what, because=f"{type(error).__name__}: {error}")
+            lines.send(failed=value, reason=f"{type(error).__name__}: {error}")
         else:
-            lines.say(done=what)
+            lines.send(done=value)
 
 
 def _commit(job: str, name: str) -> None:
@@ -88,7 +88,7 @@ def _roll_back(job: str, name: str) -> None:
 
 
 def _roll_back_to_savepoint(job: str, names: list[str]) -> None:
-    """The first and the last are committed, the one between them is not."""
+    """Commit the first and the last event, but not the one between them."""
     first, undone, last = names
     with transaction.atomic():
         outbox.publish_event(job, {"c": first})
@@ -99,7 +99,7 @@ def _roll_back_to_savepoint(job: str, names: list[str]) -> None:
 
 
 def _commit_only(job: str, name: str) -> None:
-    """Commit, and let the relay do the rest."""
+    """Commit without the append, which is left to the relay."""
     append, writer._append = writer._append, lambda *_arguments: None
     try:
         _commit(job, name)
@@ -117,7 +117,7 @@ def _publish_many(job: str, names: list[str]) -> None:
 
 def _archive(_job: str, tail: int) -> None:
     """Archive without trimming to less than `tail` entries."""
-    hasten(tail)
+    use_test_settings(tail)
     Archiver().step()
 
 
@@ -137,7 +137,7 @@ STEPS = {
 
 
 def relay_once(lines: Lines, stops: Iterable[str] = (), rounds: int = 1) -> None:
-    hasten()
+    use_test_settings()
     _stop(lines, stops)
     step = Relay().step
     for _ in range(rounds):
@@ -147,22 +147,22 @@ def relay_once(lines: Lines, stops: Iterable[str] = (), rounds: int = 1) -> None
 def archive_once(
     lines: Lines, stops: Iterable[str] = (), rounds: int = 2, tail: int = TAIL
 ) -> None:
-    """A round, and one more: streams are looked after when there is nothing to copy."""
-    hasten(tail)
+    """Run two rounds: maintenance runs when there is nothing to archive."""
+    use_test_settings(tail)
     _stop(lines, stops)
     step = Archiver().step
     for _ in range(rounds):
         _step(lines, step, "archived")
 
 
-def work_until_told(lines: Lines) -> None:
-    """A relay and an archiver, until there comes a word."""
-    hasten()
+def process_until_signalled(lines: Lines) -> None:
+    """Run a relay and an archiver until a message arrives."""
+    use_test_settings()
     steps = (Relay().step, Archiver().step)
-    lines.say(working=True)
+    lines.send(working=True)
     while True:
         with suppress(TimeoutError):
-            lines.hear(0)
+            lines.receive(0)
             return
         for step in steps:
             _step(lines, step, "worked")
@@ -170,32 +170,32 @@ def work_until_told(lines: Lines) -> None:
 
 def _step(lines: Lines, step: Any, what: str) -> None:
     try:
-        lines.say(**{what: step()})
+        lines.send(**{what: step()})
     except (EventsError, django.db.Error) as error:
-        lines.say(stumbled=f"{type(error).__name__}: {error}")
+        lines.send(failed_step=f"{type(error).__name__}: {error}")
         connection.close()
 
 
 def drain(lines: Lines) -> None:
-    """Run a new relay and a new archiver until there is nothing to do; tell all there is."""
-    hasten()
+    """Run a new relay and a new archiver until both are idle; send a dump of everything."""
+    use_test_settings()
     run_until_idle()
-    lines.say(dump=dump())
+    lines.send(dump=dump())
 
 
 def run_until_idle(seconds: float = 30.0) -> None:
     deadline = monotonic() + seconds
     idle = 0
     while idle < 2:
-        relaying, archiver = Relay(), Archiver()
-        done = relaying.step() + archiver.step() + archiver.step()
+        relay_, archiver = Relay(), Archiver()
+        done = relay_.step() + archiver.step() + archiver.step()
         idle = 0 if done else idle + 1
         if monotonic() > deadline:
-            raise TimeoutError("they never get idle")
+            raise TimeoutError("relay and archiver do not become idle")
 
 
 def dump() -> dict[str, Any]:
-    """All that archive, streams, history and viewers have, by job."""
+    """Return the contents of archive, stream, history and subscriptions by job."""
     jobs = list(EventLog.objects.order_by("pk").values_list("job_id", flat=True))
     return {job: dump_job(job) for job in jobs}
 
@@ -225,7 +225,7 @@ def _is_stream(job: str) -> bool:
 
 
 def _some(ids: list[str]) -> list[str]:
-    """A few positions: in the middle, and the last ones."""
+    """Return a few positions: one in the middle and the last two."""
     return sorted({*ids[len(ids) // 2 :][:1], *ids[-2:]}, key=Cursor.parse)
 
 
@@ -238,7 +238,7 @@ def _of(event: Event) -> list[Any]:
 
 
 def history(job: str, order: Any = "asc", limit: int = 50) -> list[Event]:
-    """All of a log, by small pages."""
+    """Read a whole log in small pages."""
     events: list[Event] = []
     while True:
         bound = {"after" if order == "asc" else "before": events[-1].id if events else None}
@@ -253,7 +253,7 @@ async def _follow_all(job: str, cursors: list[str]) -> list[list[Any]]:
 
 
 async def _follow(job: str, cursor: str) -> list[Any]:
-    """What a subscriber receives from a cursor on, until it is live and idle."""
+    """Return the events after a cursor, received until the subscriber is live and idle."""
     received, caught_up = [], False
     with suppress(TimeoutError):
         async with (
@@ -270,51 +270,51 @@ async def _follow(job: str, cursor: str) -> list[Any]:
 
 
 def subscribe(lines: Lines, cursor: str) -> None:
-    """A slow subscriber: it takes the next event or reset when it is signalled."""
-    hasten()
+    """Run a slow subscriber, which receives the next event or reset when signalled."""
+    use_test_settings()
     asyncio.run(_subscribe(lines, cursor))
 
 
 async def _subscribe(lines: Lines, cursor: str) -> None:
-    lines.say(started=True)
+    lines.send(started=True)
     async with aclosing(follow(JOB, after=Cursor.parse(cursor))) as messages:
-        lines.hear()
+        lines.receive()
         async for message in messages:
             if isinstance(message, Event):
-                lines.say(received=message.data["c"])
-                lines.hear()
+                lines.send(received=message.data["c"])
+                lines.receive()
             elif isinstance(message, Reset):
-                lines.say(received=f"reset after {message.after}")
-                lines.hear()
+                lines.send(received=f"reset after {message.after}")
+                lines.receive()
 
 
 # Others
 
 
 def hold_log(lines: Lines, job: str = JOB, *, new: bool = False) -> None:
-    """A transaction of a user's, which takes until there comes a word."""
-    hasten()
+    """Hold a transaction open until a message arrives."""
+    use_test_settings()
     with transaction.atomic():
         outbox.publish_event(job, {"c": "held"})
-        lines.say(held=True)
-        lines.hear()
-    lines.say(done="held")
+        lines.send(held=True)
+        lines.receive()
+    lines.send(done="held")
 
 
 def fault_of(lines: Lines, job: str) -> None:
     rows = ArchiveCheckpoint.objects.filter(log__job_id=job).values_list("error", flat=True)
-    lines.say(fault=rows.first() or "")
+    lines.send(fault=rows.first() or "")
 
 
-def write_before_the_clock_was_set_back(lines: Lines, job: str = JOB) -> None:
-    """What is in the outbox has a time that comes in an hour."""
+def write_before_the_clock_is_rewound(lines: Lines, job: str = JOB) -> None:
+    """Commit an event whose time in the outbox is an hour ahead."""
     _commit_only(job, "t1")
     ArchivedEvent.objects.update(written_at=timezone.now() + timedelta(hours=1))
-    lines.say(done=True)
+    lines.send(done=True)
 
 
-class Refuser:
-    """An owner that cannot follow one job."""
+class FailingProjection:
+    """A projection that raises for one job."""
 
     def __init__(self, job: str) -> None:
         self.job = job
@@ -324,47 +324,48 @@ class Refuser:
 
     def apply(self, events: Mapping[str, Any]) -> None:
         if self.job in events:
-            raise ValueError(f"cannot follow {self.job}\x00")
+            raise ValueError(f"cannot project {self.job}\x00")
 
     def completed_jobs(self, job_ids: Iterable[str]) -> list[str]:
         return []
 
 
-def archive_with_refuser(lines: Lines, job: str, rounds: int = 3) -> None:
-    projections.append(Refuser(job))
+def archive_with_failing_projection(lines: Lines, job: str, rounds: int = 3) -> None:
+    projections.append(FailingProjection(job))
     archive_once(lines, rounds=rounds)
 
 
 COUNTER = "CREATE TABLE faults_counter (n bigint)"
 
 
-def make_counter(lines: Lines) -> None:
+def create_counter(lines: Lines) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS faults_counter")
         cursor.execute(COUNTER)
         cursor.execute("INSERT INTO faults_counter VALUES (0)")
-    lines.say(done=True)
+    lines.send(done=True)
 
 
-def count_and_write(lines: Lines, who: int, transactions: int, job: str = JOB) -> None:
-    """Transactions that count under the lock of the log; each tenth is rolled back.
+def count_and_write(lines: Lines, writer: int, transactions: int, job: str = JOB) -> None:
+    """Run transactions that increment a counter under the lock of the log.
 
-    Each tells two events; the second has the counter's value. Every third loses a savepoint.
+    Each publishes two events; the second contains the value of the counter. Every tenth transaction
+    is rolled back, and every third rolls back to a savepoint.
     """
-    hasten()
-    lines.say(ready=True)
-    lines.hear()
+    use_test_settings()
+    lines.send(ready=True)
+    lines.receive()
     for number in range(transactions):
-        name = f"{who}-{number}"
+        name = f"{writer}-{number}"
         with suppress(Undo):
             _count_once(job, name, number)
-            lines.say(done=name)
-        if number % 4 == who % 4:
-            _publish_in_the_end(job, f"s-{name}")
-            lines.say(published=f"s-{name}")
+            lines.send(done=name)
+        if number % 4 == writer % 4:
+            _publish_with_retry(job, f"s-{name}")
+            lines.send(published=f"s-{name}")
 
 
-def _publish_in_the_end(job: str, name: str) -> None:
+def _publish_with_retry(job: str, name: str) -> None:
     """Publish, and retry until the append is acknowledged."""
     publisher = get_publisher()
     call = partial(publisher.publish_event, job, {"c": name})
@@ -396,6 +397,6 @@ def _count_once(job: str, name: str, number: int) -> None:
 
 
 def dump_of(lines: Lines, job: str) -> None:
-    """What there is of a job now."""
-    hasten()
-    lines.say(dump=dump_job(job))
+    """Send a dump of a job."""
+    use_test_settings()
+    lines.send(dump=dump_job(job))

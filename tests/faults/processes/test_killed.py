@@ -1,17 +1,17 @@
-"""kill -9 of a process, of Redis, of PostgreSQL, at each named point."""
+"""SIGKILL of a process, of Redis and of PostgreSQL at each named point."""
 
 import pytest
 
-from tests.faults.processes.lives import ARCHIVER, RELAY, WRITER, begin, check_all, live
+from tests.faults.processes.scenario import ARCHIVER, RELAY, WRITER, check_all, start_at, write_log
 
 POINTS = [*WRITER, *RELAY, *ARCHIVER]
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_the_process_is_killed(world, point):
-    expected = live(world)
-    begin(world, point).kill()
-    if point == "writer in its transaction":
+def test_process_is_killed(world, point):
+    expected = write_log(world)
+    start_at(world, point).kill()
+    if point == "writer in transaction":
         expected.never.append("t7")
     elif point in WRITER:
         expected.committed.append("t7")
@@ -20,38 +20,38 @@ def test_the_process_is_killed(world, point):
 
 @pytest.mark.parametrize("point", POINTS)
 def test_redis_is_killed(world, point):
-    """What it has acknowledged is in its append-only file, from which it starts again.
+    """Redis restarts with all acknowledged writes from its append-only file.
 
-    At once with PostgreSQL, and with SQLite when the process has gone on without it.
+    With PostgreSQL it restarts at once, with SQLite after the process has continued.
     """
-    expected = live(world)
-    child = begin(world, point)
+    expected = write_log(world)
+    child = start_at(world, point)
     world.kill_redis()
     if world.database.name == "postgres":
         world.restore()
-    child.go()
-    child.end()
+    child.proceed()
+    child.join()
     world.restore()
     if point in WRITER:
-        assert child.said("done") == ["t7"]  # a commit does not report errors of Redis
+        assert child.values_of("done") == ["t7"]  # a commit does not raise errors of Redis
         expected.committed.append("t7")
     check_all(world, expected)
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_postgresql_is_killed(postgres_world, point):
-    """The postmaster and all of its backends; then it recovers."""
+    """The postmaster and all backends are killed; then PostgreSQL recovers."""
     world = postgres_world
-    expected = live(world)
-    child = begin(world, point)
+    expected = write_log(world)
+    child = start_at(world, point)
     world.kill_database()
-    child.go()
-    child.end()
+    child.proceed()
+    child.join()
     world.restore()
-    if point == "writer in its transaction":
-        assert child.said("failed") == ["t7"]
+    if point == "writer in transaction":
+        assert child.values_of("failed") == ["t7"]
         expected.never.append("t7")
     elif point in WRITER:
-        assert child.said("done") == ["t7"]
+        assert child.values_of("done") == ["t7"]
         expected.committed.append("t7")
     check_all(world, expected)

@@ -1,44 +1,43 @@
-"""A process is stopped where it stands while others do its work, and wakes up after that."""
+"""A process is paused at a named point while others do its work, and resumes afterwards."""
 
 from time import sleep
 
 import pytest
 
 from tests.faults.processes.checker import Expected, check
-from tests.faults.processes.lives import MANY, RELAY, WRITER, begin, check_all, live
+from tests.faults.processes.scenario import MANY, RELAY, WRITER, check_all, start_at, write_log
 from tests.faults.processes.world import World
 
 POINTS = [
     *WRITER,
     *RELAY,
-    "archiver after reading",
-    "archiver with rows, position not moved",
-    "archiver after its last look at Redis",
-    "archiver between commit and cleaning",
-    "archiver before it trims",
+    "archiver after read",
+    "archiver between insert and advance",
+    "archiver after verifying Redis",
+    "archiver between commit and cleanup",
+    "archiver before trim",
 ]
-# With its transaction open, a sleeper keeps SQLite to itself, and the others can do nothing.
+# SQLite has one lock: other processes wait for a process that is paused in a transaction.
 IN_TRANSACTION = [
-    "writer in its transaction",
-    "archiver with rows, position not moved",
-    "archiver after its last look at Redis",
+    "writer in transaction",
+    "archiver between insert and advance",
+    "archiver after verifying Redis",
 ]
 
 
-def others_work(world: World) -> None:
-    """Other processes make progress while one is paused."""
+def run_relay_and_archiver(world: World) -> None:
     for role in ("relay_once", "archive_once"):
         world.do(role)
 
 
-def sleep_over(world, point, meanwhile):
-    """Stop a process at the point, do something, and let it go on."""
-    child = begin(world, point)
+def pause_during(world, point, meanwhile):
+    """Pause a process at the point, call `meanwhile`, and resume the process."""
+    child = start_at(world, point)
     child.pause()
-    child.go()
+    child.proceed()
     meanwhile()
-    child.wake()
-    child.end()
+    child.resume()
+    child.join()
     return child
 
 
@@ -48,127 +47,127 @@ def committed_by_writer(expected, point):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_others_go_on_with_the_log(world, point):
-    """They commit, publish, archive and trim; the sleeper's turn to commit comes after."""
+def test_others_continue_the_log(world, point):
+    """They commit, publish, archive and trim. The paused process commits after them."""
     if world.database.name == "sqlite" and point in IN_TRANSACTION:
         return
-    expected = live(world)
+    expected = write_log(world)
     steps = [{"publish": "s-new"}]
-    if point != "writer in its transaction":
+    if point != "writer in transaction":
         steps += [{"commit": "t8"}, {"savepoint": ["t9", "undone-3", "t10"]}]
 
     def meanwhile():
         world.write(*steps, {"archive": 10}, {"publish_many": [f"new-{n}" for n in range(9)]})
-        others_work(world)
+        run_relay_and_archiver(world)
 
-    sleep_over(world, point, meanwhile)
+    pause_during(world, point, meanwhile)
     committed_by_writer(expected, point)
-    if point != "writer in its transaction":
+    if point != "writer in transaction":
         expected.committed += ["t8", "t9", "t10"]
     expected.never.append("undone-3")
     expected.published += ["s-new", *[f"new-{n}" for n in range(9)]]
     check_all(world, expected)
 
 
-def sleep_over_wipe(world, point, meanwhile, published):
-    """Redis is wiped while a process is paused: only unarchived stream-first events may be lost."""
-    expected = live(world)
+def check_with_wipe(world, point, meanwhile, published):
+    """Wipe Redis while a process is paused: only unarchived stream-first events may be lost."""
+    expected = write_log(world)
     expected.published.remove("s-late")
     expected.maybe.append("s-late")
-    sleep_over(world, point, meanwhile)
+    pause_during(world, point, meanwhile)
     committed_by_writer(expected, point)
     expected.published += published
     check_all(world, expected)
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_others_finish_and_redis_is_wiped(postgres_world, point):
-    """What is published then is at the beginning of a new stream."""
+def test_redis_is_wiped_after_others_finish(postgres_world, point):
+    """Events published afterwards are at the beginning of a new stream."""
     world = postgres_world
 
     def meanwhile():
-        others_work(world)
+        run_relay_and_archiver(world)
         world.wipe_redis()
         world.write({"publish": "s-after"})
 
-    sleep_over_wipe(world, point, meanwhile, ["s-after"])
+    check_with_wipe(world, point, meanwhile, ["s-after"])
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_redis_is_wiped_and_others_begin_anew(postgres_world, point):
+def test_redis_is_wiped_before_others_continue(postgres_world, point):
     world = postgres_world
 
     def meanwhile():
         world.wipe_redis()
         world.write({"publish": "s-after"})
-        others_work(world)
+        run_relay_and_archiver(world)
         world.write({"publish": "s-then"})
 
-    sleep_over_wipe(world, point, meanwhile, ["s-after", "s-then"])
+    check_with_wipe(world, point, meanwhile, ["s-after", "s-then"])
 
 
-def test_the_first_writer_of_a_log_sleeps_until_redis_is_wiped(world):
-    """Of a log's first event, Redis cannot tell whether it ever was appended."""
+def test_writer_of_the_first_event_is_paused_until_redis_is_wiped(world):
+    """Redis has no state that shows whether the first event of a log was appended."""
     child = world.run("write", steps=[{"commit": "t1"}], stops=[WRITER[1]])
-    child.until("reached")
+    child.wait_for("reached")
     child.pause()
-    child.go()
-    others_work(world)
+    child.proceed()
+    run_relay_and_archiver(world)
     world.wipe_redis()
-    child.wake()
-    child.end()
+    child.resume()
+    child.join()
     check(world.drained()["abc"], Expected(committed=["t1"]))
 
 
-def archive_what_is_appended_anew(world):
-    """Redis is wiped just before an archiver commits what it has read there."""
-    look = "archiver after its last look at Redis"
-    sleeper = world.run("archive_once", stops=[look], rounds=1)
-    sleeper.until("reached")
+def archive_events_of_a_wiped_redis(world):
+    """Wipe Redis just before an archiver commits the events that it read."""
+    point = "archiver after verifying Redis"
+    archiver = world.run("archive_once", stops=[point], rounds=1)
+    archiver.wait_for("reached")
     world.wipe_redis()
     world.do("relay_once")
-    sleeper.go()
-    sleeper.end()
+    archiver.proceed()
+    archiver.join()
 
 
 @pytest.mark.parametrize(
-    "point", ["archiver before it removes repeats", "archiver after it removed repeats"]
+    "point", ["archiver before removing duplicates", "archiver after removing duplicates"]
 )
-@pytest.mark.parametrize("fault", ["kill", "kill redis", "sleep"])
-def test_redis_was_given_again_what_is_archived(world, point, fault):
-    """An archiver commits what it has read of a Redis that is wiped; the relay appends it anew."""
+@pytest.mark.parametrize("fault", ["kill", "kill redis", "pause"])
+def test_fault_while_duplicates_are_removed(world, point, fault):
+    """The relay appends events again that an archiver read before a wipe and commits after it."""
     world.write({"commit": "t1"}, {"archive": 10}, {"commit": "t2"}, {"commit": "t3"})
-    archive_what_is_appended_anew(world)
+    archive_events_of_a_wiped_redis(world)
     world.write({"publish": "s1"})
     child = world.run("archive_once", stops=[point])
-    child.until("reached")
+    child.wait_for("reached")
     if fault == "kill":
         child.kill()
     elif fault == "kill redis":
         world.kill_redis()
-        child.go()
-        child.end()
+        child.proceed()
+        child.join()
         world.restore()
     else:
         child.pause()
-        child.go()
+        child.proceed()
         if world.database.name != "sqlite":
-            others_work(world)
-        child.wake()
-        child.end()
+            run_relay_and_archiver(world)
+        child.resume()
+        child.join()
     check(world.drained()["abc"], Expected(committed=["t1", "t2", "t3"], published=["s1"]))
 
 
-def test_a_paused_archiver_does_not_trim_what_it_has_not_read(world):
-    """It wakes with a position of before a wipe; the new stream is longer than what is kept."""
-    expected = live(world)
+def test_paused_archiver_does_not_trim_unread_entries(world):
+    """It resumes with a checkpoint older than a wipe; the new stream exceeds the tail."""
+    expected = write_log(world)
 
     def meanwhile():
-        others_work(world)
+        run_relay_and_archiver(world)
         world.wipe_redis()
         sleep(0.01)
         world.write({"publish_many": [f"new-{n}" for n in range(len(MANY))]})
 
-    sleep_over(world, "archiver before it trims", meanwhile)
+    pause_during(world, "archiver before trim", meanwhile)
     expected.published += [f"new-{n}" for n in range(len(MANY))]
     check_all(world, expected)

@@ -1,4 +1,4 @@
-"""What cannot be archived, or appended, stalls its own log, and is reported."""
+"""Data that cannot be archived or appended stalls only its own log, and is reported."""
 
 import json
 import time
@@ -12,7 +12,7 @@ STATE = "{job_events:abc}:producers"
 
 
 def fault(world, job="abc"):
-    return world.run("fault_of", job=job).until("fault")
+    return world.run("fault_of", job=job).wait_for("fault")
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def redis(world):
         yield client
 
 
-def others_are_whole(world):
-    """The log of another job, of which each step is taken while `abc` is poisoned."""
+def check_other_job(world):
+    """Write, relay and archive the log of another job while `abc` is stalled."""
     world.write(
         {"commit": "o1", "job": "other"},
         {"publish": "o2", "job": "other"},
@@ -30,56 +30,56 @@ def others_are_whole(world):
     )
     world.do("relay_once")
     world.do("archive_once", rounds=3)
-    dump = world.run("dump_of", job="other").until("dump")
+    dump = world.run("dump_of", job="other").wait_for("dump")
     check(dump, Expected(committed=["o1", "o3"], published=["o2"]))
 
 
-def test_a_key_that_holds_no_stream(world, redis):
+def test_stream_key_of_another_type(world, redis):
     redis.set(KEY, "mine")
     world.write({"commit": "t1"})
-    others_are_whole(world)
+    check_other_job(world)
     assert fault(world).startswith("NotAStream")
     redis.delete(KEY)
     check(world.drained()["abc"], Expected(committed=["t1"]))
 
 
-def test_a_state_that_is_no_hash(world, redis):
-    """The stream is archived all the same, and others are looked after."""
+def test_state_key_of_another_type(world, redis):
+    """The stream and other logs are archived."""
     world.write({"commit": "t1"}, {"publish": "s1"})
     redis.delete(STATE)
     redis.set(STATE, "mine")
     world.write({"commit": "t2"})
-    others_are_whole(world)
+    check_other_job(world)
     world.do("relay_once")
     assert "NotAStream" in fault(world)
     redis.delete(STATE)
     check(world.drained()["abc"], Expected(committed=["t1", "t2"], published=["s1"]))
 
 
-def test_an_owner_that_raises(world):
+def test_projection_that_raises(world):
     world.write({"commit": "t1"}, {"publish": "s1"}, {"commit": "o1", "job": "other"})
-    child = world.do("archive_with_refuser", job="abc")
-    assert sum(child.said("archived")) == 1
-    assert fault(world).startswith("ValueError: cannot follow abc")
+    child = world.do("archive_with_failing_projection", job="abc")
+    assert sum(child.values_of("archived")) == 1
+    assert fault(world).startswith("ValueError: cannot project abc")
     assert fault(world, "other") == ""
     dump = world.drained()
     check(dump["abc"], Expected(committed=["t1"], published=["s1"]))
     check(dump["other"], Expected(committed=["o1"]))
 
 
-def test_a_stream_that_can_take_no_more(world, redis):
-    """An external producer has used the last possible id."""
+def test_stream_with_the_last_possible_id(world, redis):
+    """An external producer used the id: nothing can be appended."""
     redis.xadd(KEY, {"data": '{"c": "s1"}'}, id=f"{2**64 - 1}-{2**64 - 1}")
     world.write({"commit": "t1"})
-    others_are_whole(world)
+    check_other_job(world)
     world.do("relay_once")
     assert fault(world).startswith("RedisCommandError")
 
 
-def test_no_memory(world, redis):
+def test_redis_out_of_memory(world, redis):
     world.write({"commit": "t1"}, {"publish": "s1"})
     redis.config_set("maxmemory", 1)
-    assert world.write({"commit": "t2"}).said("done") == ["t2"]
+    assert world.write({"commit": "t2"}).values_of("done") == ["t2"]
     world.do("archive_once")
     world.do("relay_once")
     assert "memory" in fault(world)
@@ -90,7 +90,7 @@ def test_no_memory(world, redis):
 DATA = {
     "nothing": {"": ""},
     "empty data": {"data": ""},
-    "no fields of ours": {"a": "b"},
+    "unknown fields only": {"a": "b"},
     "NUL in data": {"data": b'{"c": "\x00"}'},
     "escaped NUL in data": {"data": rb'{"c": "\u0000", "\u0000": 1}'},
     "NUL in a type": {"data": rb'{"event_type": "a\u0000b"}'},
@@ -113,17 +113,17 @@ DATA = {
     "the year 9999": {"data": b'{"timestamp": "9999-12-31T23:59:59Z"}'},
     "the year 1": {"data": b'{"timestamp": "0001-01-01T00:00:00+14:00"}'},
     "the last number of the outbox": {"data": b"{}", "producer": "outbox:0:1"},
-    "a number of the outbox that does not come": {
+    "an unassigned number of the outbox": {
         "data": b"{}",
         "producer": "outbox:0:" + "9" * 18,
     },
     "many fields": {f"field-{number}": "x" for number in range(1000)},
     "line breaks": {"data": b'{\r\n"c":\n1}'},
-    "names like ours": {"id": "1-1", "sequence": "x", "log_id": "1", "data": "x", "epoch": "9"},
+    "reserved names": {"id": "1-1", "sequence": "x", "log_id": "1", "data": "x", "epoch": "9"},
 }
 
 
-def test_whatever_strangers_append_is_archived(world, redis):
+def test_entries_of_external_producers_are_archived(world, redis):
     for fields in DATA.values():
         redis.xadd(KEY, fields)
     world.write({"commit": "t1"}, {"publish": "s1"})
@@ -142,15 +142,15 @@ def test_whatever_strangers_append_is_archived(world, redis):
     ],
 )
 def test_nul_in_a_timestamp(postgres_world, fields):
-    """Python takes any character between date and time; PostgreSQL has no NUL."""
+    """Python accepts any character between date and time; PostgreSQL accepts no NUL."""
     with postgres_world.client() as client:
         client.xadd(KEY, fields)
     postgres_world.do("archive_once")
     assert fault(postgres_world) == ""
 
 
-def test_a_stranger_with_one_producer_for_all(world, redis):
-    """A field of that name may be theirs; what stands in it need not be a number of ours."""
+def test_external_entries_with_equal_producer_fields(world, redis):
+    """The field of an external producer identifies no append."""
     for number in range(5):
         redis.xadd(KEY, {"data": json.dumps({"c": f"s{number}"}), "producer": "worker:1:1"})
     world.do("archive_once")
@@ -160,22 +160,21 @@ def test_a_stranger_with_one_producer_for_all(world, redis):
     assert len(dump["archived"]) == 6
 
 
-def test_a_stranger_who_repeats_itself_exactly(world, redis):
-    """Their entries are as many as they appended; none of them is a repeat of ours."""
+def test_equal_external_entries_are_no_duplicates(world, redis):
     for _ in range(3):
         redis.xadd(KEY, {"data": '{"c": "tick"}', "timestamp": "2024-01-01T00:00:00Z"})
     dump = world.drained()["abc"]
     assert len(dump["archived"]) == len(dump["log"]) == 3
 
 
-def test_what_was_written_before_the_clock_was_set_back(world):
-    world.do("write_before_the_clock_was_set_back")
+def test_outbox_event_written_before_the_clock_is_rewound(world):
+    world.do("write_before_the_clock_is_rewound")
     check(world.drained()["abc"], Expected(committed=["t1"]))
 
 
 @pytest.mark.parametrize("ahead", [3_600_000])
-def test_the_clock_goes_back_as_redis_is_lost(world, redis, ahead):
-    """What comes after has times of before; by a little, and it is soon past them."""
+def test_clock_is_rewound_and_redis_is_wiped(world, redis, ahead):
+    """Later events have earlier times than the archived ones."""
     ms = int(time.time() * 1000) + ahead
     redis.xadd(KEY, {"data": '{"c": "s1"}'}, id=f"{ms}-0")
     world.do("archive_once")

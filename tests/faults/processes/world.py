@@ -1,4 +1,4 @@
-"""A Redis and a database of the tests' own, and processes that use them."""
+"""Redis, a database and processes that use them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ ROLES = "tests.faults.processes.roles"
 
 
 class Database(Protocol):
-    """A database that can be emptied, and perhaps killed."""
+    """A database that can be emptied."""
 
     name: str
     url: str
@@ -30,7 +30,7 @@ class Database(Protocol):
 
 
 class Sqlite:
-    """A file, copied from one that is migrated."""
+    """A file that is copied from a migrated template."""
 
     name = "sqlite"
 
@@ -50,7 +50,7 @@ class Sqlite:
 
 
 class Postgres:
-    """A server of its own, for a whole run of the tests."""
+    """A server that runs during the whole test session."""
 
     name = "postgres"
 
@@ -72,15 +72,15 @@ class Postgres:
 
 
 class World:
-    """What the children of a test share; `clean` between two tests, `stop` at the end."""
+    """Environment of child processes. Call `clean` between tests and `stop` at the end."""
 
     def __init__(
         self, directory: Path, database: Any, preload: str = ROLES, **redis_options: str
     ) -> None:
         self.directory = directory
         self.database = database
-        # Redis trims whole nodes of a stream only. It writes before it answers, but while its file
-        # is synced, once a second by default: killed then, it would lose a little.
+        # Redis trims only whole nodes of a stream. With fsync, it delays writes to its file during
+        # a sync, and would lose acknowledged writes when killed.
         options = {"save": "", "stream-node-max-entries": "10", "appendfsync": "no"}
         options.update(redis_options)
         self.redis = EmbeddedRedis(directory / "redis", **options)
@@ -104,19 +104,21 @@ class World:
     def _migrate(self, url: str) -> None:
         command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         environment = {**os.environ, **self.environment, "DATABASE_URL": url}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode()[-1000:])
+        result = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, check=False
+        )
+        if result.returncode:
+            raise RuntimeError(result.stderr.decode()[-1000:])
 
     @property
     def forks(self) -> ForkServer:
         if self._forks is None:
-            raise RuntimeError("the world is not started")
+            raise RuntimeError("World.start() was not called")
         return self._forks
 
     def clean(self) -> None:
-        """Make it as new, whatever the last test left of it."""
-        self.forks.end_children()
+        """Restore the initial state after a test."""
+        self.forks.kill_children()
         if self.redis.process is None:
             self.redis.start()
         if isinstance(self.database, Postgres) and not self.database.server.children():
@@ -141,17 +143,17 @@ class World:
         return self.forks.run(f"{ROLES}:{role}", **arguments)
 
     def do(self, role: str, **arguments: Any) -> Child:
-        """Run a role to its end."""
+        """Run a role and wait for its exit."""
         child = self.run(role, **arguments)
-        child.end()
+        child.join()
         return child
 
     def write(self, *steps: dict[str, Any], job: str = "abc") -> Child:
         return self.do("write", steps=list(steps), job=job)
 
     def drained(self) -> dict[str, Any]:
-        """What there is, once a new relay and a new archiver have nothing to do."""
-        dump: dict[str, Any] = self.run("drain").until("dump", 60)
+        """Return a dump after a new relay and a new archiver have become idle."""
+        dump: dict[str, Any] = self.run("drain").wait_for("dump", 60)
         return dump
 
     def kill_redis(self) -> None:
@@ -161,7 +163,7 @@ class World:
         self.database.server.kill()
 
     def restore(self) -> None:
-        """Start again what was killed."""
+        """Restart killed servers."""
         if self.redis.process is None:
             self.redis.start()
         if isinstance(self.database, Postgres) and not self.database.server.children():

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.soak`: see the package."""
+"""Command line of the soak test; see the package."""
 
 import argparse
 import secrets
@@ -14,17 +14,23 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument(
-        "--spacing", type=float, default=8.0, help="the most seconds between two faults"
+        "--spacing", type=float, default=8.0, help="maximum seconds between two faults"
     )
-    parser.add_argument("--keep", action="store_true", help="keep the notes of all processes")
-    given = parser.parse_args()
-    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    plan = Plan(seed, given.events, given.faults, given.database, given.spacing, keep=given.keep)
-    print(f"soak: seed {seed}, {given.events} events, {given.faults} faults, {given.database}")
-    outcome = soak(plan, tell=lambda line: print(line, flush=True))
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the notes and logs of all processes"
+    )
+    options = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    plan = Plan(
+        seed, options.events, options.faults, options.database, options.spacing, keep=options.keep
+    )
+    print(
+        f"soak: seed {seed}, {options.events} events, {options.faults} faults, {options.database}"
+    )
+    outcome = soak(plan, log=lambda line: print(line, flush=True))
     for line in report(outcome):
         print(line)
-    return 1 if outcome.result.wrong else 0
+    return 1 if outcome.result.defects else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What was committed, what the log holds, what readers saw: compared event by event."""
+"""Compare committed events, the log and the events that readers received."""
 
 import json
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from tests.faults.soak.notes import read_notes
 
 @dataclass
 class Transaction:
-    """A writer's transaction; `outcome` is committed, rolled_back, or unknown if it was killed."""
+    """A transaction of a writer; `outcome` is committed, rolled_back, or unknown."""
 
     name: str
     job: str
@@ -27,7 +27,7 @@ class Transaction:
 
 @dataclass
 class Publication:
-    """A stream-first call; `acknowledged` is when it returned."""
+    """A stream-first call; `acknowledged` is the time at which it returned."""
 
     job: str
     events: list[str]
@@ -38,7 +38,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Logged:
-    """An event as the log has it in the end."""
+    """An event of the final log."""
 
     id: Cursor
     name: str
@@ -54,49 +54,49 @@ class Counts:
     """Defects; each count must be 0."""
 
     lost: int = 0
-    twice: int = 0
+    duplicates: int = 0
     out_of_order: int = 0
-    not_as_the_database: int = 0
-    from_nowhere: int = 0
+    differs_from_outbox: int = 0
+    unexpected: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add(self, what: str, names: Sequence[Any], where: str) -> None:
-        setattr(self, what, getattr(self, what) + len(names))
+    def add(self, kind: str, names: Sequence[Any], where: str) -> None:
+        setattr(self, kind, getattr(self, kind) + len(names))
         if names:
-            self.examples.append(f"{where}: {what}: {list(names)[:5]}")
+            self.examples.append(f"{where}: {kind}: {list(names)[:5]}")
 
     @property
     def total(self) -> int:
         return (
-            self.lost + self.twice + self.out_of_order + self.not_as_the_database
-            + self.from_nowhere
+            self.lost + self.duplicates + self.out_of_order + self.differs_from_outbox
+            + self.unexpected
         )  # fmt: skip
 
 
 @dataclass
 class Result:
-    """All the counts of a soak."""
+    """All counts of a soak test."""
 
     committed: int = 0
     transactions: Counter[str] = field(default_factory=Counter)
     resolved: int = 0
     logged: int = 0
     acknowledged: int = 0
-    gone_with_redis: int = 0
+    lost_by_redis: int = 0
     log: Counts = field(default_factory=Counts)
     readers: dict[str, "Received"] = field(default_factory=dict)
 
     @property
-    def wrong(self) -> int:
+    def defects(self) -> int:
         return self.log.total + sum(reader.counts.total for reader in self.readers.values())
 
 
 @dataclass
 class Received:
-    """What a reader received. After a reset, the events past its cursor are discarded.
+    """Events that a reader received. A reset discards the events after its cursor.
 
-    `counts` compares the rest with history: `lost` is in the log only, `from_nowhere` was received
-    only, `twice` was received twice between two resets.
+    `counts` compares the rest with history: `lost` events are only in the log, `unexpected` ones
+    were only received, `duplicates` were received duplicates between two resets.
     """
 
     events: int = 0
@@ -160,7 +160,7 @@ def outbox_rows(path: Path) -> dict[str, list[tuple[int, str]]]:
 def compare(
     directory: Path, path: Path, sequences: dict[str, int], losses: Sequence[Loss]
 ) -> Result:
-    """Compare everything; see `tests.faults.soak` for what is owed to whom."""
+    """Compare everything; the guarantees are listed in `tests.faults.soak`."""
     result = Result()
     log, rows = logs(path), outbox_rows(path)
     written = transactions(sorted(directory.glob("writer-*.notes")))
@@ -175,7 +175,7 @@ def compare(
 
 
 def readers(directory: Path, log: dict[str, list[Logged]]) -> dict[str, Received]:
-    """Compare every reader with the log."""
+    """Compare each reader with the log."""
     return {
         notes.stem.removeprefix("reader-"): received_by(notes, log)
         for notes in sorted(directory.glob("reader-*.notes"))
@@ -192,23 +192,23 @@ def _compare_commits(
     rows: dict[str, list[tuple[int, str]]],
     written: dict[str, Transaction],
 ) -> None:
-    """Committed events are in the log, rolled back ones are not; unknown ones all or none."""
+    """Committed events are in the log, rolled back ones are not, unknown ones all or none."""
     in_log = {job: _names(events) for job, events in log.items()}
     in_rows = {job: {name for _, name in numbered} for job, numbered in rows.items()}
     for each in written.values():
-        outcome, there = each.outcome, [e for e in each.events if e in in_log.get(each.job, ())]
+        outcome, present = each.outcome, [e for e in each.events if e in in_log.get(each.job, ())]
         result.transactions[outcome] += 1
         if outcome == "unknown":
             held = [e for e in each.events if e in in_rows.get(each.job, ())]
             if len(held) not in (0, len(each.events)):
-                result.log.add("not_as_the_database", held, f"half of {each.name}")
+                result.log.add("differs_from_outbox", held, f"half of {each.name}")
             outcome = "committed" if held else "rolled_back"
             result.resolved += bool(held)
         if outcome == "committed":
             result.committed += len(each.events)
-            result.log.add("lost", sorted(set(each.events) - set(there)), each.job)
+            result.log.add("lost", sorted(set(each.events) - set(present)), each.job)
         else:
-            result.log.add("from_nowhere", there, f"rolled back, {each.job}")
+            result.log.add("unexpected", present, f"rolled back, {each.job}")
     for job, events in log.items():
         _compare_times(result, job, events, written)
 
@@ -216,15 +216,15 @@ def _compare_commits(
 def _compare_times(
     result: Result, job: str, events: list[Logged], written: dict[str, Transaction]
 ) -> None:
-    """What had ended before another began stands before it in the log."""
+    """Transactions that ended before another one began precede it in the log."""
     ours = [written.get(e.name.rpartition(".")[0]) for e in events if e.transactional]
     earliest_end = float("inf")
-    wrong = []
+    defects = []
     for each in reversed([transaction for transaction in ours if transaction]):
         if each.begin > earliest_end:
-            wrong.append(each.name)
+            defects.append(each.name)
         earliest_end = min(earliest_end, each.end)
-    result.log.add("out_of_order", wrong, f"by the clock, {job}")
+    result.log.add("out_of_order", defects, f"by the clock, {job}")
 
 
 def _compare_rows(
@@ -233,11 +233,11 @@ def _compare_rows(
     rows: dict[str, list[tuple[int, str]]],
     sequences: dict[str, int],
 ) -> None:
-    """The outbox's rows are numbered without a gap, and the log has them in their order."""
+    """The rows of the outbox are numbered without a gap, and the log has the same order."""
     for job, numbered in rows.items():
         numbers = [number for number, _ in numbered]
         missing = set(range(1, sequences[job] + 1)) - set(numbers)
-        result.log.add("not_as_the_database", sorted(missing), f"numbers of {job}")
+        result.log.add("differs_from_outbox", sorted(missing), f"numbers of {job}")
         in_order = [event.name for event in log[job] if event.transactional]
         if in_order != [name for _, name in numbered]:
             differ = [a for a, (_, b) in zip(in_order, numbered, strict=False) if a != b]
@@ -250,7 +250,7 @@ def _compare_publications(
     published: Sequence[Publication],
     losses: Sequence[Loss],
 ) -> None:
-    """What was acknowledged is there, unless Redis lost it after that."""
+    """Acknowledged events are in the log, unless Redis lost them."""
     in_log = {job: _names(events) for job, events in log.items()}
     for each in published:
         if each.acknowledged is None:
@@ -263,16 +263,16 @@ def _compare_publications(
             for event, event_id in missing
             if not any(_explains(loss, each, event_id) for loss in losses)
         ]
-        result.gone_with_redis += len(missing) - len(lost)
+        result.lost_by_redis += len(missing) - len(lost)
         result.log.add("lost", lost, f"published to {each.job} at {each.acknowledged:.1f}")
 
 
 def _explains(loss: Loss, published: Publication, event_id: Cursor) -> bool:
-    """Whether Redis may have lost it: it came after the snapshot, and was not archived yet."""
+    """Return whether the loss may include the event: newer than the snapshot, not archived."""
     acknowledged = published.acknowledged or 0.0
-    concerned = loss.job in (None, published.job)
-    there = loss.since < acknowledged and published.begin < loss.until
-    return concerned and there and event_id > loss.archived.get(published.job, START)
+    affects_job = loss.job in (None, published.job)
+    in_lost_time = loss.since < acknowledged and published.begin < loss.until
+    return affects_job and in_lost_time and event_id > loss.archived.get(published.job, START)
 
 
 def _compare_whole(
@@ -281,15 +281,15 @@ def _compare_whole(
     written: dict[str, Transaction],
     published: Sequence[Publication],
 ) -> None:
-    """Each log has no duplicate, no event out of order, and no event that was not written."""
+    """Each log has no duplicate, no event out of order, and no unexpected event."""
     known = {event for each in written.values() for event in each.events}
     known |= {event for each in published for event in each.events}
     for job, events in log.items():
         counted = Counter(event.name for event in events)
-        result.log.add("twice", [name for name, count in counted.items() if count > 1], job)
+        result.log.add("duplicates", [name for name, count in counted.items() if count > 1], job)
         result.log.add("out_of_order", _backwards([event.id for event in events]), f"ids of {job}")
-        strange = [name for name in counted if name not in known and "." in name]
-        result.log.add("from_nowhere", strange, job)
+        unknown = [name for name in counted if name not in known and "." in name]
+        result.log.add("unexpected", unknown, job)
 
 
 def _backwards(ids: Sequence[Cursor]) -> list[str]:
@@ -297,14 +297,14 @@ def _backwards(ids: Sequence[Cursor]) -> list[str]:
 
 
 def received_by(notes: Path, log: dict[str, list[Logged]]) -> Received:
-    """Compare what a reader received of all jobs, since its last reset, with the log."""
+    """Compare the events that a reader received since its last reset with the logs."""
     received = Received()
     events: dict[str, list[tuple[Cursor, str]]] = defaultdict(list)
     for note in read_notes(notes):
         if "connects" in note:
             received.connections += 1
         elif "id" in note:
-            _take(received.counts, events[note["job"]], note)
+            _add_received(received.counts, events[note["job"]], note)
         elif "reset" in note:
             after, job = Cursor.parse(note["reset"]), note["job"]
             events[job] = [event for event in events[job] if event[0] <= after]
@@ -315,26 +315,26 @@ def received_by(notes: Path, log: dict[str, list[Logged]]) -> Received:
     return received
 
 
-def _take(counts: Counts, events: list[tuple[Cursor, str]], note: dict[str, Any]) -> None:
-    """Add a received event; between two resets, ids ascend."""
+def _add_received(counts: Counts, events: list[tuple[Cursor, str]], note: dict[str, Any]) -> None:
+    """Add a received event; ids increase between two resets."""
     event_id = Cursor.parse(note["id"])
     if events and event_id <= events[-1][0]:
-        what = "twice" if (event_id, note["c"]) in events else "out_of_order"
-        counts.add(what, [f"{note['id']} after {events[-1][0]}"], note["job"])
+        kind = "duplicates" if (event_id, note["c"]) in events else "out_of_order"
+        counts.add(kind, [f"{note['id']} after {events[-1][0]}"], note["job"])
     events.append((event_id, note["c"]))
 
 
 def _compare_received(
     counts: Counts, job: str, received: list[tuple[Cursor, str]], log: list[Logged]
 ) -> None:
-    """The same ids, in the same order, with the same content."""
+    """Compare ids, order and content."""
     expected = [(event.id, event.name) for event in log]
     if received == expected:
         return
     counts.add("lost", [name for event_id, name in set(expected) - set(received)], job)
     repeated = {name for name, count in Counter(n for _, n in received).items() if count > 1}
     extra = [name for _, name in set(received) - set(expected)]
-    counts.add("twice", [name for name in extra if name in repeated], job)
-    counts.add("from_nowhere", [name for name in extra if name not in repeated], job)
+    counts.add("duplicates", [name for name in extra if name in repeated], job)
+    counts.add("unexpected", [name for name in extra if name not in repeated], job)
     if set(received) == set(expected):
         counts.add("out_of_order", [received[-1][1]], job)

@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: faults, each done in a second or three, chosen at random by a seed."""
+"""Faults of the soak test, selected at random by a seed. Each takes one to three seconds."""
 
 import os
 import random
@@ -21,9 +21,9 @@ from tests.faults.soak.stage import Stage
 
 @dataclass(frozen=True)
 class Loss:
-    """Redis lost what came after `since`; of one job, or of all. Over at `until`.
+    """Redis lost the events of one job or all jobs that were appended after `since`.
 
-    `archived` is up to where the archive had each log just before.
+    The loss ended at `until`. `archived` are the archive checkpoints just before it.
     """
 
     since: float
@@ -33,7 +33,7 @@ class Loss:
 
 
 class Faults:
-    """Does faults to a stage, and remembers what Redis may have lost."""
+    """Injects faults into a stage and records the losses of Redis."""
 
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage, self.random = stage, rng
@@ -64,7 +64,7 @@ class Faults:
         self._kinds = kinds
 
     def plan(self, count: int) -> list[str]:
-        """The kinds to come: each once, if there are enough, and the rest by weight."""
+        """Return the kinds of faults: each once if `count` allows it, the others by weight."""
         kinds = list(self._kinds)
         weights = [self._kinds[kind][0] for kind in kinds]
         planned = self.random.sample(kinds, min(count, len(kinds)))
@@ -87,7 +87,7 @@ class Faults:
         self.stage.replace(self.random.choice(self.stage.publishers))
 
     def kill_reader(self) -> None:
-        self.stage.replace(self.random.choice(self.stage.mortal_readers))
+        self.stage.replace(self.random.choice(self.stage.restartable_readers))
 
     def kill_processor(self) -> None:
         self.stage.replace_processor(self.random.randrange(len(self.stage.processors)))
@@ -133,22 +133,22 @@ class Faults:
         self.losses.append(Loss(0.0, monotonic(), archived, job))
 
     def take_snapshot(self) -> None:
-        """Copy the append-only file, to which Redis only appends; it begins as a whole."""
-        shutil.rmtree(self._kept, ignore_errors=True)
-        began = monotonic()
+        """Copy the append-only file. Redis only appends to it, so a partial copy is consistent."""
+        shutil.rmtree(self._backup, ignore_errors=True)
+        start = monotonic()
         with suppress(FileNotFoundError):
-            shutil.copytree(self._live, self._kept)
-            self._snapshot = began
+            shutil.copytree(self._live, self._backup)
+            self._snapshot = start
 
     def roll_back(self) -> None:
-        """Redis comes back as it was when the snapshot was taken."""
+        """Restart Redis from the snapshot."""
         if self._snapshot is None:
             self.take_snapshot()
             sleep(0.5)
         archived = self.stage.positions()
         self.stage.world.redis.kill()
         shutil.rmtree(self._live)
-        shutil.copytree(self._kept, self._live)
+        shutil.copytree(self._backup, self._live)
         sleep(self.random.choice([0.0, 0.3]))
         self.stage.world.redis.start()
         self.losses.append(Loss(self._snapshot or 0.0, monotonic(), archived))
@@ -158,7 +158,7 @@ class Faults:
         return self.stage.world.redis.directory / "appendonlydir"
 
     @property
-    def _kept(self) -> Path:
+    def _backup(self) -> Path:
         return self.stage.directory / "snapshot"
 
     def kill_clients(self) -> None:
@@ -190,7 +190,7 @@ class Faults:
         self._server.restart()
 
     def kill_backend(self) -> None:
-        """One is enough: the postmaster ends all others, and recovers."""
+        """Kill one backend: the postmaster terminates the others and recovers."""
         with suppress(ProcessLookupError, psycopg.Error):
             os.kill(self.random.choice(self._backends()), signal.SIGKILL)
         sleep(0.2)

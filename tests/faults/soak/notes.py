@@ -1,7 +1,7 @@
-"""What each process of the soak writes down, one line after another, in a file of its own.
+"""Notes of the processes of the soak test: lines of JSON, one file per process.
 
-A line is written whole, by one `write` that outlives the process: who is killed has noted all that
-it did, or is just doing. Times are of the monotonic clock, which all processes share.
+A line is written by one `write`, which survives SIGKILL: the file of a killed process is complete.
+Times are of the monotonic clock, which all processes share.
 """
 
 import json
@@ -15,7 +15,7 @@ Note = dict[str, Any]
 
 
 class Notes:
-    """A file that only grows."""
+    """An append-only file."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

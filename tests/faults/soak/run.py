@@ -1,4 +1,4 @@
-"""One soak from beginning to end."""
+"""Run one soak test and report its result."""
 
 import random
 import shutil
@@ -14,15 +14,15 @@ from tests.faults.soak.compare import Received, Result, compare, logs, readers
 from tests.faults.soak.faults import Faults
 from tests.faults.soak.stage import WORKERS, Stage
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 _DRAIN_SECONDS = 90.0
 _READ_SECONDS = 40.0
-_LONGEST = 540.0
+_MAX_WRITE_SECONDS = 540.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of what; no two faults are more than `spacing` seconds apart."""
+    """Size of a soak test; faults are at most `spacing` seconds apart."""
 
     seed: int
     events: int
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """Result of a soak test."""
 
     plan: Plan
     result: Result
@@ -43,8 +43,8 @@ class Outcome:
     writing: float
 
 
-def soak(plan: Plan, *, tell: Tell) -> Outcome:
-    """Run it; what is wrong is in the counts. Raises when the log never gets idle."""
+def soak(plan: Plan, *, log: Log) -> Outcome:
+    """Run a soak test; the result counts the defects. Raise TimeoutError if it never gets idle."""
     start = monotonic()
     directory = Path(tempfile.mkdtemp(prefix="jk"))
     directory.chmod(0o755)
@@ -52,11 +52,11 @@ def soak(plan: Plan, *, tell: Tell) -> Outcome:
     try:
         stage.world.start()
         stage.start()
-        return _run(plan, stage, start, tell)
+        return _run(plan, stage, start, log)
     finally:
         stage.stop()
         if plan.keep:
-            tell(f"notes and logs are in {directory}")
+            log(f"notes and logs are in {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -65,27 +65,27 @@ def _stage(plan: Plan, directory: Path) -> Stage:
     inside = directory / "database"
     inside.mkdir()
     database = Sqlite(inside) if plan.database == "sqlite" else Postgres(inside)
-    # The append-only file is never rewritten, so that a copy of it is a snapshot.
+    # Redis must not rewrite the append-only file: a copy of it is the snapshot.
     options = {"auto-aof-rewrite-percentage": "0"}
     world = World(directory, database, WORKERS, **options)
     return Stage(world, directory, plan.seed)
 
 
-def _run(plan: Plan, stage: Stage, start: float, tell: Tell) -> Outcome:
+def _run(plan: Plan, stage: Stage, start: float, log: Log) -> Outcome:
     faults = Faults(stage, random.Random(plan.seed))
-    began = monotonic()
+    write_start = monotonic()
     for number, kind in enumerate(faults.plan(plan.faults), 1):
-        # Faults are spread over what is committed; where little is, time goes on all the same.
+        # Spread the faults evenly over the committed events, at most `spacing` seconds apart.
         _wait_until_committed(stage, plan.events * number // (plan.faults + 1), plan.spacing)
         faults.do(kind)
         stage.check()
         if number % 20 == 0:
-            tell(f"{number} faults, {stage.tally.committed} events, {monotonic() - start:.0f} s")
-    _wait_until_committed(stage, plan.events, start + _LONGEST - monotonic())
-    writing = monotonic() - began
+            log(f"{number} faults, {stage.tally.committed} events, {monotonic() - start:.0f} s")
+    _wait_until_committed(stage, plan.events, start + _MAX_WRITE_SECONDS - monotonic())
+    writing = monotonic() - write_start
     stage.stop_writing()
     stage.wait_until_idle(_DRAIN_SECONDS)
-    path, sequences = stage.tell_logs()
+    path, sequences = stage.write_logs()
     _wait_for_readers(stage, path)
     stage.stop_reading()
     result = compare(stage.directory, path, sequences, faults.losses)
@@ -99,37 +99,37 @@ def _wait_until_committed(stage: Stage, events: int, seconds: float) -> None:
 
 
 def _wait_for_readers(stage: Stage, path: Path) -> None:
-    """Until every reader has the log, or too long."""
-    log, deadline = logs(path), monotonic() + _READ_SECONDS
+    """Wait until each reader has the log, or until the timeout."""
+    expected, deadline = logs(path), monotonic() + _READ_SECONDS
     while monotonic() < deadline:
-        received = readers(stage.directory, log).values()
+        received = readers(stage.directory, expected).values()
         if not any(reader.counts.total for reader in received):
             return
         sleep(1.0)
 
 
 def report(outcome: Outcome) -> Iterator[str]:
-    """The counts, as lines."""
+    """Yield the counts as lines."""
     result, plan = outcome.result, outcome.plan
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items()))
     yield f"faults: {sum(outcome.faults.values())} ({kinds})"
-    told = result.transactions
+    counts = result.transactions
     yield (
-        f"transactions: {told['committed']} committed, {told['rolled_back']} rolled back,"
-        f" {told['unknown']} unknown to their writers, of which {result.resolved} are there"
+        f"transactions: {counts['committed']} committed, {counts['rolled_back']} rolled back,"
+        f" {counts['unknown']} unknown to their writers ({result.resolved} of these committed)"
     )
     log = result.log
     yield (
         f"committed {result.committed}, in the log {result.logged}, lost {log.lost},"
-        f" twice {log.twice}, out of order {log.out_of_order},"
-        f" not as the database {log.not_as_the_database}, from nowhere {log.from_nowhere}"
+        f" duplicates {log.duplicates}, out of order {log.out_of_order},"
+        f" different from the outbox {log.differs_from_outbox}, unexpected {log.unexpected}"
     )
     yield (
-        f"stream-first: {result.acknowledged} acknowledged, of which Redis lost"
-        f" {result.gone_with_redis} before they were archived"
+        f"stream-first: {result.acknowledged} acknowledged, {result.lost_by_redis} lost by Redis"
+        " before they were archived"
     )
     for name, received in result.readers.items():
-        yield _line_of_reader(name, received)
+        yield _reader_line(name, received)
     for example in [*log.examples, *_examples(result)][:20]:
         yield f"  {example}"
     yield (
@@ -138,12 +138,12 @@ def report(outcome: Outcome) -> Iterator[str]:
     )
 
 
-def _line_of_reader(name: str, received: Received) -> str:
+def _reader_line(name: str, received: Received) -> str:
     counts = received.counts
     return (
         f"{name} reader: {received.events} events in {received.connections} connections and"
-        f" {received.resets} resets; lost {counts.lost}, twice {counts.twice},"
-        f" out of order {counts.out_of_order}, from nowhere {counts.from_nowhere}"
+        f" {received.resets} resets; lost {counts.lost}, duplicates {counts.duplicates},"
+        f" out of order {counts.out_of_order}, unexpected {counts.unexpected}"
     )
 
 

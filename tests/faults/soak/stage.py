@@ -1,4 +1,4 @@
-"""The site of a soak: a world with its processes, which are replaced when they are killed."""
+"""The site under test: a world and its processes, which are restarted when they are killed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ WRITERS, PUBLISHERS, JOBS, PROCESSORS = 4, 2, 8, 2
 
 @dataclass
 class Worker:
-    """A child, and what it takes to start another in its place."""
+    """A child process and the arguments to restart it."""
 
     role: str
     notes: Path
@@ -31,13 +31,13 @@ class Worker:
 
 
 class Tally:
-    """How many events the writers know to be committed; reads only what their notes have new."""
+    """Counts the events that the writers committed, by reading the new lines of their notes."""
 
     def __init__(self) -> None:
         self.committed = 0
         self._read: dict[Path, int] = {}
 
-    def watch(self, notes: Path) -> None:
+    def add(self, notes: Path) -> None:
         self._read[notes] = 0
 
     def read(self) -> int:
@@ -69,12 +69,12 @@ class Stage:
         return [f"job-{number}" for number in range(JOBS)]
 
     @property
-    def mortal_readers(self) -> list[Worker]:
-        """All but those that stay connected from beginning to end."""
+    def restartable_readers(self) -> list[Worker]:
+        """All readers except those that stay connected from start to end."""
         return [reader for reader in self.readers if "connected" not in reader.notes.name]
 
     def start(self) -> None:
-        session = self._child("prepare", jobs=self.jobs).until("session")
+        session = self._child("prepare", jobs=self.jobs).wait_for("session")
         self._port = free_port()
         command = ("-m", "uvicorn", "config.asgi:application", "--port", str(self._port))
         self._web = self._spawn("web", *command, "--log-level", "error")
@@ -84,7 +84,7 @@ class Stage:
         self.readers = [
             self._worker("follow_all", "reader-connected", jobs=self.jobs),
             self._worker("follow_all", "reader-resuming", jobs=self.jobs),
-            self._worker("watch_all", "reader-sse", jobs=self.jobs, url=url, session=session),
+            self._worker("subscribe_all", "reader-sse", jobs=self.jobs, url=url, session=session),
             self._worker("read_all", "reader-history", jobs=self.jobs),
         ]
         for number in range(WRITERS):
@@ -96,7 +96,7 @@ class Stage:
                 )
             )  # fmt: skip
         for writer in self.writers:
-            self.tally.watch(writer.notes)
+            self.tally.add(writer.notes)
         for number in range(PUBLISHERS):
             self.publishers.append(
                 self._worker(
@@ -115,7 +115,7 @@ class Stage:
         return Worker(role, notes, arguments, child)
 
     def replace(self, worker: Worker) -> None:
-        """Kill a worker where it stands, and start another one that goes on."""
+        """Kill a worker and start another one that continues its work."""
         worker.child.kill()
         worker.generation += 1
         arguments = dict(worker.arguments)
@@ -144,9 +144,9 @@ class Stage:
             )
 
     def check(self) -> None:
-        """A fault must not kill any other process."""
+        """Raise if a process has exited that was not killed by a fault."""
         for worker in [*self.writers, *self.publishers, *self.readers]:
-            if worker.child.has_ended():
+            if worker.child.has_exited():
                 raise RuntimeError(f"{worker.notes.name} ended: {self.world.forks.log()[-3000:]}")
         for index, processor in enumerate(self.processors):
             if processor.poll() is not None:
@@ -154,35 +154,35 @@ class Stage:
 
     def stop_writing(self) -> None:
         for worker in [*self.writers, *self.publishers]:
-            worker.child.go()
+            worker.child.proceed()
         for worker in [*self.writers, *self.publishers]:
-            worker.child.end()
+            worker.child.join()
 
     def stop_reading(self) -> None:
         for worker in self.readers:
-            worker.child.go()
-            worker.child.end()
+            worker.child.proceed()
+            worker.child.join()
 
     def wait_until_idle(self, seconds: float) -> None:
-        """Let the processors work until nothing waits."""
+        """Wait until the processors have nothing to do."""
         deadline = monotonic() + seconds
         idle = 0
         while idle < 3:
-            waits = self._child("is_idle").until("waits")
-            idle = 0 if waits else idle + 1
+            pending = self._child("is_idle").wait_for("pending")
+            idle = 0 if pending else idle + 1
             if monotonic() > deadline:
-                raise TimeoutError(f"{waits} events still wait after {seconds} s")
+                raise TimeoutError(f"{pending} events are pending after {seconds} s")
             sleep(0.3)
 
     def positions(self) -> dict[str, Cursor]:
-        """Up to where the archive has each log."""
-        told = self._child("tell_positions").until("positions")
-        return {job: Cursor.parse(position) for job, position in told.items()}
+        """Return the archive checkpoint of each log."""
+        positions = self._child("send_positions").wait_for("positions")
+        return {job: Cursor.parse(position) for job, position in positions.items()}
 
-    def tell_logs(self) -> tuple[Path, dict[str, int]]:
+    def write_logs(self) -> tuple[Path, dict[str, int]]:
         path = self.directory / "logs"
-        child = self._child("tell_logs", path=str(path), jobs=self.jobs)
-        return path, child.until("sequences", 120)
+        child = self._child("write_logs", path=str(path), jobs=self.jobs)
+        return path, child.wait_for("sequences", 120)
 
     def stop(self) -> None:
         processes = [*self.processors, self._web] if hasattr(self, "_web") else self.processors

@@ -1,4 +1,4 @@
-"""The comparison of a reader with the log finds every kind of defect."""
+"""The comparison of a reader with the log detects every kind of defect."""
 
 import json
 
@@ -24,22 +24,22 @@ def reset(number):
         ([event(1), event(2), event(3)], {}),
         ([event(1), event(9, "e3"), reset(1), event(2), event(3)], {}),
         ([event(1), event(3)], {"lost": 1}),
-        ([event(1), event(2), event(2), event(3)], {"twice": 1, "out_of_order": 1}),
+        ([event(1), event(2), event(2), event(3)], {"duplicates": 1, "out_of_order": 1}),
         ([event(1), event(3), event(2)], {"out_of_order": 2}),
-        ([event(1), event(2), event(3), event(4, "e3")], {"twice": 1}),
-        ([event(1), event(2), event(3), event(4)], {"from_nowhere": 1}),
-        ([event(1), event(2), event(3, "x")], {"lost": 1, "from_nowhere": 1}),
+        ([event(1), event(2), event(3), event(4, "e3")], {"duplicates": 1}),
+        ([event(1), event(2), event(3), event(4)], {"unexpected": 1}),
+        ([event(1), event(2), event(3, "x")], {"lost": 1, "unexpected": 1}),
         ([event(1), event(2), event(3), reset(2)], {"lost": 1}),
     ],
     ids=[
-        "equal", "reset", "lost", "twice", "out-of-order", "two-ids", "gone", "changed",
+        "equal", "reset", "lost", "duplicates", "out-of-order", "two-ids", "gone", "changed",
         "reset-only",
     ],
 )  # fmt: skip
-def test_defects_of_a_reader(tmp_path, notes, expected):
+def test_defects_of_a_reader_are_counted(tmp_path, notes, expected):
     path = tmp_path / "reader.notes"
     path.write_text("\n".join(map(json.dumps, notes)))
     counts = received_by(path, LOG).counts
-    names = ("lost", "twice", "out_of_order", "from_nowhere")
+    names = ("lost", "duplicates", "out_of_order", "unexpected")
     found = {name: getattr(counts, name) for name in names if getattr(counts, name)}
     assert found == expected

@@ -1,4 +1,4 @@
-"""A short soak, from a seed that does not change; `make soak` runs the long one."""
+"""A short soak test with a fixed seed; `make soak` runs the long one."""
 
 import pytest
 from django.db import connection
@@ -10,14 +10,14 @@ from tests.support.postgres import BINARIES, find_binary
 
 @pytest.mark.database
 @pytest.mark.timeout(240)
-def test_a_short_soak(request, capsys):
+def test_short_soak(request, capsys):
     database = "postgres" if connection.vendor == "postgresql" else "sqlite"
     if database == "postgres":
         need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")
     plan = Plan(seed=7, events=300, faults=5, database=database, spacing=3.0)
-    outcome = soak(plan, tell=print)
+    outcome = soak(plan, log=print)
     lines = "\n".join(report(outcome))
     print(lines)
     assert outcome.result.committed >= plan.events
     assert sum(outcome.faults.values()) == plan.faults
-    assert outcome.result.wrong == 0, lines
+    assert outcome.result.defects == 0, lines

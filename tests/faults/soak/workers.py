@@ -1,4 +1,4 @@
-"""The processes of the soak, each forked from one that has Django loaded."""
+"""Main functions of the processes of the soak test, forked with Django loaded."""
 
 import asyncio
 import json
@@ -34,23 +34,23 @@ from tests.faults.processes.forks import Lines
 from tests.faults.soak.notes import Notes, read_notes
 
 TIMEOUT = 5.0
-_RETRY = 0.1
-_PAUSE = 0.1
+_RETRY_SECONDS = 0.1
+_PAUSE_SECONDS = 0.1
 
 
-def settle() -> None:
+def use_test_settings() -> None:
     settings.JOB_EVENTS.update(REDIS_TIMEOUT=TIMEOUT, STREAM_TAIL=200)
 
 
-def told_to_stop(lines: Lines) -> bool:
+def is_stopped(lines: Lines) -> bool:
     with suppress(TimeoutError):
-        lines.hear(0)
+        lines.receive(0)
         return True
     return False
 
 
 def prepare(lines: Lines, jobs: Sequence[str]) -> None:
-    """The jobs, and a session of a user who may see all of them."""
+    """Create the jobs and the session of a superuser."""
     for job in jobs:
         services.job_create(task_type="soak", job_id=job, title=f"created {job}")
     user = get_user_model().objects.create_superuser("demo", password="demo")
@@ -59,11 +59,11 @@ def prepare(lines: Lines, jobs: Sequence[str]) -> None:
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    lines.say(session=session.session_key)
+    lines.send(session=session.session_key)
 
 
 class Undo(Exception):
-    """A transaction is rolled back."""
+    """Rolls back a transaction."""
 
 
 class Writer:
@@ -74,8 +74,7 @@ class Writer:
         self.random = random.Random(seed)
         self.count = 0
 
-    def act(self) -> None:
-        """One transaction."""
+    def run_transaction(self) -> None:
         self.count += 1
         name = f"{self.name}-{self.count}"
         if self.random.random() < 0.3:
@@ -91,19 +90,19 @@ class Writer:
         try:
             events, committed = work()
         except (EventsError, JobError, django.db.Error) as error:
-            self.notes.add(unknown=name, because=f"{type(error).__name__}: {error}"[:200])
+            self.notes.add(unknown=name, reason=f"{type(error).__name__}: {error}"[:200])
             connection.close()
-            sleep(_RETRY)
+            sleep(_RETRY_SECONDS)
         else:
             self.notes.add(**{"committed" if committed else "rolled_back": name, "events": events})
 
     def _service(self, name: str) -> Callable[[], tuple[list[str], bool]] | None:
-        """The next step of a job that this writer and its successors alone drive."""
+        """Return the next step of the job that only this writer and its successors change."""
         try:
             status = Job.objects.values_list("status", flat=True).get(job_id=self.own)
         except django.db.Error:
             connection.close()
-            sleep(_RETRY)
+            sleep(_RETRY_SECONDS)
             return None
         event = f"{name}.0"
         steps: dict[str, Callable[[], Any]] = {
@@ -124,7 +123,7 @@ class Writer:
         return work
 
     def _retry(self, event: str) -> None:
-        """`job_retry` takes no data: an event before it in the transaction does."""
+        """Publish an event before the retry, which accepts no data, in the same transaction."""
         with transaction.atomic():
             outbox.publish_event(self.own, {"event_type": "before_retry", "c": event})
             services.job_retry(job_id=self.own)
@@ -141,11 +140,11 @@ class Writer:
                     outbox.publish_event(job, {"c": event})
                     self._undo_some(name, job)
                 if undone:
-                    raise Undo  # noqa: TRY301 - it rolls back
+                    raise Undo  # noqa: TRY301 - rolls back
         except Undo:
             return events, False
         if not committed:
-            # When a rollback to a savepoint fails, Django rolls back the whole without a word.
+            # If a rollback to a savepoint fails, Django silently rolls back the whole transaction.
             raise django.db.OperationalError("rolled back by Django")
         return events, True
 
@@ -157,44 +156,44 @@ class Writer:
 
 
 def write(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str], own: str) -> None:
-    """Commit, as fast as it goes, until told to stop."""
-    settle()
+    """Run transactions until the parent sends a message."""
+    use_test_settings()
     writer = Writer(name, Notes(Path(notes)), seed, jobs, own)
-    while not told_to_stop(lines):
-        writer.act()
+    while not is_stopped(lines):
+        writer.run_transaction()
 
 
 def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str]) -> None:
-    """Publish stream-first; a failed append is retried once."""
-    settle()
-    noted, rng, count = Notes(Path(notes)), random.Random(seed), 0
+    """Publish stream-first until the parent sends a message; retry a failed append once."""
+    use_test_settings()
+    file, rng, count = Notes(Path(notes)), random.Random(seed), 0
     publisher = get_publisher()
-    while not told_to_stop(lines):
+    while not is_stopped(lines):
         count += 1
         job, size = rng.choice(jobs), rng.choice([1, 1, 1, 5])
         events = [f"{name}-{count}.{number}" for number in range(size)]
-        noted.add(begin=name, job=job, events=events)
+        file.add(begin=name, job=job, events=events)
         call = partial(publisher.publish_events, job, [{"c": event} for event in events])
         for attempt in range(2):
             try:
                 ids = call()
             except EventsError as error:
-                noted.add(failed=events, because=type(error).__name__)
+                file.add(failed=events, reason=type(error).__name__)
                 if not isinstance(error, RedisUnavailable):
                     break
                 call = partial(publisher.retry, error.pending)
-                sleep(_RETRY * (attempt + 1))
+                sleep(_RETRY_SECONDS * (attempt + 1))
             else:
-                noted.add(acknowledged=events, ids=ids, job=job)
+                file.add(acknowledged=events, ids=ids, job=job)
                 break
-        sleep(_PAUSE)
+        sleep(_PAUSE_SECONDS)
 
 
-# Readers. Each notes what it is given, in the order in which it is given it.
+# Readers. Each writes the events to its notes in the order in which it receives them.
 
 
 def cursors(notes: Path) -> dict[str, str]:
-    """Where a reader of before has come to."""
+    """Return the cursors that an earlier reader has written to the notes."""
     seen: dict[str, str] = {}
     if notes.exists():
         for note in read_notes(notes):
@@ -208,7 +207,7 @@ def note_event(notes: Notes, job: str, event_id: str, data: dict[str, Any], raw:
 
 
 def content(data: dict[str, Any], raw: str) -> str:
-    """What an event is known by."""
+    """Return the unique name of an event."""
     if "c" in data:
         return str(data["c"])
     if data.get("event_type") == "job_created":
@@ -217,36 +216,33 @@ def content(data: dict[str, Any], raw: str) -> str:
 
 
 def follow_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
-    """One live viewer of each job, by `events.live.follow`."""
-    settle()
-    asyncio.run(_until_told(lines, notes, jobs, _follow))
+    """Follow each job by `events.live.follow`."""
+    use_test_settings()
+    asyncio.run(_read_until_stopped(lines, notes, jobs, _follow))
 
 
-def watch_all(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
-    """One subscriber of each job, by SSE or WebSocket, that disconnects from time to time."""
-    settle()
-    subscriber = partial(_watch, url=url, session=session)
-    asyncio.run(_until_told(lines, notes, jobs, subscriber))
+def subscribe_all(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
+    """Subscribe to each job by SSE or WebSocket, with repeated disconnects."""
+    use_test_settings()
+    subscriber = partial(_subscribe, url=url, session=session)
+    asyncio.run(_read_until_stopped(lines, notes, jobs, subscriber))
 
 
-async def _until_told(lines: Lines, notes: str, jobs: Sequence[str], viewer: Any) -> None:
-    noted, seen = Notes(Path(notes)), cursors(Path(notes))
-    tasks = [
-        asyncio.create_task(_again_and_again(viewer, noted, job, seen.get(job, "0")))
-        for job in jobs
-    ]
-    await asyncio.to_thread(lines.hear)
+async def _read_until_stopped(lines: Lines, notes: str, jobs: Sequence[str], read: Any) -> None:
+    file, seen = Notes(Path(notes)), cursors(Path(notes))
+    tasks = [asyncio.create_task(_reconnect(read, file, job, seen.get(job, "0"))) for job in jobs]
+    await asyncio.to_thread(lines.receive)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _again_and_again(viewer: Any, notes: Notes, job: str, cursor: str) -> None:
-    """View a job from where the last view of it ended."""
+async def _reconnect(read: Any, notes: Notes, job: str, cursor: str) -> None:
+    """Read a job repeatedly, each time from the last cursor."""
     while True:
         notes.add(connects=job)
         try:
-            async with aclosing(viewer(job, cursor)) as events:
+            async with aclosing(read(job, cursor)) as events:
                 async for position, data, raw in events:
                     cursor = position
                     if data is None:
@@ -257,16 +253,15 @@ async def _again_and_again(viewer: Any, notes: Notes, job: str, cursor: str) -> 
             EventsError, django.db.Error, httpx.HTTPError, OSError, TimeoutError,
             websockets.exceptions.WebSocketException,
         ) as error:  # fmt: skip
-            notes.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
-            await asyncio.sleep(_RETRY)
+            notes.add(broken=job, reason=f"{type(error).__name__}: {error}"[:200])
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
-# The id, data and text of an event; or, for a reset, the cursor to which it goes back, and None.
-Given = AsyncIterator[tuple[str, dict[str, Any] | None, str]]
+# Id, data and text of an event, or for a reset its cursor and None.
+Received = AsyncIterator[tuple[str, dict[str, Any] | None, str]]
 
 
-async def _follow(job: str, cursor: str) -> Given:
-
+async def _follow(job: str, cursor: str) -> Received:
     async for message in follow(job, after=Cursor.parse(cursor)):
         if isinstance(message, Event):
             yield message.id, message.data, message.raw.decode()
@@ -274,10 +269,10 @@ async def _follow(job: str, cursor: str) -> Given:
             yield message.after, None, message.reason
 
 
-async def _watch(job: str, cursor: str, *, url: str, session: str) -> Given:
-    """A connection for some seconds."""
+async def _subscribe(job: str, cursor: str, *, url: str, session: str) -> Received:
+    """Read over one connection for some seconds."""
     stop = monotonic() + random.uniform(2, 10)
-    read = random.choice([_read_sse, _read_socket])
+    read = random.choice([_read_sse, _read_websocket])
     async with aclosing(read(job, cursor, url, session)) as messages:
         async for message in messages:
             if "id" in message:
@@ -295,15 +290,15 @@ async def _read_sse(job: str, cursor: str, url: str, session: str) -> AsyncItera
     timeout = httpx.Timeout(30, read=1.0)
     async with (
         httpx.AsyncClient(timeout=timeout) as client,
-        client.stream("GET", f"{url}/api/jobs/{job}/events/stream/", headers=headers) as answer,
+        client.stream("GET", f"{url}/api/jobs/{job}/events/stream/", headers=headers) as response,
     ):
-        answer.raise_for_status()
-        async for line in answer.aiter_lines():
+        response.raise_for_status()
+        async for line in response.aiter_lines():
             if line.startswith("data: {"):
                 yield json.loads(line[6:])
 
 
-async def _read_socket(
+async def _read_websocket(
     job: str, cursor: str, url: str, session: str
 ) -> AsyncIterator[dict[str, Any]]:
     address = f"{url.replace('http', 'ws')}/ws/jobs/{job}/?after={cursor}"
@@ -316,47 +311,47 @@ async def _read_socket(
 
 
 def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
-    """Reads pages of history of all sizes, from cursor to cursor."""
-    settle()
-    noted, seen, rng = Notes(Path(notes)), cursors(Path(notes)), random.Random(0)
-    while not told_to_stop(lines):
+    """Read pages of history of random sizes, from cursor to cursor."""
+    use_test_settings()
+    file, seen, rng = Notes(Path(notes)), cursors(Path(notes)), random.Random(0)
+    while not is_stopped(lines):
         for job in jobs:
             after, limit = seen.get(job, START), rng.randint(1, 200)
             try:
                 page = read_events(job, after=after, limit=limit, strict=True)
             except CursorLost as error:
-                noted.add(job=job, reset=error.after)
+                file.add(job=job, reset=error.after)
                 seen[job] = error.after
                 continue
             except (EventsError, django.db.Error) as error:
-                noted.add(broken=job, because=f"{type(error).__name__}: {error}"[:200])
+                file.add(broken=job, reason=f"{type(error).__name__}: {error}"[:200])
                 connection.close()
-                sleep(_RETRY)
+                sleep(_RETRY_SECONDS)
                 continue
             for event in page:
-                note_event(noted, job, event.id, event.data, event.raw.decode())
+                note_event(file, job, event.id, event.data, event.raw.decode())
                 seen[job] = event.id
         sleep(0.3)
 
 
-# At the end
+# After the faults
 
 
 def is_idle(lines: Lines) -> None:
-    """Whether nothing waits in the outbox, or to be archived."""
+    """Send the number of events that are pending in the outbox or not archived."""
     status = get_status()
-    waits = status.outbox.depth + (status.archive.behind or 0)
-    lines.say(waits=-1 if status.archive.error else waits)
+    pending = status.outbox.depth + (status.archive.behind or 0)
+    lines.send(pending=-1 if status.archive.error else pending)
 
 
-def tell_positions(lines: Lines) -> None:
-    """Up to where the archive has each log."""
+def send_positions(lines: Lines) -> None:
+    """Send the archive checkpoint of each log."""
     positions = ArchiveCheckpoint.objects.values_list("log__job_id", "position")
-    lines.say(positions={job: str(position) for job, position in positions})
+    lines.send(positions={job: str(position) for job, position in positions})
 
 
-def tell_logs(lines: Lines, path: str, jobs: Sequence[str]) -> None:
-    """All of each log, by pages, and the database's own rows of the outbox."""
+def write_logs(lines: Lines, path: str, jobs: Sequence[str]) -> None:
+    """Write all events of each log and the rows of the outbox to files."""
     with Path(path).open("w") as file:
         for job in jobs:
             for event in pages(job):
@@ -367,7 +362,7 @@ def tell_logs(lines: Lines, path: str, jobs: Sequence[str]) -> None:
         for job, number, data in rows.values_list("log__job_id", "sequence", "data"):
             file.write(json.dumps([job, number, content(json.loads(data), "")]) + "\n")
     sequences = dict(EventLog.objects.values_list("job_id", "sequence"))
-    lines.say(sequences=sequences)
+    lines.send(sequences=sequences)
 
 
 def pages(job: str, limit: int = 997) -> Sequence[Event]:

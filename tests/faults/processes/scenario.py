@@ -1,4 +1,4 @@
-"""A log with something in each state, and what a process does next that may be killed at it."""
+"""A log with events in each state, and processes that stop at a named point."""
 
 from typing import Any
 
@@ -7,29 +7,29 @@ from tests.faults.processes.forks import Child
 from tests.faults.processes.world import World
 
 WRITER = [
-    "writer in its transaction",
+    "writer in transaction",
     "writer between commit and append",
-    "writer after its append",
+    "writer after append",
 ]
-RELAY = ["relay between looking and appending", "relay between append and mark"]
+RELAY = ["relay between read and append", "relay between append and mark"]
 ARCHIVER = [
-    "archiver after reading",
-    "archiver with rows, position not moved",
+    "archiver after read",
+    "archiver between insert and advance",
     "archiver before its commit",
-    "archiver after its last look at Redis",
-    "archiver between commit and cleaning",
-    "archiver before it trims",
+    "archiver after verifying Redis",
+    "archiver between commit and cleanup",
+    "archiver before trim",
 ]
-# More than the hundred that are let be, so that there is something to trim.
+# More than the hundred entries that a trim tolerates.
 MANY = [f"s-{number}" for number in range(130)]
-# Not yet archived, when Redis may lose it.
+# Not archived yet: lost if Redis loses its data.
 LATE = ["s-late"]
 
 
-def live(world: World, *, wipe: bool = False) -> Expected:
-    """Archived events, appended ones, pending ones, rolled back ones, of both kinds.
+def write_log(world: World, *, wipe: bool = False) -> Expected:
+    """Write archived, appended, pending and rolled back events of both kinds.
 
-    With `wipe`, Redis has lost everything since.
+    With `wipe`, Redis loses all of its data afterwards.
     """
     steps: list[dict[str, Any]] = [
         {"commit": "t1"},
@@ -55,20 +55,20 @@ def live(world: World, *, wipe: bool = False) -> Expected:
     )
 
 
-def begin(world: World, point: str) -> Child:
-    """A process at the point."""
-    who = point.split(maxsplit=1)[0]
+def start_at(world: World, point: str) -> Child:
+    """Start a process and wait until it has reached the point."""
+    kind = point.split(maxsplit=1)[0]
     arguments: dict[str, Any] = {"stops": [point]}
-    if who == "writer":
+    if kind == "writer":
         arguments["steps"] = [{"commit": "t7"}]
-    role = {"writer": "write", "relay": "relay_once", "archiver": "archive_once"}[who]
+    role = {"writer": "write", "relay": "relay_once", "archiver": "archive_once"}[kind]
     child = world.run(role, **arguments)
-    child.until("reached")
+    child.wait_for("reached")
     return child
 
 
 def check_all(world: World, expected: Expected) -> None:
-    """Both logs are whole, once there is nothing to do."""
+    """Check both logs once relay and archiver are idle."""
     dump = world.drained()
     check(dump["abc"], expected)
     check(dump["other"], Expected(committed=["o1", "o2"]))
