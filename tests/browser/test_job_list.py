@@ -16,7 +16,7 @@ def create(site: Site, title: str) -> str:
     return str(answer.json()["job_id"])
 
 
-def test_a_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) -> None:
+def test_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) -> None:
     create(site, "Older")
     page.goto("/jobs/")
     live_state(page, "live")
@@ -33,7 +33,7 @@ def test_a_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) ->
     assert page.evaluate("document.activeElement.innerText") == "Newer"
 
 
-def test_the_table_is_asked_for_when_there_is_news(page: Any, site: Site) -> None:
+def test_table_is_asked_for_when_there_is_news(page: Any, site: Site) -> None:
     create(site, "Older")
     page.goto("/jobs/")
     live_state(page, "live")
@@ -46,14 +46,14 @@ def test_the_table_is_asked_for_when_there_is_news(page: Any, site: Site) -> Non
     page.locator(f"tr[data-job-id='{job_id}']").wait_for(timeout=5_000)
 
 
-def test_the_first_job_replaces_the_empty_page(page: Any, site: Site) -> None:
+def test_first_job_replaces_the_empty_page(page: Any, site: Site) -> None:
     page.goto("/jobs/?q=the-only-one")
     page.get_by_text("No job matches").wait_for()
     create(site, "the-only-one")
     page.get_by_role("link", name="the-only-one").wait_for()
 
 
-def test_a_server_that_is_away_is_said_and_comes_back(page: Any, site: Site) -> None:
+def test_server_that_is_away_is_said_and_comes_back(page: Any, site: Site) -> None:
     away = {"on": True}
     page.goto("/jobs/")
     live_state(page, "live")
@@ -72,7 +72,7 @@ def test_somebody_who_was_logged_out_is_told(page: Any, context: Any) -> None:
     page.get_by_text("Logged out").wait_for()
 
 
-def test_the_list_works_by_keyboard_and_search(page: Any, site: Site) -> None:
+def test_list_works_by_keyboard_and_search(page: Any, site: Site) -> None:
     create(site, "Green tea")
     page.goto("/jobs/")
     page.get_by_role("searchbox").fill("green")

@@ -53,7 +53,7 @@ def cancel_by_api(site: Site, job_id: str) -> None:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
 
 
-def test_a_job_is_started_and_shown_to_its_end(page: Any, site: Site) -> None:
+def test_job_is_started_and_shown_to_its_end(page: Any, site: Site) -> None:
     job_id = start_job(page)
     live_state(page, "ended")
     page.locator("#job-badge", has_text="Completed").wait_for()
@@ -97,7 +97,7 @@ def test_two_pages_show_the_same(context: Any, site: Site) -> None:
         assert texts[0].inner_text() == texts[1].inner_text() != ""
 
 
-def test_an_event_is_shown_as_it_happens(
+def test_event_is_shown_as_it_happens(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     watch(page, job_id)
@@ -107,7 +107,7 @@ def test_an_event_is_shown_as_it_happens(
     assert page.locator("#phase-note").inner_text() == "half way, nearly"
 
 
-def test_a_job_without_a_result_template_shows_tools_and_result(
+def test_job_without_a_result_template_shows_tools_and_result(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     watch(page, plain_job_id)
@@ -121,7 +121,7 @@ def test_a_job_without_a_result_template_shows_tools_and_result(
     page.locator("#result", has_text='"pages": 5').wait_for()
 
 
-def test_the_events_are_sent_to_the_result_view(
+def test_events_are_sent_to_the_result_view(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     """The script of a result template rebuilds its state from the "job-events" of the document."""
@@ -143,7 +143,7 @@ def test_the_events_are_sent_to_the_result_view(
     page.wait_for_function("received.at(-1).restart || received.at(-2).restart")
 
 
-def test_an_event_opens_to_its_json(
+def test_event_opens_to_its_json(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     event_id = publisher.publish_event(job_id, {"event_type": "sample", "rows": [1, 2]})
@@ -191,7 +191,7 @@ def test_entries_of_other_producers_are_shown(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_a_new_attempt_clears_the_panels_and_keeps_the_events(
+def test_new_attempt_clears_the_panels_and_keeps_the_events(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "thought", "text": "first try", "run_id": "1"})
@@ -217,7 +217,7 @@ def test_cancel_and_try_again(page: Any, job_id: str) -> None:
     page.locator("#job-badge", has_text="Pending").wait_for()
 
 
-def test_a_server_that_cannot_stream_is_polled(
+def test_server_that_cannot_stream_is_polled(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     no_sockets(page)
@@ -231,7 +231,7 @@ def test_a_server_that_cannot_stream_is_polled(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_a_lost_connection_resumes_at_its_cursor(
+def test_lost_connection_resumes_at_its_cursor(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     no_sockets(page)
@@ -269,7 +269,7 @@ def test_duplicates_are_dropped_and_ids_compared_as_numbers(page: Any, job_id: s
     assert shown_ids(page) == ["9-9", "10-0", "10-2", "10-10", f"{big}-1"]
 
 
-def test_a_reset_starts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
+def test_reset_starts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
     no_sockets(page)
     requested: list[str] = []
 
@@ -288,7 +288,7 @@ def test_a_reset_starts_from_the_beginning(page: Any, job_id: str, site: Site) -
 
 
 @pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
-def test_an_invalid_message_is_skipped(page: Any, job_id: str, broken: str) -> None:
+def test_invalid_message_is_skipped(page: Any, job_id: str, broken: str) -> None:
     no_sockets(page)
     sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
@@ -321,7 +321,7 @@ def test_markdown_becomes_elements(
     assert text.locator("pre").inner_text() == "<b>as it is</b>"
 
 
-def test_an_existing_document_is_shown_from_its_start(
+def test_existing_document_is_shown_from_its_start(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     for n in range(40):
@@ -334,7 +334,7 @@ def test_an_existing_document_is_shown_from_its_start(
     assert text.evaluate("box => box.scrollTop") == 0
 
 
-def test_a_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
+def test_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
     no_sockets(page)
     requested: list[str] = []
 
@@ -371,7 +371,7 @@ def test_ten_thousand_events(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_the_layout_is_stable_while_events_arrive(
+def test_layout_is_stable_while_events_arrive(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     watch(page, job_id)
@@ -390,7 +390,7 @@ def test_the_layout_is_stable_while_events_arrive(
     assert parts.evaluate_all(places) == before
 
 
-def test_the_list_does_not_scroll_after_the_user_scrolled_up(
+def test_list_does_not_scroll_after_the_user_scrolled_up(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_events(job_id, [{"event_type": "sample"} for _ in range(200)])
@@ -409,7 +409,7 @@ def test_the_list_does_not_scroll_after_the_user_scrolled_up(
     assert scroller.evaluate(at_end)
 
 
-def test_a_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) -> None:
+def test_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 390, "height": 844})
     start_job(page, "Tea " * 60 + "x" * 300)
@@ -421,7 +421,7 @@ def test_a_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) 
     page.close()
 
 
-def test_the_pages_work_under_a_strict_content_security_policy(page: Any, job_id: str) -> None:
+def test_pages_work_under_a_strict_content_security_policy(page: Any, job_id: str) -> None:
     """The browser logs a violation of the policy as an error, which fails the test."""
 
     def with_policy(route: Any) -> None:
@@ -437,7 +437,7 @@ def test_the_pages_work_under_a_strict_content_security_policy(page: Any, job_id
     live_state(page, "live")
 
 
-def test_the_keyboard_reaches_everything(
+def test_keyboard_reaches_everything(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "tool_call", "tool": "look_up"})

@@ -59,7 +59,7 @@ def test_questions_are_answered_on_the_page(
     other.locator("#questions").wait_for(state="hidden")
 
 
-def test_an_answer_that_is_not_taken_says_so(
+def test_answer_that_is_not_taken_says_so(
     page: Any, context: Any, site: Site, job_id: str, ask: Any
 ) -> None:
     ask("sure", "Sure?", ("yes", "no"))
@@ -75,7 +75,7 @@ def test_an_answer_that_is_not_taken_says_so(
     assert answers(site, job_id) == {"sure": "yes"}
 
 
-def test_a_cancelled_job_asks_no_more(page: Any, site: Site, job_id: str, ask: Any) -> None:
+def test_cancelled_job_asks_no_more(page: Any, site: Site, job_id: str, ask: Any) -> None:
     ask("sure", "Sure?", ("yes", "no"))
     page.goto(job_page(job_id))
     page.get_by_role("button", name="yes").wait_for()

@@ -44,7 +44,7 @@ def all_seen(page: Any, site: Site, job_id: str) -> None:
 # Connections
 
 
-def test_the_page_is_served_by_a_socket_alone(
+def test_page_is_served_by_a_socket_alone(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     page.add_init_script(COUNT_TRANSPORTS)
@@ -87,7 +87,7 @@ def test_offline_and_online_again(
 
 
 @pytest.mark.parametrize("by", ["sockets", "streams"])
-def test_a_page_that_was_frozen(
+def test_page_that_was_frozen(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site, by: str
 ) -> None:
     """Like a sleeping laptop or a background tab."""
@@ -169,7 +169,7 @@ def test_repeats_broken_messages_and_long_numbers(page: Any, job_id: str) -> Non
     assert shown_ids(page) == ["9-9", "10-0", "10-10", f"{big}-1"]
 
 
-def test_a_reset_begins_anew(page: Any, job_id: str, site: Site) -> None:
+def test_reset_begins_anew(page: Any, job_id: str, site: Site) -> None:
     def run(socket: Any) -> None:
         socket.send(event("9-0"))
         socket.send('{"type": "reset", "reason": "The log was cut.", "after": "0-0"}')
@@ -181,7 +181,7 @@ def test_a_reset_begins_anew(page: Any, job_id: str, site: Site) -> None:
     all_seen(page, site, job_id)
 
 
-def test_a_server_that_restarts_is_come_back_to_when_it_says(
+def test_server_that_restarts_is_come_back_to_when_it_says(
     page: Any, job_id: str, site: Site
 ) -> None:
     def run(socket: Any) -> None:
@@ -282,7 +282,7 @@ def test_elements_of_one_job_share_a_connection(elements: Any) -> None:
     assert elements.evaluate("opened.filter((each) => each === 'WebSocket').length") <= 2
 
 
-def test_an_element_that_is_given_another_job_or_taken_away(
+def test_element_that_is_given_another_job_or_taken_away(
     elements: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     with site.client() as client:

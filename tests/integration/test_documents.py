@@ -69,7 +69,7 @@ def test_links_lead_somewhere(document):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_readmes_publisher(redis_server):
+async def test_readmes_publisher(redis_server):
     namespace: dict = {}
     exec(at(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
     await namespace["work"]()
@@ -77,14 +77,14 @@ async def test_the_readmes_publisher(redis_server):
     assert events == ["task_started", "thought", "task_completed"]
 
 
-def test_the_readmes_commands_are_there():
+def test_readmes_commands_are_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
         assert re.search(rf"^{target}: setup$", makefile, re.MULTILINE)
     assert get_commands()["demo"] == "config.demo"
 
 
-def test_the_form_of_a_runner(settings, client, admin_user):
+def test_form_of_a_runner(settings, client, admin_user):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["report-form"], namespace)
     entry = {"run": lambda job_id, pages: None, "form": namespace["ReportForm"]}
@@ -104,7 +104,7 @@ def urlconf(name):
     return module
 
 
-def test_the_api_without_the_pages(settings, client, admin_user):
+def test_api_without_the_pages(settings, client, admin_user):
     settings.ROOT_URLCONF = urlconf("api-only")
     settings.LOGIN_URL = "/accounts/login/"
     job = services.job_create(task_type="manual", owner=admin_user)
@@ -132,7 +132,7 @@ def test_pages_and_api_at_paths_of_the_project(settings, client, admin_user):
 
 
 @pytest.mark.parametrize("title", ["My brand", "Job events"])
-def test_the_brand_is_a_template(settings, client, admin_user, tmp_path, title):
+def test_brand_is_a_template(settings, client, admin_user, tmp_path, title):
     directory = tmp_path / "job_events_jobs"
     directory.mkdir()
     if title == "My brand":
@@ -178,7 +178,7 @@ def quickstart_project(tmp_path, redis_server):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_quickstart(quickstart_project):
+def test_quickstart(quickstart_project):
     run = quickstart_project
     assert "no issues" in run("manage.py", "check")
     run("manage.py", "migrate")
@@ -197,7 +197,7 @@ def test_the_quickstart(quickstart_project):
     run("-c", "import mysite.asgi; mysite.asgi.application.application_mapping['websocket']")
 
 
-def test_the_tests_of_a_user(quickstart_project, tmp_path):
+def test_tests_of_a_user(quickstart_project, tmp_path):
     """What the how-to tests is the report of the quickstart; it is recorded before."""
     code = snippets(ROOT / "docs" / "how-to.md")
     recording = """
@@ -213,7 +213,7 @@ def test_the_tests_of_a_user(quickstart_project, tmp_path):
     assert "2 passed" in told
 
 
-def test_the_embedded_redis(tmp_path):
+def test_embedded_redis(tmp_path):
     code = snippets(ROOT / "docs" / "quickstart.md")["embedded"] + "\nredis.stop()\n"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -227,7 +227,7 @@ def test_the_embedded_redis(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_langgraph_snippets(redis_server):
+async def test_langgraph_snippets(redis_server):
     code = snippets(ROOT / "docs" / "how-to.md")
     graph = RunnableLambda(lambda question: question.upper())
     asynchronous: dict = {}
@@ -246,7 +246,7 @@ async def test_the_langgraph_snippets(redis_server):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_outbox_snippet():
+def test_outbox_snippet():
     class Bill:
         job_id, amount = "abc", 5
 
@@ -265,7 +265,7 @@ def test_the_outbox_snippet():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_retry_snippet():
+def test_retry_snippet():
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["retry"], namespace)
     event_id = namespace["publish"]("abc", {"n": 1})
@@ -286,7 +286,7 @@ def fails_twice(send_commands):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_retry_snippet_while_replies_are_lost(monkeypatch):
+def test_retry_snippet_while_replies_are_lost(monkeypatch):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["retry"], namespace)
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -301,7 +301,7 @@ def test_the_retry_snippet_while_replies_are_lost(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_idempotency_snippet():
+def test_idempotency_snippet():
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["idempotency"], namespace)
     payment = SimpleNamespace(pk=7, amount=5)
@@ -322,7 +322,7 @@ def eager_celery():
     ("name", "task", "result"),
     [("celery", "convert", {"path": "a.odt.pdf"}), ("celery-decorated", "shrink", None)],
 )
-def test_the_celery_snippets(settings, eager_celery, name, task, result):
+def test_celery_snippets(settings, eager_celery, name, task, result):
     namespace: dict = {"__name__": "documented"}
     exec(snippets(ROOT / "docs" / "how-to.md")[name], namespace)
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"conversion": namespace[task]}}
@@ -333,7 +333,7 @@ def test_the_celery_snippets(settings, eager_celery, name, task, result):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_snippets_of_djangos_tasks(settings):
+def test_snippets_of_djangos_tasks(settings):
     code = snippets(ROOT / "docs" / "how-to.md")
     namespace: dict = {"__name__": "documented"}
     for name in ("django-tasks", "django-tasks-named"):
@@ -353,14 +353,14 @@ def test_the_snippets_of_djangos_tasks(settings):
     assert (said["task_type"], said["job_status"]) == ("conversion", "running")
 
 
-def test_the_adapter_of_the_how_to_is_the_one_that_is_tested():
+def test_adapter_of_the_how_to_is_the_one_that_is_tested():
     code = snippets(ROOT / "docs" / "how-to.md")
     tested = (ROOT / "tests" / "support" / "rq_adapter.py").read_text()
     assert code["rq"] == tested.partition('"""\n\n')[2]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_task_of_the_adapter(settings, monkeypatch):
+def test_task_of_the_adapter(settings, monkeypatch):
     """Sent as a runner, and performed as RQ's worker does."""
     monkeypatch.setitem(sys.modules, "myapp.rq_adapter", rq_adapter)
     namespace: dict = {"__name__": "documented"}
@@ -377,7 +377,7 @@ def test_the_task_of_the_adapter(settings, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_snippet_that_asks(eager_celery):
+def test_snippet_that_asks(eager_celery):
     namespace: dict = {"__name__": "documented"}
     exec(snippets(ROOT / "docs" / "how-to.md")["ask"], namespace)
     job = services.job_create(task_type="letters")
@@ -390,7 +390,7 @@ def test_the_snippet_that_asks(eager_celery):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_snippet_of_a_graph_that_asks(eager_celery):
+def test_snippet_of_a_graph_that_asks(eager_celery):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["langgraph-ask"], namespace)
     builder, checkpointer = StateGraph(dict), InMemorySaver()
@@ -412,7 +412,7 @@ def test_the_snippet_of_a_graph_that_asks(eager_celery):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_snippet_of_a_worker_without_a_database(redis_server, broken):
+def test_snippet_of_a_worker_without_a_database(redis_server, broken):
     class Page:
         def convert(self):
             if broken:
@@ -432,7 +432,7 @@ def test_the_snippet_of_a_worker_without_a_database(redis_server, broken):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_signal_snippet():
+def test_signal_snippet():
     from jobs.signals import job_status_changed
 
     namespace: dict = {}
@@ -447,7 +447,7 @@ def test_the_signal_snippet():
 
 
 @pytest.mark.django_db
-def test_the_rule_snippet(settings, user, other_user):
+def test_rule_snippet(settings, user, other_user):
     from django.contrib.auth.models import Group
 
     namespace: dict = {}
@@ -460,7 +460,7 @@ def test_the_rule_snippet(settings, user, other_user):
     assert visible_jobs(other_user).get() == job
 
 
-def test_the_retention_snippet_is_a_setting(settings):
+def test_retention_snippet_is_a_setting(settings):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["retention"], namespace)
     settings.JOB_EVENTS = namespace["JOB_EVENTS"]
@@ -468,7 +468,7 @@ def test_the_retention_snippet_is_a_setting(settings):
 
 
 @pytest.mark.django_db
-def test_the_curl_snippet_is_taken(client, user, may_publish):
+def test_curl_snippet_is_taken(client, user, may_publish):
     """What the how-to sends by HTTP is an event."""
     text = (ROOT / "docs" / "how-to.md").read_text()
     command = re.search(r"curl -u .*?'(?=\n```)", text, re.DOTALL)[0]
@@ -490,7 +490,7 @@ def may_publish(user):
 
 
 @pytest.mark.django_db
-def test_the_wire_format_snippet_is_read(redis_client):
+def test_wire_format_snippet_is_read(redis_client):
     """What redis-cli appends in the how-to is an event."""
     text = (ROOT / "docs" / "how-to.md").read_text()
     data = re.search(r"XADD job_events:abc '\*' data '(\{.*?\})'", text)[1]
@@ -499,7 +499,7 @@ def test_the_wire_format_snippet_is_read(redis_client):
     assert event.event_type == "hello"
 
 
-def test_the_settings_reference_is_generated_from_the_tables():
+def test_settings_reference_is_generated_from_the_tables():
     text = (ROOT / "docs" / "reference.md").read_text()
     script = runpy.run_path(str(ROOT / "docs" / "generate_settings.py"))
     assert "| `KEEP_ALIVE` |" in text

@@ -68,7 +68,7 @@ def found(client, query):
 # The status
 
 
-def test_a_healthy_status(admin, redis_client):
+def test_healthy_status(admin, redis_client):
     make_processor()
     make_log(position=Cursor.parse(redis_client.xadd("job_events:abc", {"data": "{}"}).decode()))
     response = admin.get(PROCESSORS)
@@ -80,7 +80,7 @@ def test_a_healthy_status(admin, redis_client):
     }  # fmt: skip
 
 
-def test_an_unhealthy_status(admin, redis_client):
+def test_unhealthy_status(admin, redis_client):
     make_processor(seconds_ago=3600, failures=2, error="RedisUnavailable: gone")
     make_log("stuck", error="NotAStream: a list is stored there", outbox=2, seconds_ago=300)
     old = int((timezone.now() - timedelta(minutes=10)).timestamp() * 1000)
@@ -117,7 +117,7 @@ def test_without_redis_the_other_figures_are_shown(admin, redis_down):
     assert figures(response)["Outbox"] == ("1", "good")
 
 
-def test_a_processor_without_loop_stats(admin):
+def test_processor_without_loop_stats(admin):
     Processor.objects.create(
         name="x", started_at=timezone.now(), heartbeat_at=timezone.now(), loops={}
     )
@@ -133,7 +133,7 @@ def test_html_is_escaped(admin):
         assert "&lt;script&gt;" in page
 
 
-def test_a_long_list_of_stalled_logs_ends_with_a_link(admin):
+def test_long_list_of_stalled_logs_ends_with_a_link(admin):
     for number in range(101):
         make_log(f"job{number}", error="x")
     page = text(admin.get(PROCESSORS))
@@ -141,7 +141,7 @@ def test_a_long_list_of_stalled_logs_ends_with_a_link(admin):
     assert f"{LOGS}?state=stalled" in page
 
 
-def test_the_number_of_queries_is_constant(admin, django_assert_max_num_queries):
+def test_number_of_queries_is_constant(admin, django_assert_max_num_queries):
     for number in range(20):
         make_processor(f"host:{number}")
         make_log(f"job{number}", error="x", outbox=1)
@@ -153,7 +153,7 @@ def test_the_number_of_queries_is_constant(admin, django_assert_max_num_queries)
 # The logs
 
 
-def test_the_list_of_logs(admin):
+def test_list_of_logs(admin):
     make_log("one", position=Cursor(1795315967958, 3))
     make_log("two", outbox=3, error="It is broken")
     EventLog.objects.create(job_id="new")

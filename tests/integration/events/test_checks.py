@@ -32,7 +32,7 @@ def found():
     return {message.id: message for message in check_processing(None, databases=["default"])}
 
 
-def test_a_project_without_logs_has_no_warning():
+def test_project_without_logs_has_no_warning():
     assert found() == {}
 
 
@@ -52,7 +52,7 @@ def test_late_outbox_events_without_a_processor():
     assert "1 events are in the outbox" in found()["job_events.W010"].msg
 
 
-def test_a_running_processor_has_no_warning():
+def test_running_processor_has_no_warning():
     make_log()
     make_processor()
     assert found() == {}

@@ -76,7 +76,7 @@ def events(client):
     return [json.loads(fields[b"data"]) for _, fields in entries(client)]
 
 
-async def test_an_event_is_an_entry_with_three_fields(publish, redis_client):
+async def test_event_is_an_entry_with_three_fields(publish, redis_client):
     event = {"event_type": "thought", "timestamp": NOW, "text": "ü"}
     event_id = await publish("publish_event", job_id="abc", event_data=event)
     assert entries(redis_client) == [
@@ -133,7 +133,7 @@ async def test_each_method_publishes_its_event(publish, redis_client, name, args
     assert fields[b"event_type"].decode() == event["event_type"]
 
 
-async def test_a_batch_is_one_round_trip_in_order(publish, redis_client):
+async def test_batch_is_one_round_trip_in_order(publish, redis_client):
     await publish("publish_event", "abc", {"n": -1})
     redis_client.config_resetstat()
     ids = await publish("publish_events", "abc", [{"n": n} for n in range(500)])
@@ -143,18 +143,18 @@ async def test_a_batch_is_one_round_trip_in_order(publish, redis_client):
     assert [event["n"] for event in events(redis_client)] == list(range(-1, 500))
 
 
-async def test_a_batch_after_a_script_flush(publish, redis_client):
+async def test_batch_after_a_script_flush(publish, redis_client):
     redis_client.script_flush()
     assert len(await publish("publish_events", "abc", [{}, {}])) == 2
     assert redis_client.xlen(KEY) == 2
 
 
-async def test_an_empty_batch_is_nothing(publish, redis_client):
+async def test_empty_batch_is_nothing(publish, redis_client):
     assert await publish("publish_events", "abc", []) == []
     assert not redis_client.exists(KEY)
 
 
-async def test_a_batch_with_an_invalid_event_appends_nothing(publish, redis_client):
+async def test_batch_with_an_invalid_event_appends_nothing(publish, redis_client):
     with pytest.raises(InvalidEvent):
         await publish("publish_events", "abc", [{}, {"x": math.nan}])
     assert not redis_client.exists(KEY)
@@ -171,7 +171,7 @@ async def test_stream_length_and_info(publish, redis_client):
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "../x", "x" * 65, "a\n", "\ud800", 5, None])
-async def test_a_bad_job_id_is_refused(publish, redis_client, bad):
+async def test_bad_job_id_is_refused(publish, redis_client, bad):
     for name, args in [
         ("publish_event", [{}]),
         ("publish_events", [[{}]]),
@@ -185,19 +185,19 @@ async def test_a_bad_job_id_is_refused(publish, redis_client, bad):
 
 
 @pytest.mark.parametrize("bad", [{"x": math.nan}, {"x": "\x00"}, {"x": "\ud800"}, [], None])
-async def test_a_bad_event_is_refused(publish, redis_client, bad):
+async def test_bad_event_is_refused(publish, redis_client, bad):
     with pytest.raises(InvalidEvent):
         await publish("publish_event", "abc", bad)
     assert redis_client.dbsize() == 0
 
 
-async def test_an_event_above_the_limit_is_refused(publish, redis_client):
+async def test_event_above_the_limit_is_refused(publish, redis_client):
     with pytest.raises(EventTooLarge, match="262144"):
         await publish("publish_event", "abc", {"x": "x" * 256 * 1024})
     assert redis_client.dbsize() == 0
 
 
-async def test_a_key_that_is_not_a_stream(publish, redis_client):
+async def test_key_that_is_not_a_stream(publish, redis_client):
     redis_client.set(KEY, "x")
     for name, args in [
         ("publish_event", [{}]),
@@ -209,7 +209,7 @@ async def test_a_key_that_is_not_a_stream(publish, redis_client):
             await publish(name, "abc", *args)
 
 
-async def test_an_error_reply_of_redis(publish, redis_client):
+async def test_error_reply_of_redis(publish, redis_client):
     redis_client.config_set("maxmemory", 1)
     try:
         with pytest.raises(RedisCommandError, match="maxmemory"):
@@ -266,7 +266,7 @@ def _publish_in_child(publisher, start, pipe):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_publisher_survives_a_fork(redis_client):
+def test_publisher_survives_a_fork(redis_client):
     publisher = get_publisher()
     publisher.publish_event("abc", {"n": -1})
     context = multiprocessing.get_context("fork")
@@ -310,7 +310,7 @@ asyncio.run(main())
     assert "-" in ran.stdout
 
 
-def test_a_thread_may_publish_while_another_blocks(redis_client):
+def test_thread_may_publish_while_another_blocks(redis_client):
     publisher = get_publisher()
     blocked = threading.Thread(target=lambda: redis_client.xread({KEY: "$"}, block=5000))
     blocked.start()
@@ -320,7 +320,7 @@ def test_a_thread_may_publish_while_another_blocks(redis_client):
         blocked.join(0.05)
 
 
-async def test_a_connection_that_was_dropped_is_opened_again(publish, redis_client):
+async def test_connection_that_was_dropped_is_opened_again(publish, redis_client):
     await publish("publish_event", "abc", {"n": 1})
     await publish("publish_events", "abc", [{"n": 2}])
     redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

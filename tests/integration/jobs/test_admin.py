@@ -46,7 +46,7 @@ def messages_of(response):
 # The list
 
 
-def test_the_list_shows_all_jobs(admin, make_job, user):
+def test_list_shows_all_jobs(admin, make_job, user):
     for status in ("pending", "running", "completed", "failed", "cancelled"):
         make_job(status, owner=user, title=f"Job {status}", job_id=status)
     page = text(admin.get(LIST))
@@ -102,7 +102,7 @@ def test_invalid_queries(admin, make_job, query):
     assert admin.get(LIST, query, follow=True).status_code in (200, 400)
 
 
-def test_the_number_of_queries_of_the_list_is_constant(
+def test_number_of_queries_of_the_list_is_constant(
     admin, make_job, user, django_assert_max_num_queries
 ):
     for _ in range(20):
@@ -114,7 +114,7 @@ def test_the_number_of_queries_of_the_list_is_constant(
 # A job
 
 
-def test_a_job_with_its_timeline(admin, make_job, user):
+def test_job_with_its_timeline(admin, make_job, user):
     job = make_job("running", owner=user, payload={"prompt": "write <b>it</b>"})
     get_publisher().publish_event(job.job_id, {"event_type": "thought", "text": "Hm, let me see"})
     get_publisher().publish_task_progress(job.job_id, "writing", 40)
@@ -125,7 +125,7 @@ def test_a_job_with_its_timeline(admin, make_job, user):
     assert "No events yet" not in page
 
 
-def test_a_timeline_mentions_earlier_events(admin, make_job):
+def test_timeline_mentions_earlier_events(admin, make_job):
     job = make_job()
     get_publisher().publish_events(job.job_id, [{"text": f"number-{n}-"} for n in range(205)])
     page = text(admin.get(page_of(job)))
@@ -135,7 +135,7 @@ def test_a_timeline_mentions_earlier_events(admin, make_job):
     assert page.index("number-5-") < page.index("number-204-")
 
 
-def test_a_job_without_events(admin):
+def test_job_without_events(admin):
     assert "No events yet" in text(admin.get(page_of(Job.objects.create())))
 
 
@@ -184,7 +184,7 @@ def test_hostile_fields_are_escaped(admin, make_job):
         assert "&lt;script&gt;" in page
 
 
-def test_a_job_page_without_redis(admin, redis_down):
+def test_job_page_without_redis(admin, redis_down):
     job = Job.objects.create(title="Still here")
     page = text(admin.get(page_of(job)))
     assert "Still here" in page
@@ -192,7 +192,7 @@ def test_a_job_page_without_redis(admin, redis_down):
     assert "Still here" in text(admin.get(LIST))
 
 
-def test_a_key_that_is_not_a_stream(admin, redis_client):
+def test_key_that_is_not_a_stream(admin, redis_client):
     redis_client.set("job_events:abc", "text")
     assert "is not a stream" in text(admin.get(page_of(Job.objects.create(job_id="abc"))))
 
@@ -226,7 +226,7 @@ def test_jobs_are_retried(admin, make_job):
     assert (job.status, job.attempt) == ("pending", 2)
 
 
-def test_a_refused_action_is_reported_and_the_others_are_applied(admin, make_job):
+def test_refused_action_is_reported_and_the_others_are_applied(admin, make_job):
     done, pending = make_job("completed"), make_job()
     messages = messages_of(act(admin, "cancel_jobs", done, pending))
     assert len(messages) == 2
@@ -238,13 +238,13 @@ def test_a_refused_action_is_reported_and_the_others_are_applied(admin, make_job
     assert done.status == "completed"
 
 
-def test_a_retry_of_a_running_job_is_refused(admin, make_job):
+def test_retry_of_a_running_job_is_refused(admin, make_job):
     job = make_job("running")
     (message,) = messages_of(act(admin, "retry_jobs", job))
     assert "cannot be retried" in message
 
 
-def test_an_action_on_a_deleted_job(admin, make_job):
+def test_action_on_a_deleted_job(admin, make_job):
     job = make_job()
     Job.objects.all().delete()
     assert act(admin, "cancel_jobs", job).status_code == 200

@@ -25,7 +25,7 @@ def test_defaults_of_a_new_job():
     assert abs(timezone.now() - job.created_at) < timedelta(minutes=1)
 
 
-def test_a_generated_job_id_is_random_and_valid():
+def test_generated_job_id_is_random_and_valid():
     job_ids = {Job().job_id for _ in range(100)}
     assert len(job_ids) == 100
     assert all(len(job_id) == 32 for job_id in job_ids)
@@ -57,7 +57,7 @@ def test_a_generated_job_id_is_random_and_valid():
         ),
     ],
 )
-def test_the_database_rejects_invalid_rows(name, values):
+def test_database_rejects_invalid_rows(name, values):
     job = Job.objects.create()
     with pytest.raises(IntegrityError, match=name), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(**values)
@@ -75,19 +75,19 @@ def test_the_database_rejects_invalid_rows(name, values):
         {"progress": 100},
     ],
 )
-def test_the_database_accepts_valid_rows(values):
+def test_database_accepts_valid_rows(values):
     job = Job.objects.create()
     assert Job.objects.filter(pk=job.pk).update(**values) == 1
 
 
 @pytest.mark.parametrize("field", ["status", "progress", "attempt", "payload", "error", "title"])
-def test_the_database_rejects_null(field):
+def test_database_rejects_null(field):
     job = Job.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(**{field: None})
 
 
-def test_the_database_rejects_nan_as_progress():
+def test_database_rejects_nan_as_progress():
     job = Job.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(progress=math.nan)
@@ -134,7 +134,7 @@ def test_jobs_are_ordered_newest_first():
     assert list(Job.objects.all()) == jobs[::-1]
 
 
-def test_the_jobs_of_a_user_are_deleted_with_the_user(user):
+def test_jobs_of_a_user_are_deleted_with_the_user(user):
     Job.objects.create(owner=user)
     user.delete()
     assert not Job.objects.exists()
@@ -162,7 +162,7 @@ def test_field_validation(field, value):
 
 
 @pytest.mark.parametrize("task_type", ["outline_generation", "a.b:c-d", "größe", "x" * 100])
-def test_a_task_type(task_type):
+def test_task_type(task_type):
     Job(task_type=task_type).clean_fields()
 
 

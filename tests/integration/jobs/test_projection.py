@@ -80,14 +80,14 @@ def values(job_id="abc"):
     return Job.objects.filter(job_id=job_id).values().get()
 
 
-def test_the_projection_is_registered_once():
+def test_projection_is_registered_once():
     assert [type(projection) for projection in projections].count(JobProjection) == 1
 
 
 # Event types
 
 
-def test_a_completed_job_of_a_worker_without_a_database(log):
+def test_completed_job_of_a_worker_without_a_database(log):
     create()
     apply(log.event("task_started", timestamp="2026-01-02T03:00:00+00:00"))
     assert (row().status, row().started_at) == ("running", WHEN - timedelta(seconds=245))
@@ -100,7 +100,7 @@ def test_a_completed_job_of_a_worker_without_a_database(log):
     assert job.error == ""
 
 
-def test_a_completed_job_in_one_batch(log):
+def test_completed_job_in_one_batch(log):
     create()
     apply(
         log.event("task_started"),
@@ -111,7 +111,7 @@ def test_a_completed_job_in_one_batch(log):
     assert (row().status, row().progress, row().result) == ("completed", 100.0, 5)
 
 
-def test_a_failure(log):
+def test_failure(log):
     create("running", progress=30, started_at=WHEN)
     apply(log.event("task_failed", error="no ink", timestamp="2026-01-02T03:05:05+00:00"))
     job = row()
@@ -121,7 +121,7 @@ def test_a_failure(log):
 
 
 @pytest.mark.parametrize("event_type", ["task_completed", "task_failed"])
-def test_a_terminal_event_without_a_start(log, event_type):
+def test_terminal_event_without_a_start(log, event_type):
     create()
     apply(log.event(event_type))
     assert row().started_at == row().finished_at == WHEN
@@ -153,7 +153,7 @@ def test_events_of_jobs_without_a_row(log):
 
 
 @pytest.mark.parametrize("event_type", ["task_completed", "task_failed"])
-def test_the_end_of_one_of_several_tasks(log, event_type):
+def test_end_of_one_of_several_tasks(log, event_type):
     create("running", started_at=WHEN)
     apply(log.event(event_type, job_status="running", progress=40, result=1, error="x"))
     job = row()
@@ -178,7 +178,7 @@ def test_job_status_overrides_the_event_type(log, event_type, job_status):
 
 
 @pytest.mark.parametrize("job_status", ["lost", "", "RUNNING", None, 5, True, [], {}, ["failed"]])
-def test_an_invalid_job_status_is_ignored(log, job_status):
+def test_invalid_job_status_is_ignored(log, job_status):
     create("running")
     apply(log.event("task_completed", job_status=job_status))
     assert row().status == "completed"
@@ -191,27 +191,27 @@ def test_an_invalid_job_status_is_ignored(log, job_status):
 @pytest.mark.parametrize(
     "event_type", ["task_started", "task_progress", "task_completed", "task_failed"]
 )
-def test_a_terminal_job_does_not_change(log, status, event_type):
+def test_terminal_job_does_not_change(log, status, event_type):
     create(status, error="first", result=[1], progress=50)
     before = values()
     apply(log.event(event_type, progress=60, result=2, error="second", attempt=1))
     assert values() == before
 
 
-def test_a_running_job_does_not_become_pending(log):
+def test_running_job_does_not_become_pending(log):
     create("running", started_at=WHEN)
     apply(log.event("task_progress", job_status="pending", progress=5))
     assert (row().status, row().started_at) == ("running", WHEN)
 
 
-def test_a_pending_job_has_no_progress(log):
+def test_pending_job_has_no_progress(log):
     create()
     before = values()
     apply(log.event("task_progress", job_status="pending", progress=5))
     assert values() == before
 
 
-def test_a_second_start_keeps_the_start_time(log):
+def test_second_start_keeps_the_start_time(log):
     create("running", started_at=WHEN)
     apply(log.event("task_started", timestamp="2026-01-03T00:00:00+00:00"))
     assert row().started_at == WHEN
@@ -258,7 +258,7 @@ def test_applying_events_twice_changes_nothing(log):
 # Attempts
 
 
-def test_an_event_with_the_label_of_an_older_attempt(log):
+def test_event_with_the_label_of_an_older_attempt(log):
     create(attempt=2, projected_attempt=2)
     before = values()
     apply(
@@ -285,7 +285,7 @@ def test_an_event_with_the_label_of_an_older_attempt(log):
         {"attempt": 2, "producer": "no producer"},
     ],
 )
-def test_an_event_with_the_label_of_this_attempt(log, label):
+def test_event_with_the_label_of_this_attempt(log, label):
     """Even before `job_retried`, which was delayed by a Redis outage."""
     create(attempt=2, projected_attempt=1)
     apply(log.event("task_started", **label))
@@ -293,13 +293,13 @@ def test_an_event_with_the_label_of_this_attempt(log, label):
 
 
 @pytest.mark.parametrize("attempt", [None, "2", True, False, [], {}, "first"])
-def test_an_invalid_attempt_is_ignored(log, attempt):
+def test_invalid_attempt_is_ignored(log, attempt):
     create()
     apply(log.event("task_started", attempt=attempt))
     assert row().status == "running"
 
 
-def test_an_event_without_a_label_is_of_the_projected_attempt(log):
+def test_event_without_a_label_is_of_the_projected_attempt(log):
     """The retry changed the row before the archiver read events of the old worker."""
     create(attempt=2)
     apply(
@@ -313,7 +313,7 @@ def test_an_event_without_a_label_is_of_the_projected_attempt(log):
     assert (row().status, row().projected_attempt, row().started_at) == ("running", 2, WHEN)
 
 
-def test_the_projected_attempt_is_saved_between_batches(log):
+def test_projected_attempt_is_saved_between_batches(log):
     create(attempt=3)
     apply(log.step("job_retried", 2))
     apply(log.event("task_completed"))
@@ -323,14 +323,14 @@ def test_the_projected_attempt_is_saved_between_batches(log):
     assert (row().status, row().projected_attempt) == ("completed", 3)
 
 
-def test_the_projected_attempt_of_a_terminal_job_advances(log):
+def test_projected_attempt_of_a_terminal_job_advances(log):
     create("failed", attempt=2)
     apply(log.step("job_retried", 2), log.step("task_failed", 2))
     assert row().projected_attempt == 2
 
 
 @pytest.mark.parametrize("attempt", [0, 3, 10**17])
-def test_an_attempt_that_the_job_has_not_reached(log, attempt):
+def test_attempt_that_the_job_has_not_reached(log, attempt):
     """A transactional event of the project, or a log that is older than its job."""
     create(attempt=2, projected_attempt=2)
     apply(log.step("task_started", attempt))
@@ -393,7 +393,7 @@ def test_unreadable_data_is_ignored(log, raw):
     ],
     ids=range(12),
 )  # fmt: skip
-def test_an_event_with_invalid_progress_starts_the_job(log, progress):
+def test_event_with_invalid_progress_starts_the_job(log, progress):
     create()
     apply(log.raw("task_progress", b'{"progress": %s}' % progress))
     assert (row().status, row().progress) == ("running", 0)
@@ -409,7 +409,7 @@ def test_an_event_with_invalid_progress_starts_the_job(log, progress):
     ],
     ids=range(4),
 )
-def test_a_result_that_does_not_fit_the_row_is_discarded(log, caplog, result):
+def test_result_that_does_not_fit_the_row_is_discarded(log, caplog, result):
     create("running")
     apply(log.raw("task_completed", b'{"result": %s}' % result))
     assert (row().status, row().progress, row().result) == ("completed", 100, None)
@@ -431,7 +431,7 @@ def test_any_json_value_is_a_result(log, result):
     assert row("other").result is None
 
 
-def test_a_missing_result_is_sql_null(log):
+def test_missing_result_is_sql_null(log):
     create("running")
     apply(log.event("task_completed", result=None))
     assert Job.objects.filter(result__isnull=True).exists()
@@ -452,13 +452,13 @@ def test_a_missing_result_is_sql_null(log):
     ],
     ids=range(9),
 )
-def test_an_error(log, error, kept):
+def test_error(log, error, kept):
     create("running")
     apply(log.event("task_failed", error=error))
     assert (row().status, row().error) == ("failed", kept)
 
 
-def test_a_deeply_nested_error(log):
+def test_deeply_nested_error(log):
     create("running")
     apply(log.raw("task_failed", b'{"error": %s}' % (b"[" * 900 + b"]" * 900)))
     assert row().status == "failed"
@@ -487,7 +487,7 @@ def test_timestamps(log, timestamp, expected):
     ["", "yesterday", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
      "9998-12-31T23:59:59+00:00", "2026-13-01", "\x00"],
 )  # fmt: skip
-def test_an_invalid_timestamp_is_replaced_by_the_current_time(log, timestamp):
+def test_invalid_timestamp_is_replaced_by_the_current_time(log, timestamp):
     """With a finish in the year 9998, subscribers would never receive the end."""
     create()
     apply(log.raw("task_completed", b"{}", timestamp=timestamp))
@@ -495,7 +495,7 @@ def test_an_invalid_timestamp_is_replaced_by_the_current_time(log, timestamp):
         assert abs(timezone.now() - time) < timedelta(minutes=1)
 
 
-def test_a_finish_before_the_start(log):
+def test_finish_before_the_start(log):
     later = timezone.now() + timedelta(hours=1)
     create("running", started_at=later)
     apply(log.event("task_completed"))
@@ -566,7 +566,7 @@ def test_no_signal_without_a_change(log, sent):
     assert sent == []
 
 
-def test_a_rollback_sends_no_signals(log, sent):
+def test_rollback_sends_no_signals(log, sent):
     create()
     with transaction.atomic():
         JobProjection().apply({"abc": [log.event("task_started")]})
@@ -574,7 +574,7 @@ def test_a_rollback_sends_no_signals(log, sent):
     assert (sent, row().status) == ([], "pending")
 
 
-def test_an_exception_of_a_receiver_is_logged(log, sent):
+def test_exception_of_a_receiver_is_logged(log, sent):
     def fail(**_):
         raise RuntimeError("a fault of a third party")
 
@@ -588,7 +588,7 @@ def test_an_exception_of_a_receiver_is_logged(log, sent):
     assert {signal[0] for signal in sent} == {"abc", "other"}
 
 
-def test_a_receiver_may_read_deferred_fields(log):
+def test_receiver_may_read_deferred_fields(log):
     seen = []
 
     def receiver(job, **_):
@@ -621,7 +621,7 @@ def queries(captured):
     return [q["sql"] for q in captured if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT"))]
 
 
-def test_the_number_of_queries_of_a_batch_is_constant(django_assert_max_num_queries):
+def test_number_of_queries_of_a_batch_is_constant(django_assert_max_num_queries):
     job_ids = [f"job-{n}" for n in range(300)]
     Job.objects.bulk_create([Job(job_id=job_id) for job_id in job_ids])
     events = list(completed_logs(job_ids))

@@ -86,7 +86,7 @@ def test_rules(logs, keep, rules, expected):
     assert ArchivedEvent.objects.count() == sum(expected)
 
 
-def test_a_cursor_before_deleted_events_is_expired(api, logs, keep):
+def test_cursor_before_deleted_events_is_expired(api, logs, keep):
     events = read_events("one")
     keep(type_one={"events": 3})
     prune()
@@ -103,7 +103,7 @@ def test_a_cursor_before_deleted_events_is_expired(api, logs, keep):
     assert api.get("jobs/one/stream/").json()["first_id"] == events[7].id
 
 
-async def test_a_subscriber_before_deleted_events_is_reset(user, logs, keep, asgi_prune):
+async def test_subscriber_before_deleted_events_is_reset(user, logs, keep, asgi_prune):
     events = await asgi_prune()
     path = f"/api/jobs/one/events/stream/?after={events[2].id}"
     request = Request(path=path, cookie=await cookie_of(user))
@@ -126,7 +126,7 @@ def asgi_prune(keep):
     return sync_to_async(work)
 
 
-def test_a_log_that_is_truncated_while_it_is_read(logs, keep, monkeypatch):
+def test_log_that_is_truncated_while_it_is_read(logs, keep, monkeypatch):
     """Between two pages, and between the queries of one page."""
     events = read_events("one")
     assert len(read_events("one", after=events[0].id, limit=2)) == 2
@@ -164,7 +164,7 @@ def test_unarchived_events_are_kept(logs, keep):
     assert days("one") == [0]
 
 
-def test_the_stream_of_a_truncated_log_is_trimmed(logs, keep, settings):
+def test_stream_of_a_truncated_log_is_trimmed(logs, keep, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 200}
     for _ in range(5):
         get_publisher().publish_events("one", [{"days": 0}] * 100)

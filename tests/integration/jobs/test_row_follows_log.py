@@ -55,7 +55,7 @@ def row(job_id="abc"):
     return Job.objects.get(job_id=job_id)
 
 
-def test_a_worker_without_a_database_or_a_project(redis_server, make_job):
+def test_worker_without_a_database_or_a_project(redis_server, make_job):
     make_job(job_id="abc")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO", "DATABASE"))}
     subprocess.run(
@@ -73,7 +73,7 @@ def test_a_worker_without_a_database_or_a_project(redis_server, make_job):
     assert job.created_at <= job.started_at <= job.finished_at <= timezone.now()
 
 
-def test_a_failure_of_a_worker_may_be_retried(worker, make_job):
+def test_failure_of_a_worker_may_be_retried(worker, make_job):
     make_job(job_id="abc")
     worker.publish_task_failed("abc", "report", "no ink")
     archived()
@@ -84,7 +84,7 @@ def test_a_failure_of_a_worker_may_be_retried(worker, make_job):
     assert (row().status, row().attempt, row().error) == ("running", 2, "")
 
 
-def test_a_worker_continues_a_job_started_by_a_service(worker, make_job):
+def test_worker_continues_a_job_started_by_a_service(worker, make_job):
     make_job("running", job_id="abc")
     started_at = row().started_at
     worker.publish_task_started("abc", "report")
@@ -101,7 +101,7 @@ def test_a_worker_continues_a_job_started_by_a_service(worker, make_job):
     assert (row().status, row().result, row().error) == ("completed", "of the service", "")
 
 
-def test_a_service_continues_a_job_started_by_a_worker(worker, make_job):
+def test_service_continues_a_job_started_by_a_worker(worker, make_job):
     make_job(job_id="abc")
     with pytest.raises(InvalidTransition):
         services.job_complete(job_id="abc")
@@ -110,7 +110,7 @@ def test_a_service_continues_a_job_started_by_a_worker(worker, make_job):
     assert services.job_complete(job_id="abc", result=1).started_at < timezone.now()
 
 
-def test_the_end_of_one_of_several_tasks(worker, make_job):
+def test_end_of_one_of_several_tasks(worker, make_job):
     make_job(job_id="abc")
     worker.publish_task_started("abc", "outline")
     worker.publish_task_completed("abc", "outline", "an outline", job_status="running")
@@ -122,7 +122,7 @@ def test_the_end_of_one_of_several_tasks(worker, make_job):
 
 
 @pytest.mark.parametrize("archived_early", [True, False])
-def test_a_late_worker_does_not_change_the_next_attempt(worker, make_job, archived_early):
+def test_late_worker_does_not_change_the_next_attempt(worker, make_job, archived_early):
     """Recognised by its position, its `attempt`, and the epoch of its publisher."""
     make_job(job_id="abc")
     worker.publish_task_started("abc", "report")
@@ -142,7 +142,7 @@ def test_a_late_worker_does_not_change_the_next_attempt(worker, make_job, archiv
     assert (row().status, row().result, row().attempt) == ("completed", "of the new one", 2)
 
 
-def test_a_worker_publishes_before_the_retry_is_appended(worker, redis_down, make_job, log_types):
+def test_worker_publishes_before_the_retry_is_appended(worker, redis_down, make_job, log_types):
     """Its event precedes `job_retried`, which a Redis outage delayed."""
     make_job("cancelled", job_id="abc")
     services.job_retry(job_id="abc")
@@ -174,7 +174,7 @@ def test_events_appended_with_plain_xadd(redis_client, make_job):
     assert not ArchiveCheckpoint.objects.exclude(error="").exists()
 
 
-def test_a_log_without_a_job_is_archived(worker):
+def test_log_without_a_job_is_archived(worker):
     worker.publish_task_completed("missing", "report")
     archived()
     assert [event.event_type for event in read_events("missing")] == ["task_completed"]

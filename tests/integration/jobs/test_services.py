@@ -114,20 +114,20 @@ def test_refused_transitions(make_job, log, service, status):
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_a_missing_job(service):
+def test_missing_job(service):
     with pytest.raises(JobNotFound, match="no job missing"):
         call(service, Job(job_id="missing"))
 
 
 @pytest.mark.parametrize("service", ALLOWED)
 @pytest.mark.parametrize("job_id", ["a b", "", None, 5, "a\x00"])
-def test_an_invalid_job_id(service, job_id):
+def test_invalid_job_id(service, job_id):
     with pytest.raises(InvalidJobId):
         call(service, Job(job_id=job_id))
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_an_older_attempt_is_refused(make_job, log, service):
+def test_older_attempt_is_refused(make_job, log, service):
     job = make_job("cancelled")
     services.job_retry(job_id=job.job_id)
     before, events = state(job), log(job)
@@ -137,7 +137,7 @@ def test_an_older_attempt_is_refused(make_job, log, service):
 
 
 @pytest.mark.parametrize("service", ["job_start", "job_fail", "job_cancel"])
-def test_the_current_attempt_is_accepted(make_job, service):
+def test_current_attempt_is_accepted(make_job, service):
     job = make_job("failed")
     services.job_retry(job_id=job.job_id)
     assert call(service, job, attempt=2).attempt == 2
@@ -221,7 +221,7 @@ def test_log_of_a_failed_retried_and_cancelled_job(make_job, log, user):
     ]
 
 
-def test_a_retry_resets_the_row(make_job):
+def test_retry_resets_the_row(make_job):
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=50)
     services.job_fail(job_id=job.job_id, error="boom")
@@ -240,14 +240,14 @@ def test_repeated_retries(make_job, log):
     assert [event.data["attempt"] for event in log(job)] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_clock_that_went_backwards(make_job):
+def test_clock_that_went_backwards(make_job):
     job = make_job("running")
     later = timezone.now() + timedelta(hours=1)
     Job.objects.update(started_at=later)
     assert services.job_complete(job_id=job.job_id).finished_at == later
 
 
-def test_an_event_may_have_another_task_type_than_the_job(make_job, log):
+def test_event_may_have_another_task_type_than_the_job(make_job, log):
     job = make_job("running", task_type="whole")
     services.job_progress(job_id=job.job_id, progress=1, task_type="part")
     assert log(job)[-1].data["task_type"] == "part"
@@ -256,7 +256,7 @@ def test_an_event_may_have_another_task_type_than_the_job(make_job, log):
 # On commit only
 
 
-def test_a_rollback_leaves_no_trace(make_job, log):
+def test_rollback_leaves_no_trace(make_job, log):
     job = make_job()
     before, events = state(job), log(job)
     with transaction.atomic():
@@ -279,7 +279,7 @@ def test_events_are_appended_on_commit_in_order(make_job, log_types):
     assert log_types(job) == ["job_created", "task_started", "task_progress", "task_failed"]
 
 
-def test_a_savepoint_rollback_discards_only_its_events(make_job, log_types):
+def test_savepoint_rollback_discards_only_its_events(make_job, log_types):
     job = make_job()
     with transaction.atomic():
         services.job_start(job_id=job.job_id)
@@ -291,7 +291,7 @@ def test_a_savepoint_rollback_discards_only_its_events(make_job, log_types):
     assert state(job)["status"] == "cancelled"
 
 
-def test_a_refused_transition_keeps_the_outer_transaction_usable(make_job, log_types):
+def test_refused_transition_keeps_the_outer_transaction_usable(make_job, log_types):
     job = make_job()
     with transaction.atomic():
         with pytest.raises(InvalidTransition):
@@ -306,7 +306,7 @@ def test_a_refused_transition_keeps_the_outer_transaction_usable(make_job, log_t
 
 
 @pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_a_payload_that_is_not_json(value, log):
+def test_payload_that_is_not_json(value, log):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", job_id="abc", payload={"x": value})
     assert caught.value.field == "payload"
@@ -316,7 +316,7 @@ def test_a_payload_that_is_not_json(value, log):
 
 
 @pytest.mark.parametrize("payload", [[], "text", 5, True, [("a", 1)], {1: 2}, {"a\x00": 1}])
-def test_a_payload_that_is_not_an_object(payload):
+def test_payload_that_is_not_an_object(payload):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", payload=payload)
     assert caught.value.field == "payload"
@@ -324,7 +324,7 @@ def test_a_payload_that_is_not_an_object(payload):
 
 
 @pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_a_result_that_is_not_json(make_job, log, value):
+def test_result_that_is_not_json(make_job, log, value):
     job = make_job("running")
     before, events = state(job), log(job)
     with pytest.raises(InvalidJob) as caught:
@@ -360,18 +360,18 @@ PLAIN = {
 }
 
 
-def test_a_result_is_the_same_in_the_row_and_in_the_log(make_job, log):
+def test_result_is_the_same_in_the_row_and_in_the_log(make_job, log):
     job = make_job("running")
     answer = services.job_complete(job_id=job.job_id, result=RICH)
     assert answer.result == state(job)["result"] == log(job)[-1].data["result"] == PLAIN
 
 
-def test_the_runner_receives_the_payload_of_the_row():
+def test_runner_receives_the_payload_of_the_row():
     answer = services.job_create(task_type="manual", payload=RICH)
     assert answer.payload == state(answer)["payload"] == PLAIN
 
 
-def test_a_mapping_that_is_not_json_is_not_a_payload():
+def test_mapping_that_is_not_json_is_not_a_payload():
     with pytest.raises(InvalidJob, match="payload"):
         services.job_create(task_type="manual", payload=UserDict(a=1))
 
@@ -383,7 +383,7 @@ def test_any_json_value_is_a_result(make_job, log, result):
     assert state(job)["result"] == log(job)[-1].data["result"] == result
 
 
-def test_the_size_limit_of_a_payload(settings):
+def test_size_limit_of_a_payload(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_PAYLOAD_BYTES": 100}
     room = 100 - len('{"x":""}')
     services.job_create(task_type="manual", payload={"x": "a" * room})
@@ -394,7 +394,7 @@ def test_the_size_limit_of_a_payload(settings):
     assert Job.objects.count() == 1
 
 
-def test_a_result_above_the_limit_leaves_the_job_running(make_job, log_types):
+def test_result_above_the_limit_leaves_the_job_running(make_job, log_types):
     job = make_job("running")
     for result in ("x" * MAX_EVENT_BYTES, "x" * (MAX_EVENT_BYTES - 10)):
         with pytest.raises(InvalidJob, match=f"{MAX_EVENT_BYTES}"):
@@ -409,7 +409,7 @@ def test_a_result_above_the_limit_leaves_the_job_running(make_job, log_types):
      -(10**5000), Decimal(5), nested(20_000)],
     ids=range(15),
 )  # fmt: skip
-def test_an_invalid_progress(make_job, log, progress):
+def test_invalid_progress(make_job, log, progress):
     job = make_job("running")
     events = log(job)
     with pytest.raises(InvalidJob, match="0 to 100") as caught:
@@ -421,14 +421,14 @@ def test_an_invalid_progress(make_job, log, progress):
 
 
 @pytest.mark.parametrize("progress", [0, 0.0, 1, 33.3, 100, 100.0])
-def test_a_valid_progress(make_job, progress):
+def test_valid_progress(make_job, progress):
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=progress)
     assert state(job)["progress"] == progress
 
 
 @pytest.mark.parametrize("title", ["a\x00b", "\ud800", "x" * 201, None])
-def test_an_invalid_title(title):
+def test_invalid_title(title):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type="manual", title=title)
     assert caught.value.field == "title"
@@ -438,7 +438,7 @@ def test_an_invalid_title(title):
 @pytest.mark.parametrize(
     "task_type", ["", "a b", "a\n", "a\x00", "\ud800", "x" * 101, None, [], {}, nested(300)]
 )
-def test_an_invalid_task_type(task_type):
+def test_invalid_task_type(task_type):
     with pytest.raises(InvalidJob) as caught:
         services.job_create(task_type=task_type)
     assert caught.value.field == "task_type"
@@ -446,7 +446,7 @@ def test_an_invalid_task_type(task_type):
 
 
 @pytest.mark.parametrize("job_id", ["", "a b", "x" * 65, "a\n", "\ud800", 5, [], b"a"])
-def test_an_invalid_job_id_of_a_new_job(job_id):
+def test_invalid_job_id_of_a_new_job(job_id):
     with pytest.raises(InvalidJobId):
         services.job_create(task_type="manual", job_id=job_id)
     assert not Job.objects.exists()
@@ -472,13 +472,13 @@ def test_titles_are_stored_unchanged(make_job):
         (None, "None"),
     ],
 )
-def test_an_error_is_stored_as_clean_text(make_job, log, error, text):
+def test_error_is_stored_as_clean_text(make_job, log, error, text):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error=error)
     assert state(job)["error"] == log(job)[-1].data["error"] == text
 
 
-def test_a_long_error_is_cut(make_job, log):
+def test_long_error_is_cut(make_job, log):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error="\x01" * 2_000_000)
     error = state(job)["error"]
@@ -492,7 +492,7 @@ class ErrorWithoutText(Exception):
         raise RuntimeError("not even this")
 
 
-def test_an_exception_without_text_fails_its_job(make_job):
+def test_exception_without_text_fails_its_job(make_job):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error=ErrorWithoutText())
     assert state(job)["error"] == "ErrorWithoutText"
@@ -509,7 +509,7 @@ def test_services_work_without_redis(redis_down, caplog, make_job):
     assert {record.job_id for record in deferred} == {job.job_id}
 
 
-def test_the_relay_appends_events_after_a_redis_outage(redis_down, make_job, log):
+def test_relay_appends_events_after_a_redis_outage(redis_down, make_job, log):
     jobs = [make_job("running") for _ in range(3)]
     for number in range(5):
         for job in jobs:
@@ -536,7 +536,7 @@ def test_the_relay_appends_events_after_a_redis_outage(redis_down, make_job, log
             assert log(job)[-1].data["result"] == job.job_id
 
 
-def test_the_next_service_appends_events_after_a_redis_outage(redis_down, make_job, log_types):
+def test_next_service_appends_events_after_a_redis_outage(redis_down, make_job, log_types):
     job = make_job("running")
     redis_down()
     services.job_complete(job_id=job.job_id)
@@ -553,7 +553,7 @@ def test_services_work_if_the_key_is_not_a_stream(redis_client, caplog, make_job
     assert log_types("abc") == ["job_created", "task_started", "task_completed"]
 
 
-def test_a_transaction_over_several_jobs_is_atomic(make_job, log_types):
+def test_transaction_over_several_jobs_is_atomic(make_job, log_types):
     first, second = make_job("running"), make_job("running")
     for give_up in (True, False):
         with transaction.atomic():
@@ -573,7 +573,7 @@ def test_every_event_has_the_attempt(make_job, log):
     ]  # fmt: skip
 
 
-def test_the_log_of_a_deleted_job_remains(make_job, log_types):
+def test_log_of_a_deleted_job_remains(make_job, log_types):
     make_job("cancelled", job_id="abc").delete()
     archived()
     assert log_types("abc") == ["job_created", "job_cancelled"]

@@ -71,14 +71,14 @@ def test_signals_are_sent_after_the_commit(sent, make_job):
     assert [name for name, _ in sent] == ["job_created", *["job_status_changed"] * 2]
 
 
-def test_a_rollback_sends_no_signals(sent, make_job):
+def test_rollback_sends_no_signals(sent, make_job):
     with transaction.atomic():
         make_job("completed")
         transaction.set_rollback(True)
     assert sent == []
 
 
-def test_a_refused_transition_sends_no_signals(sent, make_job):
+def test_refused_transition_sends_no_signals(sent, make_job):
     job = make_job()
     sent.clear()
     with pytest.raises(InvalidTransition):
@@ -86,7 +86,7 @@ def test_a_refused_transition_sends_no_signals(sent, make_job):
     assert sent == []
 
 
-def test_a_receiver_reads_the_committed_job(connect, make_job):
+def test_receiver_reads_the_committed_job(connect, make_job):
     seen = []
     connect(
         signals.job_status_changed,
@@ -97,7 +97,7 @@ def test_a_receiver_reads_the_committed_job(connect, make_job):
     assert not transaction.get_connection().in_atomic_block
 
 
-def test_a_receiver_publishes_to_the_log_of_the_job(connect, make_job, log_types):
+def test_receiver_publishes_to_the_log_of_the_job(connect, make_job, log_types):
     def greet(job, new_status, **_):
         get_publisher().publish_event(job.job_id, {"event_type": f"noted_{new_status}"})
 
@@ -108,7 +108,7 @@ def test_a_receiver_publishes_to_the_log_of_the_job(connect, make_job, log_types
     ]  # fmt: skip
 
 
-def test_a_receiver_may_call_a_service(connect, make_job, log_types):
+def test_receiver_may_call_a_service(connect, make_job, log_types):
     connect(signals.job_created, lambda job, **_: services.job_start(job_id=job.job_id))
     job = make_job()
     job.refresh_from_db()
@@ -117,7 +117,7 @@ def test_a_receiver_may_call_a_service(connect, make_job, log_types):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types, caplog, name):
+def test_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types, caplog, name):
     def fail(**_):
         raise RuntimeError("a fault of a third party")
 
@@ -135,13 +135,13 @@ def test_an_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types
     assert "a fault of a third party" in caplog.text
 
 
-def test_a_database_error_in_a_receiver(connect, make_job):
+def test_database_error_in_a_receiver(connect, make_job):
     connect(signals.job_created, lambda **_: Job.objects.create(job_id=None))
     assert services.job_start(job_id=make_job().job_id).status == "running"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_signal_of_a_retry_precedes_those_of_its_runner(settings):
+def test_signal_of_a_retry_precedes_those_of_its_runner(settings):
     """A synchronous runner changes the status too; receivers are called in order."""
 
     def runner(job_id):

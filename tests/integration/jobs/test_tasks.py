@@ -38,7 +38,7 @@ def kinds(job):
     return [event.event_type for event in read_events(job.job_id)]
 
 
-def test_the_outline_is_followed_by_the_document(job):
+def test_outline_is_followed_by_the_document(job):
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
     job.refresh_from_db()
     assert (job.status, job.progress) == ("completed", 100)
@@ -83,7 +83,7 @@ def test_invalid_context_files_fail_the_job_with_a_message(job, files):
     assert kinds(job)[-1] == "task_failed"
 
 
-def test_an_unknown_chat_model_fails_the_job_with_a_message(job, settings):
+def test_unknown_chat_model_fails_the_job_with_a_message(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CHAT_MODEL": "nosuch:model"}
     with pytest.raises(Exception, match="nosuch"):
         generate_outline_from_query_task(job.job_id, "x")
@@ -92,7 +92,7 @@ def test_an_unknown_chat_model_fails_the_job_with_a_message(job, settings):
     assert "nosuch" in job.error
 
 
-def test_the_tasks_of_a_cancelled_job_do_not_run(job):
+def test_tasks_of_a_cancelled_job_do_not_run(job):
     services.job_cancel(job_id=job.job_id)
     generate_outline_from_query_task(job.job_id, "x")
     generate_document_from_outline_task(job.job_id, OUTLINE)
@@ -119,12 +119,12 @@ def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
     assert not {"error", "task_failed", "outline_generated"} & set(kinds(job))
 
 
-def test_an_unknown_job_id_raises():
+def test_unknown_job_id_raises():
     with pytest.raises(Exception, match="no job nosuch"):
         generate_outline_from_query_task("nosuch", "x")
 
 
-def test_a_document_task_of_an_earlier_attempt_does_not_run(job):
+def test_document_task_of_an_earlier_attempt_does_not_run(job):
     """The message of attempt 1 is delivered while attempt 2 is pending, and while it runs."""
     services.job_start(job_id=job.job_id)
     services.job_cancel(job_id=job.job_id)
@@ -138,7 +138,7 @@ def test_a_document_task_of_an_earlier_attempt_does_not_run(job):
     assert "document_generated" not in kinds(job)
 
 
-def test_the_job_stays_running_between_the_tasks(job, monkeypatch):
+def test_job_stays_running_between_the_tasks(job, monkeypatch):
     """The archiver projects the log when its last event is the end of the outline task."""
     rows = []
 
@@ -158,7 +158,7 @@ def test_the_job_stays_running_between_the_tasks(job, monkeypatch):
     assert (job.status, Job.objects.values().get()) == ("completed", before)
 
 
-def test_a_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
+def test_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
     """The second message is delivered while the first one is processed."""
     report = TaskRun.progress
 
@@ -175,7 +175,7 @@ def test_a_duplicate_message_does_not_run_the_task_again(job, monkeypatch):
     assert kinds(job).count("outline_generated") == 1
 
 
-def test_the_document_event_contains_each_text_once(job):
+def test_document_event_contains_each_text_once(job):
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
     (document,) = [e.data for e in read_events(job.job_id) if e.event_type == "document_generated"]
     assert set(document["document"]) == {"title", "sections"}

@@ -68,7 +68,7 @@ def test_own_events(project: Project, apps: str) -> None:
     assert f" {project.directory / 'events'}." in error
 
 
-def test_an_own_module_events(project: Project) -> None:
+def test_own_module_events(project: Project) -> None:
     project.add()
     (project.directory / "events.py").touch()
     error = project.execute("-m", "django", "check").splitlines()[-1]
@@ -89,7 +89,7 @@ def test_own_jobs(project: Project, apps: str) -> None:
     ("apps", "more"),
     [('"events"', ""), ('"jobs", "events"', '"LOG_ONLY": True')],
 )
-def test_the_log_beside_own_jobs(project: Project, apps: str, more: str) -> None:
+def test_log_beside_own_jobs(project: Project, apps: str, more: str) -> None:
     project.add("jobs", apps=apps, more=more)
     if more:
         project.execute("-m", "django", "makemigrations", "jobs")
@@ -106,7 +106,7 @@ def test_both_own(project: Project) -> None:
     assert error == "ModuleNotFoundError: No module named 'events.publisher'"
 
 
-def test_a_data_folder_hides_nothing(project: Project) -> None:
+def test_data_folder_hides_nothing(project: Project) -> None:
     """A folder without `__init__.py` is a namespace package; ours precedes it."""
     for name in ("events", "jobs"):
         (project.directory / name).mkdir(parents=True)

@@ -79,7 +79,7 @@ def project(wheel, tmp_path_factory):
     return folder
 
 
-def test_the_wheel_contains_templates_and_no_part_of_the_site(wheel):
+def test_wheel_contains_templates_and_no_part_of_the_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "jobs/templates/job_events_jobs/job_detail.html",
@@ -93,7 +93,7 @@ def test_the_wheel_contains_templates_and_no_part_of_the_site(wheel):
         assert name not in names
 
 
-def test_the_wheel_contains_the_license_and_no_entry_point(wheel):
+def test_wheel_contains_the_license_and_no_entry_point(wheel):
     (distribution,) = Distribution.discover(path=[str(wheel)])
     metadata = distribution.metadata
     assert metadata["License-Expression"] == "MIT"

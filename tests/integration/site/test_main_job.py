@@ -83,7 +83,7 @@ def test_live_events_equal_the_history(client):
     assert job["result"]["markdown"].startswith("#")
 
 
-def test_the_outline_of_the_readme_has_its_headings(client):
+def test_outline_of_the_readme_has_its_headings(client):
     readme = (ROOT / "README.md").read_text()
     headings = [line.lstrip("# ") for line in readme.splitlines() if line.startswith("## ")]
     files = [{"name": "README.md", "text": readme}]
@@ -110,7 +110,7 @@ def test_sse_resumes_from_any_cursor(client):
     assert [event_id for _, event_id, _ in resumed] == [ids[-1], None, None]
 
 
-def test_a_subscriber_that_reconnects_receives_each_event_once(client):
+def test_subscriber_that_reconnects_receives_each_event_once(client):
     job_id = start(client, task_prompt="The history of rail: steam, diesel and electric traction")
     seen: list[str] = []
     ended = False
@@ -124,7 +124,7 @@ def test_a_subscriber_that_reconnects_receives_each_event_once(client):
     assert seen == [event["id"] for event in history(client, job_id)]
 
 
-async def test_the_socket_sends_the_same_events(site, client):
+async def test_socket_sends_the_same_events(site, client):
     job_id = start(client, task_prompt="Bridges: arches, beams and cables")
     credentials = await asyncio.to_thread(login, site, "anna")
     uri = f"{site.ws_url}/ws/jobs/{job_id}/?after=0"
@@ -148,7 +148,7 @@ def login(site: Site, user: str) -> str:
 
 
 @pytest.mark.parametrize("user", ["bert", None])
-async def test_the_socket_of_another_users_job_is_404(site, client, user):
+async def test_socket_of_another_users_job_is_404(site, client, user):
     job_id = start(client, task_prompt="Secrets")
     headers = {"Cookie": await asyncio.to_thread(login, site, user)} if user else {}
     for path in (job_id, "nosuchjob"):
@@ -162,7 +162,7 @@ async def test_the_socket_of_another_users_job_is_404(site, client, user):
     assert refused.value.response.status_code == 403
 
 
-def test_a_job_that_is_cancelled_stops(client):
+def test_job_that_is_cancelled_stops(client):
     job_id = start(client, task_prompt="A long one: " + ", ".join(f"topic {n}" for n in range(30)))
     assert client.post(f"/api/jobs/{job_id}/cancel/").json()["status"] == "cancelled"
     messages = list(sse(client, job_id))
@@ -174,7 +174,7 @@ def test_a_job_that_is_cancelled_stops(client):
     assert finished(client, job_id)["status"] == "cancelled"
 
 
-def test_a_failed_job_has_an_error_and_can_be_retried(client):
+def test_failed_job_has_an_error_and_can_be_retried(client):
     answer = client.post(
         "/api/jobs/", json={"task_type": "document_generation", "payload": {"outline": {"x": 1}}}
     )
@@ -191,7 +191,7 @@ def test_a_failed_job_has_an_error_and_can_be_retried(client):
     assert "job_retried" in kinds
 
 
-def test_a_document_from_an_outline_of_the_caller(client):
+def test_document_from_an_outline_of_the_caller(client):
     outline = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summary": "Green."}]}
     body = {"task_type": "document_generation", "payload": {"outline": outline}}
     job_id = client.post("/api/jobs/", json=body).json()["job_id"]

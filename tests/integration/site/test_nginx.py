@@ -140,7 +140,7 @@ def test_each_event_comes_as_it_is_published(front, job_id, publisher, view):
         assert list(seen) == [0, "end"]
 
 
-def test_the_long_poll_answers_when_an_event_is_published(front, job_id, publisher):
+def test_long_poll_answers_when_an_event_is_published(front, job_id, publisher):
     url = f"/api/jobs/{job_id}/events/poll/"
     with front.client("anna") as client:
         cursor = client.get(url).json()["cursor"]

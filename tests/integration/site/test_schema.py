@@ -127,7 +127,7 @@ def session() -> Iterator[requests.Session]:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_an_operation(case: Case, site: Site, session: requests.Session, credentials: Any) -> None:
+def test_operation(case: Case, site: Site, session: requests.Session, credentials: Any) -> None:
     adapt(case)
     label = case.operation.label
     response = case.call_and_validate(

@@ -169,7 +169,7 @@ def cookie_of(site: Site) -> str:
         return f"sessionid={session.cookies['sessionid']}"
 
 
-async def test_a_thousand_disconnects(site: Site) -> None:
+async def test_thousand_disconnects(site: Site) -> None:
     """Wherever they are cut off, gently or not, all have seen the log once they are at its end."""
     job_id, cookie = new_job(site), cookie_of(site)
     kinds = [SocketViewer, StreamViewer]
@@ -186,7 +186,7 @@ async def test_a_thousand_disconnects(site: Site) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_the_server_is_ended_under_its_viewers(own_site: Site, number: int) -> None:
+async def test_server_is_ended_under_its_viewers(own_site: Site, number: int) -> None:
     """Ended, it tells them and goes, though no answer of it is finished; killed, it does not."""
     web = await asyncio.to_thread(own_site.start_web, "--no-access-log")
     job_id, cookie = new_job(own_site), cookie_of(own_site)
@@ -222,7 +222,7 @@ def memory_of(process: Any) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
-async def test_a_hundred_megabytes_past_a_viewer_who_takes_nothing(own_site: Site) -> None:
+async def test_hundred_megabytes_past_a_viewer_who_takes_nothing(own_site: Site) -> None:
     web = await asyncio.to_thread(own_site.start_web, "--no-access-log")
     job_id, cookie = new_job(own_site), cookie_of(own_site)
     viewers = [SocketViewer(own_site, job_id, cookie) for _ in range(2)]

@@ -86,13 +86,13 @@ def test_every_setting_has_a_check_id():
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_valid_value(settings, name):
+def test_valid_value(settings, name):
     for value in GOOD[name]:
         assert messages_for(settings, **{name: value}) == [], value
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_an_invalid_value(settings, name):
+def test_invalid_value(settings, name):
     for value in BAD[name]:
         (message,) = messages_for(settings, **{name: value})
         assert message.id == IDS[name]
@@ -102,7 +102,7 @@ def test_an_invalid_value(settings, name):
         assert len(message.msg) < 300
 
 
-def test_the_defaults_are_valid(settings, monkeypatch):
+def test_defaults_are_valid(settings, monkeypatch):
     monkeypatch.delenv("REDIS_URL", raising=False)
     settings.JOB_EVENTS = {}
     defaults = {name: getattr(event_settings, name) for name in EventSettings.table()}
@@ -110,7 +110,7 @@ def test_the_defaults_are_valid(settings, monkeypatch):
     assert messages_for(settings, **defaults) == []
 
 
-def test_a_setting_is_read_on_each_access(settings):
+def test_setting_is_read_on_each_access(settings):
     settings.JOB_EVENTS = {"PAGE_LIMIT": 7}
     assert event_settings.PAGE_LIMIT == 7
     settings.JOB_EVENTS = {"PAGE_LIMIT": 8}
@@ -125,7 +125,7 @@ def test_redis_url_defaults_to_the_environment_variable(settings, monkeypatch):
     assert event_settings.REDIS_URL == "redis://here"
 
 
-def test_the_defaults_hold_without_a_django_project():
+def test_defaults_hold_without_a_django_project():
     code = "from events.conf import event_settings; print(event_settings.KEEP_ALIVE)"
     environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-c", code]
@@ -134,14 +134,14 @@ def test_the_defaults_hold_without_a_django_project():
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, ["REDIS_URL"]])
-def test_a_setting_that_is_not_a_dict(settings, value):
+def test_setting_that_is_not_a_dict(settings, value):
     settings.JOB_EVENTS = value
     (message,) = check_settings(None)
     assert message.id == "job_events.E001"
     assert event_settings.PAGE_LIMIT == 1000
 
 
-def test_a_project_without_the_setting(settings):
+def test_project_without_the_setting(settings):
     del settings.JOB_EVENTS
     assert check_settings(None) == []
     assert event_settings.STREAM_PREFIX == "job_events:"
@@ -154,7 +154,7 @@ def test_all_invalid_values_are_reported(settings):
     }  # fmt: skip
 
 
-def test_the_check_is_registered(settings):
+def test_check_is_registered(settings):
     settings.JOB_EVENTS = {"PAGE_LIMIT": 0}
     assert "job_events.E006" in {message.id for message in checks.run_checks()}
 

@@ -12,7 +12,7 @@ from events.codec import decode_entry, dump_json, encode_event, event_json
 from events.exceptions import EventTooLarge, InvalidEvent
 
 
-def test_the_event_dict_is_encoded_as_utf8_json():
+def test_event_dict_is_encoded_as_utf8_json():
     data, timestamp, event_type = encode_event(
         {"event_type": "thought", "timestamp": "2026-01-02T03:04:05", "x": "ü€😀"}
     )
@@ -35,7 +35,7 @@ def test_missing_type_and_timestamp_are_added_to_a_copy():
     assert datetime.fromisoformat(timestamp).utcoffset() is not None
 
 
-def test_a_datetime_is_encoded_as_iso_8601():
+def test_datetime_is_encoded_as_iso_8601():
     data, timestamp, _ = encode_event({"timestamp": datetime(2026, 1, 2, tzinfo=UTC)})
     assert timestamp == json.loads(data)["timestamp"] == "2026-01-02T00:00:00+00:00"
 
@@ -84,7 +84,7 @@ def test_null_and_an_escaped_u0000_are_accepted():
     assert json.loads(encode_event(event)[0]) == event
 
 
-def test_the_size_limit_is_in_bytes_of_json():
+def test_size_limit_is_in_bytes_of_json():
     event = {"event_type": "x", "timestamp": "2026-01-01T00:00:00", "text": ""}
     remaining = 1000 - len(encode_event(event)[0])
     event["text"] = "ü" * (remaining // 2)
@@ -103,7 +103,7 @@ def decode(fields, entry_id=b"1700000000000-3"):
     return decode_entry("abc", entry_id, fields)
 
 
-def test_an_encoded_event_is_decoded_unchanged():
+def test_encoded_event_is_decoded_unchanged():
     data, timestamp, _ = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
     event = decode({b"data": data, b"timestamp": timestamp.encode(), b"event_type": b"thought"})
     assert str(event.id) == "1700000000000-3"
@@ -134,7 +134,7 @@ def test_an_encoded_event_is_decoded_unchanged():
         ({}, "{}"),
     ],
 )
-def test_an_entry_that_is_not_an_event_is_unknown_with_its_raw_text(fields, raw):
+def test_entry_that_is_not_an_event_is_unknown_with_its_raw_text(fields, raw):
     event = decode(fields)
     assert event.event_type == "unknown"
     assert event.data == {"raw": raw}
@@ -157,7 +157,7 @@ def test_wrong_types_in_an_external_event_are_ignored():
     datetime.fromisoformat(event.timestamp)
 
 
-def test_an_id_beyond_the_range_of_dates_has_a_timestamp():
+def test_id_beyond_the_range_of_dates_has_a_timestamp():
     event = decode({}, entry_id=b"18446744073709551615-0")
     datetime.fromisoformat(event.timestamp)
 

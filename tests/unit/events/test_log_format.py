@@ -15,11 +15,11 @@ def test_extra_fields_follow_the_message():
     assert found == "INFO jobs job_dispatched job_id='abc' task_type='x'"
 
 
-def test_a_line_break_in_a_value_is_escaped():
+def test_line_break_in_a_value_is_escaped():
     assert "\n" not in line("job_dispatched", job_id="a\nERROR forged")
 
 
-def test_a_message_without_extra_fields():
+def test_message_without_extra_fields():
     assert line("started") == "INFO jobs started"
 
 
@@ -38,7 +38,7 @@ class BrokenError(Exception):
         raise ZeroDivisionError
 
 
-def test_the_summary_of_an_error_is_one_short_line():
+def test_summary_of_an_error_is_one_short_line():
     assert summarize_error(ValueError("a\nb")) == "ValueError: a"
     assert summarize_error(ValueError()) == "ValueError: "
     assert summarize_error(BrokenError()) == "BrokenError: <no message>"

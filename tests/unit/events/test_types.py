@@ -9,7 +9,7 @@ LARGEST = Cursor(2**64 - 1, 2**64 - 1)
 
 
 @pytest.mark.parametrize("job_id", ["a", "A-z_09", "x" * 64])
-def test_a_job_id(job_id):
+def test_job_id(job_id):
     assert check_job_id(job_id) == job_id
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_job_id(job_id):
     assert len(str(caught.value)) < 200
 
 
-def test_a_cursor_is_read_and_written():
+def test_cursor_is_read_and_written():
     assert Cursor.parse("0") == START == Cursor.parse("0-0")
     assert Cursor.parse("1700000000000-12") == Cursor(1_700_000_000_000, 12)
     assert str(Cursor(5, 7)) == "5-7"

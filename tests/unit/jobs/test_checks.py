@@ -83,13 +83,13 @@ def test_every_setting_has_a_check_id():
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_valid_value(settings, name):
+def test_valid_value(settings, name):
     for value in GOOD[name]:
         assert messages_for(settings, **{name: value}) == [], value
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_an_invalid_value(settings, name):
+def test_invalid_value(settings, name):
     for value in BAD[name]:
         (message,) = messages_for(settings, **{name: value})
         assert message.id == IDS[name]
@@ -98,7 +98,7 @@ def test_an_invalid_value(settings, name):
         assert message.hint.startswith("It must be ")
 
 
-def test_the_defaults_are_valid(settings):
+def test_defaults_are_valid(settings):
     settings.JOB_EVENTS = {}
     defaults = {name: getattr(job_settings, name) for name in JobSettings.table()}
     assert messages_for(settings, **defaults) == []
@@ -107,7 +107,7 @@ def test_the_defaults_are_valid(settings):
 @pytest.mark.parametrize(
     "path", ["", "nodots", "nowhere.at_all", "os.no_such_name", "..", f"{__name__}.NOT_CALLABLE"]
 )
-def test_a_runner_that_cannot_be_imported(settings, path):
+def test_runner_that_cannot_be_imported(settings, path):
     (message,) = messages_for(settings, RUNNERS={"it": path, "other": print})
     assert message.id == "job_events.E025"
     assert message.level == checks.ERROR
@@ -127,13 +127,13 @@ def test_a_runner_that_cannot_be_imported(settings, path):
         ({"run": print, "permission": 5}, "permission 5 of 'it' is not"),
     ],
 )
-def test_a_malformed_entry_of_runners(settings, entry, message):
+def test_malformed_entry_of_runners(settings, entry, message):
     (error,) = messages_for(settings, RUNNERS={"it": entry, "other": print})
     assert error.id == "job_events.E025"
     assert message in error.msg
 
 
-def test_an_entry_with_all_keys(settings):
+def test_entry_with_all_keys(settings):
     entry = {
         "run": print,
         "form": "jobs.pages.forms.PayloadForm",
@@ -143,7 +143,7 @@ def test_an_entry_with_all_keys(settings):
     assert messages_for(settings, RUNNERS={"it": entry}) == []
 
 
-def test_an_unknown_key(settings):
+def test_unknown_key(settings):
     (message,) = messages_for(settings, REDIS_ULR="redis://localhost", PAGE_LIMIT=5, CHAT_MODEL="")
     assert message.id == "job_events.W001"
     assert message.level == checks.WARNING
@@ -151,21 +151,21 @@ def test_an_unknown_key(settings):
     assert "REDIS_URL" in message.hint
 
 
-def test_an_unknown_key_that_is_not_a_string(settings):
+def test_unknown_key_that_is_not_a_string(settings):
     settings.JOB_EVENTS = {5: 1, None: 2}
     assert [message.id for message in check_settings(None)] == ["job_events.W001"] * 2
 
 
-def test_a_setting_that_is_not_a_dict_is_reported_once(settings):
+def test_setting_that_is_not_a_dict_is_reported_once(settings):
     settings.JOB_EVENTS = ["RUNNERS"]
     assert check_settings(None) == []
     assert "job_events.E001" in {message.id for message in checks.run_checks()}
 
 
-def test_the_check_is_registered(settings):
+def test_check_is_registered(settings):
     settings.JOB_EVENTS = {"CHAT_MODEL": "yes"}
     assert "job_events.E022" in {message.id for message in checks.run_checks()}
 
 
-def test_the_settings_of_this_site_are_valid():
+def test_settings_of_this_site_are_valid():
     assert [message for message in checks.run_checks() if "job_events" in message.id] == []

@@ -15,7 +15,7 @@ def row(data, **fields):
     return found
 
 
-def test_a_row():
+def test_row():
     found = row({"event_type": "thought", "timestamp": "2026-01-02T03:04:05Z", "text": "Hm"})
     assert (found.id, found.event_type, found.summary) == ("1700000000000-1", "thought", "Hm")
     assert found.time == datetime.fromisoformat("2026-01-02T03:04:05+00:00")
@@ -59,7 +59,7 @@ def test_rows_keep_the_order_of_the_events():
         ("{broken", "{broken"),
     ],
 )
-def test_the_summary_is_the_value_of_the_first_summary_key(data, summary):
+def test_summary_is_the_value_of_the_first_summary_key(data, summary):
     assert row(data).summary == summary
 
 
@@ -71,7 +71,7 @@ def test_iso_8601_timestamps(timestamp):
 @pytest.mark.parametrize(
     "timestamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x"]
 )
-def test_an_unsupported_timestamp_is_replaced_by_that_of_the_id(timestamp):
+def test_unsupported_timestamp_is_replaced_by_that_of_the_id(timestamp):
     assert row({"timestamp": timestamp}).time.year == 2023
 
 
@@ -80,13 +80,13 @@ def test_details_keep_all_characters():
 
 
 @pytest.mark.parametrize("line_break", ["", "\n"])
-def test_a_deeply_nested_event(line_break):
+def test_deeply_nested_event(line_break):
     data = f'{{"x":{line_break}' * 1000 + "1" + "}" * 1000
     # The recursion limit of the json module depends on the Python version.
     assert "".join(row(data).detail.split()).startswith('{"x":{"x":{"x":')
 
 
-def test_a_large_event_is_cut():
+def test_large_event_is_cut():
     detail = row({"text": "x" * 250_000}).detail
     assert len(detail) < 21_000
     assert detail.endswith("more characters]")
@@ -97,7 +97,7 @@ def thought(number, text, run_id):
     return decode_entry("abc", f"{number}-0", {"data": json.dumps(data)})
 
 
-def test_the_pieces_of_a_thought_are_one_row():
+def test_pieces_of_a_thought_are_one_row():
     pieces = [thought(1, "One ", "a"), thought(2, "two", "a"), thought(3, "Other", "b")]
     rows = timeline_rows([*pieces, thought(4, "late", "a")])
     assert [(row.id, row.summary) for row in rows] == [

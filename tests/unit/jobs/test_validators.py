@@ -59,11 +59,11 @@ class ErrorWithInvalidText(Exception):
         (ErrorWithInvalidText(), "ErrorWithInvalidText"),
     ],
 )
-def test_the_text_of_an_error(error, text):
+def test_text_of_an_error(error, text):
     assert clean_error(error) == text
 
 
-def test_a_long_error_is_cut():
+def test_long_error_is_cut():
     assert clean_error("x" * MAX_ERROR_CHARACTERS) == "x" * MAX_ERROR_CHARACTERS
     cut = clean_error("x" * (MAX_ERROR_CHARACTERS + 7))
     assert cut == "x" * MAX_ERROR_CHARACTERS + " [... 7 more characters]"

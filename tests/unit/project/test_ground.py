@@ -50,7 +50,7 @@ def test_django_settings_are_read_in_one_module_of_each_app():
 @pytest.mark.parametrize(
     ("app", "nodes"), [("events", ["Expr", "FunctionDef"]), ("jobs", ["Expr"])]
 )
-def test_the_top_level_packages_contain_a_docstring_only(app, nodes):
+def test_top_level_packages_contain_a_docstring_only(app, nodes):
     """PyPI's `Events` replaces the first one, which therefore has only a lazy `__getattr__`."""
     module = ast.parse((ROOT / app / "__init__.py").read_text())
     assert ast.get_docstring(module)

@@ -34,17 +34,17 @@ def test_no_python(tmp_path):
     )
 
 
-def test_an_old_python(tmp_path, stub):
+def test_old_python(tmp_path, stub):
     old = stub('case "$1" in --version) echo "Python 3.9.2";; *) exit 1;; esac')
     assert "Python 3.9.2 is too old: 3.11 or later is needed" in make(tmp_path, old)
 
 
-def test_a_python_without_venv(tmp_path, stub):
+def test_python_without_venv(tmp_path, stub):
     bare = stub('case "$1" in -m) exit 1;; *) echo "Python 3.11.2";; esac')
     assert "sudo apt install python3-venv" in make(tmp_path, bare)
 
 
-def test_an_installation_that_fails(tmp_path, stub):
+def test_installation_that_fails(tmp_path, stub):
     binaries = tmp_path / "venv" / "bin"
     binaries.mkdir(parents=True)
     for name in ("pip", "python"):
@@ -78,14 +78,14 @@ def test_source_that_follows_the_rules(repository):
 
 
 @pytest.mark.parametrize("name", ["events/types.py", "docs.md", "page.html", "events/append.lua"])
-def test_a_banned_word_is_rejected(repository, name):
+def test_banned_word_is_rejected(repository, name):
     (repository / name).write_text("Some" + "body reads this.\n")
     code, output = check_source(repository)
     assert code != 0
     assert output.startswith(f"{name}:1:")
 
 
-def test_a_module_over_400_lines_is_rejected(repository):
+def test_module_over_400_lines_is_rejected(repository):
     (repository / "events" / "types.py").write_text("x = 1\n" * 401)
     code, output = check_source(repository)
     assert code != 0

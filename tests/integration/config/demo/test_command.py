@@ -133,7 +133,7 @@ def test_it_runs_a_job_and_leaves_no_process(directory, started):
 @pytest.mark.parametrize(
     ("word", "name"), [("uvicorn", "web server"), ("process_events", "event processor")]
 )
-def test_a_killed_child_is_reported_and_the_others_are_stopped(directory, started, word, name):
+def test_killed_child_is_reported_and_the_others_are_stopped(directory, started, word, name):
     demo = Demo(directory, free_port())
     started.append(demo)
     demo.wait_until_printed("Open http")
@@ -145,7 +145,7 @@ def test_a_killed_child_is_reported_and_the_others_are_stopped(directory, starte
     assert not {pid for pid in pids if is_alive(pid)}
 
 
-def test_a_port_in_use_is_reported(directory):
+def test_port_in_use_is_reported(directory):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -157,21 +157,21 @@ def test_a_port_in_use_is_reported(directory):
     assert "Traceback" not in demo.printed()
 
 
-def test_an_unreachable_redis_is_reported(directory):
+def test_unreachable_redis_is_reported(directory):
     demo = Demo(directory, free_port(), REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert demo.process.wait(60) == 1
     assert "No Redis answers at REDIS_URL" in demo.printed()
     assert "Traceback" not in demo.printed()
 
 
-def test_a_signal_during_the_start_stops_all_processes(directory):
+def test_signal_during_the_start_stops_all_processes(directory):
     demo = Demo(directory, free_port())
     demo.wait_until_printed("Starting the web server")
     code, left = demo.end(signal.SIGINT)
     assert (code, left) == (0, set())
 
 
-def test_a_configured_database_is_not_used(directory):
+def test_configured_database_is_not_used(directory):
     demo = Demo(directory, free_port(), DATABASE_URL=f"sqlite:///{directory / 'mine.sqlite3'}")
     assert demo.process.wait(60) == 1
     assert "DATABASE_URL is set" in demo.printed()

@@ -50,7 +50,7 @@ def upload(content: bytes, name: str = "notes.md") -> SimpleUploadedFile:
 # The form
 
 
-def test_the_form_creates_a_job(anna: Client, user: Any) -> None:
+def test_form_creates_a_job(anna: Client, user: Any) -> None:
     prompt = "# Write about tea\n\nFor people who like coffee."
     response = anna.post(NEW, {"task_prompt": prompt})
     job = Job.objects.get()
@@ -106,16 +106,14 @@ def test_files_of_exactly_the_limit_are_accepted(anna: Client) -> None:
 
 
 @pytest.mark.parametrize("model", ["", "offline:0.02", "openai:gpt-5"])
-def test_the_pages_name_the_offline_model(
-    anna: Client, user: Any, settings: Any, model: str
-) -> None:
+def test_pages_name_the_offline_model(anna: Client, user: Any, settings: Any, model: str) -> None:
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "CHAT_MODEL": model}
     is_offline = not model.startswith("openai")
     for path in (NEW, detail(make(user))):
         assert ("Offline model" in text_of(anna.get(path))) is is_offline
 
 
-def test_the_job_page_contains_the_request_and_the_panels(anna: Client, user: Any) -> None:
+def test_job_page_contains_the_request_and_the_panels(anna: Client, user: Any) -> None:
     files = [{"name": "tea.md", "text": "Grün"}]
     payload = {"task_prompt": "Write about tea", "context_files": files}
     page = text_of(anna.get(detail(make(user, payload=payload))))
@@ -151,7 +149,7 @@ def test_values_of_a_user_are_escaped(anna: Client, user: Any) -> None:
 
 
 @pytest.mark.parametrize("demo", [True, False])
-def test_the_login_page_shows_the_password_in_the_demo_only(
+def test_login_page_shows_the_password_in_the_demo_only(
     client: Client, settings: Any, demo: bool
 ) -> None:
     settings.JOB_EVENTS_DEMO = demo

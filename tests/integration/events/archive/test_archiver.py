@@ -87,7 +87,7 @@ def test_entries_of_external_producers_are_archived(redis_client, caplog):
     assert caplog.messages.count("stream_without_job_id") == 1
 
 
-def test_an_event_of_the_outbox_keeps_its_row():
+def test_event_of_the_outbox_keeps_its_row():
     outbox.publish_event("abc", {"n": 1})
     (pk,) = ArchivedEvent.objects.values_list("pk", flat=True)
     assert archive() == 1
@@ -95,7 +95,7 @@ def test_an_event_of_the_outbox_keeps_its_row():
     assert (row.pk, str(row.event_id)) == (pk, read_events("abc")[0].id)
 
 
-def test_an_entry_with_a_forged_outbox_producer_gets_its_own_row(redis_client):
+def test_entry_with_a_forged_outbox_producer_gets_its_own_row(redis_client):
     with transaction.atomic():
         outbox.publish_event("abc", {"n": 1})
         forged = {"data": '{"n":2}', "producer": "outbox:0:1"}
@@ -106,7 +106,7 @@ def test_an_entry_with_a_forged_outbox_producer_gets_its_own_row(redis_client):
 
 
 @pytest.mark.parametrize("tail", [0, 100])
-def test_a_stream_is_trimmed_to_its_tail(settings, redis_client, tail):
+def test_stream_is_trimmed_to_its_tail(settings, redis_client, tail):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": tail}
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(3000)])
     archive()
@@ -122,7 +122,7 @@ def test_unarchived_entries_are_not_trimmed(settings, redis_client, projection):
     assert redis_client.xlen("job_events:abc") == 3000
 
 
-def test_the_stream_of_a_completed_job_expires_with_its_state(redis_client, settings, projection):
+def test_stream_of_a_completed_job_expires_with_its_state(redis_client, settings, projection):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TTL": 100}
     publisher = get_publisher()
     publisher.publish_event("abc", {"n": 1})
@@ -151,7 +151,7 @@ def test_projections_receive_each_event_once(projection):
     assert len(projection.applied) == len(ids) + 1
 
 
-def test_an_error_of_a_projection_stalls_only_its_log(projection, caplog):
+def test_error_of_a_projection_stalls_only_its_log(projection, caplog):
     projection.poison = "bad"
     for job_id in ("bad", "good"):
         get_publisher().publish_event(job_id, {})
@@ -167,7 +167,7 @@ def test_an_error_of_a_projection_stalls_only_its_log(projection, caplog):
     assert (position.error, position.failed_at) == ("", None)
 
 
-def test_a_log_with_locked_rows_is_archived_later(projection):
+def test_log_with_locked_rows_is_archived_later(projection):
     projection.locked = {"abc"}
     get_publisher().publish_event("abc", {})
     assert archive() == 0
@@ -175,7 +175,7 @@ def test_a_log_with_locked_rows_is_archived_later(projection):
     assert archive() == 1
 
 
-def test_a_batch_that_another_archiver_has_stored_is_discarded(projection):
+def test_batch_that_another_archiver_has_stored_is_discarded(projection):
     get_publisher().publish_events("abc", [{"n": n} for n in range(3)])
     slow = Archiver()
     slow._discover_streams()
@@ -188,7 +188,7 @@ def test_a_batch_that_another_archiver_has_stored_is_discarded(projection):
     assert len(projection.applied) == 4
 
 
-def test_a_truncated_log_raises_cursor_expired():
+def test_truncated_log_raises_cursor_expired():
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
     archive()
     EventLog.objects.update(truncated_before=Cursor.parse(ids[3]))
@@ -202,7 +202,7 @@ def test_a_truncated_log_raises_cursor_expired():
     assert [event.id for event in read_events("abc", after="0")] == ids[3:]
 
 
-async def test_the_async_reader_merges_both_tiers():
+async def test_async_reader_merges_both_tiers():
     ids = get_publisher().publish_events("abc", [{"n": n} for n in range(5)])
     from asgiref.sync import sync_to_async
 

@@ -29,7 +29,7 @@ def numbers(events):
     return [event.data["n"] for event in events]
 
 
-async def test_a_missing_log_is_empty(read):
+async def test_missing_log_is_empty(read):
     assert await read("abc") == []
 
 
@@ -49,14 +49,14 @@ async def test_cursors_are_exclusive(read, ids):
     assert numbers(await read("abc", after=ids[3], before=ids[8], order="desc", limit=2)) == [7, 6]
 
 
-async def test_the_smallest_and_largest_cursor(read, ids):
+async def test_smallest_and_largest_cursor(read, ids):
     largest = "18446744073709551615-18446744073709551615"
     assert len(await read("abc", after="0", before=largest)) == 10
     assert await read("abc", after=largest) == []
     assert await read("abc", before="0-0") == []
 
 
-async def test_the_limit(read, ids, settings):
+async def test_limit(read, ids, settings):
     assert numbers(await read("abc", limit=3)) == [0, 1, 2]
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "PAGE_LIMIT": 4}
     assert numbers(await read("abc")) == [0, 1, 2, 3]
@@ -85,7 +85,7 @@ async def test_entries_of_external_producers(read, redis_client):
     assert [event.data["raw"] for event in events] == ["{broken", '{"hello":"world"}']
 
 
-async def test_a_key_that_is_not_a_stream(read, redis_client):
+async def test_key_that_is_not_a_stream(read, redis_client):
     redis_client.set("job_events:abc", "x")
     with pytest.raises(NotAStream):
         await read("abc")

@@ -63,7 +63,7 @@ def assert_complete_run():
     assert {e["job_id"] for e in events} == {"abc"}
 
 
-def test_a_sync_run():
+def test_sync_run():
     handler = sync_handler(record=RECORDED)
     assert isinstance(handler, SyncRedisCallbackHandler)
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
@@ -72,7 +72,7 @@ def test_a_sync_run():
     assert handler.failures == 0
 
 
-async def test_an_async_run():
+async def test_async_run():
     handler = async_handler(record=RECORDED)
     assert isinstance(handler, RedisCallbackHandler)
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
@@ -88,7 +88,7 @@ async def test_astream():
     assert_complete_run()
 
 
-async def test_a_sync_model_that_blocks_the_loop_of_an_async_graph():
+async def test_sync_model_that_blocks_the_loop_of_an_async_graph():
     """LangChain runs the callbacks in another loop and thread while this loop is blocked."""
     model = GenericFakeChatModel(messages=iter([AIMessage("one two")] * 3))
 
@@ -105,7 +105,7 @@ async def test_a_sync_model_that_blocks_the_loop_of_an_async_graph():
     assert event_types() == ["phase_update", *["phase_update", "thought"] * 3, "done"]
 
 
-def test_the_thoughts_of_a_streamed_answer_are_its_text():
+def test_thoughts_of_a_streamed_answer_are_its_text():
     text = " ".join(f"word{n}" for n in range(2000))
     handler = sync_handler()
     make_graph(AIMessage(text)).invoke(QUESTION, config={"callbacks": [handler]})
@@ -124,7 +124,7 @@ async def test_async_streaming_keeps_the_order():
     assert thought_text(published()) == text
 
 
-def test_a_failing_tool_is_one_error_and_no_done():
+def test_failing_tool_is_one_error_and_no_done():
     handler = sync_handler()
     graph = make_graph(call("broken", a=1), tools=[broken], stream=False)
     with pytest.raises(ValueError, match="no 1"):
@@ -134,7 +134,7 @@ def test_a_failing_tool_is_one_error_and_no_done():
     assert "done" not in event_types()
 
 
-async def test_a_failing_node_is_one_error():
+async def test_failing_node_is_one_error():
     def explode(_state: State):
         raise RuntimeError("boom \x00 \ud800")
 
@@ -211,7 +211,7 @@ def test_parallel_branches_publish_from_their_threads():
     assert event_types().count("done") == 1
 
 
-def test_a_sync_graph_without_redis(short_tmp, caplog):
+def test_sync_graph_without_redis(short_tmp, caplog):
     client = redis.Redis.from_url(f"unix://{short_tmp}/none.sock", retry=None)
     handler = create_redis_callback_handler("abc", SyncRedisStreamPublisher(client))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
@@ -222,7 +222,7 @@ def test_a_sync_graph_without_redis(short_tmp, caplog):
     assert [r.getMessage() for r in caplog.records] == ["callback_not_published"] * handler.failures
 
 
-async def test_an_async_graph_without_redis(short_tmp):
+async def test_async_graph_without_redis(short_tmp):
     client = redis.asyncio.Redis.from_url(f"unix://{short_tmp}/none.sock", retry=None)
     handler = create_redis_callback_handler("abc", RedisStreamPublisher(client))
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
@@ -231,7 +231,7 @@ async def test_an_async_graph_without_redis(short_tmp):
     assert handler.failures > 5
 
 
-def test_a_redis_that_hangs_delays_a_graph_once(short_tmp):
+def test_redis_that_hangs_delays_a_graph_once(short_tmp):
     """Each publish would wait for the timeout, so the circuit breaker skips the next ones."""
     server = EmbeddedRedis(short_tmp / "hung", save="")
     server.start()
@@ -253,7 +253,7 @@ def test_a_redis_that_hangs_delays_a_graph_once(short_tmp):
         server.stop()
 
 
-def test_an_interrupt_is_no_error():
+def test_interrupt_is_no_error():
 
     def ask(_state: State):
         interrupt("May I?")
@@ -281,7 +281,7 @@ def test_alternating_errors_are_recorded_once_each():
     assert [event["data"]["message"] for event in events] == ["a", "b"]
 
 
-def test_an_error_is_recorded_once_if_another_graph_ends_in_between():
+def test_error_is_recorded_once_if_another_graph_ends_in_between():
     recorder = RunRecorder("abc")
     root, step, other = uuid4(), uuid4(), uuid4()
     recorder.chain_start({"name": "root"}, None, run_id=root)
@@ -294,7 +294,7 @@ def test_an_error_is_recorded_once_if_another_graph_ends_in_between():
     assert [event["data"]["message"] for event in events] == ["a", "b"]
 
 
-def test_a_handler_keeps_no_reference_to_handled_errors():
+def test_handler_keeps_no_reference_to_handled_errors():
     """A fallback handles the error, so no callback of the root receives it."""
     errors: list[weakref.ref[Exception]] = []
 

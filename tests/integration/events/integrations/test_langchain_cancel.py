@@ -67,7 +67,7 @@ def assert_stopped(handler, tokens):
     assert handler.failures == 0
 
 
-def test_a_sync_graph_is_stopped_within_a_token():
+def test_sync_graph_is_stopped_within_a_token():
     tokens, cancelled = [], threading.Event()
     handler = sync_handler(should_cancel=cancelled.is_set)
 
@@ -94,7 +94,7 @@ async def drive(graph, how, config):
 
 @pytest.mark.parametrize("how", ["ainvoke", "astream", "astream_events"])
 @pytest.mark.parametrize("make", [astreaming, streaming])
-async def test_an_async_graph_is_stopped_within_a_token(how, make):
+async def test_async_graph_is_stopped_within_a_token(how, make):
     tokens = []
     handler = async_handler(should_cancel=lambda: len(tokens) >= 3)
     with pytest.raises(JobCancelled):
@@ -138,7 +138,7 @@ def test_no_tool_node_and_no_retry_policy_handles_a_cancellation():
     assert event_types() == ["phase_update"] * 3
 
 
-def test_a_parallel_branch_is_stopped():
+def test_parallel_branch_is_stopped():
     cancelled, reached = threading.Event(), []
 
     def quick(_state: State):
@@ -161,7 +161,7 @@ def test_a_parallel_branch_is_stopped():
     assert reached == []
 
 
-def test_a_failing_should_cancel_does_not_cancel(caplog):
+def test_failing_should_cancel_does_not_cancel(caplog):
     def should_cancel():
         raise ConnectionError("redis://:hunter2@cache is gone")
 
@@ -196,7 +196,7 @@ async def test_other_errors_are_not_raised_in_an_async_graph():
     assert handler.failures > 3
 
 
-async def test_a_cancelled_task():
+async def test_cancelled_task():
     speaking = asyncio.Event()
 
     async def think(_state: State, config: RunnableConfig):
@@ -244,7 +244,7 @@ async def test_cancelling_a_task_publishes_no_event_twice():
 
 
 @pytest.mark.parametrize("how", ["astream", "astream_events"])
-async def test_a_closed_async_iterator(how):
+async def test_closed_async_iterator(how):
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     config = {"callbacks": [async_handler()]}
     if how == "astream":
@@ -259,7 +259,7 @@ async def test_a_closed_async_iterator(how):
     assert "error" not in event_types()
 
 
-def test_a_closed_iterator():
+def test_closed_iterator():
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     stream = graph.stream(QUESTION, config={"callbacks": [sync_handler()]})
     next(stream)
@@ -287,6 +287,6 @@ async def test_in_an_async_view():
     assert [data["tool"] for data in data_of("tool_result")] == ["add"]
 
 
-def test_the_exception_is_an_events_error():
+def test_exception_is_an_events_error():
     assert issubclass(JobCancelled, EventsError)
     assert str(JobCancelled()) == JobCancelled.__doc__

@@ -44,7 +44,7 @@ def invoke(graph, given=QUESTION, **options):
     return answer
 
 
-def test_the_run_tree():
+def test_run_tree():
     graph = make_graph(call("add", a=2, b=3), AIMessage("It is five."), stream=False)
     handler = sync_handler()
     config = {"callbacks": [handler], "tags": ["mine"], "run_name": "sums"}
@@ -60,7 +60,7 @@ def test_the_run_tree():
     assert {tuple(e["data"]["tags"]) for e in published()} == {("mine",)}
 
 
-def test_the_namespace_of_a_subgraph():
+def test_namespace_of_a_subgraph():
     def deep(_state: State, config: RunnableConfig):
         return {"messages": [GenericFakeChatModel(messages=iter(["hm"])).invoke("x", config)]}
 
@@ -99,7 +99,7 @@ async def test_parallel_branches_of_an_async_graph_have_separate_runs():
     assert handler.failures == 0
 
 
-def test_a_node_with_a_retry_policy():
+def test_node_with_a_retry_policy():
     calls = []
 
     def flaky(_state: State):
@@ -117,7 +117,7 @@ def test_a_node_with_a_retry_policy():
     assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("flaky", 2), ("flaky", 3)]
 
 
-def test_a_loop_in_a_graph_is_no_retry():
+def test_loop_in_a_graph_is_no_retry():
     graph = make_graph(call("add", a=2, b=3), AIMessage("five"), stream=False)
     invoke(graph)
     assert "retry" not in event_types()
@@ -136,7 +136,7 @@ def test_with_retry():
     assert [data["attempt"] for data in data_of("retry")] == [2]
 
 
-def test_a_model_call_that_is_retried():
+def test_model_call_that_is_retried():
     recorder, run, events = RunRecorder("abc"), uuid4(), []
     recorder.llm_start({"name": "model"}, [], run_id=run)
 
@@ -155,7 +155,7 @@ class Shelf(BaseRetriever):
         return [Document(f"about {query}", metadata={"source": "a.txt"}), Document("more")]
 
 
-def test_a_retriever_with_default_options():
+def test_retriever_with_default_options():
     invoke(Shelf(name="shelf"), "tea")
     query, result = (e["data"] for e in published())
     assert event_types() == ["retriever_call", "retriever_result"]
@@ -165,7 +165,7 @@ def test_a_retriever_with_default_options():
     assert "tea" not in str(published())
 
 
-async def test_a_retriever_with_query_and_documents():
+async def test_retriever_with_query_and_documents():
     handler = async_handler(record=RecordOptions(queries=True, documents=True))
     await Shelf(name="shelf").ainvoke("tea", config={"callbacks": [handler]})
     query, result = (e["data"] for e in published())
@@ -185,7 +185,7 @@ async def test_custom_events():
     assert data["value"] == {"page": 3, "password": "[redacted]"}
 
 
-def test_a_custom_event_cannot_imitate_an_event_of_the_job():
+def test_custom_event_cannot_imitate_an_event_of_the_job():
     def work(value):
         dispatch_custom_event("task_completed", {"result": 1})
         return value
@@ -215,7 +215,7 @@ def test_usage_and_model_names():
     assert done["usage"] == {"gpt-x": {name: count * 2 for name, count in usage.items()}}
 
 
-def test_the_traceback_of_an_error_has_user_frames_only():
+def test_traceback_of_an_error_has_user_frames_only():
     secret = "hunter2"
 
     def explode(_state: State):
@@ -235,7 +235,7 @@ def test_the_traceback_of_an_error_has_user_frames_only():
     assert secret not in str(published())
 
 
-def test_an_error_without_a_traceback():
+def test_error_without_a_traceback():
     def explode(_value):
         raise ValueError("no")
 
@@ -254,7 +254,7 @@ def count(number: int) -> int:
     return number
 
 
-def test_a_validation_error_without_the_rejected_value():
+def test_validation_error_without_the_rejected_value():
     with pytest.raises(ValueError, match="number"):
         invoke(count, {"number": "private words"})
     (error,) = data_of("error")
@@ -316,7 +316,7 @@ def test_values_are_limited_by_the_event_size(settings):
     assert data_of("tool_result")[0]["output"].endswith(f"x [... {10_000 - 512} more characters]")
 
 
-def test_a_secret_at_the_cut_is_redacted():
+def test_secret_at_the_cut_is_redacted():
     @tool
     def read() -> str:
         """Read."""
@@ -366,7 +366,7 @@ async def test_astream_events_and_a_handled_tool_error():
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_the_streaming_protocol_of_version_3():
+def test_streaming_protocol_of_version_3():
     model = GenericFakeChatModel(messages=iter(["one two three"]))
     list(model.stream_events("x", version="v3", config={"callbacks": [sync_handler()]}))
     assert thought_text(published()) == "one two three"

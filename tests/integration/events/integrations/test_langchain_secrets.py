@@ -167,7 +167,7 @@ def test_secret_keys_of_mappings_in_text(large):
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-async def test_the_questions_of_an_interrupt(how):
+async def test_questions_of_an_interrupt(how):
     """The prompt is redacted; the choices are not, so that an answer is one of them."""
     value = {"text": PLANTED, "args": HEADERS, "choices": [ADDRESS, "other"]}
     graph = node_graph(lambda _state: {"messages": [HumanMessage(interrupt(value))]})

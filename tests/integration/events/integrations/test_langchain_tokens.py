@@ -229,7 +229,7 @@ STREAMED_SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "redacted"), STREAMED_SECRETS)
-def test_a_secret_across_flushes_is_redacted(text, redacted):
+def test_secret_across_flushes_is_redacted(text, redacted):
     """A flush after each character."""
     recorder = RunRecorder("abc")
     run = uuid4()
@@ -243,7 +243,7 @@ def test_a_secret_across_flushes_is_redacted(text, redacted):
     assert thought_text(events) == redacted
 
 
-def test_a_secret_is_redacted_if_the_model_pauses_within_it():
+def test_secret_is_redacted_if_the_model_pauses_within_it():
     def words():
         yield from ("Mail to", " anna")
         for _ in range(500):
@@ -257,7 +257,7 @@ def test_a_secret_is_redacted_if_the_model_pauses_within_it():
     assert texts == ["Mail to ", "[redacted] today"]
 
 
-def test_a_handler_that_outlives_its_loop():
+def test_handler_that_outlives_its_loop():
     """The flush that was scheduled in a closed loop does not prevent later ones."""
     events = []
 
@@ -325,7 +325,7 @@ def test_text_is_not_buffered_unless_recorded():
     assert "secret" not in str(event)
 
 
-def test_a_failed_flush_is_logged(caplog):
+def test_failed_flush_is_logged(caplog):
     handler = sync_handler()
     failed = threading.Event()
 

@@ -56,7 +56,7 @@ async def test_from_a_cursor():
         assert numbers(await until(messages, lambda m: isinstance(m, Live))) == [2, 3]
 
 
-async def test_a_log_that_begins_later():
+async def test_log_that_begins_later():
     async with aclosing(follow("abc")) as messages:
         assert await until(messages, lambda m: isinstance(m, Live)) == [Live()]
         publish(1)
@@ -85,7 +85,7 @@ class AtNumber:
         return [job_id for job_id in last if numbers_[job_id] == self.number]
 
 
-async def test_the_end_follows_the_last_event():
+async def test_end_follows_the_last_event():
     """An event appended while completion is queried is delivered before the end."""
 
     class AppendsAnother(AtNumber):
@@ -101,7 +101,7 @@ async def test_the_end_follows_the_last_event():
     assert received[-1] == End()
 
 
-async def test_a_terminal_event_triggers_the_completion_query_at_once():
+async def test_terminal_event_triggers_the_completion_query_at_once():
     completion = AtNumber(2, is_terminal=True)
     async with aclosing(follow("abc", completion=completion)) as messages:
         await until(messages, lambda m: isinstance(m, Live))
@@ -128,7 +128,7 @@ async def test_quiet_logs_share_a_completion_query(settings):
     assert numbers(received) == [1]
 
 
-async def test_a_quiet_log_sends_keep_alives(settings):
+async def test_quiet_log_sends_keep_alives(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.05}
     async with aclosing(follow("abc")) as messages:
         await until(messages, lambda m: isinstance(m, Live))
@@ -136,7 +136,7 @@ async def test_a_quiet_log_sends_keep_alives(settings):
     assert received == [KeepAlive()]
 
 
-async def test_a_key_that_is_no_stream(redis_client):
+async def test_key_that_is_no_stream(redis_client):
     redis_client.set("job_events:abc", "x")
     with pytest.raises(NotAStream):
         await until(follow("abc"), lambda _: False)
@@ -185,7 +185,7 @@ async def test_many_subscribers_share_a_connection(redis_client):
         await messages.aclose()
 
 
-async def test_a_later_topic_is_read_at_once(redis_client):
+async def test_later_topic_is_read_at_once(redis_client):
     """A new subscriber does not wait for the end of a blocking read."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
@@ -197,7 +197,7 @@ async def test_a_later_topic_is_read_at_once(redis_client):
                     assert numbers(await until(later, lambda m: isinstance(m, Event))) == [n]
 
 
-async def test_a_topic_that_is_subscribed_to_again(redis_client):
+async def test_topic_that_is_subscribed_to_again(redis_client):
     """The previous subscriber has left while XREAD still waits for its stream."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
@@ -209,7 +209,7 @@ async def test_a_topic_that_is_subscribed_to_again(redis_client):
                     await until(again, lambda m, n=n: isinstance(m, Event) and m.data["n"] == n)
 
 
-async def test_a_slow_subscriber_loses_nothing_and_delays_no_other(redis_client):
+async def test_slow_subscriber_loses_nothing_and_delays_no_other(redis_client):
     """More events arrive than any buffer keeps; the other subscribers receive all of them."""
     total = 5000
     async with aclosing(follow("abc")) as slow, aclosing(follow("abc")) as quick:
@@ -249,7 +249,7 @@ async def test_subscribers_that_join_together_share_pages(monkeypatch):
     assert len(read) < 10
 
 
-async def test_a_pinned_connection_is_released_while_a_reply_is_pending(redis_client):
+async def test_pinned_connection_is_released_while_a_reply_is_pending(redis_client):
     """The next user of a connection gets its own replies."""
     publish(1)
     client = get_async_redis()
@@ -287,7 +287,7 @@ async def test_redis_is_killed_and_restarted(tmp_path_factory, short_tmp, settin
         redis.stop()
 
 
-async def test_the_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
+async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
     """The hub queries the database in a thread of its own, and closes its connections there."""
     threads, closed = set(), set()
 
@@ -316,7 +316,7 @@ async def test_the_hub_outlives_the_request_of_its_first_subscriber(monkeypatch)
 
 
 @pytest.mark.parametrize("lost_in", ["open", "send_all"])
-async def test_the_hub_ends_though_its_tasks_fail_when_they_are_cancelled(monkeypatch, lost_in):
+async def test_hub_ends_though_its_tasks_fail_when_they_are_cancelled(monkeypatch, lost_in):
     """A library may report a cancellation as a lost connection; a TaskGroup then loses it."""
     real = getattr(PinnedConnection, lost_in)
 

@@ -53,7 +53,7 @@ def test_publishing_without_a_transaction():
     assert event.producer == "outbox:0:1"
 
 
-def test_the_commit_publishes():
+def test_commit_publishes():
     with transaction.atomic():
         publish(1)
         publish(2)
@@ -61,7 +61,7 @@ def test_the_commit_publishes():
     assert numbers() == [1, 2]
 
 
-def test_a_rollback_publishes_nothing():
+def test_rollback_publishes_nothing():
     publish(1)
     publish_and_roll_back(2)
     with transaction.atomic():
@@ -93,7 +93,7 @@ def test_type_and_timestamp_are_filled_in():
         ("abc", {"x": "x" * 256 * 1024}, EventTooLarge),
     ],
 )
-def test_an_invalid_event_writes_nothing(job_id, event, error):
+def test_invalid_event_writes_nothing(job_id, event, error):
     with transaction.atomic():
         with pytest.raises(error):
             outbox.publish_event(job_id, event)
@@ -111,7 +111,7 @@ def test_transactional_and_stream_first_events_have_one_order():
     assert numbers() == [1, 2, 3, 4]
 
 
-def test_a_commit_without_redis_is_relayed(redis_down, caplog):
+def test_commit_without_redis_is_relayed(redis_down, caplog):
     for n in range(5):
         publish(n)
     assert "job_event_deferred" in caplog.messages
@@ -121,7 +121,7 @@ def test_a_commit_without_redis_is_relayed(redis_down, caplog):
     assert numbers() == [0, 1, 2, 3, 4]
 
 
-def test_the_next_commit_appends_pending_events(redis_down):
+def test_next_commit_appends_pending_events(redis_down):
     publish(1)
     publish(2)
     redis_down()
@@ -130,21 +130,21 @@ def test_the_next_commit_appends_pending_events(redis_down):
     assert numbers() == [1, 2, 3]
 
 
-def test_the_circuit_breaker_skips_an_unresponsive_redis(redis_down, caplog):
+def test_circuit_breaker_skips_an_unresponsive_redis(redis_down, caplog):
     caplog.set_level(logging.WARNING)
     for n in range(20):
         publish(n)
     assert caplog.messages.count("job_event_deferred") < 5
 
 
-def test_the_relay_skips_events_that_were_just_committed(redis_down, settings):
+def test_relay_skips_events_that_were_just_committed(redis_down, settings):
     publish(1)
     redis_down()
     ArchivedEvent.objects.update(written_at=timezone.now())
     assert Relay().step() == 0
 
 
-def test_a_log_that_redis_refuses_does_not_delay_others(redis_client, caplog):
+def test_log_that_redis_refuses_does_not_delay_others(redis_client, caplog):
     publish(1, "good")
     publish(1, "bad")
     redis_client.delete("job_events:bad")
@@ -164,7 +164,7 @@ def test_a_log_that_redis_refuses_does_not_delay_others(redis_client, caplog):
     assert (log.archived.error, numbers("bad")) == ("", [1, 2])
 
 
-def test_an_event_of_a_later_attempt_fences_earlier_publishers():
+def test_event_of_a_later_attempt_fences_earlier_publishers():
     first = get_publisher(epoch=1)
     first.publish_event("abc", {"n": 1})
     outbox.publish_event("abc", {"n": 2}, epoch=2)

@@ -29,31 +29,31 @@ def test_without_streams():
     assert not found.late
 
 
-def test_a_stream_without_a_log_row_is_behind(add_entries):
+def test_stream_without_a_log_row_is_behind(add_entries):
     add_entries(3)
     assert behind() == (1, 1)
     assert 0 <= archive_lag().oldest_age < 10
 
 
-def test_a_log_row_without_a_checkpoint_is_behind(add_entries):
+def test_log_row_without_a_checkpoint_is_behind(add_entries):
     add_entries(2)
     EventLog.objects.create(job_id="abc")
     assert behind() == (1, 1)
 
 
-def test_a_stream_with_entries_after_its_checkpoint_is_behind(add_entries):
+def test_stream_with_entries_after_its_checkpoint_is_behind(add_entries):
     ids = add_entries(5)
     make_log(position=ids[1])
     assert behind() == (1, 1)
 
 
-def test_an_archived_stream_is_not_behind(add_entries):
+def test_archived_stream_is_not_behind(add_entries):
     make_log(position=add_entries(5)[-1])
     assert behind() == (0, 1)
     assert archive_lag().oldest_age is None
 
 
-def test_a_deleted_entry_after_the_checkpoint_is_not_behind(redis_client, add_entries):
+def test_deleted_entry_after_the_checkpoint_is_not_behind(redis_client, add_entries):
     """The stream's last generated id is above the checkpoint, but nothing is left to archive."""
     ids = add_entries(2)
     make_log(position=ids[0])
@@ -61,7 +61,7 @@ def test_a_deleted_entry_after_the_checkpoint_is_not_behind(redis_client, add_en
     assert behind() == (0, 1)
 
 
-def test_a_trimmed_stream_is_behind_by_its_remaining_entries(redis_client, add_entries):
+def test_trimmed_stream_is_behind_by_its_remaining_entries(redis_client, add_entries):
     ids = add_entries(5)
     redis_client.xtrim(KEY, minid=ids[3], approximate=False)
     make_log(position=ids[3])
@@ -70,7 +70,7 @@ def test_a_trimmed_stream_is_behind_by_its_remaining_entries(redis_client, add_e
     assert behind() == (0, 1)
 
 
-def test_the_age_is_that_of_the_oldest_unarchived_entry(redis_client, add_entries):
+def test_age_is_that_of_the_oldest_unarchived_entry(redis_client, add_entries):
     now = int(time.time() * 1000)
     redis_client.xadd("job_events:old", FIELDS, id=f"{now - 120_000}-0")
     redis_client.xadd("job_events:old", FIELDS, id=f"{now - 90_000}-0")
@@ -94,7 +94,7 @@ def test_ids_in_the_future_have_age_zero(redis_client):
     assert archive_lag().oldest_age == 0
 
 
-def test_the_largest_id(redis_client):
+def test_largest_id(redis_client):
     largest = f"{2**64 - 1}-{2**64 - 1}"
     redis_client.xadd(KEY, FIELDS, id=largest)
     assert behind() == (1, 1)
@@ -111,7 +111,7 @@ def test_keys_that_are_not_streams_of_jobs_are_ignored(redis_client):
     assert behind() == (0, 0)
 
 
-def test_a_custom_prefix(add_entries, settings):
+def test_custom_prefix(add_entries, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_PREFIX": "[x]*:"}
     add_entries(2, key="[x]*:abc")
     add_entries(1)
@@ -129,7 +129,7 @@ def test_many_streams_cost_few_queries(redis_client, django_assert_num_queries):
     assert found.complete
 
 
-def test_an_incomplete_inspection_is_reported(redis_client, monkeypatch):
+def test_incomplete_inspection_is_reported(redis_client, monkeypatch):
     monkeypatch.setattr(lag, "MAX_STREAMS", 10)
     for number in range(30):
         redis_client.xadd(f"job_events:job{number}", FIELDS)
@@ -137,6 +137,6 @@ def test_an_incomplete_inspection_is_reported(redis_client, monkeypatch):
     assert (found.streams, found.complete) == (10, False)
 
 
-def test_an_unavailable_redis_raises(redis_down):
+def test_unavailable_redis_raises(redis_down):
     with pytest.raises(RedisUnavailable):
         archive_lag()

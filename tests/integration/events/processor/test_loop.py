@@ -49,7 +49,7 @@ def test_steps_that_find_work_follow_without_a_pause(run_loops):
     assert (loop.events, loop.failures, loop.error) == (6, 0, "")
 
 
-def test_an_idle_loop_pauses(run_loops):
+def test_idle_loop_pauses(run_loops):
     rounds = []
 
     def step():
@@ -60,7 +60,7 @@ def test_an_idle_loop_pauses(run_loops):
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(rounds))
 
 
-def test_a_failed_step_is_logged_and_retried(run_loops, caplog):
+def test_failed_step_is_logged_and_retried(run_loops, caplog):
     rounds = []
 
     def step():
@@ -81,7 +81,7 @@ def test_a_failed_step_is_logged_and_retried(run_loops, caplog):
     assert loop.stats()["succeeded_at"]
 
 
-def test_an_unexpected_error_is_logged_with_a_traceback(run_loops, caplog):
+def test_unexpected_error_is_logged_with_a_traceback(run_loops, caplog):
     def step():
         raise ZeroDivisionError
 
@@ -92,7 +92,7 @@ def test_an_unexpected_error_is_logged_with_a_traceback(run_loops, caplog):
     assert record.exc_info
 
 
-def test_the_retry_delay_is_bounded_and_reset_by_a_success():
+def test_retry_delay_is_bounded_and_reset_by_a_success():
     loop = Loop("work", lambda: 0)
     delays = [loop._record_failure(ValueError()) for _ in range(8)]
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
@@ -100,7 +100,7 @@ def test_the_retry_delay_is_bounded_and_reset_by_a_success():
     assert loop._record_failure(ValueError()) == 0.5
 
 
-def test_a_failing_loop_does_not_delay_others(run_loops):
+def test_failing_loop_does_not_delay_others(run_loops):
     def fail():
         raise RedisUnavailable
 
@@ -161,7 +161,7 @@ def test_stop_returns_the_loops_that_hang(run_loops):
         released.set()
 
 
-def test_a_broken_database_connection_is_replaced(run_loops):
+def test_broken_database_connection_is_replaced(run_loops):
     """As when PostgreSQL restarts: the step after the failed one succeeds."""
     counts = []
 
@@ -185,7 +185,7 @@ def break_connection():
         connection.connection.close()
 
 
-def test_a_stopped_loop_leaves_no_database_connection_open(run_loops):
+def test_stopped_loop_leaves_no_database_connection_open(run_loops):
     kept = []
 
     def step():

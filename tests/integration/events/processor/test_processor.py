@@ -35,7 +35,7 @@ def messages(caplog, name):
     return [record for record in caplog.records if record.message == name]
 
 
-def test_a_running_processor_sends_heartbeats(run):
+def test_running_processor_sends_heartbeats(run):
     rows = []
 
     def until():
@@ -81,7 +81,7 @@ def test_health_is_logged_without_redis(run, caplog, settings):
     assert (first["streams_behind"], first["redis"]) == (None, "Redis did not answer.")
 
 
-def test_a_loop_that_hangs_is_logged_at_stop(run, caplog):
+def test_loop_that_hangs_is_logged_at_stop(run, caplog):
     caplog.set_level(logging.INFO)
     released = threading.Event()
     started = threading.Event()

@@ -32,7 +32,7 @@ def test_steps_run_until_none_finds_work():
     assert (relay, archiver) == ([0, 0], [1, 0])
 
 
-def test_the_pass_ends_at_its_timeout():
+def test_pass_ends_at_its_timeout():
     def step():
         time.sleep(0.05)
         return 1
@@ -43,7 +43,7 @@ def test_the_pass_ends_at_its_timeout():
     assert "There is more work" in pending_work(result)
 
 
-def test_the_pass_waits_for_events_that_were_just_committed():
+def test_pass_waits_for_events_that_were_just_committed():
     put_in_outbox(seconds_ago=0.8)
 
     def relay():
@@ -72,7 +72,7 @@ def test_entries_that_are_not_archived_are_pending_work(redis_client):
     assert pending_work(replace(result, seconds=10)) == ""  # appended after the start
 
 
-def test_an_error_of_a_step_is_raised():
+def test_error_of_a_step_is_raised():
     def step():
         raise RedisUnavailable
 

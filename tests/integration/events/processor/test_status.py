@@ -16,7 +16,7 @@ from tests.integration.events.processor.conftest import make_log, make_processor
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_an_empty_project():
+def test_empty_project():
     found = get_status()
     assert not found.running
     assert (found.outbox.depth, found.outbox.oldest_age) == (0, None)
@@ -28,7 +28,7 @@ def test_an_empty_project():
 # The outbox
 
 
-def test_the_outbox_has_a_depth_and_an_age():
+def test_outbox_has_a_depth_and_an_age():
     log = make_log()
     for seconds_ago in (5, 90, 0):
         put_in_outbox(log, seconds_ago)
@@ -39,17 +39,17 @@ def test_the_outbox_has_a_depth_and_an_age():
     assert outbox.late
 
 
-def test_a_recent_event_in_the_outbox_is_not_late():
+def test_recent_event_in_the_outbox_is_not_late():
     put_in_outbox(make_log(), 5)
     assert not get_status().outbox.late
 
 
-def test_a_time_in_the_future_has_age_zero():
+def test_time_in_the_future_has_age_zero():
     put_in_outbox(make_log(), -100)
     assert get_status().outbox.oldest_age == 0
 
 
-def test_the_outbox_is_counted_by_its_index():
+def test_outbox_is_counted_by_its_index():
     if connection.vendor == "sqlite":  # PostgreSQL decides by the size of the table
         pending = ArchivedEvent.objects.filter(event_id=None)
         assert "job_events_outbox" in pending.explain()
@@ -58,7 +58,7 @@ def test_the_outbox_is_counted_by_its_index():
 # The archive
 
 
-def test_a_stream_that_is_late_is_not_healthy(redis_client):
+def test_stream_that_is_late_is_not_healthy(redis_client):
     make_processor()
     assert get_status().healthy
     old = int((time.time() - 90) * 1000)
@@ -82,7 +82,7 @@ def test_without_redis_the_archive_lag_is_unknown(redis_down):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "redis://[::1"])
-def test_an_invalid_redis_url_is_reported(settings, url):
+def test_invalid_redis_url_is_reported(settings, url):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": url}
     assert "REDIS_URL" in get_status().archive.error
 
@@ -101,7 +101,7 @@ def test_stalled_logs_are_ordered_by_time():
     assert (found.stalled[1].error, found.stalled[1].since) == ("It is broken", now)
 
 
-def test_the_list_of_stalled_logs_is_bounded(monkeypatch):
+def test_list_of_stalled_logs_is_bounded(monkeypatch):
     monkeypatch.setattr(status, "MAX_STALLED", 3)
     for number in range(5):
         make_log(f"job{number}", error="x", since=timezone.now())
@@ -112,7 +112,7 @@ def test_the_list_of_stalled_logs_is_bounded(monkeypatch):
 # Processors
 
 
-def test_a_processor_with_a_recent_heartbeat_is_alive():
+def test_processor_with_a_recent_heartbeat_is_alive():
     make_processor("host:1", seconds_ago=29)
     make_processor("host:2", seconds_ago=31)
     found = get_status()
@@ -124,7 +124,7 @@ def test_a_processor_with_a_recent_heartbeat_is_alive():
     assert found.healthy
 
 
-def test_a_processor_without_a_recent_heartbeat_is_not_running():
+def test_processor_without_a_recent_heartbeat_is_not_running():
     make_processor(seconds_ago=31)
     assert not get_status().running
     assert not is_running()
@@ -139,7 +139,7 @@ def test_is_running_costs_one_query(django_assert_num_queries):
 # Text and JSON
 
 
-def test_the_table_shows_the_whole_status(add_entries):
+def test_table_shows_the_whole_status(add_entries):
     log = make_log(error="A list is stored\nat the key", since=timezone.now())
     put_in_outbox(log, 300)
     add_entries(2)
@@ -161,14 +161,14 @@ def test_the_table_shows_the_whole_status(add_entries):
         assert part in text, (part, text)
 
 
-def test_the_table_without_redis(redis_down):
+def test_table_without_redis(redis_down):
     text = status_table(get_status())
     assert "process_events NOT RUNNING" in text
     assert "outbox         empty" in text
     assert "archive        unknown: Redis did not answer." in text
 
 
-def test_the_table_shows_failures():
+def test_table_shows_failures():
     processor = make_processor()
     processor.loops["relay"] |= {"failures": 3, "error": "RedisUnavailable: gone"}
     processor.save()

@@ -45,7 +45,7 @@ def numbers(client):
 EVENTS = [{"n": 1}, {"n": 2}, {"n": 3, "event_type": "x", "timestamp": NOW}]
 
 
-async def test_the_first_call_appends_and_later_ones_return_its_ids(publish, redis_client):
+async def test_first_call_appends_and_later_ones_return_its_ids(publish, redis_client):
     event_id = await publish({"n": 0}, "a")
     ids = await publish(EVENTS, "b")
     assert [entry_id.decode() for entry_id, _ in redis_client.xrange(KEY)] == [event_id, *ids]
@@ -81,7 +81,7 @@ async def test_other_content_is_a_conflict(publish, redis_client, other):
     assert await publish({"n": 1}, "a") == event_id
 
 
-async def test_a_timestamp_that_is_filled_in_is_not_content(publish, redis_client):
+async def test_timestamp_that_is_filled_in_is_not_content(publish, redis_client):
     event_id = await publish({"n": 1}, "a")
     await asyncio.sleep(0.001)
     assert await publish({"n": 1, "event_type": "unknown"}, "a") == event_id
@@ -91,14 +91,14 @@ async def test_a_timestamp_that_is_filled_in_is_not_content(publish, redis_clien
         await publish({"n": 2}, "b")
 
 
-async def test_a_key_belongs_to_one_job(publish, redis_client):
+async def test_key_belongs_to_one_job(publish, redis_client):
     await publish({"n": 1}, "a")
     await publish({"n": 2}, "a", job_id="other")
     assert redis_client.xlen("job_events:other") == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, 5, b"a", True])
-async def test_an_invalid_key(publish, redis_client, key):
+async def test_invalid_key(publish, redis_client, key):
     with pytest.raises(InvalidEvent, match="idempotency_key"):
         await publish({"n": 1}, key)
     with pytest.raises(ValueError, match="1 to 200 characters"):
@@ -113,7 +113,7 @@ async def test_any_text_is_a_key(publish, redis_client, key):
     assert await publish({"n": 1}, key[:-1] + "?") != event_id
 
 
-async def test_an_empty_list_does_not_use_the_key(publish, redis_client):
+async def test_empty_list_does_not_use_the_key(publish, redis_client):
     assert await publish([], "a") == []
     await publish({"n": 1}, "a")
     assert numbers(redis_client) == [1]
@@ -126,7 +126,7 @@ async def test_typed_methods_take_it_as_event_data(publish, redis_client):
     assert [each["idempotency_key"] for each in data] == ["a", "a"]
 
 
-async def test_a_key_is_the_same_at_every_attempt(publish, redis_client):
+async def test_key_is_the_same_at_every_attempt(publish, redis_client):
     """A repeat is recognised before it is fenced; a new key of an old attempt is fenced."""
     event_id = await publish({"n": 1}, "a", epoch=1)
     await publish({"n": 2}, "b", epoch=2)
@@ -150,7 +150,7 @@ async def test_entries_that_are_trimmed(publish, redis_client):
         await publish({"n": 1}, "a")
 
 
-async def test_a_state_that_is_evicted(publish, redis_client):
+async def test_state_that_is_evicted(publish, redis_client):
     """Key and content are restored from the entries, in whichever epoch."""
     event_id, ids = await publish({"n": 0}, "a", epoch=3), await publish(EVENTS, "b")
     redis_client.delete(STATE)
@@ -186,7 +186,7 @@ async def test_keys_are_kept_for_two_hours(publish, redis_client):
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_the_same_key_at_once(publish, redis_client, redis_server):
+async def test_same_key_at_once(publish, redis_client, redis_server):
     """From threads, tasks and both publishers."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
 

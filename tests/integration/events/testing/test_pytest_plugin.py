@@ -144,7 +144,7 @@ def test_replacing_the_setting_raises(job_events, settings):
             use()
 
 
-def test_the_circuit_breaker_is_closed(request, django_db_blocker):
+def test_circuit_breaker_is_closed(request, django_db_blocker):
     redis_breaker.record_failure()
     request.getfixturevalue("job_events")
     assert not redis_breaker.is_open
@@ -153,7 +153,7 @@ def test_the_circuit_breaker_is_closed(request, django_db_blocker):
 # Recordings
 
 
-def test_a_recording_is_replayed(job_events, tmp_path):
+def test_recording_is_replayed(job_events, tmp_path):
     events = [{"event_type": "step", "n": n, "timestamp": "2020-01-01"} for n in range(1500)]
     job_events.publisher.publish_events("abc", events)
     path = tmp_path / "recordings" / "abc.ndjson"
@@ -205,7 +205,7 @@ def test_intervals_between_events_are_kept(job_events, tmp_path, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_an_export_is_a_recording(job_events, client, user, tmp_path):
+def test_export_is_a_recording(job_events, client, user, tmp_path):
     services.job_create(task_type="x", owner=user, job_id="abc")
     job_events.process()
     client.force_login(user)
@@ -240,7 +240,7 @@ from events.testing import JobEvents, assert_events
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task(job_events: JobEvents):
+def test_task(job_events: JobEvents):
     assert settings.JOB_EVENTS["STREAM_TAIL"] == 7
     assert not apps.is_installed("jobs")
     outbox.publish_event("abc", {"event_type": "hello"})
@@ -280,7 +280,7 @@ def test_settings_are_restored():
 """
 
 
-def test_a_project_without_jobs(run, redis_client):
+def test_project_without_jobs(run, redis_client):
     """Existing keys are neither read nor modified, and no key remains."""
     redis_client.set("job_events:abc", "existing")
     run(A_PROJECT, apps='"channels"').assert_outcomes(passed=6)
@@ -301,7 +301,7 @@ def test_two_processes(run, redis_client):
     assert redis_client.keys() == []
 
 
-def test_a_failing_test_shows_the_log(run):
+def test_failing_test_shows_the_log(run):
     tests = """
     def test_it(job_events):
         publisher = job_events.publisher
@@ -385,7 +385,7 @@ def test_without_pytest_django_the_error_names_the_extra(run, monkeypatch, where
     result.stdout.fnmatch_lines(["*pip install 'django-job-events[[]pytest[]]', or call*"])
 
 
-def test_a_project_that_calls_django_setup(run, pytester, monkeypatch):
+def test_project_that_calls_django_setup(run, pytester, monkeypatch):
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "project_settings")
     pytester.makepyfile(project_settings=SETTINGS.format(apps='"channels"'))
     pytester.makeconftest("""
@@ -425,7 +425,7 @@ def test_without_any_redis(run, pytester, monkeypatch, tmp_path):
     ])  # fmt: skip
 
 
-def test_a_redis_that_is_named_for_tests_must_respond(run, monkeypatch, tmp_path):
+def test_redis_that_is_named_for_tests_must_respond(run, monkeypatch, tmp_path):
     monkeypatch.setenv("JOB_EVENTS_TEST_REDIS_URL", f"unix://:secret@{tmp_path / 'none.sock'}")
     result = run("def test_it(job_events): pass")
     result.assert_outcomes(errors=1)
@@ -434,7 +434,7 @@ def test_a_redis_that_is_named_for_tests_must_respond(run, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("named", ["embedded", None])
-def test_a_redis_is_started_once_and_stopped(run, monkeypatch, tmp_path, redis_client, named):
+def test_redis_is_started_once_and_stopped(run, monkeypatch, tmp_path, redis_client, named):
     if named:
         monkeypatch.setenv("JOB_EVENTS_TEST_REDIS_URL", named)
     else:
@@ -455,7 +455,7 @@ def test_a_redis_is_started_once_and_stopped(run, monkeypatch, tmp_path, redis_c
     assert redis_client.keys() == []
 
 
-def test_a_project_without_the_plugin_imports_nothing(run, pytester):
+def test_project_without_the_plugin_imports_nothing(run, pytester):
     pytester.makeconftest("""
     def pytest_configure(config):
         import sys

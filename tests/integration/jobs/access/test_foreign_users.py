@@ -80,7 +80,7 @@ def test_every_route_is_classified():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", sorted(JOB_ROUTES))
-def test_the_job_of_another_user_is_not_found(other_user, job, name, method):
+def test_job_of_another_user_is_not_found(other_user, job, name, method):
     answer, text = request(client_of(other_user), method, ROUTES[name])
     allowed = {404, 405, 200} if method == "options" else {404, 405}
     assert answer.status_code in allowed
@@ -116,7 +116,7 @@ def test_lists_contain_own_jobs_only(user, other_user, job, name, query):
     assert '"results":[{' not in of_other or '"job_id":"other"' in of_other
 
 
-def test_a_stream_of_several_jobs(other_user, job):
+def test_stream_of_several_jobs(other_user, job):
     client = client_of(other_user)
     for query in ("job=abc", "job=other&job=abc", "job=abc&job=other"):
         answer, text = request(client, "get", f"{ROUTES['api-events-stream']}?{query}")
@@ -125,7 +125,7 @@ def test_a_stream_of_several_jobs(other_user, job):
 
 
 @pytest.mark.parametrize("name", sorted(JOB_ROUTES))
-def test_a_ticket_authorizes_live_delivery_only(user, other_user, job, name):
+def test_ticket_authorizes_live_delivery_only(user, other_user, job, name):
     """A ticket of another job authorizes nothing here."""
     own, another = make_ticket(user, "abc"), make_ticket(other_user, "other")
     for ticket, allowed in ((own, {400, 401, 403, 302, 405, 501, 200}), (another, {401, 403, 302})):
@@ -136,7 +136,7 @@ def test_a_ticket_authorizes_live_delivery_only(user, other_user, job, name):
             assert SECRET not in text
 
 
-async def test_the_sockets(user, other_user, job):
+async def test_sockets(user, other_user, job):
     for who in (other_user, None):
         socket = await socket_of(who)
         assert await socket.connect() in (4404, 4401, 4403)

@@ -88,13 +88,13 @@ INVALIDATE_LOGIN = [deactivate, delete, new_password, expire]
 
 
 @pytest.mark.parametrize("revoke", INVALIDATE_LOGIN)
-async def test_an_invalid_login_closes_the_socket(user, job, revoke):
+async def test_invalid_login_closes_the_socket(user, job, revoke):
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         await in_thread(revoke)(user)
         assert await socket.close_code() == 4401
 
 
-async def test_a_logout_closes_the_sockets_of_its_session_only(user, job):
+async def test_logout_closes_the_sockets_of_its_session_only(user, job):
     first, second = await cookie_of(user), await cookie_of(user)
     async with watching("/ws/jobs/abc/", first) as one, watching("/ws/jobs/abc/", second) as other:
         await log_out(first)
@@ -103,7 +103,7 @@ async def test_a_logout_closes_the_sockets_of_its_session_only(user, job):
         assert 7 in await other.until(7)
 
 
-async def test_a_change_of_the_owner_closes_the_socket(user, staff, job):
+async def test_change_of_the_owner_closes_the_socket(user, staff, job):
     own, of_staff = await cookie_of(user), await cookie_of(staff)
     async with watching("/ws/jobs/abc/", own) as one, watching("/ws/jobs/abc/", of_staff) as other:
         await in_thread(remove_owner)(user)
@@ -132,7 +132,7 @@ async def test_revoked_staff_rights_leave_the_own_jobs(clerk, user, job, make_jo
 
 
 @pytest.mark.parametrize("revoke", [*INVALIDATE_LOGIN, remove_owner])
-async def test_a_revocation_ends_an_sse_stream(user, job, revoke):
+async def test_revocation_ends_an_sse_stream(user, job, revoke):
     request = Request(cookie=await cookie_of(user))
     await request.until(b"event: live")
     await in_thread(revoke)(user)
@@ -141,7 +141,7 @@ async def test_a_revocation_ends_an_sse_stream(user, job, revoke):
     assert b"event: end" not in request.body
 
 
-async def test_a_reconnect_after_a_revocation_is_rejected(user, job):
+async def test_reconnect_after_a_revocation_is_rejected(user, job):
     cookie = await cookie_of(user)
     request = Request(cookie=cookie)
     await request.until(b"event: live")
@@ -162,7 +162,7 @@ async def test_connections_with_a_ticket_are_checked(user, job):
         assert await socket.close_code() == 4401
 
 
-async def test_a_deleted_token(user, job):
+async def test_deleted_token(user, job):
     """A token is any model instance in `request.auth`; here the row of a session."""
     await cookie_of(user)
     token = await Session.objects.afirst()
@@ -197,7 +197,7 @@ async def test_visible_jobs_is_evaluated_every_recheck_jobs_seconds(
         assert await socket.close_code() == 4404
 
 
-async def test_a_database_outage_closes_no_connection(user, job, monkeypatch, caplog):
+async def test_database_outage_closes_no_connection(user, job, monkeypatch, caplog):
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(session_guard, "_users", lambda keys: 1 / 0)
@@ -208,7 +208,7 @@ async def test_a_database_outage_closes_no_connection(user, job, monkeypatch, ca
         assert await socket.close_code() == 4401
 
 
-def test_the_number_of_queries_is_constant(user, make_job, django_assert_num_queries, client):
+def test_number_of_queries_is_constant(user, make_job, django_assert_num_queries, client):
     """Users, sessions and owners; and one per user whose jobs are evaluated."""
     jobs = [make_job(owner=user).job_id for _ in range(20)]
     client.force_login(user)
@@ -223,7 +223,7 @@ def test_the_number_of_queries_is_constant(user, make_job, django_assert_num_que
         assert guard.check(connections) == []
 
 
-async def test_the_guard_ends_with_its_last_connection(user, job):
+async def test_guard_ends_with_its_last_connection(user, job):
     before = asyncio.all_tasks()
     async with watching("/ws/jobs/abc/", await cookie_of(user)):
         pass

@@ -38,7 +38,7 @@ async def by_socket(ticket):
     return refusal, [] if refusal else await socket.until("end")
 
 
-def test_the_owner_receives_a_ticket(client, user, job):
+def test_owner_receives_a_ticket(client, user, job):
     assert client.post("/api/jobs/abc/ticket/").status_code in (401, 403)
     client.force_login(user)
     response = client.post("/api/jobs/abc/ticket/")
@@ -55,7 +55,7 @@ def test_no_ticket_for_the_job_of_another_user(client, other_user, job):
     assert client.post("/api/jobs/abc/ticket/").status_code == 404
 
 
-async def test_a_ticket_authorizes_sse_and_sockets(user, job):
+async def test_ticket_authorizes_sse_and_sockets(user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     for _ in range(2):  # an EventSource reconnects with the same ticket
         status, text = await by_sse(ticket)
@@ -69,7 +69,7 @@ async def test_a_ticket_authorizes_sse_and_sockets(user, job):
     assert received[-1] == "end"
 
 
-async def test_a_ticket_takes_precedence_over_a_session(user, other_user, job):
+async def test_ticket_takes_precedence_over_a_session(user, other_user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     client = AsyncClient()
     await client.aforce_login(other_user)
@@ -108,7 +108,7 @@ async def test_invalid_tickets(user, job, wrong, monkeypatch):
         assert (await by_socket(invalid))[0] == 4403
 
 
-async def test_a_ticket_does_not_bypass_visible_jobs(user, other_user, job):
+async def test_ticket_does_not_bypass_visible_jobs(user, other_user, job):
     ticket = await sync_to_async(make_ticket)(user, "abc")
     await sync_to_async(type(job).objects.filter(pk=job.pk).update)(owner=other_user)
     assert (await by_sse(ticket))[0] == 404
@@ -120,21 +120,21 @@ async def test_a_ticket_does_not_bypass_visible_jobs(user, other_user, job):
     assert (await by_sse(ticket))[0] == 403
 
 
-async def test_a_user_model_without_a_column_for_active_users(user, job, monkeypatch):
+async def test_user_model_without_a_column_for_active_users(user, job, monkeypatch):
     """In AbstractBaseUser, `is_active` is a constant."""
     users = type(user)._default_manager
     monkeypatch.setattr(type(users), "get", lambda self, pk: users.filter(pk=pk)[0], raising=False)
     assert (await by_sse(await sync_to_async(make_ticket)(user, "abc")))[0] == 200
 
 
-def test_the_challenge_of_a_request_without_a_ticket(client, job, monkeypatch):
+def test_challenge_of_a_request_without_a_ticket(client, job, monkeypatch):
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     answer = client.get(SSE)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Basic")
 
 
-def test_a_ticket_authorizes_nothing_else(client, user, job):
+def test_ticket_authorizes_nothing_else(client, user, job):
     ticket = make_ticket(user, "abc")
     for path in ("jobs/abc/", "jobs/abc/events/", "jobs/abc/stream/", "jobs/"):
         assert client.get(f"/api/{path}", {"ticket": ticket}).status_code in (401, 403), path

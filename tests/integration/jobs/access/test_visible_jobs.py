@@ -46,13 +46,13 @@ def test_staff_with_the_view_permission_sees_all_jobs(clerk, job):
     assert statuses(clerk) == {200}
 
 
-def test_the_permission_requires_staff_status(other_user, job):
+def test_permission_requires_staff_status(other_user, job):
     """The permission is meant for the admin, which requires staff status."""
     allow(other_user, "view_job")
     assert statuses(other_user) == {404}
 
 
-def test_the_view_permission_does_not_allow_changes(clerk, job):
+def test_view_permission_does_not_allow_changes(clerk, job):
     allow(clerk, "view_job")
     assert statuses(clerk, "post", ("cancel/", "retry/")) == {403}
     client, page = logged_in(clerk), reverse("job_events:detail", kwargs={"job_id": "abc"})
@@ -70,14 +70,14 @@ def jobs_with_the_users_name(user):
 
 
 @pytest.mark.parametrize("rule", [jobs_with_the_users_name, f"{__name__}.jobs_with_the_users_name"])
-def test_a_custom_rule(settings, user, other_user, staff, make_job, rule):
+def test_custom_rule(settings, user, other_user, staff, make_job, rule):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": rule}
     make_job(owner=user, job_id="abc", title="bert")
     assert statuses(other_user) == {200}
     assert statuses(user) == statuses(staff) == {404}
 
 
-def test_the_rule_is_not_called_for_anonymous_users(settings, user, job):
+def test_rule_is_not_called_for_anonymous_users(settings, user, job):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": lambda _user: Job.objects.all()}
     assert visible_jobs(user).exists()
     user.is_active = False

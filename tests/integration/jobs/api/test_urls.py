@@ -31,7 +31,7 @@ def test_there_are_no_pages(api_only, client, user):
         reverse("job_events:list")
 
 
-def test_the_location_of_a_new_job(api_only, client, user):
+def test_location_of_a_new_job(api_only, client, user):
     client.force_login(user)
     fields = {"task_type": "manual", "job_id": "abc"}
     created = client.post("/rest/v2/jobs/", fields, content_type="application/json")
@@ -40,7 +40,7 @@ def test_the_location_of_a_new_job(api_only, client, user):
     assert client.get(created["Location"]).json()["job_id"] == "abc"
 
 
-def test_the_link_to_the_next_page(api_only, client, user, make_job):
+def test_link_to_the_next_page(api_only, client, user, make_job):
     for _ in range(2):
         make_job(owner=user)
     client.force_login(user)
@@ -48,7 +48,7 @@ def test_the_link_to_the_next_page(api_only, client, user, make_job):
     assert page["next"].startswith("http://testserver/rest/v2/jobs/?")
 
 
-def test_the_schema_and_its_page(api_only, client, user):
+def test_schema_and_its_page(api_only, client, user):
     assert "/rest/v2/jobs/{job_id}/events/" in api_schema()["paths"]
     assert client.get("/rest/v2/schema/").status_code in (401, 403)
     client.force_login(user)

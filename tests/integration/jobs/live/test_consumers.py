@@ -75,7 +75,7 @@ async def test_live_events(user, ids, async_redis):
             assert await socket.until(n) == [n]
 
 
-async def test_the_end(user, ids):
+async def test_end(user, ids):
     async with watching(user) as socket:
         await socket.until("live")
         await in_thread(services.job_start)(job_id="abc")
@@ -84,14 +84,14 @@ async def test_the_end(user, ids):
         assert await socket.close_code() == 1000
 
 
-async def test_a_job_that_finished_long_ago(user, make_job):
+async def test_job_that_finished_long_ago(user, make_job):
     await in_thread(make_job)("completed", owner=user, job_id="abc")
     async with watching(user) as socket:
         assert await socket.until("end") == [0, 0, 0, "live", "end"]
         assert await socket.close_code() == 1000
 
 
-async def test_a_retried_job_is_not_finished(user, make_job):
+async def test_retried_job_is_not_finished(user, make_job):
     await in_thread(make_job)("failed", owner=user, job_id="abc")
     await in_thread(services.job_retry)(job_id="abc")
     async with watching(user) as socket:
@@ -140,7 +140,7 @@ async def test_messages_to_a_socket_without_replay_are_errors(user, job):
         assert await socket.until("end") == [0, "end"]
 
 
-async def test_a_disconnect_leaves_no_task(user, job, settings):
+async def test_disconnect_leaves_no_task(user, job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     before = asyncio.all_tasks()
     for _ in range(3):
@@ -149,7 +149,7 @@ async def test_a_disconnect_leaves_no_task(user, job, settings):
     await gone(lambda: asyncio.all_tasks() - before)
 
 
-async def test_a_subscriber_may_be_cancelled_at_any_await(settings, async_redis):
+async def test_subscriber_may_be_cancelled_at_any_await(settings, async_redis):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     await async_redis.xadd("job_events:abc", {"data": b"{}"})
 
@@ -186,7 +186,7 @@ class StalledSocket(Socket):
         self.output_queue.put = put
 
 
-async def test_a_stalled_client_is_closed(user, ids, settings, caplog):
+async def test_stalled_client_is_closed(user, ids, settings, caplog):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     cookie = await cookie_of(user)
     socket = StalledSocket("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
@@ -200,7 +200,7 @@ async def test_a_stalled_client_is_closed(user, ids, settings, caplog):
     await socket.disconnect()
 
 
-async def test_the_number_of_queries_of_many_reconnects(user, ids, monkeypatch):
+async def test_number_of_queries_of_many_reconnects(user, ids, monkeypatch):
     """Session, user and visibility for each; the log is read once for all."""
     statements, execute = [], CursorWrapper.execute
 
@@ -228,19 +228,19 @@ async def test_the_number_of_queries_of_many_reconnects(user, ids, monkeypatch):
 # Rejections
 
 
-async def test_the_job_of_another_user_is_not_found(job, other_user):
+async def test_job_of_another_user_is_not_found(job, other_user):
     for other in (other_user, None):
         for path in ("/ws/jobs/abc/", "/ws/jobs/missing/"):
             socket = await socket_of(other, path)
             assert await socket.connect() == 4404
 
 
-async def test_a_missing_job(user, job):
+async def test_missing_job(user, job):
     socket = await socket_of(user, "/ws/jobs/missing/")
     assert await socket.connect() == 4404
 
 
-async def test_an_inactive_user(user, job):
+async def test_inactive_user(user, job):
     socket = await socket_of(user)
     user.is_active = False
     await user.asave()
@@ -270,7 +270,7 @@ async def test_staff_may_watch_all_jobs(staff, job):
         "/ws/jobs/abc/?after=99999999999999999999-0",
     ],
 )
-async def test_an_invalid_job_id_or_cursor(user, job, path):
+async def test_invalid_job_id_or_cursor(user, job, path):
     socket = await socket_of(user, path)
     assert await socket.connect() == 4500
 
@@ -281,19 +281,19 @@ async def test_another_origin(user, job):
         assert await socket.connect() is not None, origin
 
 
-async def test_an_unreadable_log(user, job, redis_down):
+async def test_unreadable_log(user, job, redis_down):
     socket = await socket_of(user)
     assert await socket.connect() == 1013
 
 
-async def test_a_key_that_is_not_a_stream(user, make_job, async_redis):
+async def test_key_that_is_not_a_stream(user, make_job, async_redis):
     await async_redis.set("job_events:abc", "text")
     await in_thread(make_job)(owner=user, job_id="abc")
     socket = await socket_of(user)
     assert await socket.connect() == 1013
 
 
-async def test_a_stream_that_is_replaced_by_another_type_closes_the_socket(
+async def test_stream_that_is_replaced_by_another_type_closes_the_socket(
     user, job, async_redis, caplog, settings
 ):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
@@ -389,7 +389,7 @@ async def numbers_until(socket, wanted):
     return labels
 
 
-async def test_a_browser_on_the_real_site(site, site_job, site_cookie_of):
+async def test_browser_on_the_real_site(site, site_job, site_cookie_of):
     job_id, publisher = site_job
     cookie = site_cookie_of("anna")
     ids = publisher.publish_events(job_id, [{"n": n} for n in range(1, 4)])

@@ -58,12 +58,12 @@ def finished_long_ago():
     Job.objects.update(started_at=then, finished_at=then)
 
 
-async def test_a_job_completed_by_a_service(make_job):
+async def test_job_completed_by_a_service(make_job):
     await in_thread(lambda: make_job("completed", job_id="abc"))
     assert await watch(End) == ["job_created", "task_started", "task_completed", "Live", "End"]
 
 
-async def test_a_job_completed_by_a_worker(make_job):
+async def test_job_completed_by_a_worker(make_job):
     await in_thread(lambda: make_job(job_id="abc"))
     watching = asyncio.create_task(watch(End))
 
@@ -83,7 +83,7 @@ async def test_a_job_completed_by_a_worker(make_job):
     ]  # fmt: skip
 
 
-async def test_the_end_of_one_task_is_not_the_end(make_job):
+async def test_end_of_one_task_is_not_the_end(make_job):
     def work():
         make_job("running", job_id="abc")
         get_publisher().publish_task_completed("abc", "outline", 1, job_status="running")
@@ -142,7 +142,7 @@ async def is_completed(last):
         ("pending", {"event_type": "task_completed"}, False),
     ],
 )
-async def test_the_last_event_completes_the_log_at_once(status, data, over):
+async def test_last_event_completes_the_log_at_once(status, data, over):
     def make():
         finished_at = timezone.now() if status in Job.TERMINAL_STATUSES else None
         Job.objects.create(job_id="abc", status=status, attempt=2, finished_at=finished_at)
@@ -163,7 +163,7 @@ async def test_terminal_events_and_logs_without_a_job():
     assert not job_completion.is_terminal(await in_thread(lambda: last_event(**told)))
 
 
-async def test_a_log_with_a_full_outbox_is_not_complete(make_job, redis_client, caplog):
+async def test_log_with_a_full_outbox_is_not_complete(make_job, redis_client, caplog):
     def make():
         redis_client.set("job_events:abc", "text")
         make_job("completed", job_id="abc")
@@ -178,6 +178,6 @@ async def test_a_log_with_a_full_outbox_is_not_complete(make_job, redis_client, 
     assert [event.event_type for event in events][-1] == "task_completed"
 
 
-async def test_a_subscriber_receives_live_events_until_the_end(make_job):
+async def test_subscriber_receives_live_events_until_the_end(make_job):
     await in_thread(lambda: make_job("running", job_id="abc"))
     assert await watch(Live) == ["job_created", "task_started", "Live"]

@@ -110,7 +110,7 @@ async def test_users_receive_visible_jobs_only(user, other_user, staff, layer):
         assert "b" not in await received(one, "a", status="cancelled")
 
 
-async def test_a_revoked_permission_ends_the_delivery_of_other_users_jobs(
+async def test_revoked_permission_ends_the_delivery_of_other_users_jobs(
     user, staff, settings, monkeypatch
 ):
     """The list queries with the user that the session guard has reloaded, not with a cached one."""
@@ -141,7 +141,7 @@ async def test_changes_of_old_jobs(user, make_job, settings, redis_server, monke
         await received(socket, "old", status="running")
 
 
-async def test_a_slow_client_receives_the_latest_row_of_each_job(user, make_job):
+async def test_slow_client_receives_the_latest_row_of_each_job(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
     with job_list.subscribe_to_jobs(Connection(user)) as subscription:
         await subscription.live.wait()
@@ -154,7 +154,7 @@ async def test_a_slow_client_receives_the_latest_row_of_each_job(user, make_job)
         ]  # fmt: skip
 
 
-async def test_an_unavailable_layer(user, settings, caplog, monkeypatch):
+async def test_unavailable_layer(user, settings, caplog, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     hosts = [{"address": "unix:///nonexistent/redis.sock", "socket_timeout": None}]
     settings.CHANNEL_LAYERS = {
@@ -167,7 +167,7 @@ async def test_an_unavailable_layer(user, settings, caplog, monkeypatch):
     assert "job_changes_not_received" in caplog.messages
 
 
-async def test_a_layer_that_does_not_respond(user, settings, monkeypatch, short_tmp, caplog):
+async def test_layer_that_does_not_respond(user, settings, monkeypatch, short_tmp, caplog):
     """The connections of the layer have no timeout, because receivers block on them."""
     monkeypatch.setattr(job_list, "_LAYER_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(notifier, "_LAYER_TIMEOUT_SECONDS", 0.2)
@@ -188,14 +188,14 @@ async def test_a_layer_that_does_not_respond(user, settings, monkeypatch, short_
     assert "job_changes_not_received" in caplog.messages
 
 
-async def test_a_lost_notification(user, layer, monkeypatch):
+async def test_lost_notification(user, layer, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     async with open_list(user) as socket:
         await Job.objects.acreate(job_id="abc", task_type="manual", owner=user)
         await received(socket, "abc")
 
 
-async def test_a_failed_query_is_repeated(user, monkeypatch, caplog):
+async def test_failed_query_is_repeated(user, monkeypatch, caplog):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 0.1)
     async with open_list(user) as socket:
         with monkeypatch.context() as broken:
@@ -217,7 +217,7 @@ async def test_unsubscribe(user, monkeypatch):
         assert await socket.receive() == {"type": "jobs_live"}
 
 
-async def test_a_ticket_does_not_authorize_the_list(user, make_job):
+async def test_ticket_does_not_authorize_the_list(user, make_job):
     await in_thread(make_job)(job_id="abc", owner=user)
     socket = await socket_of(None, "/ws/events/")
     assert await socket.connect() is None
@@ -233,7 +233,7 @@ async def test_a_ticket_does_not_authorize_the_list(user, make_job):
     await socket.disconnect()
 
 
-async def test_a_disconnect_leaves_no_task_and_no_channel(user, layer):
+async def test_disconnect_leaves_no_task_and_no_channel(user, layer):
     before = asyncio.all_tasks()
     await cookie_of(user)
     async with open_list(user):
@@ -245,7 +245,7 @@ async def test_a_disconnect_leaves_no_task_and_no_channel(user, layer):
         await there.close_pools()
 
 
-async def test_the_in_memory_layer(user, settings, monkeypatch):
+async def test_in_memory_layer(user, settings, monkeypatch):
     monkeypatch.setattr(job_list, "_POLL_SECONDS", 60)
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     async with open_list(user) as socket:

@@ -86,7 +86,7 @@ async def test_unsubscribe(user, ids):
         assert await received(socket, 1) == {"b": [3]}
 
 
-async def test_a_second_subscription_replaces_the_first(user, ids):
+async def test_second_subscription_replaces_the_first(user, ids):
     async with connected(user) as socket:
         await send_action(socket, "subscribe", "a")
         assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
@@ -94,7 +94,7 @@ async def test_a_second_subscription_replaces_the_first(user, ids):
         assert await received(socket, 3) == {"a": [1, 2, "live"]}
 
 
-async def test_the_end_of_one_job(user, ids):
+async def test_end_of_one_job(user, ids):
     async with connected(user) as socket:
         for job_id in ("a", "b"):
             await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
@@ -138,7 +138,7 @@ async def test_invalid_messages_are_errors(user, ids, text):
         assert await received(socket, 1) == {"a": ["live"]}
 
 
-async def test_the_job_of_another_user_is_not_found(other_user, ids):
+async def test_job_of_another_user_is_not_found(other_user, ids):
     async with connected(other_user) as socket:
         for job_id in ("a", "none"):
             await send_action(socket, "subscribe", job_id)
@@ -146,7 +146,7 @@ async def test_the_job_of_another_user_is_not_found(other_user, ids):
             assert await socket.receive() == {"type": "error", "job_id": job_id, "detail": detail}
 
 
-async def test_the_limit_of_subscriptions(user, ids, settings):
+async def test_limit_of_subscriptions(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_SUBSCRIPTIONS": 2}
     async with connected(user) as socket:
         for job_id in ("a", "b", "c"):
@@ -157,7 +157,7 @@ async def test_the_limit_of_subscriptions(user, ids, settings):
         assert await received(socket, 1) == {"c": ["live"]}
 
 
-async def test_a_change_of_the_owner_ends_one_subscription(user, ids):
+async def test_change_of_the_owner_ends_one_subscription(user, ids):
     async with connected(user) as socket:
         for job_id in ("a", "b"):
             await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
@@ -170,7 +170,7 @@ async def test_a_change_of_the_owner_ends_one_subscription(user, ids):
         assert await received(socket, 1) == {"b": [3]}
 
 
-async def test_an_unreadable_log_ends_one_subscription(user, ids, async_redis):
+async def test_unreadable_log_ends_one_subscription(user, ids, async_redis):
     await async_redis.delete("job_events:a")
     await async_redis.set("job_events:a", "text")
     async with connected(user) as socket:
@@ -180,7 +180,7 @@ async def test_an_unreadable_log_ends_one_subscription(user, ids, async_redis):
         assert found == {"a": ["error"], "b": ["live"]}
 
 
-async def test_an_anonymous_socket_requires_a_ticket(user, ids, settings):
+async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "LOGIN_TIMEOUT": 0.3}
     ticket = await in_thread(make_ticket)(user, "a")
     async with connected(None) as silent, connected(None) as socket:
@@ -198,7 +198,7 @@ async def test_an_anonymous_socket_requires_a_ticket(user, ids, settings):
         assert await received(socket, 1) == {"b": ["live"]}
 
 
-async def test_a_ticket_of_another_user_is_rejected(user, other_user, staff, ids):
+async def test_ticket_of_another_user_is_rejected(user, other_user, staff, ids):
     ticket = await in_thread(make_ticket)(staff, "a")
     async with connected(user) as socket:
         await send_action(socket, "subscribe", "a", ticket=ticket)
@@ -213,7 +213,7 @@ async def test_keep_alives_without_subscriptions(user, settings):
             assert message["text"] == '{"type":"keep-alive"}'
 
 
-async def test_a_disconnect_leaves_no_task(user, ids):
+async def test_disconnect_leaves_no_task(user, ids):
     before = asyncio.all_tasks()
     async with connected(user) as socket:
         for job_id in ids:
@@ -224,7 +224,7 @@ async def test_a_disconnect_leaves_no_task(user, ids):
     await gone(lambda: asyncio.all_tasks() - before)
 
 
-async def test_a_stalled_client_is_closed(user, ids, settings):
+async def test_stalled_client_is_closed(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     socket, closed = await socket_of(user, SOCKET), asyncio.Event()
     put = socket.output_queue.put
@@ -300,7 +300,7 @@ async def test_sse_reconnects_resume_all_jobs(user, ids):
             assert found == [ids["a"][2]]
 
 
-async def test_the_sse_stream_ends_with_the_last_job(user, ids):
+async def test_sse_stream_ends_with_the_last_job(user, ids):
     async with listening(user, "job=a&job=b") as request:
         await until_live(request, 2)
         for job_id in ("a", "b"):
@@ -343,7 +343,7 @@ async def test_sse_requires_a_ticket_for_each_job(user, other_user, make_job, id
         assert request.sent[0]["status"] in (401, 403)
 
 
-async def test_a_revocation_ends_the_sse_stream(user, ids):
+async def test_revocation_ends_the_sse_stream(user, ids):
     async with listening(user, "job=a&job=b") as request:
         await until_live(request, 2)
         await Job.objects.filter(job_id="a").aupdate(owner=None)
@@ -354,7 +354,7 @@ async def test_a_revocation_ends_the_sse_stream(user, ids):
         assert request.sent[0]["status"] == 404
 
 
-async def test_a_stalled_sse_client_is_closed(user, ids, settings):
+async def test_stalled_sse_client_is_closed(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     path = f"{STREAM}?job=a&job=b"
     request = Request(path=path, cookie=await cookie_of(user), takes=3)

@@ -43,7 +43,7 @@ def complete():
     connection.close()
 
 
-def test_the_log_is_followed_until_the_end(job):
+def test_log_is_followed_until_the_end(job):
     later = threading.Timer(0.3, complete)
     later.start()
     text, code = run_command("abc")
@@ -57,7 +57,7 @@ def test_the_log_is_followed_until_the_end(job):
 
 
 @pytest.mark.parametrize("end", [services.job_fail, services.job_cancel])
-def test_the_exit_code_of_a_failed_or_cancelled_job(job, end):
+def test_exit_code_of_a_failed_or_cancelled_job(job, end):
     end(job_id="abc", **({"error": "boom"} if end is services.job_fail else {}))
     assert run_command("abc")[1] == 1
 
@@ -83,13 +83,13 @@ def test_invalid_arguments(job, arguments, words):
         run_command(*arguments)
 
 
-def test_a_log_without_a_job(db):
+def test_log_without_a_job(db):
     get_publisher().publish_event("of-a-worker", {"event_type": "x", "timestamp": "2026-01-01"})
     text, code = run_command("of-a-worker")
     assert (len(text.splitlines()), code) == (1, 0)
 
 
-def test_the_progress_bar_and_an_interrupt_in_a_terminal(site: Site):
+def test_progress_bar_and_an_interrupt_in_a_terminal(site: Site):
     with site.client() as client:
         job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
     ours, theirs = pty.openpty()

@@ -113,13 +113,11 @@ def test_every_string_of_every_page_is_translated(
         assert untranslated(text_of(page), [*data, "notes.md"]) == ""
 
 
-def test_an_empty_list_is_translated(anna: Client, bracketed: None) -> None:
+def test_empty_list_is_translated(anna: Client, bracketed: None) -> None:
     assert untranslated(text_of(anna.get(LIST)), ["anna"]) == ""
 
 
-def test_the_strings_of_the_scripts_are_translated(
-    anna: Client, user: Any, bracketed: None
-) -> None:
+def test_strings_of_the_scripts_are_translated(anna: Client, user: Any, bracketed: None) -> None:
     for path in (LIST, detail(make(user))):
         found = re.search(r'id="page-config"[^>]*>([^<]*)<', text_of(anna.get(path)))
         assert found
@@ -128,7 +126,7 @@ def test_the_strings_of_the_scripts_are_translated(
         assert all(text.startswith("⟦") for text in strings.values())
 
 
-def test_a_page_declares_its_language_and_direction(anna: Client) -> None:
+def test_page_declares_its_language_and_direction(anna: Client) -> None:
     for language, direction in (("de", "ltr"), ("ar", "rtl")):
         page = text_of(anna.get(LIST, headers={"accept-language": language}))
         assert f'<html lang="{language}" dir="{direction}">' in page

@@ -52,7 +52,7 @@ def test_other_users_see_no_banner(client, user):
         assert BANNER not in text(client.get(url))
 
 
-def test_the_live_refresh_does_not_query_it(client, staff):
+def test_live_refresh_does_not_query_it(client, staff):
     client.force_login(staff)
     with CaptureQueriesContext(
         connection,

@@ -57,7 +57,7 @@ def anna(client: Client, user: Any) -> Client:
 
 @pytest.mark.parametrize("path", [LIST, NEW, "/jobs/job/some-job/"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_page_redirects_to_the_login_and_back(client: Client, path: str, method: str) -> None:
+def test_page_redirects_to_the_login_and_back(client: Client, path: str, method: str) -> None:
     response = getattr(client, method)(path)
     assert response.status_code == 302
     assert response["Location"] == f"{LOGIN}?next={path}"
@@ -73,14 +73,14 @@ def test_a_page_redirects_to_the_login_and_back(client: Client, path: str, metho
         ("https://sso.example.org/", "https://sso.example.org/"),
     ],
 )
-def test_the_login_page_of_the_project_takes_precedence(
+def test_login_page_of_the_project_takes_precedence(
     client: Client, settings: Any, configured: str, used: str
 ) -> None:
     settings.LOGIN_URL = configured
     assert client.get(LIST)["Location"].split("?")[0] == used
 
 
-def test_the_login_page_redirects_to_the_list(client: Client, user: Any) -> None:
+def test_login_page_redirects_to_the_list(client: Client, user: Any) -> None:
     response = client.post(LOGIN, {"username": "anna", "password": "anna"})
     assert response["Location"] == LIST
 
@@ -91,7 +91,7 @@ def test_logging_out_needs_a_post(anna: Client) -> None:
     assert anna.get(LIST).status_code == 302
 
 
-def test_a_job_of_another_user_is_404(anna: Client, other_user: Any) -> None:
+def test_job_of_another_user_is_404(anna: Client, other_user: Any) -> None:
     job = make(other_user, "Bert's secret")
     assert anna.get(detail(job)).status_code == 404
     assert anna.post(detail(job), {"action": "cancel"}).status_code == 404
@@ -107,7 +107,7 @@ def test_staff_see_all_jobs(client: Client, staff: Any, other_user: Any) -> None
     assert "bert" in text_of(client.get(LIST))
 
 
-def test_a_job_may_have_the_id_new(anna: Client, user: Any) -> None:
+def test_job_may_have_the_id_new(anna: Client, user: Any) -> None:
     job = make(user, "Called new", job_id="new")
     assert "Called new" in text_of(anna.get(detail(job)))
 
@@ -142,7 +142,7 @@ def runners(settings: Any) -> Callable[..., None]:
     return set_runners
 
 
-def test_a_runner_without_a_form_takes_json(anna: Client, user: Any, runners: Any) -> None:
+def test_runner_without_a_form_takes_json(anna: Client, user: Any, runners: Any) -> None:
     runners(report=report)
     assert "A JSON object" in text_of(anna.get(NEW))
     response = anna.post(NEW, {"title": "Mine", "payload": '{"pages": 5}'})
@@ -166,7 +166,7 @@ def test_a_runner_without_a_form_takes_json(anna: Client, user: Any, runners: An
         ('{"pages": "\\u0000"}', "payload"),
     ],
 )
-def test_an_invalid_payload_is_shown_and_creates_no_job(
+def test_invalid_payload_is_shown_and_creates_no_job(
     anna: Client, runners: Any, payload: str, message: str
 ) -> None:
     runners(report=report)
@@ -177,9 +177,7 @@ def test_an_invalid_payload_is_shown_and_creates_no_job(
     assert not Job.objects.exists()
 
 
-def test_the_form_of_a_runner_is_shown_and_its_data_is_the_payload(
-    anna: Client, runners: Any
-) -> None:
+def test_form_of_a_runner_is_shown_and_its_data_is_the_payload(anna: Client, runners: Any) -> None:
     runners(report=REPORT)
     page = text_of(anna.get(NEW))
     assert "Pages of a report." in page
@@ -226,7 +224,7 @@ def test_without_runners_no_job_can_be_started(anna: Client, runners: Any) -> No
 # A job
 
 
-def test_the_page_shows_the_job_without_any_script(anna: Client, user: Any) -> None:
+def test_page_shows_the_job_without_any_script(anna: Client, user: Any) -> None:
     job = failed(user, "The kettle is empty")
     page = text_of(anna.get(detail(job)))
     for shown in ("The kettle is empty", "Failed", "anna", job.job_id):
@@ -241,7 +239,7 @@ def test_values_of_a_user_are_escaped(anna: Client, user: Any, runners: Any) -> 
     assert NASTY not in text_of(anna.post(NEW, {"title": NASTY, "payload": NASTY}))
 
 
-def test_the_result_template_is_rendered_with_the_job(
+def test_result_template_is_rendered_with_the_job(
     anna: Client, user: Any, settings: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "report.html").write_text("<p>Report {{ job.job_id }}, {{ job.result.pages }}</p>")
@@ -277,7 +275,7 @@ def test_cancel_and_retry(anna: Client, user: Any) -> None:
     assert (job.status, job.attempt) == (Job.Status.PENDING, 2)
 
 
-def test_an_invalid_transition_is_shown(anna: Client, user: Any) -> None:
+def test_invalid_transition_is_shown(anna: Client, user: Any) -> None:
     response = anna.post(detail(failed(user)), {"action": "cancel"})
     assert response.status_code == 302
     [message] = get_messages(response.wsgi_request)
@@ -285,11 +283,11 @@ def test_an_invalid_transition_is_shown(anna: Client, user: Any) -> None:
 
 
 @pytest.mark.parametrize("action", ["", "delete", "__class__"])
-def test_an_unknown_action_is_rejected(anna: Client, user: Any, action: str) -> None:
+def test_unknown_action_is_rejected(anna: Client, user: Any, action: str) -> None:
     assert anna.post(detail(make(user)), {"action": action}).status_code == 400
 
 
-def test_a_post_needs_a_csrf_token(user: Any) -> None:
+def test_post_needs_a_csrf_token(user: Any) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     assert client.post(detail(make(user)), {"action": "cancel"}).status_code == 403
@@ -303,7 +301,7 @@ def titles(response: HttpResponse) -> list[str]:
     return re.findall(r'class="job-link"[^>]*>([^<]*)<', text_of(response))
 
 
-def test_an_empty_list_links_to_the_form(anna: Client) -> None:
+def test_empty_list_links_to_the_form(anna: Client) -> None:
     assert "Start the first job" in text_of(anna.get(LIST))
 
 
@@ -327,12 +325,12 @@ def test_filter_and_search(anna: Client, user: Any) -> None:
         *({"cursor": value} for value in ("gone", "x" * 999, "a\0", "é", "cD1nb25l", "cD0tMQ==")),
     ],
 )
-def test_an_invalid_query_shows_the_list(anna: Client, user: Any, query: dict[str, str]) -> None:
+def test_invalid_query_shows_the_list(anna: Client, user: Any, query: dict[str, str]) -> None:
     make(user, "Tea")
     assert titles(anna.get(LIST, query)) == ["Tea"]
 
 
-def test_a_cursor_beyond_every_id_selects_all_older_jobs(anna: Client, user: Any) -> None:
+def test_cursor_beyond_every_id_selects_all_older_jobs(anna: Client, user: Any) -> None:
     make(user, "Tea")
     cursor = b64encode(b"p=" + b"9" * 30).decode()
     assert titles(anna.get(LIST, {"cursor": cursor})) == ["Tea"]
@@ -356,7 +354,7 @@ def test_pages_have_no_gap_and_no_duplicate(anna: Client, user: Any) -> None:
     assert titles(anna.get(back[1])) == titles(anna.get(links[1]))
 
 
-def test_the_filter_stays_while_paging(anna: Client, user: Any) -> None:
+def test_filter_stays_while_paging(anna: Client, user: Any) -> None:
     for number in range(JobPagePagination.page_size + 1):
         make(user, f"Tea {number}")
     page = text_of(anna.get(LIST, {"q": "tea & more", "rows": "1"}))
@@ -367,7 +365,7 @@ def test_the_filter_stays_while_paging(anna: Client, user: Any) -> None:
     assert "rows=1" not in page
 
 
-def test_the_refresh_returns_changed_rows_only(anna: Client, user: Any) -> None:
+def test_refresh_returns_changed_rows_only(anna: Client, user: Any) -> None:
     job = make(user, "Tea")
     fresh = anna.get(LIST, {"rows": "1"})
     assert "<html" not in text_of(fresh)
@@ -379,7 +377,7 @@ def test_the_refresh_returns_changed_rows_only(anna: Client, user: Any) -> None:
     assert hashes[0] != hashes[1]
 
 
-def test_the_list_has_a_constant_number_of_queries(
+def test_list_has_a_constant_number_of_queries(
     anna: Client, user: Any, django_assert_num_queries: Any
 ) -> None:
     make(user)
@@ -391,7 +389,7 @@ def test_the_list_has_a_constant_number_of_queries(
         anna.get(LIST)
 
 
-def test_a_duration_is_a_clock(anna: Client, user: Any) -> None:
+def test_duration_is_a_clock(anna: Client, user: Any) -> None:
     now = timezone.now()
     times = {"started_at": now - timedelta(hours=1, minutes=2, seconds=3), "finished_at": now}
     make(user, status=Job.Status.COMPLETED, **times)
@@ -414,7 +412,7 @@ def test_jobs_with_equal_times_are_on_one_page_each(
     assert titles(anna.get(back[1])) == ["Job 2", "Job 1"]
 
 
-def test_a_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, user: Any) -> None:
+def test_page_stays_when_the_job_before_it_leaves_the_filter(anna: Client, user: Any) -> None:
     jobs = [make(user, f"Job {number}") for number in range(JobPagePagination.page_size + 2)]
     page = text_of(anna.get(LIST, {"status": "pending"}))
     link = re.search(r'rel="next" href="([^"]*)"', page)

@@ -19,7 +19,7 @@ def test_words():
     assert words_of("\x00 \ud800 - …") == []
 
 
-def test_the_number_of_terms_is_bounded():
+def test_number_of_terms_is_bounded():
     terms = terms_of(event(numbers=list(range(100_000))))
     assert 20_000 <= len(terms) < 21_000
 

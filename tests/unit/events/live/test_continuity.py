@@ -55,7 +55,7 @@ def common(recorded, log, page_size=100):
     ],
     ids=["same", "more", "less", "others", "nothing", "empty", "changed"],
 )
-def test_the_newest_common_event(log, expected, page_size):
+def test_newest_common_event(log, expected, page_size):
     found = common(delivered(1, 2, 3, 4), log, page_size)
     assert found.common == (cursor(expected) if expected else START)
     assert found.latest == log[-page_size:]
@@ -71,12 +71,12 @@ def test_the_newest_common_event(log, expected, page_size):
     ],
     ids=["removed", "inserted", "changed"],
 )
-def test_a_page_is_compared_from_its_first_event_on(log, expected):
+def test_page_is_compared_from_its_first_event_on(log, expected):
     """An archiver that commits late does so."""
     assert common(delivered(1, 2, 3, 4), log).common == cursor(expected)
 
 
-def test_the_first_verification_accepts_any_log():
+def test_first_verification_accepts_any_log():
     assert common(DeliveredEvents(), events(7, 8)).common == cursor(8)
     assert common(DeliveredEvents(), []).common == START
 
@@ -89,7 +89,7 @@ def test_below_the_recorded_events_the_log_counts_as_unchanged():
     assert common(recorded, events(5, 7, 8), page_size=2).common == cursor(8)
 
 
-def test_a_long_log_is_not_read_from_its_end_to_its_start():
+def test_long_log_is_not_read_from_its_end_to_its_start():
     read = []
 
     async def read_before(before):
@@ -101,7 +101,7 @@ def test_a_long_log_is_not_read_from_its_end_to_its_start():
     assert read == [None, cursor(3).next()]
 
 
-def test_the_last_thousand_events_are_recorded():
+def test_last_thousand_events_are_recorded():
     recorded = delivered(1)
     recorded.add(messages(*events(*range(2, MAX_DELIVERED_EVENTS + 4))))
     assert recorded.floor == cursor(3)

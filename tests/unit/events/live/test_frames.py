@@ -12,7 +12,7 @@ from events.types import Cursor, Event
 EVENT = Event("5-1", "abc", "thought", "2026-01-02T03:04:05+00:00", '{"text":"ü\\n"}'.encode())
 
 
-def test_an_event_is_unnamed_and_its_id_is_the_cursor():
+def test_event_is_unnamed_and_its_id_is_the_cursor():
     event = decode_entry(
         "abc", "5-1", {"data": '{"event_type": "x", "text": "a\\nid: 9\\r\\n\\nb"}'}
     )
@@ -49,14 +49,14 @@ def test_control_messages(message, frame, text):
     assert websocket_text(message) == text
 
 
-def test_a_stream_of_several_jobs_names_the_job_and_the_position():
+def test_stream_of_several_jobs_names_the_job_and_the_position():
     assert sse_frame(EVENT, event_id="5-1,0", job_id="abc").startswith(b"id: 5-1,0\ndata: {")
     assert sse_frame(Live(), job_id="abc") == b'event: live\ndata: {"job_id":"abc"}\n\n'
     assert sse_frame(KeepAlive(), job_id="abc") == b": keep-alive\n\n"
     assert b"job_id" not in sse_frame(Restart(510), job_id="abc")
 
 
-def test_the_text_of_an_event():
+def test_text_of_an_event():
     assert json.loads(EncodedMessage(EVENT).text) == {
         "type": "event",
         "event": {
@@ -78,7 +78,7 @@ def test_each_encoding_is_computed_once():
 
 
 @pytest.mark.parametrize("message", [Live(), End(), RESET])
-def test_a_socket_of_several_jobs_names_the_job(message):
+def test_socket_of_several_jobs_names_the_job(message):
     text = json.loads(websocket_text(message, job_id="abc"))
     assert text == {**json.loads(websocket_text(message)), "job_id": "abc"}
 
@@ -92,5 +92,5 @@ def test_messages_of_the_connection_and_events_name_no_other_job(message):
     ("encoded", "is_last"),
     [(LIVE, False), (END, True), (KEEP_ALIVE, False), (EncodedMessage(Restart(1)), True)],
 )
-def test_the_last_message(encoded, is_last):
+def test_last_message(encoded, is_last):
     assert encoded.is_last == is_last

@@ -31,13 +31,13 @@ def test_events_are_read_in_order_by_offset():
 
 
 @pytest.mark.parametrize(("after", "first"), [(0, 3), (3, 5), (4, 5), (8, 9)])
-def test_the_offset_after_a_cursor(after, first):
+def test_offset_after_a_cursor(after, first):
     ring = ring_of(3, 5, 9)
     assert numbers(ring.read_from(ring.offset_after(Cursor(after, 0))))[0] == first
     assert ring.read_from(ring.offset_after(Cursor(9, 0))) == []
 
 
-def test_the_oldest_events_are_evicted_and_the_floor_rises():
+def test_oldest_events_are_evicted_and_the_floor_rises():
     ring = ring_of(*range(1, MAX_RING_EVENTS + 4))
     assert ring.floor == Cursor(3, 0)
     assert ring.read_from(2) is None
@@ -47,12 +47,12 @@ def test_the_oldest_events_are_evicted_and_the_floor_rises():
     assert ring.size == MAX_RING_BYTES // 4 * 4
 
 
-def test_an_event_larger_than_the_ring():
+def test_event_larger_than_the_ring():
     ring = ring_of(1, 2, size=2 * MAX_RING_BYTES)
     assert (ring.floor, ring.size, ring.read_from(1)) == (Cursor(2, 0), 0, None)
 
 
-def test_a_read_is_bounded():
+def test_read_is_bounded():
     assert len(ring_of(*range(1, 500)).read_from(0)) == 64
     assert numbers(ring_of(1, 2, 3, 4, size=30_000).read_from(0)) == [1, 2, 3]
 

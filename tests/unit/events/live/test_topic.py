@@ -54,7 +54,7 @@ def test_it_starts_with_the_end_of_the_log(topic):
     assert (later.ring.floor, in_ring(later)) == (Cursor(7, 0), [8, 9])
 
 
-def test_an_unchanged_log_keeps_the_ring(topic):
+def test_unchanged_log_keeps_the_ring(topic):
     offset = topic.ring.end
     topic.invalidate()
     topic.resume(end(3, 2, 3, is_whole=False))
@@ -62,7 +62,7 @@ def test_an_unchanged_log_keeps_the_ring(topic):
     assert topic.unsettled_until == 0
 
 
-def test_a_loss_clears_the_ring_and_rewinds_every_subscriber(topic):
+def test_loss_clears_the_ring_and_rewinds_every_subscriber(topic):
     subscriber = FakeSubscriber()
     topic.subscribers.add(subscriber)
     offset = topic.ring.end
@@ -76,7 +76,7 @@ def test_a_loss_clears_the_ring_and_rewinds_every_subscriber(topic):
     assert topic.unsettled_until > 0
 
 
-def test_a_log_that_is_empty_again(topic):
+def test_log_that_is_empty_again(topic):
     topic.invalidate()
     topic.resume(LogEnd(START, [], True))
     assert (topic.head, topic.last, in_ring(topic)) == (START, None, [])
@@ -95,7 +95,7 @@ def test_replies_of_an_earlier_epoch_do_not_count(topic):
     assert topic.is_current(topic.epoch)
 
 
-def test_a_missing_entry_that_is_in_the_log_is_archived(topic):
+def test_missing_entry_that_is_in_the_log_is_archived(topic):
     topic.invalidate(is_head_missing=True)
     topic.resume(end(3, 1, 2, 3))
     assert topic.is_head_archived
@@ -110,7 +110,7 @@ def test_events_after_a_missing_entry_are_verified_again(topic):
     assert topic.unsettled_until > 0
 
 
-def test_a_finished_job_completes_its_topic_unless_events_were_lost(topic):
+def test_finished_job_completes_its_topic_unless_events_were_lost(topic):
     topic.is_ending = True
     topic.invalidate()
     topic.resume(end(2, 1, 2))

@@ -43,7 +43,7 @@ def test_sequences_follow_each_other(producer):
     assert producer.sequence == 7
 
 
-def test_a_batch_for_each_job_and_epoch(producer):
+def test_batch_for_each_job_and_epoch(producer):
     appends = append(), append(keys=OTHER), append(), append(epoch=2)
     assert grouped(producer, *appends) == [
         ("p", 0, 1, 2, [0, 2]),
@@ -52,7 +52,7 @@ def test_a_batch_for_each_job_and_epoch(producer):
     ]
 
 
-def test_a_batch_for_each_idempotency_key(producer):
+def test_batch_for_each_idempotency_key(producer):
     """Equal keys as well: the second is recognised by the first's state."""
     appends = append(), append(2, key_id="k"), append(2, key_id="k", epoch=3)
     assert grouped(producer, *appends) == [
@@ -82,7 +82,7 @@ def test_each_caller_gets_its_ids(producer):
     assert [each.ids for each in appends] == [["7-1"], ["7-2", "7-3", "7-4"], ["7-5"]]
 
 
-def test_the_error_of_each_caller_has_its_append(producer):
+def test_error_of_each_caller_has_its_append(producer):
     appends = append(), append()
     number(appends, producer, LastAcked())
     shared = RedisUnavailable("gone")
@@ -95,7 +95,7 @@ def test_the_error_of_each_caller_has_its_append(producer):
     assert appends[0].error is refusal
 
 
-def test_an_append_expires(producer, monkeypatch):
+def test_append_expires(producer, monkeypatch):
     pending = append()
     with pytest.raises(TypeError):
         retried(pending)  # not sent
@@ -117,7 +117,7 @@ def acknowledged(last_acked, event_id, *, failed=False):
     return batch
 
 
-def test_the_last_acknowledged_append_is_the_floor_of_the_next():
+def test_last_acknowledged_append_is_the_floor_of_the_next():
     last_acked = LastAcked()
     assert acknowledged(last_acked, b"7-1").command[8] == ""
     assert acknowledged(last_acked, b"9-1").command[8] == "5 7-1"
@@ -125,14 +125,14 @@ def test_the_last_acknowledged_append_is_the_floor_of_the_next():
     assert last_acked.get(KEYS) == "5 10-0"
 
 
-def test_a_retry_does_not_lower_the_floor():
+def test_retry_does_not_lower_the_floor():
     last_acked = LastAcked()
     acknowledged(last_acked, b"10-2")
     acknowledged(last_acked, b"9-7", failed=True)
     assert last_acked.get(KEYS) == "5 10-2"
 
 
-def test_the_floors_are_bounded(monkeypatch):
+def test_floors_are_bounded(monkeypatch):
     monkeypatch.setattr(module, "MAX_LAST_ACKED_JOBS", 2)
     last_acked = LastAcked()
     for name in "abc":

@@ -11,7 +11,7 @@ from events.types import Producer
 EVENT = {"event_type": "x", "text": "ü"}
 
 
-def test_an_id_has_sixteen_characters_of_the_key_and_sixteen_of_the_content():
+def test_id_has_sixteen_characters_of_the_key_and_sixteen_of_the_content():
     one, other = idempotency_id("a", [EVENT]), idempotency_id("a", [EVENT, EVENT])
     assert one[:16] == other[:16]
     assert one[16:] != other[16:]
@@ -32,7 +32,7 @@ def test_content_of_any_size_is_accepted():
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, None, 7, b"key"])
-def test_an_invalid_key(key):
+def test_invalid_key(key):
     with pytest.raises(InvalidEvent, match="idempotency_key is text of 1 to 200 characters"):
         idempotency_id(key, [EVENT])
 

@@ -84,20 +84,20 @@ def test_all_commands_are_sent_before_a_reply_is_read(drive):
     assert drive([b"1", b"2"], PING, PING) == (["send", "read", "read"], [b"1", b"2"], [])
 
 
-def test_an_error_reply_is_in_the_list(drive):
+def test_error_reply_is_in_the_list(drive):
     wrong = exceptions.ResponseError("WRONGTYPE Operation against a key")
     _, replies, _ = drive([wrong, b"2", OOM], PING, PING, PING)
     assert [type(reply) for reply in replies] == [NotAStream, bytes, RedisCommandError]
 
 
-def test_a_lost_connection_sends_all_commands_again(drive):
+def test_lost_connection_sends_all_commands_again(drive):
     log, replies, pauses = drive([b"1", LOST, b"1", b"2"], PING, PING)
     attempt = ["send", "read", "read"]
     assert (log, replies) == ([*attempt, "disconnect", *attempt], [b"1", b"2"])
     assert pauses == [retry.RETRY_DELAYS_SECONDS[0]]
 
 
-def test_the_last_attempt_is_not_followed_by_a_pause(drive):
+def test_last_attempt_is_not_followed_by_a_pause(drive):
     log, error, pauses = drive([LOST] * 4, PING)
     assert log == ["send", "read", "disconnect"] * 4
     assert pauses == list(retry.RETRY_DELAYS_SECONDS[:-1])
@@ -111,13 +111,13 @@ def test_no_attempt_is_made_after_the_timeout(drive, settings):
     assert isinstance(error, RedisUnavailable)
 
 
-def test_an_error_of_redis_py_itself_is_not_retried(drive):
+def test_error_of_redis_py_itself_is_not_retried(drive):
     log, error, _ = drive([exceptions.DataError("not a command")], PING)
     assert log == ["send", "read", "disconnect"]
     assert "not a command" in str(error)
 
 
-def test_the_source_of_a_missing_script_is_sent(drive):
+def test_source_of_a_missing_script_is_sent(drive):
     log, replies, _ = drive([NO_SCRIPT, b"1", b"2"], SCRIPT, PING)
     assert log == ["send", "read", "read", "EVAL", "read"]
     assert replies == [b"2", b"1"]
@@ -125,7 +125,7 @@ def test_the_source_of_a_missing_script_is_sent(drive):
     assert isinstance(replies[0], RedisCommandError)
 
 
-def test_a_refusal_after_a_lost_attempt_leaves_the_outcome_unknown(drive):
+def test_refusal_after_a_lost_attempt_leaves_the_outcome_unknown(drive):
     """The lost attempt may have been run, or may be run later."""
     fenced = exceptions.ResponseError("WRONGTYPE Operation")
     _, replies, _ = drive([LOST, OOM, b"2", fenced], PING, PING, PING)
@@ -136,7 +136,7 @@ class Interruption(BaseException):
     """What a signal handler raises."""
 
 
-def test_an_interrupted_connection_is_closed():
+def test_interrupted_connection_is_closed():
     connection = Connection(Interruption())
     with pytest.raises(Interruption):
         send_commands(connection, PING)
@@ -152,7 +152,7 @@ async def test_sending_once_raises_the_error_of_redis_py():
 
 
 @pytest.mark.parametrize("send", [asend_commands, lambda c, *commands: send_once(c, commands)])
-async def test_a_cancellation_that_a_step_loses_is_raised(send):
+async def test_cancellation_that_a_step_loses_is_raised(send):
     """As redis-py does in Python 3.11 when it is cancelled as its write returns."""
 
     class Losing(AsyncConnection):
@@ -168,7 +168,7 @@ async def test_a_cancellation_that_a_step_loses_is_raised(send):
     assert "read" not in connection.log
 
 
-async def test_a_task_that_was_cancelled_before_may_send():
+async def test_task_that_was_cancelled_before_may_send():
     """In a `finally` block, for example."""
 
     async def publish():

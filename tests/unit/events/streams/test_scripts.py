@@ -16,7 +16,7 @@ def source(name):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_is_the_helpers_and_its_own_file(name):
+def test_script_is_the_helpers_and_its_own_file(name):
     assert SCRIPTS[name].source.startswith(source("helpers") + source(name.lower()))
 
 
@@ -31,7 +31,7 @@ def test_each_file_is_used():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_call_can_be_sent_with_the_source(name):
+def test_call_can_be_sent_with_the_source(name):
     call = SCRIPTS[name].call(("stream", "state"), ("a", 1))
     assert call == ("EVALSHA", SCRIPTS[name].sha, 2, "stream", "state", "a", 1)
     assert scripts.with_source(call) == ("EVAL", SCRIPTS[name].source, *call[2:])

@@ -75,7 +75,7 @@ def test_matching_logs(events, expected):
         ([A, B], ["a", {"n": 1}], "> 2  b", "{'n': 1}"),
     ],
 )
-def test_the_mismatch_is_marked(events, expected, marked, item):
+def test_mismatch_is_marked(events, expected, marked, item):
     lines = report(log(*events), expected)
     index = next(number for number, line in enumerate(lines) if line.startswith(">"))
     assert lines[index].startswith(marked)
@@ -104,7 +104,7 @@ def test_differences_of_an_event(data, expected, difference):
     )
 
 
-def test_the_report_has_one_line_per_event():
+def test_report_has_one_line_per_event():
     events = log(*[("step", {"text": "line\n" * 100})] * 11, ("a_longer_type", {}))
     lines = [line for line in report(events, [])[2:-2] if "expected" not in line]
     assert len(lines) == 12
@@ -113,7 +113,7 @@ def test_the_report_has_one_line_per_event():
     assert max(map(len, lines)) < 150
 
 
-def test_the_hint_is_the_last_line():
+def test_hint_is_the_last_line():
     assert report([], ["a"], lambda: "Look there.")[-1] == "Look there."
     assert report([], ["a", ...])[-1] == "all expected events: ['a', ...]"
 

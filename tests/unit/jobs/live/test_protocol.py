@@ -51,7 +51,7 @@ def test_messages_of_a_replay():
         ('{"action": "subscribe", "job_id": "a", "ticket": null}', "A ticket is a string."),
     ],
 )
-def test_the_error_states_what_is_allowed_and_what_was_given(text, expected):
+def test_error_states_what_is_allowed_and_what_was_given(text, expected):
     with pytest.raises(BadMessage) as caught:
         parse_message(text, MULTIPLEX_ACTIONS)
     assert expected in str(caught.value)
@@ -70,7 +70,7 @@ def test_invalid_values():
         parse_message('{"action": "speed", "speed": 0}', REPLAY_ACTIONS).parse_speed()
 
 
-def test_the_speed_of_a_query():
+def test_speed_of_a_query():
     assert replay_speed({}) is None
     assert replay_speed({"replay": ["1"]}) == 1
     assert replay_speed({"replay": ["1"], "speed": ["4"]}) == 4

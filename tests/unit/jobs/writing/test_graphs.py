@@ -43,7 +43,7 @@ def calls(name: str, **arguments: str) -> AIMessage:
     return AIMessage("", additional_kwargs={"tool_calls": [call]})
 
 
-def test_the_outline_of_a_file_has_its_headings() -> None:
+def test_outline_of_a_file_has_its_headings() -> None:
     outline = plan(files=[TEA])
     assert outline["title"] == "Tea"
     assert headings(outline["sections"]) == [
@@ -55,14 +55,14 @@ def test_the_outline_of_a_file_has_its_headings() -> None:
     assert outline["sections"][0]["summary"] == "Boil the water."
 
 
-def test_the_outline_of_several_files_has_a_section_for_each() -> None:
+def test_outline_of_several_files_has_a_section_for_each() -> None:
     other = {"name": "coffee.md", "text": "# Coffee\n\nBeans.\n\n## Roast\n\nDark.\n"}
     outline = plan(files=[TEA, other], prompt="Compare the drinks")
     assert outline["title"] == "Compare the drinks"
     assert [section["heading"] for section in outline["sections"]] == ["Tea", "Coffee"]
 
 
-def test_a_document_quotes_the_passage_under_each_heading() -> None:
+def test_document_quotes_the_passage_under_each_heading() -> None:
     report = ReportRecorder()
     document = write(files=[TEA], outline=plan(files=[TEA]), report=report)
     assert [(s["id"], s["level"], s["text"]) for s in document["sections"]] == [
@@ -88,18 +88,18 @@ def test_tokens_nodes_and_tool_calls_reach_the_callback_handler() -> None:
     assert json.loads("".join(recorder.tokens))["title"] == "Tea"
 
 
-def test_a_passage_is_not_quoted_twice() -> None:
+def test_passage_is_not_quoted_twice() -> None:
     outline = {"title": "Tea", "sections": [{"heading": "Hot water"}, {"heading": "Water"}]}
     texts = [section["text"] for section in write(files=[TEA], outline=outline)["sections"]]
     assert texts == ["Leaves and *water*.", "Boil the water. Wait."]
 
 
-def test_a_document_without_sources_claims_nothing() -> None:
+def test_document_without_sources_claims_nothing() -> None:
     trade, _ = write()["sections"]
     assert trade["text"] == "No file contains text on “Trade”."
 
 
-def test_a_reply_with_text_around_the_json_is_an_outline() -> None:
+def test_reply_with_text_around_the_json_is_an_outline() -> None:
     outline = plan(provider(f"Sure!\n```json\n{json.dumps(OUTLINE)}\n```\nAnything else?"))
     assert headings(outline["sections"]) == ["1 Trade", "2 Tax"]
 
@@ -112,12 +112,12 @@ def test_a_reply_with_text_around_the_json_is_an_outline() -> None:
         ('{"title": "Tea", "sections": [{"heading": 3}]}', r"sections\.0\.heading: Input should"),
     ],
 )
-def test_an_invalid_outline_fails_with_its_path(reply: str, message: str) -> None:
+def test_invalid_outline_fails_with_its_path(reply: str, message: str) -> None:
     with pytest.raises(WritingError, match=f"The outline is invalid. .*{message}"):
         plan(provider(reply))
 
 
-def test_an_outline_of_the_caller_is_validated_before_the_model_runs() -> None:
+def test_outline_of_the_caller_is_validated_before_the_model_runs() -> None:
     with pytest.raises(WritingError, match="title: Field required"):
         write(provider(), outline={"x": 1})
     many = {"title": "Many", "sections": [{"heading": f"Part {n}"} for n in range(61)]}
@@ -125,7 +125,7 @@ def test_an_outline_of_the_caller_is_validated_before_the_model_runs() -> None:
         write(provider(), outline=many)
 
 
-def test_a_provider_receives_the_results_of_its_tool_calls() -> None:
+def test_provider_receives_the_results_of_its_tool_calls() -> None:
     replies = [calls("find_passages", query="Making it"), calls("rm_rf"), json.dumps(OUTLINE)]
     recorder = CallbackRecorder()
     graph = outline_graph(provider(*replies), ReportRecorder(), [TEA])
@@ -134,17 +134,17 @@ def test_a_provider_receives_the_results_of_its_tool_calls() -> None:
     assert recorder.tools == ["find_passages"]
 
 
-def test_an_empty_reply_fails_with_the_section() -> None:
+def test_empty_reply_fails_with_the_section() -> None:
     with pytest.raises(WritingError, match="no text for section 2"):
         write(provider("Ships.", " "))
 
 
-def test_a_model_that_keeps_calling_tools_is_stopped() -> None:
+def test_model_that_keeps_calling_tools_is_stopped() -> None:
     with pytest.raises(GraphRecursionError, match="Recursion limit of 20"):
         plan(provider(*[calls("list_headings")] * 30), [TEA])
 
 
-def test_an_exception_of_the_report_callback_stops_the_graph() -> None:
+def test_exception_of_the_report_callback_stops_the_graph() -> None:
     class Cancelled(Exception):
         pass
 

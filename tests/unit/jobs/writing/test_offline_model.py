@@ -33,18 +33,18 @@ def plan(prompt: str, *texts: str) -> tuple[str, list[str]]:
         ("介绍茶", "介绍茶", ["背景", "要点", "总结"]),
     ],
 )
-def test_the_outline_of_a_prompt(prompt: str, title: str, sections: list[str]) -> None:
+def test_outline_of_a_prompt(prompt: str, title: str, sections: list[str]) -> None:
     assert plan(prompt) == (title, sections)
 
 
-def test_the_outline_of_this_readme_has_its_main_headings() -> None:
+def test_outline_of_this_readme_has_its_main_headings() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     lines = readme.splitlines()
     main = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
     assert plan("Outline the README", readme) == (lines[0].removeprefix("# "), main)
 
 
-def test_a_chinese_text_becomes_a_chinese_document() -> None:
+def test_chinese_text_becomes_a_chinese_document() -> None:
     files, recorder = [{"name": "茶.txt", "text": CHINESE}], CallbackRecorder()
     outline = outline_graph(OfflineChatModel(), ReportRecorder(), files).invoke(
         "写一篇关于茶的文章"
@@ -65,7 +65,7 @@ def test_any_text_has_an_outline(text: str) -> None:
     assert sections
 
 
-def test_the_events_name_the_model() -> None:
+def test_events_name_the_model() -> None:
     seen: list[Any] = []
 
     class Metadata(CallbackRecorder):
