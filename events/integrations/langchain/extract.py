@@ -7,12 +7,11 @@ from typing import Any, Final
 _INTERNAL_TAGS: Final = re.compile(r"(?:seq:step|graph:step|map:key|retry:attempt|langsmith):.*")
 _RETRY: Final = re.compile(r"retry:attempt:([0-9]{1,9})")
 _INTERNAL_METADATA: Final = ("langgraph_", "ls_", "lc_", "checkpoint_", "__")
+# LangChain's names of token counts, and those of some providers.
 _USAGE: Final = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
     "total_tokens": "total_tokens",
-    "prompt_tokens": "input_tokens",
-    "completion_tokens": "output_tokens",
 }
 
 Usage = dict[str, int]
@@ -48,14 +47,10 @@ def _first_generation(response: Any) -> Any:
 def response_model(response: Any) -> str | None:
     """Return the model's name, if the provider reports it."""
     message = getattr(_first_generation(response), "message", None)
-    for source in (
-        getattr(message, "response_metadata", None),
-        getattr(response, "llm_output", None),
-    ):
-        for key in ("model_name", "model"):
-            if isinstance(source, Mapping) and isinstance(source.get(key), str):
-                return str(source[key])
-    return None
+    sources = getattr(message, "response_metadata", None), getattr(response, "llm_output", None)
+    mappings = [source for source in sources if isinstance(source, Mapping)]
+    names = [source.get(key) for source in mappings for key in ("model_name", "model")]
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def response_usage(response: Any) -> Usage:
@@ -73,9 +68,10 @@ def response_usage(response: Any) -> Usage:
 
 def add_usage(total: Usage, usage: Any) -> None:
     """Add the counts of a usage mapping to `total`."""
-    for key, name in _USAGE.items() if isinstance(usage, Mapping) else ():
-        if isinstance(usage.get(key), int) and not (key != name and name in usage):
-            total[name] = total.get(name, 0) + usage[key]
+    for name, other_name in _USAGE.items() if isinstance(usage, Mapping) else ():
+        count = usage.get(name, usage.get(other_name))
+        if isinstance(count, int):
+            total[name] = total.get(name, 0) + count
 
 
 def messages(batch: Any) -> list[tuple[str, Any]]:
@@ -94,30 +90,8 @@ def tool_output(output: Any) -> tuple[Any, bool]:
 
 def document(found: Any) -> dict[str, Any]:
     """Return text and metadata of a retrieved document."""
-    return {
-        "text": getattr(found, "page_content", str(found)),
-        "metadata": getattr(found, "metadata", {}),
-    }
-
-
-def error_message(error: BaseException) -> str:
-    """Return the message of an error; of a pydantic error without the rejected values."""
-    errors = getattr(error, "errors", None)
-    if type(error).__name__ != "ValidationError" or not callable(errors):
-        return error_text(error)
-    try:
-        details = errors(include_input=False, include_context=False, include_url=False)
-    except TypeError:  # another package's ValidationError
-        return error_text(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
-
-
-def error_text(error: BaseException) -> str:
-    """Return `str(error)`; empty if that raises."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - it must not replace the error
-        return ""
+    text = getattr(found, "page_content", str(found))
+    return {"text": text, "metadata": getattr(found, "metadata", {})}
 
 
 def user_tags(tags: Any) -> list[str]:

@@ -1,20 +1,18 @@
 """Callback handlers that publish the runs of LangChain and LangGraph to the log of a job.
 
-A chain's start is a `phase_update`, the end of the root chain is `done`, a tool's start and end are
-`tool_call` and `tool_result`, text of a model is a `thought` (the thoughts of a run, concatenated,
-are its text), an error is an `error`. Retrievers, retries, usage and custom events have types of
-their own. Each event is `{"event_type", "data", "timestamp", "job_id"}`.
-
-Handlers raise only GraphCancelled. Failed publishes are logged and counted in `failures`.
+docs/reference.md, "Events of a graph", lists the events. Each is a dict of `event_type`, `data`,
+`timestamp` and `job_id`. Handlers raise only GraphCancelled; failed publishes are logged and
+counted in `failures`.
 """
 
 import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypedDict, TypeVar, Unpack, overload
+from functools import partialmethod
+from typing import Any, Final, TypedDict, Unpack, overload
 from uuid import UUID
 
 from events.circuit_breaker import CircuitBreaker
@@ -28,17 +26,22 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
-from events.integrations.langchain.extract import delta_text, error_text
-from events.integrations.langchain.interrupts import GraphBubbleUp
+from events.integrations.langchain.errors import GraphBubbleUp, error_text, trimmed_traceback
+from events.integrations.langchain.extract import delta_text
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.recorder import Events, RunRecorder
-from events.integrations.langchain.sanitize import Sanitizer
-from events.integrations.langchain.tracebacks import trimmed_traceback
 
 logger = logging.getLogger(__name__)
 
 Record = Callable[..., Events]
-Handler = TypeVar("Handler", bound="type[_Handler]")
+
+# RunRecorder records the callback `on_<name>` with its method of this name, errors with `failed`.
+_CALLBACKS: Final = (
+    "chain_start", "chain_end", "chain_error", "tool_start", "tool_end", "tool_error",
+    "retriever_start", "retriever_end", "retriever_error", "llm_start", "chat_model_start",
+    "llm_end", "llm_error", "custom_event", "retry",
+)  # fmt: skip
+_NOT_CANCELLING: Final = (RunRecorder.failed, RunRecorder.flush)
 
 
 class GraphCancelled(JobCancelled, GraphBubbleUp):
@@ -61,28 +64,28 @@ class HandlerOptions(TypedDict, total=False):
 class _Handler:
     """State and callbacks that both handlers share."""
 
-    # Otherwise LangChain discards the exceptions of handlers.
-    raise_error = True
+    raise_error = True  # otherwise LangChain discards the exceptions of handlers
 
     def __init__(
         self, job_id: str, publisher: Publisher[Any], **options: Unpack[HandlerOptions]
     ) -> None:
         super().__init__()
-        record = options.get("record", DEFAULTS)
         self.job_id = job_id
         self.failures = 0
         self._publisher = publisher
         self._recorder = RunRecorder(
-            job_id, options.get("control_flow", ()), record, publisher.max_event_bytes
+            job_id,
+            options.get("control_flow", ()),
+            options.get("record", DEFAULTS),
+            publisher.max_event_bytes,
         )
-        self._sanitizer = Sanitizer(record, publisher.max_event_bytes)
         self._breaker = CircuitBreaker()
         self._should_cancel = options.get("should_cancel")
         self._should_cancel_breaker = CircuitBreaker()
         self._cancelled = False
         # Recorded events that are not yet published, in order.
         self._pending: deque[dict[str, Any]] = deque()
-        self._pending_lock = threading.Lock()
+        self._lock = threading.Lock()
 
     def take_token(
         self,
@@ -119,22 +122,22 @@ class _Handler:
         raise NotImplementedError
 
     def _record(self, record: Record, *args: Any, **kwargs: Any) -> None:
-        with self._pending_lock:
+        """Append the events of a callback to the pending ones; raises only GraphCancelled."""
+        if record not in _NOT_CANCELLING:
+            self._raise_if_cancelled()
+        with self._suppressing(), self._lock:
             self._pending.extend(record(self._recorder, *args, **kwargs))
 
     def _raise_if_cancelled(self) -> None:
-        if self._is_cancelled():
+        should_cancel = self._should_cancel
+        if should_cancel and not self._cancelled and not self._should_cancel_breaker.is_open:
+            try:
+                self._cancelled = bool(should_cancel())
+            except Exception as error:  # noqa: BLE001 - a failed call does not cancel
+                self._should_cancel_breaker.record_failure()
+                self._warn("should_cancel_failed", error)
+        if self._cancelled:
             raise GraphCancelled(JobCancelled.__doc__)
-
-    def _is_cancelled(self) -> bool:
-        if self._should_cancel is None or self._cancelled or self._should_cancel_breaker.is_open:
-            return self._cancelled
-        try:
-            self._cancelled = bool(self._should_cancel())
-        except Exception as error:  # noqa: BLE001 - a failed call does not cancel
-            self._should_cancel_breaker.record_failure()
-            self._warn("should_cancel_failed", error)
-        return self._cancelled
 
     @contextmanager
     def _suppressing(self) -> Iterator[None]:
@@ -167,62 +170,15 @@ class _Handler:
         extra = {"job_id": self.job_id}
         if error:
             extra["error"] = type(error).__name__
+            redacted = self._recorder.sanitizer.text
             try:
-                text = f"{type(error).__name__}: {error_text(error)}"
-                extra["error"] = self._sanitizer.text(text)
-                extra["traceback"] = self._sanitizer.text(trimmed_traceback(error))
+                extra["error"] = redacted(f"{type(error).__name__}: {error_text(error)}")
+                extra["traceback"] = redacted(trimmed_traceback(error))
             except Exception:  # noqa: BLE001 - the user's redactor; the class name was logged
                 extra["redactor"] = "failed"
         logger.warning(event, extra=extra)
 
 
-# Methods of RunRecorder that record the callback `on_<name>`. Errors do not raise GraphCancelled.
-_CANCELLING: Final = (
-    "chain_start", "chain_end", "tool_start", "tool_end", "retriever_start", "retriever_end",
-    "llm_start", "chat_model_start", "llm_end", "custom_event", "retry",
-)  # fmt: skip
-_ERRORS: Final = ("chain_error", "tool_error", "retriever_error", "llm_error")
-
-
-def _with_callbacks(callback: Callable[..., Any]) -> Callable[[Handler], Handler]:
-    """Decorate a handler class: add the callbacks, which `callback` makes of recorder methods."""
-
-    def decorate(handler: Handler) -> Handler:
-        for name in _CANCELLING:
-            setattr(handler, f"on_{name}", callback(getattr(RunRecorder, name), cancels=True))
-        for name in _ERRORS:
-            setattr(handler, f"on_{name}", callback(RunRecorder.failed, cancels=False))
-        return handler
-
-    return decorate
-
-
-def _callback(record: Record, *, cancels: bool) -> Callable[..., None]:
-    def callback(self: "SyncRedisCallbackHandler", *args: Any, **kwargs: Any) -> None:
-        if cancels:
-            self._raise_if_cancelled()
-        with self._suppressing():
-            self._record(record, *args, **kwargs)
-            self._deliver()
-
-    return callback
-
-
-def _acallback(record: Record, *, cancels: bool) -> Callable[..., Coroutine[Any, Any, None]]:
-    async def callback(self: "RedisCallbackHandler", *args: Any, **kwargs: Any) -> None:
-        if cancels:
-            self._raise_if_cancelled()
-        with self._suppressing():
-            self._record(record, *args, **kwargs)
-            await self._deliver()
-
-    return callback
-
-
-_flush: Final = _callback(RunRecorder.flush, cancels=False)
-
-
-@_with_callbacks(_callback)
 class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
     """Handler for `invoke` and `stream` that publishes through a SyncRedisStreamPublisher.
 
@@ -230,26 +186,20 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
     A lock around publishing preserves the order of events.
     """
 
-    def __init__(
-        self, job_id: str, publisher: Publisher[Any], **options: Unpack[HandlerOptions]
-    ) -> None:
-        super().__init__(job_id, publisher, **options)
-        self._delivery_lock = threading.Lock()
-
-    def _deliver(self) -> None:
-        with self._delivery_lock:
+    def _handle(self, record: Record, *args: Any, **kwargs: Any) -> None:
+        self._record(record, *args, **kwargs)
+        with self._lock:
             while event := self._next_event():
                 with self._suppressing():
                     self._publisher.publish_event(self.job_id, event)
                     self._breaker.record_success()
 
     def _schedule_flush(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, _flush, (self,))
+        timer = threading.Timer(seconds, self._handle, (RunRecorder.flush,))
         timer.daemon = True
         timer.start()
 
 
-@_with_callbacks(_acallback)
 class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
     """Handler for `ainvoke` and `astream` that publishes through a RedisStreamPublisher.
 
@@ -262,21 +212,22 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
     per token, in sync models an event loop per token.
     """
 
-    # Otherwise LangChain calls plain functions in a thread.
-    run_inline = True
+    run_inline = True  # otherwise LangChain calls plain functions in a thread
 
-    def __init__(
-        self, job_id: str, publisher: Publisher[Any], **options: Unpack[HandlerOptions]
-    ) -> None:
-        super().__init__(job_id, publisher, **options)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._delivery_lock = asyncio.Lock()
-        self._deliveries: set[asyncio.Task[None]] = set()
+    # The client's loop is that of the first callback.
+    _loop: asyncio.AbstractEventLoop | None = None
+    _delivery_lock: asyncio.Lock
+    _deliveries: set[asyncio.Task[None]]
+
+    async def _handle(self, record: Record, *args: Any, **kwargs: Any) -> None:
+        self._record(record, *args, **kwargs)
+        with self._suppressing():
+            await self._deliver()
 
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None or self._loop.is_closed():
-            self._loop, self._delivery_lock = loop, asyncio.Lock()
+            self._loop, self._delivery_lock, self._deliveries = loop, asyncio.Lock(), set()
             self._recorder.cancel_flush()  # a closed loop does not run the scheduled flush
         if self._loop is loop:
             # If this callback is cancelled, the append that it waits for is not.
@@ -305,10 +256,15 @@ class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
         loop.call_soon_threadsafe(loop.call_later, seconds, self._flush, loop)
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._suppressing():
-            self._record(RunRecorder.flush)
+        self._record(RunRecorder.flush)
         if self._pending:
             self._start_delivery(loop)
+
+
+for _name in _CALLBACKS:
+    _method = RunRecorder.failed if _name.endswith("_error") else getattr(RunRecorder, _name)
+    for _class in (SyncRedisCallbackHandler, RedisCallbackHandler):
+        setattr(_class, f"on_{_name}", partialmethod(_class._handle, _method))  # noqa: SLF001
 
 
 @overload
@@ -319,15 +275,12 @@ def create_redis_callback_handler(
 def create_redis_callback_handler(
     job_id: str, publisher: SyncRedisStreamPublisher, **options: Unpack[HandlerOptions]
 ) -> SyncRedisCallbackHandler: ...
-def create_redis_callback_handler(
-    job_id: str,
-    publisher: RedisStreamPublisher | SyncRedisStreamPublisher,
-    **options: Unpack[HandlerOptions],
-) -> RedisCallbackHandler | SyncRedisCallbackHandler:
+def create_redis_callback_handler(job_id: str, publisher: Any, **options: Any) -> Any:
     """Return the handler for `config={"callbacks": [handler]}` that matches the publisher.
 
     `options` are those of HandlerOptions: `control_flow`, `record` and `should_cancel`.
     """
-    if isinstance(publisher, SyncRedisStreamPublisher):
-        return SyncRedisCallbackHandler(job_id, publisher, **options)
-    return RedisCallbackHandler(job_id, publisher, **options)
+    is_sync = isinstance(publisher, SyncRedisStreamPublisher)
+    return (SyncRedisCallbackHandler if is_sync else RedisCallbackHandler)(
+        job_id, publisher, **options
+    )

@@ -32,8 +32,3 @@ class RecordOptions:
 
 
 DEFAULTS: Final = RecordOptions()
-
-
-def includes(option: bool | Collection[str], name: str) -> bool:
-    """Return whether an option, a flag or a collection of names, includes `name`."""
-    return option if isinstance(option, bool) else name in option

@@ -10,11 +10,15 @@ from uuid import UUID
 from events.codec import MAX_EVENT_BYTES, utc_now
 from events.exceptions import JobCancelled
 from events.integrations.langchain import extract
-from events.integrations.langchain.interrupts import GraphBubbleUp, GraphInterrupt
-from events.integrations.langchain.options import DEFAULTS, RecordOptions, includes
+from events.integrations.langchain.errors import (
+    GraphBubbleUp,
+    GraphInterrupt,
+    error_message,
+    trimmed_traceback,
+)
+from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.run_state import RunState
 from events.integrations.langchain.sanitize import Sanitizer, replace_invalid, split_text
-from events.integrations.langchain.tracebacks import trimmed_traceback
 from events.types import EventType, check_job_id
 
 Events = list[dict[str, Any]]
@@ -29,7 +33,11 @@ _ABORTED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError, Ge
 
 
 class RunRecorder:
-    """Converts callbacks to events. Thread-safe: parallel branches call it from several threads."""
+    """Converts callbacks to events. Thread-safe: parallel branches call it from several threads.
+
+    The keyword arguments of callbacks that start a run are those of LangChain: `run_id`,
+    `parent_run_id`, `name`, `tags`, `metadata`, and others.
+    """
 
     def __init__(
         self,
@@ -38,32 +46,27 @@ class RunRecorder:
         record: RecordOptions = DEFAULTS,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
+        self.sanitizer = Sanitizer(record, max_event_bytes)
         self._job_id = check_job_id(job_id)
         self._control_flow = (GraphBubbleUp, JobCancelled, *control_flow)
         self._record = record
-        self._sanitizer = Sanitizer(record, max_event_bytes)
-        self._records_text = record.model_text
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
         self._runs: dict[UUID, RunState] = {}
         self._lock = threading.Lock()
         self._flush_scheduled = False
 
-    def chain_start(
-        self, serialized: Serialized, _inputs: Any, *, run_id: UUID, **kwargs: Any
-    ) -> Events:
+    def chain_start(self, serialized: Serialized, _inputs: Any, **kwargs: Any) -> Events:
         """Record the start of a graph, of a node, or of a chain outside of graphs."""
-        run = self._start(serialized, run_id, kwargs)
-        retry = self._retry(run, kwargs)
+        run = self._start(serialized, kwargs)
         node = run.fields["node"]
         is_hidden = _HIDDEN_TAG in (kwargs.get("tags") or ())
         if is_hidden or (run.root and node not in (None, run.name)):
-            return retry
-        data: dict[str, Any] = {"phase": run.name}
+            return self._retry(run, kwargs)
+        metadata: dict[str, Any] = {}
         if run.root is None and self._record.metadata:
             metadata = extract.user_metadata(kwargs.get("metadata") or {})
-            data |= {"metadata": metadata} if metadata else {}
-        phase = self._event(EventType.PHASE_UPDATE, run, **data)
-        return [*self._text_before(run), *retry, phase]
+        data = {"phase": run.name, **_present(metadata=metadata)}
+        return self._started(run, kwargs, EventType.PHASE_UPDATE, **data)
 
     def chain_end(self, _outputs: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the end of the root chain: done, or interrupted for input."""
@@ -71,64 +74,49 @@ class RunRecorder:
         if run.root:
             return []
         event_type = EventType.INTERRUPTED if run.interrupted else EventType.DONE
-        usage = {"usage": run.usage} if run.usage else {}
-        return [self._event(event_type, run, None, seconds=run.seconds, **usage)]
+        data = {"seconds": run.seconds, **_present(usage=run.usage)}
+        return [self._event(event_type, run, **data)]
 
-    def tool_start(
-        self, serialized: Serialized, input_str: str, *, run_id: UUID, **kwargs: Any
-    ) -> Events:
+    def tool_start(self, serialized: Serialized, input_str: str, **kwargs: Any) -> Events:
         """Record the call of a tool."""
-        run = self._start(serialized, run_id, kwargs)
-        fields = self._tool_input(kwargs.get("inputs") or input_str)
-        if kwargs.get("tool_call_id"):
-            fields["tool_call_id"] = kwargs["tool_call_id"]
-        call = self._event(EventType.TOOL_CALL, run, tool=run.name, **fields)
-        return [*self._text_before(run), *self._retry(run, kwargs), call]
+        run = self._start(serialized, kwargs)
+        data = {
+            "tool": run.name,
+            **self._tool_input(kwargs.get("inputs") or input_str),
+            **_present(tool_call_id=kwargs.get("tool_call_id")),
+        }
+        return self._started(run, kwargs, EventType.TOOL_CALL, **data)
 
     def tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the output of a tool."""
         run = self._end(run_id)
         content, is_error = extract.tool_output(output)
         status = {"status": "error"} if is_error else {}
-        fields = self._withheld_unless(self._record.tool_outputs, output=content, **status)
-        seconds = run.seconds
-        result = self._event(EventType.TOOL_RESULT, run, tool=run.name, **fields, seconds=seconds)
-        return [*self._text_before(run), result]
+        fields = _withheld_unless(self._record.tool_outputs, output=content, **status)
+        data = {"tool": run.name, **fields, "seconds": run.seconds}
+        return self._after_text(run, EventType.TOOL_RESULT, **data)
 
-    def retriever_start(
-        self, serialized: Serialized, query: Any, *, run_id: UUID, **kwargs: Any
-    ) -> Events:
+    def retriever_start(self, serialized: Serialized, query: Any, **kwargs: Any) -> Events:
         """Record the query of a retriever."""
-        run = self._start(serialized, run_id, kwargs)
-        fields = self._withheld_unless(self._record.queries, query=query)
-        call = self._event(EventType.RETRIEVER_CALL, run, retriever=run.name, **fields)
-        return [*self._text_before(run), *self._retry(run, kwargs), call]
+        run = self._start(serialized, kwargs)
+        data = {"retriever": run.name, **_withheld_unless(self._record.queries, query=query)}
+        return self._started(run, kwargs, EventType.RETRIEVER_CALL, **data)
 
     def retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the documents of a retriever."""
         run = self._end(run_id)
         found = [extract.document(one) for one in documents] if self._record.documents else None
-        fields = {
-            "count": len(documents),
-            **self._withheld_unless(self._record.documents, documents=found),
-            "seconds": run.seconds,
-        }
-        result = self._event(EventType.RETRIEVER_RESULT, run, retriever=run.name, **fields)
-        return [*self._text_before(run), result]
+        fields = _withheld_unless(self._record.documents, documents=found)
+        data = {"retriever": run.name, "count": len(documents), **fields, "seconds": run.seconds}
+        return self._after_text(run, EventType.RETRIEVER_RESULT, **data)
 
-    def llm_start(
-        self, serialized: Serialized, prompts: Any, *, run_id: UUID, **kwargs: Any
-    ) -> Events:
+    def llm_start(self, serialized: Serialized, prompts: Any, **kwargs: Any) -> Events:
         """Record the call of a model with text."""
-        messages = [("human", prompt) for prompt in prompts]
-        return self._model_start(serialized, messages, run_id, kwargs)
+        return self._model_start(serialized, [("human", prompt) for prompt in prompts], kwargs)
 
-    def chat_model_start(
-        self, serialized: Serialized, messages: Any, *, run_id: UUID, **kwargs: Any
-    ) -> Events:
+    def chat_model_start(self, serialized: Serialized, messages: Any, **kwargs: Any) -> Events:
         """Record the call of a model with messages."""
-        given = extract.messages(messages) if self._record.prompts else []
-        return self._model_start(serialized, given, run_id, kwargs)
+        return self._model_start(serialized, extract.messages(messages), kwargs)
 
     def llm_token(self, token: Any, run_id: UUID, *, protocol: bool = False) -> float | None:
         """Buffer a token; return the seconds until a flush is due, None if one is scheduled.
@@ -143,7 +131,7 @@ class RunRecorder:
             if run.is_protocol_stream is not None:
                 return None
             run.is_protocol_stream = protocol
-        if not self._records_text:
+        if not self._record.model_text:
             return None
         if token.__class__ is not str:
             token = extract.token_text(token)
@@ -170,27 +158,23 @@ class RunRecorder:
     def llm_end(self, response: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the rest of a model's text, all of it if it was not streamed, and the usage."""
         run = self._end(run_id)
-        if not run.is_streamed and (text := extract.response_text(response)):
+        if run.is_protocol_stream is None and (text := extract.response_text(response)):
             run.text.append(text)
         return [*self._remaining_text(run), *self._usage(run, response)]
 
-    def custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> Events:
+    def custom_event(self, name: str, data: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record an event that the user's code dispatches."""
-        run = self._runs.get(run_id) or self._unknown_run(run_id)
-        fields = self._withheld_unless(self._record.custom_events, value=data)
-        custom = self._event(EventType.CUSTOM_EVENT, run, name=name, **fields)
-        return [*self._text_before(run), custom]
+        run = self._runs.get(run_id) or _unknown_run(run_id)
+        fields = _withheld_unless(self._record.custom_events, value=data)
+        return self._after_text(run, EventType.CUSTOM_EVENT, name=name, **fields)
 
     def retry(self, state: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record another attempt at a model call that failed."""
-        run = self._runs.get(run_id) or self._unknown_run(run_id)
-        error = state.outcome.exception() if state.outcome else None
-        fields = {
-            "attempt": state.attempt_number + 1,
-            **({"error_type": type(error).__name__} if error else {}),
-            **({"message": extract.error_message(error)} if error else {}),
-        }
-        return [self._event(EventType.RETRY, run, name=run.name, **fields)]
+        run = self._runs.get(run_id) or _unknown_run(run_id)
+        data = {"name": run.name, "attempt": state.attempt_number + 1}
+        if state.outcome and (error := state.outcome.exception()):
+            data |= {"error_type": type(error).__name__, "message": error_message(error)}
+        return [self._event(EventType.RETRY, run, **data)]
 
     def failed(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the failure of a run; an error that passes through several runs is recorded once.
@@ -214,32 +198,24 @@ class RunRecorder:
 
     def _error(self, run: RunState, error: BaseException) -> dict[str, Any]:
         trace = trimmed_traceback(error) if self._record.tracebacks else ""
-        return self._event(
-            EventType.ERROR,
-            run,
-            message=extract.error_message(error),
-            error_type=type(error).__name__,
-            **({"traceback": trace} if trace else {}),
-        )
+        data = {"message": error_message(error), "error_type": type(error).__name__}
+        return self._event(EventType.ERROR, run, **data, **_present(traceback=trace))
 
     def _model_start(
-        self,
-        serialized: Serialized,
-        messages: list[tuple[str, Any]],
-        run_id: UUID,
-        kwargs: Mapping[str, Any],
+        self, serialized: Serialized, messages: list[tuple[str, Any]], kwargs: Mapping[str, Any]
     ) -> Events:
-        run = self._start(serialized, run_id, kwargs)
+        run = self._start(serialized, kwargs)
         model = (kwargs.get("metadata") or {}).get("ls_model_name")
-        run.model = self._sanitizer.text(model) if isinstance(model, str) else None
-        events = self._retry(run, kwargs)
-        if self._record.prompts:
+        run.model = self.sanitizer.text(model) if isinstance(model, str) else None
+        events, roles = self._retry(run, kwargs), self._record.prompts
+        if roles:
             shown = [
                 {"role": role, "content": content}
                 for role, content in messages
-                if includes(self._record.prompts, role)
+                if roles is True or role in roles
             ]
-            events.append(self._event(EventType.MODEL_CALL, run, messages=shown, **run.model_field))
+            data = {"messages": shown, **_present(model=run.model)}
+            events.append(self._event(EventType.MODEL_CALL, run, **data))
         return events
 
     def _usage(self, run: RunState, response: Any) -> Events:
@@ -247,13 +223,13 @@ class RunRecorder:
         usage = extract.response_usage(response)
         name = extract.response_model(response)
         if name:
-            run.model = self._sanitizer.text(name)
+            run.model = self.sanitizer.text(name)
         if not usage:
             return []
         with self._lock:
             extract.add_usage(run.tree_root.usage.setdefault(run.model or run.name, {}), usage)
-        fields = {"usage": usage, "seconds": run.seconds, **run.model_field}
-        return [self._event(EventType.MODEL_USAGE, run, None, **fields)]
+        data = {"usage": usage, "seconds": run.seconds, **_present(model=run.model)}
+        return [self._event(EventType.MODEL_USAGE, run, **data)]
 
     def _retry(self, run: RunState, kwargs: Mapping[str, Any]) -> Events:
         """Return the event of another attempt, by a node's RetryPolicy or by `with_retry`."""
@@ -263,47 +239,36 @@ class RunRecorder:
             return []
         return [self._event(EventType.RETRY, run, name=run.name, attempt=attempt)]
 
-    def _start(self, serialized: Serialized, run_id: UUID, kwargs: Mapping[str, Any]) -> RunState:
-        name = str(kwargs.get("name") or (serialized or {}).get("name") or "run")
+    def _start(self, serialized: Serialized, kwargs: Mapping[str, Any]) -> RunState:
+        run_id, parent_id = kwargs["run_id"], kwargs.get("parent_run_id")
         metadata = kwargs.get("metadata") or {}
-        run = RunState(self._sanitizer.text(name), self._run_fields(run_id, kwargs, metadata))
+        name = str(kwargs.get("name") or (serialized or {}).get("name") or "run")
+        fields = {
+            "run_id": str(run_id),
+            "parent_run_id": str(parent_id) if parent_id else None,
+            "node": metadata.get("langgraph_node"),
+            **_present(
+                namespace=extract.namespace(metadata),
+                step=metadata.get("langgraph_step"),
+                tags=extract.user_tags(kwargs.get("tags")),
+            ),
+        }
+        fields = {key: self.sanitizer.value(value) for key, value in fields.items()}
+        run = RunState(self.sanitizer.text(name), fields)
         if name == metadata.get("langgraph_node"):
             run.step = (str(metadata.get("langgraph_checkpoint_ns")), name)
         with self._lock:
-            parent = self._runs.get(kwargs.get("parent_run_id"))  # type: ignore[arg-type]
+            parent = self._runs.get(parent_id)  # type: ignore[arg-type]
             run.root = parent.tree_root if parent else None
             self._runs[run_id] = run
         return run
 
-    def _run_fields(
-        self, run_id: UUID, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the fields that all events of a run have."""
-        parent = kwargs.get("parent_run_id")
-        required = {
-            "run_id": str(run_id),
-            "parent_run_id": str(parent) if parent else None,
-            "node": metadata.get("langgraph_node"),
-        }
-        optional = {
-            "namespace": extract.namespace(metadata),
-            "step": metadata.get("langgraph_step"),
-            "tags": extract.user_tags(kwargs.get("tags")),
-        }
-        given = {key: value for key, value in optional.items() if value not in (None, [])}
-        return {key: self._sanitizer.value(value) for key, value in (required | given).items()}
-
     def _end(self, run_id: UUID) -> RunState:
         with self._lock:
-            run = self._runs.pop(run_id, None) or self._unknown_run(run_id)
+            run = self._runs.pop(run_id, None) or _unknown_run(run_id)
             if run.root is None:  # aborted runs have no end callback
                 self._runs = {k: one for k, one in self._runs.items() if one.root is not run}
         return run
-
-    def _unknown_run(self, run_id: UUID) -> RunState:
-        """Return a run that is not a root, so that its end does not record `done`."""
-        fields = {"run_id": str(run_id), "parent_run_id": None, "node": None}
-        return RunState("run", fields, root=RunState("run", fields))
 
     def _take_text(self, run: RunState, *, is_complete: bool = False) -> Events:
         if not (run.text or is_complete):
@@ -318,7 +283,7 @@ class RunRecorder:
         run.held_text = text[end:]
         redacted = redactor.text(text[:end])
         return [
-            self._event(EventType.THOUGHT, run, replace_invalid(part), **run.model_field)
+            self._event(EventType.THOUGHT, run, replace_invalid(part), **_present(model=run.model))
             for part in split_text(redacted, self._max_text)
             if part
         ]
@@ -331,35 +296,56 @@ class RunRecorder:
 
     def _remaining_text(self, run: RunState) -> Events:
         """Return the rest of a model's text at its end."""
-        if self._records_text:
+        if self._record.model_text:
             with self._lock:
                 return self._take_text(run, is_complete=True)
-        if not (run.text or run.is_streamed):
+        if not run.text and run.is_protocol_stream is None:
             return []
-        return [self._event(EventType.THOUGHT, run, withheld=["text"], **run.model_field)]
+        data = {"withheld": ["text"], **_present(model=run.model)}
+        return [self._event(EventType.THOUGHT, run, **data)]
 
     def _tool_input(self, given: Any) -> dict[str, Any]:
         option = self._record.tool_inputs
         if isinstance(option, bool) or not isinstance(given, Mapping):
-            return self._withheld_unless(option is True, input=given)
+            return _withheld_unless(option is True, input=given)
         shown = {name: value for name, value in given.items() if name in option}
         withheld = [f"input.{name}" for name in given if name not in option]
-        return {"input": shown, **({"withheld": withheld} if withheld else {})}
+        return {"input": shown, **_present(withheld=withheld)}
 
-    @staticmethod
-    def _withheld_unless(shown: bool, **values: Any) -> dict[str, Any]:
-        """Return `values`, or the field `withheld` with their names."""
-        return values if shown else {"withheld": list(values)}
+    def _started(
+        self, run: RunState, kwargs: Mapping[str, Any], event_type: EventType, **data: Any
+    ) -> Events:
+        retry = self._retry(run, kwargs)
+        return [*self._text_before(run), *retry, self._event(event_type, run, **data)]
+
+    def _after_text(self, run: RunState, event_type: EventType, **data: Any) -> Events:
+        return [*self._text_before(run), self._event(event_type, run, **data)]
 
     def _event(
         self, event_type: EventType, run: RunState, text: str | None = None, **data: Any
     ) -> dict[str, Any]:
         """Return an event; `data` is redacted here, `text` is already redacted."""
         texts = {} if text is None else {"text": text}
-        values = {key: self._sanitizer.value(value) for key, value in data.items()}
+        values = {key: self.sanitizer.value(value) for key, value in data.items()}
         return {
             "event_type": event_type,
             "data": {**texts, **values, **run.fields},
             "timestamp": utc_now(),
             "job_id": self._job_id,
         }
+
+
+def _unknown_run(run_id: UUID) -> RunState:
+    """Return a run that is not a root, so that its end does not record `done`."""
+    fields = {"run_id": str(run_id), "parent_run_id": None, "node": None}
+    return RunState("run", fields, root=RunState("run", fields))
+
+
+def _withheld_unless(shown: bool, **values: Any) -> dict[str, Any]:
+    """Return `values`, or the field `withheld` with their names."""
+    return values if shown else {"withheld": list(values)}
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    """Return the values that are not None and not empty."""
+    return {key: value for key, value in values.items() if value not in (None, "", [], {})}

@@ -32,7 +32,6 @@ class RunState:
 
     @property
     def tree_root(self) -> "RunState":
-        """The root of the run tree; the run itself if it is one."""
         return self.root or self
 
     def is_in_same_node(self, other: "RunState") -> bool:
@@ -43,16 +42,5 @@ class RunState:
         )
 
     @property
-    def is_streamed(self) -> bool:
-        """Whether a model has streamed text."""
-        return self.is_protocol_stream is not None
-
-    @property
     def seconds(self) -> float:
-        """Time since the start of the run."""
         return round(monotonic() - self.started_at, 3)
-
-    @property
-    def model_field(self) -> dict[str, str]:
-        """The field `model` of an event; empty if the model is unknown."""
-        return {"model": self.model} if self.model else {}

@@ -1,4 +1,4 @@
-"""Tracebacks limited to the frames of the user's code, without variables."""
+"""Exceptions of a run: LangGraph's control flow, messages, and tracebacks of the user's code."""
 
 import linecache
 from pathlib import PurePath
@@ -6,7 +6,18 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Final
 
-from events.integrations.langchain.extract import error_message
+try:
+    from langgraph.errors import GraphBubbleUp, GraphInterrupt
+except ImportError:  # only LangChain is installed
+
+    class GraphBubbleUp(Exception):  # type: ignore[no-redef]
+        """Base of exceptions that pass through a graph and are not errors."""
+
+    class GraphInterrupt(GraphBubbleUp):  # type: ignore[no-redef]
+        """Raised to request input from a user."""
+
+
+__all__ = ["GraphBubbleUp", "GraphInterrupt", "error_message", "error_text", "trimmed_traceback"]
 
 _MAX_FRAMES: Final = 10
 _MAX_CAUSES: Final = 3
@@ -16,8 +27,31 @@ _INTERNAL: Final = frozenset((
 ))  # fmt: skip
 
 
+def error_message(error: BaseException) -> str:
+    """Return the message of an error; of a pydantic error without the rejected values."""
+    errors = getattr(error, "errors", None)
+    if type(error).__name__ != "ValidationError" or not callable(errors):
+        return error_text(error)
+    try:
+        details = errors(include_input=False, include_context=False, include_url=False)
+    except TypeError:  # another package's ValidationError
+        return error_text(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
+
+
+def error_text(error: BaseException) -> str:
+    """Return `str(error)`; empty if that raises."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it must not replace the error
+        return ""
+
+
 def trimmed_traceback(error: BaseException) -> str:
-    """Return the innermost frames outside of LangChain and LangGraph, innermost last."""
+    """Return the innermost frames outside of LangChain and LangGraph, innermost last.
+
+    Without variables, which may contain secrets.
+    """
     frames = list(walk_tb(error.__traceback__))
     user_frames = [(frame, line) for frame, line in frames if not _is_internal(frame)]
     lines = [_format(frame, line) for frame, line in (user_frames or frames)[-_MAX_FRAMES:]]
