@@ -7,13 +7,14 @@ answers the task runs again and resumes the graph with them.
 invoke, ainvoke  run or resume a graph for a task run
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from events.execution.run import Question, TaskRun
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
+from events.integrations.langchain.options import DEFAULTS
 
 try:
     from langgraph.types import Command
@@ -23,23 +24,8 @@ except ImportError as error:
     ) from error
 
 Config = Mapping[str, Any]
-RECORD: Final = RecordOptions()
-
-
-class _Invoke(NamedTuple):
-    """Request to invoke the graph with this input."""
-
-    graph_input: Any
-
-
-class _RequestInput(NamedTuple):
-    """Request for the answers to these questions."""
-
-    questions: Sequence[Question]
-
-
-# Receives the answers after _RequestInput; the result and the graph's state after _Invoke.
-_Steps = Generator[_Invoke | _RequestInput, Any, Any]
+# Yields a sync function, its async version and their arguments; receives what it returns.
+_Steps = Generator[tuple[Any, ...], Any, Any]
 
 
 def invoke(
@@ -48,7 +34,7 @@ def invoke(
     run: TaskRun,
     *,
     config: Config | None = None,
-    record: RecordOptions = RECORD,
+    record: RecordOptions = DEFAULTS,
 ) -> Any:
     """Invoke or resume a graph for a task of a job; return its result.
 
@@ -60,20 +46,14 @@ def invoke(
     Raises InputPending until all questions are answered; it must end the task. Raises ValueError
     for a graph without a checkpointer.
     """
-    thread, is_attempt_thread = _thread(graph, run, run.publisher, config, record)
-    steps = _steps(
-        graph.get_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
-    )
+    steps = _steps(graph, graph_input, run, run.publisher, config, record)
     reply: Any = None
     while True:
         try:
-            step = steps.send(reply)
+            function, _, *arguments = steps.send(reply)
         except StopIteration as end:
             return end.value
-        if isinstance(step, _RequestInput):
-            reply = run.ask_all(step.questions)
-        else:
-            reply = graph.invoke(step.graph_input, thread), graph.get_state(thread)
+        reply = function(*arguments)
 
 
 async def ainvoke(
@@ -82,41 +62,45 @@ async def ainvoke(
     run: TaskRun,
     *,
     config: Config | None = None,
-    record: RecordOptions = RECORD,
+    record: RecordOptions = DEFAULTS,
 ) -> Any:
     """Async version of `invoke`."""
-    thread, is_attempt_thread = _thread(graph, run, run.async_publisher(), config, record)
-    steps = _steps(
-        await graph.aget_state(thread), graph_input, record, is_attempt_thread=is_attempt_thread
-    )
+    steps = _steps(graph, graph_input, run, run.async_publisher(), config, record)
     reply: Any = None
     while True:
         try:
-            step = steps.send(reply)
+            _, function, *arguments = steps.send(reply)
         except StopIteration as end:
             return end.value
-        if isinstance(step, _RequestInput):
-            reply = await sync_to_async(run.ask_all)(step.questions)
-        else:
-            reply = await graph.ainvoke(step.graph_input, thread), await graph.aget_state(thread)
+        reply = await function(*arguments)
 
 
 def _steps(
-    state: Any, graph_input: Any, record: RecordOptions, *, is_attempt_thread: bool
+    graph: Any,
+    graph_input: Any,
+    run: TaskRun,
+    publisher: Any,
+    config: Config | None,
+    record: RecordOptions,
 ) -> _Steps:
-    """Run the graph from a thread's state to its end; performs no I/O itself."""
-    result, questions = state.values, _questions(state, record)
-    if not questions:
-        if is_attempt_thread and state.created_at is not None and not state.next:
-            return result  # the graph ended in an earlier run of the task, which then failed
-        result, state = yield _Invoke(None if state.next else graph_input)
+    """Run the graph from its thread's state to its end; performs no I/O itself."""
+    thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
+    state = yield graph.get_state, graph.aget_state, thread
+    questions = _questions(state, record)
+    is_ended = is_attempt_thread and state.created_at is not None and not state.next
+    if is_ended and not questions:
+        return state.values  # the graph ended in an earlier run of the task, which then failed
+    graph_input = None if state.next else graph_input
+    while True:
+        if questions:
+            answers = yield run.ask_all, sync_to_async(run.ask_all), questions
+            names = [question.name for question in questions]
+            graph_input = Command(resume=dict(zip(names, answers, strict=True)))
+        result = yield graph.invoke, graph.ainvoke, graph_input, thread
+        state = yield graph.get_state, graph.aget_state, thread
         questions = _questions(state, record)
-    while questions:
-        answers = yield _RequestInput(questions)
-        names = [question.name for question in questions]
-        result, state = yield _Invoke(Command(resume=dict(zip(names, answers, strict=True))))
-        questions = _questions(state, record)
-    return result
+        if not questions:
+            return result
 
 
 def _questions(state: Any, record: RecordOptions) -> list[Question]:
