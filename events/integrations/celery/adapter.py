@@ -44,7 +44,6 @@ class CeleryAdapter(QueueAdapter):
         raise celery_exceptions.Ignore(str(refusal))
 
     def give_up(self, run: TaskRun, error: BaseException) -> Any:
-        """Acknowledge the message without a result."""
         if not cast(Any, current_task):
             return None
         raise celery_exceptions.Ignore(str(error)) from error
@@ -57,7 +56,6 @@ class CeleryAdapter(QueueAdapter):
         return dict(task.signature_from_request(task.request, retries=task.request.retries))
 
     def resume(self, data: Any, attempt: int) -> None:
-        """Send the task again."""
         task = cast(Any, signature(data, app=current_app))
         headers = task.options.get("headers") or {}
         task.apply_async(headers={**headers, ATTEMPT_HEADER: attempt})

@@ -33,20 +33,19 @@ def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str 
     """Return the value of the job argument; raise TypeError if the task has no such argument."""
     name = option(task, "job_argument")
     signature = inspect.signature(task.run)
+    extra = [each.name for each in signature.parameters.values() if each.kind is each.VAR_KEYWORD]
+    if name not in signature.parameters and not extra:
+        raise TypeError(f"The task {task.name} has no argument {name!r} for the job_id.")
     try:
-        arguments = signature.bind_partial(*args, **kwargs).arguments
+        bound = signature.bind_partial(*args, **kwargs)
     except TypeError:  # the call itself raises it
         return None
-    if name in arguments:
-        value = arguments[name]
-        return None if value is None else str(value)
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            return cast(str | None, arguments.get(parameter.name, {}).get(name))
-    if name not in signature.parameters:
-        raise TypeError(f"The task {task.name} has no argument {name!r} for the job_id.")
-    default = signature.parameters[name].default
-    return default if isinstance(default, str) else None
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for each in extra:
+        arguments |= arguments[each]
+    value = arguments.get(name)
+    return None if value is None else str(value)
 
 
 def option(task: Any, name: str) -> Any:

@@ -48,7 +48,7 @@ class JobTask(_Base):
 
     `job_argument` is the name of the argument with the job_id; if its value is None, the task has
     no job. `task_type` is the name of the task in the log, by default that of its function. With
-    `ends_job=False` the job stays running after the task.
+    `ends_job=False` the job stays running after the task. The methods are those of `TaskRun`.
     """
 
     abstract = True
@@ -59,7 +59,6 @@ class JobTask(_Base):
     dont_autoretry_for = (InputPending, JobCancelled)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task, called by a worker or directly."""
         if not self.request.called_directly:
             return _run(self, self.run, args, kwargs)
         self.push_request(args=args, kwargs=kwargs, id=str(uuid4()), is_eager=True)
@@ -90,23 +89,18 @@ class JobTask(_Base):
 
     @property
     def publisher(self) -> SyncRedisStreamPublisher:
-        """Publisher for the current attempt of the job."""
         return self.job_run.publisher
 
     def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
-        """Publish the progress of the task, 0 to 100; see `TaskRun.progress`."""
         return self.job_run.progress(progress, message, **data)
 
     def should_cancel(self) -> bool:
-        """Return whether the task has to stop; see `TaskRun.should_cancel`."""
         return self.job_run.should_cancel()
 
     def check_cancelled(self) -> None:
-        """Raise JobCancelled if the task has to stop."""
         self.job_run.check_cancelled()
 
     def ask(self, prompt: Any, *, choices: Sequence[str] = (), name: str = "") -> Any:
-        """Return the answer of a person, or suspend the task; see `TaskRun.ask`."""
         return self.job_run.ask(prompt, choices=choices, name=name)
 
     def then(self, signature: Any) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
@@ -24,8 +25,6 @@ from events.integrations.celery.messages import (
 
 logger = logging.getLogger(__name__)
 
-_TIME_LIMIT: Final = "The task exceeded its time limit and was terminated."
-
 Record = Callable[[Delivery], None]
 
 
@@ -37,14 +36,14 @@ class JobRequest(Request):
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
             is_redelivered = self.task.acks_late and self.task.reject_on_worker_lost
-            self._record(run_tracker().release if is_redelivered else _worker_lost(error))
+            self._record(run_tracker().release if is_redelivered else _mark_lost(error))
         return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """Record that the hard time limit terminated the task."""
         super().on_timeout(soft, timeout)
         if not soft:
-            self._record(_timed_out)
+            self._record(_mark_lost(TimeLimitExceeded(timeout)))
 
     def _record(self, record: Record) -> None:
         attempt = self.request_dict.get(ATTEMPT_HEADER)
@@ -66,41 +65,29 @@ def _record_outcome(
         connections.close_all()
 
 
-def _worker_lost(error: BaseException) -> Record:
-    message = str(error) or "The worker was lost."
-    return lambda delivery: run_tracker().mark_lost(delivery, Reason.WORKER_LOST, message)
-
-
-def _timed_out(delivery: Delivery) -> None:
-    run_tracker().mark_lost(delivery, Reason.TIMED_OUT, _TIME_LIMIT)
+def _mark_lost(error: BaseException) -> Record:
+    if isinstance(error, TimeLimitExceeded):
+        reason, message = Reason.TIMED_OUT, "The task exceeded its time limit and was terminated."
+    else:
+        reason, message = Reason.WORKER_LOST, str(error) or "The worker was lost."
+    return partial(run_tracker().mark_lost, reason=reason, error=message)
 
 
 @signals.task_failure.connect(dispatch_uid="job_events")
-def _on_failure(sender: Any = None, exception: BaseException | None = None, **kwargs: Any) -> None:
+def _on_failure(sender: Any, exception: BaseException, **kwargs: Any) -> None:
     """Record a dead child for decorated tasks, which have no `JobRequest`."""
     if not is_decorated(sender) or not isinstance(exception, (WorkerLostError, TimeLimitExceeded)):
         return
-    is_late = isinstance(exception, TimeLimitExceeded)
     request = Context(id=kwargs["task_id"], args=kwargs["args"], kwargs=kwargs["kwargs"])
-    record = _timed_out if is_late else _worker_lost(exception)
-    _record_outcome(record, sender, request, attempt_of(sender.request))
+    _record_outcome(_mark_lost(exception), sender, request, attempt_of(sender.request))
 
 
 @signals.task_revoked.connect(dispatch_uid="job_events")
-def _on_revoked(
-    sender: Any = None,
-    request: Any = None,
-    terminated: bool = False,
-    expired: bool = False,
-    **_kwargs: Any,
-) -> None:
+def _on_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_kwargs: Any) -> None:
     """Cancel the job of a task that was revoked, terminated, or expired before its start."""
     if not is_followed(sender):
         return
     reason = Reason.TERMINATED if terminated else Reason.REVOKED
     reason = Reason.EXPIRED if expired else reason
-
-    def revoke(delivery: Delivery) -> None:
-        run_tracker().revoke(delivery, reason)
-
-    _record_outcome(revoke, sender, request, attempt_of(request))
+    record = partial(run_tracker().revoke, reason=reason)
+    _record_outcome(record, sender, request, attempt_of(request))

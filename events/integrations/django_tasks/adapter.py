@@ -7,13 +7,7 @@ from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from events.exceptions import InvalidJobId
-from events.execution.adapter import (
-    Failed,
-    FollowOptions,
-    Outcome,
-    QueueAdapter,
-    cancel_with_job,
-)
+from events.execution.adapter import Failed, FollowOptions, Outcome, QueueAdapter, cancel_with_job
 from events.execution.run import Delivery, Reason, TaskRun
 from events.types import check_job_id
 
@@ -88,11 +82,9 @@ def _error_of(task_result: Any) -> BaseException | None:
     if not task_result.errors:
         return None
     recorded = task_result.errors[-1]
-    error = sys.exception()
-    if error is not None:
-        kind = type(error)
-        if f"{kind.__module__}.{kind.__qualname__}" == recorded.exception_class_path:
-            return error
+    error, kind = sys.exception(), type(sys.exception())
+    if f"{kind.__module__}.{kind.__qualname__}" == recorded.exception_class_path:
+        return error
     last_line = recorded.traceback.strip().rpartition("\n")[2]
     return TaskFailed(last_line or recorded.exception_class_path)
 
@@ -104,11 +96,8 @@ def _job_id_of(task_result: Any, name: str | None) -> str | None:
     context = [None] if task.takes_context else []
     try:
         bound = inspect.signature(task.func).bind_partial(*context, *task_result.args)
-    except TypeError:  # the call itself raises it
-        return None
-    try:
         return check_job_id(task_result.kwargs.get(name, bound.arguments.get(name)))
-    except InvalidJobId:
+    except (TypeError, InvalidJobId):  # the call itself raises TypeError
         return None
 
 

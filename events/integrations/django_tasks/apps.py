@@ -1,6 +1,7 @@
 """The app that connects jobs to the signals of their tasks."""
 
 import logging
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,6 @@ class DjangoTasksConfig(AppConfig):
         self._runs: dict[str, TaskRun] = {}
 
     def ready(self) -> None:
-        """Connect the receivers."""
         for signals in task_signals():
             signals.task_enqueued.connect(self.enqueued, dispatch_uid=self.label)
             signals.task_started.connect(self.started, dispatch_uid=self.label)
@@ -70,18 +70,14 @@ def _log_unknown_job(job_id: str, external_id: str) -> None:
 
 def task_signals() -> list[ModuleType]:
     """Return the signal modules of Django, if it has tasks, and of the backport, if it is used."""
-    modules = [] if (own := _import("django.tasks.signals")) is None else [own]
+    modules = []
+    with suppress(ModuleNotFoundError):
+        modules.append(import_module("django.tasks.signals"))
     if not modules or apps.is_installed("django_tasks"):
-        if (backport := _import("django_tasks.signals")) is None:
+        try:
+            modules.append(import_module("django_tasks.signals"))
+        except ModuleNotFoundError as error:
             raise ImportError(
                 "Tasks need Django 6 or: pip install 'django-job-events[django-tasks]'"
-            )
-        modules.append(backport)
+            ) from error
     return modules
-
-
-def _import(name: str) -> ModuleType | None:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        return None
