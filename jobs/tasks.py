@@ -4,6 +4,7 @@ LangGraph is imported when a task runs, so that a worker without the extra `lang
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import shared_task
@@ -74,11 +75,8 @@ def _run(task: JobTask, first: float, last: float, make: Any, prompt: str, *inpu
 
 
 def _validated_files(files: Files | None) -> list[dict[str, str]]:
-    error = ValueError('context_files is a list of {"name": text, "text": text}.')
-    try:
+    with suppress(TypeError, KeyError):
         found = [{"name": file["name"], "text": file["text"]} for file in files or []]
-    except (TypeError, KeyError):
-        raise error from None
-    if not all(isinstance(value, str) for file in found for value in file.values()):
-        raise error
-    return found
+        if all(isinstance(value, str) for file in found for value in file.values()):
+            return found
+    raise ValueError('context_files is a list of {"name": text, "text": text}.')

@@ -19,8 +19,8 @@ from events.execution.run import (
     Delivery,
     Reason,
     TaskRun,
+    active_run,
     current_run,
-    set_current_run,
 )
 from events.execution.tracker import run_tracker
 from events.streams.clients import close_async_redis
@@ -118,14 +118,15 @@ class QueueAdapter:
 
         Raises DeliveryRejected, and LookupError if the job is unknown.
         """
+        tracker = run_tracker()
         try:
-            attempt, delivery_count = run_tracker().claim(delivery)
+            attempt, delivery_count = tracker.claim(delivery)
         except DeliveryRejected as refusal:
             _log("delivery_rejected", delivery, refusal)
             raise
-        run = TaskRun(delivery, attempt, delivery_count, run_tracker(), outer=current_run())
+        run = TaskRun(delivery, attempt, delivery_count, tracker, outer=current_run())
         try:
-            set_current_run(run)
+            active_run.set(run)
             heartbeat_thread.register(run)
         except BaseException:  # `finish` will not follow: the heartbeats would never end
             self._exit(run)
@@ -156,65 +157,52 @@ class QueueAdapter:
             finally:
                 close_unusable_connections()
             continues = continues or bool(run.next_tasks)
-            run_tracker().complete(run, result, continues=continues)
+            run.tracker.complete(run, result, continues=continues)
         except BaseException as error:
             if self._report(run, error):
                 return self.give_up(run, error)
             raise
-        self._send_next_tasks(run)
-        return result
-
-    def _report(self, run: TaskRun, error: BaseException) -> bool:
-        """Report an exception; return True if the task stopped without failing."""
-        if self._is_stopped(run, error):
-            _log("task_stopped", run.delivery, error)
-            return True
-        try:
-            self._record(run, error)
-        except run_tracker().fencing_errors as refusal:
-            _log("task_outcome_fenced", run.delivery, refusal)
-        return isinstance(error, InputPending)
-
-    @staticmethod
-    def _is_stopped(run: TaskRun, error: BaseException) -> bool:
-        if not isinstance(error, (JobCancelled, *run_tracker().fencing_errors)):
-            return False
-        return run.stopped or run in run_tracker().send_heartbeats([run])
-
-    def _record(self, run: TaskRun, error: BaseException) -> None:
-        if isinstance(error, InputPending):
-            self._request_input(run, error)
-            return
-        outcome = self.outcome(error)
-        if isinstance(outcome, Failed):
-            run_tracker().fail(run, error, outcome.reason, outcome.message)
-        elif isinstance(outcome, Retry):
-            run_tracker().schedule_retry(run, outcome.error, outcome.seconds)
-
-    def _request_input(self, run: TaskRun, pending: InputPending) -> None:
-        try:
-            run_tracker().request_input(run, pending.questions, self.resume_data(run))
-        except run_tracker().fencing_errors:
-            raise
-        except Exception as error:
-            # The task could not be resumed after the answer: fail it now.
-            run_tracker().fail(run, error, None, "")
-            raise
-
-    @staticmethod
-    def _send_next_tasks(run: TaskRun) -> None:
         try:
             for send in run.next_tasks:
                 send()
         except Exception as error:
-            run_tracker().abort(run, error)
+            run.tracker.abort(run, error)
+            raise
+        return result
+
+    def _report(self, run: TaskRun, error: BaseException) -> bool:
+        """Report an exception; return True if the task stopped without failing."""
+        tracker = run.tracker
+        may_be_stopped = isinstance(error, (JobCancelled, *tracker.fencing_errors))
+        if may_be_stopped and (run.stopped or run in tracker.send_heartbeats([run])):
+            _log("task_stopped", run.delivery, error)
+            return True
+        try:
+            if isinstance(error, InputPending):
+                self._request_input(run, error)
+            elif isinstance(outcome := self.outcome(error), Failed):
+                tracker.fail(run, error, outcome.reason, outcome.message)
+            elif isinstance(outcome, Retry):
+                tracker.schedule_retry(run, outcome.error, outcome.seconds)
+        except tracker.fencing_errors as refusal:
+            _log("task_outcome_fenced", run.delivery, refusal)
+        return isinstance(error, InputPending)
+
+    def _request_input(self, run: TaskRun, pending: InputPending) -> None:
+        try:
+            run.tracker.request_input(run, pending.questions, self.resume_data(run))
+        except run.tracker.fencing_errors:
+            raise
+        except Exception as error:
+            # The task could not be resumed after the answer: fail it now.
+            run.tracker.fail(run, error, None, "")
             raise
 
     @staticmethod
     def _exit(run: TaskRun) -> None:
         heartbeat_thread.unregister(run)
         if current_run() is run:
-            set_current_run(run.outer)
+            active_run.set(run.outer)
 
 
 def _log(event: str, delivery: Delivery, reason: object) -> None:

@@ -45,7 +45,6 @@ class HeartbeatThread:
                 self._is_running = True
 
     def unregister(self, run: TaskRun) -> None:
-        """Stop the heartbeats of a run."""
         with self._lock:
             self._runs.discard(run)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,7 +76,7 @@ class Question:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class TaskRun:
     """One execution of a task of a job by a worker."""
 
@@ -88,24 +89,19 @@ class TaskRun:
     next_tasks: list[Callable[[], Any]] = field(default_factory=list)
     last_heartbeat: float = field(default_factory=monotonic)
     _questions: int = field(default=0, init=False)
-    _publisher: SyncRedisStreamPublisher | None = field(default=None, init=False)
 
     @property
     def job_id(self) -> str:
-        """The job_id of the job."""
         return self.delivery.job_id
 
     @property
     def task_type(self) -> str:
-        """The name of the task in the log."""
         return self.delivery.task_type
 
-    @property
+    @cached_property
     def publisher(self) -> SyncRedisStreamPublisher:
         """Publisher for the current attempt; raises ProducerFenced once a later one has begun."""
-        if self._publisher is None:
-            self._publisher = get_publisher(epoch=self.attempt)
-        return self._publisher
+        return get_publisher(epoch=self.attempt)
 
     def async_publisher(self) -> RedisStreamPublisher:
         """Return an async publisher for the attempt, bound to the running event loop."""
@@ -169,14 +165,9 @@ class TaskRun:
         return [value for _, value in answers]
 
 
-_current: ContextVar[TaskRun | None] = ContextVar("job_run", default=None)
+active_run: Final[ContextVar[TaskRun | None]] = ContextVar("job_run", default=None)
 
 
 def current_run() -> TaskRun | None:
     """Return the task run of the current context, or None outside of tasks."""
-    return _current.get()
-
-
-def set_current_run(run: TaskRun | None) -> None:
-    """Set the task run of the current context."""
-    _current.set(run)
+    return active_run.get()

@@ -31,27 +31,22 @@ class StreamRunTracker(RunTracker):
         return 0, 1
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
-        """Publish `task_completed`."""
         data = _RUNNING if continues else {}
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        """Publish `task_failed`."""
         self.mark_lost(run.delivery, reason, message or _redacted(error))
 
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        """Publish `task_retry`."""
         if error is not None:
             data = {"error": _redacted(error), "retry_in": seconds, **_RUNNING}
             self._publish(run.delivery, "task_retry", **data)
 
     def mark_lost(self, delivery: Delivery, reason: Reason | None, error: str) -> None:
-        """Publish `task_failed`."""
         data = {"reason": reason} if reason else {}
         self._publish(delivery, EventType.TASK_FAILED, status="failed", error=error, **data)
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
-        """Publish `task_revoked`."""
         self._publish(delivery, "task_revoked", reason=reason, job_status="cancelled")
 
     def _publish(self, delivery: Delivery, event_type: str, **data: Any) -> None:

@@ -49,8 +49,7 @@ class AutoCanceller:
             return 0
         if now > self._ran_at + _OUTAGE_SECONDS:
             self._observing_since = now
-        unwatched = self._unwatched(now - self._observing_since)
-        count = sum(_cancel(job_id) for job_id in unwatched)
+        count = sum(map(_cancel, self._unwatched(now - self._observing_since)))
         self._ran_at = monotonic()
         return count
 

@@ -36,9 +36,7 @@ ENTRY_KEYS: Final = frozenset({"run", "form", "result_template", "permission"})
 
 def runner_entry(task_type: str) -> Mapping[str, Any]:
     """Return the entry of a task_type as a mapping; empty if it has none."""
-    if task_type not in job_settings.RUNNERS:
-        return {}
-    entry = job_settings.RUNNERS[task_type]
+    entry = job_settings.RUNNERS.get(task_type, {})
     return entry if isinstance(entry, Mapping) else {"run": entry}
 
 

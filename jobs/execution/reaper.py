@@ -1,10 +1,8 @@
 """Reaper: fails jobs whose worker is dead or whose deadline has expired.
 
-A worker without heartbeats for WORKER_TIMEOUT is dead. All times are the database's, so that the
-clocks of workers do not matter. After an outage of the database or of the reaper, every worker has
-the full WORKER_TIMEOUT again.
-
-The reaper skips jobs that another transaction has locked, as that may take long.
+A worker without heartbeats for WORKER_TIMEOUT is dead, by the clock of the database. After an
+outage of the database or of the reaper, every worker has the full WORKER_TIMEOUT again. Jobs that
+another transaction has locked are skipped.
 """
 
 import logging
@@ -98,7 +96,8 @@ class Reaper:
         Compares the database's clock as well: the monotonic clock stops while a machine sleeps.
         """
         now, before = monotonic(), self._database_time
-        self._database_time = time = _query_database_time()
+        time = Task.objects.order_by().values_list(Now(), flat=True).first()
+        self._database_time = time
         outage = timedelta(seconds=_OUTAGE_SECONDS)
         is_interrupted = before is None or time is None or time > before + outage
         if is_interrupted or now > self._ran_at + _OUTAGE_SECONDS:
@@ -106,18 +105,11 @@ class Reaper:
         return now >= self._observing_since + seconds
 
 
-def _query_database_time() -> datetime | None:
-    """Return the database's time; None if there are no tasks."""
-    return next(iter(Task.objects.order_by().values_list(Now(), flat=True)[:1]), None)
-
-
 def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
     """Fail a job, unless its worker has sent a heartbeat or another process was faster."""
     with transaction.atomic():
-        if (job := _lock(job_id)) is None:
-            return False
-        task = silent_tasks(seconds).filter(pk=task_pk).first()
-        if task is None:
+        job, task = _lock(job_id), silent_tasks(seconds).filter(pk=task_pk).first()
+        if job is None or task is None:
             return False
         if task.deadline is not None and task.deadline <= timezone.now():
             reason, error = Reason.TIMED_OUT, "The task exceeded its time limit."
@@ -144,18 +136,14 @@ def _expire_deadline(job_id: str) -> bool:
             if status == Status.COMPLETED:
                 services.job_complete(job_id=job_id, attempt=job.attempt)
             else:
-                _fail_unclaimed(job)
+                error = f"No worker claimed the job for {job_settings.QUEUE_TIMEOUT:g} s."
+                reason = Reason.QUEUE_TIMEOUT
+                services.job_fail(job_id=job_id, attempt=job.attempt, error=error, reason=reason)
         except InvalidTransition:
             logger.info("job_deadline_obsolete", extra={"job_id": job_id})
             return False
     logger.info("job_deadline_expired", extra={"job_id": job_id, "status": status})
     return True
-
-
-def _fail_unclaimed(job: Job) -> None:
-    error = f"No worker claimed the job for {job_settings.QUEUE_TIMEOUT:g} s."
-    reason = Reason.QUEUE_TIMEOUT
-    services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, reason=reason)
 
 
 def _lock(job_id: str) -> Job | None:

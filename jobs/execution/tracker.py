@@ -5,13 +5,8 @@ that sends heartbeats) -> *finished*, or *awaiting input* in between. A running 
 dies becomes *released* (the queue redelivers it immediately) or *lost* (its job has failed). Every
 step locks the job first, which serializes the steps of a job.
 
-A queue may deliver a message twice, or again after the death of its worker. The row of the task
-identifies it, and `claim`
-
-- rejects it, if the job or task has finished or the job is at another attempt;
-- postpones it, while another worker has the task and sends heartbeats;
-- accepts it otherwise: as a new attempt, so that log and row fence the former worker, or within
-  the attempt for a task of a group, whose other tasks still run in it.
+A queue may deliver a message twice, or again after the death of its worker: see `claim`, and
+docs/explanation.md, "Tasks and their workers".
 """
 
 import logging
@@ -61,7 +56,6 @@ class JobRunTracker(RunTracker):
     fencing_errors: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, ProducerFenced)
 
     def current_attempt(self, job_id: str) -> int | None:
-        """Return the attempt of a job; None if there is no such job."""
         return Job.objects.filter(job_id=job_id).values_list("attempt", flat=True).first()
 
     def record_enqueued(self, delivery: Delivery) -> None:
@@ -73,22 +67,25 @@ class JobRunTracker(RunTracker):
                 transitions.publish(job, TASK_ENQUEUED, task_type=delivery.task_type, **data)
 
     def announce(self, delivery: Delivery) -> None:
-        """Create the task, so that the job does not complete before its end."""
+        defaults = {
+            "queue": delivery.queue,
+            "task_type": delivery.task_type,
+            "group_key": delivery.group,
+            "state": State.QUEUED,
+        }
         with transaction.atomic():
             job = transitions.lock_job(delivery.job_id)
             if not job.is_terminal:
-                defaults = {
-                    "queue": delivery.queue,
-                    "task_type": delivery.task_type,
-                    "group_key": delivery.group,
-                    "state": State.QUEUED,
-                }
                 job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
                     _await_worker(job, timezone.now())
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
-        """Claim a task; raises DeliveryRejected and JobNotFound."""
+        """Claim a task, unless it is claimed by a worker that sends heartbeats, or has ended.
+
+        A redelivered task starts a new attempt, so that log and row fence the former worker. A task
+        of a group stays in the attempt, because the other tasks of the group still run in it.
+        """
         with transaction.atomic():
             job = transitions.lock_job(delivery.job_id)
             task = _tasks(job, delivery).first()
@@ -111,22 +108,18 @@ class JobRunTracker(RunTracker):
             claims |= Q(job__job_id=run.job_id, external_id=run.delivery.external_id)
         rows = Task.objects.filter(claims, state=State.RUNNING, job__status=Status.RUNNING)
         keys = {tuple(claim): pk for *claim, pk in rows.values_list(*_CLAIM_FIELDS, "pk")}
-        held_runs = {run: keys[_claim(run)] for run in runs if _claim(run) in keys}
+        held = {run: keys[_claim(run)] for run in runs if _claim(run) in keys}
         at = monotonic()
         until = at - job_settings.WORKER_TIMEOUT / _HEARTBEATS_PER_TIMEOUT
-        due = {
-            run: key
-            for run, key in held_runs.items()
-            if run.delivery.sends_heartbeats and run.last_heartbeat <= until
-        }
+        due = [run for run in held if run.delivery.sends_heartbeats and run.last_heartbeat <= until]
         if due:
-            Task.objects.filter(pk__in=due.values(), state=State.RUNNING).update(heartbeat_at=Now())
+            claimed = Task.objects.filter(pk__in=[held[run] for run in due], state=State.RUNNING)
+            claimed.update(heartbeat_at=Now())
             for run in due:  # after the update: if it fails, the next call repeats it
                 run.last_heartbeat = at
-        return [run for run in runs if run not in held_runs]
+        return [run for run in runs if run not in held]
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
-        """Finish the task; complete the job with its last task."""
         with transaction.atomic():
             job = _finish_task(run)
             data = {"task_type": run.task_type, **_bounded_result(result)}
@@ -145,7 +138,6 @@ class JobRunTracker(RunTracker):
                 job.save_deadline()
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        """Finish the task and fail the job."""
         data = {"task_type": run.task_type, "error_type": type(error).__name__}
         if reason is not None:
             data["reason"] = reason
@@ -153,15 +145,12 @@ class JobRunTracker(RunTracker):
             _fail_job(_finish_task(run), message or error, **data)
 
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
-        """Return whether a question of the attempt is answered, and the answer."""
         answered = InputRequest.objects.filter(
             job__job_id=run.job_id, attempt=run.attempt, name=name, answered_at__isnull=False
-        )
-        values = list(answered.values_list("value", flat=True))
-        return bool(values), values[0] if values else None
+        ).first()
+        return (False, None) if answered is None else (True, answered.value)
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
-        """Suspend the task without a worker and without a deadline."""
         with transaction.atomic():
             job = _finish_task(run, State.AWAITING_INPUT)
             data = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
@@ -173,7 +162,6 @@ class JobRunTracker(RunTracker):
             inputs.resume_if_answered(job)  # the answer may be older than this transaction
 
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        """Queue the task again."""
         with transaction.atomic():
             job = _finish_task(run, State.QUEUED)
             if error is not None:
@@ -182,9 +170,9 @@ class JobRunTracker(RunTracker):
             _await_worker(job, timezone.now() + timedelta(seconds=seconds))
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
-        """Fail the job."""
-        data = {"task_type": run.task_type}
-        services.job_fail(job_id=run.job_id, attempt=run.attempt, error=error, **data)
+        services.job_fail(
+            job_id=run.job_id, attempt=run.attempt, error=error, task_type=run.task_type
+        )
 
     def mark_lost(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """Fail the job, if the worker had claimed the task or was about to."""
@@ -260,7 +248,8 @@ def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.started_at = now
     task.heartbeat_at = Now() if delivery.sends_heartbeats else None
     task.deadline = None if limit is None else now + timedelta(seconds=limit)
-    data = {"task_type": delivery.task_type, **_optional_fields(delivery)}
+    optional = {"worker": delivery.worker, "retries": delivery.retries}
+    data = {"task_type": delivery.task_type, **{k: v for k, v in optional.items() if v}}
     if job.status == Status.PENDING:
         services.job_start(job_id=job.job_id, attempt=job.attempt, locked_job=job, **data)
     else:
@@ -269,11 +258,6 @@ def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
         job.save_deadline()
     task.save()
     return task.delivery_count
-
-
-def _optional_fields(delivery: Delivery) -> dict[str, Any]:
-    fields = {"worker": delivery.worker, "retries": delivery.retries}
-    return {name: value for name, value in fields.items() if value}
 
 
 def _finish_task(run: TaskRun, state: State = State.FINISHED) -> Job:
