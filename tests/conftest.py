@@ -1,4 +1,4 @@
-"""What the tests share: a Redis of their own, users, the site as processes."""
+"""Shared fixtures: Redis, users, and the site as processes."""
 
 import asyncio
 import shutil
@@ -22,18 +22,18 @@ from events.producer.batch import LastAcked
 from events.producer.sender import senders_of, sync_sender
 from events.streams.clients import close_async_redis, get_redis
 from events.testing.redis_server import EmbeddedRedis
-from tests.support.need import hear_what_lacked, send_what_lacked, tell_what_lacked
+from tests.support.need import receive_missing, report_missing, send_missing
 from tests.support.site import Site, started
-from tests.support.together import ByFolder, tell_apart
+from tests.support.together import FolderScheduling, make_ids_unique
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    send_what_lacked(session.config)
+    send_missing(session.config)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """What a test printed goes to another process, as UTF-8; some print half of a character."""
+    """Replace lone surrogates in captured output: pytest-xdist sends it as UTF-8."""
     report = yield
     report.sections = [
         (name, text.encode("utf-8", "replace").decode()) for name, text in report.sections
@@ -43,17 +43,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    hear_what_lacked(node.config, node)
+    receive_missing(node.config, node)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for line in tell_what_lacked(config):
+    for line in report_missing(config):
         terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")
 def short_tmp() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket in it."""
+    """A folder with a path that is short enough for unix sockets."""
     directory = Path(tempfile.mkdtemp(prefix="je"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
@@ -61,7 +61,7 @@ def short_tmp() -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
-    """The Redis of this run; `settings` and Celery know of no other."""
+    """The Redis of this test run; the settings and Celery use it."""
     server = EmbeddedRedis(short_tmp / "redis", save="")
     server.start()
     settings.JOB_EVENTS["REDIS_URL"] = server.url
@@ -74,8 +74,8 @@ def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
 @pytest.fixture(autouse=True)
 def empty_redis(redis_server: EmbeddedRedis) -> None:
     get_redis().flushall()
-    redis_breaker.record_success()  # a test before may have had no Redis
-    # Publishers know the latest ids of jobs, and those of another test may be of another time.
+    redis_breaker.record_success()  # an earlier test may have opened it
+    # Ids that publishers remember from earlier tests may be higher than those of the current clock.
     sync_sender(senders_of(get_redis())).last_acked = LastAcked()
 
 
@@ -83,21 +83,21 @@ def empty_redis(redis_server: EmbeddedRedis) -> None:
 def django_db_modify_db_settings(
     short_tmp: Path, django_db_modify_db_settings_parallel_suffix: None
 ) -> None:
-    """On SQLite a file, as users have it: an in-memory database locks in ways of its own."""
+    """Use a file on SQLite, like users: an in-memory database has other locks."""
     database = connections["default"]
     if database.vendor == "sqlite":
         database.settings_dict["TEST"]["NAME"] = str(short_tmp / "test.sqlite3")
 
 
-# Made with the tables, and never changed.
-FOR_EVERYBODY = {"auth_permission", "django_content_type"}
+# Filled by `migrate`, and not changed by tests.
+KEPT_TABLES = {"auth_permission", "django_content_type"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_flush() -> Iterator[None]:
-    """Empty the tables after a test, and no more.
+    """Only empty the tables after a test.
 
-    Django's own way makes all permissions again each time, which takes longer than most tests.
+    Django's flush also creates all permissions again, which takes longer than most tests.
     """
 
     def empty(test_case: Any) -> None:
@@ -105,7 +105,7 @@ def _quick_flush() -> Iterator[None]:
             connection = connections[alias]
             with transaction.atomic(alias), connection.cursor() as cursor:
                 tables = connection.introspection.django_table_names(include_views=False)
-                for table in sorted({*tables} - FOR_EVERYBODY):
+                for table in sorted({*tables} - KEPT_TABLES):
                     cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -115,13 +115,13 @@ def _quick_flush() -> Iterator[None]:
 
 @pytest.fixture
 def redis_client() -> redis.Redis:
-    """The project's own sync client; answers are bytes."""
+    """The sync client of the project, with replies as bytes."""
     return get_redis()
 
 
 @pytest.fixture
 async def async_redis(redis_server: EmbeddedRedis) -> AsyncIterator[redis.asyncio.Redis]:
-    """An async client of a user's; answers are bytes."""
+    """An async client of a user, with replies as bytes."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
     yield client
     await client.aclose()
@@ -132,13 +132,13 @@ async def async_redis(redis_server: EmbeddedRedis) -> AsyncIterator[redis.asynci
 async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     yield
     await close_async_redis()
-    await asyncio.sleep(0)  # a transport is closed in the loop's next round
-    await sync_to_async(connections.close_all)()  # async code queries in a thread, which keeps one
+    await asyncio.sleep(0)  # the transport is closed in the next iteration of the loop
+    await sync_to_async(connections.close_all)()  # that of the async thread
 
 
 @pytest.fixture(scope="session")
 def site(short_tmp: Path) -> Iterator[Site]:
-    """uvicorn and a Celery worker, with a Redis and a database of their own."""
+    """A site with uvicorn, a Celery worker, Redis and a database."""
     with started(Site, short_tmp / "site") as site:
         yield site
 
@@ -159,13 +159,13 @@ def staff(django_user_model: Any, db: None) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The site takes its time to start; its tests get more than the others."""
-    tell_apart(items)
+    """Make test ids unique; extend the timeout of tests that start the site."""
+    make_ids_unique(items)
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
-    return ByFolder(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
+    return FolderScheduling(config, log)

@@ -1,5 +1,7 @@
-"""Runs pytest on the other servers that are supported: a PostgreSQL of its own, and the Redis of
-the machine, which is an older one: `python -m tests.on_other_servers -m "database or redis"`."""
+"""Run pytest on PostgreSQL and on the Redis of the machine, an older version.
+
+`python -m tests.on_other_servers -m "database or redis"`
+"""
 
 import os
 import shutil
@@ -14,11 +16,11 @@ from tests.support.postgres import PostgresServer, find_binary
 def main() -> int:
     missing = [name for name in ("initdb", "postgres", "createdb") if find_binary(name) is None]
     if missing:
-        print(f"SKIPPED, no PostgreSQL server here ({', '.join(missing)}): the tests on PostgreSQL")
+        print(f"SKIPPED the tests on PostgreSQL: {', '.join(missing)} not installed")
         return 1 if os.environ.get("CI") else 0
     redis_server = shutil.which("redis-server")
     if redis_server is None:
-        print("SKIPPED, no redis-server on PATH: the tests on another Redis than the wheel's")
+        print("SKIPPED, no redis-server on PATH: the tests on the Redis of the machine")
         if os.environ.get("CI"):
             return 1
     else:

@@ -1,4 +1,4 @@
-"""Connects jobs to Django's tasks, as `events.integrations.django_tasks` does when installed."""
+"""Connect jobs to Django's tasks, like the app `events.integrations.django_tasks`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

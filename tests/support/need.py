@@ -1,40 +1,43 @@
-"""What a machine may lack: skipped there and told at the end; in CI nothing may be lacking."""
+"""Skip tests whose requirements the machine lacks, and report them; in CI they fail instead."""
 
 import os
 from typing import Any
 
 import pytest
 
-LACKING = pytest.StashKey[dict[str, list[str]]]()
-_SENT = "lacking"
+MISSING = pytest.StashKey[dict[str, list[str]]]()
+_OUTPUT_KEY = "missing_requirements"
 
 
-def need(request: pytest.FixtureRequest, condition: object, what: str) -> None:
-    """Skip the test, or all tests of the fixture that asks, unless `condition` holds."""
+def need(request: pytest.FixtureRequest, condition: object, requirement: str) -> None:
+    """Skip the requesting test, or all tests of the requesting fixture, unless `condition`."""
     if condition:
         return
     if os.environ.get("CI"):
-        pytest.fail(f"CI must have {what}")
-    lacking = request.config.stash.setdefault(LACKING, {})
-    lacking.setdefault(what, []).append(request.node.nodeid or "the whole run")
-    pytest.skip(f"needs {what}")
+        pytest.fail(f"CI must have {requirement}")
+    missing = request.config.stash.setdefault(MISSING, {})
+    missing.setdefault(requirement, []).append(request.node.nodeid or "the whole run")
+    pytest.skip(f"needs {requirement}")
 
 
-def send_what_lacked(config: pytest.Config) -> None:
-    """Of one of several processes that run the tests, to the one that tells the end."""
+def send_missing(config: pytest.Config) -> None:
+    """Send the missing requirements of a process of pytest-xdist to its controller."""
     output: Any = getattr(config, "workeroutput", None)
     if output is not None:
-        output[_SENT] = config.stash.get(LACKING, {})
+        output[_OUTPUT_KEY] = config.stash.get(MISSING, {})
 
 
-def hear_what_lacked(config: pytest.Config, node: Any) -> None:
-    """From a process that has run its tests."""
-    lacking = config.stash.setdefault(LACKING, {})
-    for what, who in getattr(node, "workeroutput", {}).get(_SENT, {}).items():
-        lacking.setdefault(what, []).extend(who)
+def receive_missing(config: pytest.Config, node: Any) -> None:
+    """Add the missing requirements that a process has sent."""
+    missing = config.stash.setdefault(MISSING, {})
+    for requirement, tests in getattr(node, "workeroutput", {}).get(_OUTPUT_KEY, {}).items():
+        missing.setdefault(requirement, []).extend(tests)
 
 
-def tell_what_lacked(config: pytest.Config) -> list[str]:
-    """The lines for the end of the run."""
-    lacking = config.stash.get(LACKING, {})
-    return [f"SKIPPED for want of {what}: {', '.join(who)}" for what, who in lacking.items()]
+def report_missing(config: pytest.Config) -> list[str]:
+    """Return the lines for the terminal summary."""
+    missing = config.stash.get(MISSING, {})
+    return [
+        f"SKIPPED, needs {requirement}: {', '.join(tests)}"
+        for requirement, tests in missing.items()
+    ]

@@ -1,4 +1,4 @@
-"""Debian's nginx in front of a site, as a process of the tests' own."""
+"""nginx in front of a site, started by the tests."""
 
 import copy
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.support.site import Site, free_port, wait_for_port
 
-# Debian keeps it where only root looks for commands.
+# Debian installs nginx outside of the PATH of other users than root.
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
-# It buffers, and waits for an answer, as it does by default; it compresses all that it can. What
-# it is told besides: where its files are, whom the browser asks, and what makes a WebSocket.
+# Defaults for buffering and timeouts; compression of all types; paths of files, the Host header and
+# the WebSocket upgrade.
 CONF = """
 daemon off;
 master_process off;
@@ -50,20 +50,20 @@ http {{
 
 
 class Nginx:
-    """One process on a port of its own, whose files are all in one folder."""
+    """One nginx process on a free port, with all files in one folder."""
 
     def __init__(self, directory: Path, site: Site, more: str = "") -> None:
-        """`more` are directives for all that it serves."""
+        """`more` are directives of the http block."""
         self.directory = directory
         self.port = free_port()
         conf = CONF.format(port=self.port, site=site.port, more=more)
-        (directory / "own.conf").write_text(conf)
+        (directory / "nginx.conf").write_text(conf)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.directory / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [NGINX or "nginx", "-p", self.directory, "-c", "own.conf"],
+                [NGINX or "nginx", "-p", self.directory, "-c", "nginx.conf"],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -78,7 +78,7 @@ class Nginx:
 
 @contextmanager
 def behind_nginx(site: Site, directory: Path, more: str = "") -> Iterator[Site]:
-    """The site as it is seen through an nginx."""
+    """Start nginx in front of a site; yield the site with the port of nginx."""
     directory.mkdir()
     nginx = Nginx(directory, site, more)
     try:
@@ -89,7 +89,7 @@ def behind_nginx(site: Site, directory: Path, more: str = "") -> Iterator[Site]:
 
 
 def at_port(site: Site, port: int) -> Site:
-    """The same site, asked at another port."""
+    """Return a copy of the site with another port."""
     other = copy.copy(site)
     other.port = port
     other.url = f"http://127.0.0.1:{port}"
@@ -99,7 +99,7 @@ def at_port(site: Site, port: int) -> Site:
 
 @contextmanager
 def another_web(site: Site, **environment: str) -> Iterator[Site]:
-    """The same site, served by one more process with an environment of its own."""
+    """Start another web server of the site, with additional environment variables."""
     other = at_port(site, free_port())
     other.environment = {**site.environment, **environment}
     web = other.start_web()
@@ -109,9 +109,9 @@ def another_web(site: Site, **environment: str) -> Iterator[Site]:
         other.stop_child(web)
 
 
-def more_settings(directory: Path, line: str) -> dict[str, str]:
-    """The environment of a process whose settings have one more line."""
-    name = "settings_and_more"
+def extend_settings(directory: Path, line: str) -> dict[str, str]:
+    """Write a settings module with additional lines; return the environment that selects it."""
+    name = "extended_settings"
     (directory / f"{name}.py").write_text(f"from tests.support.site_settings import *\n{line}\n")
     path = [str(directory), os.environ.get("PYTHONPATH", "")]
     return {

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a unix socket, in a folder that is thrown away."""
+"""A PostgreSQL server for tests, on a unix socket in a temporary folder."""
 
 import glob
 import os
@@ -20,7 +20,7 @@ def find_binary(name: str) -> str | None:
 
 
 class PostgresServer:
-    """Started and stopped by us; root cannot run PostgreSQL, so then it runs as another user."""
+    """Server process. PostgreSQL refuses to run as root: it is started as another user then."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -58,26 +58,26 @@ class PostgresServer:
             sleep(0.1)
 
     def kill(self) -> None:
-        """Kill the postmaster and all of its backends where they stand, as a crash would."""
+        """Kill the postmaster and all of its backends, like a crash."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGSTOP)  # it starts no more
+        self._process.send_signal(signal.SIGSTOP)  # starts no more backends
         children = self.children()
         self._process.kill()
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         self._process.wait()
-        while any(_lives(pid) for pid in children):
+        while any(_is_alive(pid) for pid in children):
             sleep(0.005)
         self._process = None
 
     def restart(self) -> None:
-        """Start again after `kill`, and wait until it has recovered."""
+        """Start the server after `kill` and wait until it has recovered."""
         self._run()
         self.wait()
 
     def wait(self, seconds: float = 30) -> None:
-        """Wait until it answers."""
+        """Wait until the server accepts connections."""
         deadline = monotonic() + seconds
         command = [find_binary("psql"), "-h", self.directory, "-U", "tester", "-c", "", "tests"]
         while subprocess.run(command, capture_output=True, check=False).returncode:
@@ -86,7 +86,7 @@ class PostgresServer:
             sleep(0.02)
 
     def children(self) -> list[int]:
-        """The pids of the backends and helpers; each has a session of its own."""
+        """Return the pids of the backends and helper processes."""
         if self._process is None:
             return []
         pid = self._process.pid
@@ -96,13 +96,13 @@ class PostgresServer:
 
     def stop(self) -> None:
         if self._process is not None:
-            # Its fast shutdown: the other waits for every client.
+            # Fast shutdown: does not wait for clients.
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
 
 
-def _lives(pid: int) -> bool:
-    """Whether there is such a process, and it is more than a zombie."""
+def _is_alive(pid: int) -> bool:
+    """Return whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""The whole site as processes, with a Redis and a database of its own."""
+"""The site as processes, with its own Redis and database."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from events.testing.redis_server import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# A process for both: each takes a second to start.
+# One process for both steps: starting a process takes a second.
 TABLES_SCRIPT = """
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -50,7 +50,7 @@ SomeSite = TypeVar("SomeSite", bound="Site")
 
 
 class Site:
-    """Users: demo (staff), anna, bert; each with the user name as password."""
+    """The site with the users demo (staff), anna and bert; passwords equal user names."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -77,7 +77,7 @@ class Site:
         self.start_web()
 
     def prepare(self) -> None:
-        """Start the Redis, and make tables and users."""
+        """Start Redis; create tables and users."""
         self.redis.start()
         self.manage("shell", "--verbosity", "0", "-c", TABLES_SCRIPT)
 
@@ -111,8 +111,8 @@ class Site:
         self._children.append(child)
         return child
 
-    def said(self, name: str = "web") -> str:
-        """Everything a server or worker has logged, in any test."""
+    def log_of(self, name: str = "web") -> str:
+        """Return the log file of a process."""
         return (self.directory / f"{name}.log").read_text(errors="replace")
 
     def stop_child(self, child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
@@ -130,14 +130,14 @@ class Site:
         self.redis.stop()
 
     def session(self, user: str = "demo") -> httpx.Client:
-        """A client that has logged in on the page, as a browser does."""
+        """Return a client that has logged in on the login page."""
         client = httpx.Client(base_url=self.url, timeout=30)
         token = client.get("/jobs/login/").cookies["csrftoken"]
         form = {"username": user, "password": user, "csrfmiddlewaretoken": token}
-        answer = client.post("/jobs/login/", data=form, headers={"Referer": self.url})
-        if answer.status_code != httpx.codes.FOUND:
+        response = client.post("/jobs/login/", data=form, headers={"Referer": self.url})
+        if response.status_code != httpx.codes.FOUND:
             client.close()
-            raise RuntimeError(f"{user} could not log in: {answer.text[:200]}")
+            raise RuntimeError(f"{user} could not log in: {response.text[:200]}")
         return client
 
     def client(self, user: str = "demo") -> httpx.Client:
@@ -146,7 +146,7 @@ class Site:
 
 @contextmanager
 def started(kind: type[SomeSite], directory: Path) -> Iterator[SomeSite]:
-    """A site in a folder that is made for it; stopped in the end, however far it had come."""
+    """Start a site in a new folder, and stop it afterwards."""
     directory.mkdir()
     site = kind(directory)
     try:

@@ -1,6 +1,6 @@
-"""How processes share the tests of a run: each file, and each of some folders, is one's alone.
+"""Scheduling of tests in pytest-xdist: a file, or one of some folders, runs in one process.
 
-So what takes long to start is started once: a site with its Chromium, workers, databases, a wheel.
+Fixtures that are slow to start are started once: sites, Chromium, workers, databases, the wheel.
 """
 
 from typing import Any
@@ -14,19 +14,18 @@ FOLDERS = (
 )  # fmt: skip
 
 
-class ByFolder(LoadScopeScheduling):
-    """A scheduler of pytest-xdist; what has most tests comes first."""
+class FolderScheduling(LoadScopeScheduling):
+    """Scheduler that starts with the largest scopes."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return next((folder for folder in FOLDERS if file.startswith(folder)), file)
 
 
-def tell_apart(items: list[pytest.Item]) -> None:
-    """Give each test an id: pytest-xdist would run one of several that have the same.
+def make_ids_unique(items: list[pytest.Item]) -> None:
+    """Add the operation of schemathesis to the test id.
 
-    Schemathesis has the operation in the name of a test only, since pytest has its ids from
-    elsewhere.
+    Schemathesis adds it to the name only; pytest-xdist runs one of several tests with equal ids.
     """
     for item in items:
         label = getattr(item, "operation_label", None)
@@ -34,4 +33,4 @@ def tell_apart(items: list[pytest.Item]) -> None:
         if label is not None and named.id.params is None:
             named._id = named.id.with_params(label)
     if len({item.nodeid for item in items}) < len(items):
-        raise pytest.UsageError("Several tests have the same id, and one of them would be run.")
+        raise pytest.UsageError("Several tests have the same id: only one of them would run.")

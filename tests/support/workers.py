@@ -1,4 +1,4 @@
-"""The site with real Celery workers that tests start and kill."""
+"""A site with Celery workers that tests start and kill."""
 
 import os
 import re
@@ -15,8 +15,8 @@ import redis
 
 from tests.support.site import ROOT, Site
 
-OVER = {"completed", "failed", "cancelled"}
-TERMINAL = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
+TERMINAL_STATUSES = {"completed", "failed", "cancelled"}
+TERMINAL_TYPES = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
 
 
 class Workers(Site):
@@ -39,19 +39,19 @@ class Workers(Site):
         super().stop()
 
     def start_worker(self, pool: str = "prefork", name: str = "celery") -> None:
-        """Start a worker, and wait until it accepts tasks."""
+        """Start a worker and wait until it accepts tasks."""
         options = ("-n", f"{name}@%h", "-c", "2", "--pool", pool, "--loglevel", "INFO")
-        before = len(self.said("worker")) if (self.directory / "worker.log").exists() else 0
+        before = len(self.log_of("worker")) if (self.directory / "worker.log").exists() else 0
         app = ("-m", "celery", "-A", "tests.support.worker_app", "worker")
         self.worker = self._spawn("worker", *app, *options)
         deadline = monotonic() + 40
-        while " ready." not in self.said("worker")[before:]:
+        while " ready." not in self.log_of("worker")[before:]:
             if self.worker.poll() is not None or monotonic() > deadline:
                 raise RuntimeError(f"no worker: {self.worker_log()}")
             sleep(0.05)
 
     def kill_worker(self, worker: subprocess.Popen[bytes] | None = None) -> None:
-        """Kill a worker with all of its children, as the loss of a machine does."""
+        """Kill a worker and all of its children, like the loss of a machine."""
         worker = worker or self.worker
         if worker is not None:
             with suppress(ProcessLookupError):
@@ -61,24 +61,24 @@ class Workers(Site):
         if worker is self.worker:
             self.worker = None
 
-    def client_of_redis(self) -> redis.Redis:
+    def redis_client(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis.url)
 
     def job(self, task_type: str, *deaths: str, **payload: Any) -> str:
         """Start a job; `deaths` are the points at which a process is killed."""
         job_id = f"{task_type}-{os.urandom(6).hex()}"
         if deaths:
-            with self.client_of_redis() as client:
+            with self.redis_client() as client:
                 client.rpush(f"die:{job_id}", *deaths)
         body = {"task_type": task_type, "payload": payload, "job_id": job_id}
         self.jobs.append(job_id)
-        answer = self._api.post("/api/jobs/", json=body)
-        assert answer.status_code == 201, answer.text
+        response = self._api.post("/api/jobs/", json=body)
+        assert response.status_code == 201, response.text
         return job_id
 
     def open(self, *job_ids: str) -> None:
         """Open the gates of jobs."""
-        with self.client_of_redis() as client:
+        with self.redis_client() as client:
             for job_id in job_ids:
                 client.set(f"open:{job_id}", "1")
 
@@ -103,7 +103,7 @@ class Workers(Site):
         """
         deadline = monotonic() + seconds
         row = self.until_row(
-            job_id, *([until] if until else OVER), attempt=attempt, seconds=seconds
+            job_id, *([until] if until else TERMINAL_STATUSES), attempt=attempt, seconds=seconds
         )
         while (row["attempt"], row["status"]) not in self._logged_statuses(job_id):
             assert monotonic() < deadline, (row, self.log(job_id), self.worker_log())
@@ -139,7 +139,7 @@ class Workers(Site):
         """Wait until the worker has logged a line that contains all texts."""
         deadline = monotonic() + seconds
         while not any(
-            all(text in line for text in texts) for line in self.said("worker").splitlines()
+            all(text in line for text in texts) for line in self.log_of("worker").splitlines()
         ):
             assert monotonic() < deadline, (texts, self.worker_log())
             sleep(0.1)
@@ -153,11 +153,11 @@ class Workers(Site):
     def external_id_of(self, job_id: str) -> str:
         """Return Celery's id of the only task of a job from the worker's log."""
         self.until_log(" received ", job_id)
-        log = self.said("worker")
+        log = self.log_of("worker")
         return re.findall(rf"'id': '([0-9a-f-]+)'[^\n]*{job_id}", log)[0]
 
     def worker_log(self) -> str:
-        return self.said("worker")[-3000:]
+        return self.log_of("worker")[-3000:]
 
     @property
     def _api(self) -> httpx.Client:
@@ -176,6 +176,6 @@ def ends(log: list[dict[str, Any]]) -> list[tuple[int, str]]:
     return [
         (event["attempt"], event["event_type"])
         for event in log
-        if event["event_type"] in TERMINAL
+        if event["event_type"] in TERMINAL_TYPES
         and (event["job_status"] in statuses or event.get("reason") == "worker_lost")
     ]

@@ -77,7 +77,7 @@ def test_secrets_of_failed_graph_are_redacted(workers):
     workers.until_log("raised unexpected", "ConnectionError")
     log = workers.log(job_id)
     assert {"tool_call", "error", "task_failed"} <= set(kinds(log))
-    logged = workers.said("worker")
+    logged = workers.log_of("worker")
     assert "KeyError" in logged
     for secret in ("Pl4nt3dK3y", "hunter2", "anna@"):
         assert secret not in f"{log} {workers.row(job_id)['error']}"

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.support.workers import OVER, Workers, ends, kinds
+from tests.support.workers import TERMINAL_STATUSES, Workers, ends, kinds
 
 POINTS = ["before claim", "after claim", "work", "before complete", "after complete"]
 # Points after the job is completed: the death of the worker has no effect.
@@ -56,7 +56,7 @@ def assert_received(subscriber: Future, log: list[dict]) -> None:
     """The subscriber has received the log up to a terminal event."""
     received = subscriber.result(90)
     assert received == log[: len(received)]
-    assert received[-1]["job_status"] in OVER
+    assert received[-1]["job_status"] in TERMINAL_STATUSES
 
 
 # The worker detects the death of its child, unless the reaper is faster.

@@ -1,4 +1,4 @@
-"""The API in a project whose REST framework is set to everything else."""
+"""The API in a project that changes all defaults of Django REST framework."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.nginx import another_web, more_settings
+from tests.support.nginx import another_web, extend_settings
 from tests.support.site import Site
 
 SETTINGS = """
@@ -40,7 +40,7 @@ Token.objects.create(user=user, key="k" * 40)
 
 @pytest.fixture(scope="module")
 def url(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    environment = more_settings(Path(tmp_path_factory.mktemp("other")), SETTINGS)
+    environment = extend_settings(Path(tmp_path_factory.mktemp("other")), SETTINGS)
     with another_web(site, **environment) as other:
         other.manage("migrate", "--verbosity", "0")
         other.manage("shell", "--verbosity", "0", "-c", TOKEN)
@@ -54,7 +54,7 @@ def client(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_by_token(client: httpx.Client) -> None:
+def test_token_authentication_and_pagination_of_the_api(client: httpx.Client) -> None:
     for number in range(3):
         body = {"task_type": "manual", "job_id": f"token-{number}", "title": f"Tea {number}"}
         assert client.post("/api/jobs/", json=body).status_code == 201
@@ -75,7 +75,7 @@ def test_by_token(client: httpx.Client) -> None:
     }
 
 
-def test_what_goes_wrong_has_our_shape(client: httpx.Client, url: str) -> None:
+def test_errors_are_problem_details(client: httpx.Client, url: str) -> None:
     refused = client.post("/api/jobs/", json={"task_type": ""})
     assert refused.status_code == 400
     assert refused.json()["errors"][0]["field"] == "task_type"
@@ -88,7 +88,7 @@ def test_what_goes_wrong_has_our_shape(client: httpx.Client, url: str) -> None:
     assert client.get("/api/jobs/none/").status_code == 404
 
 
-def test_limits_of_ours_beside_theirs(client: httpx.Client) -> None:
+def test_throttle_rates_of_the_app_and_the_project(client: httpx.Client) -> None:
     client.post("/api/jobs/", json={"task_type": "manual", "job_id": "token-limits"})
     codes = [client.get("/api/jobs/token-limits/events/export/").status_code for _ in range(3)]
     assert codes == [200, 200, 429]

@@ -22,18 +22,18 @@ def client(site: Site) -> Iterator[httpx.Client]:
 
 def start(client: httpx.Client, **payload) -> str:
     body = {"task_type": "outline_generation", "payload": payload}
-    answer = client.post("/api/jobs/", json=body)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["job_id"]
+    response = client.post("/api/jobs/", json=body)
+    assert response.status_code == 201, response.text
+    return response.json()["job_id"]
 
 
 def sse(client: httpx.Client, job_id: str, headers=None, **params):
-    """The messages of one SSE connection, as (name, id, data), up to its end."""
+    """Yield the messages of one SSE connection as (name, id, data)."""
     url = f"/api/jobs/{job_id}/events/stream/"
-    with client.stream("GET", url, params=params, headers=headers, timeout=60) as answer:
-        assert answer.status_code == 200, answer.read()
+    with client.stream("GET", url, params=params, headers=headers, timeout=60) as response:
+        assert response.status_code == 200, response.read()
         message: dict[str, str] = {}
-        for line in answer.iter_lines():
+        for line in response.iter_lines():
             if line:
                 name, _, value = line.partition(": ")
                 message[name] = value
@@ -110,21 +110,23 @@ def test_sse_resumes_from_any_cursor(client):
     assert [event_id for _, event_id, _ in resumed] == [ids[-1], None, None]
 
 
-def test_subscriber_that_reconnects_receives_each_event_once(client):
+def test_reconnecting_subscriber_receives_each_event_once(client):
     job_id = start(client, task_prompt="The history of rail: steam, diesel and electric traction")
-    seen: list[str] = []
+    received: list[str] = []
     ended = False
     while not ended:
-        for count, (name, event_id, _) in enumerate(sse(client, job_id, after=(seen or ["0"])[-1])):
+        for count, (name, event_id, _) in enumerate(
+            sse(client, job_id, after=(received or ["0"])[-1])
+        ):
             ended = name == "end"
             if event_id:
-                seen.append(event_id)
+                received.append(event_id)
             if count > 6:
                 break
-    assert seen == [event["id"] for event in history(client, job_id)]
+    assert received == [event["id"] for event in history(client, job_id)]
 
 
-async def test_socket_sends_the_same_events(site, client):
+async def test_websocket_sends_the_events_of_the_history(site, client):
     job_id = start(client, task_prompt="Bridges: arches, beams and cables")
     credentials = await asyncio.to_thread(login, site, "anna")
     uri = f"{site.ws_url}/ws/jobs/{job_id}/?after=0"
@@ -141,14 +143,14 @@ async def test_socket_sends_the_same_events(site, client):
 
 
 def login(site: Site, user: str) -> str:
-    """The cookie of a user who has logged in on the page."""
+    """Log in on the login page; return the session cookie."""
     browser = site.session(user)
     browser.close()
     return f"sessionid={browser.cookies['sessionid']}"
 
 
 @pytest.mark.parametrize("user", ["bert", None])
-async def test_socket_of_another_users_job_is_404(site, client, user):
+async def test_websocket_of_another_users_job_is_404(site, client, user):
     job_id = start(client, task_prompt="Secrets")
     headers = {"Cookie": await asyncio.to_thread(login, site, user)} if user else {}
     for path in (job_id, "nosuchjob"):
@@ -162,7 +164,7 @@ async def test_socket_of_another_users_job_is_404(site, client, user):
     assert refused.value.response.status_code == 403
 
 
-def test_job_that_is_cancelled_stops(client):
+def test_cancelled_job_stops(client):
     job_id = start(client, task_prompt="A long one: " + ", ".join(f"topic {n}" for n in range(30)))
     assert client.post(f"/api/jobs/{job_id}/cancel/").json()["status"] == "cancelled"
     messages = list(sse(client, job_id))
@@ -175,10 +177,10 @@ def test_job_that_is_cancelled_stops(client):
 
 
 def test_failed_job_has_an_error_and_can_be_retried(client):
-    answer = client.post(
+    response = client.post(
         "/api/jobs/", json={"task_type": "document_generation", "payload": {"outline": {"x": 1}}}
     )
-    job_id = answer.json()["job_id"]
+    job_id = response.json()["job_id"]
     job = finished(client, job_id)
     assert job["status"] == "failed"
     assert "title" in job["error"] or "outline" in job["error"]
@@ -191,7 +193,7 @@ def test_failed_job_has_an_error_and_can_be_retried(client):
     assert "job_retried" in kinds
 
 
-def test_document_from_an_outline_of_the_caller(client):
+def test_document_from_a_given_outline(client):
     outline = {"title": "Tea", "sections": [{"id": "1", "heading": "Leaves", "summary": "Green."}]}
     body = {"task_type": "document_generation", "payload": {"outline": outline}}
     job_id = client.post("/api/jobs/", json=body).json()["job_id"]
@@ -200,12 +202,12 @@ def test_document_from_an_outline_of_the_caller(client):
     assert "Leaves" in job["result"]["markdown"]
 
 
-def test_live_headers_keep_proxies_from_buffering(client):
+def test_sse_headers_disable_buffering_in_proxies(client):
     job_id = start(client, task_prompt="Headers")
     url = f"/api/jobs/{job_id}/events/stream/"
-    with client.stream("GET", url, headers={"Accept": "text/event-stream"}) as answer:
-        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["cache-control"] == "no-cache, no-transform"
-        assert answer.headers["x-accel-buffering"] == "no"
-        assert answer.headers["content-encoding"] == "identity"
+    with client.stream("GET", url, headers={"Accept": "text/event-stream"}) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["cache-control"] == "no-cache, no-transform"
+        assert response.headers["x-accel-buffering"] == "no"
+        assert response.headers["content-encoding"] == "identity"
     finished(client, job_id)

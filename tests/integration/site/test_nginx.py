@@ -1,4 +1,4 @@
-"""Live delivery through an nginx that buffers, compresses and loses patience, as nginx does."""
+"""Live delivery through nginx with its default buffering and timeouts, and with compression."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from websockets.sync.client import connect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.support.need import need
-from tests.support.nginx import NGINX, another_web, behind_nginx, more_settings
+from tests.support.nginx import NGINX, another_web, behind_nginx, extend_settings
 from tests.support.site import Site
 
-PATIENCE = 10
-# nginx's own is 60 s, and KEEP_ALIVE is 15 s: here, both are a fifteenth of that.
-PATIENCE_OF_NGINX = 4
-KEEP_ALIVE = 1
+TIMEOUT_SECONDS = 10
+# A fifteenth of the defaults: 60 s in nginx, and KEEP_ALIVE of 15 s.
+NGINX_TIMEOUT_SECONDS = 4
+KEEP_ALIVE_SECONDS = 1
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,10 +31,10 @@ def _nginx(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def h11_site(site: Site) -> Iterator[Site]:
-    """The site by uvicorn's parser of pure Python.
+    """The site with the h11 parser of uvicorn.
 
-    It answers nginx, which speaks HTTP/1.0, without chunks, and nginx buffers that. By httptools,
-    there are chunks all the same, and nginx passes them on one by one.
+    nginx sends HTTP/1.0 requests. With h11, uvicorn replies without chunks, and nginx buffers the
+    response. With httptools, uvicorn sends chunks, which nginx passes on one by one.
     """
     with another_web(site, UVICORN_HTTP="h11") as web:
         yield web
@@ -42,7 +42,7 @@ def h11_site(site: Site) -> Iterator[Site]:
 
 @pytest.fixture(scope="module", params=["site", "h11_site"])
 def front(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Site]:
-    """The site through an nginx that is told nothing of live delivery."""
+    """The site behind nginx without directives for live delivery."""
     directory = tmp_path_factory.mktemp("nginx") / "front"
     with behind_nginx(request.getfixturevalue(request.param), directory) as front:
         yield front
@@ -50,7 +50,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Sit
 
 @pytest.fixture
 def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
-    """A producer of events for the jobs of the site."""
+    """A publisher to the jobs of the site."""
     client = redis.Redis.from_url(site.redis.url)
     yield SyncRedisStreamPublisher(client)
     client.close()
@@ -58,11 +58,11 @@ def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
 
 @pytest.fixture
 def job_id(site: Site) -> str:
-    """A job of anna's that no worker takes: the test says what happens in it."""
+    """A job of anna without a worker: the test publishes its events."""
     with site.client("anna") as client:
-        answer = client.post("/api/jobs/", json={"task_type": "by_hand"})
-    answer.raise_for_status()
-    return str(answer.json()["job_id"])
+        response = client.post("/api/jobs/", json={"task_type": "by_hand"})
+    response.raise_for_status()
+    return str(response.json()["job_id"])
 
 
 def cancel(site: Site, job_id: str) -> None:
@@ -70,25 +70,25 @@ def cancel(site: Site, job_id: str) -> None:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
 
 
-# Both views give the number of an event, 0 if it has none, and the name of anything else.
+# Both transports yield the number of an event (0 without one) or the name of another message.
 
 
 @contextmanager
 def by_sse(site: Site, job_id: str) -> Iterator[Iterator[Any]]:
-    """What a browser is sent by SSE."""
+    """Receive messages over SSE."""
     url = f"/api/jobs/{job_id}/events/stream/"
     with (
         closing(site.session("anna")) as browser,
-        browser.stream("GET", url, timeout=PATIENCE) as answer,
+        browser.stream("GET", url, timeout=TIMEOUT_SECONDS) as response,
     ):
-        assert answer.status_code == 200
-        assert "gzip" in answer.request.headers["accept-encoding"]
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers.get("content-encoding", "identity") == "identity"
-        yield seen_by_sse(answer.iter_lines())
+        assert response.status_code == 200
+        assert "gzip" in response.request.headers["accept-encoding"]
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers.get("content-encoding", "identity") == "identity"
+        yield parse_sse(response.iter_lines())
 
 
-def seen_by_sse(lines: Iterator[str]) -> Iterator[Any]:
+def parse_sse(lines: Iterator[str]) -> Iterator[Any]:
     name = None
     for line in lines:
         if line.startswith(": "):
@@ -101,8 +101,8 @@ def seen_by_sse(lines: Iterator[str]) -> Iterator[Any]:
 
 
 @contextmanager
-def by_socket(site: Site, job_id: str) -> Iterator[Iterator[Any]]:
-    """What a browser is sent by WebSocket; it sends no pings, as a browser sends none."""
+def by_websocket(site: Site, job_id: str) -> Iterator[Iterator[Any]]:
+    """Receive messages over WebSocket, without pings, like a browser."""
     with closing(site.session("anna")) as browser:
         cookie = f"sessionid={browser.cookies['sessionid']}"
     with connect(
@@ -111,111 +111,111 @@ def by_socket(site: Site, job_id: str) -> Iterator[Iterator[Any]]:
         additional_headers={"Cookie": cookie},
         ping_interval=None,
     ) as socket:
-        yield seen_by_socket(socket)
+        yield parse_websocket(socket)
 
 
-def seen_by_socket(socket: Any) -> Iterator[Any]:
+def parse_websocket(socket: Any) -> Iterator[Any]:
     with suppress(websockets.ConnectionClosedOK):
         while True:
-            message = json.loads(socket.recv(PATIENCE))
+            message = json.loads(socket.recv(TIMEOUT_SECONDS))
             is_event = message["type"] == "event"
             yield message["event"]["data"].get("n", 0) if is_event else message["type"]
 
 
-VIEWS = [by_sse, by_socket]
-each_view = pytest.mark.parametrize("view", VIEWS)
+TRANSPORTS = [by_sse, by_websocket]
+each_transport = pytest.mark.parametrize("receive", TRANSPORTS)
 
 
-# One by one
+# Delivery
 
 
-@each_view
-def test_each_event_comes_as_it_is_published(front, job_id, publisher, view):
-    with view(front, job_id) as seen:
-        assert [next(seen), next(seen)] == [0, "live"]
+@each_transport
+def test_events_are_delivered_one_by_one(front, job_id, publisher, receive):
+    with receive(front, job_id) as messages:
+        assert [next(messages), next(messages)] == [0, "live"]
         for n in range(1, 11):
             publisher.publish_event(job_id, {"n": n})
-            assert next(seen) == n
+            assert next(messages) == n
         cancel(front, job_id)
-        assert list(seen) == [0, "end"]
+        assert list(messages) == [0, "end"]
 
 
-def test_long_poll_answers_when_an_event_is_published(front, job_id, publisher):
+def test_long_poll_returns_when_an_event_is_published(front, job_id, publisher):
     url = f"/api/jobs/{job_id}/events/poll/"
     with front.client("anna") as client:
         cursor = client.get(url).json()["cursor"]
         query = {"after": cursor, "wait": 30}
-        with client.stream("GET", url, params=query, timeout=PATIENCE) as answer:
-            # Its head is here, so it waits.
-            assert answer.headers.get("content-encoding", "identity") == "identity"
+        with client.stream("GET", url, params=query, timeout=TIMEOUT_SECONDS) as response:
+            # The head has been received: the request waits.
+            assert response.headers.get("content-encoding", "identity") == "identity"
             publisher.publish_event(job_id, {"n": 1})
-            page = json.loads(answer.read())
+            page = json.loads(response.read())
     assert [event["data"]["n"] for event in page["results"]] == [1]
 
 
-# What this nginx does unless it is told otherwise: without that, the above says nothing
+# Behaviour of nginx that the tests above rely on
 
 
-def test_this_nginx_compresses(front, job_id):
+def test_nginx_compresses_json(front, job_id):
     with front.client("anna") as client:
         assert client.get(f"/api/jobs/{job_id}/").headers["content-encoding"] == "gzip"
 
 
-def test_this_nginx_buffers_what_does_not_forbid_it(h11_site, job_id, tmp_path):
+def test_nginx_buffers_responses_without_x_accel_buffering(h11_site, job_id, tmp_path):
     ignoring = "proxy_ignore_headers X-Accel-Buffering;"
     with (
-        behind_nginx(h11_site, tmp_path / "nginx", ignoring) as deaf,
-        deaf.client("anna") as client,
+        behind_nginx(h11_site, tmp_path / "nginx", ignoring) as buffering,
+        buffering.client("anna") as client,
         pytest.raises(httpx.ReadTimeout),
-        client.stream("GET", f"/api/jobs/{job_id}/events/stream/", timeout=1) as answer,
+        client.stream("GET", f"/api/jobs/{job_id}/events/stream/", timeout=1) as response,
     ):
-        next(answer.iter_lines())
+        next(response.iter_lines())
 
 
-# Signs of life
+# Keep-alives
 
 
 @pytest.fixture(scope="module")
-def hasty_front(site: Site, tmp_path_factory: Any) -> Iterator[Site]:
-    """The site with short keep-alives, through an nginx with little patience."""
-    directory: Path = tmp_path_factory.mktemp("single_pass")
-    environment = more_settings(directory, f"JOB_EVENTS['KEEP_ALIVE'] = {KEEP_ALIVE}")
-    patience = f"proxy_read_timeout {PATIENCE_OF_NGINX}s;"
+def front_with_short_timeouts(site: Site, tmp_path_factory: Any) -> Iterator[Site]:
+    """The site with short keep-alives, behind nginx with a short timeout."""
+    directory: Path = tmp_path_factory.mktemp("nginx")
+    environment = extend_settings(directory, f"JOB_EVENTS['KEEP_ALIVE'] = {KEEP_ALIVE_SECONDS}")
+    timeout = f"proxy_read_timeout {NGINX_TIMEOUT_SECONDS}s;"
     with (
         another_web(site, **environment) as web,
-        behind_nginx(web, directory / "nginx", patience) as single_pass,
+        behind_nginx(web, directory / "nginx", timeout) as front,
     ):
-        yield single_pass
+        yield front
 
 
-def found_after(seconds, front, job_id, publisher):
-    """View in both ways, with nothing published for long, and then all that happens."""
+def received_after(seconds, front, job_id, publisher):
+    """Connect both transports, publish after some seconds; return the received messages."""
     with ExitStack() as stack:
-        views = [stack.enter_context(view(front, job_id)) for view in VIEWS]
-        for seen in views:
-            assert [next(seen), next(seen)] == [0, "live"]
+        streams = [stack.enter_context(receive(front, job_id)) for receive in TRANSPORTS]
+        for messages in streams:
+            assert [next(messages), next(messages)] == [0, "live"]
         sleep(seconds)
         publisher.publish_event(job_id, {"n": 1})
         cancel(front, job_id)
-        return [list(seen) for seen in views]
+        return [list(messages) for messages in streams]
 
 
-def test_who_waits_longer_than_nginx_is_alive(hasty_front, job_id, publisher):
-    """Default timeouts: nginx closes after 60 s of silence, a keep-alive comes every 15 s."""
-    seconds = PATIENCE_OF_NGINX + 2
-    for found in found_after(seconds, hasty_front, job_id, publisher):
-        signs = found.count("keep-alive")
-        assert [each for each in found if each != "keep-alive"] == [1, 0, "end"]
-        assert signs >= seconds / 2
+def test_keep_alives_prevent_the_timeout_of_nginx(front_with_short_timeouts, job_id, publisher):
+    """By default nginx closes after 60 s without data; keep-alives are sent every 15 s."""
+    seconds = NGINX_TIMEOUT_SECONDS + 2
+    for received in received_after(seconds, front_with_short_timeouts, job_id, publisher):
+        keep_alives = received.count("keep-alive")
+        assert [each for each in received if each != "keep-alive"] == [1, 0, "end"]
+        assert keep_alives >= seconds / 2
 
 
-@each_view
-def test_who_gets_no_sign_of_life_is_cut_off(site, job_id, tmp_path, view):
-    """By an nginx whose patience is shorter than the time between two of them."""
+@each_transport
+def test_nginx_closes_connections_without_keep_alives(site, job_id, tmp_path, receive):
+    """The timeout of nginx is shorter than the interval of keep-alives."""
     with (
-        behind_nginx(site, tmp_path / "nginx", "proxy_read_timeout 4s;") as single_pass,
-        view(single_pass, job_id) as seen,
+        behind_nginx(site, tmp_path / "nginx", "proxy_read_timeout 4s;") as front,
+        receive(front, job_id) as messages,
     ):
-        assert [next(seen), next(seen)] == [0, "live"]
+        assert [next(messages), next(messages)] == [0, "live"]
         with pytest.raises((httpx.RemoteProtocolError, websockets.ConnectionClosedError)):
-            next(seen)
+            next(messages)

@@ -40,7 +40,7 @@ services.job_complete(job_id="schema-done", result={"cups": 3})
 services.job_fail(job_id="schema-failed", error="No tea")
 """
 A_LINK = "cD0yMDI2LTExLTIyKzAyJTNBNTIlM0E0MCUyQjAwJTNBMDA="  # p=2026-11-22 02:52:40+00:00
-# Operations known to refuse anonymous users: checking a password takes the site long.
+# Operations that were already checked to reject anonymous users. The check of a password is slow.
 GUARDED: set[str] = set()
 JOBS = ("schema-done", "schema-failed", "schema-running")
 
@@ -88,9 +88,9 @@ def adapt_cursors(path: str, query: Any, headers: Any) -> None:
         headers.pop("Last-Event-ID", None)
     if not headers.get("Last-Event-ID", "0"):
         del headers["Last-Event-ID"]  # an empty one is ignored
-    for given in (query, headers):
-        for name in given.keys() & {"after", "before", "cursor", "Last-Event-ID"}:
-            given[name] = re.sub(r"\d(\d{19})", r"\1", str(given[name]))  # below 2**64
+    for parameters in (query, headers):
+        for name in parameters.keys() & {"after", "before", "cursor", "Last-Event-ID"}:
+            parameters[name] = re.sub(r"\d(\d{19})", r"\1", str(parameters[name]))  # below 2**64
 
 
 def adapt_producer(headers: Any, body: Any) -> None:
@@ -105,7 +105,7 @@ def adapt_producer(headers: Any, body: Any) -> None:
 
 @pytest.fixture(scope="session")
 def credentials(site: Site) -> dict[str, dict[str, str]]:
-    """The cookies and the CSRF header of a browser in which carl has logged in."""
+    """Cookies and CSRF header of a session of carl."""
     site.manage("shell", "--verbosity", "0", "-c", SCRIPT)
     with closing(site.session("carl")) as client:
         cookies = dict(client.cookies)
@@ -127,7 +127,9 @@ def session() -> Iterator[requests.Session]:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_operation(case: Case, site: Site, session: requests.Session, credentials: Any) -> None:
+def test_operation_conforms_to_the_schema(
+    case: Case, site: Site, session: requests.Session, credentials: Any
+) -> None:
     adapt(case)
     label = case.operation.label
     response = case.call_and_validate(

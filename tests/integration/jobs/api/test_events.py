@@ -514,7 +514,7 @@ def test_incomplete_body_on_the_real_site(site):
 @pytest.mark.timeout(60)
 def test_site_survives_aborted_streams(site, site_job):
     job_id, publisher = site_job
-    before = len(site.said())
+    before = len(site.log_of())
     for _ in range(10):
         with (
             site.client("anna") as client,
@@ -529,4 +529,4 @@ def test_site_survives_aborted_streams(site, site_job):
     ):
         sleep(0.05)
     connection.close()
-    assert "Traceback" not in site.said()[before:]
+    assert "Traceback" not in site.log_of()[before:]

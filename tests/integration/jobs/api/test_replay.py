@@ -221,8 +221,8 @@ def command(*arguments):
 
 @pytest.mark.parametrize("way", [("--at-once",), ("--speed", "1e9")])
 def test_replay_into_another_log(ids, way):
-    said = command("abc", "--to", "copy", *way)
-    assert said == "7 events of abc replayed into copy."
+    output = command("abc", "--to", "copy", *way)
+    assert output == "7 events of abc replayed into copy."
     copy, log = read_events("copy"), read_events("abc")
     untimed = [{**event.data, "timestamp": None} for event in log]
     assert [{**event.data, "timestamp": None} for event in copy] == untimed

@@ -431,7 +431,7 @@ async def test_rejections_on_the_real_site_are_http_responses(site, site_job, si
 async def test_aborted_connections_on_the_real_site(site, site_job, site_cookie_of):
     job_id, publisher = site_job
     cookie = site_cookie_of("anna")
-    before = len(site.said())
+    before = len(site.log_of())
     publisher.publish_events(job_id, [{"n": n, "text": "x" * 10_000} for n in range(1, 300)])
     connection = redis.Redis.from_url(site.redis.url, decode_responses=True)
     for _ in range(10):
@@ -442,4 +442,4 @@ async def test_aborted_connections_on_the_real_site(site, site_job, site_cookie_
         lambda: [c for c in connection.client_list() if c["cmd"] == "xread" and "b" in c["flags"]]
     )
     connection.close()
-    assert "Traceback" not in site.said()[before:]
+    assert "Traceback" not in site.log_of()[before:]
