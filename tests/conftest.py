@@ -23,8 +23,8 @@ from events.producer.sender import senders_of, sync_sender
 from events.streams.clients import close_async_redis, get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import receive_missing, report_missing, send_missing
+from tests.support.scheduling import FolderScheduling, make_ids_unique
 from tests.support.site import Site, started
-from tests.support.together import FolderScheduling, make_ids_unique
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

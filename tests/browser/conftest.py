@@ -1,4 +1,4 @@
-"""A Chromium with a logged-in user."""
+"""Chromium with a logged-in user."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from tests.support.site import Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-# A page that a test has answered for is of no address, and would be let to none of this machine's.
+# A page whose response is mocked has no address: Chromium would block its requests to localhost.
 ARGUMENTS += ["--disable-features=LocalNetworkAccessChecks"]
-# What a test makes happen on purpose: an answer that is an error is told on the console, too.
+# Tests cause error responses on purpose, which Chromium logs to the console.
 EXPECTED = ("Failed to load resource",)
 
 
 @pytest.fixture
 def _close_async_redis() -> None:
-    """Nothing here: the sync API of Playwright has a loop running in this thread."""
+    """Disable the async fixture: the sync API of Playwright runs a loop in this thread."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def logged_in(browser: Any, site: Site) -> Any:
-    """The cookies of demo, who logs in once."""
+    """Log in as demo once; return the storage state."""
     context = browser.new_context(base_url=site.url, locale="en-GB")
     page = context.new_page()
     page.goto("/jobs/")
@@ -50,12 +50,14 @@ def logged_in(browser: Any, site: Site) -> Any:
 
 @pytest.fixture
 def context(browser: Any, site: Site, logged_in: Any) -> Iterator[Any]:
-    """A browser of demo's, logged in. A script that fails in it fails the test."""
+    """A browser context of demo. An error in a script or on the console fails the test."""
     context = browser.new_context(base_url=site.url, locale="en-GB", storage_state=logged_in)
     problems: list[str] = []
     context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.on("console", lambda told: problems.append(told.text) if told.type == "error" else None)
-    context.problems_expected = [*EXPECTED]  # a test may add to it
+    context.on(
+        "console", lambda entry: problems.append(entry.text) if entry.type == "error" else None
+    )
+    context.problems_expected = [*EXPECTED]  # tests may append to it
     yield context
     context.close()
     expected = tuple(context.problems_expected)
@@ -71,7 +73,7 @@ def page(context: Any) -> Any:
 
 @pytest.fixture
 def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
-    """A producer of events for the jobs of the site."""
+    """A publisher to the jobs of the site."""
     client = redis.Redis.from_url(site.redis.url)
     yield SyncRedisStreamPublisher(client)
     client.close()
@@ -85,12 +87,12 @@ def job_id(site: Site) -> str:
 
 @pytest.fixture
 def plain_job_id(site: Site) -> str:
-    """A job as `job_id`, without a runner and a result template."""
+    """A job without a runner and a result template."""
     return created_job(site, "plain")
 
 
 def created_job(site: Site, task_type: str) -> str:
     with site.client() as client:
-        answer = client.post("/api/jobs/", json={"task_type": task_type, "title": "By hand"})
-    answer.raise_for_status()
-    return str(answer.json()["job_id"])
+        response = client.post("/api/jobs/", json={"task_type": task_type, "title": "By hand"})
+    response.raise_for_status()
+    return str(response.json()["job_id"])

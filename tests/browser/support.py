@@ -22,13 +22,13 @@ Assam is strong. Darjeeling is light.
 """
 
 
-def live_state(page: Any, state: str, timeout: float = 60_000) -> None:
-    """Wait until the page is in a state."""
+def wait_for_state(page: Any, state: str, timeout: float = 60_000) -> None:
+    """Wait until the live delivery of the page has the state."""
     page.wait_for_selector(f"html[data-live-state={state}]", timeout=timeout)
 
 
 def shown_ids(page: Any) -> list[str]:
-    """The ids of all events in the raw list, in order."""
+    """Return the ids of all events in the raw list, in order."""
     earlier = page.locator("#earlier")
     while earlier.is_visible():
         earlier.click()
@@ -37,7 +37,7 @@ def shown_ids(page: Any) -> list[str]:
 
 
 def logged_ids(site: Site, job_id: str) -> list[str]:
-    """The ids of all events of the job, as the API has them."""
+    """Return the ids of all events of the job from the API."""
     ids: list[str] = []
     after = "0"
     with site.client() as client:
@@ -58,7 +58,7 @@ def job_id_of(page: Any) -> str:
     return str(page.url.rstrip("/").rsplit("/", 1)[-1])
 
 
-def no_sockets(page: Any) -> None:
+def disable_websockets(page: Any) -> None:
     """Remove WebSocket from the page; the client falls back to server-sent events."""
     page.add_init_script("delete globalThis.WebSocket")
 

@@ -1,10 +1,10 @@
-"""The list, live."""
+"""Live updates of the job list."""
 
 from typing import Any
 
 import pytest
 
-from tests.browser.support import live_state
+from tests.browser.support import wait_for_state
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.browser
 
 def create(site: Site, title: str) -> str:
     with site.client() as client:
-        answer = client.post("/api/jobs/", json={"task_type": "by_hand", "title": title})
-    return str(answer.json()["job_id"])
+        response = client.post("/api/jobs/", json={"task_type": "by_hand", "title": title})
+    return str(response.json()["job_id"])
 
 
-def test_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) -> None:
+def test_new_job_is_inserted_on_top_and_updated_in_place(page: Any, site: Site) -> None:
     create(site, "Older")
     page.goto("/jobs/")
-    live_state(page, "live")
+    wait_for_state(page, "live")
     page.locator("tbody").evaluate("body => { body.rows[0].dataset.kept = 'yes' }")
     job_id = create(site, "Newer")
     row = page.locator(f"tr[data-job-id='{job_id}']")
@@ -33,42 +33,44 @@ def test_new_job_appears_on_top_and_changes_in_place(page: Any, site: Site) -> N
     assert page.evaluate("document.activeElement.innerText") == "Newer"
 
 
-def test_table_is_asked_for_when_there_is_news(page: Any, site: Site) -> None:
+def test_rows_are_requested_only_after_a_notification(page: Any, site: Site) -> None:
     create(site, "Older")
     page.goto("/jobs/")
-    live_state(page, "live")
-    page.wait_for_timeout(3_000)  # by now the socket tells
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    wait_for_state(page, "live")
+    page.wait_for_timeout(3_000)  # the socket is connected by now
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.wait_for_timeout(3_000)
-    assert [url for url in asked if "rows=1" in url] == []
+    assert [url for url in requested if "rows=1" in url] == []
     job_id = create(site, "Newer")
     page.locator(f"tr[data-job-id='{job_id}']").wait_for(timeout=5_000)
 
 
-def test_first_job_replaces_the_empty_page(page: Any, site: Site) -> None:
+def test_first_job_replaces_the_empty_list(page: Any, site: Site) -> None:
     page.goto("/jobs/?q=the-only-one")
     page.get_by_text("No job matches").wait_for()
     create(site, "the-only-one")
     page.get_by_role("link", name="the-only-one").wait_for()
 
 
-def test_server_that_is_away_is_said_and_comes_back(page: Any, site: Site) -> None:
-    away = {"on": True}
+def test_offline_state_while_the_server_is_unavailable(page: Any, site: Site) -> None:
+    outage = {"on": True}
     page.goto("/jobs/")
-    live_state(page, "live")
-    page.route("**/jobs/?rows=1", lambda route: route.abort() if away["on"] else route.continue_())
-    create(site, "A reason to ask")
-    live_state(page, "offline")
-    away["on"] = False
-    live_state(page, "live")
+    wait_for_state(page, "live")
+    page.route(
+        "**/jobs/?rows=1", lambda route: route.abort() if outage["on"] else route.continue_()
+    )
+    create(site, "Causes a request")
+    wait_for_state(page, "offline")
+    outage["on"] = False
+    wait_for_state(page, "live")
 
 
-def test_somebody_who_was_logged_out_is_told(page: Any, context: Any) -> None:
+def test_logged_out_user_is_notified(page: Any, context: Any) -> None:
     page.goto("/jobs/")
-    live_state(page, "live")
+    wait_for_state(page, "live")
     context.clear_cookies()
-    live_state(page, "refused")
+    wait_for_state(page, "refused")
     page.get_by_text("Logged out").wait_for()
 
 

@@ -10,12 +10,12 @@ import redis
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
     README,
+    disable_websockets,
     job_id_of,
     job_page,
-    live_state,
     logged_ids,
-    no_sockets,
     shown_ids,
+    wait_for_state,
 )
 from tests.support.site import Site
 
@@ -30,7 +30,9 @@ KEYS = (
     "attempt progress progress_percent message phase text node run_id tool input output error"
     " error_type outline section document result job_status raw"
 )
-NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+HTML_INJECTION = (
+    "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+)
 
 
 def start_job(page: Any, prompt: str = "An outline of how tea is made") -> str:
@@ -43,9 +45,9 @@ def start_job(page: Any, prompt: str = "An outline of how tea is made") -> str:
     return job_id_of(page)
 
 
-def watch(page: Any, job_id: str) -> None:
+def open_live(page: Any, job_id: str) -> None:
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
 
 
 def cancel_by_api(site: Site, job_id: str) -> None:
@@ -53,9 +55,9 @@ def cancel_by_api(site: Site, job_id: str) -> None:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
 
 
-def test_job_is_started_and_shown_to_its_end(page: Any, site: Site) -> None:
+def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
     job_id = start_job(page)
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     page.locator("#job-badge", has_text="Completed").wait_for()
     assert page.locator("#progress").evaluate("bar => bar.value") == 100
     assert page.locator("#thoughts .thought").count() > 0
@@ -65,42 +67,42 @@ def test_job_is_started_and_shown_to_its_end(page: Any, site: Site) -> None:
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_reloading_loses_and_duplicates_nothing(page: Any, site: Site) -> None:
+def test_reloads_lose_and_duplicate_no_event(page: Any, site: Site) -> None:
     job_id = start_job(page)
     page.locator("#events > li").nth(5).wait_for()
     for _ in range(3):
         page.reload()
         page.locator("#events > li").nth(5).wait_for()
-    live_state(page, "ended")
-    seen = shown_ids(page)
+    wait_for_state(page, "ended")
+    shown = shown_ids(page)
     document = page.locator("#document").inner_text()
-    assert seen == logged_ids(site, job_id)
+    assert shown == logged_ids(site, job_id)
     page.reload()
-    live_state(page, "ended")
-    assert shown_ids(page) == seen
+    wait_for_state(page, "ended")
+    assert shown_ids(page) == shown
     assert page.locator("#document").inner_text() == document
 
 
-def test_two_pages_show_the_same(context: Any, site: Site) -> None:
+def test_two_pages_show_the_same_events(context: Any, site: Site) -> None:
     first, second = context.new_page(), context.new_page()
     job_id = start_job(first)
     second.goto(job_page(job_id))
     for page in (first, second):
-        live_state(page, "ended")
+        wait_for_state(page, "ended")
     assert shown_ids(first) == shown_ids(second)
     for panel in ("#outline", "#document", "#thoughts", "#tools"):
         texts = [page.locator(panel) for page in (first, second)]
-        for _ in range(100):  # a hidden page draws some time after it has received the events
+        for _ in range(100):  # a hidden page is rendered some time after it receives the events
             if texts[0].inner_text() == texts[1].inner_text() != "":
                 break
             second.wait_for_timeout(100)
         assert texts[0].inner_text() == texts[1].inner_text() != ""
 
 
-def test_event_is_shown_as_it_happens(
+def test_event_is_shown_when_it_is_published(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
-    watch(page, job_id)
+    open_live(page, job_id)
     event_id = publisher.publish_task_progress(job_id, "by_hand", 42, message="half way, nearly")
     page.locator(f"[data-event-id='{event_id}']").wait_for(timeout=2_000)
     assert page.locator("#percent").inner_text() == "42%"
@@ -110,7 +112,7 @@ def test_event_is_shown_as_it_happens(
 def test_job_without_a_result_template_shows_tools_and_result(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
-    watch(page, plain_job_id)
+    open_live(page, plain_job_id)
     assert page.locator("#job-result, #outline, #document, #thoughts").count() == 0
     assert page.locator("#tools-panel").is_hidden()
     publisher.publish_event(plain_job_id, {"event_type": "tool_call", "tool": "look_up"})
@@ -130,7 +132,7 @@ def test_events_are_sent_to_the_result_view(
         document.addEventListener("job-events", ({ detail }) => received.push(detail));
     """)
     publisher.publish_event(job_id, {"event_type": "sample", "n": 1})
-    watch(page, job_id)
+    open_live(page, job_id)
     page.wait_for_function("received.flatMap(({ events }) => events).length === 2")
     last = publisher.publish_event(job_id, {"event_type": "sample", "n": 2})
     page.locator(f"[data-event-id='{last}']").wait_for()
@@ -147,14 +149,16 @@ def test_event_opens_to_its_json(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     event_id = publisher.publish_event(job_id, {"event_type": "sample", "rows": [1, 2]})
-    watch(page, job_id)
+    open_live(page, job_id)
     row = page.locator(f"[data-event-id='{event_id}']")
     row.locator("summary").click()
     assert '"rows": [' in row.locator("pre").inner_text()
 
 
-@pytest.mark.parametrize("value", [None, 7, NASTY, [], {"a": {"b": [None]}}, "\u202e x", ""])
-def test_no_value_breaks_the_page(
+@pytest.mark.parametrize(
+    "value", [None, 7, HTML_INJECTION, [], {"a": {"b": [None]}}, "\u202e x", ""]
+)
+def test_unexpected_values_do_not_break_the_page(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, value: Any
 ) -> None:
     events: list[dict[str, Any]] = []
@@ -172,7 +176,7 @@ def test_no_value_breaks_the_page(
     ]
     publisher.publish_events(job_id, events)
     last = publisher.publish_task_progress(job_id, "by_hand", "64 %")
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator(f"[data-event-id='{last}']").wait_for()
     page.locator("#percent", has_text="64%").wait_for()
     assert page.title().startswith("By hand")
@@ -185,7 +189,7 @@ def test_entries_of_other_producers_are_shown(
     with redis.Redis.from_url(site.redis.url) as client:
         client.xadd(f"job_events:{job_id}", {"data": "{broken"})
         client.xadd(f"job_events:{job_id}", {"data": '{"event_type": "mine", "n": 1}'})
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator("#events [data-event-type=mine]").wait_for()
     assert "{broken" in page.locator("#events [data-event-type=unknown]").inner_text()
     assert shown_ids(page) == logged_ids(site, job_id)
@@ -196,7 +200,7 @@ def test_new_attempt_clears_the_panels_and_keeps_the_events(
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "thought", "text": "first try", "run_id": "1"})
     publisher.publish_event(job_id, {"event_type": "error", "message": "It broke"})
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator("#problem", has_text="It broke").wait_for()
     publisher.publish_event(job_id, {"event_type": "job_retried", "attempt": 2})
     publisher.publish_event(job_id, {"event_type": "thought", "text": "second", "run_id": "1"})
@@ -207,45 +211,45 @@ def test_new_attempt_clears_the_panels_and_keeps_the_events(
     assert "first try" in page.locator("#events").inner_text()
 
 
-def test_cancel_and_try_again(page: Any, job_id: str) -> None:
-    watch(page, job_id)
+def test_cancel_and_retry(page: Any, job_id: str) -> None:
+    open_live(page, job_id)
     page.get_by_role("button", name="Cancel the job").click()
     page.locator("#job-badge", has_text="Cancelled").wait_for()
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     page.get_by_role("button", name="Try again").click()
     page.locator("#attempt", has_text="2").wait_for()
     page.locator("#job-badge", has_text="Pending").wait_for()
 
 
-def test_server_that_cannot_stream_is_polled(
+def test_page_polls_if_the_server_cannot_stream(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
-    no_sockets(page)
+    disable_websockets(page)
     page.route("**/events/stream/**", lambda route: route.fulfill(status=501))
     page.goto(job_page(job_id))
-    live_state(page, "polling")
+    wait_for_state(page, "polling")
     event_id = publisher.publish_event(job_id, {"event_type": "sample"})
     page.locator(f"[data-event-id='{event_id}']").wait_for()
     cancel_by_api(site, job_id)
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
 def test_lost_connection_resumes_at_its_cursor(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
-    no_sockets(page)
-    watch(page, job_id)
-    cut = {"on": True}
+    disable_websockets(page)
+    open_live(page, job_id)
+    outage = {"on": True}
     pattern = "**/events/stream/**"
-    page.route(pattern, lambda route: route.abort() if cut["on"] else route.continue_())
+    page.route(pattern, lambda route: route.abort() if outage["on"] else route.continue_())
     page.evaluate("dispatchEvent(new Event('online'))")
-    live_state(page, "reconnecting")
+    wait_for_state(page, "reconnecting")
     publisher.publish_events(job_id, [{"event_type": "sample", "n": n} for n in range(20)])
-    cut["on"] = False
-    live_state(page, "live")
+    outage["on"] = False
+    wait_for_state(page, "live")
     cancel_by_api(site, job_id)
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
@@ -259,41 +263,41 @@ def sse_event(event_id: str, **data: Any) -> str:
 
 
 def test_duplicates_are_dropped_and_ids_compared_as_numbers(page: Any, job_id: str) -> None:
-    no_sockets(page)
+    disable_websockets(page)
     big = "18446744073709551615"
     ids = ["9-9", "9-9", "10-0", "9-10", "10-2", "10-10", "10-9", f"{big}-1", f"{big}-0", "10-11"]
     sent = stream_of(*map(sse_event, ids), "event: end\ndata: {}")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
     page.goto(job_page(job_id))
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     assert shown_ids(page) == ["9-9", "10-0", "10-2", "10-10", f"{big}-1"]
 
 
-def test_reset_starts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
-    no_sockets(page)
+def test_reset_restarts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
+    disable_websockets(page)
     requested: list[str] = []
 
-    def answer(route: Any) -> None:
+    def respond(route: Any) -> None:
         requested.append(route.request.url)
         if len(requested) > 1:
             return route.continue_()
         reset = 'event: reset\ndata: {"reason": "the log was rolled back"}'
         return route.fulfill(**stream_of(sse_event("9-0", note="gone"), reset))
 
-    page.route("**/events/stream/**", answer)
+    page.route("**/events/stream/**", respond)
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
     assert requested[1].endswith("after=0")
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
 @pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
 def test_invalid_message_is_skipped(page: Any, job_id: str, broken: str) -> None:
-    no_sockets(page)
+    disable_websockets(page)
     sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
     page.goto(job_page(job_id))
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     assert shown_ids(page) == ["1-0"]
 
 
@@ -302,13 +306,13 @@ def test_markdown_becomes_elements(
 ) -> None:
     source = (
         "# One\n\nA **bold** `code` [link](https://example.org) [bad](javascript:alert(1))\n\n"
-        "- a\n- b\n\n1. c\n\n> said\n\n```\n<b>as it is</b>\n```\n\n"
+        "- a\n- b\n\n1. c\n\n> quoted\n\n```\n<b>verbatim</b>\n```\n\n"
         "| k | v |\n|---|---|\n| `a|b` | 2 |\n| | 3 |\n"
     )
     publisher.publish_event(
         job_id, {"event_type": "document_generated", "document": {"markdown": source}}
     )
-    watch(page, job_id)
+    open_live(page, job_id)
     text = page.locator("#document")
     text.locator("strong").wait_for()
     found = {name: text.locator(name).count() for name in ("ul li", "ol li", "blockquote", "pre")}
@@ -318,7 +322,7 @@ def test_markdown_becomes_elements(
         "rows => rows.map(r => [...r.cells].map(c => c.innerText))"
     )
     assert cells == [["k", "v"], ["a|b", "2"], ["", "3"]]
-    assert text.locator("pre").inner_text() == "<b>as it is</b>"
+    assert text.locator("pre").inner_text() == "<b>verbatim</b>"
 
 
 def test_existing_document_is_shown_from_its_start(
@@ -327,7 +331,7 @@ def test_existing_document_is_shown_from_its_start(
     for n in range(40):
         section = {"id": f"{n}", "level": 1, "heading": f"Section {n}", "text": "Text. " * 40}
         publisher.publish_event(job_id, {"event_type": "document_section", "section": section})
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator("#document .document-section").nth(39).wait_for()
     text = page.locator("#document")
     assert text.evaluate("box => box.scrollHeight > 2 * box.clientHeight")
@@ -335,19 +339,19 @@ def test_existing_document_is_shown_from_its_start(
 
 
 def test_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
-    no_sockets(page)
+    disable_websockets(page)
     requested: list[str] = []
 
-    def gone(route: Any) -> None:
+    def not_found(route: Any) -> None:
         requested.append(route.request.url)
         route.fulfill(status=404)
 
-    page.route("**/events/stream/**", gone)
+    page.route("**/events/stream/**", not_found)
     page.goto(job_page(job_id))
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     page.get_by_text("No longer available").wait_for()
     page.wait_for_timeout(1_500)
-    assert len(requested) == 2  # the stream, and once more to see why
+    assert len(requested) == 2  # the stream, and a request for the reason
 
 
 def test_ten_thousand_events(
@@ -360,7 +364,7 @@ def test_ten_thousand_events(
         ]
         publisher.publish_events(job_id, events)
     page.goto(job_page(job_id))
-    live_state(page, "live", timeout=15_000)
+    wait_for_state(page, "live", timeout=15_000)
     page.locator("#event-count", has_text="10,001").wait_for()
     assert page.locator("#events > li").count() <= 600
     last = publisher.publish_event(job_id, {"event_type": "last"})
@@ -374,7 +378,7 @@ def test_ten_thousand_events(
 def test_layout_is_stable_while_events_arrive(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
-    watch(page, job_id)
+    open_live(page, job_id)
     for first in ("thought", "tool_call", "phase_update"):
         publisher.publish_event(job_id, {"event_type": first, "text": "a", "phase": "a"})
     page.locator("#phase", has_text="A").wait_for()
@@ -394,7 +398,7 @@ def test_list_does_not_scroll_after_the_user_scrolled_up(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_events(job_id, [{"event_type": "sample"} for _ in range(200)])
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator("#events > li").nth(200).wait_for()
     scroller = page.locator("#events-scroll")
     at_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight < 2"
@@ -409,11 +413,11 @@ def test_list_does_not_scroll_after_the_user_scrolled_up(
     assert scroller.evaluate(at_end)
 
 
-def test_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) -> None:
+def test_no_horizontal_scrolling_on_a_phone(browser: Any, context: Any, site: Site) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 390, "height": 844})
     start_job(page, "Tea " * 60 + "x" * 300)
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     paths = [page.url, "/jobs/", "/jobs/new/"]
     for path in paths:
         page.goto(path)
@@ -421,33 +425,33 @@ def test_phone_never_scrolls_sideways(browser: Any, context: Any, site: Site) ->
     page.close()
 
 
-def test_pages_work_under_a_strict_content_security_policy(page: Any, job_id: str) -> None:
+def test_pages_comply_with_a_strict_content_security_policy(page: Any, job_id: str) -> None:
     """The browser logs a violation of the policy as an error, which fails the test."""
 
     def with_policy(route: Any) -> None:
-        answer = route.fetch(max_redirects=0)
+        response = route.fetch(max_redirects=0)
         policy = {"content-security-policy": "default-src 'self'"}
-        route.fulfill(response=answer, headers={**answer.headers, **policy})
+        route.fulfill(response=response, headers={**response.headers, **policy})
 
     page.route(re.compile(r"://[^/]+/jobs/"), with_policy)
     for path in ("/jobs/", "/jobs/new/", job_page(job_id)):
         assert "default-src" in page.goto(path).headers["content-security-policy"]
-    live_state(page, "live")
+    wait_for_state(page, "live")
     page.goto("/jobs/")
-    live_state(page, "live")
+    wait_for_state(page, "live")
 
 
-def test_keyboard_reaches_everything(
+def test_controls_are_reachable_by_keyboard(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "tool_call", "tool": "look_up"})
-    watch(page, job_id)
+    open_live(page, job_id)
     page.locator("#tools .tool").wait_for()
     focused = "document.activeElement.id || document.activeElement.innerText"
     reached = []
     for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(focused))
-    wanted = ["Skip to the content", "All jobs", "Cancel the job", "tools", "event-type"]
-    positions = [reached.index(name) for name in wanted]
+    expected = ["Skip to the content", "All jobs", "Cancel the job", "tools", "event-type"]
+    positions = [reached.index(name) for name in expected]
     assert positions == sorted(positions)

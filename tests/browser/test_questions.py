@@ -1,10 +1,10 @@
-"""A job asks, and a person answers on its page."""
+"""Requests for input are answered on the job page."""
 
 from typing import Any
 
 import pytest
 
-from tests.browser.support import job_page, live_state
+from tests.browser.support import job_page, wait_for_state
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -17,7 +17,7 @@ if Job.objects.get(job_id=job_id).status == "pending":
     services.job_start(job_id=job_id)
 inputs.input_request(job_id=job_id, name={name!r}, prompt={prompt!r}, choices={choices!r})
 """
-NASTY = "Send <b>it</b>?"
+HTML_PROMPT = "Send <b>it</b>?"
 
 
 @pytest.fixture
@@ -31,19 +31,19 @@ def ask(site: Site, job_id: str) -> Any:
 
 def answers(site: Site, job_id: str) -> dict[str, Any]:
     with site.client() as client:
-        asked = client.get(f"/api/jobs/{job_id}/inputs/").json()["results"]
-    return {each["name"]: each["value"] for each in asked}
+        requests = client.get(f"/api/jobs/{job_id}/inputs/").json()["results"]
+    return {each["name"]: each["value"] for each in requests}
 
 
-def test_questions_are_answered_on_the_page(
+def test_requests_are_answered_on_the_page(
     page: Any, context: Any, site: Site, job_id: str, ask: Any
 ) -> None:
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
     assert page.locator("#questions").is_hidden()
-    ask("sure", {"text": NASTY}, ("yes", "no"))
+    ask("sure", {"text": HTML_PROMPT}, ("yes", "no"))
     ask("name", "To whom?")
-    text = page.locator("#questions").get_by_text(NASTY)
+    text = page.locator("#questions").get_by_text(HTML_PROMPT)
     text.wait_for()
     other = context.new_page()
     other.goto(job_page(job_id))
@@ -55,11 +55,11 @@ def test_questions_are_answered_on_the_page(
     page.get_by_role("button", name="Send the answer").click()
     page.locator("#questions").wait_for(state="hidden")
     assert answers(site, job_id) == {"sure": "no", "name": "Anna\nand Bert"}
-    live_state(other, "live")
+    wait_for_state(other, "live")
     other.locator("#questions").wait_for(state="hidden")
 
 
-def test_answer_that_is_not_taken_says_so(
+def test_failed_answer_is_reported_and_can_be_repeated(
     page: Any, context: Any, site: Site, job_id: str, ask: Any
 ) -> None:
     ask("sure", "Sure?", ("yes", "no"))
@@ -75,7 +75,7 @@ def test_answer_that_is_not_taken_says_so(
     assert answers(site, job_id) == {"sure": "yes"}
 
 
-def test_cancelled_job_asks_no_more(page: Any, site: Site, job_id: str, ask: Any) -> None:
+def test_cancelled_job_hides_its_requests(page: Any, site: Site, job_id: str, ask: Any) -> None:
     ask("sure", "Sure?", ("yes", "no"))
     page.goto(job_page(job_id))
     page.get_by_role("button", name="yes").wait_for()

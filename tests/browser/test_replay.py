@@ -1,4 +1,4 @@
-"""The replay of the job page."""
+"""Replay on the job page."""
 
 from time import sleep
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, live_state, logged_ids, shown_ids
+from tests.browser.support import job_page, logged_ids, shown_ids, wait_for_state
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
 
-STEP = 0.12
+STEP_SECONDS = 0.12
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def log(job_id: str, publisher: SyncRedisStreamPublisher) -> list[str]:
     """Publish the events of a running job at intervals; return their ids."""
     ids = [publisher.publish_event(job_id, {"event_type": "task_started", "job_status": "running"})]
     for percent in (20, 40, 60, 80):
-        sleep(STEP)
+        sleep(STEP_SECONDS)
         ids.append(publisher.publish_task_progress(job_id, "by_hand", percent))
         text = f"thought at {percent} "
         ids.append(publisher.publish_event(job_id, {"event_type": "thought", "text": text}))
@@ -37,7 +37,7 @@ def seek(page: Any, share: float) -> None:
     )
 
 
-def begin(page: Any, job_id: str) -> None:
+def open_replay(page: Any, job_id: str) -> None:
     """Open the replay and pause it at its start."""
     page.goto(job_page(job_id))
     page.get_by_role("button", name="Replay").wait_for()
@@ -51,10 +51,10 @@ def percent(page: Any, text: str) -> None:
     page.locator("#percent", has_text=text).wait_for()
 
 
-def test_any_time_of_the_log_is_shown(
+def test_seek_shows_the_state_at_any_time(
     page: Any, site: Site, job_id: str, log: list[str], publisher: SyncRedisStreamPublisher
 ) -> None:
-    begin(page, job_id)
+    open_replay(page, job_id)
     seek(page, 0)
     page.locator("#events > li").nth(1).wait_for(state="detached")
     created = logged_ids(site, job_id)[0]
@@ -68,7 +68,7 @@ def test_any_time_of_the_log_is_shown(
     everything = page.locator("#thoughts").inner_text()
 
     page.get_by_label("Type", exact=True).select_option("thought")
-    seek(page, 0.5)  # back, and on again
+    seek(page, 0.5)  # backwards
     page.locator("#percent", has_not_text="80%").wait_for()
     kinds = page.locator("#events > li").evaluate_all(
         "all => all.map(row => row.dataset.eventType)"
@@ -85,7 +85,7 @@ def test_any_time_of_the_log_is_shown(
     # A new event appears when the replay reaches it, or ends.
     seek(page, 0.5)
     length = page.locator("#replay-at").get_attribute("max")
-    sleep(STEP)
+    sleep(STEP_SECONDS)
     last = publisher.publish_event(job_id, {"event_type": "task_failed", "error": "No more tea"})
     page.wait_for_function(
         "before => document.querySelector('#replay-at').max !== before", arg=length
@@ -98,19 +98,19 @@ def test_any_time_of_the_log_is_shown(
     assert page.locator("#replay").is_hidden()
 
 
-def test_it_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str]) -> None:
+def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str]) -> None:
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     page.goto(job_page(job_id))
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     shown = [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")]
-    begin(page, job_id)
+    open_replay(page, job_id)
     page.locator("#events > li").nth(1).wait_for(state="detached")
     assert page.locator("#job-badge").inner_text() == "Pending"
     page.get_by_role("button", name="Play", exact=True).click()
     page.locator("#events > li").nth(1).wait_for()
     page.get_by_label("Speed").select_option("20")
-    page.get_by_role("button", name="Play", exact=True).wait_for()  # it has come to its end
+    page.get_by_role("button", name="Play", exact=True).wait_for()  # the replay has ended
     assert shown_ids(page) == logged_ids(site, job_id)
     assert [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")] == shown
 

@@ -1,4 +1,4 @@
-"""The browser's client of the log, as other pages use it: connections that break, and elements."""
+"""The JavaScript client: transports, reconnects and custom elements."""
 
 import json
 from collections.abc import Iterator
@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, live_state, log_in, logged_ids, no_sockets, shown_ids
+from tests.browser.support import (
+    disable_websockets,
+    job_page,
+    log_in,
+    logged_ids,
+    shown_ids,
+    wait_for_state,
+)
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
 
-NO_SUCH_SOCKETS = """
+MISDIRECT_WEBSOCKETS = """
 const Real = WebSocket;
 globalThis.WebSocket = class extends Real {
   constructor(url) { super(String(url).replace("/ws/", "/nothing/")); }
@@ -33,77 +40,82 @@ def publish(publisher: SyncRedisStreamPublisher, job_id: str, count: int) -> str
     return publisher.publish_events(job_id, [{"event_type": "s", "n": n} for n in range(count)])[-1]
 
 
-def seen(page: Any, event_id: str) -> None:
+def wait_for_event(page: Any, event_id: str) -> None:
     page.locator(f"#events [data-event-id='{event_id}']").wait_for()
 
 
-def all_seen(page: Any, site: Site, job_id: str) -> None:
+def assert_complete(page: Any, site: Site, job_id: str) -> None:
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
 # Connections
 
 
-def test_page_is_served_by_a_socket_alone(
+def test_page_uses_only_a_websocket(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     page.add_init_script(COUNT_TRANSPORTS)
     page.goto(job_page(job_id))
-    live_state(page, "live")
-    seen(page, publish(publisher, job_id, 5))
+    wait_for_state(page, "live")
+    wait_for_event(page, publish(publisher, job_id, 5))
     assert page.evaluate("opened") == ["WebSocket"]
-    all_seen(page, site, job_id)
+    assert_complete(page, site, job_id)
 
 
-def test_where_there_are_no_sockets_events_are_streamed(
+def test_page_falls_back_to_sse_if_websockets_fail(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
-    """The server, or what stands before it, knows none, and does not say so to a browser."""
+    """The server or a proxy rejects WebSockets; the browser reports no reason."""
     page.add_init_script(COUNT_TRANSPORTS)
-    page.add_init_script(NO_SUCH_SOCKETS)
+    page.add_init_script(MISDIRECT_WEBSOCKETS)
     page.context.problems_expected.append("WebSocket connection to")
     page.goto(job_page(job_id))
-    live_state(page, "live")
-    seen(page, publish(publisher, job_id, 5))
+    wait_for_state(page, "live")
+    wait_for_event(page, publish(publisher, job_id, 5))
     assert page.evaluate("opened")[-1] == "EventSource"
-    all_seen(page, site, job_id)
+    assert_complete(page, site, job_id)
 
 
-def test_offline_and_online_again(
+def test_reconnect_after_offline(
     page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
     context.problems_expected.append("WebSocket connection to")
     for _ in range(2):
         context.set_offline(True)
-        page.evaluate("dispatchEvent(new Event('online'))")  # it has another network, which is none
-        live_state(page, "reconnecting")
+        page.evaluate("dispatchEvent(new Event('online'))")  # the event of a changed network
+        wait_for_state(page, "reconnecting")
         last = publish(publisher, job_id, 20)
         context.set_offline(False)
-        live_state(page, "live")
-        seen(page, last)
-    all_seen(page, site, job_id)
+        wait_for_state(page, "live")
+        wait_for_event(page, last)
+    assert_complete(page, site, job_id)
 
 
-@pytest.mark.parametrize("by", ["sockets", "streams"])
-def test_page_that_was_frozen(
-    page: Any, context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site, by: str
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+def test_frozen_page_resumes(
+    page: Any,
+    context: Any,
+    job_id: str,
+    publisher: SyncRedisStreamPublisher,
+    site: Site,
+    transport: str,
 ) -> None:
-    """Like a sleeping laptop or a background tab."""
-    if by == "streams":
-        no_sockets(page)
+    """Browsers freeze background tabs, and all tabs while the machine sleeps."""
+    if transport == "sse":
+        disable_websockets(page)
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
     devtools = context.new_cdp_session(page)
     devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
     last = publish(publisher, job_id, 20)
     devtools.send("Page.setWebLifecycleState", {"state": "active"})
-    seen(page, last)
-    all_seen(page, site, job_id)
+    wait_for_event(page, last)
+    assert_complete(page, site, job_id)
 
 
-def test_six_tabs_of_streams_leave_room_for_more(
+def test_six_sse_tabs_leave_connections_for_requests(
     context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     """A browser allows six connections to a server; further tabs poll."""
@@ -115,31 +127,31 @@ def test_six_tabs_of_streams_leave_room_for_more(
         pages[-1].wait_for_selector("html[data-live-state=live], html[data-live-state=polling]")
     last = publish(publisher, job_id, 5)
     for page in pages:
-        seen(page, last)
-        all_seen(page, site, job_id)
+        wait_for_event(page, last)
+        assert_complete(page, site, job_id)
     states = [page.evaluate("document.documentElement.dataset.liveState") for page in pages]
     assert states.count("live") == 4
     more = context.new_page()
     more.goto("/jobs/")
     more.get_by_role("heading", name="Jobs", exact=True).wait_for()
-    # Closed, a tab leaves its connection to another.
+    # A closed tab releases its connection.
     pages[0].close()
     late = context.new_page()
     late.goto(job_page(job_id))
-    live_state(late, "live")
+    wait_for_state(late, "live")
 
 
-def mocked(page: Any, *runs: Any) -> list[str]:
-    """Answers for the server's sockets: each run is given the next; the urls that were asked."""
-    asked: list[str] = []
+def mock_websockets(page: Any, *handlers: Any) -> list[str]:
+    """Handle each new WebSocket with the next handler (None: the server); return their URLs."""
+    urls: list[str] = []
 
-    def answer(socket: Any) -> None:
-        run = runs[min(len(asked), len(runs) - 1)]
-        asked.append(socket.url)
-        run(socket) if run else socket.connect_to_server()
+    def route(socket: Any) -> None:
+        handler = handlers[min(len(urls), len(handlers) - 1)]
+        urls.append(socket.url)
+        handler(socket) if handler else socket.connect_to_server()
 
-    page.route_web_socket("**/ws/jobs/**", answer)
-    return asked
+    page.route_web_socket("**/ws/jobs/**", route)
+    return urls
 
 
 def event(event_id: str) -> str:
@@ -147,11 +159,11 @@ def event(event_id: str) -> str:
     return json.dumps({"type": "event", "event": event})
 
 
-def test_repeats_broken_messages_and_long_numbers(page: Any, job_id: str) -> None:
+def test_duplicates_and_invalid_messages_are_skipped(page: Any, job_id: str) -> None:
     big = "18446744073709551615"
     ids = ["9-9", "9-9", "10-0", "9-10", "10-10", "10-9", f"{big}-1", f"{big}-0"]
 
-    def run(socket: Any) -> None:
+    def handle(socket: Any) -> None:
         for text in (
             "{broken",
             "7",
@@ -163,66 +175,66 @@ def test_repeats_broken_messages_and_long_numbers(page: Any, job_id: str) -> Non
             socket.send(text)
         socket.send('{"type": "end"}')
 
-    mocked(page, run)
+    mock_websockets(page, handle)
     page.goto(job_page(job_id))
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     assert shown_ids(page) == ["9-9", "10-0", "10-10", f"{big}-1"]
 
 
-def test_reset_begins_anew(page: Any, job_id: str, site: Site) -> None:
-    def run(socket: Any) -> None:
+def test_reset_restarts_from_the_beginning(page: Any, job_id: str, site: Site) -> None:
+    def handle(socket: Any) -> None:
         socket.send(event("9-0"))
         socket.send('{"type": "reset", "reason": "The log was cut.", "after": "0-0"}')
 
-    asked = mocked(page, run, None)
+    urls = mock_websockets(page, handle, None)
     page.goto(job_page(job_id))
-    live_state(page, "live")
-    assert asked[1].endswith("?after=0")
-    all_seen(page, site, job_id)
+    wait_for_state(page, "live")
+    assert urls[1].endswith("?after=0")
+    assert_complete(page, site, job_id)
 
 
-def test_server_that_restarts_is_come_back_to_when_it_says(
+def test_reconnect_waits_for_the_delay_of_a_restart_message(
     page: Any, job_id: str, site: Site
 ) -> None:
-    def run(socket: Any) -> None:
+    def handle(socket: Any) -> None:
         socket.send('{"type": "restart", "retry": 700}')
 
-    asked = mocked(page, run, None)
+    urls = mock_websockets(page, handle, None)
     page.goto(job_page(job_id))
-    live_state(page, "reconnecting")
-    assert len(asked) == 1
-    live_state(page, "live")
-    all_seen(page, site, job_id)
+    wait_for_state(page, "reconnecting")
+    assert len(urls) == 1
+    wait_for_state(page, "live")
+    assert_complete(page, site, job_id)
 
 
-@pytest.mark.parametrize(("code", "comes_back"), [(4401, True), (4408, True), (4500, False)])
-def test_close_codes(page: Any, job_id: str, code: int, comes_back: bool) -> None:
-    def run(socket: Any) -> None:
+@pytest.mark.parametrize(("code", "reconnects"), [(4401, True), (4408, True), (4500, False)])
+def test_close_codes(page: Any, job_id: str, code: int, reconnects: bool) -> None:
+    def handle(socket: Any) -> None:
         socket.close(code=code)
 
-    asked = mocked(page, run, None)
+    urls = mock_websockets(page, handle, None)
     page.goto(job_page(job_id))
-    live_state(page, "live" if comes_back else "ended")
-    assert len(asked) == 1 + comes_back
+    wait_for_state(page, "live" if reconnects else "ended")
+    assert len(urls) == 1 + reconnects
 
 
-def test_somebody_who_is_logged_out_is_told(browser: Any, site: Site, job_id: str) -> None:
-    context = browser.new_context(base_url=site.url, locale="en-GB")  # not of the others' session
+def test_logged_out_user_is_notified(browser: Any, site: Site, job_id: str) -> None:
+    context = browser.new_context(base_url=site.url, locale="en-GB")  # with a separate session
     page, other = context.new_page(), context.new_page()
     other.goto("/jobs/")
     log_in(other)
     page.goto(job_page(job_id))
-    live_state(page, "live")
+    wait_for_state(page, "live")
     other.get_by_role("button", name="Log out").click()
     other.get_by_label("Username").wait_for()
-    live_state(page, "ended")
+    wait_for_state(page, "ended")
     page.get_by_text("No longer available").wait_for()
     context.close()
 
 
 # Elements
 
-ELEMENTS = """<!doctype html><html lang="en"><title>A project's own page</title>
+ELEMENTS = """<!doctype html><html lang="en"><title>A page of a project</title>
 <h1>Your document</h1>
 <job-progress job-id="JOB"></job-progress>
 <job-progress job-id="JOB" labels='{"pending": "Wartet", "completed": "Fertig"}'></job-progress>
@@ -231,16 +243,16 @@ ELEMENTS = """<!doctype html><html lang="en"><title>A project's own page</title>
 <job-progress></job-progress>
 <script type="module" src="/static/job_events/job-elements.js"></script>
 <script>
-  globalThis.heard = [];
+  globalThis.received = [];
   for (const name of ["job-event", "job-live", "job-end"])
     addEventListener(name, ({ target, detail }) =>
-      heard.push([target.localName, name, detail?.event_type]));
+      received.push([target.localName, name, detail?.event_type]));
 </script></html>"""
 
 
 @pytest.fixture
 def elements(page: Any, job_id: str) -> Iterator[Any]:
-    """A page of a project that has nothing but two elements."""
+    """A page of a project with custom elements only."""
     page.add_init_script(COUNT_TRANSPORTS)
     page.context.problems_expected.append("WebSocket connection to")
     page.route("**/own/", lambda route: route.fulfill(
@@ -252,7 +264,7 @@ def elements(page: Any, job_id: str) -> Iterator[Any]:
     return page
 
 
-def test_elements_show_a_job_to_its_end(
+def test_elements_follow_a_job_to_its_end(
     elements: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     first, second, missing, empty = elements.locator("job-progress").all()
@@ -273,16 +285,16 @@ def test_elements_show_a_job_to_its_end(
     assert rows.count() == 5
     ids = rows.evaluate_all("rows => rows.map(row => row.dataset.eventId)")
     assert ids == logged_ids(site, job_id)[-5:]
-    heard = elements.evaluate("heard")
-    assert ["job-timeline", "job-event", "task_progress"] in heard
-    assert ["job-progress", "job-end", None] in heard
+    received = elements.evaluate("received")
+    assert ["job-timeline", "job-event", "task_progress"] in received
+    assert ["job-progress", "job-end", None] in received
 
 
 def test_elements_of_one_job_share_a_connection(elements: Any) -> None:
     assert elements.evaluate("opened.filter((each) => each === 'WebSocket').length") <= 2
 
 
-def test_element_that_is_given_another_job_or_taken_away(
+def test_element_with_changed_job_id_and_removed_elements(
     elements: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     with site.client() as client:
@@ -299,6 +311,6 @@ def test_element_that_is_given_another_job_or_taken_away(
         "document.querySelectorAll('job-progress, job-timeline').forEach((e) => e.remove())"
     )
     publish(publisher, job_id, 3)
-    before = elements.evaluate("heard.length")
+    before = elements.evaluate("received.length")
     elements.wait_for_timeout(300)
-    assert elements.evaluate("heard.length") == before
+    assert elements.evaluate("received.length") == before
