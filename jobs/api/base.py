@@ -18,73 +18,25 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from events.exceptions import (
-    CursorExpired,
-    CursorLost,
-    EventsError,
-    IdempotencyConflict,
-    InvalidCursor,
-    InvalidEvent,
-    InvalidJobId,
-    NotAStream,
-    OutOfOrderSequence,
-    ProducerFenced,
-    RedisUnavailable,
-)
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import user_of_ticket
-from jobs.api.problem_details import CONTENT_TYPE, Problem, problem_response
+from jobs.api.problem_details import CONTENT_TYPE, problem_response
 from jobs.api.renderers import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.conf import job_settings
-from jobs.exceptions import (
-    InputNotFound,
-    InvalidJob,
-    InvalidTicket,
-    JobError,
-    JobNotFound,
-    RunnerNotFound,
-)
+from jobs.exceptions import InvalidTicket
 
 _ENVELOPE_BYTES: Final = 64 * 1024
-# The texts of these errors are for operators: they may contain addresses and paths.
-_UNAVAILABLE: Final[dict[type[Exception], str]] = {
-    RedisUnavailable: "The event log is unavailable: Redis does not answer.",
-    RunnerNotFound: "The runner of this task_type cannot be imported.",
-}
 
 
-def as_http(error: EventsError | JobError) -> exceptions.APIException:
-    """Return the HTTP error for an error of the log or of a job."""
-    match error:
-        case InvalidJob():
-            http: exceptions.APIException = exceptions.ValidationError(
-                {error.field: [error.message]}
-            )
-        case InvalidJobId() | InvalidCursor() | InvalidEvent():
-            http = exceptions.ParseError(str(error))
-        case JobNotFound() | InputNotFound():
-            http = exceptions.NotFound(str(error))
-        case CursorLost():
-            http = Problem("gone", str(error), after=error.after)
-        case CursorExpired():
-            http = Problem("gone", str(error), first=error.truncated_before, after=error.after)
-        case OutOfOrderSequence():
-            http = Problem("out-of-order", str(error), expected=error.expected)
-        case IdempotencyConflict():
-            http = Problem("key-used", str(error))
-        case ProducerFenced():
-            http = Problem("stale-epoch", str(ProducerFenced.__doc__))
-        case NotAStream() | JobError() if type(error) not in _UNAVAILABLE:
-            http = Problem("conflict", str(error))
-        case _:
-            http = Problem("unavailable", _UNAVAILABLE.get(type(error), str(error)))
-    return http
+def is_asgi(request: Request) -> bool:
+    """Return whether the server is an ASGI server."""
+    return isinstance(request._request, ASGIRequest)  # noqa: SLF001 - DRF has no public name for it
 
 
 def streaming_response(
-    request: ASGIRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
+    request: Request, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
     """Return a response with an asynchronous body; closes the database connection first.
 
@@ -108,7 +60,6 @@ class AnyNegotiation(DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        """Return the renderer of errors."""
         return OrjsonRenderer(), OrjsonRenderer.media_type
 
 
@@ -116,7 +67,6 @@ class TicketAuthentication(BaseAuthentication):
     """Authenticates by the parameter `ticket`: one for each job of the request, in their order."""
 
     def authenticate(self, request: Request) -> tuple[Any, list[str]] | None:
-        """Return the user of the tickets, and the tickets; None without a ticket."""
         tickets = request.query_params.getlist("ticket")
         if not tickets:
             return None
@@ -148,9 +98,7 @@ class JobsAPIView(APIView):
         return []
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """Return the throttles of the project, and those of the scopes."""
-        scopes = self.scopes(self.request)
-        return [*super().get_throttles(), *map(ScopeThrottle, scopes)]
+        return [*super().get_throttles(), *map(ScopeThrottle, self.scopes(self.request))]
 
     @property
     def body_limit(self) -> int:
@@ -160,7 +108,7 @@ class JobsAPIView(APIView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Return the project's authenticators, and that of the session, which the pages use."""
         authenticators = list(super().get_authenticators())
-        if not any(isinstance(a, SessionAuthentication) for a in authenticators):
+        if not any(isinstance(each, SessionAuthentication) for each in authenticators):
             authenticators.append(SessionAuthentication())
         return authenticators
 
@@ -180,14 +128,7 @@ class JobsAPIView(APIView):
         except DataError as error:
             raise exceptions.AuthenticationFailed from error
 
-    def handle_exception(self, exc: Exception) -> Response:
-        """Return the response to an error."""
-        if isinstance(exc, (EventsError, JobError)):
-            exc = as_http(exc)
-        return super().handle_exception(exc)
-
     def get_exception_handler(self) -> Callable[[Exception, Any], Response | None]:
-        """Return the handler for problem details, whatever the project has configured."""
         return problem_response
 
     def finalize_response(

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from jobs.api.query import PAGE_CURSOR
 
@@ -26,19 +24,10 @@ class JobPagination(CursorPagination):
     """Pages of jobs that stay stable while jobs are added; takes a validated JobListQuery."""
 
     def __init__(self, query: Mapping[str, Any]) -> None:
-        self.query = query
-
-    def get_ordering(
-        self, request: Request, queryset: QuerySet[Any], view: APIView
-    ) -> tuple[str, ...]:
-        """Return the column of `ordering`, and the primary key to break ties."""
-        order: str = self.query["ordering"]
-        return order, "-id" if order.startswith("-") else "id"
-
-    def get_page_size(self, request: Request) -> int:
-        """Return `limit`."""
-        limit: int = self.query["limit"]
-        return limit
+        self.page_size = query["limit"]
+        order = query["ordering"]
+        # The primary key breaks ties.
+        self.ordering = (order, "-id" if order.startswith("-") else "id")
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Decode `cursor`; raise ValidationError unless it is from a link of this list."""

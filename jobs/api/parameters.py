@@ -19,6 +19,7 @@ _MAX_TEXT_CHARACTERS: Final = 200
 _ONE_CURSOR: Final = "(0|[0-9]{1,20}-[0-9]{1,20})"
 _CURSOR: Final = {"type": "string", "pattern": f"^{_ONE_CURSOR}$", "example": "1795315967958-0"}
 _CURSORS: Final = {"type": "string", "pattern": f"^{_ONE_CURSOR}(,{_ONE_CURSOR})*$"}
+_TIME: Final = {"type": "string", "format": "date-time"}
 _INTEGER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _UNENCODED_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
 
@@ -129,6 +130,11 @@ def choice(help_text: str, *choices: str, **options: Any) -> Parameter:
     return Parameter(parse, {"type": "string", "enum": list(choices)}, help_text, **options)
 
 
+def time(help_text: str) -> Parameter:
+    """Return a parameter for ISO 8601; without an offset, in the time zone of the project."""
+    return Parameter(_parse_time, _TIME, help_text)
+
+
 def _parse_time(iso: str) -> datetime:
     try:
         # A client that does not encode "+" sends a space.
@@ -139,24 +145,11 @@ def _parse_time(iso: str) -> datetime:
         raise ValueError(f"Must be {expected}. Given: {shown(iso)}.") from error
 
 
-def time(help_text: str) -> Parameter:
-    """Return a parameter for ISO 8601; without an offset, in the time zone of the project."""
-    return Parameter(_parse_time, {"type": "string", "format": "date-time"}, help_text)
+def cursor(help_text: str) -> Parameter:
+    """Return a parameter for a cursor."""
+    return Parameter(Cursor.parse, _CURSOR, help_text)
 
 
-def cursor(help_text: str, *, empty: bool = False) -> Parameter:
-    """Return a parameter for a cursor; with `empty`, empty text is parsed to None."""
-    return Parameter(
-        lambda value: None if empty and not value else Cursor.parse(value), _CURSOR, help_text
-    )
-
-
-def cursors(help_text: str, *, empty: bool = False) -> Parameter:
+def cursors(help_text: str) -> Parameter:
     """Return a parameter for cursors separated by commas."""
-
-    def parse(values: str) -> list[Cursor] | None:
-        if empty and not values:
-            return None
-        return [Cursor.parse(value) for value in values.split(",")]
-
-    return Parameter(parse, _CURSORS, help_text)
+    return Parameter(lambda text: list(map(Cursor.parse, text.split(","))), _CURSORS, help_text)

@@ -18,55 +18,78 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
+from rest_framework.views import exception_handler
+
+from events import exceptions as log
+from jobs import exceptions as jobs
 
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:job-events:"
 
-# The problem types of this API; those of DRF's errors are derived from their codes.
-_STATUS: Final = {
-    "stale-epoch": HTTPStatus.FORBIDDEN,
-    "conflict": HTTPStatus.CONFLICT,
-    "out-of-order": HTTPStatus.CONFLICT,
-    "gone": HTTPStatus.GONE,
-    "body-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "key-used": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "needs-asgi": HTTPStatus.NOT_IMPLEMENTED,
-    "needs-openapi": HTTPStatus.NOT_IMPLEMENTED,
-    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+# The problem types of this API: their status, and the errors of a log or a job that they report,
+# with the subclasses of these.
+_PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
+    "invalid": (400, (log.InvalidJobId, log.InvalidCursor, log.InvalidEvent)),
+    "stale-epoch": (403, (log.ProducerFenced,)),
+    "not-found": (404, (jobs.JobNotFound, jobs.InputNotFound)),
+    "conflict": (409, (log.NotAStream, jobs.JobError)),
+    "out-of-order": (409, (log.OutOfOrderSequence,)),
+    "gone": (410, (log.CursorLost, log.CursorExpired)),
+    "body-too-large": (413, ()),
+    "key-used": (422, (log.IdempotencyConflict,)),
+    "needs-asgi": (501, ()),
+    "needs-openapi": (501, ()),
+    "unavailable": (503, (log.EventsError, jobs.RunnerNotFound)),
 }
+_TYPES: Final = {error: name for name, (_, errors) in _PROBLEMS.items() for error in errors}
+# The types of DRF's errors are their codes, except these.
 _DRF_TYPES: Final = {"parse_error": "invalid", "authentication_failed": "not-authenticated"}
+# The texts of these errors are for operators: they may contain addresses, paths and attempts.
+_TEXTS: Final[Mapping[type, str | None]] = {
+    log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
+    log.ProducerFenced: log.ProducerFenced.__doc__,
+    jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
+}
+# The attributes of errors that are members of the problem.
+_MEMBERS: Final = {"truncated_before": "first", "after": "after", "expected": "expected"}
 
 
 class Problem(exceptions.APIException):
     """An error of one of the problem types of this API, with additional members."""
 
     def __init__(self, problem_type: str, detail: str, **members: Any) -> None:
-        self.default_code, self.status_code = problem_type, int(_STATUS[problem_type])
+        self.default_code, self.status_code = problem_type, _PROBLEMS[problem_type][0]
         super().__init__(detail)
         self.members = members
 
 
-def problem_response(error: Exception, _context: Any) -> Response | None:
+def problem_response(error: Exception, context: Any) -> Response | None:
     """Return the response to an error; None for an unexpected one, which Django handles."""
+    error = _as_http(error)
+    response = exception_handler(error, context)
+    if response is not None and isinstance(error, exceptions.APIException):
+        response.data = _problem_body(error)
+    return response
+
+
+def _as_http(error: Exception) -> Exception:
+    """Return the HTTP error for an error of Django, of a log or of a job."""
     match error:
         case Http404():
-            error = exceptions.NotFound(*error.args)
+            return exceptions.NotFound(*error.args)
         case PermissionDenied():
-            error = exceptions.PermissionDenied(*error.args)
-    if not isinstance(error, exceptions.APIException):
-        return None
-    headers = {}
-    if challenge := getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = challenge
-    if wait := getattr(error, "wait", None):
-        headers["Retry-After"] = f"{wait:.0f}"
-    set_rollback()
-    return Response(problem_body(error), error.status_code, headers=headers)
+            return exceptions.PermissionDenied(*error.args)
+        case jobs.InvalidJob():
+            return exceptions.ValidationError({error.field: [error.message]})
+    types = [_TYPES[each] for each in type(error).__mro__ if each in _TYPES]
+    if not types:
+        return error
+    given = vars(error)
+    members = {member: given[name] for name, member in _MEMBERS.items() if name in given}
+    return Problem(types[0], _TEXTS.get(type(error)) or str(error), **members)
 
 
-def problem_body(error: exceptions.APIException) -> dict[str, Any]:
-    """Return the problem details of an error."""
+def _problem_body(error: exceptions.APIException) -> dict[str, Any]:
     code = error.default_code
     errors = list(_field_errors(error.detail))
     problem = {

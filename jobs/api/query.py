@@ -8,19 +8,22 @@ refused, because the response to a misspelt condition would be wrong.
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar, Final, Self
 
+from django.contrib.auth import get_user_model
+from django.db.models import Q
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from events.archive import MAX_CONDITIONS, EventFilter
+from events.archive.terms import MAX_PATH_CHARS
 from events.conf import event_settings
 from events.history import SearchCursor
 from events.live.replay import MAX_SPEED, MIN_SPEED
+from events.producer.external import MAX_SEQUENCE
 from events.types import START, Cursor, check_job_id
 from jobs.api.parameters import (
     Parameter,
@@ -42,20 +45,30 @@ MAX_WAIT_SECONDS: Final = 30.0
 MAX_JOB_LIMIT: Final = 200
 JOB_ORDERS: Final = ("-created_at", "created_at", "-finished_at", "finished_at")
 LAST_EVENT_ID: Final = "Last-Event-ID"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+PRODUCER_ID: Final = "Producer-Id"
+PRODUCER_EPOCH: Final = "Producer-Epoch"
+PRODUCER_SEQUENCE: Final = "Producer-Sequence"
 PAGE_CURSOR: Final = "a cursor from a link of the list of jobs"
 JOB_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example": "job_001"}
+# Content negotiation and authentication read these parameters.
+_IGNORED: Final = frozenset({"format", "ticket"})
 _POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,20}-[0-9]{1,20}@[0-9]{1,18}$"}
 _VALUES: Final = {"maxItems": MAX_CONDITIONS}
 _AFTER: Final = "Only events after this position."
 _RECONNECT: Final = "Overrides `after`. A browser sends it when it reconnects."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_ATTEMPT: Final = 2**31 - 1
+_SEARCHED_COLUMNS: Final = ("title", "job_id", "task_type")
 
 
-def _page_limit(default: int | None = None) -> Parameter:
-    def upper() -> int:
-        return event_settings.PAGE_LIMIT
+def _page_limit(default: Any = lambda: event_settings.PAGE_LIMIT) -> Parameter:
+    help_text = "Maximum number of events."
+    return number(1, lambda: event_settings.PAGE_LIMIT, help_text, default=default)
 
-    return number(1, upper, "Maximum number of events.", default=default or upper)
+
+def _name(help_text: str) -> Parameter:
+    return matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters", help_text)
 
 
 def _subscriptions() -> Schema:
@@ -66,8 +79,6 @@ class RequestParameters(serializers.Serializer[Any]):
     """The query parameters and headers of a request; the base class itself has none."""
 
     headers: ClassVar[Mapping[str, Parameter]] = {}
-    # Parameters that content negotiation and authentication read.
-    ignored: ClassVar[frozenset[str]] = frozenset({"format"})
     # Parameters with this prefix have no fields.
     prefix = ""
 
@@ -75,6 +86,8 @@ class RequestParameters(serializers.Serializer[Any]):
     def read(cls, request: Request) -> dict[str, Any]:
         """Return the validated parameters by name. Raises ValidationError."""
         headers = {name: request.headers[name] for name in cls.headers if name in request.headers}
+        if headers.get(LAST_EVENT_ID) == "":  # no event was received yet
+            del headers[LAST_EVENT_ID]
         return cls.validated(dict(request.query_params.lists()), headers)
 
     @classmethod
@@ -84,16 +97,24 @@ class RequestParameters(serializers.Serializer[Any]):
         """Return the validated parameters by name. Raises ValidationError."""
         serializer, values = cls._shared(), dict[str, Any](headers or {})
         for name, texts in query.items():
-            field = None if name in cls.headers else serializer.fields.get(name)
-            has_prefix = bool(cls.prefix) and name.startswith(cls.prefix)
-            if field is None and name not in cls.ignored and not has_prefix:
-                raise ValidationError({field_name(name): [serializer.unknown_text]})
-            is_array = getattr(field, "array", None) is not None
-            if len(texts) > 1 and name not in cls.ignored and not is_array:
+            field: Any = None if name in cls.headers else serializer.fields.get(name)
+            if field is None and name in _IGNORED:
+                continue
+            if field is None and not (cls.prefix and name.startswith(cls.prefix)):
+                raise ValidationError({field_name(name): [cls._unknown_text()]})
+            is_array = field is not None and field.array is not None
+            if len(texts) > 1 and not is_array:
                 raise ValidationError({field_name(name): ["Must occur only once."]})
             values[name] = texts if is_array else texts[0]
         validated: dict[str, Any] = serializer.run_validation(values)
         return validated
+
+    @classmethod
+    def _unknown_text(cls) -> str:
+        known = sorted(cls._shared().fields.keys() - cls.headers.keys())
+        if cls.prefix:
+            known.append(f"{cls.prefix}<path>")
+        return f"Unknown parameter. Known parameters: {', '.join(known)}."
 
     @classmethod
     @cache
@@ -104,13 +125,6 @@ class RequestParameters(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the declared parameters and headers."""
         return {**super().get_fields(), **copy.deepcopy(dict(self.headers))}
-
-    @property
-    def unknown_text(self) -> str:
-        """The error text for an unknown parameter."""
-        names = (self.fields.keys() - self.headers.keys()) | self.ignored
-        known = sorted(names | ({f"{self.prefix}<path>"} if self.prefix else set()))
-        return f"Unknown parameter. Known parameters: {', '.join(known)}."
 
 
 class EventConditions(RequestParameters):
@@ -136,24 +150,14 @@ class EventConditions(RequestParameters):
         ends = [values.get("before"), until and _cursor_at(until)]
         values["after"] = max(filter(None, starts), default=None)
         values["before"] = min(filter(None, ends), default=None)
-        values["event_filter"] = self._event_filter(values, data)
-        return values
-
-    def _event_filter(self, values: dict[str, Any], data: Mapping[str, Any]) -> EventFilter:
-        names = [name for name in data if name.startswith(self.prefix)]
-        paths = {name: name.removeprefix(self.prefix) for name in names}
-        where = {path: data[name] for name, path in paths.items()}
+        paths = [name.removeprefix(self.prefix) for name in data if name.startswith(self.prefix)]
+        where = {path: data[self.prefix + path] for path in paths}
         try:
-            return EventFilter.of(values["event_type"], values["search"] or "", where)
+            event_filter = EventFilter.of(values["event_type"], values["search"] or "", where)
         except ValueError as error:
-            wrong = (name for name, path in paths.items() if not _is_path(path))
+            wrong = (self.prefix + path for path in paths if not 0 < len(path) <= MAX_PATH_CHARS)
             raise ValidationError({field_name(next(wrong, "search")): [str(error)]}) from error
-
-
-def _is_path(path: str) -> bool:
-    with suppress(ValueError):
-        return bool(EventFilter.of(where={path: ""}))
-    return False
+        return {**values, "event_filter": event_filter}
 
 
 def _cursor_at(moment: datetime) -> Cursor:
@@ -184,8 +188,6 @@ class ExportQuery(EventWindow):
 class PollQuery(RequestParameters):
     """A long-poll; validated, it has all parameters of a page of history."""
 
-    ignored = frozenset({"format", "ticket"})
-
     after = cursor(_AFTER)
     limit = _page_limit()
     wait = number(
@@ -193,7 +195,6 @@ class PollQuery(RequestParameters):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Add the missing parameters."""
         fixed = {"before": None, "order": "asc", "event_filter": EventFilter(), "strict": True}
         return {**attrs, **fixed}
 
@@ -202,38 +203,33 @@ class ReplayQuery(RequestParameters):
     """Whether and how fast a log is replayed; validated, `speed` is None without a replay."""
 
     replay = choice("Replay the log with the original time between its events.", "1")
-    speed = number(
-        MIN_SPEED, MAX_SPEED, "The time between events is divided by this number.", default=1.0
-    )
+    speed = number(MIN_SPEED, MAX_SPEED, "Divides the time between events; 1 if not given.")
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a speed without a replay."""
-        values: dict[str, Any] = super().to_internal_value(data)
-        if values["replay"] is None:
-            if "speed" in data:
-                raise ValidationError({"replay": ["Must be 1 if speed is given."]})
-            values["speed"] = None
-        return values
+        if attrs["replay"] is None and attrs["speed"] is not None:
+            raise ValidationError({"replay": ["Must be 1 if speed is given."]})
+        speed = None if attrs["replay"] is None else attrs["speed"] or 1.0
+        return {**attrs, "speed": speed}
 
 
 class StreamQuery(ReplayQuery):
-    """A stream of one job; an empty Last-Event-ID is ignored."""
+    """A stream of one job."""
 
-    ignored = frozenset({"ticket"})
-    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursor(_RECONNECT, empty=True)}
+    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursor(_RECONNECT)}
 
     after = cursor(_AFTER)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the header override `after`."""
+        attrs = super().validate(attrs)
         return {**attrs, "after": attrs[LAST_EVENT_ID] or attrs["after"] or START}
 
 
 class MultiStreamQuery(RequestParameters):
     """A stream of several jobs; validated, `positions` has a cursor for each job id."""
 
-    ignored = frozenset({"ticket"})
-    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursors(_RECONNECT, empty=True)}
+    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursors(_RECONNECT)}
 
     job = Parameter(
         check_job_id,
@@ -260,11 +256,20 @@ class MultiStreamQuery(RequestParameters):
 
 
 class JobConditions(RequestParameters):
-    """Conditions on jobs."""
+    """Conditions on jobs; validated, `jobs` is the Q."""
 
     status = choice("Only jobs with one of these statuses.", *map(str, Job.Status), array=_VALUES)
     task_type = text("Only jobs of these task types.", min_length=1, array=_VALUES)
     owner = text("Only jobs of the users with these names.", min_length=1, array=_VALUES)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Add the conditions."""
+        lookups = {
+            "status__in": attrs["status"],
+            "task_type__in": attrs["task_type"],
+            f"owner__{get_user_model().USERNAME_FIELD}__in": attrs["owner"],
+        }
+        return {**attrs, "jobs": _all_of(lookups)}
 
 
 class JobCountsQuery(JobConditions):
@@ -273,6 +278,22 @@ class JobCountsQuery(JobConditions):
     created_after = time("Only jobs created at or after this time.")
     created_before = time("Only jobs created before this time.")
     search = text("Only jobs with this text in title, job_id or task_type.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Add the times and the text to the conditions."""
+        attrs = super().validate(attrs)
+        times = {
+            "created_at__gte": attrs["created_after"],
+            "created_at__lt": attrs["created_before"],
+        }
+        has_text = Q()
+        for column in _SEARCHED_COLUMNS if attrs["search"] else ():
+            has_text |= Q(**{f"{column}__icontains": attrs["search"]})
+        return {**attrs, "jobs": attrs["jobs"] & _all_of(times) & has_text}
+
+
+def _all_of(lookups: Mapping[str, Any]) -> Q:
+    return Q(**{lookup: value for lookup, value in lookups.items() if value is not None})
 
 
 class JobListQuery(JobCountsQuery):
@@ -289,3 +310,33 @@ class SearchQuery(JobConditions, EventConditions):
     order = choice("Order of the events by time.", "asc", "desc", default="desc")
     limit = _page_limit(default=100)
     cursor = Parameter(SearchCursor.parse, _POSITION, "From `next`.")
+
+
+class IdempotencyHeaders(RequestParameters):
+    """The header of a request that may be repeated."""
+
+    headers: ClassVar[Mapping[str, Parameter]] = {
+        IDEMPOTENCY_KEY: _name("Identifies the request, which may be repeated.")
+    }
+
+
+class ProducerHeaders(RequestParameters):
+    """The headers of a publish request that may be repeated."""
+
+    headers: ClassVar[Mapping[str, Parameter]] = {
+        **IdempotencyHeaders.headers,
+        PRODUCER_ID: _name(f"Identifies a producer. Requires {PRODUCER_SEQUENCE}."),
+        PRODUCER_SEQUENCE: number(1, MAX_SEQUENCE, "Number of the first event."),
+        PRODUCER_EPOCH: number(0, _MAX_ATTEMPT, "Attempt of the job.", default=0),
+    }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a key together with a producer, and a producer without a sequence."""
+        key, name, sequence = map(attrs.get, (IDEMPOTENCY_KEY, PRODUCER_ID, PRODUCER_SEQUENCE))
+        if key is not None and name is not None:
+            raise ValidationError({PRODUCER_ID: [f"Must not be sent with {IDEMPOTENCY_KEY}."]})
+        if name is None and sequence is not None:
+            raise ValidationError({PRODUCER_ID: [f"Required with {PRODUCER_SEQUENCE}."]})
+        if name is not None and sequence is None:
+            raise ValidationError({PRODUCER_SEQUENCE: [f"Required with {PRODUCER_ID}."]})
+        return attrs

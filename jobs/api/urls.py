@@ -3,17 +3,17 @@
 from django.urls import include, path
 
 from jobs.api.openapi.views import ApiDocsView, SchemaView
-from jobs.api.views import events, export, inputs, jobs, live
+from jobs.api.views import events, jobs, live
 
 job_patterns = [
     path("", jobs.JobDetailView.as_view(), name="api-job-detail"),
     path("cancel/", jobs.JobCancelView.as_view(), name="api-job-cancel"),
     path("retry/", jobs.JobRetryView.as_view(), name="api-job-retry"),
-    path("inputs/", inputs.JobInputsView.as_view(), name="api-job-inputs"),
-    path("ticket/", jobs.JobTicketView.as_view(), name="api-job-ticket"),
+    path("inputs/", jobs.JobInputsView.as_view(), name="api-job-inputs"),
+    path("ticket/", live.JobTicketView.as_view(), name="api-job-ticket"),
     path("stream/", events.JobStreamView.as_view(), name="api-job-stream"),
     path("events/", events.JobEventsView.as_view(), name="api-job-events"),
-    path("events/export/", export.JobEventExportView.as_view(), name="api-job-events-export"),
+    path("events/export/", events.JobEventExportView.as_view(), name="api-job-events-export"),
     path("events/stream/", live.JobEventStreamView.as_view(), name="api-job-events-stream"),
     path("events/poll/", live.JobEventPollView.as_view(), name="api-job-events-poll"),
 ]

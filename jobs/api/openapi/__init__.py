@@ -3,7 +3,7 @@
     views        the view of the schema; works without drf-spectacular
     extensions   drf-spectacular extensions, and the generator
     operations   operation ids, responses and problem types of each view
-    responses    serializers and examples of responses
+    examples     of responses, bodies and problems
 
 Parameters and request bodies are described by `jobs.api.query` and `jobs.api.serializers`.
 """

@@ -1,7 +1,6 @@
 """Extensions of drf-spectacular; they apply to our schema and to that of the project."""
 
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final
 
@@ -17,10 +16,18 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
 from jobs.api.base import JobsAPIView
-from jobs.api.openapi.operations import MEDIA_TYPES, OPERATIONS, STATUSES, WITH_ETAG, Operation
-from jobs.api.openapi.responses import ProblemDetails
+from jobs.api.openapi.operations import (
+    BODY_PROBLEMS,
+    COMMON_PROBLEMS,
+    MEDIA_TYPES,
+    OPERATIONS,
+    STATUSES,
+    WITH_ETAG,
+    Operation,
+    ProblemDetails,
+)
 from jobs.api.problem_details import CONTENT_TYPE
-from jobs.api.query import JOB_ID, RequestParameters
+from jobs.api.query import JOB_ID
 from jobs.api.serializers import JobCreateSerializer
 
 _DESCRIPTION: Final = """
@@ -37,22 +44,27 @@ _LOCATION: Final = OpenApiParameter(
 )
 
 
-# A method that a project adds to one of the views.
-_OTHER_OPERATION: Final = Operation("", "", {})
+def _handler(view: type, method: str) -> Callable[..., Any] | None:
+    """Return the method with an operation that a view has; a project's view may override it."""
+    handlers = [vars(each).get(method.lower()) for each in view.__mro__]
+    return next((handler for handler in handlers if handler in OPERATIONS), None)
 
 
 class _OperationSchema(AutoSchema):
+    def is_excluded(self) -> bool:
+        """Exclude what a project adds to one of our views."""
+        self._handler: Any = _handler(type(self.view), self.method)
+        return self._handler is None
+
     @property
     def _operation(self) -> Operation:
-        """The operation of the view, or of the view that the project's view is derived from."""
-        views = (view for view in type(self.view).__mro__ if view in OPERATIONS)
-        return OPERATIONS[next(views)].get(self.method, _OTHER_OPERATION)
+        return OPERATIONS[self._handler]
 
     def get_operation_id(self) -> str:
-        return self._operation.id or super().get_operation_id()
+        return self._operation.id
 
     def get_tags(self) -> list[str]:
-        return [self._operation.tag] if self._operation.tag else super().get_tags()
+        return [self._handler.__module__.rpartition(".")[2]]
 
     def get_summary(self) -> str:
         return super().get_description().partition("\n\n")[0].rstrip(".")
@@ -61,11 +73,17 @@ class _OperationSchema(AutoSchema):
         return super().get_description().partition("\n\n")[2]
 
     def get_override_parameters(self) -> list[Any]:
-        parameters = list(_parameters(self._operation.parameters()))
+        serializer, parameters = self._operation.parameters(), list[OpenApiParameter]()
+        fields: dict[str, Any] = dict(serializer.fields)
+        for name, field in fields.items():
+            location: Any = "header" if name in serializer.headers else "query"
+            options = {"required": field.required, "description": field.help_text}
+            parameters.append(OpenApiParameter(name, field.openapi, location, **options))
         if "{job_id}" in self.path:
             parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
-        is_created = self._operation.body is JobCreateSerializer
-        return [*parameters, *([_LOCATION] if is_created else [])]
+        if self._operation.body is JobCreateSerializer:
+            parameters.append(_LOCATION)
+        return parameters
 
     def get_request_serializer(self) -> Any:
         if (body := self._operation.body) is None:
@@ -78,17 +96,18 @@ class _OperationSchema(AutoSchema):
         return body and {**body, "required": True}
 
     def get_response_serializers(self) -> Any:
-        operation, responses = self._operation, dict[Any, OpenApiResponse]()
+        operation, responses = self._operation, dict[Any, Any]()
         for media_type in MEDIA_TYPES.get(operation.id, (_JSON,)):
             examples = [self._example(operation.result, media_type)]
             for status in STATUSES.get(operation.id, (200,)):
                 response = OpenApiResponse(operation.result, examples=examples)
                 responses[status, media_type] = response
-        for name in operation.problem_types:
+        body_problems = BODY_PROBLEMS if operation.body else ()
+        for name in (*COMMON_PROBLEMS, *body_problems, *operation.problems):
+            example = OpenApiExample(name, EXAMPLES["problems"][name])
+            problem = OpenApiResponse(ProblemDetails, examples=[])
             key = EXAMPLES["problems"][name]["status"], CONTENT_TYPE
-            known = responses[key].examples if key in responses else ()
-            examples = [*known, OpenApiExample(name, EXAMPLES["problems"][name])]
-            responses[key] = OpenApiResponse(ProblemDetails, examples=examples)
+            responses.setdefault(key, problem).examples.append(example)
         return {**responses, **({304: _NOT_MODIFIED} if operation.id in WITH_ETAG else {})}
 
     def _example(self, body: Any, media_type: str) -> OpenApiExample:
@@ -96,14 +115,6 @@ class _OperationSchema(AutoSchema):
         name = getattr(body, "__name__", "").removesuffix("Serializer")
         key = name or (media_type if media_type in EXAMPLES else self._operation.id)
         return OpenApiExample("Example", EXAMPLES[key])
-
-
-def _parameters(serializer: RequestParameters) -> Iterator[OpenApiParameter]:
-    fields: Mapping[str, Any] = serializer.fields
-    for name, field in fields.items():
-        location: Any = "header" if name in serializer.headers else "query"
-        options = {"required": field.required, "description": field.help_text}
-        yield OpenApiParameter(name, field.openapi, location, **options)
 
 
 class JobsViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
@@ -115,7 +126,7 @@ class JobsViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     def view_replacement(self) -> type[JobsAPIView]:
         """Return the view with a schema class that does not depend on DEFAULT_SCHEMA_CLASS."""
         view: type[JobsAPIView] = self.target
-        if not any(parent in OPERATIONS for parent in view.__mro__):
+        if not any(_handler(view, method) for method in view.http_method_names):
             return view
         return type(view.__name__, (view,), {"schema": _OperationSchema()})
 
@@ -127,7 +138,6 @@ class BodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
     match_subclasses = True
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
-        """Return the JSON schema of the body."""
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
         return {**schema, "additionalProperties": False}
 
@@ -139,14 +149,12 @@ class TicketExtension(OpenApiAuthenticationExtension):  # type: ignore[no-untype
     name = "ticket"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        """Return the security scheme."""
         return {"type": "apiKey", "in": "query", "name": "ticket"}
 
 
 class _JobsEndpoints(EndpointEnumerator):
     def should_include_endpoint(self, path: str, callback: Any) -> bool:
-        view = getattr(callback, "cls", None)
-        is_jobs_view = inspect.isclass(view) and issubclass(view, JobsAPIView)
+        is_jobs_view = issubclass(getattr(callback, "cls", object), JobsAPIView)
         return is_jobs_view and bool(super().should_include_endpoint(path, callback))
 
 

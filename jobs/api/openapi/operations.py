@@ -1,29 +1,21 @@
-"""The operations of the API: ids, parameters, bodies, responses and problem types."""
+"""The operations of the API: ids, responses, problem types, parameters and bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from rest_framework.views import APIView
+from rest_framework import serializers
 
 from jobs.api import query
-from jobs.api import serializers as bodies
-from jobs.api.openapi import responses
-from jobs.api.producer_headers import IdempotencyHeaders, ProducerHeaders
-from jobs.api.query import RequestParameters
-from jobs.api.views import events, export, inputs, jobs, live
-
-_EVERY_OPERATION: Final = ("invalid", "not-authenticated", "permission-denied", "not-acceptable")
-_BODY: Final = ("unsupported-media-type", "body-too-large")
-_JOB: Final = ("not-found",)
-_CREATE: Final = ("conflict", "key-used", "unavailable")
-_CHANGE: Final = ("not-found", "conflict", "unavailable")
-_LOG: Final = (*_CHANGE, "gone")
-_EXPORT: Final = (*_LOG, "throttled")
-_PUBLISH: Final = (*_CHANGE, "out-of-order", "stale-epoch", "key-used", "throttled")
-_STREAM: Final = (*_LOG, "throttled", "needs-asgi")
-_Job: Final = bodies.JobSerializer
-_Input: Final = bodies.InputRequestSerializer
-_NEW_EVENTS: Final = responses.NEW_EVENTS
+from jobs.api.serializers import (
+    InputGiveSerializer,
+    InputRequestSerializer,
+    JobCancelSerializer,
+    JobCreateSerializer,
+    JobListSerializer,
+    JobSerializer,
+)
+from jobs.api.views import events, jobs, live
+from jobs.models import Job
 
 
 class Operation(NamedTuple):
@@ -33,19 +25,144 @@ class Operation(NamedTuple):
     """
 
     id: str
-    tag: str
     result: Any
     problems: tuple[str, ...] = ()
-    parameters: type[RequestParameters] = RequestParameters
+    parameters: type[query.RequestParameters] = query.RequestParameters
     body: Any = None
 
-    @property
-    def problem_types(self) -> tuple[str, ...]:
-        """The problem types, with those of every operation."""
-        return (*_EVERY_OPERATION, *(_BODY if self.body else ()), *self.problems)
+
+def _object(name: str, **fields: Any) -> type[serializers.Serializer[Any]]:
+    return type(name, (serializers.Serializer,), fields)
 
 
-# What differs from one response of status 200, in JSON, without an ETag.
+def _text(help_text: str = "", **options: Any) -> serializers.CharField:
+    return serializers.CharField(help_text=help_text, **options)
+
+
+def _integer(help_text: str = "", **options: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(help_text=help_text, **options)
+
+
+_FieldError: Final = _object("FieldError", field=_text(), detail=_text())
+ProblemDetails: Final = _object(
+    "ProblemDetails",
+    type=_text("Identifies the problem."),
+    title=_text(),
+    status=_integer(min_value=400, max_value=599),
+    detail=_text(),
+    errors=_FieldError(many=True, required=False),
+    expected=_integer("out-of-order: the number of the next event.", required=False),
+    first=_text("gone: the id of the first event that remains.", required=False),
+    after=_text("gone: the cursor to resume from.", required=False),
+)
+_Event: Final = _object(
+    "Event",
+    id=_text("`<ms>-<seq>`, also the cursor after the event."),
+    job_id=_text(),
+    event_type=_text(),
+    timestamp=_text("ISO 8601, as the producer wrote it."),
+    data=serializers.DictField(help_text="The published event."),
+)
+_NEXT: Final = _text("URL of the next page.", allow_null=True)
+_PREVIOUS: Final = _text("URL of the previous page.", allow_null=True)
+_HISTORY: Final = {
+    "results": _Event(many=True),
+    "next": _NEXT,
+    "cursor": _text("The position after the page."),
+    "job_status": serializers.RegexField(f"^({'|'.join(Job.Status)})$"),
+}
+_WAITS: Final = serializers.BooleanField(
+    help_text="Whether a waiting request occupies no worker of the server."
+)
+_FoundPage: Final = _object("FoundPage", results=_Event(many=True), next=_NEXT)
+_HistoryPage: Final = _object("HistoryPage", **_HISTORY)
+_PolledPage: Final = _object("PolledPage", **_HISTORY, waits=_WAITS)
+_Jobs: Final = JobListSerializer(many=True)
+_JobPage: Final = _object("JobPage", next=_NEXT, previous=_PREVIOUS, results=_Jobs)
+_StreamState: Final = _object(
+    "StreamState",
+    job_id=_text(),
+    length=_integer(min_value=0),
+    first_id=_text(allow_null=True),
+    last_id=_text(allow_null=True),
+    archive_position=_text(allow_null=True),
+)
+_Ticket: Final = _object("Ticket", ticket=_text(), expires_in=_integer("Seconds."))
+_Published: Final = _object("Published", ids=serializers.ListField(child=_text()))
+_InputList: Final = _object("InputList", results=InputRequestSerializer(many=True))
+_TEXT: Final = {"type": "string"}
+_SSE_MESSAGE: Final = {
+    "type": "object",
+    "description": "A message; an event is unnamed, and its `id` is its cursor.",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
+}
+_JOB_COUNTS: Final = {
+    "type": "object",
+    "properties": {status: {"type": "integer", "minimum": 0} for status in Job.Status.values},
+    "required": Job.Status.values,
+    "additionalProperties": False,
+}
+_EVENT_TYPE: Final = {
+    **_TEXT,
+    "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]{1,128}$",
+    "default": "unknown",
+}
+_TIMESTAMP: Final = {
+    **_TEXT,
+    "format": "date-time",
+    "description": "By default the time of the append, in UTC.",
+}
+_NEW_EVENT: Final = {
+    "type": "object",
+    "properties": {"event_type": _EVENT_TYPE, "timestamp": _TIMESTAMP},
+    "additionalProperties": True,
+}
+_MANY: Final = {"minItems": 1, "maxItems": query.MAX_PUBLISHED_EVENTS}
+_NEW_EVENTS: Final = {"oneOf": [_NEW_EVENT, {"type": "array", "items": _NEW_EVENT, **_MANY}]}
+
+COMMON_PROBLEMS: Final = ("invalid", "not-authenticated", "permission-denied", "not-acceptable")
+BODY_PROBLEMS: Final = ("unsupported-media-type", "body-too-large")
+_JOB: Final = ("not-found",)
+_CREATE: Final = ("conflict", "key-used", "unavailable")
+_CHANGE: Final = ("not-found", "conflict", "unavailable")
+_LOG: Final = (*_CHANGE, "gone")
+_EXPORT: Final = (*_LOG, "throttled")
+_PUBLISH: Final = (*_CHANGE, "out-of-order", "stale-epoch", "key-used", "throttled")
+_STREAM: Final = (*_LOG, "throttled", "needs-asgi")
+
+# By the method that handles the request.
+OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
+    jobs.JobListView.get: Operation("job_list", _JobPage, (), query.JobListQuery),
+    jobs.JobListView.post: Operation(
+        "job_create", JobSerializer, _CREATE, query.IdempotencyHeaders, JobCreateSerializer
+    ),
+    jobs.JobCountsView.get: Operation("job_counts", _JOB_COUNTS, (), query.JobCountsQuery),
+    jobs.JobDetailView.get: Operation("job_retrieve", JobSerializer, _JOB),
+    jobs.JobCancelView.post: Operation(
+        "job_cancel", JobSerializer, _CHANGE, body=JobCancelSerializer
+    ),
+    jobs.JobRetryView.post: Operation("job_retry", JobSerializer, _CHANGE),
+    jobs.JobInputsView.get: Operation("input_list", _InputList, _JOB),
+    jobs.JobInputsView.post: Operation(
+        "input_give", InputRequestSerializer, _CHANGE, body=InputGiveSerializer
+    ),
+    events.JobEventsView.get: Operation("event_list", _HistoryPage, _LOG, query.HistoryQuery),
+    events.JobEventsView.post: Operation(
+        "event_publish", _Published, _PUBLISH, query.ProducerHeaders, _NEW_EVENTS
+    ),
+    events.EventSearchView.get: Operation("event_search", _FoundPage, (), query.SearchQuery),
+    events.JobStreamView.get: Operation("stream_state", _StreamState, _LOG),
+    events.JobEventExportView.get: Operation("event_export", _TEXT, _EXPORT, query.ExportQuery),
+    live.JobEventPollView.get: Operation("event_poll", _PolledPage, _LOG, query.PollQuery),
+    live.JobEventStreamView.get: Operation(
+        "event_stream", _SSE_MESSAGE, _STREAM, query.StreamQuery
+    ),
+    live.EventStreamView.get: Operation(
+        "events_stream", _SSE_MESSAGE, _STREAM, query.MultiStreamQuery
+    ),
+    live.JobTicketView.post: Operation("job_ticket", _Ticket, _JOB),
+}
+# What differs from one response of status 200, in JSON, without an ETag; by operation id.
 STATUSES: Final = {"job_create": (201, 200), "job_ticket": (201,), "event_publish": (201,)}
 MEDIA_TYPES: Final = {
     "event_export": ("application/x-ndjson", "text/csv"),
@@ -53,49 +170,3 @@ MEDIA_TYPES: Final = {
     "events_stream": ("text/event-stream",),
 }
 WITH_ETAG: Final = {"job_list", "job_counts", "job_retrieve", "event_list", "event_search"}
-
-OPERATIONS: Final[Mapping[type[APIView], Mapping[str, Operation]]] = {
-    jobs.JobListView: {
-        "GET": Operation("job_list", "jobs", responses.JobPage, (), query.JobListQuery),
-        "POST": Operation(
-            "job_create", "jobs", _Job, _CREATE, IdempotencyHeaders, bodies.JobCreateSerializer
-        ),
-    },
-    jobs.JobCountsView: {
-        "GET": Operation("job_counts", "jobs", responses.JOB_COUNTS, (), query.JobCountsQuery)
-    },
-    jobs.JobDetailView: {"GET": Operation("job_retrieve", "jobs", _Job, _JOB)},
-    jobs.JobCancelView: {
-        "POST": Operation("job_cancel", "jobs", _Job, _CHANGE, body=bodies.JobCancelSerializer)
-    },
-    jobs.JobRetryView: {"POST": Operation("job_retry", "jobs", _Job, _CHANGE)},
-    jobs.JobTicketView: {"POST": Operation("job_ticket", "live", responses.Ticket, _JOB)},
-    inputs.JobInputsView: {
-        "GET": Operation("input_list", "jobs", responses.InputList, _JOB),
-        "POST": Operation("input_give", "jobs", _Input, _CHANGE, body=bodies.InputGiveSerializer),
-    },
-    events.JobEventsView: {
-        "GET": Operation("event_list", "events", responses.HistoryPage, _LOG, query.HistoryQuery),
-        "POST": Operation(
-            "event_publish", "events", responses.Published, _PUBLISH, ProducerHeaders, _NEW_EVENTS
-        ),
-    },
-    events.EventSearchView: {
-        "GET": Operation("event_search", "events", responses.FoundPage, (), query.SearchQuery)
-    },
-    events.JobStreamView: {"GET": Operation("stream_state", "events", responses.StreamState, _LOG)},
-    export.JobEventExportView: {
-        "GET": Operation("event_export", "events", responses.TEXT, _EXPORT, query.ExportQuery)
-    },
-    live.JobEventPollView: {
-        "GET": Operation("event_poll", "live", responses.PolledPage, _LOG, query.PollQuery)
-    },
-    live.JobEventStreamView: {
-        "GET": Operation("event_stream", "live", responses.SSE_MESSAGE, _STREAM, query.StreamQuery)
-    },
-    live.EventStreamView: {
-        "GET": Operation(
-            "events_stream", "live", responses.SSE_MESSAGE, _STREAM, query.MultiStreamQuery
-        )
-    },
-}

@@ -1,1 +1,1 @@
-"""The views of the REST API: jobs, events, live delivery, export, inputs."""
+"""The views of the REST API: jobs, events, live delivery."""

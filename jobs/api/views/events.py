@@ -1,8 +1,13 @@
-"""Views of logs: history and publishing, search in all logs, the state of a stream."""
+"""Views of logs: history and publishing, search in all logs, export, the state of a stream."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any, Final
 
+from django.db import connections
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
@@ -16,35 +21,45 @@ from events.conf import event_settings
 from events.history import archive_position, read_events, search_events
 from events.producer.external import digest_of, publish_sequenced
 from events.publisher import get_publisher
+from events.transfer.export import CSV_HEADER, csv_rows, iter_pages
+from events.transfer.ndjson import ndjson
 from events.types import START, Event, shown
 from jobs.access import throttling
-from jobs.api.base import JobsAPIView
-from jobs.api.filters import job_conditions
+from jobs.api.base import AnyNegotiation, JobsAPIView, is_asgi, streaming_response
 from jobs.api.pagination import page_link
-from jobs.api.producer_headers import (
+from jobs.api.query import (
     IDEMPOTENCY_KEY,
+    MAX_PUBLISHED_EVENTS,
     PRODUCER_EPOCH,
     PRODUCER_ID,
     PRODUCER_SEQUENCE,
+    ExportQuery,
+    HistoryQuery,
     ProducerHeaders,
+    RequestParameters,
+    SearchQuery,
 )
-from jobs.api.query import MAX_PUBLISHED_EVENTS, HistoryQuery, RequestParameters, SearchQuery
 from jobs.models import Job
 from jobs.selectors import has_permission, visible_jobs, visible_status
 
 _PUBLISH_PERMISSION: Final = "job_events_jobs.publish_events"
 # A request to publish may contain so many events of the maximum size.
 _MAX_LARGE_EVENTS: Final = 8
-_REVALIDATE: Final = "private, no-cache"
 _IMMUTABLE: Final = "private, max-age=31536000, immutable"
-_VARY: Final = "Authorization, Cookie"
+_REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
+_VARY: Final = {"Vary": "Authorization, Cookie"}
+_FORWARD: Final = {"asc": "after", "desc": "before"}
+# By format: the content type, the start of the file, and the encoder of a page of events.
+_FORMATS: Final[dict[str, tuple[str, bytes, Callable[[list[Event]], bytes]]]] = {
+    "ndjson": ("application/x-ndjson", b"", ndjson),
+    "csv": ("text/csv; charset=utf-8", CSV_HEADER, csv_rows),
+}
 
 
 class JobEventsView(JobsAPIView):
     """The log of a job."""
 
     def scopes(self, request: Request) -> list[str]:
-        """Return the scope of publishing."""
         return [throttling.PUBLISH] if request.method == "POST" else []
 
     @method_decorator(conditional_page)
@@ -56,8 +71,8 @@ class JobEventsView(JobsAPIView):
         """
         query = HistoryQuery.read(request)
         page = self.page(request, query)
-        caching = _IMMUTABLE if _is_immutable(query, page) else _REVALIDATE
-        return Response(page, headers={"Cache-Control": caching, "Vary": _VARY})
+        caching = {"Cache-Control": _IMMUTABLE} if _is_immutable(query, page) else _REVALIDATE
+        return Response(page, headers=caching | _VARY)
 
     def post(self, request: Request, job_id: str) -> Response:
         """Publish one event, or an array of events, all or none; returns their ids.
@@ -102,9 +117,6 @@ class JobEventsView(JobsAPIView):
             "cursor": _cursor_after(query, page),
             "job_status": job_status,
         }
-
-
-_FORWARD: Final = {"asc": "after", "desc": "before"}
 
 
 def _events_of(request: Request) -> list[dict[str, Any]]:
@@ -163,9 +175,8 @@ class EventSearchView(JobsAPIView):
         this path of their data; several conditions must all hold.
         """
         query = SearchQuery.read(request)
-        jobs = visible_jobs(request.user).filter(job_conditions(query)).order_by()
         found = search_events(
-            jobs.values_list("job_id"),
+            visible_jobs(request.user).filter(query["jobs"]).order_by().values_list("job_id"),
             query["event_filter"],
             after=query["after"],
             before=query["before"],
@@ -177,7 +188,7 @@ class EventSearchView(JobsAPIView):
             "results": [event_dict(event) for event in found.events],
             "next": page_link(request, cursor=found.position) if found.position else None,
         }
-        return Response(page, headers={"Cache-Control": _REVALIDATE, "Vary": _VARY})
+        return Response(page, headers=_REVALIDATE | _VARY)
 
 
 class JobStreamView(JobsAPIView):
@@ -188,18 +199,59 @@ class JobStreamView(JobsAPIView):
         position."""
         RequestParameters.read(request)
         visible_status(request.user, job_id)
-        first = read_events(job_id, limit=1)
-        last = read_events(job_id, limit=1, order="desc")
+        first, last = (read_events(job_id, limit=1, order=order) for order in ("asc", "desc"))
         return Response(
             {
                 "job_id": job_id,
                 "length": get_publisher().get_stream_length(job_id),
-                "first_id": _id_of(first),
-                "last_id": _id_of(last),
+                "first_id": first[0].id if first else None,
+                "last_id": last[0].id if last else None,
                 "archive_position": archive_position(job_id),
             }
         )
 
 
-def _id_of(events: Sequence[Event]) -> str | None:
-    return events[0].id if events else None
+class JobEventExportView(JobsAPIView):
+    """The log of a job as a file."""
+
+    content_negotiation_class = AnyNegotiation
+
+    def scopes(self, request: Request) -> list[str]:
+        return [throttling.EXPORT]
+
+    def get(self, request: Request, job_id: str) -> HttpResponseBase:
+        """Export the log up to now as NDJSON, or with `format=csv` as CSV.
+
+        Takes the conditions of the history. An error during the export closes the connection
+        before the end of the body.
+        """
+        query = ExportQuery.read(request)
+        visible_status(request.user, job_id)
+        conditions = {name: query[name] for name in ("after", "before", "event_filter")}
+        content_type, header, encode = _FORMATS[query["format"]]
+        pages = map(encode, iter_pages(job_id, **conditions))
+        # Read before the response starts, so that an unreadable log is an HTTP error.
+        first = header + next(pages, b"")
+        response = _file_response(request, chain([first], pages), content_type)
+        filename = f"{job_id}.{query['format']}"
+        response["Content-Disposition"] = f'attachment; filename="{filename}"'
+        return response
+
+
+def _file_response(
+    request: Request, chunks: Iterator[bytes], content_type: str
+) -> StreamingHttpResponse:
+    if is_asgi(request):
+        return streaming_response(request, _iterate_in_thread(chunks), content_type)
+    return StreamingHttpResponse(chunks, content_type=content_type, headers=_REVALIDATE)
+
+
+async def _iterate_in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Produce the chunks in a thread of their own, each when the one before was sent."""
+    thread, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
+    try:
+        while (chunk := await loop.run_in_executor(thread, next, chunks, None)) is not None:
+            yield chunk
+    finally:
+        thread.submit(connections.close_all)
+        thread.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""Views of jobs: list, create, count, retrieve, cancel, retry, ticket."""
+"""Views of jobs: list, create, count, retrieve, cancel, retry, and their questions."""
 
 from typing import Any
 
@@ -13,15 +13,20 @@ from rest_framework.response import Response
 
 from events.history import has_log
 from events.producer.external import digest_of
-from jobs import services
-from jobs.access.tickets import SECONDS, make_ticket
+from jobs import inputs, services
 from jobs.api.base import JobsAPIView, api_url
-from jobs.api.filters import list_conditions
 from jobs.api.pagination import JobPagination
 from jobs.api.problem_details import Problem
-from jobs.api.producer_headers import IDEMPOTENCY_KEY, IdempotencyHeaders
-from jobs.api.query import JobCountsQuery, JobListQuery, RequestParameters
+from jobs.api.query import (
+    IDEMPOTENCY_KEY,
+    IdempotencyHeaders,
+    JobCountsQuery,
+    JobListQuery,
+    RequestParameters,
+)
 from jobs.api.serializers import (
+    InputGiveSerializer,
+    InputRequestSerializer,
     JobCancelSerializer,
     JobCreateSerializer,
     JobListSerializer,
@@ -36,7 +41,6 @@ from jobs.selectors import (
     user_of,
     visible_job,
     visible_jobs,
-    visible_status,
 )
 
 
@@ -50,7 +54,7 @@ class JobListView(JobsAPIView):
         Ordered by `finished_at`, the list contains finished jobs only.
         """
         query = JobListQuery.read(request)
-        jobs = visible_jobs(request.user).filter(list_conditions(query))
+        jobs = visible_jobs(request.user).filter(query["jobs"])
         if "finished_at" in query["ordering"]:
             jobs = jobs.filter(finished_at__isnull=False)
         jobs = jobs.select_related("owner").defer("payload", "result")
@@ -69,8 +73,10 @@ class JobListView(JobsAPIView):
         creation = None
         if (key := IdempotencyHeaders.read(request)[IDEMPOTENCY_KEY]) is not None:
             creation = digest_of([key]), digest_of([_as_text(fields)])
-        if creation is None or not _is_created(request, creation):
-            _refuse_foreign_log(request, fields.get("job_id"))
+            created = Job.objects.filter(owner_id=user_of(request).pk, idempotency_key=creation[0])
+            if (job := created.first()) is not None:
+                return _repeated(request, job, creation)
+        _refuse_foreign_log(request, fields.get("job_id"))
         try:
             job = services.job_create(owner=user_of(request), creation=creation, **fields)
         except AlreadyCreated as error:
@@ -83,11 +89,6 @@ def _as_text(fields: dict[str, Any]) -> str:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:  # too deep; the service refuses it
         return ""
-
-
-def _is_created(request: Request, creation: tuple[str, str]) -> bool:
-    created = Job.objects.filter(owner_id=user_of(request).pk, idempotency_key=creation[0])
-    return created.exists()
 
 
 def _repeated(request: Request, job: Job, creation: tuple[str, str] | None) -> Response:
@@ -104,9 +105,8 @@ def _created(request: Request, job: Job, code: int) -> Response:
 
 def _refuse_foreign_log(request: Request, job_id: str | None) -> None:
     """Refuse a job_id whose log exists already: its creator would own events of others."""
-    if job_id is None or has_permission(request.user, "job_events_jobs.add_job"):
-        return
-    if has_log(job_id):
+    may_claim = job_id is None or has_permission(request.user, "job_events_jobs.add_job")
+    if not may_claim and has_log(str(job_id)):
         raise Problem("conflict", f"A log named {job_id} exists already.")
 
 
@@ -117,7 +117,7 @@ class JobCountsView(JobsAPIView):
     def get(self, request: Request) -> Response:
         """Count the jobs visible to the caller, by status; a status without jobs has 0."""
         query = JobCountsQuery.read(request)
-        jobs = visible_jobs(request.user).filter(list_conditions(query)).order_by()
+        jobs = visible_jobs(request.user).filter(query["jobs"]).order_by()
         counts = dict(jobs.values_list("status").annotate(Count("pk")))
         return Response({str(status): counts.get(str(status), 0) for status in Job.Status})
 
@@ -132,7 +132,7 @@ class JobDetailView(JobsAPIView):
         return Response(JobSerializer(visible_job(request.user, job_id)).data)
 
 
-def check_may_change(request: Request, job_id: str) -> None:
+def _check_may_change(request: Request, job_id: str) -> None:
     """Raise JobNotFound unless the job is visible, PermissionDenied unless it is the caller's."""
     if not may_change(request.user, visible_job(request.user, job_id)):
         raise PermissionDenied("Only the owner of this job may change it.")
@@ -143,20 +143,10 @@ class JobCancelView(JobsAPIView):
 
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel a job; 409 if it is finished. With `terminate` the queue stops its tasks."""
-        check_may_change(request, job_id)
+        _check_may_change(request, job_id)
         fields = JobCancelSerializer.read(request.data)
         job = services.job_cancel(job_id=job_id, by=user_of(request), **fields)
         return Response(JobSerializer(job).data)
-
-
-class JobTicketView(JobsAPIView):
-    """Tickets for clients that can send neither a cookie nor a header."""
-
-    def post(self, request: Request, job_id: str) -> Response:
-        """Create a ticket for the parameter `ticket` of the stream and the socket of a job."""
-        visible_status(request.user, job_id)
-        ticket = {"ticket": make_ticket(request.user, job_id), "expires_in": SECONDS}
-        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
 
 class JobRetryView(JobsAPIView):
@@ -164,6 +154,23 @@ class JobRetryView(JobsAPIView):
 
     def post(self, request: Request, job_id: str) -> Response:
         """Start a new attempt; 409 unless the job failed or was cancelled."""
-        check_may_change(request, job_id)
+        _check_may_change(request, job_id)
         job = services.job_retry(job_id=job_id, by=user_of(request))
         return Response(JobSerializer(job).data)
+
+
+class JobInputsView(JobsAPIView):
+    """The questions of a job."""
+
+    def get(self, request: Request, job_id: str) -> Response:
+        """List the questions of all attempts, oldest first; an open one has no `answered_at`."""
+        RequestParameters.read(request)
+        questions = visible_job(request.user, job_id).inputs.all()
+        return Response({"results": InputRequestSerializer(questions, many=True).data})
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Answer a question; 409 if it was answered already or the job does not run."""
+        _check_may_change(request, job_id)
+        fields = InputGiveSerializer.read(request.data)
+        question = inputs.input_give(job_id=job_id, by=user_of(request), **fields)
+        return Response(InputRequestSerializer(question).data)

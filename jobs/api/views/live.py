@@ -1,15 +1,13 @@
-"""Views of live delivery: server-sent events of one job and of several, and the long-poll."""
+"""Views of live delivery: server-sent events of one job and of several, long-poll, tickets."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
-from django import db
-from django.core.handlers.asgi import ASGIRequest
-from django.db.models import Model
+from channels.db import database_sync_to_async
 from django.http.response import HttpResponseBase
+from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,7 +24,14 @@ from events.live.shutdown import install_shutdown_handlers
 from events.types import START, Cursor, Event
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
-from jobs.api.base import AnyNegotiation, JobsAPIView, TicketAuthentication, streaming_response
+from jobs.access.tickets import SECONDS, make_ticket
+from jobs.api.base import (
+    AnyNegotiation,
+    JobsAPIView,
+    TicketAuthentication,
+    is_asgi,
+    streaming_response,
+)
 from jobs.api.problem_details import Problem
 from jobs.api.query import MultiStreamQuery, PollQuery, StreamQuery
 from jobs.api.renderers import OrjsonRenderer
@@ -60,27 +65,16 @@ class StreamView(LiveView):
     content_negotiation_class = AnyNegotiation
 
     def scopes(self, request: Request) -> list[str]:
-        """Return the scope of connections, and for a replay that of replays."""
         replays = "replay" in request.query_params
         return [throttling.CONNECT, *([throttling.REPLAY] if replays else [])]
 
     def stream(self, request: Request, frames: Callable[[Connection], Any]) -> HttpResponseBase:
         """Return the response with the frames for a connection. Raises Problem under WSGI."""
-        django_request = request._request  # noqa: SLF001 - DRF has no public name for it
-        if not isinstance(django_request, ASGIRequest):
+        if not is_asgi(request):
             raise Problem("needs-asgi", _NEEDS_ASGI)
-        return streaming_response(django_request, frames(_connection_of(request)))
-
-
-def _connection_of(request: Request) -> Connection:
-    """Return the connection with the login that is checked while it lasts.
-
-    That is the row of a token, or the session of a browser.
-    """
-    if request.auth is None or isinstance(request.auth, Model):
-        session = getattr(request._request, "session", None)  # noqa: SLF001 - as above
-        return Connection(request.user, request.auth or session)
-    return Connection(request.user)
+        # The login is checked while the connection lasts: the row of a token, or the session.
+        login = getattr(request, "session", None) if request.auth is None else request.auth
+        return streaming_response(request, frames(Connection(request.user, login)))
 
 
 class JobEventStreamView(StreamView):
@@ -203,17 +197,15 @@ class JobEventPollView(LiveView, JobEventsView):
         is_finished = page["job_status"] in Job.TERMINAL_STATUSES
         if page["results"] or is_finished or not query["wait"]:
             return Response(page)
-        django_request = request._request  # noqa: SLF001 - DRF has no public name for it
-        if isinstance(django_request, ASGIRequest):
+        if is_asgi(request):
             body = self._later_page(request, query, page)
-            return streaming_response(django_request, body, "application/json")
+            return streaming_response(request, body, "application/json")
         wait_for_events(job_id, after=query["after"] or START, seconds=query["wait"])
         return Response(self.page(request, query))
 
     def page(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
         """Return a page of the history, and whether waiting is cheap."""
-        waits = isinstance(request._request, ASGIRequest)  # noqa: SLF001 - as above
-        return {**super().page(request, query), "waits": waits}
+        return {**super().page(request, query), "waits": is_asgi(request)}
 
     async def _later_page(
         self, request: Request, query: dict[str, Any], page: dict[str, Any]
@@ -224,12 +216,16 @@ class JobEventPollView(LiveView, JobEventsView):
             job_id, after=after, seconds=query["wait"], completion=job_completion
         ):
             with suppress(EventsError, JobError):  # the next request reports the error
-                read = sync_to_async(self._page_and_close, thread_sensitive=False)
+                read = database_sync_to_async(self.page, thread_sensitive=False)
                 page = await read(request, query)
         yield OrjsonRenderer().render(page)
 
-    def _page_and_close(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self.page(request, query)
-        finally:
-            db.connection.close()
+
+class JobTicketView(JobsAPIView):
+    """Tickets for clients that can send neither a cookie nor a header."""
+
+    def post(self, request: Request, job_id: str) -> Response:
+        """Create a ticket for the parameter `ticket` of the stream and the socket of a job."""
+        visible_status(request.user, job_id)
+        ticket = {"ticket": make_ticket(request.user, job_id), "expires_in": SECONDS}
+        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
