@@ -27,7 +27,6 @@ class EventsConfig(AppConfig):
             _check_jobs_package()
 
     def ready(self) -> None:
-        """Register the system checks."""
         from events.checks import check_processing, check_settings  # noqa: PLC0415 - models exist now
 
         register(check_settings)

@@ -20,14 +20,11 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Return whether calls are to be skipped."""
         return monotonic() < self._open_until
 
     def record_failure(self) -> None:
-        """Open the circuit: a call failed."""
         self._open_until = monotonic() + self._next_seconds
         self._next_seconds = min(self._next_seconds * 2, MAX_OPEN_SECONDS)
 
     def record_success(self) -> None:
-        """Close the circuit: a call succeeded."""
         self._next_seconds, self._open_until = MIN_OPEN_SECONDS, 0.0

@@ -7,6 +7,7 @@ The wire format is fixed: an entry has the fields `data` (JSON of the whole even
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import Enum
@@ -24,7 +25,6 @@ _CR: Final = 0x0D
 _EPOCH: Final = "1970-01-01T00:00:00+00:00"
 _KNOWN_TYPES: Final = frozenset(EventType)
 _EVENT_TYPE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}")
-
 
 # The fields `data`, `timestamp` and `event_type` of a stream entry, in this order.
 EncodedEvent = tuple[bytes, str, str]
@@ -196,19 +196,17 @@ def decode_entry(
         event_type = event_type.replace("\x00", "\ufffd")  # PostgreSQL does not support NUL
     if not isinstance(timestamp, str) or not _is_iso_8601(timestamp):
         timestamp = _timestamp(event_id, fields)
-    return Event(event_id, job_id, event_type, timestamp, raw, _producer(fields))
-
-
-def _producer(fields: Mapping[Any, Any]) -> str:
-    """The producer of an entry; empty for external producers."""
-    value = fields.get(b"producer") or _field(fields, "producer")
-    text = text_of(value) if value else ""
-    return text if text and Producer.is_one(text) else ""
+    producer = text_of(fields.get(b"producer") or _field(fields, "producer") or "")
+    if not Producer.is_one(producer):
+        producer = ""
+    return Event(event_id, job_id, event_type, timestamp, raw, producer)
 
 
 def _unreadable(job_id: str, event_id: str, fields: Mapping[Any, Any], raw: bytes | None) -> Event:
-    data = {"raw": _fields_as_text(fields) if raw is None else text_of(raw)}
-    return Event(event_id, job_id, UNKNOWN, _timestamp(event_id, fields), orjson.dumps(data))
+    if raw is None:
+        raw = orjson.dumps({text_of(name): text_of(value) for name, value in fields.items()})
+    data = orjson.dumps({"raw": text_of(raw)})
+    return Event(event_id, job_id, UNKNOWN, _timestamp(event_id, fields), data)
 
 
 def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
@@ -221,21 +219,12 @@ def _field(fields: Mapping[Any, Any], name: str) -> bytes | None:
 
 def _timestamp(event_id: str, fields: Mapping[Any, Any]) -> str:
     """The timestamp of an event without one: the field of the entry, or the time of its id."""
-    field = text_of(_field(fields, "timestamp") or b"")
-    timestamp = field if _is_iso_8601(field) else _time_of(event_id)
+    timestamp = text_of(_field(fields, "timestamp") or b"")
+    if not _is_iso_8601(timestamp):
+        with suppress(ValueError, OverflowError, OSError):
+            seconds = int(event_id.partition("-")[0]) / 1000
+            timestamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return timestamp if _is_iso_8601(timestamp) else _EPOCH
-
-
-def _time_of(event_id: str) -> str:
-    try:
-        seconds = int(event_id.partition("-")[0]) / 1000
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
-def _fields_as_text(fields: Mapping[Any, Any]) -> str:
-    return orjson.dumps({text_of(name): text_of(value) for name, value in fields.items()}).decode()
 
 
 def text_of(value: str | bytes) -> str:

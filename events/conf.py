@@ -6,8 +6,7 @@ Accessors (`event_settings`), system checks and the settings reference are deriv
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Generic, Self, TypeVar, cast, overload
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -21,8 +20,7 @@ DAY_SECONDS: Final = 24 * 60 * 60
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Condition on the value of a setting; `allowed` describes it in hints and in the reference."""
 
     allowed: str
@@ -46,13 +44,7 @@ class Setting(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-    def __get__(self, instance: object, owner: type) -> Self | T:
-        if instance is None:
-            return self
+    def __get__(self, instance: object, owner: type) -> T:
         default = os.environ.get(self.variable, self.default) if self.variable else self.default
         return cast(T, configured().get(self.name, default))
 

@@ -30,7 +30,7 @@ class EventsError(Exception):
     """An operation on a log failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
 
 class InvalidJobId(EventsError, ValueError):
@@ -137,9 +137,7 @@ class RedisUnavailable(EventsError):
     `retry`. None if nothing was published. Pickling the error drops it.
     """
 
-    def __init__(self, message: str | None = None, pending: Any = None) -> None:
-        super().__init__(message or "Redis did not answer.")
-        self.pending = pending
+    pending: Any = None
 
     def __reduce__(self) -> tuple[type["RedisUnavailable"], tuple[Any, ...]]:
         return type(self), self.args

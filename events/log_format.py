@@ -23,11 +23,10 @@ class KeyValueFormatter(logging.Formatter):
     """Appends the `extra` of a record to its message as `key=value`, and redacts the result."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format and redact the record; a traceback may contain the arguments of a task."""
+        # A traceback may contain the arguments of a task.
         return DEFAULT_REDACTOR.text(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Format the message and `extra`."""
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k[0] != "_"}
         pairs = "".join(f" {name}={value!r}" for name, value in sorted(extra.items()))
         return super().formatMessage(record) + pairs
@@ -42,7 +41,6 @@ class LineHandler(logging.Handler):
         self.setFormatter(KeyValueFormatter("{asctime} {levelname} {message}", style="{"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
         try:
             self._write(self.format(record))
         except Exception:  # noqa: BLE001 - as in logging.StreamHandler

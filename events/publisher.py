@@ -45,12 +45,7 @@ class Publisher(ABC, Generic[_Id]):
     def __init__(self, epoch: int = 0) -> None:
         self._epoch = epoch
         self._keys = StreamKeys(event_settings.STREAM_PREFIX)
-        self._limit = event_settings.MAX_EVENT_BYTES
-
-    @property
-    def max_event_bytes(self) -> int:
-        """The largest event, in bytes of JSON."""
-        return self._limit
+        self.max_event_bytes = event_settings.MAX_EVENT_BYTES
 
     @abstractmethod
     def publish_event(
@@ -65,7 +60,6 @@ class Publisher(ABC, Generic[_Id]):
         """
 
     def publish_task_started(self, job_id: str, task_type: str, **kwargs: Any) -> _Id:
-        """Publish that a worker started a task."""
         data = {"status": "started", **kwargs}
         return self._publish_task(job_id, EventType.TASK_STARTED, task_type, data)
 
@@ -79,22 +73,18 @@ class Publisher(ABC, Generic[_Id]):
     def publish_task_completed(
         self, job_id: str, task_type: str, result: Any = None, **kwargs: Any
     ) -> _Id:
-        """Publish that a task is completed, with its result."""
         data = {"status": "completed", "result": result, **kwargs}
         return self._publish_task(job_id, EventType.TASK_COMPLETED, task_type, data)
 
     def publish_task_failed(self, job_id: str, task_type: str, error: str, **kwargs: Any) -> _Id:
-        """Publish that a task failed, with its error."""
         data = {"status": "failed", "error": error, **kwargs}
         return self._publish_task(job_id, EventType.TASK_FAILED, task_type, data)
 
     def publish_outline_generated(self, job_id: str, outline: Any) -> _Id:
-        """Publish the outline that a task generated."""
         event = {"event_type": EventType.OUTLINE_GENERATED, "outline": outline}
         return self.publish_event(job_id, event)
 
     def publish_document_generated(self, job_id: str, document: Any) -> _Id:
-        """Publish the document that a task generated."""
         event = {"event_type": EventType.DOCUMENT_GENERATED, "document": document}
         return self.publish_event(job_id, event)
 
@@ -107,7 +97,7 @@ class Publisher(ABC, Generic[_Id]):
     def _encoded(
         self, job_id: str, data: Sequence[EventData], key: str | None, *, is_list: bool = False
     ) -> PendingAppend:
-        keys, limit = self._keys.pair(job_id), self._limit
+        keys, limit = self._keys.pair(job_id), self.max_event_bytes
         if is_list:
             events = encode_events(data, limit=limit)
         else:
@@ -132,7 +122,6 @@ class SyncRedisStreamPublisher(Publisher[str]):
     def publish_event(
         self, job_id: str, event_data: EventData, *, idempotency_key: str | None = None
     ) -> str:
-        """Append one event; see `Publisher.publish_event`."""
         append = self._encoded(job_id, (event_data,), idempotency_key)
         return sync_sender(self._senders).append(self._redis, append)[0]
 
@@ -164,8 +153,9 @@ class SyncRedisStreamPublisher(Publisher[str]):
         try:
             reply = run(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisCommandError as error:
-            _raise_unless_missing(error)
-            return None
+            if commands.NO_STREAM in str(error):
+                return None
+            raise
         return commands.fields_of_info(reply)
 
     def get_stream_length(self, job_id: str) -> int:
@@ -189,7 +179,6 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
     async def publish_event(
         self, job_id: str, event_data: EventData, *, idempotency_key: str | None = None
     ) -> str:
-        """Append one event; see `Publisher.publish_event`."""
         append = self._encoded(job_id, (event_data,), idempotency_key)
         return (await async_sender(self._senders).append(self._redis, append))[0]
 
@@ -208,24 +197,19 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
         return ids if append.is_list else ids[0]
 
     async def get_stream_info(self, job_id: str) -> dict[str, Any] | None:
-        """Return the reply to XINFO STREAM as redis-py parses it; None without a stream."""
+        """Async version of `SyncRedisStreamPublisher.get_stream_info`."""
         try:
             reply = await arun(self._redis, commands.info(self._keys.stream(job_id)))
         except RedisCommandError as error:
-            _raise_unless_missing(error)
-            return None
+            if commands.NO_STREAM in str(error):
+                return None
+            raise
         return commands.fields_of_info(reply)
 
     async def get_stream_length(self, job_id: str) -> int:
-        """Return the number of events in the stream; 0 without one."""
         return int(await arun(self._redis, commands.length(self._keys.stream(job_id))))
 
 
 def get_publisher(*, epoch: int = 0) -> SyncRedisStreamPublisher:
     """Return a sync publisher to the project's Redis, for tasks, services and signal receivers."""
     return SyncRedisStreamPublisher(get_redis(), epoch=epoch)
-
-
-def _raise_unless_missing(error: RedisCommandError) -> None:
-    if commands.NO_STREAM not in str(error):
-        raise error

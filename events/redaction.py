@@ -148,12 +148,6 @@ def _prefix(names: str) -> re.Pattern[str]:
     )
 
 
-def _key_pattern(keys: Iterable[str]) -> str:
-    """Return the pattern of the user's keys in text; empty without keys."""
-    names = "|".join(re.escape(key).replace("_", "[_-]") for key in sorted(keys) if key)
-    return rf"(?<![\w-])(?:{names})(?![\w-])" if names else ""
-
-
 _WORD_CHARACTERS: Final = "".join(map(chr, (*range(0x21, 0x7F), *range(0xC0, 0x250))))
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -189,8 +183,9 @@ class Redactor:
     def __post_init__(self) -> None:
         rules = tuple(_Rule(("",), re.compile(pattern)) for pattern in self.patterns)
         keys = frozenset(_normalized(key) for key in self.keys)
-        names = _key_pattern(keys)
+        names = "|".join(re.escape(key).replace("_", "[_-]") for key in sorted(keys) if key)
         if names:
+            names = rf"(?<![\w-])(?:{names})(?![\w-])"
             pattern = rf"(?i)(?P<name>{names}[\"'\\\]]{{0,4}}{_ASSIGNMENT}){_VALUE}"
             rules += (_Rule(("",), re.compile(pattern), _NAMED),)
         object.__setattr__(self, "_rules", rules + _RULES)
@@ -199,10 +194,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return `text` with its secrets replaced."""
-        lowered = text.lower()
-        for rule in self._rules:
-            if any(hint in lowered for hint in rule.hints):
-                text = rule.pattern.sub(rule.replacement, text)
+        for rule in self._applicable_rules(text):
+            text = rule.pattern.sub(rule.replacement, text)
         return self.also(text) if self.also else text
 
     def value(self, value: Any) -> Any:
@@ -253,19 +246,16 @@ class Redactor:
 
     def _exclude_secrets(self, text: str, end: int) -> int:
         """Return `end`, or the start of a secret that includes `end` or reaches the text's end."""
-        for start, stop in sorted(self._spans(text), reverse=True):
+        rules = self._applicable_rules(text)
+        spans = [match.span() for rule in rules for match in rule.pattern.finditer(text)]
+        for start, stop in sorted(spans, reverse=True):
             if start < end and (stop > end or stop == len(text)):
                 end = start
         return end
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
+    def _applicable_rules(self, text: str) -> list[_Rule]:
         lowered = text.lower()
-        return [
-            match.span()
-            for rule in self._rules
-            if any(hint in lowered for hint in rule.hints)
-            for match in rule.pattern.finditer(text)
-        ]
+        return [rule for rule in self._rules if any(hint in lowered for hint in rule.hints)]
 
     def _item(self, key: object, item: Any) -> Any:
         is_empty = item is None or isinstance(item, bool)

@@ -99,8 +99,6 @@ class Cursor(NamedTuple):
 
 
 START: Final = Cursor(0, 0)
-
-
 OUTBOX: Final = "outbox"
 
 
@@ -123,7 +121,6 @@ class Producer(NamedTuple):
 
     @staticmethod
     def is_one(text: str) -> bool:
-        """Whether `parse` can read it."""
         return _PRODUCER.fullmatch(text) is not None
 
     def __str__(self) -> str:
@@ -131,7 +128,7 @@ class Producer(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One entry of a job's log; small, as pages make them by the thousand.
+    """One entry of a job's log.
 
     `id` is `<ms>-<seq>`, `timestamp` ISO 8601, `raw` the event dict as JSON on one line;
     `producer` is a Producer as text, or empty for an external producer.
@@ -146,14 +143,10 @@ class Event(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The event dict; for an entry that was not readable as one, `{"raw": <text>}`.
-
-        Parsed anew each time: most readers pass events on, and never look into them.
-        """
+        """The event dict, parsed on each access; `{"raw": <text>}` for an entry without one."""
         data: dict[str, Any] = orjson.loads(self.raw)
         return data
 
     @property
     def cursor(self) -> Cursor:
-        """The position just after this event."""
         return Cursor.parse(self.id)

@@ -34,7 +34,7 @@ def _unknown_keys() -> Iterator[CheckMessage]:
 
 def _broken_runners() -> Iterator[CheckMessage]:
     runners = configured().get("RUNNERS", {})
-    if JobSettings.RUNNERS.rule.holds(runners):
+    if JobSettings.table()["RUNNERS"].rule.holds(runners):
         for task_type in runners:
             try:
                 check_entry(task_type)

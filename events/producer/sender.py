@@ -170,19 +170,18 @@ class AsyncSender:
 
     async def _send_directly(self, client: "redis.asyncio.Redis") -> None:
         self.is_sending = True
-        batches: Batches = {}
+        batches: Batches | None = None
         try:
             if self._is_crowded:
                 await asyncio.sleep(0)  # concurrent callers publish again: let them join
             batches = self._next_batches()
             await self._send(client, batches)
-        except BaseException:
-            self._start_task(client, batches)
-            raise
-        if self._queue:
-            self._start_task(client, {})
-        else:
-            self.is_sending = False
+            batches = None
+        finally:
+            if batches or self._queue:
+                self._task = self._loop.create_task(self._send_queued(client, batches))
+            else:
+                self.is_sending = False
 
     def _next_batches(self) -> Batches:
         """Number the first appends of the queue that may be sent together.
@@ -197,17 +196,14 @@ class AsyncSender:
         self._is_crowded = len(appends) > 1
         return batches_of(appends, self.producer, self._last_acked)
 
-    def _start_task(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
-        self._task = self._loop.create_task(self._send_queued(client, batches))
-
-    async def _send_queued(self, client: "redis.asyncio.Redis", batches: Batches) -> None:
+    async def _send_queued(self, client: "redis.asyncio.Redis", batches: Batches | None) -> None:
         try:
             while batches or self._queue:
                 batches = batches or self._next_batches()
                 await self._send(client, batches)
-                batches = {}
+                batches = None
         except BaseException:  # the loop ends
-            self._fail(batches, RedisUnavailable())
+            self._fail(batches or {}, RedisUnavailable())
             self._fail(batches_of(self._queue, self.producer, self._last_acked), RedisUnavailable())
             self._queue.clear()
             raise

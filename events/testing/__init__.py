@@ -4,13 +4,13 @@ assertions     comparison of a log with the expected events
 job_events     JobEvents: the object of the fixture `job_events`
 project        ProjectJobEvents: the same in a Django project, with archive and outbox
 pytest_plugin  the fixture `job_events`; loaded by opt-in
-redis_space    the address and the key prefixes of a test run
-redis_server   EmbeddedRedis: a redis-server for tests and the demo
+redis_server   EmbeddedRedis: a redis-server for tests and the demo; the Redis of a test run
 
 May import all other packages. `assert_events` reads the logs of the project's settings.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from django.apps import apps
 
@@ -42,7 +42,7 @@ async def aassert_events(job_id: str, expected: Iterable[Expected]) -> None:
     _check_project()
     from events.testing.project import in_thread  # noqa: PLC0415 - as above
 
-    await in_thread(assert_events, job_id, expected)
+    await in_thread(partial(assert_events, job_id, expected))
 
 
 def _check_project() -> None:

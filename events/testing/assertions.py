@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -27,10 +27,20 @@ def check_events(
     Raises TypeError for items that are not `Expected`.
     """
     __tracebackhide__ = True
-    items = _ExpectedItem.parse_all(expected)
+    if isinstance(expected, str | Mapping):
+        raise TypeError(f"The expected events are a list. Given: {shown(expected)}.")
+    items = [_ExpectedItem.parse(item) for item in expected]
     mismatch = _first_mismatch(events, items)
     if mismatch is not None:
-        _fail(job_id, events, items, mismatch, hint())
+        lines = [
+            f"The log of {job_id} differs from the expected events.",
+            "",
+            *_log_lines(events, items, mismatch),
+            "",
+            f"all expected events: [{', '.join(map(str, items))}]",
+            *filter(None, [hint()]),
+        ]
+        raise AssertionError("\n".join(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,6 @@ class _ExpectedItem:
     event_type: str | None = None
     data: Mapping[str, Any] | None = None
     is_wildcard: bool = False
-
-    @classmethod
-    def parse_all(cls, expected: Iterable[Expected]) -> "list[_ExpectedItem]":
-        if isinstance(expected, str | Mapping):
-            raise TypeError(f"The expected events are a list. Given: {shown(expected)}.")
-        return [cls.parse(item) for item in expected]
 
     @classmethod
     def parse(cls, item: Expected) -> "_ExpectedItem":
@@ -63,9 +67,6 @@ class _ExpectedItem:
             "An expected event is an event type, a dict that its data contains, a pair of both, or"
             f" ... for any number of events. Given: {shown(item)}."
         )
-
-    def matches(self, event: Event) -> bool:
-        return next(self.differences(event), None) is None
 
     def differences(self, event: Event) -> Iterator[str]:
         if self.event_type not in (None, event.event_type):
@@ -86,15 +87,15 @@ def _differences(expected: Any, actual: Any, path: str) -> Iterator[str]:
                 yield from _differences(value, actual[key], inner)
             else:
                 yield f"{inner} is missing"
-    elif _are_lists(expected, actual) and len(expected) == len(actual):
+    elif (
+        isinstance(expected, list | tuple)
+        and isinstance(actual, list)
+        and len(expected) == len(actual)
+    ):
         for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
             yield from _differences(one, other, f"{path}[{index}]")
     elif not expected == actual:  # noqa: SIM201 - an expected object may define only __eq__
         yield f"{path} is {_shortened(repr(actual))}"
-
-
-def _are_lists(expected: Any, actual: Any) -> bool:
-    return isinstance(expected, list | tuple) and isinstance(actual, list)
 
 
 # A nondeterministic automaton: a state is a set of indexes of the items that may match next.
@@ -124,39 +125,17 @@ def _step(event: Event, state: Iterable[int], items: Sequence[_ExpectedItem]) ->
         if index < len(items):
             if items[index].is_wildcard:
                 yield index
-            elif items[index].matches(event):
+            elif not any(items[index].differences(event)):
                 yield index + 1
 
 
 def _skip_wildcards(state: Iterable[int], items: Sequence[_ExpectedItem]) -> set[int]:
     """Return the state and the indexes after its wildcards, which match no event as well."""
-    reached = set[int]()
-    for start in state:
-        index = start
-        reached.add(index)
-        while index < len(items) and items[index].is_wildcard:
-            index += 1
-            reached.add(index)
+    reached = set(state)
+    for index, item in enumerate(items):
+        if item.is_wildcard and index in reached:
+            reached.add(index + 1)
     return reached
-
-
-def _fail(
-    job_id: str,
-    events: Sequence[Event],
-    items: Sequence[_ExpectedItem],
-    mismatch: _Mismatch,
-    hint: str,
-) -> NoReturn:
-    __tracebackhide__ = True
-    lines = [
-        f"The log of {job_id} differs from the expected events.",
-        "",
-        *_log_lines(events, items, mismatch),
-        "",
-        f"all expected events: [{', '.join(map(str, items))}]",
-        *filter(None, [hint]),
-    ]
-    raise AssertionError("\n".join(lines))
 
 
 def _log_lines(

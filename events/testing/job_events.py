@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TypeVar
 
 from events.conf import event_settings
 from events.exceptions import EventsError
@@ -13,15 +14,9 @@ from events.streams.clients import get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
 from events.testing.assertions import Expected, check_events
 from events.transfer.republish import read_recording, republish, write_recording
-from events.types import Cursor, Event
+from events.types import Event
 
-if TYPE_CHECKING:
-    import redis
-
-P = ParamSpec("P")
 T = TypeVar("T")
-
-_PAGE_EVENTS: Final = 1000
 
 
 class JobEvents:
@@ -50,11 +45,11 @@ class JobEvents:
     def events(self, job_id: str) -> list[Event]:
         """Return the whole log of a job; empty if it has no events."""
         self._check_settings()
-        return read_stream(get_redis(), job_id)
+        return read_stream(job_id)
 
     async def aevents(self, job_id: str) -> list[Event]:
         """Async version of `events`."""
-        return await self._in_thread(self.events, job_id)
+        return await self._in_thread(partial(self.events, job_id))
 
     def assert_events(self, job_id: str, expected: Iterable[Expected]) -> None:
         """Raise AssertionError, with the whole log, unless the log has exactly the expected events.
@@ -69,7 +64,7 @@ class JobEvents:
     async def aassert_events(self, job_id: str, expected: Iterable[Expected]) -> None:
         """Async version of `assert_events`."""
         __tracebackhide__ = True
-        await self._in_thread(self.assert_events, job_id, expected)
+        await self._in_thread(partial(self.assert_events, job_id, expected))
 
     def record(self, job_id: str, path: str | PathLike[str]) -> int:
         """Write a log as NDJSON in the format of the export; return the number of events.
@@ -100,9 +95,9 @@ class JobEvents:
             " pytest-django: pip install 'django-job-events[pytest]'"
         )
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         __tracebackhide__ = True
-        return await asyncio.to_thread(function, *args, **kwargs)
+        return await asyncio.to_thread(function)
 
     def _hint(self, job_id: str, events: list[Event]) -> str:
         """Return a possible reason for a mismatch."""
@@ -122,17 +117,7 @@ class JobEvents:
             )
 
 
-def read_stream(client: "redis.Redis", job_id: str) -> list[Event]:
+def read_stream(job_id: str) -> list[Event]:
     """Return all events of a stream. Raises InvalidJobId, NotAStream, RedisUnavailable."""
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    events = list[Event]()
-    after: Cursor | None = None
-    while command := commands.xrange(
-        key, after=after, before=None, limit=_PAGE_EVENTS, order="asc"
-    ):
-        page = commands.events_of_xrange(job_id, run(client, command))
-        events += page
-        if len(page) < _PAGE_EVENTS:
-            break
-        after = page[-1].cursor
-    return events
+    return commands.events_of_xrange(job_id, run(get_redis(), ("XRANGE", key, "-", "+")))

@@ -1,7 +1,7 @@
 """ProjectJobEvents: the logs of a test in a Django project, with archive, outbox and stream."""
 
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connection
@@ -11,12 +11,10 @@ from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
 from events.outbox.writer import redis_breaker
 from events.processor.processor import build_steps
-from events.streams.clients import get_redis
 from events.testing.job_events import JobEvents, read_stream
 from events.transfer.export import iter_pages
 from events.types import OUTBOX, Event, Producer
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_OUTBOX_LOGS: Final = 1000
@@ -49,15 +47,15 @@ class ProjectJobEvents(JobEvents):
         while sum(step() for step in steps):
             pass
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         __tracebackhide__ = True
-        return await in_thread(function, *args, **kwargs)
+        return await in_thread(function)
 
     def _hint(self, job_id: str, events: list[Event]) -> str:
         return outbox_hint(job_id, events) or super()._hint(job_id, events)
 
 
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(function: Callable[[], T]) -> T:
     """Call a function in the database thread, and close the thread's connections.
 
     Unlike Channels' database_sync_to_async, it works in tests without database access.
@@ -67,7 +65,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     def call() -> T:
         __tracebackhide__ = True
         try:
-            return function(*args, **kwargs)
+            return function()
         finally:
             if _has_database_access():
                 close_old_connections()
@@ -78,7 +76,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 def read_log(job_id: str) -> list[Event]:
     """Return the whole log of a job; the stream in tests without database access."""
     if not _has_database_access():
-        return read_stream(get_redis(), job_id)
+        return read_stream(job_id)
     return [event for page in iter_pages(job_id) for event in page]
 
 

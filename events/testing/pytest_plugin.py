@@ -8,6 +8,7 @@ package `events` that import fails, and every test run with it.
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 try:
@@ -19,7 +20,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from events.testing import JobEvents
-    from events.testing.redis_space import RedisSpace
 
 # ruff: noqa: PLC0415 - pytest-django configures Django after it has loaded the plugins
 
@@ -27,12 +27,12 @@ SETTINGS_VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 
 
 @pytest.fixture(scope="session")
-def _job_events_space(pytestconfig: pytest.Config) -> Iterator["RedisSpace"]:
-    """The Redis of this run, found or started when the first test requests it."""
+def _job_events_redis(pytestconfig: pytest.Config) -> Iterator[tuple[str, str]]:
+    """The URL of the Redis of this run and the prefix of its keys, which are removed at the end."""
     from django.apps import apps
 
     from events.exceptions import EventsError
-    from events.testing.redis_space import open_space
+    from events.testing.redis_server import redis_for_tests, remove_keys
 
     if not apps.ready and _has_settings_module(pytestconfig):
         pytest.fail(
@@ -42,15 +42,17 @@ def _job_events_space(pytestconfig: pytest.Config) -> Iterator["RedisSpace"]:
         )
     with ExitStack() as stack:
         try:
-            space = stack.enter_context(open_space())
+            url = stack.enter_context(redis_for_tests())
         except EventsError as error:
             pytest.fail(f"job_events has no Redis. {error}", pytrace=False)
-        yield space
+        run = f"scratch_{token_hex(8)}_"
+        yield url, run
+        remove_keys(url, f"*{run}*")
 
 
 @pytest.fixture
 def job_events(
-    request: pytest.FixtureRequest, _job_events_space: "RedisSpace"
+    request: pytest.FixtureRequest, _job_events_redis: tuple[str, str]
 ) -> Iterator["JobEvents"]:
     """The logs of one test: publishers, services and readers use them during the test.
 
@@ -59,9 +61,9 @@ def job_events(
     """
     from django.apps import apps
 
-    space = _job_events_space
-    prefix = space.new_prefix()
-    overrides = {"REDIS_URL": space.url, "STREAM_PREFIX": prefix}
+    url, run = _job_events_redis
+    prefix = f"{run}{token_hex(4)}:"
+    overrides = {"REDIS_URL": url, "STREAM_PREFIX": prefix}
     with ExitStack() as stack:
         if apps.ready:
             _override_project_settings(request, stack, overrides)
@@ -70,11 +72,11 @@ def job_events(
         if apps.ready and apps.is_installed("events"):
             from events.testing.project import ProjectJobEvents
 
-            yield ProjectJobEvents(space.url, prefix)
+            yield ProjectJobEvents(url, prefix)
         else:
             from events.testing import JobEvents
 
-            yield JobEvents(space.url, prefix)
+            yield JobEvents(url, prefix)
 
 
 def _override_project_settings(

@@ -20,10 +20,13 @@ from typing import Final
 
 from redis import exceptions
 
-from events.exceptions import EmbeddedRedisError
+from events.conf import event_settings
+from events.exceptions import EmbeddedRedisError, RedisUnavailable
 from events.streams.clients import is_reachable, probe_client
 
 _MAX_SOCKET_PATH_BYTES: Final = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+_URL_VARIABLE: Final = "JOB_EVENTS_TEST_REDIS_URL"
+_EMBEDDED: Final = "embedded"
 _START_TIMEOUT_SECONDS: Final = 20.0
 _SCAN_KEYS: Final = 1000
 
@@ -74,6 +77,26 @@ def throwaway_redis() -> Iterator[str]:
             server.stop()
 
 
+@contextmanager
+def redis_for_tests() -> Iterator[str]:
+    """Yield the URL of the Redis named for tests, of the project's, or of a new one.
+
+    Raises RedisUnavailable, EmbeddedRedisError.
+    """
+    named = os.environ.get(_URL_VARIABLE)
+    url = named or event_settings.REDIS_URL
+    if named != _EMBEDDED and is_reachable(url):
+        yield url
+    elif named and named != _EMBEDDED:
+        raise RedisUnavailable(
+            f"No Redis responds at the URL in {_URL_VARIABLE}. Without this variable the project's"
+            f" Redis is used, or one is started; the value {_EMBEDDED!r} always starts one."
+        )
+    else:
+        with throwaway_redis() as started:
+            yield started
+
+
 class EmbeddedRedis:
     """A redis-server process with its data in `directory`.
 
@@ -85,6 +108,8 @@ class EmbeddedRedis:
         self.url = embedded_url(directory)
         self.process: subprocess.Popen[bytes] | None = None
         self._options = options
+        self._pid_file = directory.resolve() / "redis.pid"
+        self._log = directory / "redis.log"
 
     def start(self) -> None:
         """Start the server and wait until it responds. Raises EmbeddedRedisError."""
@@ -95,7 +120,7 @@ class EmbeddedRedis:
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         socket_path(self.directory).unlink(missing_ok=True)
-        with self._log().open("ab") as log:
+        with self._log.open("ab") as log:
             # In a new session, so that Ctrl-C does not stop the server before its clients.
             try:
                 self.process = subprocess.Popen(
@@ -107,16 +132,12 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop the server; it writes its data to disk first."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-        socket_path(self.directory).unlink(missing_ok=True)
+        if self.process is not None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+            self.kill()
+            socket_path(self.directory).unlink(missing_ok=True)
 
     def kill(self) -> None:
         """Kill the server, as in a crash."""
@@ -137,7 +158,7 @@ class EmbeddedRedis:
             "unixsocket": str(socket_path(self.directory)),
             "unixsocketperm": "700",
             "dir": str(self.directory.resolve()),
-            "pidfile": str(self._pid_file()),
+            "pidfile": str(self._pid_file),
             "appendonly": "yes",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
@@ -145,23 +166,17 @@ class EmbeddedRedis:
         }
         return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
-    def _pid_file(self) -> Path:
-        return self.directory.resolve() / "redis.pid"
-
     def _pid(self) -> str:
         try:
-            return self._pid_file().read_text().strip()
+            return self._pid_file.read_text().strip()
         except OSError:
             return "<pid>"
-
-    def _log(self) -> Path:
-        return self.directory / "redis.log"
 
     def _wait(self) -> None:
         deadline = monotonic() + _START_TIMEOUT_SECONDS
         while not is_reachable(self.url):
             if self.process is None or self.process.poll() is not None or monotonic() > deadline:
                 self.kill()
-                tail = self._log().read_text(errors="replace")[-500:]
+                tail = self._log.read_text(errors="replace")[-500:]
                 raise EmbeddedRedisError(f"redis-server did not start. End of its log:\n{tail}")
             sleep(0.05)
