@@ -55,18 +55,26 @@ class DetachedStreamingMiddleware:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
-            return
-        detached = list[Frames]()
+        elif frames := await self._handle(scope, receive, send):
+            await _stream(frames, receive, send)
+
+    async def _handle(self, scope: Any, receive: Receive, send: Send) -> Frames | None:
+        """Handle a request; return the body that remains to be sent to a connected client."""
+        detached, is_connected = list[Frames](), True
+
+        async def observe() -> AsgiMessage:
+            nonlocal is_connected
+            message = await receive()
+            is_connected = message["type"] != "http.disconnect"
+            return message
 
         async def send_until_detached(message: AsgiMessage) -> None:
             if not detached:
                 await send(message)
 
         extensions = {**(scope.get("extensions") or {}), _EXTENSION: detached}
-        await self._application({**scope, "extensions": extensions}, receive, send_until_detached)
-        del scope, extensions
-        if detached:
-            await _stream(detached[0], receive, send)
+        await self._application({**scope, "extensions": extensions}, observe, send_until_detached)
+        return detached[0] if detached and is_connected else None
 
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
