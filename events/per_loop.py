@@ -1,8 +1,9 @@
-"""Registry of one object for each event loop of a process."""
+"""Objects of which each event loop of a process has one, and tasks that they run."""
 
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -32,3 +33,32 @@ class PerLoop(Generic[T]):
     def _remove(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             self._by_loop.pop(loop, None)
+
+
+class LoopService(Generic[T]):
+    """Runs a task in an event loop while it has members; an object of a `PerLoop`."""
+
+    def __init__(self, forget: Callable[[], None]) -> None:
+        self._forget = forget
+        self._members: set[T] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, member: T) -> None:
+        """Add a member; the first one starts the task."""
+        self._members.add(member)
+        if self._task is None:
+            # Not in the context of the first member's request, which ends before the task.
+            self._task = asyncio.create_task(self._run(), context=Context())
+
+    def remove(self, member: T) -> asyncio.Task[None] | None:
+        """Remove a member; with the last one, cancel the task and return it."""
+        self._members.discard(member)
+        if self._members or self._task is None:
+            return None
+        self._forget()
+        task, self._task = self._task, None
+        task.cancel()
+        return task
+
+    async def _run(self) -> None:
+        raise NotImplementedError

@@ -25,7 +25,7 @@ from events.live.completion import Completion, CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MAX_STREAMS, StreamReader
 from events.live.topic import Topic
-from events.per_loop import PerLoop
+from events.per_loop import LoopService, PerLoop
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
@@ -47,13 +47,12 @@ _RECONNECT_MS: Final = 500
 _RECONNECT_SPREAD_MS: Final = 2  # per subscriber
 
 
-class Hub:
+class Hub(LoopService["Subscriber"]):
     """The topics of an event loop; runs while there are subscribers."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
+        super().__init__(forget)
         self.is_closing = False
-        self._forget = forget
-        self._subscribers: set[Subscriber] = set()
         self._topics: dict[str, Topic] = {}
         self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
         self._readers: list[StreamReader] = []
@@ -61,7 +60,6 @@ class Hub:
         self._page_slots = asyncio.Semaphore(_MAX_CONCURRENT_READS)
         self._page_tasks: set[asyncio.Task[list[Event]]] = set()
         self._context: Context | None = None
-        self._task: asyncio.Task[None] | None = None
 
     # Subscribers
 
@@ -75,23 +73,16 @@ class Hub:
         if completion is not None:
             topic.completion = completion
         topic.subscribers.add(subscriber)
-        self._subscribers.add(subscriber)
-        if self._task is None:
-            # Not in the context of the first subscriber's request, which ends before the hub.
-            self._task = asyncio.create_task(self._main(), context=Context())
+        self.add(subscriber)
         return topic
 
     async def leave(self, subscriber: "Subscriber") -> None:
         """Remove a subscriber; the hub ends with the last one."""
         topic = subscriber.topic
-        self._subscribers.discard(subscriber)
         topic.remove(subscriber)
         if not topic.subscribers and self._topics.get(topic.job_id) is topic:
             del self._topics[topic.job_id]
-        if not self._subscribers and self._task is not None:
-            self._forget()
-            task, self._task = self._task, None
-            task.cancel()
+        if task := self.remove(subscriber):
             await asyncio.wait([task])
 
     def is_watched(self, job_id: str) -> bool:
@@ -102,12 +93,12 @@ class Hub:
     def close(self) -> None:
         """Send `Restart` to all subscribers: the server shuts down."""
         self.is_closing = True
-        for subscriber in self._subscribers:
+        for subscriber in self._members:
             subscriber.wake()
 
     def retry_ms(self) -> int:
         """Return a random delay in milliseconds before a subscriber reconnects."""
-        spread = _RECONNECT_SPREAD_MS * len(self._subscribers)
+        spread = _RECONNECT_SPREAD_MS * len(self._members)
         return random.randint(_RECONNECT_MS, _RECONNECT_MS + spread)  # noqa: S311
 
     async def page(self, topic: Topic, after: Cursor, limit: int) -> list[Event]:
@@ -135,7 +126,7 @@ class Hub:
 
     # Sessions
 
-    async def _main(self) -> None:
+    async def _run(self) -> None:
         """Run until cancelled; database queries use a thread of the hub's own."""
         async with ThreadSensitiveContext():
             self._context = copy_context()
@@ -150,7 +141,7 @@ class Hub:
 
     async def _supervise(self) -> None:
         retry_in = _MIN_RETRY_SECONDS
-        while self._subscribers:  # a TaskGroup can lose a cancellation when one of its tasks fails
+        while self._members:  # a TaskGroup can lose a cancellation when one of its tasks fails
             began = monotonic()
             try:
                 await self._session()
@@ -173,7 +164,7 @@ class Hub:
 
     def _invalidate_all(self) -> None:
         self._readers, self._unverified = [], asyncio.Queue()
-        for topic in {subscriber.topic for subscriber in self._subscribers}:
+        for topic in {subscriber.topic for subscriber in self._members}:
             topic.invalidate()
             topic.is_ending = False
             self._unverified.put_nowait(topic)
@@ -239,7 +230,7 @@ class Hub:
             tick = min(_TICK_SECONDS, keep_alive / 4)
             await asyncio.sleep(tick)
             now = monotonic()
-            for subscriber in list(self._subscribers):
+            for subscriber in list(self._members):
                 subscriber.tick(now, keep_alive - tick, event_settings.SEND_TIMEOUT)
             for topic in self._topics.values():
                 topic.tidy(now)

@@ -25,7 +25,7 @@ from django.utils import timezone
 from django.utils.functional import LazyObject
 
 from events.exceptions import EventsError
-from events.per_loop import PerLoop
+from events.per_loop import LoopService, PerLoop
 from jobs.conf import job_settings
 from jobs.execution.auto_cancel import record_watched
 from jobs.models import Job
@@ -72,44 +72,31 @@ class Connection:
 Revocation = tuple[Connection, str | None]
 
 
-class SessionGuard:
+class SessionGuard(LoopService[Connection]):
     """Checks the connections of an event loop while there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
-        self._forget = forget
-        self._connections: set[Connection] = set()
+        super().__init__(forget)
         # Primary key of a user -> what `visible_jobs` was evaluated for, and when.
         self._evaluated: dict[Any, tuple[object, float]] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def add(self, connection: Connection) -> None:
-        """Check a connection from now on."""
-        self._connections.add(connection)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
-
-    def remove(self, connection: Connection) -> None:
-        """Stop checking a connection; without connections the guard ends."""
-        self._connections.discard(connection)
-        if not self._connections and self._task is not None:
-            self._forget()
-            self._task.cancel()
-            self._task = None
 
     async def _run(self) -> None:
-        record = sync_to_async(_record_watched, thread_sensitive=False)
+        record = sync_to_async(record_watched, thread_sensitive=False)
         check = sync_to_async(self.check, thread_sensitive=False)
         while True:
             if job_settings.AUTO_CANCEL_SECONDS:
-                await record(list(self._connections))
+                try:
+                    await record({job_id for each in self._members for job_id in each.job_ids})
+                except EventsError as error:
+                    logger.warning("presence_not_recorded", extra={"error": str(error)})
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:
-                revoked = await check(list(self._connections))
+                revoked = await check(list(self._members))
             except Exception:  # the database is unavailable
                 logger.exception("access_check_failed")
                 continue
             for connection, job_id in revoked:
-                if connection in self._connections:
+                if connection in self._members:
                     logger.info("access_revoked", extra={"job_id": job_id})
                     connection.on_revoked(job_id)
 
@@ -168,13 +155,6 @@ def _session_hash(user: Any) -> str | None:
     return compute() if compute is not None else None
 
 
-def _record_watched(connections: Collection[Connection]) -> None:
-    try:
-        record_watched({job_id for each in connections for job_id in each.job_ids})
-    except EventsError as error:
-        logger.warning("presence_not_recorded", extra={"error": str(error)})
-
-
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
     users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
     return fetch_in_chunks(keys, lambda chunk: users.in_bulk(chunk).items())
@@ -197,18 +177,18 @@ def _valid_logins(connections: Iterable[Connection]) -> Collection[object]:
     }
 
 
-def _existing(model: type[Model], keys: Iterable[Any]) -> Collection[Any]:
-    rows = model._default_manager.values_list("pk", "pk")  # noqa: SLF001 - documented by Django
-    return fetch_in_chunks(keys, lambda chunk: rows.filter(pk__in=chunk))
-
-
 def _sessions(keys: Collection[str]) -> Collection[str]:
     """Return the keys of the sessions that exist and have not expired."""
     store = import_module(job_settings.SESSION_ENGINE).SessionStore
     if issubclass(store, CookieSessions):  # stored in the browser only
         return keys
     if hasattr(store, "get_model_class"):
-        rows = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
-        rows = rows.values_list("session_key", "session_key")
-        return fetch_in_chunks(keys, lambda chunk: rows.filter(session_key__in=chunk))
+        return _existing(store.get_model_class(), keys, expire_date__gt=timezone.now())
     return {key for key in keys if store().exists(key)}
+
+
+def _existing(model: type[Model], keys: Iterable[Any], **conditions: Any) -> Collection[Any]:
+    """Return the primary keys of those of the rows that exist and meet the conditions."""
+    rows = model._default_manager.filter(**conditions)  # noqa: SLF001 - documented by Django
+    pks = rows.values_list("pk", "pk")
+    return fetch_in_chunks(keys, lambda chunk: pks.filter(pk__in=chunk))

@@ -14,7 +14,7 @@ import django.db
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
-from events.per_loop import PerLoop
+from events.per_loop import LoopService, PerLoop
 from jobs.access.session_guard import Connection
 from jobs.api.serializers import JobListSerializer
 from jobs.live.notifier import GROUP
@@ -41,15 +41,10 @@ class JobListSubscription:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection  # has the user whom the session guard loaded last
         self.live = asyncio.Event()
         self._has_rows = asyncio.Event()
         self._rows: dict[str, Row] = {}
-
-    @property
-    def user(self) -> Any:
-        """The user, as the session guard has loaded it last."""
-        return self._connection.user
 
     async def next(self) -> list[Row]:
         """Wait for new and changed jobs; return them in the form of the API's list."""
@@ -59,44 +54,35 @@ class JobListSubscription:
         return list(rows.values())
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Deliver rows."""
         self._rows.update((row["job_id"], row) for row in rows)
-        self._has_rows.set()
+        if self._rows:
+            self._has_rows.set()
 
 
-class JobListHub:
+class JobListHub(LoopService[JobListSubscription]):
     """Queries the jobs for the open lists of an event loop while there are any."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
-        self._forget = forget
-        self._subscriptions: set[JobListSubscription] = set()
+        super().__init__(forget)
         self._rows: dict[Any, dict[str, Row]] = {}
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._joined = asyncio.Event()  # set when the layer is unavailable, too
-        self._tasks: list[asyncio.Task[None]] = []
 
-    def add(self, subscription: JobListSubscription) -> None:
-        """Deliver changes to a list."""
-        self._subscriptions.add(subscription)
+    def add(self, member: JobListSubscription) -> None:
+        super().add(member)
         self._wake.set()
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
 
-    def remove(self, subscription: JobListSubscription) -> None:
-        """Stop delivering; without open lists the hub ends."""
-        self._subscriptions.discard(subscription)
-        if not self._subscriptions and self._tasks:
-            self._forget()
-            for task in self._tasks:
-                task.cancel()
-            self._tasks = []
+    async def _run(self) -> None:
+        layer = get_channel_layer()
+        async with asyncio.TaskGroup() as group:
+            if layer is not None:
+                group.create_task(self._listen(layer))
+                await self._joined.wait()
+            await self._poll()
 
-    async def _listen(self) -> None:
-        layer: Any = get_channel_layer()
-        if layer is None:
-            self._joined.set()
-        while layer is not None:
+    async def _listen(self, layer: Any) -> None:
+        while self._members:  # a layer that fails can lose a cancellation
             try:
                 async with asyncio.timeout(_LAYER_TIMEOUT_SECONDS):
                     channel = await layer.new_channel("job_events")
@@ -122,17 +108,16 @@ class JobListHub:
 
     async def _poll(self) -> None:
         query = sync_to_async(_query, thread_sensitive=False)
-        await self._joined.wait()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self._wake.wait()
                 await asyncio.sleep(_DELAY_SECONDS)
             self._wake.clear()
-            subscriptions = list(self._subscriptions)
+            subscriptions = list(self._members)
             changed, self._changed = self._changed, set()
             try:
-                rows = await query({each.user.pk: each.user for each in subscriptions}, changed)
+                rows = await query([each.connection.user for each in subscriptions], changed)
             except Exception:  # the database is unavailable
                 logger.exception("job_list_query_failed")
                 self._changed |= changed
@@ -143,12 +128,11 @@ class JobListHub:
 
     def _deliver(self, rows: dict[Any, dict[str, Row]]) -> None:
         previous, self._rows = self._rows, rows
-        for each in self._subscriptions:
-            known = previous.get(each.user.pk)
-            if known is not None:
-                current = rows.get(each.user.pk, {})
-                if changed := [row for job_id, row in current.items() if known.get(job_id) != row]:
-                    each.put(changed)
+        for each in self._members:
+            pk = each.connection.user.pk
+            if pk in previous and pk in rows:
+                known = previous[pk]
+                each.put(row for job_id, row in rows[pk].items() if known.get(job_id) != row)
 
 
 hubs: Final = PerLoop[JobListHub]()
@@ -165,10 +149,10 @@ def subscribe_to_jobs(connection: Connection) -> Iterator[JobListSubscription]:
         hub.remove(subscription)
 
 
-def _query(users: dict[Any, Any], changed: Collection[str]) -> dict[Any, dict[str, Row]]:
+def _query(users: Iterable[Any], changed: Collection[str]) -> dict[Any, dict[str, Row]]:
     """Return rows by user and job_id, oldest first: the newest visible jobs, and the changed."""
     try:
-        return {pk: _visible_rows(user, changed) for pk, user in users.items()}
+        return {user.pk: _visible_rows(user, changed) for user in set(users)}
     finally:
         django.db.connection.close()
 
