@@ -50,7 +50,7 @@ class QueueFanout:
         return queue
 
     async def _fill(self) -> None:
-        client = redis.asyncio.Redis.from_url(REDIS_URL)
+        client = redis.asyncio.Redis.from_url(REDIS_URL, socket_timeout=None)
         last: Any = "$"
         while True:
             answer: Any = await client.xread({f"job_events:{JOB}": last}, count=100, block=1000)
