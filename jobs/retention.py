@@ -1,13 +1,11 @@
 """Retention of events, as the setting RETENTION defines."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Iterator
+from time import time
+from typing import Final
 
-from django.utils import timezone
-
-from events.archive.retention import count_before, delete_before, logs_after, retention_point
+from events.archive.retention import logs_after, retention_point
+from events.conf import DAY_SECONDS
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job
@@ -17,28 +15,12 @@ DEFAULT: Final = "*"
 _MAX_LOGS: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Truncation:
-    """A log whose oldest events, before `point`, are to be removed."""
+def due_truncations() -> Iterator[tuple[int, str, Cursor]]:
+    """Yield primary key, task_type and first event to keep of each log that exceeds RETENTION.
 
-    log_id: int
-    job_id: str
-    task_type: str
-    point: Cursor
-
-    def count(self) -> int:
-        """Return the number of these events."""
-        return count_before(self.log_id, self.point)
-
-    def apply(self) -> Iterator[int]:
-        """Remove the events in batches; yield the size of each."""
-        while removed := delete_before(self.log_id, self.point):
-            yield removed
-
-
-def due_truncations() -> Iterator[Truncation]:
-    """Yield the logs that exceed RETENTION; the rule `*` applies to logs without a job."""
-    rules, now = job_settings.RETENTION, timezone.now()
+    The rule and the task_type of logs without a job are DEFAULT.
+    """
+    rules, now = job_settings.RETENTION, time()
     last = 0
     jobs = Job.objects.values_list("job_id", "task_type")
     while rules and (logs := logs_after(last, _MAX_LOGS)):
@@ -47,15 +29,10 @@ def due_truncations() -> Iterator[Truncation]:
         for log_id, job_id in logs:
             task_type = types.get(job_id, DEFAULT)
             rule = rules.get(task_type, rules.get(DEFAULT, {}))
-            before = _before(rule, now)
+            before = None
+            if "days" in rule:
+                before = Cursor(max(int((now - rule["days"] * DAY_SECONDS) * 1000), 0), 0)
             point = retention_point(log_id, job_id, before=before, keep=rule.get("events"))
             if point is not None:
-                yield Truncation(log_id, job_id, task_type, point)
+                yield log_id, task_type, point
         last = logs[-1][0]
-
-
-def _before(rule: Mapping[str, Any], now: Any) -> Cursor | None:
-    if rule.get("days") is None:
-        return None
-    time = now - timedelta(days=rule["days"])
-    return Cursor(max(int(time.timestamp() * 1000), 0), 0)

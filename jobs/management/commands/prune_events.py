@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
+from events.archive.retention import count_before, delete_before
 from jobs.conf import job_settings
 from jobs.retention import DEFAULT, due_truncations
 
@@ -21,29 +22,25 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the options."""
         parser.add_argument("--dry-run", action="store_true", help="only count the events")
-        parser.add_argument(
-            "--pause", type=float, default=0.0, help="seconds to wait after each batch"
-        )
+        pause = "seconds to wait after each batch"
+        parser.add_argument("--pause", type=float, default=0.0, help=pause)
 
     def handle(self, *_args: Any, dry_run: bool, pause: float, **_options: Any) -> None:
-        """Remove the events and print their number by task_type."""
         if not job_settings.RETENTION:
             raise CommandError("The setting RETENTION is empty: everything is kept.")
         logs, events = Counter[str](), Counter[str]()
-        for truncation in due_truncations():
-            logs[truncation.task_type] += 1
+        for log_id, task_type, point in due_truncations():
+            logs[task_type] += 1
             if dry_run:
-                events[truncation.task_type] += truncation.count()
+                events[task_type] += count_before(log_id, point)
                 continue
-            for removed in truncation.apply():
-                events[truncation.task_type] += removed
+            while removed := delete_before(log_id, point):
+                events[task_type] += removed
                 sleep(pause)
         verb = "would be removed" if dry_run else "removed"
         for task_type in sorted(logs):
             name = "without a job" if task_type == DEFAULT else task_type
-            self.stdout.write(
-                f"{name}: {events[task_type]} events of {logs[task_type]} logs {verb}"
-            )
+            counts = f"{events[task_type]} events of {logs[task_type]} logs"
+            self.stdout.write(f"{name}: {counts} {verb}")
         self.stdout.write(f"Total: {events.total()} events of {logs.total()} logs {verb}.")
