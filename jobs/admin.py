@@ -1,7 +1,6 @@
 """Admin of jobs: read-only, with actions that call services."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -40,13 +39,11 @@ class ReadOnlyMixin:
     can_delete = False
 
     def has_add_permission(self, *_args: Any) -> bool:
-        """Deny."""
         return False
 
     has_change_permission = has_add_permission
 
     def has_view_permission(self, *_args: Any) -> bool:
-        """Allow."""
         return True
 
 
@@ -97,28 +94,24 @@ class JobAdmin(ModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        """Defer the fields that may be large."""
         return super().get_queryset(request).defer("payload", "result")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Deny: services create jobs, and dispatch them."""
-        return False
+        return False  # services create jobs, and dispatch them
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Hide the save buttons: the permission to change a job is for the actions."""
+        # The permission to change a job is for the actions.
         context |= {"show_save": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("job"), ordering="title")
     def name(self, job: Job) -> str:
-        """Return the title, or the job_id without one, cut to 60 characters."""
         return Truncator(str(job)).chars(60)
 
     @admin.display(description=_("progress"), ordering="progress")
     def percent(self, job: Job) -> str:
-        """Return the progress in per cent."""
         return f"{job.progress:.0f} %"
 
     @admin.display(description=_("live page"))
@@ -132,7 +125,6 @@ class JobAdmin(ModelAdmin):
 
     @admin.display(description=_("timeline"))
     def timeline(self, job: Job) -> str:
-        """Return the latest events as a table."""
         try:
             events = read_events(job.job_id, order="desc", limit=TIMELINE_LENGTH + 1)
         except EventsError as error:
@@ -146,29 +138,25 @@ class JobAdmin(ModelAdmin):
 
     @admin.action(description=_("Cancel the selected jobs"), permissions=["change"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel pending and running jobs."""
-        self._apply(request, queryset, partial(services.job_cancel, by=user_of(request)))
+        self._apply(request, queryset, services.job_cancel)
 
     @admin.action(
         description=_("Cancel the selected jobs and kill their tasks"), permissions=["change"]
     )
     def terminate_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel pending and running jobs, and request their queues to kill the tasks."""
-        service = partial(services.job_cancel, by=user_of(request), terminate=True)
-        self._apply(request, queryset, service)
+        self._apply(request, queryset, services.job_cancel, terminate=True)
 
     @admin.action(description=_("Retry the selected jobs"), permissions=["change"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Retry failed and cancelled jobs."""
-        self._apply(request, queryset, partial(services.job_retry, by=user_of(request)))
+        self._apply(request, queryset, services.job_retry)
 
     def _apply(
-        self, request: HttpRequest, queryset: QuerySet[Job], service: Callable[..., Any]
+        self, request: HttpRequest, jobs: QuerySet[Job], service: Callable[..., Any], **options: Any
     ) -> None:
         done = 0
-        for job_id in queryset.values_list("job_id", flat=True):
+        for job_id in jobs.values_list("job_id", flat=True):
             try:
-                service(job_id=job_id)
+                service(job_id=job_id, by=user_of(request), **options)
                 done += 1
             except JobError as error:
                 self.message_user(request, str(error), messages.WARNING)

@@ -25,7 +25,6 @@ class JobsConfig(AppConfig):
         _check_events_package()
 
     def ready(self) -> None:
-        """Register checks, signal receivers, the projection, run tracker and processor steps."""
         from events.archive import projections  # noqa: PLC0415 - models are loaded now
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
@@ -38,14 +37,10 @@ class JobsConfig(AppConfig):
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
-        for signal in (signals.job_created, signals.job_status_changed):
-            signal.connect(change_notifier.on_change, dispatch_uid="jobs.live.notifier")
-        signals.job_progressed.connect(
-            change_notifier.on_progress, dispatch_uid="jobs.live.notifier"
-        )
-        signals.job_status_changed.connect(
-            on_status_changed, dispatch_uid="jobs.execution.auto_cancel"
-        )
+        signals.job_created.connect(change_notifier.on_change)
+        signals.job_progressed.connect(change_notifier.on_progress)
+        signals.job_status_changed.connect(change_notifier.on_change)
+        signals.job_status_changed.connect(on_status_changed)
         projections.append(JobProjection())
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)

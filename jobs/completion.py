@@ -1,7 +1,7 @@
 """Completion rule of jobs, for `events.live`."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -22,7 +22,6 @@ class JobCompletion:
     """A log is complete with the last event of its job, or when that event is long overdue."""
 
     def is_terminal(self, event: Event) -> bool:
-        """Return whether the event reports a terminal status."""
         return _status(event) in Job.TERMINAL_STATUSES
 
     async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
@@ -39,17 +38,11 @@ def _status(event: Event) -> Job.Status | None:
 
 def _completed(last: Mapping[str, Event | None]) -> Collection[str]:
     try:
-        return set(_completed_jobs(last))
+        states = job_states(last)
+        complete = [job_id for job_id in states if _is_complete(states[job_id], last[job_id])]
+        return (last.keys() - states.keys()) | set(filter(_append_pending, complete))
     finally:
         connection.close()  # the next call is seconds away
-
-
-def _completed_jobs(last: Mapping[str, Event | None]) -> Iterator[str]:
-    states = job_states(last)
-    for job_id in last:
-        state = states.get(job_id)
-        if state is None or (_is_complete(state, last[job_id]) and _append_pending(job_id)):
-            yield job_id
 
 
 def _is_complete(state: dict[str, Any], last: Event | None) -> bool:

@@ -36,20 +36,13 @@ def _is_kept(value: object) -> bool:
     return all(name in limits and limits[name].holds(each) for name, each in value.items())
 
 
-def by_task_type(rule: Rule) -> Rule:
-    """Return the rule for a dict of task types to values that meet `rule`."""
-    return Rule(
-        f"a dict of task_type to: {rule.allowed}",
-        lambda value: (
-            isinstance(value, Mapping)
-            and all(isinstance(key, str) and rule.holds(each) for key, each in value.items())
-        ),
-    )
+def _by_task_type(rule: Rule) -> Rule:
+    def holds(value: object) -> bool:
+        return isinstance(value, Mapping) and all(
+            isinstance(name, str) and rule.holds(each) for name, each in value.items()
+        )
 
-
-def optional(rule: Rule) -> Rule:
-    """Return the rule for None or a value that meets `rule`."""
-    return Rule(f"{rule.allowed}; or None", lambda value: value is None or rule.holds(value))
+    return Rule(f"a dict of task_type to: {rule.allowed}", holds)
 
 
 _runner: Final = Rule(
@@ -63,14 +56,17 @@ _chat_model: Final = Rule(
     lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
 )
 _auto_cancel: Final = seconds(MIN_AUTO_CANCEL_SECONDS, DAY_SECONDS // 2)
-_queue_timeout: Final = optional(duration(_CENTURY_DAYS * DAY_SECONDS))
+_timeout: Final = duration(_CENTURY_DAYS * DAY_SECONDS)
+_optional_timeout: Final = Rule(
+    f"{_timeout.allowed}; or None", lambda value: value is None or _timeout.holds(value)
+)
 
 
 class JobSettings(SettingsTable):
     """The keys of `JOB_EVENTS` that jobs/ reads, and values of Django's own settings."""
 
     RUNNERS = Setting[Mapping[str, Any]](
-        {}, by_task_type(_runner), "E020", "runners, called with `(job_id, **payload)`"
+        {}, _by_task_type(_runner), "E020", "runners, called with `(job_id, **payload)`"
     )
     MAX_PAYLOAD_BYTES = Setting(1024 * 1024, count, "E021", "maximum payload size in bytes of JSON")
     CHAT_MODEL = Setting("", _chat_model, "E022", "chat model of `jobs.tasks`; empty: offline")
@@ -82,26 +78,24 @@ class JobSettings(SettingsTable):
         "jobs.selectors.own_jobs", _callable, "E030", "`QuerySet` of jobs that a user may see"
     )
     RETENTION = Setting[Mapping[str, Mapping[str, Any]]](
-        {}, by_task_type(_kept), "E031", "events that `prune_events` keeps; `*` for other types"
+        {}, _by_task_type(_kept), "E031", "events that `prune_events` keeps; `*` for other types"
     )
     WORKER_TIMEOUT = Setting(
         30.0, seconds(MIN_WORKER_TIMEOUT_SECONDS), "E032", "time to live of a worker's heartbeat"
     )
     QUEUE_TIMEOUT = Setting[float | None](
-        86400.0, _queue_timeout, "E033", "time limit for a worker to start a job's next task"
+        86400.0, _optional_timeout, "E033", "time limit for a worker to start a job's next task"
     )
     AUTO_CANCEL_SECONDS = Setting[Mapping[str, float]](
-        {}, by_task_type(_auto_cancel), "E034", "time without subscribers until a job is cancelled"
+        {}, _by_task_type(_auto_cancel), "E034", "time without subscribers until a job is cancelled"
     )
 
     @property
     def SESSION_ENGINE(self) -> str:
-        """Django's setting."""
         return settings.SESSION_ENGINE
 
     @property
     def LOGIN_URL(self) -> str:
-        """Django's setting."""
         return str(settings.LOGIN_URL)
 
     @property

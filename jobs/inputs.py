@@ -4,7 +4,6 @@ Both events are published in the transaction that changes the rows. A job that a
 running without a worker; the last answer enqueues its task again.
 """
 
-import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -17,21 +16,9 @@ from events.conf import event_settings
 from events.exceptions import InvalidJobId
 from events.types import check_job_id, shown
 from jobs import services, transitions
-from jobs.exceptions import (
-    AlreadyAnswered,
-    InputNotFound,
-    InvalidJob,
-    InvalidTransition,
-    JobError,
-    StaleAttempt,
-)
+from jobs.exceptions import AlreadyAnswered, InputNotFound, InvalidJob
 from jobs.execution.dispatch import resume_task
 from jobs.models import InputRequest, Job, Task
-
-logger = logging.getLogger(__name__)
-
-INPUT_REQUESTED: Final = "input_requested"
-INPUT_RECEIVED: Final = "input_received"
 
 _MAX_CHOICES: Final = 100
 
@@ -55,7 +42,8 @@ def input_request(
     prompt = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
     allowed = _validated_choices(choices)
     with transaction.atomic():
-        job = _lock_running(job_id, attempt)
+        job = transitions.lock_job(check_job_id(job_id))
+        transitions.check_allowed(transitions.INPUT, job, attempt)
         existing = job.inputs.filter(attempt=job.attempt, name=name).first()
         if existing is not None:
             return existing
@@ -63,7 +51,7 @@ def input_request(
             job=job, attempt=job.attempt, name=name, prompt=prompt, choices=allowed
         )
         data = {**data, **({"choices": allowed} if allowed else {})}
-        transitions.publish(job, INPUT_REQUESTED, name=name, prompt=prompt, **data)
+        transitions.publish(job, "input_requested", name=name, prompt=prompt, **data)
     return request
 
 
@@ -77,7 +65,8 @@ def input_give(
     value = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
     username = by.get_username() if by is not None else ""
     with transaction.atomic():
-        job = _lock_running(job_id, None)
+        job = transitions.lock_job(check_job_id(job_id))
+        transitions.check_allowed(transitions.INPUT, job, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
         if request is None:
             raise InputNotFound(f"Job {job_id} has no request for input {shown(name)}.")
@@ -93,20 +82,9 @@ def input_give(
         request.answered_at = timezone.now()
         request.save(update_fields=("value", "answered_by", "answered_at"))
         data = {"by": username} if username else {}
-        transitions.publish(job, INPUT_RECEIVED, name=name, value=value, **data)
+        transitions.publish(job, "input_received", name=name, value=value, **data)
         resume_if_answered(job)
     return request
-
-
-def _lock_running(job_id: str, attempt: int | None) -> Job:
-    job = transitions.lock_job(check_job_id(job_id))
-    if attempt not in (None, job.attempt):
-        raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
-    if job.status != Job.Status.RUNNING:
-        raise InvalidTransition(
-            f"Job {job_id} is {job.status}; only a running job can request or receive input."
-        )
-    return job
 
 
 def _check_name(name: str) -> None:
@@ -141,14 +119,6 @@ def resume_if_answered(job: Job) -> None:
 
 
 def _resume(job: Job, tasks: Sequence[Task]) -> None:
-    try:
+    with services.fail_on_dispatch_error(job):
         for task in tasks:
             resume_task(task, job.attempt)
-    except Exception as error:
-        # The answer is committed, but no worker would continue: fail the job.
-        logger.exception("task_resume_failed", extra={"job_id": job.job_id})
-        message = f"The task could not be resumed: {error}"
-        try:
-            services.job_fail(job_id=job.job_id, attempt=job.attempt, error=message)
-        except JobError:
-            logger.info("job_finished_before_resume", extra={"job_id": job.job_id})

@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -149,7 +148,6 @@ class Job(models.Model):
 
     @property
     def is_terminal(self) -> bool:
-        """True for terminal statuses."""
         return self.status in self.TERMINAL_STATUSES
 
     def set_deadline(self, *, at: datetime, status: Status) -> None:
@@ -157,16 +155,10 @@ class Job(models.Model):
         self.deadline_at, self.deadline_status = at, status
 
     def clear_deadline(self) -> None:
-        """Remove the deadline."""
         self.deadline_at, self.deadline_status = None, ""
 
     def save_deadline(self) -> None:
-        """Save the deadline only."""
         self.save(update_fields=("deadline_at", "deadline_status"))
-
-    def lifecycle(self) -> dict[str, Any]:
-        """Return the keys that every lifecycle event of the job contains."""
-        return {"task_type": self.task_type, "job_status": self.status, "attempt": self.attempt}
 
 
 class Task(models.Model):

@@ -2,20 +2,17 @@
 
 Workers without a database only publish events; this projection updates the row of their job.
 Services update the row before their event is in the log: of their events only the attempt matters.
-Events of other producers may contain anything; invalid values are ignored, and nothing raises.
+Events of other producers may contain any JSON; invalid values are ignored, and nothing raises.
 """
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
-import orjson
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import QuerySet
-from django.dispatch import Signal
 from django.utils import timezone
 
 from events.codec import dump_json
@@ -95,7 +92,6 @@ class _Row:
 
     job: Job
     changed: set[str] = field(default_factory=set)
-    has_signalled_progress: bool = False
 
     def apply(self, event: Event) -> None:
         """Update the row from an event, unless the job is terminal or at another attempt."""
@@ -103,8 +99,8 @@ class _Row:
         if producer is not None and producer.id == OUTBOX:
             self._advance_attempt(producer.epoch)
         elif event.event_type in _STATUS_OF_TYPE and not self.job.is_terminal:
-            data = _data(event)
-            if data is not None and self._is_of_current_attempt(producer, data):
+            data = event.data
+            if self._is_of_current_attempt(producer, data):
                 self._update(event, data)
 
     def _advance_attempt(self, attempt: int) -> None:
@@ -147,15 +143,14 @@ class _Row:
     def _set_progress(self, progress: Any) -> None:
         if not is_number(progress, most=100) or progress <= self.job.progress:
             return
+        if "progress" not in self.changed:
+            signals.send_on_commit(signals.job_progressed, self.job)
         self._set(progress=float(progress))
-        if not self.has_signalled_progress:
-            self.has_signalled_progress = True
-            _send_on_commit(signals.job_progressed, job=self.job)
 
     def _set_status(self, status: Status) -> None:
         change = {"old_status": Status(self.job.status), "new_status": status}
         self._set(status=status)
-        _send_on_commit(signals.job_status_changed, job=self.job, **change)
+        signals.send_on_commit(signals.job_status_changed, self.job, **change)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -174,18 +169,6 @@ def _save(rows: Iterable[_Row]) -> None:
         Job.objects.bulk_update(with_result, ["result"])
 
 
-def _send_on_commit(signal: Signal, **arguments: Any) -> None:
-    transaction.on_commit(partial(signal.send_robust, sender=Job, **arguments))
-
-
-def _data(event: Event) -> dict[str, Any] | None:
-    try:
-        data: Any = event.data
-    except orjson.JSONDecodeError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
 def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
     """Return the status that `job_status` or the event type reports; None for other events.
 
@@ -196,14 +179,9 @@ def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
 
 
 def _time(event: Event) -> datetime:
-    """Return the timestamp of the event; the current time if it is invalid or in the future."""
-    now = timezone.now()
-    try:
-        time = datetime.fromisoformat(event.timestamp)
-        time = time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return now
-    return min(time, now)
+    """Return the timestamp of the event, by default in UTC; at most the current time."""
+    time = datetime.fromisoformat(event.timestamp)
+    return min(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC), timezone.now())
 
 
 def _result(event: Event, result: object) -> Any:

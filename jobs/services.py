@@ -7,10 +7,11 @@ Every function raises JobNotFound, InvalidJobId and InvalidTransition, and Stale
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -30,10 +31,6 @@ from jobs.validators import clean_error
 logger = logging.getLogger(__name__)
 
 Status = Job.Status
-
-JOB_CREATED: Final = "job_created"
-JOB_CANCELLED: Final = "job_cancelled"
-JOB_RETRIED: Final = "job_retried"
 
 
 def job_create(
@@ -61,8 +58,8 @@ def job_create(
         set_pickup_deadline(job)
     with transaction.atomic():
         _insert(job)
-        transitions.publish(job, JOB_CREATED, title=job.title)
-        transaction.on_commit(partial(signals.job_created.send_robust, sender=Job, job=job))
+        transitions.publish(job, "job_created", title=job.title)
+        signals.send_on_commit(signals.job_created, job)
         transaction.on_commit(partial(_dispatch, job))
     return job
 
@@ -91,7 +88,7 @@ def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
         transitions.publish(job, EventType.TASK_PROGRESS, **event)
-        transaction.on_commit(partial(signals.job_progressed.send_robust, sender=Job, job=job))
+        signals.send_on_commit(signals.job_progressed, job)
     return job
 
 
@@ -108,7 +105,6 @@ def job_complete(
         job.status = Status.COMPLETED
         job.progress = 100.0
         job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
-        job.finished_at = transitions.finish_time(job)
         event = {"status": "completed", "result": job.result, **data}
         transitions.publish(job, EventType.TASK_COMPLETED, **event)
     return job
@@ -119,7 +115,6 @@ def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: 
     with transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error = clean_error(error)
-        job.finished_at = transitions.finish_time(job)
         event = {"status": "failed", "error": job.error, **data}
         transitions.publish(job, EventType.TASK_FAILED, **event)
     return job
@@ -131,7 +126,7 @@ def job_cancel(
     by: AbstractBaseUser | None = None,
     attempt: int | None = None,
     terminate: bool = False,
-    event_type: str = JOB_CANCELLED,
+    event_type: str = "job_cancelled",
     **data: Any,
 ) -> Job:
     """Cancel a pending or running job.
@@ -142,7 +137,6 @@ def job_cancel(
     with transition(transitions.CANCEL, job_id, attempt) as job:
         tasks = list(job.tasks.filter(state__in=Task.OPEN)) if terminate else []
         job.status = Status.CANCELLED
-        job.finished_at = transitions.finish_time(job)
         how = {"terminate": True} if terminate else {}
         transitions.publish(job, event_type, **_by(by), **how, **data)
         transaction.on_commit(partial(dispatch.stop_tasks, tasks))
@@ -171,7 +165,7 @@ def job_retry(
         job.tasks.all().delete()
         if job.task_type in job_settings.RUNNERS:
             set_pickup_deadline(job)
-        transitions.publish(job, JOB_RETRIED, **_by(by), **data)
+        transitions.publish(job, "job_retried", **_by(by), **data)
     # After the transition: its signals precede those of a runner that runs synchronously.
     if dispatch:
         transaction.on_commit(partial(_dispatch, job))
@@ -221,9 +215,15 @@ def _check_fields(job: Job) -> None:
 
 
 def _dispatch(job: Job) -> None:
-    """Pass a committed job to its runner; a job whose runner raises has failed."""
-    try:
+    with fail_on_dispatch_error(job):
         dispatch.run(job.job_id, job.task_type, job.payload)
+
+
+@contextmanager
+def fail_on_dispatch_error(job: Job) -> Iterator[None]:
+    """Fail a committed job if the body, which passes it to a queue, raises."""
+    try:
+        yield
     except Exception as error:
         logger.exception("job_dispatch_failed", extra={"job_id": job.job_id})
         reason = f"Dispatch failed: {clean_error(error)}"

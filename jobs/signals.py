@@ -7,6 +7,11 @@ A receiver publishes events with the sync publisher:
 `events.publisher.get_publisher().publish_event(job.job_id, {…})`.
 """
 
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
 from django.dispatch import Signal
 
 job_created = Signal()
@@ -17,3 +22,9 @@ job_status_changed = Signal()
 
 job_progressed = Signal()
 """Arguments: `job`."""
+
+
+def send_on_commit(signal: Signal, job: Model, **arguments: Any) -> None:
+    """Send a signal when the transaction commits."""
+    send = partial(signal.send_robust, sender=type(job), job=job, **arguments)
+    transaction.on_commit(send)

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from events.types import Event, EventType
+from jobs.validators import cut_text
 
 _SUMMARY_CHARACTERS: Final = 160
 _DETAIL_CHARACTERS: Final = 20_000
@@ -67,9 +68,7 @@ def _detail(event: Event, data: dict[str, Any]) -> str:
         text = json.dumps(data, ensure_ascii=False, indent=2)
     except RecursionError:  # other producers may nest hundreds of levels
         text = event.raw.decode()
-    if len(text) <= _DETAIL_CHARACTERS:
-        return text
-    return f"{text[:_DETAIL_CHARACTERS]} [... {len(text) - _DETAIL_CHARACTERS} more characters]"
+    return cut_text(text, _DETAIL_CHARACTERS)
 
 
 def _summary(data: dict[str, Any]) -> str:

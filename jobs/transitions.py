@@ -5,14 +5,13 @@ A transition locks the row of the job, checks the status, writes an event to the
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -24,16 +23,13 @@ from jobs import signals
 from jobs.exceptions import InvalidJob, InvalidTransition, JobNotFound, StaleAttempt
 from jobs.models import Job, Task
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
 Status = Job.Status
 
 
 class Transition(NamedTuple):
     """A transition: what the error message calls it, and the statuses that allow it."""
 
-    name: "_StrPromise"
+    name: Promise
     allowed_from: tuple[Status, ...]
 
 
@@ -41,6 +37,7 @@ START: Final = Transition(gettext_lazy("started"), (Status.PENDING,))
 PROGRESS: Final = Transition(gettext_lazy("given progress"), (Status.RUNNING,))
 COMPLETE: Final = Transition(gettext_lazy("completed"), (Status.RUNNING,))
 FAIL: Final = Transition(gettext_lazy("failed"), (Status.PENDING, Status.RUNNING))
+INPUT: Final = Transition(gettext_lazy("given input"), (Status.RUNNING,))
 CANCEL: Final = Transition(gettext_lazy("cancelled"), (Status.PENDING, Status.RUNNING))
 RETRY: Final = Transition(gettext_lazy("retried"), (Status.FAILED, Status.CANCELLED))
 
@@ -56,30 +53,36 @@ def transition(
 ) -> Iterator[Job]:
     """Lock and check the job, run the body, and save its changes.
 
-    `locked_job` is the job if the transaction of the caller has locked it already.
+    A job that the body ends gets a finish time, no deadline and no open tasks. `locked_job` is the
+    job if the transaction of the caller has locked it already.
     """
     with transaction.atomic(savepoint=locked_job is None):
         job = locked_job or lock_job(check_job_id(job_id))
-        if attempt is not None and attempt != job.attempt:
-            raise StaleAttempt(f"Job {job_id} is at attempt {job.attempt}, not at {attempt}.")
+        check_allowed(kind, job, attempt)
         old_status = Status(job.status)
-        if old_status not in kind.allowed_from:
-            raise InvalidTransition(_refusal(kind, job_id, old_status))
         yield job
         if job.is_terminal:
+            # Not before the start, even if the clock has gone backwards.
+            job.finished_at = max(timezone.now(), job.started_at or job.created_at)
             job.clear_deadline()
             job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
         # An unchanged result is not loaded: it may be large.
         result = () if "result" in job.get_deferred_fields() else ("result",)
         job.save(update_fields=(*_MUTABLE, *result))
         if job.status != old_status:
-            _signal_on_commit(job, old_status)
+            change = {"old_status": old_status, "new_status": Status(job.status)}
+            signals.send_on_commit(signals.job_status_changed, job, **change)
 
 
-def _refusal(kind: Transition, job_id: str, status: Status) -> str:
-    allowed = _(" or ").join(kind.allowed_from)
-    message = _("Job %(job_id)s cannot be %(name)s: it is %(status)s, not %(allowed)s.")
-    return message % {"job_id": job_id, "name": kind.name, "status": status, "allowed": allowed}
+def check_allowed(kind: Transition, job: Job, attempt: int | None) -> None:
+    """Raise StaleAttempt for another attempt, InvalidTransition for another status."""
+    if attempt not in (None, job.attempt):
+        raise StaleAttempt(f"Job {job.job_id} is at attempt {job.attempt}, not at {attempt}.")
+    if job.status not in kind.allowed_from:
+        values = {"job_id": job.job_id, "name": kind.name, "status": job.status}
+        allowed = _(" or ").join(kind.allowed_from)
+        message = _("Job %(job_id)s cannot be %(name)s: it is %(status)s, not %(allowed)s.")
+        raise InvalidTransition(message % {**values, "allowed": allowed})
 
 
 def lock_job(job_id: str, *, wait: bool = True) -> Job:
@@ -101,16 +104,11 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
 
 def publish(job: Job, event_type: str, **data: Any) -> None:
     """Publish an event if the transaction commits. Raises InvalidJob."""
-    event_data = {"event_type": event_type, **job.lifecycle(), **data}
+    state = {"task_type": job.task_type, "job_status": job.status, "attempt": job.attempt}
     try:
-        publish_event(job.job_id, event_data, epoch=job.attempt)
+        publish_event(job.job_id, {"event_type": event_type, **state, **data}, epoch=job.attempt)
     except InvalidEvent as error:
         raise InvalidJob("event", str(error)) from error
-
-
-def finish_time(job: Job) -> datetime:
-    """Return the current time, or the time of the start if the clock has gone backwards."""
-    return max(timezone.now(), job.started_at or job.created_at)
 
 
 def normalized_json(field: str, value: object, limit: int) -> Any:
@@ -125,9 +123,3 @@ def normalized_json(field: str, value: object, limit: int) -> Any:
     if len(data) > limit:
         raise InvalidJob(field, f"is {len(data)} bytes of JSON; the limit is {limit}.")
     return orjson.loads(data)
-
-
-def _signal_on_commit(job: Job, old_status: Status) -> None:
-    status = {"old_status": old_status, "new_status": Status(job.status)}
-    send = partial(signals.job_status_changed.send_robust, sender=Job, job=job, **status)
-    transaction.on_commit(send)

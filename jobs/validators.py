@@ -32,12 +32,16 @@ def clean_text(value: str) -> str:
     )
 
 
+def cut_text(text: str, limit: int) -> str:
+    """Return at most `limit` characters of a text, and the number of the others."""
+    omitted = len(text) - limit
+    return text if omitted <= 0 else f"{text[:limit]} [... {omitted} more characters]"
+
+
 def clean_error(error: object) -> str:
     """Return the redacted text of an exception, cut to MAX_ERROR_CHARACTERS."""
     text = DEFAULT_REDACTOR.text(clean_text(_text(error))) or type(error).__name__
-    if len(text) <= MAX_ERROR_CHARACTERS:
-        return text
-    return f"{text[:MAX_ERROR_CHARACTERS]} [... {len(text) - MAX_ERROR_CHARACTERS} more characters]"
+    return cut_text(text, MAX_ERROR_CHARACTERS)
 
 
 def _text(error: object) -> str:

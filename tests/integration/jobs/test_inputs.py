@@ -105,7 +105,7 @@ def test_only_running_job_has_requests(job):
     request_input()
     services.job_cancel(job_id="abc")
     for call in (lambda: request_input("other"), lambda: give("yes")):
-        with pytest.raises(InvalidTransition, match="only a running job can"):
+        with pytest.raises(InvalidTransition, match="cannot be given input: it is cancelled"):
             call()
 
 
