@@ -1,7 +1,6 @@
 """Heartbeat thread: records every second that the task runs of this process are alive.
 
-The thread runs while there are runs, and marks those that have to stop. The reaper treats a worker
-without heartbeats for WORKER_TIMEOUT as dead.
+The thread runs while there are runs, and marks those that have to stop.
 """
 
 import logging

@@ -1,10 +1,7 @@
 """LangGraph's `interrupt()` as input requests of a job.
 
-An interrupted graph has its state in its checkpointer. Each interrupt becomes a question of the
-job: the event `input_requested`, and a form on the job's page, with secrets redacted. After all
-answers the task runs again and resumes the graph with them.
-
-invoke, ainvoke  run or resume a graph for a task run
+Each interrupt becomes a question of the job, with secrets redacted. After all answers the task runs
+again and resumes the graph from its checkpointer with them.
 """
 
 from collections.abc import Generator, Mapping

@@ -1,8 +1,7 @@
 """Automatic cancellation of jobs without subscribers, as the setting AUTO_CANCEL_SECONDS defines.
 
-Server processes record every few seconds which jobs have subscribers (`events.live.presence`). A
-step of `process_events` cancels running jobs whose last subscriber has left. After an outage of
-Redis or of this process, every job has the full time again.
+Server processes record which jobs have subscribers. A step of `process_events` cancels running jobs
+whose last subscriber has left. After an outage of Redis or of it, all have the full time again.
 """
 
 import logging

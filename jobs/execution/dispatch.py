@@ -2,12 +2,8 @@
 
 A runner is a Celery task (`apply_async`), an object with `enqueue(job_id, **payload)`, such as a
 task of `django.tasks`, or a callable with these arguments. An entry of RUNNERS is a runner, the
-dotted path of one, or a mapping with these keys:
-
-    run               the runner
-    form              subclass of `forms.Form` for the page "New job"; without it, a JSON field
-    result_template   name of a template that the job page includes
-    permission        permission that a user needs to start the job
+dotted path of one, or a mapping: `run` is the runner, `form` a `forms.Form` for the page "New job",
+`result_template` a template for the job page, `permission` what a user needs to start the job.
 """
 
 import inspect

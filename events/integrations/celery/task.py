@@ -1,12 +1,5 @@
 """Celery tasks that publish lifecycle events and update the job that an argument identifies.
 
-::
-
-    @shared_task(base=JobTask, bind=True)
-    def generate(self, job_id: str, prompt: str) -> dict:
-        self.progress(40, "Outline complete")
-        ...
-
 The first task starts the job. The last task of its chain or chord completes it with its result; a
 failing task fails it. See docs/how-to.md, "Run jobs with Celery".
 """
