@@ -94,17 +94,11 @@ _RULES: Final = (
     _rule("aiza ya29.", rf"{_WORD_START}(?:AIza[\w-]{{30,}}+|ya29\.[\w-]{{20,}}+)"),
     _rule("akia asia", rf"{_WORD_START}(?:AKIA|ASIA)[A-Z0-9]{{16}}"),
     _rule(
-        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
-        rf"{_WORD_START}(?:gh[oprsu]_[A-Za-z0-9]{{20,}}+|github_pat_\w{{20,}}+)",
-    ),
-    _rule("glpat- pypi-", rf"{_WORD_START}(?:glpat-|pypi-AgE)[\w-]{{16,}}+"),
-    _rule(
-        "gsk_ hf_ npm_ r8_ pplx- xai-",
-        rf"{_WORD_START}(?:gsk_|hf_|npm_|r8_|pplx-|xai-)[A-Za-z0-9]{{16,}}+",
-    ),
-    _rule(
-        "tvly- lsv2_ gocspx- nvapi- pcsk_ dop_v1_",
-        rf"{_WORD_START}(?:tvly-|lsv2_[a-z]{{2}}_|GOCSPX-|nvapi-|pcsk_|dop_v1_)[\w-]{{20,}}+",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- pypi- gsk_ hf_ npm_ r8_ pplx- xai-"
+        " tvly- lsv2_ gocspx- nvapi- pcsk_ dop_v1_",
+        rf"{_WORD_START}(?:gh[oprsu]_[A-Za-z0-9]{{20,}}+|github_pat_\w{{20,}}+"
+        r"|(?:glpat-|pypi-AgE)[\w-]{16,}+|(?:gsk_|hf_|npm_|r8_|pplx-|xai-)[A-Za-z0-9]{16,}+"
+        r"|(?:tvly-|lsv2_[a-z]{2}_|GOCSPX-|nvapi-|pcsk_|dop_v1_)[\w-]{20,}+)",
     ),
     _rule(":aa", r"(?<![0-9])[0-9]{8,10}:AA[\w-]{30,}+"),
     _rule("sig= signature=", r"(?i)(?<=[?&])(?P<name>(?:sig|signature)=)[^\s&\"'<>]{16,}+", _NAMED),

@@ -45,10 +45,6 @@ class AppendBatch:
     ids: Sequence[str] = ()
     failed: bool = False
 
-    def acknowledge(self, reply: commands.Reply) -> None:
-        """Store the ids from the reply."""
-        self.ids = commands.ids_of_append(reply, self.count)
-
 
 @dataclass(slots=True, eq=False)
 class PendingAppend:
@@ -101,8 +97,9 @@ class LastAcked(dict[Keys, str]):
     New ids must be greater, also after Redis lost data and its clock went back.
     """
 
-    def advance(self, batch: AppendBatch) -> None:
-        """Store an acknowledged batch, unless it was retried and a later one is stored."""
+    def acknowledge(self, batch: AppendBatch, reply: commands.Reply) -> None:
+        """Set the ids of a batch; store it, unless it was retried and a later one is stored."""
+        batch.ids = commands.ids_of_append(reply, batch.count)
         last = self.get(batch.keys, "")
         if batch.failed and last and Cursor.parse(last.split()[1]) > Cursor.parse(batch.ids[-1]):
             return

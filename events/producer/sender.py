@@ -101,8 +101,7 @@ class SyncSender:
             if isinstance(error, RedisUnavailable):
                 append.fail(error)
             raise
-        batch.acknowledge(raised(reply))
-        self.last_acked.advance(batch)
+        self.last_acked.acknowledge(batch, raised(reply))
         return append.ids
 
     def _take_producer(self) -> ProducerState:
@@ -223,8 +222,7 @@ class AsyncSender:
             if isinstance(reply, EventsError):
                 self._fail({batch: appends}, reply)
                 continue
-            batch.acknowledge(reply)
-            self._last_acked.advance(batch)
+            self._last_acked.acknowledge(batch, reply)
             for append in appends:
                 append.settle()
 

@@ -48,7 +48,6 @@ class JobEvents:
         return read_stream(job_id)
 
     async def aevents(self, job_id: str) -> list[Event]:
-        """Async version of `events`."""
         return await self._in_thread(partial(self.events, job_id))
 
     def assert_events(self, job_id: str, expected: Iterable[Expected]) -> None:
@@ -62,7 +61,6 @@ class JobEvents:
         check_events(job_id, events, expected, lambda: self._hint(job_id, events))
 
     async def aassert_events(self, job_id: str, expected: Iterable[Expected]) -> None:
-        """Async version of `assert_events`."""
         __tracebackhide__ = True
         await self._in_thread(partial(self.assert_events, job_id, expected))
 

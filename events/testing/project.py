@@ -28,19 +28,12 @@ class ProjectJobEvents(JobEvents):
         redis_breaker.record_success()  # an earlier test may have run without Redis
 
     def events(self, job_id: str) -> list[Event]:
-        """Return the whole log of a job; empty if it has no events.
-
-        A test without database access cannot have archived events; its log is the stream.
-        """
         self._check_settings()
         return read_log(job_id)
 
     def process(self) -> None:
-        """Run the steps of `manage.py process_events` until no work is left.
-
-        Also appends the outbox events of a transaction that the test does not commit.
-        """
         self._check_settings()
+        # Also those of a transaction that the test does not commit.
         for _, job_id in logs_in_outbox(0, limit=_MAX_OUTBOX_LOGS):
             append_pending(job_id)
         steps = list(build_steps(single_pass=True).values())

@@ -78,7 +78,7 @@ def test_each_caller_gets_its_ids(producer):
     appends = append(), append(3), append()
     batch = number(appends, producer, LastAcked())
     assert [each.ids for each in appends] == [[], [], []]
-    batch.acknowledge([b"7-1", b"7-5"])
+    LastAcked().acknowledge(batch, [b"7-1", b"7-5"])
     assert [each.ids for each in appends] == [["7-1"], ["7-2", "7-3", "7-4"], ["7-5"]]
 
 
@@ -105,15 +105,14 @@ def test_append_expires(producer, monkeypatch):
     monkeypatch.setattr(module, "monotonic", lambda: batch.numbered_at + module.RETRY_SECONDS + 1)
     with pytest.raises(RetryExpired):
         retried(pending)
-    batch.acknowledge(b"7-1")
+    LastAcked().acknowledge(batch, b"7-1")
     assert retried(pending).ids == ["7-1"]
 
 
 def acknowledged(last_acked, event_id, *, failed=False):
     batch = number([append()], ProducerState("p", 5), last_acked)
     batch.failed = failed
-    batch.acknowledge(event_id)
-    last_acked.advance(batch)
+    last_acked.acknowledge(batch, event_id)
     return batch
 
 
@@ -137,8 +136,7 @@ def test_floors_are_bounded(monkeypatch):
     last_acked = LastAcked()
     for name in "abc":
         batch = number([append(keys=(name, name))], ProducerState(), last_acked)
-        batch.acknowledge(b"1-1")
-        last_acked.advance(batch)
+        last_acked.acknowledge(batch, b"1-1")
     assert last_acked == {("c", "c"): "1 1-1"}
 
 
