@@ -1,4 +1,4 @@
-"""The snippets of the README and the documents are run as they stand, against the tests' Redis."""
+"""The snippets of the README and the documents run unchanged against the Redis of the tests."""
 
 import os
 import re
@@ -43,41 +43,40 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def snippets(path: Path, language: str = "python") -> dict[str, str]:
-    """The fenced blocks of a document by the comment above them, or by their number."""
+    """Return the fenced blocks of a document by the comment above them, or by their number."""
     pattern = rf"(?:<!-- (\S+) -->\n)?```{language}\n(.*?)```"
     found = re.findall(pattern, path.read_text(), re.DOTALL)
     return {name or str(number): code for number, (name, code) in enumerate(found)}
 
 
-def at(code: str, url: str) -> str:
-    """The one change: the Redis of the tests instead of one on the usual port."""
+def replace_redis_url(code: str, url: str) -> str:
     assert "redis://localhost:6379" in code
     return code.replace("redis://localhost:6379", url)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_snippet_is_python(document):
+def test_snippets_compile(document):
     for name, code in snippets(document).items():
         compile(code, f"{document.name}:{name}", "exec")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document):
+def test_relative_links_exist(document):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_readmes_publisher(redis_server):
+async def test_publisher_snippet_of_the_readme(redis_server):
     namespace: dict = {}
-    exec(at(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
+    exec(replace_redis_url(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
     await namespace["work"]()
     events = [event.event_type for event in await aread_events("job_001")]
     assert events == ["task_started", "thought", "task_completed"]
 
 
-def test_readmes_commands_are_there():
+def test_commands_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
         assert re.search(rf"^{target}: setup$", makefile, re.MULTILINE)
@@ -147,7 +146,7 @@ def test_brand_is_a_template(settings, client, admin_user, tmp_path, title):
 
 @pytest.fixture
 def quickstart_project(tmp_path, redis_server):
-    """The quickstart, followed to the letter."""
+    """A project created by the steps of the quickstart."""
     code = snippets(ROOT / "docs" / "quickstart.md")
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("DJANGO")},
@@ -156,7 +155,7 @@ def quickstart_project(tmp_path, redis_server):
     }
 
     def run(*command: str) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, *command],
             cwd=tmp_path,
             env=environment,
@@ -164,8 +163,8 @@ def quickstart_project(tmp_path, redis_server):
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     run("-m", "django", "startproject", "mysite", ".")
     site = tmp_path / "mysite"
@@ -197,8 +196,8 @@ def test_quickstart(quickstart_project):
     run("-c", "import mysite.asgi; mysite.asgi.application.application_mapping['websocket']")
 
 
-def test_tests_of_a_user(quickstart_project, tmp_path):
-    """What the how-to tests is the report of the quickstart; it is recorded before."""
+def test_testing_snippets(quickstart_project, tmp_path):
+    """They test the report of the quickstart, and replay its recording."""
     code = snippets(ROOT / "docs" / "how-to.md")
     recording = """
     job_events.record(job.job_id, "tests/recordings/report.ndjson")
@@ -209,13 +208,13 @@ def test_tests_of_a_user(quickstart_project, tmp_path):
     (tmp_path / "test_reports.py").write_text(tests)
     (tmp_path / "conftest.py").write_text(code["tests-conftest"])
     options = ("-q", "-p", "no:randomly", "--ds", "mysite.settings")
-    told = quickstart_project("-m", "pytest", *options, "test_reports.py")
-    assert "2 passed" in told
+    output = quickstart_project("-m", "pytest", *options, "test_reports.py")
+    assert "2 passed" in output
 
 
 def test_embedded_redis(tmp_path):
     code = snippets(ROOT / "docs" / "quickstart.md")["embedded"] + "\nredis.stop()\n"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -223,7 +222,7 @@ def test_embedded_redis(tmp_path):
         text=True,
         check=False,
     )
-    assert done.stdout.startswith("unix://"), done.stderr
+    assert result.stdout.startswith("unix://"), result.stderr
 
 
 @pytest.mark.django_db(transaction=True)
@@ -231,7 +230,7 @@ async def test_langgraph_snippets(redis_server):
     code = snippets(ROOT / "docs" / "how-to.md")
     graph = RunnableLambda(lambda question: question.upper())
     asynchronous: dict = {}
-    exec(at(code["langgraph-async"], redis_server.url), asynchronous)
+    exec(replace_redis_url(code["langgraph-async"], redis_server.url), asynchronous)
     assert await asynchronous["run"](graph, "abc", "why?") == "WHY?"
     synchronous: dict = {}
     exec(code["langgraph-sync"], synchronous)
@@ -273,7 +272,7 @@ def test_retry_snippet():
 
 
 def fails_twice(send_commands):
-    """The first two calls arrive, and their replies are lost."""
+    """Raise for the first two calls, which arrive in Redis."""
     results = []
 
     def send(*arguments):
@@ -311,7 +310,7 @@ def test_idempotency_snippet():
 
 @pytest.fixture
 def eager_celery():
-    """Tasks run where they are sent."""
+    """Run tasks in the process that sends them."""
     app.conf.task_always_eager = True
     yield
     app.conf.task_always_eager = False
@@ -333,7 +332,7 @@ def test_celery_snippets(settings, eager_celery, name, task, result):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_snippets_of_djangos_tasks(settings):
+def test_django_tasks_snippets(settings):
     code = snippets(ROOT / "docs" / "how-to.md")
     namespace: dict = {"__name__": "documented"}
     for name in ("django-tasks", "django-tasks-named"):
@@ -349,11 +348,11 @@ def test_snippets_of_djangos_tasks(settings):
     job.refresh_from_db()
     assert (job.status, job.result) == ("completed", {"path": "a.odt.pdf"})
     assert "task_enqueued" in [event.event_type for event in read_events(job.job_id)]
-    said = read_events(report.job_id)[-1].data
-    assert (said["task_type"], said["job_status"]) == ("conversion", "running")
+    last = read_events(report.job_id)[-1].data
+    assert (last["task_type"], last["job_status"]) == ("conversion", "running")
 
 
-def test_adapter_of_the_how_to_is_the_one_that_is_tested():
+def test_adapter_of_the_how_to_equals_the_tested_adapter():
     code = snippets(ROOT / "docs" / "how-to.md")
     tested = (ROOT / "tests" / "support" / "rq_adapter.py").read_text()
     assert code["rq"] == tested.partition('"""\n\n')[2]
@@ -361,7 +360,7 @@ def test_adapter_of_the_how_to_is_the_one_that_is_tested():
 
 @pytest.mark.django_db(transaction=True)
 def test_task_of_the_adapter(settings, monkeypatch):
-    """Sent as a runner, and performed as RQ's worker does."""
+    """The task is sent by a runner and executed like in a worker of RQ."""
     monkeypatch.setitem(sys.modules, "myapp.rq_adapter", rq_adapter)
     namespace: dict = {"__name__": "documented"}
     exec(snippets(ROOT / "docs" / "how-to.md")["rq-task"], namespace)
@@ -377,7 +376,7 @@ def test_task_of_the_adapter(settings, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_snippet_that_asks(eager_celery):
+def test_input_snippet(eager_celery):
     namespace: dict = {"__name__": "documented"}
     exec(snippets(ROOT / "docs" / "how-to.md")["ask"], namespace)
     job = services.job_create(task_type="letters")
@@ -390,7 +389,7 @@ def test_snippet_that_asks(eager_celery):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_snippet_of_a_graph_that_asks(eager_celery):
+def test_graph_input_snippet(eager_celery):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["langgraph-ask"], namespace)
     builder, checkpointer = StateGraph(dict), InMemorySaver()
@@ -403,16 +402,16 @@ def test_snippet_of_a_graph_that_asks(eager_celery):
 
     job = services.job_create(task_type="manual")
     work.delay(job.job_id)
-    (asked,) = InputRequest.objects.all()
-    assert asked.prompt == {"text": "Sure?"}
-    inputs.input_give(job_id=job.job_id, name=asked.name, value="yes")
+    (request,) = InputRequest.objects.all()
+    assert request.prompt == {"text": "Sure?"}
+    inputs.input_give(job_id=job.job_id, name=request.name, value="yes")
     job.refresh_from_db()
     assert (job.status, job.result) == ("completed", {"answer": "yes"})
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("broken", [False, True])
-def test_snippet_of_a_worker_without_a_database(redis_server, broken):
+def test_snippet_for_workers_without_a_database(redis_server, broken):
     class Page:
         def convert(self):
             if broken:
@@ -420,7 +419,7 @@ def test_snippet_of_a_worker_without_a_database(redis_server, broken):
 
     namespace: dict = {}
     code = snippets(ROOT / "docs" / "how-to.md")["no-database"]
-    exec(at(code, redis_server.url), namespace)
+    exec(replace_redis_url(code, redis_server.url), namespace)
     job = services.job_create(task_type="conversion")
     with pytest.raises(ValueError, match="no ink") if broken else nullcontext():
         namespace["convert"](job.job_id, job.attempt, [Page(), Page()])
@@ -447,7 +446,7 @@ def test_signal_snippet():
 
 
 @pytest.mark.django_db
-def test_rule_snippet(settings, user, other_user):
+def test_visibility_snippet(settings, user, other_user):
     from django.contrib.auth.models import Group
 
     namespace: dict = {}
@@ -460,7 +459,7 @@ def test_rule_snippet(settings, user, other_user):
     assert visible_jobs(other_user).get() == job
 
 
-def test_retention_snippet_is_a_setting(settings):
+def test_retention_snippet_is_a_valid_setting(settings):
     namespace: dict = {}
     exec(snippets(ROOT / "docs" / "how-to.md")["retention"], namespace)
     settings.JOB_EVENTS = namespace["JOB_EVENTS"]
@@ -468,8 +467,7 @@ def test_retention_snippet_is_a_setting(settings):
 
 
 @pytest.mark.django_db
-def test_curl_snippet_is_taken(client, user, may_publish):
-    """What the how-to sends by HTTP is an event."""
+def test_curl_snippet_publishes_an_event(client, user, may_publish):
     text = (ROOT / "docs" / "how-to.md").read_text()
     command = re.search(r"curl -u .*?'(?=\n```)", text, re.DOTALL)[0]
     headers = dict(re.findall(r"-H '([\w-]+): (.*?)'", command))
@@ -479,9 +477,9 @@ def test_curl_snippet_is_taken(client, user, may_publish):
     body = re.search(r"-d '(.*?)'", command)[1]
     path = "/api/jobs/abc/events/"
     assert path in command
-    answer = client.post(path, body, content_type=kind, headers=headers)
-    assert answer.status_code == 201
-    assert read_events("abc")[-1].id == answer.json()["ids"][0]
+    response = client.post(path, body, content_type=kind, headers=headers)
+    assert response.status_code == 201
+    assert read_events("abc")[-1].id == response.json()["ids"][0]
 
 
 @pytest.fixture
@@ -490,8 +488,7 @@ def may_publish(user):
 
 
 @pytest.mark.django_db
-def test_wire_format_snippet_is_read(redis_client):
-    """What redis-cli appends in the how-to is an event."""
+def test_entry_of_the_redis_cli_snippet_is_an_event(redis_client):
     text = (ROOT / "docs" / "how-to.md").read_text()
     data = re.search(r"XADD job_events:abc '\*' data '(\{.*?\})'", text)[1]
     redis_client.xadd("job_events:abc", {"data": data, "event_type": "hello"})

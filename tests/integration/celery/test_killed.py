@@ -17,7 +17,7 @@ from tests.support.workers import TERMINAL_STATUSES, Workers, ends, kinds
 
 POINTS = ["before claim", "after claim", "work", "before complete", "after complete"]
 # Points after the job is completed: the death of the worker has no effect.
-DONE = {"after complete"}
+AFTER_COMPLETION = {"after complete"}
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def watch(workers) -> Iterator:
         received: list[dict] = []
         with (
             workers.client("anna") as client,
-            client.stream("GET", url, timeout=90) as answer,
+            client.stream("GET", url, timeout=90) as response,
         ):
             name = None
-            for line in answer.iter_lines():
+            for line in response.iter_lines():
                 if ended.is_set():
                     break
                 field, _, value = line.partition(": ")
@@ -63,7 +63,7 @@ def assert_received(subscriber: Future, log: list[dict]) -> None:
 
 
 def start(workers: Workers, watch, task_type: str, deaths: list[list[str]]):
-    """Start jobs whose workers die, all at once because the detection takes time."""
+    """Start all jobs whose workers are killed concurrently: the detection takes time."""
     jobs = [workers.job(task_type, *points) for points in deaths]
     return [(job_id, watch(job_id)) for job_id in jobs]
 
@@ -75,7 +75,7 @@ def test_child_is_killed(workers: Workers, watch):
         row = workers.finished(job_id)
         log = workers.log(job_id)
         assert_received(subscriber, log)
-        if point in DONE:
+        if point in AFTER_COMPLETION:
             assert ends(log) == [(1, "task_completed")]
         else:
             assert row["status"] == "failed"
@@ -89,7 +89,7 @@ def test_child_is_killed_and_broker_redelivers(workers: Workers, watch):
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
         assert_received(subscriber, log)
-        if point in {"before claim", *DONE}:
+        if point in {"before claim", *AFTER_COMPLETION}:
             assert ends(log) == [(1, "task_completed")]
         else:
             assert ends(log) == [(1, "task_failed"), (2, "task_completed")]
@@ -115,7 +115,7 @@ def test_delivery_limit(workers: Workers):
 
 @pytest.mark.parametrize("point", ["after claim", "before complete"])
 def test_worker_is_killed(workers: Workers, watch, point):
-    """Only the reaper can detect it."""
+    """Only the reaper detects the death of a whole worker."""
     job_id = workers.job("steps", f"worker at {point}")
     subscriber = watch(job_id)
     row = workers.finished(job_id)
@@ -129,7 +129,7 @@ def test_worker_is_killed(workers: Workers, watch, point):
 
 
 def test_worker_is_killed_and_broker_redelivers(workers: Workers, watch):
-    """Twice; the broker redelivers after its visibility timeout."""
+    """The worker is killed twice; the broker redelivers after its visibility timeout."""
     job_id = workers.job("late", "worker at work", "worker at before complete")
     for _ in range(2):
         workers.worker.wait(40)
@@ -195,4 +195,4 @@ def test_outage_of_broker_and_streams(workers: Workers, tmp_path):
         workers.redis.start()
     workers.until(job_id, "task_completed")
     assert ends(workers.log(job_id)) == [(1, "task_completed")]
-    workers.kill_worker()  # the next test starts a worker that never lost its broker
+    workers.kill_worker()  # the next test starts a worker without a lost broker connection

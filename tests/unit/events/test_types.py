@@ -9,7 +9,7 @@ LARGEST = Cursor(2**64 - 1, 2**64 - 1)
 
 
 @pytest.mark.parametrize("job_id", ["a", "A-z_09", "x" * 64])
-def test_job_id(job_id):
+def test_valid_job_id(job_id):
     assert check_job_id(job_id) == job_id
 
 
@@ -32,13 +32,13 @@ def test_job_id(job_id):
         b"a",
     ],
 )
-def test_what_is_no_job_id(job_id):
+def test_invalid_job_id(job_id):
     with pytest.raises(InvalidJobId, match="1 to 64") as caught:
         check_job_id(job_id)
     assert len(str(caught.value)) < 200
 
 
-def test_cursor_is_read_and_written():
+def test_cursor_round_trip():
     assert Cursor.parse("0") == START == Cursor.parse("0-0")
     assert Cursor.parse("1700000000000-12") == Cursor(1_700_000_000_000, 12)
     assert str(Cursor(5, 7)) == "5-7"
@@ -52,7 +52,7 @@ def test_cursor_is_read_and_written():
      "9" * 21 + "-0", "99999999999999999999-0", "0-18446744073709551616", None, 5, b"1-1",
      "\ud800"],
 )  # fmt: skip
-def test_what_is_no_cursor(text):
+def test_invalid_cursor(text):
     with pytest.raises(InvalidCursor):
         Cursor.parse(text)
 
@@ -61,7 +61,7 @@ def test_cursors_are_ordered_as_numbers():
     assert Cursor.parse("9-0") < Cursor.parse("10-0") < Cursor.parse("10-2") < Cursor.parse("10-10")
 
 
-def test_neighbours():
+def test_next_and_previous_cursor():
     assert Cursor(5, 0).next() == Cursor(5, 1)
     assert Cursor(5, 2**64 - 1).next() == Cursor(6, 0)
     assert LARGEST.next() is None

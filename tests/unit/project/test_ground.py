@@ -1,4 +1,4 @@
-"""What holds of the repository as a whole."""
+"""Rules of the whole repository."""
 
 import ast
 import inspect
@@ -51,7 +51,7 @@ def test_django_settings_are_read_in_one_module_of_each_app():
     ("app", "nodes"), [("events", ["Expr", "FunctionDef"]), ("jobs", ["Expr"])]
 )
 def test_top_level_packages_contain_a_docstring_only(app, nodes):
-    """PyPI's `Events` replaces the first one, which therefore has only a lazy `__getattr__`."""
+    """PyPI's `Events` may replace `events/__init__.py`, which has only a lazy `__getattr__`."""
     module = ast.parse((ROOT / app / "__init__.py").read_text())
     assert ast.get_docstring(module)
     assert [type(node).__name__ for node in module.body] == nodes
@@ -65,7 +65,7 @@ def test_redis_clients_are_opened_in_one_module():
     }
 
 
-def test_key_names_are_spelled_in_one_module():
+def test_key_prefix_is_defined_in_one_module():
     def code_with_key(path: Path) -> bool:
         tree = ast.parse(path.read_text())
         docstrings = {
@@ -83,11 +83,11 @@ def test_key_names_are_spelled_in_one_module():
             for node in ast.walk(tree)
         )
 
-    spelling = {str(path.relative_to(ROOT)) for path in sources(*APPS) if code_with_key(path)}
-    assert spelling == {"events/conf.py"}
+    modules = {str(path.relative_to(ROOT)) for path in sources(*APPS) if code_with_key(path)}
+    assert modules == {"events/conf.py"}
 
 
-def test_no_asserts_and_no_prints_outside_tests():
+def test_no_asserts_outside_tests():
     for path in sources(*APPS, "config"):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, ast.Assert), path
@@ -99,7 +99,7 @@ def test_constraints_pin_by_name_and_version_only():
         assert line.fullmatch(text), text
 
 
-def test_nothing_committed_names_a_registry_or_a_machine():
+def test_no_registry_or_machine_path_is_committed():
     forbidden = re.compile(
         r"index-url|find-links|/(?:root|work)/|pythonhosted|(?<!schema)files\.pypi", re.IGNORECASE
     )
@@ -121,7 +121,7 @@ def public(module: object) -> set[str]:
 
 
 def test_exported_names():
-    """The names that users import; a change here is a change for them."""
+    """A change of these names is a change of the public API."""
     assert public(events.publisher) == {
         "Publisher",
         "RedisStreamPublisher",
@@ -172,7 +172,7 @@ def test_services_are_keyword_only():
 
 
 @pytest.mark.parametrize("folder", [*APPS, "config"])
-def test_modules_and_functions_stay_readable(folder):
+def test_length_of_modules_and_functions(folder):
     for path in sources(folder):
         text = path.read_text()
         assert len(text.splitlines()) < 400, path

@@ -1,4 +1,4 @@
-"""`make` on a machine that lacks something says in a sentence what to do."""
+"""`make setup` reports missing requirements; `make check-source` checks the source rules."""
 
 import subprocess
 from pathlib import Path
@@ -10,14 +10,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def make(tmp_path: Path, python: str, *more: str) -> str:
     command = ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}", *more]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    return done.stdout
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    return result.stdout
 
 
 @pytest.fixture
 def stub(tmp_path):
-    """A Python of which the test says what it does."""
+    """Create a fake Python executable from a shell script."""
 
     def stub(body: str) -> str:
         path = tmp_path / "python-stub"
@@ -28,7 +28,7 @@ def stub(tmp_path):
     return stub
 
 
-def test_no_python(tmp_path):
+def test_missing_python(tmp_path):
     assert "There is no nosuchpython here. Install Python 3.11 or later" in make(
         tmp_path, "nosuchpython"
     )
@@ -44,15 +44,15 @@ def test_python_without_venv(tmp_path, stub):
     assert "sudo apt install python3-venv" in make(tmp_path, bare)
 
 
-def test_installation_that_fails(tmp_path, stub):
+def test_failed_installation(tmp_path, stub):
     binaries = tmp_path / "venv" / "bin"
     binaries.mkdir(parents=True)
     for name in ("pip", "python"):
         (binaries / name).write_text("#!/bin/sh\necho 'error: command gcc failed'; exit 1\n")
         (binaries / name).chmod(0o755)
-    said = make(tmp_path, stub('echo "Python 3.11.2"'))
-    assert "The installation failed; pip says why above." in said
-    assert "sudo apt install build-essential python3-dev" in said
+    output = make(tmp_path, stub('echo "Python 3.11.2"'))
+    assert "The installation failed; pip says why above." in output
+    assert "sudo apt install build-essential python3-dev" in output
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def repository(tmp_path):
 
 def check_source(repository: Path) -> tuple[int, str]:
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
-    done = subprocess.run(
+    result = subprocess.run(
         ["make", "-s", "check-source"], cwd=repository, capture_output=True, text=True, check=False
     )
-    return done.returncode, done.stdout
+    return result.returncode, result.stdout
 
 
-def test_source_that_follows_the_rules(repository):
+def test_valid_source_is_accepted(repository):
     assert check_source(repository) == (0, "")
 
 

@@ -1,4 +1,4 @@
-"""Subscriptions: from catch-up to tail, the end of a log, and failures of Redis."""
+"""Subscriptions: catch-up, live delivery, the end of a log, and failures of Redis."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ def publish(*numbers):
 
 
 async def until(messages, stop):
-    """The messages up to the first one for which `stop` is true."""
+    """Receive messages up to the first for which `stop` returns True."""
     received = []
     async with asyncio.timeout(20):
         async for message in messages:
@@ -41,7 +41,7 @@ def numbers(messages):
     return [message.data["n"] for message in messages if isinstance(message, Event)]
 
 
-async def test_catch_up_then_live_then_the_tail():
+async def test_catch_up_is_followed_by_live_delivery():
     publish(1, 2)
     async with aclosing(follow("abc")) as messages:
         first = await until(messages, lambda message: isinstance(message, Live))
@@ -50,28 +50,28 @@ async def test_catch_up_then_live_then_the_tail():
         assert numbers(await until(messages, lambda message: isinstance(message, Event))) == [3]
 
 
-async def test_from_a_cursor():
+async def test_subscription_from_a_cursor():
     ids = publish(1, 2, 3)
     async with aclosing(follow("abc", after=Cursor.parse(ids[0]))) as messages:
         assert numbers(await until(messages, lambda m: isinstance(m, Live))) == [2, 3]
 
 
-async def test_log_that_begins_later():
+async def test_subscription_before_the_first_event():
     async with aclosing(follow("abc")) as messages:
         assert await until(messages, lambda m: isinstance(m, Live)) == [Live()]
         publish(1)
         assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [1]
 
 
-async def test_more_than_one_batch_is_read_before_live():
+async def test_catch_up_of_several_batches():
     publish(*range(1700))
     async with aclosing(follow("abc")) as messages:
         received = await until(messages, lambda m: isinstance(m, Live))
     assert numbers(received) == list(range(1700))
 
 
-class AtNumber:
-    """Completion by the event of a number, which is terminal or not."""
+class NumberCompletion:
+    """Completion by the event with a number."""
 
     def __init__(self, number, *, is_terminal):
         self.number, self._is_terminal, self.queries = number, is_terminal, []
@@ -88,21 +88,21 @@ class AtNumber:
 async def test_end_follows_the_last_event():
     """An event appended while completion is queried is delivered before the end."""
 
-    class AppendsAnother(AtNumber):
+    class AppendingCompletion(NumberCompletion):
         async def completed(self, last):
             await sync_to_async(publish)(2)
             return await super().completed(last)
 
     publish(1)
-    completion = AppendsAnother(1, is_terminal=True)
+    completion = AppendingCompletion(1, is_terminal=True)
     received = await until(follow("abc", completion=completion), lambda m: isinstance(m, End))
     assert [m for m in received if isinstance(m, Live)] == [Live()]
     assert numbers(received) == [1, 2]
     assert received[-1] == End()
 
 
-async def test_terminal_event_triggers_the_completion_query_at_once():
-    completion = AtNumber(2, is_terminal=True)
+async def test_terminal_event_triggers_the_completion_query():
+    completion = NumberCompletion(2, is_terminal=True)
     async with aclosing(follow("abc", completion=completion)) as messages:
         await until(messages, lambda m: isinstance(m, Live))
         publish(1)
@@ -112,9 +112,9 @@ async def test_terminal_event_triggers_the_completion_query_at_once():
     assert completion.queries == [{"abc": 2}]
 
 
-async def test_quiet_logs_share_a_completion_query(settings):
+async def test_idle_logs_share_a_completion_query(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
-    completion = AtNumber(1, is_terminal=False)
+    completion = NumberCompletion(1, is_terminal=False)
     async with (
         aclosing(follow("abc", completion=completion)) as messages,
         aclosing(follow("empty", completion=completion)) as others,
@@ -128,7 +128,7 @@ async def test_quiet_logs_share_a_completion_query(settings):
     assert numbers(received) == [1]
 
 
-async def test_quiet_log_sends_keep_alives(settings):
+async def test_idle_log_sends_keep_alives(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.05}
     async with aclosing(follow("abc")) as messages:
         await until(messages, lambda m: isinstance(m, Live))
@@ -136,14 +136,14 @@ async def test_quiet_log_sends_keep_alives(settings):
     assert received == [KeepAlive()]
 
 
-async def test_key_that_is_no_stream(redis_client):
+async def test_key_of_another_type(redis_client):
     redis_client.set("job_events:abc", "x")
     with pytest.raises(NotAStream):
         await until(follow("abc"), lambda _: False)
 
 
 async def test_events_appended_during_catch_up_are_delivered_once():
-    """A writer never pauses, and subscribers join at any time."""
+    """A writer appends without pauses while subscribers join."""
     publisher = RedisStreamPublisher(get_async_redis())
 
     async def write():
@@ -162,7 +162,7 @@ async def test_events_appended_during_catch_up_are_delivered_once():
 
 
 async def test_many_subscribers_share_a_connection(redis_client):
-    """One reads forty streams; history takes others for a moment."""
+    """One connection reads forty streams; reads of history use others temporarily."""
 
     async def watch(job_id):
         messages = follow(job_id)
@@ -179,14 +179,14 @@ async def test_many_subscribers_share_a_connection(redis_client):
     get_publisher().publish_event("job-7", {"n": 7})
     for messages in subscribers[7::40]:
         assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [7]
-    # And those that read up to eight logs at once, and published.
+    # Connections of up to eight concurrent history reads, and of the publisher.
     assert len(new()) <= 1 + 8 + 1
     for messages in subscribers:
         await messages.aclose()
 
 
-async def test_later_topic_is_read_at_once(redis_client):
-    """A new subscriber does not wait for the end of a blocking read."""
+async def test_new_topic_interrupts_the_blocking_read(redis_client):
+    """A new subscriber does not wait for the timeout of XREAD."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
         for n in range(20):
@@ -197,8 +197,8 @@ async def test_later_topic_is_read_at_once(redis_client):
                     assert numbers(await until(later, lambda m: isinstance(m, Event))) == [n]
 
 
-async def test_topic_that_is_subscribed_to_again(redis_client):
-    """The previous subscriber has left while XREAD still waits for its stream."""
+async def test_resubscription_of_a_topic(redis_client):
+    """XREAD still blocks on the stream when the previous subscriber has left."""
     async with aclosing(follow("first")) as first:
         await until(first, lambda m: isinstance(m, Live))
         for n in range(6):
@@ -209,8 +209,8 @@ async def test_topic_that_is_subscribed_to_again(redis_client):
                     await until(again, lambda m, n=n: isinstance(m, Event) and m.data["n"] == n)
 
 
-async def test_slow_subscriber_loses_nothing_and_delays_no_other(redis_client):
-    """More events arrive than any buffer keeps; the other subscribers receive all of them."""
+async def test_slow_subscriber_loses_no_event_and_delays_no_other(redis_client):
+    """More events arrive than the ring buffer holds."""
     total = 5000
     async with aclosing(follow("abc")) as slow, aclosing(follow("abc")) as quick:
         await until(slow, lambda m: isinstance(m, Live))
@@ -222,15 +222,15 @@ async def test_slow_subscriber_loses_nothing_and_delays_no_other(redis_client):
             for n in range(1, total, 100):
                 publish(*range(n, min(n + 100, total)))
 
-        writing = asyncio.create_task(asyncio.to_thread(write))
+        writer = asyncio.create_task(asyncio.to_thread(write))
         received = await until(quick, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
         assert numbers(received) == list(range(total))
-        await writing
+        await writer
         received = await until(slow, lambda m: isinstance(m, Event) and m.data["n"] == total - 1)
         assert numbers(received) == list(range(1, total))
 
 
-async def test_subscribers_that_join_together_share_pages(monkeypatch):
+async def test_concurrent_subscribers_share_pages(monkeypatch):
     publish(*range(300))
     read = []
 
@@ -250,13 +250,13 @@ async def test_subscribers_that_join_together_share_pages(monkeypatch):
 
 
 async def test_pinned_connection_is_released_while_a_reply_is_pending(redis_client):
-    """The next user of a connection gets its own replies."""
+    """The next user of the connection must not receive the pending reply."""
     publish(1)
     client = get_async_redis()
     for steps in range(12):
         connection = await PinnedConnection.open(client)
         await connection.send(("PING",))
-        waiting = asyncio.create_task(connection.send(("ECHO", f"not yours {steps}")))
+        waiting = asyncio.create_task(connection.send(("ECHO", f"pending {steps}")))
         for _ in range(steps):
             await asyncio.sleep(0)
         await connection.close()
@@ -269,7 +269,7 @@ async def test_pinned_connection_is_released_while_a_reply_is_pending(redis_clie
 
 
 async def test_redis_is_killed_and_restarted(tmp_path_factory, short_tmp, settings):
-    """The subscriber continues at its cursor: nothing is lost or repeated."""
+    """The subscriber resumes at its cursor; no event is lost or repeated."""
     redis = EmbeddedRedis(short_tmp / "killed", appendfsync="always")
     redis.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url, "KEEP_ALIVE": 0.2}
@@ -288,7 +288,7 @@ async def test_redis_is_killed_and_restarted(tmp_path_factory, short_tmp, settin
 
 
 async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
-    """The hub queries the database in a thread of its own, and closes its connections there."""
+    """The hub queries the database in its own thread and closes the connections of that thread."""
     threads, closed = set(), set()
 
     def record_thread(*arguments):
@@ -303,7 +303,7 @@ async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
     monkeypatch.setattr(_PageQuery, "read_archive", record_thread)
     monkeypatch.setattr(connections, "close_all", close)
     async with ThreadSensitiveContext():
-        ours = await sync_to_async(threading.current_thread)()
+        request_thread = await sync_to_async(threading.current_thread)()
         first = follow("abc")
         await until(first, lambda m: isinstance(m, Live))
     publish(1)
@@ -311,13 +311,13 @@ async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
         assert numbers(await until(second, lambda m: isinstance(m, Event))) == [1]
     await first.aclose()
     assert len(threads) == 1
-    assert ours not in threads
+    assert request_thread not in threads
     assert threads == closed
 
 
 @pytest.mark.parametrize("lost_in", ["open", "send_all"])
-async def test_hub_ends_though_its_tasks_fail_when_they_are_cancelled(monkeypatch, lost_in):
-    """A library may report a cancellation as a lost connection; a TaskGroup then loses it."""
+async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in):
+    """A library may raise a lost connection instead of CancelledError."""
     real = getattr(PinnedConnection, lost_in)
 
     async def lose(*arguments):

@@ -61,7 +61,7 @@ async def test_one_event_and_a_list_of_one_are_the_same_content(publish):
     assert await publish([{"n": 0}], "a") == [event_id]
 
 
-async def test_both_publishers_know_a_key(publish, redis_client):
+async def test_key_is_shared_by_both_publishers(publish, redis_client):
     event_id = get_publisher().publish_event("abc", {"n": 0}, idempotency_key="a")
     assert await publish({"n": 0}, "a") == event_id
 
@@ -81,7 +81,7 @@ async def test_other_content_is_a_conflict(publish, redis_client, other):
     assert await publish({"n": 1}, "a") == event_id
 
 
-async def test_timestamp_that_is_filled_in_is_not_content(publish, redis_client):
+async def test_generated_timestamp_is_not_content(publish, redis_client):
     event_id = await publish({"n": 1}, "a")
     await asyncio.sleep(0.001)
     assert await publish({"n": 1, "event_type": "unknown"}, "a") == event_id
@@ -119,7 +119,7 @@ async def test_empty_list_does_not_use_the_key(publish, redis_client):
     assert numbers(redis_client) == [1]
 
 
-async def test_typed_methods_take_it_as_event_data(publish, redis_client):
+async def test_typed_methods_treat_the_key_as_event_data(publish, redis_client):
     for _ in range(2):
         get_publisher().publish_task_started("abc", "x", idempotency_key="a")
     data = [json.loads(fields[b"data"]) for _, fields in redis_client.xrange(KEY)]
@@ -127,7 +127,7 @@ async def test_typed_methods_take_it_as_event_data(publish, redis_client):
 
 
 async def test_key_is_the_same_at_every_attempt(publish, redis_client):
-    """A repeat is recognised before it is fenced; a new key of an old attempt is fenced."""
+    """A repeated call returns its ids before fencing; a new key of an old attempt is fenced."""
     event_id = await publish({"n": 1}, "a", epoch=1)
     await publish({"n": 2}, "b", epoch=2)
     assert await publish({"n": 1}, "a", epoch=2) == event_id
@@ -138,7 +138,7 @@ async def test_key_is_the_same_at_every_attempt(publish, redis_client):
     assert numbers(redis_client) == [1, 2]
 
 
-async def test_entries_that_are_trimmed(publish, redis_client):
+async def test_keys_of_trimmed_entries(publish, redis_client):
     event_id, ids = await publish({"n": 0}, "a"), await publish(EVENTS, "b")
     get_publisher().publish_events("abc", [{"n": n} for n in range(300)])
     last = redis_client.xrevrange(KEY, count=1)[0][0].decode()
@@ -150,8 +150,8 @@ async def test_entries_that_are_trimmed(publish, redis_client):
         await publish({"n": 1}, "a")
 
 
-async def test_state_that_is_evicted(publish, redis_client):
-    """Key and content are restored from the entries, in whichever epoch."""
+async def test_keys_after_eviction_of_the_state(publish, redis_client):
+    """Keys and digests are restored from the entries of all epochs."""
     event_id, ids = await publish({"n": 0}, "a", epoch=3), await publish(EVENTS, "b")
     redis_client.delete(STATE)
     assert await publish({"n": 0}, "a") == event_id
@@ -164,7 +164,7 @@ async def test_state_that_is_evicted(publish, redis_client):
     assert numbers(redis_client) == [0, 1, 2, 3]
 
 
-async def test_events_that_are_lost_may_be_published_anew(publish, redis_client):
+async def test_lost_events_can_be_published_again(publish, redis_client):
     await publish({"n": 0}, "a")
     redis_client.delete(KEY)
     await publish({"n": 1}, "a")
@@ -174,20 +174,20 @@ async def test_events_that_are_lost_may_be_published_anew(publish, redis_client)
 
 
 async def test_keys_are_kept_for_two_hours(publish, redis_client):
-    """With more than 256 of them, older ones are forgotten."""
+    """Older ones are removed when there are more than 256."""
     now = redis_client.time()[0]
     await publish({"n": 0}, "a")
     old = {f"{n:016}": f"1 {(now - 7300) * 1000}-{n} {n:016}" for n in range(500)}
     recent = {f"{n:016}": f"1 {(now - 7100) * 1000}-{n} {n:016}" for n in range(1000, 1100)}
     redis_client.hset(STATE, mapping={**old, **recent})
     await publish({"n": 1}, "b")
-    assert redis_client.hlen(STATE) == 100 + 2 + 1  # and the limit
+    assert redis_client.hlen(STATE) == 100 + 2 + 1  # including the field of the limit
     await publish({"n": 0}, "a")
     assert numbers(redis_client) == [0, 1]
 
 
-async def test_same_key_at_once(publish, redis_client, redis_server):
-    """From threads, tasks and both publishers."""
+async def test_concurrent_calls_with_the_same_key(publish, redis_client, redis_server):
+    """The calls are made by threads and tasks with both publishers."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
 
     def in_thread(_):

@@ -1,4 +1,4 @@
-"""The newest event up to which a log is what was delivered."""
+"""The newest event that the log and the delivered events have in common."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ def delivered(*numbers, floor=START):
 
 
 def common(recorded, log, page_size=100):
-    """Verify against a log, by pages."""
+    """Verify the delivered events against a log, page by page."""
 
     async def read_before(before):
         return [each for each in log if before is None or each.cursor < before][-page_size:]
@@ -71,8 +71,8 @@ def test_newest_common_event(log, expected, page_size):
     ],
     ids=["removed", "inserted", "changed"],
 )
-def test_page_is_compared_from_its_first_event_on(log, expected):
-    """An archiver that commits late does so."""
+def test_changes_within_a_page_are_detected(log, expected):
+    """An archiver that commits late changes events in the middle of the log."""
     assert common(delivered(1, 2, 3, 4), log).common == cursor(expected)
 
 
@@ -81,7 +81,7 @@ def test_first_verification_accepts_any_log():
     assert common(DeliveredEvents(), []).common == START
 
 
-def test_below_the_recorded_events_the_log_counts_as_unchanged():
+def test_log_below_the_recorded_events_is_assumed_unchanged():
     recorded = delivered(8, 9, floor=cursor(7))
     assert common(recorded, events(5, 6, 7)).common == cursor(7)
     assert common(recorded, events(5, 6)).common == cursor(6)
@@ -89,7 +89,7 @@ def test_below_the_recorded_events_the_log_counts_as_unchanged():
     assert common(recorded, events(5, 7, 8), page_size=2).common == cursor(8)
 
 
-def test_long_log_is_not_read_from_its_end_to_its_start():
+def test_long_log_is_not_read_completely():
     read = []
 
     async def read_before(before):
@@ -111,7 +111,7 @@ def test_last_thousand_events_are_recorded():
     assert not recorded.contains(event(4, content=9))
 
 
-def test_rebase_replaces_what_follows_the_common_event():
+def test_rebase_replaces_events_after_the_common_event():
     recorded = delivered(1, 2, 3)
     recorded.rebase(cursor(2), START, messages(*events(1, 2), event(3, content=9), event(5)))
     assert recorded.head == cursor(5)
@@ -119,7 +119,7 @@ def test_rebase_replaces_what_follows_the_common_event():
     assert recorded.contains(event(3, content=9))
 
 
-def test_rebase_over_a_gap_starts_again():
+def test_rebase_over_a_gap_clears_the_record():
     recorded = delivered(1, 2, 3)
     recorded.rebase(cursor(3), cursor(50), messages(*events(51, 52)))
     assert recorded.floor == cursor(50)
@@ -127,7 +127,7 @@ def test_rebase_over_a_gap_starts_again():
     assert recorded.contains(event(52))
 
 
-def test_rebase_below_the_recorded_events_starts_again():
+def test_rebase_below_the_recorded_events_clears_the_record():
     recorded = delivered(8, 9, floor=cursor(7))
     recorded.rebase(cursor(5), START, messages(*events(4, 5, 11)))
     assert recorded.floor == START

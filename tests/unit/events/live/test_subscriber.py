@@ -1,4 +1,4 @@
-"""A subscriber whose topic was verified, and a job that finishes meanwhile."""
+"""Subscriber: reset and completion after the topic was verified."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_cursor_that_was_not_checked_is_rewound():
 
 
 def test_verification_that_has_begun_does_not_end_the_topic():
-    """It may have read the log before the last event was appended."""
+    """The verification may have read the log before the last event was appended."""
     topic = Topic("abc", "job_events:abc")
     Hub(lambda: None)._finish(topic)
     assert not topic.is_ending

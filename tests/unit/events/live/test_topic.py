@@ -1,4 +1,4 @@
-"""A topic that is verified, and its subscribers that are past the common event."""
+"""Topic: verification of the log, ring buffer and backpressure."""
 
 import asyncio
 from time import monotonic
@@ -47,7 +47,7 @@ def topic():
     return topic
 
 
-def test_it_starts_with_the_end_of_the_log(topic):
+def test_topic_starts_with_the_end_of_the_log(topic):
     assert (topic.head, topic.ring.floor, in_ring(topic)) == (Cursor(3, 0), START, [1, 2, 3])
     later = Topic("abc", "job_events:abc")
     later.resume(end(9, 7, 8, 9, is_whole=False))
@@ -76,7 +76,7 @@ def test_loss_clears_the_ring_and_rewinds_every_subscriber(topic):
     assert topic.unsettled_until > 0
 
 
-def test_log_that_is_empty_again(topic):
+def test_topic_of_a_wiped_log(topic):
     topic.invalidate()
     topic.resume(LogEnd(START, [], True))
     assert (topic.head, topic.last, in_ring(topic)) == (START, None, [])
@@ -85,7 +85,7 @@ def test_log_that_is_empty_again(topic):
     assert in_ring(topic) == [8]
 
 
-def test_replies_of_an_earlier_epoch_do_not_count(topic):
+def test_replies_of_an_earlier_epoch_are_not_current(topic):
     epoch = topic.epoch
     assert topic.is_current(epoch)
     topic.invalidate()
@@ -95,7 +95,7 @@ def test_replies_of_an_earlier_epoch_do_not_count(topic):
     assert topic.is_current(topic.epoch)
 
 
-def test_missing_entry_that_is_in_the_log_is_archived(topic):
+def test_missing_entry_that_is_in_the_log_counts_as_archived(topic):
     topic.invalidate(is_head_missing=True)
     topic.resume(end(3, 1, 2, 3))
     assert topic.is_head_archived
@@ -121,8 +121,8 @@ def test_finished_job_completes_its_topic_unless_events_were_lost(topic):
     assert topic.is_completed
 
 
-def test_backpressure_and_the_detachment_of_slow_subscribers(monkeypatch):
-    """The ring waits for a slow subscriber, but not longer than MAX_LAG_SECONDS for the others."""
+def test_slow_subscriber_is_detached_after_max_lag_seconds(monkeypatch):
+    """The ring has no room until then."""
     topic = Topic("abc", "job_events:abc")
     topic.resume(LogEnd(START, [], True))
     slow, quick = FakeSubscriber(offset=0), FakeSubscriber(offset=MAX_RING_EVENTS)

@@ -29,7 +29,7 @@ def producer():
 
 
 def grouped(producer, *appends):
-    """The batches: sequence of the first event, number of events, and their appends."""
+    """Return producer, epoch, first sequence, number of events and appends of each batch."""
     batches = batches_of(appends, producer, LastAcked())
     return [
         (*batch.command[5:8], batch.count, [appends.index(each) for each in group])
@@ -37,7 +37,7 @@ def grouped(producer, *appends):
     ]
 
 
-def test_sequences_follow_each_other(producer):
+def test_sequences_are_consecutive(producer):
     assert grouped(producer, append(2)) == [("p", 0, 1, 2, [0])]
     assert grouped(producer, append(3), append()) == [("p", 0, 3, 4, [0, 1])]
     assert producer.sequence == 7
@@ -53,7 +53,7 @@ def test_batch_for_each_job_and_epoch(producer):
 
 
 def test_batch_for_each_idempotency_key(producer):
-    """Equal keys as well: the second is recognised by the first's state."""
+    """This includes equal keys: Redis detects the second one by the state of the first."""
     appends = append(), append(2, key_id="k"), append(2, key_id="k", epoch=3)
     assert grouped(producer, *appends) == [
         ("p", 0, 1, 1, [0]),
@@ -74,7 +74,7 @@ def test_retried_appends_keep_their_batch(producer):
     assert appends[1].batch.command[5] == "q"
 
 
-def test_each_caller_gets_its_ids(producer):
+def test_caller_receives_its_ids(producer):
     appends = append(), append(3), append()
     batch = number(appends, producer, LastAcked())
     assert [each.ids for each in appends] == [[], [], []]
@@ -82,7 +82,7 @@ def test_each_caller_gets_its_ids(producer):
     assert [each.ids for each in appends] == [["7-1"], ["7-2", "7-3", "7-4"], ["7-5"]]
 
 
-def test_error_of_each_caller_has_its_append(producer):
+def test_error_contains_the_append_of_its_caller(producer):
     appends = append(), append()
     number(appends, producer, LastAcked())
     shared = RedisUnavailable("gone")
@@ -95,7 +95,7 @@ def test_error_of_each_caller_has_its_append(producer):
     assert appends[0].error is refusal
 
 
-def test_append_expires(producer, monkeypatch):
+def test_retry_expires(producer, monkeypatch):
     pending = append()
     with pytest.raises(TypeError):
         retried(pending)  # not sent
@@ -131,7 +131,7 @@ def test_retry_does_not_lower_the_floor():
     assert last_acked.get(KEYS) == "5 10-2"
 
 
-def test_floors_are_bounded(monkeypatch):
+def test_number_of_floors_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "MAX_LAST_ACKED_JOBS", 2)
     last_acked = LastAcked()
     for name in "abc":

@@ -1,4 +1,4 @@
-"""Ids of producers that callers identify."""
+"""Producer ids of idempotency keys."""
 
 import re
 
@@ -11,7 +11,7 @@ from events.types import Producer
 EVENT = {"event_type": "x", "text": "ü"}
 
 
-def test_id_has_sixteen_characters_of_the_key_and_sixteen_of_the_content():
+def test_id_consists_of_digests_of_key_and_content():
     one, other = idempotency_id("a", [EVENT]), idempotency_id("a", [EVENT, EVENT])
     assert one[:16] == other[:16]
     assert one[16:] != other[16:]
@@ -27,7 +27,7 @@ def test_only_a_given_timestamp_is_content():
 
 
 def test_content_of_any_size_is_accepted():
-    """Its size is checked where it is encoded."""
+    """The size is checked by the codec."""
     assert re.fullmatch(r"[\w-]{32}", idempotency_id("a", [{"text": "x" * 1_000_000}]))
 
 
@@ -37,7 +37,7 @@ def test_invalid_key(key):
         idempotency_id(key, [EVENT])
 
 
-def test_names_are_told_apart():
+def test_digests_of_different_names_differ():
     names = [("a", "b"), ("ab",), ("a", "b", ""), ("b", "a"), ("1:a", "b"), ("\ud800",), ()]
     digests = {digest_of(each) for each in names}
     assert len(digests) == len(names)

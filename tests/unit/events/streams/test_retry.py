@@ -1,4 +1,4 @@
-"""The steps of sending commands, by both drivers."""
+"""Sending commands with retry, by the sync and the async driver."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ SCRIPT = scripts.TRIM.call(("a", "b"), ("1-0",))
 
 
 class Connection:
-    """Gives the replies of a script, raises those that are errors, and logs what it does."""
+    """Fake connection: returns or raises prepared replies, and records its calls."""
 
     def __init__(self, *replies):
         self.replies = list(replies)
@@ -56,7 +56,7 @@ class AsyncConnection(Connection):
 
 @pytest.fixture(params=["sync", "async"])
 def drive(request, monkeypatch):
-    """Sends commands on a connection with the replies; returns the connection and the outcome."""
+    """Send commands on a connection with these replies; return its log, the outcome and pauses."""
     pauses = []
     monkeypatch.setattr(retry, "sleep", pauses.append)
 
@@ -104,14 +104,14 @@ def test_last_attempt_is_not_followed_by_a_pause(drive):
     assert str(error) == "Redis did not answer: lost"
 
 
-def test_no_attempt_is_made_after_the_timeout(drive, settings):
+def test_no_retry_after_the_timeout(drive, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_TIMEOUT": 0}
     log, error, _ = drive([LOST], PING)
     assert log == ["send", "read", "disconnect"]
     assert isinstance(error, RedisUnavailable)
 
 
-def test_error_of_redis_py_itself_is_not_retried(drive):
+def test_client_error_of_redis_py_is_not_retried(drive):
     log, error, _ = drive([exceptions.DataError("not a command")], PING)
     assert log == ["send", "read", "disconnect"]
     assert "not a command" in str(error)
@@ -125,15 +125,15 @@ def test_source_of_a_missing_script_is_sent(drive):
     assert isinstance(replies[0], RedisCommandError)
 
 
-def test_refusal_after_a_lost_attempt_leaves_the_outcome_unknown(drive):
-    """The lost attempt may have been run, or may be run later."""
+def test_error_reply_after_a_lost_attempt_is_unavailable(drive):
+    """The outcome is unknown: Redis may have run the lost attempt, or may run it later."""
     fenced = exceptions.ResponseError("WRONGTYPE Operation")
     _, replies, _ = drive([LOST, OOM, b"2", fenced], PING, PING, PING)
     assert [type(reply) for reply in replies] == [RedisUnavailable, bytes, NotAStream]
 
 
 class Interruption(BaseException):
-    """What a signal handler raises."""
+    """Raised in place of a signal handler's exception."""
 
 
 def test_interrupted_connection_is_closed():
@@ -152,24 +152,23 @@ async def test_sending_once_raises_the_error_of_redis_py():
 
 
 @pytest.mark.parametrize("send", [asend_commands, lambda c, *commands: send_once(c, commands)])
-async def test_cancellation_that_a_step_loses_is_raised(send):
-    """As redis-py does in Python 3.11 when it is cancelled as its write returns."""
+async def test_swallowed_cancellation_is_raised(send):
+    """redis-py on Python 3.11 swallows a cancellation at the end of a write."""
 
-    class Losing(AsyncConnection):
+    class SwallowingConnection(AsyncConnection):
         async def send_packed_command(self, *arguments):
             asyncio.current_task().cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
 
-    connection = Losing(b"1")
+    connection = SwallowingConnection(b"1")
     task = asyncio.create_task(send(connection, PING))
     await asyncio.wait([task])
     assert task.cancelled()
     assert "read" not in connection.log
 
 
-async def test_task_that_was_cancelled_before_may_send():
-    """In a `finally` block, for example."""
+async def test_cancelled_task_sends_in_its_finally_block():
 
     async def publish():
         try:

@@ -1,4 +1,4 @@
-"""The Lua scripts as they are composed of files."""
+"""Composition of the Lua scripts from files."""
 
 from importlib.resources import files
 
@@ -16,11 +16,11 @@ def source(name):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_is_the_helpers_and_its_own_file(name):
+def test_script_consists_of_helpers_and_its_file(name):
     assert SCRIPTS[name].source.startswith(source("helpers") + source(name.lower()))
 
 
-def test_appends_in_order_end_as_other_appends_do():
+def test_append_in_order_ends_with_append():
     own = source("helpers") + source("append_in_order")
     assert SCRIPTS["APPEND_IN_ORDER"].source == own + source("append")
 

@@ -1,4 +1,4 @@
-"""The parser of client messages."""
+"""Parser of client messages."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_messages_of_a_replay():
         ('{"action": "subscribe", "job_id": "a", "ticket": null}', "A ticket is a string."),
     ],
 )
-def test_error_states_what_is_allowed_and_what_was_given(text, expected):
+def test_error_names_allowed_and_given_values(text, expected):
     with pytest.raises(BadMessage) as caught:
         parse_message(text, MULTIPLEX_ACTIONS)
     assert expected in str(caught.value)
@@ -63,7 +63,7 @@ def test_invalid_values():
     message = parse_message(
         '{"action": "subscribe", "job_id": "a", "after": "$"}', MULTIPLEX_ACTIONS
     )
-    assert message.job_id == "a"  # known to the error message of the socket
+    assert message.job_id == "a"  # used in the error message of the socket
     with pytest.raises(InvalidCursor):
         message.parse_cursor()
     with pytest.raises(InvalidSpeed):
