@@ -32,7 +32,7 @@ def due_truncations() -> Iterator[tuple[int, str, Cursor]]:
             before = None
             if "days" in rule:
                 before = Cursor(max(int((now - rule["days"] * DAY_SECONDS) * 1000), 0), 0)
-            point = retention_point(log_id, job_id, before=before, keep=rule.get("events"))
+            point = retention_point(job_id, before=before, keep=rule.get("events"))
             if point is not None:
                 yield log_id, task_type, point
         last = logs[-1][0]

@@ -1,17 +1,16 @@
 """The SQL tier of the log: storing, querying and maintaining archived events.
 
-    store         inserts batches; archive checkpoints; errors of stalled logs
-    reader        pages and single ids of archived events
-    archiver      copies streams to the archive
-    stream_state  streams in Redis and the state that an archiver keeps of each
-    maintenance   trims and expires archived streams
-    repair        repairs streams that were rewound
-    retention     deletes old events
-    importer      imports exported logs
-    projections   registry of the projections that follow the logs
-    terms         tokenizer
-    filters       event filters
-    lookups       event filters in SQL
+    store        inserts batches; archive checkpoints; errors of stalled logs
+    reader       pages and single ids of archived events
+    archiver     copies streams to the archive
+    maintenance  trims and expires archived streams
+    repair       repairs streams that were rewound
+    retention    deletes old events
+    importer     imports exported logs
+    projections  registry of the projections that follow the logs
+    terms        tokenizer
+    filters      event filters
+    lookups      event filters in SQL
 
 Imports `events.streams` and the leaf modules of `events`.
 """

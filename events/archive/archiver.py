@@ -1,8 +1,7 @@
 """The archiver: copies streams to the archive, then trims what is archived.
 
-Several archivers may run at once, and each may be stopped at any line. A batch and its archive
-checkpoint are written in one transaction, which applies only if the checkpoint is still where the
-batch was read from. Entries are removed from Redis only after they are archived.
+Several archivers may run at once and stop anywhere. A batch and its archive checkpoint are written
+in one transaction, only if the checkpoint is still where the batch was read from.
 """
 
 import logging
@@ -16,12 +15,13 @@ from django.db import InterfaceError, OperationalError, transaction
 from events.archive import store
 from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
-from events.archive.stream_state import StreamState, scan_streams
+from events.archive.store import StreamState
 from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
-from events.streams.clients import get_redis, send_command, send_pipeline
+from events.streams.clients import get_redis, run, send_command, send_pipeline
 from events.streams.keys import StreamKeys
+from events.streams.retry import raised
 from events.types import Event
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,21 @@ _MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 _MAX_BATCH_STREAMS: Final = 200
 _MAX_OUTBOX_LOGS: Final = 1000
 _RETRY_SECONDS: Final = 5.0
+_SCAN_COUNT: Final = 1000
 
 ArchiveBatch = Mapping[StreamState, list[Event]]
+
+
+def scan_streams() -> Iterator[list[str]]:
+    """Yield the keys of streams with the configured prefix, one SCAN reply at a time."""
+    client, pattern = get_redis(), StreamKeys(event_settings.STREAM_PREFIX).pattern
+    cursor = "0"
+    while True:
+        reply = run(client, commands.scan(cursor, pattern, _SCAN_COUNT))
+        cursor, names = commands.scanned(reply)
+        yield names
+        if cursor == "0":
+            return
 
 
 class _StreamsLost(Exception):
@@ -58,10 +71,13 @@ class Archiver:
         does not delay other logs.
         """
         self._discover_streams()
-        copied = sum(self._store(self._read(group)) for group in self._groups())
+        now, copied = monotonic(), 0
+        due = iter([stream for stream in self._streams.values() if stream.retry_at <= now])
+        while group := list(islice(due, _MAX_BATCH_STREAMS)):
+            copied += self._store(self._read(group))
         self._needs_maintenance = self._needs_maintenance or copied > 0
         if self._maintenance.due or (self._needs_maintenance and not copied):
-            with self._maintenance.measured():
+            with self._maintenance:
                 for stream in maintain(list(self._streams.values())):
                     del self._streams[stream.job_id]
             self._needs_maintenance = False
@@ -73,13 +89,9 @@ class Archiver:
         self._after_log = logs[-1][0] if len(logs) == _MAX_OUTBOX_LOGS else 0
         job_ids = {job_id for _, job_id in logs}
         if self._discovery.due:
-            with self._discovery.measured():
+            with self._discovery:
                 job_ids |= self._scan() | store.stalled_job_ids()
-        checkpoints = store.get_or_create_checkpoints(job_ids - self._streams.keys())
-        for job_id, checkpoint in checkpoints.items():
-            self._streams[job_id] = StreamState(
-                job_id, checkpoint.log_id, checkpoint.position, checkpoint.stalled
-            )
+        self._streams |= store.get_or_create_checkpoints(job_ids - self._streams.keys())
 
     def _scan(self) -> set[str]:
         """The jobs that have a stream; a stream whose key has no valid job_id is logged once."""
@@ -91,12 +103,6 @@ class Archiver:
                 self._foreign_keys.add(name)
                 logger.warning("stream_without_job_id", extra={"key": name})
         return job_ids
-
-    def _groups(self) -> Iterator[list[StreamState]]:
-        now = monotonic()
-        due = iter([stream for stream in self._streams.values() if stream.retry_at <= now])
-        while group := list(islice(due, _MAX_BATCH_STREAMS)):
-            yield group
 
     def _read(self, group: list[StreamState]) -> ArchiveBatch:
         by_key = {stream.keys[0]: stream for stream in group}
@@ -133,8 +139,7 @@ class Archiver:
         except (OperationalError, InterfaceError, RedisUnavailable):
             raise  # the database or Redis fails, not these events
         except _StreamsLost as lost:
-            remaining = {s: batch[s] for s in batch if s.job_id not in lost.args[0]}
-            return self._store(remaining)
+            return self._store({s: batch[s] for s in batch if s.job_id not in lost.args[0]})
         except Exception as error:  # noqa: BLE001 - events and projections are not ours
             # Archive each stream by itself to find the one that fails.
             if len(batch) > 1:
@@ -189,14 +194,12 @@ class Archiver:
 
     def _delete_duplicates(self, batch: ArchiveBatch, duplicates: set[tuple[int, str]]) -> None:
         """Delete the stream entries that are archived under another id."""
-        ids = {s: [e.id for e in batch[s] if (s.log_id, e.id) in duplicates] for s in batch}
-        deletions = [("XDEL", stream.keys[0], *ids[stream]) for stream in ids if ids[stream]]
-        if not deletions:
-            return
-        logger.warning("duplicate_events_deleted", extra={"events": len(duplicates)})
+        keys = {stream.log_id: stream.keys[0] for stream in batch}
+        deletions = [("XDEL", keys[log_id], event_id) for log_id, event_id in duplicates]
+        if deletions:
+            logger.warning("duplicate_events_deleted", extra={"events": len(deletions)})
         for reply in send_pipeline(get_redis(), deletions):
-            if isinstance(reply, EventsError):
-                raise reply
+            raised(reply)
 
     def _stall(self, stream: StreamState, error: Exception) -> None:
         stream.retry_at = monotonic() + _RETRY_SECONDS

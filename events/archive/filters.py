@@ -52,7 +52,6 @@ class EventFilter:
         return bool(self.clauses)
 
     def matches(self, event: Event) -> bool:
-        """Return whether an event meets every condition."""
         if not self.clauses:
             return True
         terms = terms_of(event)

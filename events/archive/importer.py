@@ -41,17 +41,16 @@ def import_events(events: Iterable[Event]) -> int:
 def _import_batch(job_id: str, batch: list[Event]) -> int:
     _check_order(batch)
     with transaction.atomic():
-        checkpoint = store.get_or_create_checkpoints([job_id]).get(job_id)
-        log_id = checkpoint and checkpoint.log_id
-        position = log_id and store.lock_checkpoints([log_id]).get(log_id)
-        if not log_id or not position:
+        log = store.get_or_create_checkpoints([job_id]).get(job_id)
+        position = store.lock_checkpoints([log.log_id]).get(log.log_id) if log else None
+        if log is None or position is None:
             raise ImportConflict(f"The log of {job_id} is locked by another process. Try again.")
         new = [event for event in batch if event.cursor > position]
-        _check_equal(log_id, [event for event in batch if event.cursor <= position])
+        _check_equal(log.log_id, [event for event in batch if event.cursor <= position])
         if new:
             _check_stream(job_id, position)
-            store.insert_batch({log_id: new})
-            store.advance_checkpoints({log_id: new[-1].cursor})
+            store.insert_batch({log.log_id: new})
+            store.advance_checkpoints({log.log_id: new[-1].cursor})
     return len(new)
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import reduce
-from operator import and_, or_
-from typing import Any, Final
+from operator import or_
+from typing import Final
 
 from django.db import connection
-from django.db.models import Lookup, Q, QuerySet
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
 from events.archive.filters import EventFilter
-from events.fields import TermsField
 from events.models import ArchivedEvent
 
 EventRows = QuerySet[ArchivedEvent]
@@ -19,34 +18,6 @@ EventRows = QuerySet[ArchivedEvent]
 MAX_INDEXED_ROWS: Final = 2000
 
 
-@TermsField.register_lookup
-class TsQueryMatch(Lookup):
-    """`terms__tsquery`: PostgreSQL full-text match against the text of a tsquery."""
-
-    lookup_name = "tsquery"
-    prepare_rhs = False
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        """Return the condition and its parameters."""
-        column, params = self.process_lhs(compiler, connection)
-        return f"{column} @@ %s::tsquery", (*params, self.rhs)
-
-
-@TermsField.register_lookup
-class ContainsTerm(Lookup):
-    """`terms__contains_term`: SQLite substring match of a term or a prefix."""
-
-    lookup_name = "contains_term"
-    prepare_rhs = False
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        """Return the condition and its parameters."""
-        column, params = self.process_lhs(compiler, connection)
-        term = str(self.rhs)
-        text = f" {term[:-1]}" if term.endswith("*") else f" {term} "
-        return f"instr(' ' || {column} || ' ', %s) > 0", (*params, text)
-
-
 def apply_filter(rows: EventRows, event_filter: EventFilter) -> EventRows:
     """Restrict archived events to those that a filter matches."""
     if not all(event_filter.clauses):
@@ -54,12 +25,24 @@ def apply_filter(rows: EventRows, event_filter: EventFilter) -> EventRows:
     if not event_filter:
         return rows
     if connection.vendor == "postgresql":
-        return rows.filter(terms__tsquery=_query(event_filter, " & ", " | ", _lexeme))
+        query = _query(event_filter, " & ", " | ", _lexeme)
+        return rows.filter(_condition(" @@ ", query, "%(expressions)s::tsquery"))
     keys = _indexed_keys(_query(event_filter, " AND ", " OR ", _phrase))
     if keys is not None:
         return rows.filter(pk__in=keys)
-    clauses = ([Q(terms__contains_term=term) for term in clause] for clause in event_filter.clauses)
-    return rows.filter(reduce(and_, (reduce(or_, clause) for clause in clauses)))
+    clauses = (reduce(or_, map(_contains_term, clause)) for clause in event_filter.clauses)
+    return rows.filter(*clauses)
+
+
+def _contains_term(term: str) -> Q:
+    """Substring match of a term or a prefix in SQLite."""
+    text = f" {term[:-1]}" if term.endswith("*") else f" {term} "
+    return Q(_condition(" || ' ', ", text, "instr(' ' || %(expressions)s) > 0"))
+
+
+def _condition(operator: str, text: str, template: str) -> Func:
+    terms, value, is_match = F("terms"), Value(text), BooleanField()
+    return Func(terms, value, template=template, arg_joiner=operator, output_field=is_match)
 
 
 def _query(

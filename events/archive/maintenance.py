@@ -10,12 +10,13 @@ from typing import Any, Final
 from events.archive import reader
 from events.archive.projections import projections
 from events.archive.repair import repair_stream
-from events.archive.stream_state import StreamState
+from events.archive.store import StreamState
 from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisUnavailable
 from events.streams import commands, scripts
 from events.streams.clients import get_redis, send_command, send_pipeline
+from events.streams.retry import raised
 from events.types import Cursor
 
 logger = logging.getLogger(__name__)
@@ -29,26 +30,22 @@ _MIN_PAUSE_SECONDS: Final = 1.0
 class Throttle:
     """Limits an expensive operation to a twentieth of the time, and to once a second.
 
-    Usage: `if throttle.due: with throttle.measured(): …`.
+    Usage: `if throttle.due: with throttle: …`.
     """
 
     def __init__(self) -> None:
-        self._next_at = 0.0
+        self._started_at = self._next_at = 0.0
 
     @property
     def due(self) -> bool:
-        """Whether the operation may run now."""
         return monotonic() >= self._next_at
 
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Measure the operation and schedule the next one."""
-        started_at = monotonic()
-        try:
-            yield
-        finally:
-            now = monotonic()
-            self._next_at = now + max((now - started_at) * _PAUSE_FACTOR, _MIN_PAUSE_SECONDS)
+    def __enter__(self) -> None:
+        self._started_at = monotonic()
+
+    def __exit__(self, *_error: object) -> None:
+        now = monotonic()
+        self._next_at = now + max((now - self._started_at) * _PAUSE_FACTOR, _MIN_PAUSE_SECONDS)
 
 
 def maintain(streams: Sequence[StreamState]) -> list[StreamState]:
@@ -67,9 +64,7 @@ def maintain(streams: Sequence[StreamState]) -> list[StreamState]:
                     missing.append(stream)
                 continue
             with _rejections_logged(stream):
-                if isinstance(rewound_at, EventsError):
-                    raise rewound_at
-                if _maintain_stream(stream, commands.fields_of_info(info), rewound_at):
+                if _maintain_stream(stream, commands.fields_of_info(info), raised(rewound_at)):
                     archived.append(stream)
     _expire(archived)
     send_pipeline(get_redis(), [scripts.BURY.call(stream.keys, ()) for stream in missing])
@@ -108,9 +103,9 @@ def _maintain_stream(stream: StreamState, info: dict[str, Any], rewound_at: Any)
 
 def _trim(stream: StreamState, tail: int) -> None:
     """Keep the latest `tail` entries: reconnecting subscribers read them without the database."""
-    up_to = reader.id_before_latest(stream.log_id, stream.position, tail)
-    if up_to is None:  # retention has left fewer events in the archive
-        up_to = reader.first_id(stream.log_id)
+    ids = reader.latest_ids(stream.log_id, stream.position)
+    # Retention may have left fewer events in the archive.
+    up_to = ids[tail : tail + 1].first() or ids.last()
     if up_to is not None:
         send_command(get_redis(), commands.trim(stream.keys, up_to))
 

@@ -1,7 +1,6 @@
 """Registry of projections: rows that follow the logs, updated in the archiver's transaction.
 
-`events` has no knowledge of jobs. The app that owns the rows appends its projection to
-`projections` in `AppConfig.ready`; the archiver calls it for every batch that it archives.
+The app that owns the rows appends its projection to `projections` in `AppConfig.ready`.
 """
 
 from collections.abc import Collection, Mapping, Sequence

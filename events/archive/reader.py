@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from django.db.models import BinaryField, ExpressionWrapper, F, Subquery
+from django.db.models import BinaryField, ExpressionWrapper, F, QuerySet, Subquery
 
 from events.archive.filters import EventFilter
 from events.archive.lookups import EventRows, apply_filter
@@ -14,6 +14,18 @@ from events.types import START, Cursor, Event, Order
 
 # The stored bytes: CursorField.from_db_value costs a Python call for each of thousands of rows.
 EVENT_ID: Final = ExpressionWrapper(F("event_id"), output_field=BinaryField())
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """The first, or last, `limit` matching events of a log between two cursors, both exclusive."""
+
+    job_id: str
+    after: Cursor | None
+    before: Cursor | None
+    limit: int
+    order: Order
+    event_filter: EventFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +50,24 @@ def archived_log(job_id: str) -> ArchivedLog | None:
     return ArchivedLog(row[0], row[1], row[2] or START) if row else None
 
 
-def archived_page(
-    log: ArchivedLog,
-    job_id: str,
-    *,
-    after: Cursor | None,
-    before: Cursor | None,
-    limit: int,
-    order: Order,
-    event_filter: EventFilter,
-) -> tuple[ArchivedLog, list[Event]]:
-    """Read up to `limit` events, none above `log.position`; return the log as of this read.
+def archived_page(log: ArchivedLog, query: PageQuery) -> tuple[ArchivedLog, list[Event]]:
+    """Read a page up to `log.position`; return the log as of this read.
 
     Retention may delete events at any time, so the same statement reads `truncated_before`.
     """
     rows = ArchivedEvent.objects.filter(log_id=log.pk, event_id__lte=log.position)
-    rows = apply_filter(between(rows, after, before), event_filter)
-    rows = rows.order_by("event_id" if order == "asc" else "-event_id")
+    rows = apply_filter(between(rows, query.after, query.before), query.event_filter)
+    rows = rows.order_by("event_id" if query.order == "asc" else "-event_id")
     truncated_before = Subquery(
         EventLog.objects.filter(pk=log.pk).values("truncated_before"), output_field=BinaryField()
     )
     columns = (EVENT_ID, "event_type", "timestamp", "data", "producer", truncated_before)
-    found = list(rows.values_list(*columns)[:limit])
+    found = list(rows.values_list(*columns)[: query.limit])
     if not found:
         # Only `truncated_before` is taken from this later read: the rows belong to `log`.
-        now = archived_log(job_id) or log
+        now = archived_log(query.job_id) or log
         return replace(log, truncated_before=now.truncated_before), []
+    job_id = query.job_id
     return replace(log, truncated_before=unpack(found[0][-1])), [
         Event(unpack_id(packed), job_id, event_type, timestamp, data.encode(), producer or "")
         for packed, event_type, timestamp, data, producer, _ in found
@@ -83,13 +87,7 @@ def archived_data(log_id: int, ids: Sequence[str]) -> dict[str, str]:
     return {str(event_id): data for event_id, data in rows.values_list("event_id", "data")}
 
 
-def id_before_latest(log_id: int, up_to: Cursor, count: int) -> Cursor | None:
-    """The id before the latest `count` events up to a cursor; None if there are no more."""
+def latest_ids(log_id: int, up_to: Cursor) -> QuerySet[ArchivedEvent, Any]:
+    """The ids of archived events up to a cursor, the latest first."""
     rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__lte=up_to).order_by("-event_id")
-    return rows.values_list("event_id", flat=True)[count : count + 1].first()
-
-
-def first_id(log_id: int) -> Cursor | None:
-    """The id of the first archived event; None if there is none."""
-    rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__isnull=False)
-    return rows.order_by("event_id").values_list("event_id", flat=True).first()
+    return rows.values_list("event_id", flat=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from events.archive import reader, store
-from events.archive.stream_state import StreamState
+from events.archive.store import StreamState
 from events.streams import commands
 from events.streams.clients import get_redis, run, send_command
 from events.types import START, Cursor
@@ -43,8 +43,7 @@ def _unarchived_ids(stream: StreamState) -> Iterator[str]:
         events = commands.events_of_xrange(stream.job_id, run(get_redis(), command))
         archived = reader.archived_data(stream.log_id, [event.id for event in events])
         for event in events:
-            is_retained = event.cursor >= truncated_before
-            if is_retained and archived.get(event.id) != event.raw.decode():
+            if event.cursor >= truncated_before and archived.get(event.id) != event.raw.decode():
                 yield event.id
         if len(events) < _PAGE_EVENTS:
             return

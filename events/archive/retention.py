@@ -1,15 +1,11 @@
-"""Retention: deletes the oldest archived events of a log.
-
-Readers of deleted events get `CursorExpired`. Events are deleted in batches. Each batch is one
-transaction, which also updates `EventLog.truncated_before`. Events that are not archived are kept.
-"""
+"""Retention: deletes the oldest archived events of a log; readers of them get `CursorExpired`."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from django.db import transaction
 
-from events.archive.reader import archived_log, between, id_before_latest
+from events.archive.reader import archived_log, latest_ids
 from events.models import ArchivedEvent, EventLog
 from events.types import Cursor
 
@@ -22,9 +18,7 @@ def logs_after(pk: int, limit: int) -> Sequence[tuple[int, str]]:
     return list(logs.values_list("pk", "job_id")[:limit])
 
 
-def retention_point(
-    log_id: int, job_id: str, *, before: Cursor | None, keep: int | None
-) -> Cursor | None:
+def retention_point(job_id: str, *, before: Cursor | None, keep: int | None) -> Cursor | None:
     """The cursor to pass to `delete_before`; None if there is nothing to delete.
 
     Events to delete are archived, and before the cursor `before` or not among the latest `keep`.
@@ -32,14 +26,10 @@ def retention_point(
     log = archived_log(job_id)
     if log is None:
         return None
-    deleted = list[Cursor | None]()
-    if keep is not None:
-        deleted.append(id_before_latest(log_id, log.position, keep))
-    if before is not None:
-        rows = between(ArchivedEvent.objects.filter(log_id=log_id), None, before)
-        old = rows.filter(event_id__lte=log.position).order_by("-event_id")
-        deleted.append(old.values_list("event_id", flat=True).first())
-    last = max((event_id for event_id in deleted if event_id is not None), default=None)
+    ids = latest_ids(log.pk, log.position)
+    too_many = [] if keep is None else ids[keep : keep + 1]
+    too_old = [] if before is None else ids.filter(event_id__lt=before)[:1]
+    last = max([*too_many, *too_old], default=None)
     return last and (last.next() or last)
 
 
@@ -49,7 +39,10 @@ def count_before(log_id: int, point: Cursor) -> int:
 
 
 def delete_before(log_id: int, point: Cursor, *, batch: int = _BATCH_EVENTS) -> int:
-    """Delete one batch of the oldest events before a cursor; return how many were deleted."""
+    """Delete one batch of the oldest events before a cursor; return how many were deleted.
+
+    A batch is one transaction, which also updates `EventLog.truncated_before`.
+    """
     rows = ArchivedEvent.objects.filter(log_id=log_id, event_id__lt=point).order_by("event_id")
     oldest = list(rows.values_list("pk", "event_id")[:batch])
     if not oldest:

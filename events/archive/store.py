@@ -1,18 +1,21 @@
 """Writing the archive: event rows, archive checkpoints and the errors of stalled logs."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from events.archive.terms import terms_of
+from events.conf import event_settings
 from events.fields import pack, pack_id
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
+from events.streams.commands import Keys
+from events.streams.keys import StreamKeys
 from events.types import OUTBOX, Cursor, Event
 
 logger = logging.getLogger(__name__)
@@ -26,28 +29,52 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"  # SQLSTATE lock_not_available of PostgreSQ
 LogEvents = list[tuple[int, Event]]
 
 
-@dataclass(frozen=True, slots=True)
-class LogCheckpoint:
-    """The archive checkpoint of a log, and whether the log is stalled."""
+@dataclass(slots=True, eq=False)
+class StreamState:
+    """A stream and its archive checkpoint as of the archiver's last read.
 
+    Times are of `time.monotonic()`: `retry_at` is the next attempt after an error,
+    `completion_check_at` the next query whether the job is over.
+    """
+
+    job_id: str
     log_id: int
     position: Cursor
     stalled: bool
+    retry_at: float = 0.0
+    expiring: bool = False
+    completion_check_at: float = 0.0
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of the stream and of its producer state."""
+        return StreamKeys(event_settings.STREAM_PREFIX).pair(self.job_id)
+
+    def advance(self, position: Cursor) -> None:
+        """Record that the stream is archived up to a position."""
+        self.position = position
+        self.stalled = self.expiring = False
+
+    def clear_error(self) -> None:
+        """Clear the error of a stalled log if its stream and its outbox have no more events."""
+        if not self.stalled:
+            return
+        self.stalled = False
+        if not ArchivedEvent.objects.filter(log_id=self.log_id, event_id=None).exists():
+            checkpoint = ArchiveCheckpoint.objects.filter(log_id=self.log_id)
+            checkpoint.update(error="", failed_at=None)
 
 
-def get_or_create_checkpoints(job_ids: Iterable[str]) -> dict[str, LogCheckpoint]:
-    """The archive checkpoints of these jobs, by job_id; missing rows are created.
+def get_or_create_checkpoints(job_ids: Collection[str]) -> dict[str, StreamState]:
+    """The streams of these jobs with their archive checkpoints; missing rows are created.
 
     Omits a log that another transaction is creating.
     """
-    missing = set(job_ids)
-    if not missing:
-        return {}
-    found = _checkpoints(missing)
-    missing -= found.keys()
+    found = _checkpoints(job_ids)
+    missing = set(job_ids) - found.keys()
     for job_id in missing:
         _create_log(job_id)
-    return found | _checkpoints(missing) if missing else found
+    return found | _checkpoints(missing)
 
 
 def _create_log(job_id: str) -> None:
@@ -59,19 +86,17 @@ def _create_log(job_id: str) -> None:
                     cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
             log, _ = EventLog.objects.get_or_create(job_id=job_id)
             ArchiveCheckpoint.objects.get_or_create(log=log)
-    except IntegrityError:  # created concurrently
-        logger.info("log_created_concurrently", extra={"job_id": job_id})
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
         logger.info("log_creation_locked", extra={"job_id": job_id})
 
 
-def _checkpoints(job_ids: Iterable[str]) -> dict[str, LogCheckpoint]:
-    rows = ArchiveCheckpoint.objects.filter(log__job_id__in=list(job_ids))
+def _checkpoints(job_ids: Collection[str]) -> dict[str, StreamState]:
+    rows = ArchiveCheckpoint.objects.filter(log__job_id__in=job_ids)
     columns = ("log__job_id", "log_id", "position", "error")
     return {
-        job_id: LogCheckpoint(log_id, position, bool(error))
+        job_id: StreamState(job_id, log_id, position, stalled=bool(error))
         for job_id, log_id, position, error in rows.values_list(*columns)
     }
 
@@ -134,15 +159,6 @@ def report_error(log_id: int, job_id: str, error: Exception) -> None:
         logger.error("log_stalled", exc_info=error, extra={"job_id": job_id})
 
 
-def clear_error(log_id: int) -> None:
-    """Clear the error of a log, unless its outbox still has events."""
-    if ArchivedEvent.objects.filter(log_id=log_id, event_id=None).exists():
-        return
-    ArchiveCheckpoint.objects.filter(log_id=log_id).exclude(error="").update(
-        error="", failed_at=None
-    )
-
-
 def insert_batch(batch: Mapping[int, Sequence[Event]]) -> set[tuple[int, str]]:
     """Archive events by log; return log and id of those that are archived under another id.
 
@@ -154,14 +170,10 @@ def insert_batch(batch: Mapping[int, Sequence[Event]]) -> set[tuple[int, str]]:
     others = [pair for pair in events if not pair[1].producer.startswith(_OUTBOX_PREFIX)]
     duplicates = set[tuple[int, str]]()
     if _assign_ids(from_outbox) < len(from_outbox):
-        external, repeated = _classify_conflicts(from_outbox)
-        others += external
-        duplicates |= repeated
+        others += _resolve_conflicts(from_outbox, duplicates)
     if _insert(others) < len(others):
-        external, repeated = _classify_conflicts(others)
         # An external producer may reuse one producer id for different events.
-        _insert(external)
-        duplicates |= repeated
+        _insert(_resolve_conflicts(others, duplicates))
     return duplicates
 
 
@@ -182,31 +194,28 @@ def _assign_ids(pairs: LogEvents) -> int:
         return int(cursor.rowcount)
 
 
-def _classify_conflicts(pairs: LogEvents) -> tuple[LogEvents, set[tuple[int, str]]]:
-    """Split events into those of external producers and those archived under another id.
+def _resolve_conflicts(pairs: LogEvents, duplicates: set[tuple[int, str]]) -> LogEvents:
+    """Return the events of external producers; add those archived under another id to `duplicates`.
 
     An event is external if no archived row has the same producer and data; its claim to that
     producer is removed.
     """
     external: LogEvents = []
-    repeated = set[tuple[int, str]]()
     for log_id, event in pairs:
-        rows = ArchivedEvent.objects.filter(log_id=log_id, producer=event.producer or None)
+        rows = ArchivedEvent.objects.filter(log_id=log_id, producer=event.producer)
         row = rows.values_list("event_id", "data").first() if event.producer else None
         if row is None or row[1] != event.raw.decode():
             external.append((log_id, event._replace(producer="")))
         elif row[0] != event.cursor:
-            repeated.add((log_id, event.id))
-    return external, repeated
+            duplicates.add((log_id, event.id))
+    return external
 
 
-_INSERT: Final = (
-    "INSERT INTO job_events_archivedevent"
-    " (log_id, event_id, event_type, timestamp, data, producer, terms)"
-)
+_COLUMNS: Final = "log_id, event_id, event_type, timestamp, data, producer, terms"
+_INSERT: Final = f"INSERT INTO job_events_archivedevent ({_COLUMNS})"
 _ARRAYS: Final = (
-    "%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],"
-    " %s::text[]::tsvector[]"
+    "%b::bigint[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[],"
+    " %b::text[]::tsvector[]"
 )
 
 
@@ -243,7 +252,7 @@ def _execute_with_arrays(query: str, arrays: list[list[Any]]) -> int:
     """
     psycopg: Any = connection.Database  # type: ignore[attr-defined]
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(query.replace("%s", "%b"), arrays)
+        cursor.execute(query, arrays)
         return int(cursor.rowcount)
 
 

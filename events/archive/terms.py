@@ -1,14 +1,8 @@
-"""Tokenizer: the search terms of an event.
+"""Tokenizer: the search terms of an event, for all databases and for entries of the stream.
 
-The archive indexes the terms of each event. Entries that only the stream has are tokenized when
-they are read, so that both tiers and every database return the same events.
-
-- A word is a run of letters, digits and underscores, case-folded and in NFKC. Each ideograph or
-  kana is a word of its own. A word is truncated to 64 characters.
-- Each value has a term that combines it with its path: the keys to it, joined with dots. List
-  indexes are not part of the path: `sources.title` covers the title of every source.
-- The words of `event_type` and `timestamp` are not indexed; their values are.
-- Only the first 20,000 terms of an event are indexed.
+Each word is a term, case-folded and in NFKC; each ideograph or kana is a word of its own. Each
+value has a term with its path: the keys to it, joined with dots, without the indexes of lists.
+Of `event_type` and `timestamp`, only the values are indexed.
 """
 
 import re
@@ -27,14 +21,13 @@ _MAX_TERMS: Final = 20_000
 _MAX_TEXT_CHARS: Final = 256 * 1024
 _IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD: Final = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
-# Starts the term of a value. No word starts with it.
-_VALUE_PREFIX: Final = "="
+_VALUE_PREFIX: Final = "="  # no word starts with it
 EVENT_TYPE: Final = "event_type"
 _TIMESTAMP: Final = "timestamp"
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in order."""
+    """The words of a text, in order, each truncated to 64 characters."""
     folded = text.lower() if text.isascii() else normalize("NFKC", text).casefold()
     return [word[:_MAX_WORD_CHARS] for word in _WORD.findall(folded)]
 
@@ -46,7 +39,7 @@ def value_term(path: str, value: str) -> str:
 
 
 def terms_of(event: Event) -> set[str]:
-    """The terms of an event."""
+    """The terms of an event; at most about 20,000."""
     data = orjson.loads(event.raw)
     data.pop(EVENT_TYPE, None)
     data.pop(_TIMESTAMP, None)
@@ -79,6 +72,5 @@ def _scalars(data: object) -> Iterator[tuple[str, Any]]:
 
 def _join(path: str, key: str) -> str:
     """Extend a path by a key, up to one character more than is indexed."""
-    if len(path) > MAX_PATH_CHARS:
-        return path
-    return f"{path}.{key}"[: MAX_PATH_CHARS + 1] if path else key[: MAX_PATH_CHARS + 1]
+    joined = f"{path}.{key}" if path else key
+    return joined[: MAX_PATH_CHARS + 1]

@@ -7,6 +7,7 @@ Only stream entries after the position and archived events up to it are returned
 
 from bisect import bisect_right
 from collections.abc import Collection, Generator, Mapping
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from time import monotonic
@@ -15,7 +16,7 @@ from typing import Any, Final
 from channels.db import database_sync_to_async
 
 from events.archive.filters import EventFilter
-from events.archive.reader import ArchivedLog, archived_log, archived_page
+from events.archive.reader import ArchivedLog, PageQuery, archived_log, archived_page
 from events.conf import event_settings
 from events.exceptions import CursorExpired, CursorLost
 from events.streams import commands
@@ -55,8 +56,7 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     """
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    query = _PageQuery(job_id, after, before, limit, order, event_filter)
-    steps = query.strict_steps() if strict else query.steps()
+    steps = _read_page(job_id, after, before, limit, order, event_filter, strict=strict)
     reply: Any = None
     while True:
         try:
@@ -83,8 +83,7 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
     """Async variant of `read_events`; queries the database in a thread."""
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
-    query = _PageQuery(job_id, after, before, limit, order, event_filter)
-    steps = query.strict_steps() if strict else query.steps()
+    steps = _read_page(job_id, after, before, limit, order, event_filter, strict=strict)
     reply: Any = None
     while True:
         try:
@@ -128,109 +127,97 @@ def archive_position(job_id: str) -> str | None:
     return None if log is None or log.position == START else str(log.position)
 
 
-class _PageQuery:
-    """One page of a log. Does no I/O: `steps` yields requests and receives their replies."""
-
-    def __init__(
-        self,
-        job_id: str,
-        after: Cursor | str | None,
-        before: Cursor | str | None,
-        limit: int | None,
-        order: Order,
-        event_filter: EventFilter,
-    ) -> None:
-        if order not in ("asc", "desc"):
-            raise ValueError(f"order must be 'asc' or 'desc'. Given: {order!r}.")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1. Given: {limit}.")
-        self.job_id, self.order, self.event_filter = job_id, order, event_filter
-        self.key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-        self.after = None if after is None else Cursor.parse(after)
-        self.before = None if before is None else Cursor.parse(before)
-        self.limit = limit or event_settings.PAGE_LIMIT
-
-    def strict_steps(self) -> "_Steps":
-        """As `steps`; raise CursorLost if the log has no event at `after`."""
-        after = self.after
-        if after is None or after == START:
-            return (yield from self.steps())
-        try:
-            events = yield from self._like(after.previous(), self.before, self.limit + 1, "asc")
-        except CursorExpired as error:
-            if Cursor.parse(error.after) != after:
-                raise
-            return (yield from self.steps())  # `after` is where the truncated log starts
-        if events and events[0].cursor == after:
-            return events[1:]
-        preceding = yield from self._like(None, after, 1, "desc")
-        raise CursorLost(str(preceding[0].cursor if preceding else START))
-
-    def _like(
-        self, after: Cursor | None, before: Cursor | None, limit: int, order: Order
-    ) -> "_Steps":
-        return _PageQuery(self.job_id, after, before, limit, order, self.event_filter).steps()
-
-    def steps(self) -> "_Steps":
-        """Yield Redis commands and functions that query the database; return the page."""
-        events: list[Event] = []
-        after = self.after
-        while True:
-            remaining = self.limit - len(events)
-            stream = yield from self._read_stream(after, remaining)
-            log, archived = yield partial(self.read_archive, after, remaining)
-            if log is not None and after is not None:
-                _raise_if_expired(log, after)
-            position = log.position if log is not None else START
-            if self.order == "desc":
-                stream.reverse()
-            later = stream[bisect_right(stream, position, key=attrgetter("cursor")) :]
-            if self.order == "desc":
-                return [*reversed(later), *archived][:remaining]
-            events += [*archived, *later][:remaining]
-            if len(events) == self.limit or len(stream) < remaining:
-                return events
-            # The archiver overtook the stream read: read on after what was returned.
-            after = events[-1].cursor if later else position
-
-    def _read_stream(self, after: Cursor | None, count: int) -> "_Steps":
-        """The first, or last, `count` matching events of the stream after a cursor."""
-        before, found, ascending = self.before, list[Event](), self.order == "asc"
-        limit = _FILTERED_READ_EVENTS if self.event_filter else count
-        while True:
-            command = commands.xrange(
-                self.key, after=after, before=before, limit=limit, order=self.order
-            )
-            entries = (yield command) if command else []
-            events = commands.events_of_xrange(self.job_id, entries)
-            found += [event for event in events if self.event_filter.matches(event)]
-            if len(events) < limit or len(found) >= count:
-                return found[:count]
-            after, before = (events[-1].cursor, before) if ascending else (after, events[-1].cursor)
-
-    def read_archive(
-        self, after: Cursor | None, limit: int
-    ) -> tuple[ArchivedLog | None, list[Event]]:
-        """Query the log, None if the archive has no row of it, and its matching events."""
-        log = archived_log(self.job_id)
-        if log is None or (after is not None and after >= log.position):
-            return log, []
-        return archived_page(
-            log,
-            self.job_id,
-            after=after,
-            before=self.before,
-            limit=limit,
-            order=self.order,
-            event_filter=self.event_filter,
-        )
+_Steps = Generator[Command | partial[tuple[ArchivedLog, list[Event]]], Any, list[Event]]
 
 
-_Steps = Generator[Command | partial[tuple[ArchivedLog | None, list[Event]]], Any, list[Event]]
+def _read_page(
+    job_id: str,
+    after: Cursor | str | None,
+    before: Cursor | str | None,
+    limit: int | None,
+    order: Order,
+    event_filter: EventFilter,
+    *,
+    strict: bool,
+) -> _Steps:
+    """Yield Redis commands and functions that query the database; return the page. Does no I/O."""
+    if order not in ("asc", "desc"):
+        raise ValueError(f"order must be 'asc' or 'desc'. Given: {order!r}.")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1. Given: {limit}.")
+    query = PageQuery(
+        job_id,
+        None if after is None else Cursor.parse(after),
+        None if before is None else Cursor.parse(before),
+        limit or event_settings.PAGE_LIMIT,
+        order,
+        event_filter,
+    )
+    return _read_strictly(query) if strict else _read(query)
 
 
-def _raise_if_expired(log: ArchivedLog, after: Cursor) -> None:
+def _read_strictly(query: PageQuery) -> _Steps:
+    """As `_read`; raise CursorLost if the log has no event at `after`."""
+    after = query.after
+    if after is None or after == START:
+        return (yield from _read(query))
+    try:
+        inclusive = replace(query, after=after.previous(), limit=query.limit + 1, order="asc")
+        events = yield from _read(inclusive)
+    except CursorExpired as error:
+        if Cursor.parse(error.after) != after:
+            raise
+        return (yield from _read(query))  # `after` is where the truncated log starts
+    if events and events[0].cursor == after:
+        return events[1:]
+    preceding = yield from _read(replace(query, after=None, before=after, limit=1, order="desc"))
+    raise CursorLost(str(preceding[0].cursor if preceding else START))
+
+
+def _read(query: PageQuery) -> _Steps:
+    events, remaining = list[Event](), query
+    while True:
+        stream = yield from _read_stream(remaining)
+        log, archived = yield partial(_read_archive, remaining)
+        _raise_if_expired(log, remaining.after)
+        if query.order == "desc":
+            stream.reverse()
+        later = stream[bisect_right(stream, log.position, key=attrgetter("cursor")) :]
+        if query.order == "desc":
+            return [*reversed(later), *archived][: query.limit]
+        events += [*archived, *later][: remaining.limit]
+        if len(events) == query.limit or len(stream) < remaining.limit:
+            return events
+        # The archiver overtook the stream read: read on after what was returned.
+        after = events[-1].cursor if later else log.position
+        remaining = replace(query, after=after, limit=query.limit - len(events))
+
+
+def _read_stream(query: PageQuery) -> _Steps:
+    """The first, or last, matching events of the stream."""
+    key, found = StreamKeys(event_settings.STREAM_PREFIX).stream(query.job_id), list[Event]()
+    after, before, order = query.after, query.before, query.order
+    limit = _FILTERED_READ_EVENTS if query.event_filter else query.limit
+    while True:
+        command = commands.xrange(key, after=after, before=before, limit=limit, order=order)
+        events = commands.events_of_xrange(query.job_id, (yield command) if command else [])
+        found += filter(query.event_filter.matches, events)
+        if len(events) < limit or len(found) >= query.limit:
+            return found[: query.limit]
+        last = events[-1].cursor
+        after, before = (last, before) if order == "asc" else (after, last)
+
+
+def _read_archive(query: PageQuery) -> tuple[ArchivedLog, list[Event]]:
+    """Query the log and its matching events."""
+    log = archived_log(query.job_id) or ArchivedLog(0, START, START)
+    if (query.after or START) >= log.position:
+        return log, []
+    return archived_page(log, query)
+
+
+def _raise_if_expired(log: ArchivedLog, after: Cursor | None) -> None:
     """Raise CursorExpired if events after a cursor were deleted; a read from 0 never expires."""
     last_deleted = log.truncated_before.previous()
-    if last_deleted is not None and START < after < last_deleted:
+    if after is not None and last_deleted is not None and START < after < last_deleted:
         raise CursorExpired(str(log.truncated_before), str(last_deleted))

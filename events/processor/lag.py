@@ -7,7 +7,7 @@ from itertools import islice
 from time import time
 from typing import Any, Final
 
-from events.archive.stream_state import scan_streams
+from events.archive.archiver import scan_streams
 from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError

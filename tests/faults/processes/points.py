@@ -10,7 +10,7 @@ from typing import Any
 
 from events import outbox
 from events.archive import archiver, maintenance, repair, store
-from events.archive.stream_state import StreamState
+from events.archive.store import StreamState
 from events.outbox import relay, writer
 from events.streams import scripts
 from tests.faults.processes.forks import Lines

@@ -9,8 +9,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
 from events.exceptions import NotAStream, RedisUnavailable
-from events.history import aread_events
-from events.history.reader import _PageQuery
+from events.history import aread_events, reader
 from events.live import follow
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
@@ -291,16 +290,16 @@ async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
     """The hub queries the database in its own thread and closes the connections of that thread."""
     threads, closed = set(), set()
 
-    def record_thread(*arguments):
+    def record_thread(query):
         threads.add(threading.current_thread())
-        return read_archive(*arguments)
+        return read_archive(query)
 
     def close():
         closed.add(threading.current_thread())
         close_all()
 
-    read_archive, close_all = _PageQuery.read_archive, connections.close_all
-    monkeypatch.setattr(_PageQuery, "read_archive", record_thread)
+    read_archive, close_all = reader._read_archive, connections.close_all
+    monkeypatch.setattr(reader, "_read_archive", record_thread)
     monkeypatch.setattr(connections, "close_all", close)
     async with ThreadSensitiveContext():
         request_thread = await sync_to_async(threading.current_thread)()
