@@ -6,7 +6,6 @@ their sequence, and only if the stream's last outbox event is still the one that
 
 import logging
 from datetime import timedelta
-from itertools import count, takewhile
 from typing import Final
 
 from django.db.models import Q
@@ -43,15 +42,13 @@ def append_pending(job_id: str) -> int:
         position, events = _pending(job_id, end)
         if not events:
             return appended
-        command = commands.outbox_append(keys, end and end[0], floor_of(position), events)
+        command = commands.outbox_append(keys, end and end[0], str(position), events)
         reply = send_command(client, command)
         if reply[1]:  # empty if another process appended, or Redis lost data: read again
             appended += len(events)
 
 
-def _pending(
-    job_id: str, end: tuple[int, Cursor] | None
-) -> tuple[Cursor | None, list[OutboxEvent]]:
+def _pending(job_id: str, end: tuple[int, Cursor] | None) -> tuple[Cursor, list[OutboxEvent]]:
     """Return the archive checkpoint and the first events to append, without a gap.
 
     An appended event is archived once the checkpoint has passed its id. If the checkpoint has
@@ -68,19 +65,14 @@ def _pending(
         OutboxEvent(number or 0, _epoch_of(producer), *values)
         for _, producer, number, *values in found
     ]
-    numbers = count(events[0].sequence if events else 0)
-    pairs = takewhile(lambda pair: pair[0].sequence == pair[1], zip(events, numbers, strict=False))
-    return found[0][0] if found else None, [event for event, _ in pairs]
+    position, first = (found[0][0], events[0].sequence) if found else (None, 0)
+    consecutive = [event for number, event in enumerate(events, first) if event.sequence == number]
+    return position or START, consecutive
 
 
 def _epoch_of(producer: str | None) -> int:
     parsed = Producer.parse(producer or "")
     return parsed.epoch if parsed else 0
-
-
-def floor_of(position: Cursor | None) -> str:
-    """Return the last archived id: a Redis that lost data must assign higher ones."""
-    return str(position) if position and position != START else ""
 
 
 class Relay:

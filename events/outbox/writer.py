@@ -8,7 +8,7 @@ fails, the relay of `manage.py process_events` or the job's next commit makes it
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef
@@ -24,7 +24,7 @@ from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.commands import OutboxEvent
 from events.streams.keys import StreamKeys
-from events.types import OUTBOX, Cursor, Producer, check_job_id
+from events.types import OUTBOX, START, Cursor, Producer, check_job_id
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
     # Without a savepoint an error here aborts the caller's transaction, and two queries are saved.
     with transaction.atomic(savepoint=False):
-        log_id, sequence, archive = _next_sequence(job_id)
+        log_id, sequence, position, is_archived = _next_sequence(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(
             log_id=log_id,
@@ -56,20 +56,13 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
             sequence=sequence,
             written_at=timezone.now(),
         )
-        transaction.on_commit(partial(_append, job_id, event, archive))
+        transaction.on_commit(partial(_append, job_id, event, position, is_archived))
 
 
-class ArchiveState(NamedTuple):
-    """The archive checkpoint of a log, and whether all earlier outbox events are archived."""
+def _next_sequence(job_id: str) -> tuple[int, int, Cursor, bool]:
+    """Return the log's key, next outbox sequence and archived position; lock the log.
 
-    position: Cursor | None
-    is_complete: bool
-
-
-def _next_sequence(job_id: str) -> tuple[int, int, ArchiveState]:
-    """Return the log, the next sequence number of its outbox, and the state of its archive.
-
-    Locks the log until the transaction ends.
+    The last value is True if all earlier events of the outbox are archived.
     """
     if not _increment(job_id):
         try:
@@ -81,8 +74,9 @@ def _next_sequence(job_id: str) -> tuple[int, int, ArchiveState]:
                 raise
     waiting = Exists(ArchivedEvent.objects.filter(log=OuterRef("pk"), event_id=None))
     columns = ("pk", "sequence", "archived__position", ~waiting)
-    pk, sequence, *archive = EventLog.objects.values_list(*columns).get(job_id=job_id)
-    return pk, sequence, ArchiveState(*archive)
+    values = EventLog.objects.values_list(*columns).get(job_id=job_id)
+    log_id, sequence, position, is_archived = values
+    return log_id, sequence, position or START, is_archived
 
 
 def _increment(job_id: str) -> bool:
@@ -90,20 +84,16 @@ def _increment(job_id: str) -> bool:
     return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
 
 
-def _append(job_id: str, event: OutboxEvent, archive: ArchiveState) -> None:
+def _append(job_id: str, event: OutboxEvent, position: Cursor, is_archived: bool) -> None:
     """Append the event of a committed transaction; the row outlives every failure."""
     if redis_breaker.is_open:
         return
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
+    # Earlier events of the outbox are committed, and usually appended.
     expected = event.sequence - 1 or None
+    command = commands.outbox_append(keys, expected, str(position), [event], archived=is_archived)
     try:
-        # Earlier events of the outbox are committed, and usually appended.
-        floor = relay.floor_of(archive.position)
-        command = commands.outbox_append(
-            keys, expected, floor, [event], archived=archive.is_complete
-        )
-        reply = send_command(get_redis(), command)
-        if not reply[1]:
+        if not send_command(get_redis(), command)[1]:
             relay.append_pending(job_id)
         redis_breaker.record_success()
     except (EventsError, DatabaseError, InterfaceError) as error:
