@@ -36,27 +36,17 @@ def republish(
     The intervals between them are divided by `speed`; without it, all are published at once.
     Raises ValueError if `speed` is not a finite number above 0.
     """
-    if speed is not None:
-        if not 0 < speed < float("inf"):
-            raise ValueError(f"speed is a number above 0. Given: {speed}.")
-        return _publish_paced(publisher, events, speed)
-    count = 0
+    if speed is not None and not 0 < speed < float("inf"):
+        raise ValueError(f"speed is a number above 0. Given: {speed}.")
+    batch_size = MAX_BATCH_EVENTS if speed is None else 1
+    started, first_ms, count = monotonic(), None, 0
     for job_id, of_job in groupby(events, attrgetter("job_id")):
-        while batch := [_new_data(event) for event in islice(of_job, MAX_BATCH_EVENTS)]:
-            count += len(publisher.publish_events(job_id, batch))
-    return count
-
-
-def _publish_paced(
-    publisher: SyncRedisStreamPublisher, events: Iterable[Event], speed: float
-) -> int:
-    started, first_ms, count = monotonic(), 0, 0
-    for event in events:
-        first_ms = first_ms or event.cursor.ms
-        due = started + (event.cursor.ms - first_ms) / 1000 / speed
-        sleep(max(0.0, due - monotonic()))
-        publisher.publish_event(event.job_id, _new_data(event))
-        count += 1
+        while batch := list(islice(of_job, batch_size)):
+            if speed is not None:
+                ms = batch[0].cursor.ms
+                first_ms = ms if first_ms is None else first_ms
+                sleep(max(0.0, started + (ms - first_ms) / 1000 / speed - monotonic()))
+            count += len(publisher.publish_events(job_id, [_new_data(event) for event in batch]))
     return count
 
 

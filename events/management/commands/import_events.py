@@ -23,12 +23,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the file and the job."""
         parser.add_argument("file", help="an NDJSON file; - for standard input")
         parser.add_argument("--job", help="import the events into the log of this job")
 
     def handle(self, *_args: Any, file: str, job: str | None, **_options: Any) -> None:
-        """Import the file; errors become a CommandError."""
         try:
             with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as lines:
                 count = import_events(read_lines(lines, job))

@@ -32,7 +32,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the options."""
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument(
             "--once", action="store_true", help="process what is pending now, then exit: for cron"
@@ -51,7 +50,6 @@ class Command(BaseCommand):
     def handle(
         self, *_args: Any, once: bool, status: bool, json: bool, timeout: float, **_options: Any
     ) -> None:
-        """Run the selected mode; errors of Redis and the database become a CommandError."""
         if json and not status:
             raise CommandError("--json requires --status.")
         try:

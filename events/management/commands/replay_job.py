@@ -22,7 +22,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add source, target and speed."""
         parser.add_argument("job_id")
         parser.add_argument("--to", required=True, metavar="OTHER_JOB_ID")
         parser.add_argument("--speed", type=float, default=1.0, help="2: twice the recorded pace")
@@ -31,21 +30,15 @@ class Command(BaseCommand):
     def handle(
         self, *_args: Any, job_id: str, to: str, speed: float, at_once: bool, **_options: Any
     ) -> None:
-        """Replay; errors become a CommandError."""
         if not 0 < speed < float("inf"):
             raise CommandError("--speed must be a number above 0.")
         try:
             if check_job_id(job_id) == check_job_id(to):
                 raise CommandError("A log cannot be replayed into itself; name another job.")
-            count = replay(job_id, to, None if at_once else speed)
+            events = (event._replace(job_id=to) for page in iter_pages(job_id) for event in page)
+            count = republish(get_publisher(), events, None if at_once else speed)
         except EventsError as error:
             raise CommandError(str(error)) from error
         if not count:
             raise CommandError(f"The log of {job_id} is empty.")
         self.stdout.write(f"{count} events of {job_id} replayed into {to}.")
-
-
-def replay(job_id: str, to: str, speed: float | None) -> int:
-    """Publish the events of one log to another; return their number."""
-    events = (event._replace(job_id=to) for page in iter_pages(job_id) for event in page)
-    return republish(get_publisher(), events, speed)
