@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.formats import date_format, localize
 from django.utils.html import format_html
@@ -17,11 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from events.models import ArchivedEvent, EventLog, Processor
-from events.processor.lag import ArchiveLag
 from events.processor.status import (
     ALIVE_SECONDS,
     LogStatus,
-    OutboxStatus,
     alive_since,
     duration_text,
     get_status,
@@ -37,7 +34,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
         css = {"all": ("job_events/admin-status.css",)}  # noqa: RUF012
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
         return False
 
     has_add_permission = has_delete_permission = has_change_permission
@@ -65,37 +61,30 @@ class ProcessorAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Add the status to the change list."""
-        response = super().changelist_view(request, extra_context)
-        if isinstance(response, TemplateResponse) and response.context_data is not None:
-            status = get_status()
-            response.context_data |= {
-                "title": _("Log status"),
-                "status": status,
-                "figures": list(figures(status)),
-                "alive_seconds": ALIVE_SECONDS,
-            }
-        return response
+        status = get_status()
+        context = {
+            "title": _("Log status"),
+            "status": status,
+            "figures": list(figures(status)),
+            "alive_seconds": ALIVE_SECONDS,
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description=gettext_lazy("alive"), boolean=True)
     def alive(self, processor: Processor) -> bool:
-        """Whether the last heartbeat is recent."""
         return processor.heartbeat_at >= alive_since(timezone.now())
 
     @admin.display(description=gettext_lazy("last heartbeat"), ordering="heartbeat_at")
     def heartbeat(self, processor: Processor) -> str:
-        """The age of the last heartbeat."""
         age = max((timezone.now() - processor.heartbeat_at).total_seconds(), 0.0)
         return _("%(duration)s ago") % {"duration": duration_text(age)}
 
     @admin.display(description=gettext_lazy("relay"))
     def relay(self, processor: Processor) -> str:
-        """The stats of the relay."""
         return _loop(processor, "relay")
 
     @admin.display(description=gettext_lazy("archiver"))
     def archiver(self, processor: Processor) -> str:
-        """The stats of the archiver."""
         return _loop(processor, "archiver")
 
 
@@ -106,30 +95,22 @@ def _loop(processor: Processor, name: str) -> str:
 
 def figures(status: LogStatus) -> Iterator[StatusFigure]:
     """The numbers of the status page."""
-    yield _outbox_figure(status.outbox)
-    yield _archive_figure(status.archive)
-    yield StatusFigure(
-        _("Stalled logs"),
-        localize(status.stalled_count),
-        _("not archived until the error is resolved"),
-        "bad" if status.stalled_count else "good",
-    )
-
-
-def _outbox_figure(outbox: OutboxStatus) -> StatusFigure:
+    outbox, archive, stalled = status.outbox, status.archive, status.stalled_count
     detail = _with_age(_("committed events not yet read from a stream"), outbox.oldest_age)
-    state = "bad" if outbox.late else "good"
-    return StatusFigure(_("Outbox"), localize(outbox.depth), detail, state)
-
-
-def _archive_figure(archive: ArchiveLag) -> StatusFigure:
+    yield StatusFigure(_("Outbox"), localize(outbox.depth), detail, _state(outbox.late))
     label = _("Streams behind")
     if archive.error:
-        return StatusFigure(label, "?", archive.error, "unknown")
-    detail = _with_age(_("streams with entries that are not archived"), archive.oldest_age)
-    more = "" if archive.complete else "+"
-    state = "bad" if archive.late else "good"
-    return StatusFigure(label, f"{localize(archive.behind)}{more}", detail, state)
+        yield StatusFigure(label, "?", archive.error, "unknown")
+    else:
+        behind = f"{localize(archive.behind)}{'' if archive.complete else '+'}"
+        detail = _with_age(_("streams with entries that are not archived"), archive.oldest_age)
+        yield StatusFigure(label, behind, detail, _state(archive.late))
+    detail = _("not archived until the error is resolved")
+    yield StatusFigure(_("Stalled logs"), localize(stalled), detail, _state(stalled > 0))
+
+
+def _state(is_bad: bool) -> str:
+    return "bad" if is_bad else "good"
 
 
 def _with_age(detail: str, age: float | None) -> str:
@@ -145,11 +126,9 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The choices."""
         return [("stalled", _("Stalled")), ("outbox", _("Events in the outbox"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The logs in the chosen state."""
         if self.value() == "stalled":
             return queryset.filter(archived__in=stalled_checkpoints())
         if self.value() == "outbox":
@@ -176,7 +155,6 @@ class EventLogAdmin(ReadOnlyAdmin):
     fields = ("job_id", *readonly_fields, "sequence", "truncated_before")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Add the archive checkpoint and the number of events in the outbox."""
         of_log = _pending().filter(log=OuterRef("pk")).order_by().values("log")
         pending = Subquery(of_log.annotate(count=Count("pk")).values("count"))
         logs = super().get_queryset(request).select_related("archived")
@@ -185,30 +163,23 @@ class EventLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("archived up to"))
     def position(self, log: Any) -> str:
-        """The position of the archive checkpoint."""
-        checkpoint = _checkpoint(log)
-        position = checkpoint.position if checkpoint else "-"
+        position = getattr(_checkpoint(log), "position", "-")
         return format_html('<span class="log-position">{}</span>', position)
 
     @admin.display(description=gettext_lazy("in the outbox"))
     def pending(self, log: Any) -> int:
-        """The number of events in the outbox."""
         return int(log.pending)
 
     @admin.display(description=gettext_lazy("error"))
     def short_error(self, log: Any) -> str:
-        """The error of a stalled log, truncated."""
         return Truncator(self.error(log)).chars(100)
 
     @admin.display(description=gettext_lazy("error"))
     def error(self, log: Any) -> str:
-        """The error of a stalled log."""
-        checkpoint = _checkpoint(log)
-        return (checkpoint.error if checkpoint else "") or "-"
+        return getattr(_checkpoint(log), "error", "") or "-"
 
     @admin.display(description=gettext_lazy("stalled since"))
     def failed_at(self, log: Any) -> str:
-        """The time since when the log is stalled."""
         since = getattr(_checkpoint(log), "failed_at", None)
         return date_format(timezone.localtime(since), "DATETIME_FORMAT") if since else "-"
 

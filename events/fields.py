@@ -3,11 +3,9 @@
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from events.exceptions import InvalidCursor
 from events.types import Cursor
 
 # Big-endian, so that the bytes sort like ids. SQL has no unsigned 64-bit integer.
@@ -27,13 +25,11 @@ class CursorField(_CursorBase):
     description = "Event id, <ms>-<seq>"
 
     def get_internal_type(self) -> str:
-        """Use the column type of BinaryField."""
         return "BinaryField"
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> Any:
-        """Convert a Cursor or an event id to bytes."""
         if value is None:
             return None
         # In a migration, a default Cursor is a plain tuple.
@@ -42,19 +38,7 @@ class CursorField(_CursorBase):
         return database.Database.Binary(pack(cursor))
 
     def from_db_value(self, value: Any, *_args: Any) -> Cursor | None:
-        """Convert bytes to a Cursor."""
         return None if value is None else unpack(value)
-
-    def to_python(self, value: Any) -> Cursor | None:
-        """Convert the text of a form or fixture to a Cursor."""
-        try:
-            return None if value is None else Cursor.parse(value)
-        except InvalidCursor as error:
-            raise ValidationError(str(error)) from error
-
-    def value_to_string(self, obj: models.Model) -> str:
-        """Convert to the text of a fixture."""
-        return str(self.value_from_object(obj))
 
 
 class TermsField(_TermsBase):
@@ -67,7 +51,6 @@ class TermsField(_TermsBase):
     description = "Search terms of an event"
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
-        """The type of the column."""
         return "tsvector" if connection.vendor == "postgresql" else "text"
 
 
