@@ -47,7 +47,7 @@ class JobProjection:
             return ()  # SQLite has one lock, which the archiver holds
         job_ids = [job_id for job_id, log in events.items() if _relevant(log)]
         jobs = Job.objects.filter(job_id__in=job_ids).order_by()
-        locked = set(_lock(jobs).values_list("job_id", flat=True)) if job_ids else set()
+        locked = set(_lock(jobs).values_list("job_id", flat=True))
         if len(locked) == len(job_ids):
             return ()
         return set(jobs.values_list("job_id", flat=True)) - locked
@@ -55,8 +55,6 @@ class JobProjection:
     def apply(self, events: Mapping[str, Sequence[Event]]) -> None:
         """Update the rows from these events; jobs without a row are ignored."""
         relevant = {job_id: found for job_id, log in events.items() if (found := _relevant(log))}
-        if not relevant:
-            return
         # A row that `lock` did not find was inserted after these events were read.
         jobs = _lock(Job.objects.filter(job_id__in=relevant).order_by())
         rows = [_Row(job) for job in jobs.defer("payload", "result")]

@@ -1,5 +1,6 @@
 """A single pass over all pending work: `manage.py process_events --once`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -17,7 +18,7 @@ _RELAY_DELAY_SECONDS: Final = 2.0
 class PassResult:
     """What a pass did, by step; `idle` is False if it ended with work left to do."""
 
-    counts: dict[str, int]
+    counts: Counter[str]
     idle: bool
     seconds: float
 
@@ -28,11 +29,11 @@ def run_single_pass(steps: Mapping[str, Step], *, timeout: float) -> PassResult:
     Waits up to two seconds for events of the outbox that the relay may not append yet. Raises what
     the steps raise: EventsError, django.db.Error.
     """
-    counts = dict.fromkeys(steps, 0)
+    counts = Counter(dict.fromkeys(steps, 0))
     start = monotonic()
     while True:
         done = {name: step() for name, step in steps.items()}
-        counts = {name: counts[name] + done[name] for name in steps}
+        counts.update(done)
         seconds = monotonic() - start
         idle = not any(done.values())
         if seconds >= timeout or (idle and not _outbox_delayed(seconds)):
@@ -57,8 +58,5 @@ def pending_work(result: PassResult) -> str:
     if (outbox_status().oldest_age or 0) > result.seconds:
         return "The outbox has events that could not be appended. Was Redis unavailable?"
     if (archive_lag().oldest_age or 0) > result.seconds:
-        return (
-            "Some events are not archived: a transaction has locked their job. Run the command"
-            " again."
-        )
+        return "Some events are not archived: their job is locked. Run the command again."
     return ""
