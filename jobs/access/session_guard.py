@@ -1,11 +1,8 @@
-"""Revocation of access to live connections.
+"""Revocation of access to live connections, which last for hours.
 
-A live connection lasts for hours. Meanwhile its user may log out, be deactivated or lose access to
-a job. One guard per event loop checks its connections every RECHECK_LOGINS seconds with three
-queries: active users, valid sessions, owners of the jobs. It evaluates `visible_jobs` for each user
-every RECHECK_JOBS seconds, and at once if an owner or the privileges of the user have changed.
-
-A failed query closes no connection; the next check repeats it.
+One guard per event loop checks its connections every RECHECK_LOGINS seconds with three queries:
+active users, valid sessions, owners of the jobs. It evaluates `visible_jobs` for each user every
+RECHECK_JOBS seconds, and at once if an owner or the privileges of the user have changed.
 """
 
 import asyncio
@@ -33,8 +30,6 @@ from jobs.selectors import fetch_in_chunks, sees_all, visible_jobs
 
 logger = logging.getLogger(__name__)
 
-OnRevoked = Callable[[str | None], object]
-
 
 class Connection:
     """A live connection: its user, the session or token row of the user, and the watched jobs.
@@ -56,7 +51,7 @@ class Connection:
             self.login = None, login.session_key
             self.session_hash = _session_hash(user)
 
-    def guarded(self, on_revoked: OnRevoked) -> Self:
+    def guarded(self, on_revoked: Callable[[str | None], object]) -> Self:
         """Set the callback for a job_id that is no longer visible; None for an invalid login."""
         self.on_revoked = on_revoked
         return self
@@ -92,7 +87,7 @@ class SessionGuard(LoopService[Connection]):
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:
                 revoked = await check(list(self._members))
-            except Exception:  # the database is unavailable
+            except Exception:  # the database is unavailable; the next check repeats the query
                 logger.exception("access_check_failed")
                 continue
             for connection, job_id in revoked:

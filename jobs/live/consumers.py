@@ -1,8 +1,5 @@
 """WebSocket consumers: the base class, and the consumer of one job.
 
-The server sends `{"type": "event", "event": {…}}`, `{"type": "live"}`, `{"type": "reset", …}`,
-`{"type": "end"}` and `{"type": "restart", …}` as JSON text.
-
 A handshake is rejected with an HTTP status: 400 for an invalid job_id, cursor or speed, 403 for an
 invalid ticket, 404 for a job that is not visible, 429 for a rate limit, 503 for an unreadable log.
 A server without that extension closes the socket with the corresponding code.
@@ -10,8 +7,10 @@ A server without that extension closes the socket with the corresponding code.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import IntEnum
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
@@ -20,19 +19,27 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
+from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import is_watched, subscribe
 from events.live.frames import END, EncodedMessage
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
+from events.live.subscriber import Subscriber
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
 from jobs.access.tickets import user_of_ticket
 from jobs.completion import job_completion
-from jobs.exceptions import BadMessage, InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
-from jobs.live.protocol import REPLAY_ACTIONS, parse_message, replay_speed
+from jobs.exceptions import InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
+from jobs.live.protocol import (
+    NO_ACTIONS,
+    REPLAY_ACTIONS,
+    ClientMessage,
+    parse_message,
+    replay_speed,
+)
 from jobs.selectors import visible_status
 
 logger = logging.getLogger(__name__)
@@ -67,11 +74,13 @@ _REJECTIONS: Final[dict[type[Exception], tuple[int, CloseCode]]] = {
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """Base class: authorization, revocation, and one task that sends messages."""
+    """Base class: authorization, revocation, client messages, and one task that sends messages."""
 
     # The consumers do not use the channel layer: without an alias they have no channel in it.
     channel_layer_alias = ""
+    base_send: Any  # of Channels: sends an ASGI message
 
+    _actions = NO_ACTIONS  # of client messages
     _connection: Connection | None = None
     _delivery: asyncio.Task[None] | None = None
 
@@ -80,21 +89,59 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._cleanup = ExitStack()
         install_shutdown_handlers()
 
+    async def connect(self) -> None:
+        try:
+            await self._open()
+        except tuple(_REJECTIONS) as error:
+            await self._reject(error)
+        else:
+            await self.accept()
+            if self._connection is not None:
+                self._watch_session(self._connection)
+            self._delivery = asyncio.create_task(self._deliver())
+
     async def disconnect(self, code: int) -> None:
-        """Stop sending."""
         self._cleanup.close()
         if self._delivery is not None:
             self._delivery.cancel()
 
-    @property
-    def _query(self) -> dict[str, list[str]]:
-        return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        message = ClientMessage("")
+        try:
+            message = parse_message(text_data, self._actions)
+            await self._execute(message)
+        except (EventsError, JobError) as error:
+            await self._send_texts([error_text(error, message.job_id)])
+
+    async def _open(self) -> None:
+        """Authorize the client before the handshake is accepted; raise one of `_REJECTIONS`."""
+        raise NotImplementedError
+
+    async def _execute(self, message: ClientMessage) -> None:
+        raise NotImplementedError
+
+    async def _send_all(self) -> EncodedMessage:
+        """Send all messages, and return the last."""
+        raise NotImplementedError
+
+    async def _send_text(self, text: str) -> None:
+        """Send a message: the only place where the consumers write to an accepted socket."""
+        await self.base_send({"type": "websocket.send", "text": text})
+
+    async def _send_texts(self, texts: Iterable[str]) -> None:
+        """Send messages; close the socket after SEND_TIMEOUT seconds."""
+        loop = asyncio.get_running_loop()
+        timeout = loop.call_later(event_settings.SEND_TIMEOUT, self._abort, CloseCode.SEND_TIMEOUT)
+        try:
+            for text in texts:
+                await self._send_text(text)
+        finally:
+            timeout.cancel()
 
     @property
     def _user(self) -> Any:
         """The user that the project's middleware has authenticated."""
-        scope = cast(Any, self.scope)
-        return scope.get("user") or AnonymousUser()
+        return cast(Any, self.scope).get("user") or AnonymousUser()
 
     def _authorize(self, job_id: str, ticket: str | None) -> Connection:
         """Return the connection of a user who may see the job. Runs queries.
@@ -112,11 +159,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._connection = self._connection or connection
         return self._connection
 
-    async def _throttle(self, user: Any, *scopes: str) -> None:
-        """Raise TooOften if the user exceeds the rate of a scope."""
-        if limited := list(filter(throttling.rate_of, scopes)):
-            await database_sync_to_async(throttling.check_rate)(limited, user)
-
     def _watch_session(self, connection: Connection) -> None:
         self._cleanup.enter_context(connection.guarded(self._access_revoked))
 
@@ -132,15 +174,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._delivery = asyncio.create_task(self.close(code))
 
     async def _reject(self, error: Exception) -> None:
-        kinds = (kind for kind in _REJECTIONS if isinstance(error, kind))
-        status, code = _REJECTIONS[next(kinds)]
+        status, code = next(_REJECTIONS[kind] for kind in _REJECTIONS if isinstance(error, kind))
         if _DENIAL not in (self.scope.get("extensions") or {}):
             await self.close(code=code)
             return
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
-        send: Any = self.base_send
-        await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
-        await send({"type": f"{_DENIAL}.body", "body": str(error).encode()})
+        await self.base_send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
+        await self.base_send({"type": f"{_DENIAL}.body", "body": str(error).encode()})
 
     async def _deliver(self) -> None:
         try:
@@ -154,10 +194,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
             logger.exception("live_delivery_failed")
             await self.close(CloseCode.INTERNAL_ERROR)
 
-    async def _send_all(self) -> EncodedMessage:
-        """Send all messages, and return the last."""
-        raise NotImplementedError
-
 
 class JobConsumer(LiveConsumer):
     """Consumer of one job: `/ws/jobs/{job_id}/?after=<cursor>`.
@@ -167,63 +203,46 @@ class JobConsumer(LiveConsumer):
     `{"action": "speed", "speed": 2}` and `{"action": "seek", "after": "<cursor>"}`.
     """
 
-    job_id: str
-    after: Cursor
-    _replay: Replay | None = None
+    _source: Subscriber
 
-    async def connect(self) -> None:
-        """Authorize the client, accept the handshake and start sending."""
-        try:
-            self.after = Cursor.parse(self._query.get("after", ["0"])[-1])
-            self.job_id = check_job_id(str(self.scope["url_route"]["kwargs"]["job_id"]))
-            speed = replay_speed(self._query)
-            ticket = self._query.get("ticket", [None])[-1]
-            connection = await database_sync_to_async(self._authorize)(self.job_id, ticket)
-            replays = [throttling.REPLAY] if speed is not None else []
-            await self._throttle(connection.user, throttling.CONNECT, *replays)
-            if not is_watched(self.job_id):
-                await aread_events(self.job_id, limit=1)
-        except tuple(_REJECTIONS) as error:
-            await self._reject(error)
-            return
-        if speed is not None:
-            self._replay = Replay(self.job_id, self.after, speed=speed, completion=job_completion)
-        await self.accept()
-        connection.job_ids = frozenset({self.job_id})
-        self._watch_session(connection)
-        self._delivery = asyncio.create_task(self._deliver())
+    async def _open(self) -> None:
+        query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        after = Cursor.parse(query.get("after", ["0"])[-1])
+        job_id = check_job_id(str(self.scope["url_route"]["kwargs"]["job_id"]))
+        speed = replay_speed(query)
+        ticket = query.get("ticket", [None])[-1]
+        connection = await database_sync_to_async(self._authorize)(job_id, ticket)
+        connection.job_ids = frozenset({job_id})
+        await throttling.count_use(connection.user, throttling.CONNECT)
+        if speed is None:
+            self._source = subscribe(job_id, after=after, completion=job_completion)
+        else:
+            await throttling.count_use(connection.user, throttling.REPLAY)
+            self._source = Replay(job_id, after, speed=speed, completion=job_completion)
+            self._actions = REPLAY_ACTIONS
+        if not is_watched(job_id):
+            await aread_events(job_id, limit=1)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Control the replay; without one, no message is allowed."""
-        try:
-            if self._replay is None:
-                raise BadMessage("This socket accepts no messages: it was opened without replay=1.")
-            _control(self._replay, text_data)
-        except (JobError, EventsError) as error:
-            await self.send(error_text(error))
+    async def _execute(self, message: ClientMessage) -> None:
+        replay = cast(Replay, self._source)
+        match message.action:
+            case "pause":
+                replay.pause()
+            case "resume":
+                replay.resume()
+            case "speed":
+                replay.change_speed(message.parse_speed())
+            case "seek":
+                replay.seek(Cursor.parse(message.after))
 
     async def _send_all(self) -> EncodedMessage:
-        source = self._replay or subscribe(self.job_id, after=self.after, completion=job_completion)
-        async with source as subscriber:
-            subscriber.on_send_timeout = lambda: self._abort(CloseCode.SEND_TIMEOUT)
+        async with self._source as subscriber:
+            subscriber.on_send_timeout = partial(self._abort, CloseCode.SEND_TIMEOUT)
             while True:
                 for message in await subscriber.next():
-                    await self.send(message.text)
+                    await self._send_text(message.text)
                 if message.is_last:
                     return message
-
-
-def _control(replay: Replay, text: str | None) -> None:
-    message = parse_message(text, REPLAY_ACTIONS)
-    match message.action:
-        case "pause":
-            replay.pause()
-        case "resume":
-            replay.resume()
-        case "speed":
-            replay.change_speed(message.parse_speed())
-        case "seek":
-            replay.seek(message.parse_cursor())
 
 
 def error_text(error: Exception, job_id: str = "") -> str:

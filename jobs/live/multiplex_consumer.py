@@ -1,25 +1,23 @@
 """The WebSocket consumer of several jobs, and of changes of the job list."""
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 
 import orjson
 from channels.db import database_sync_to_async
 
-from events.conf import event_settings
 from events.exceptions import EventsError
 from events.live.frames import EncodedMessage, websocket_text
 from events.live.multiplexer import Multiplexer
-from events.types import Event
+from events.types import Cursor, Event
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
 from jobs.completion import job_completion
 from jobs.conf import job_settings
-from jobs.exceptions import BadMessage, JobError, JobNotFound, TooOften
+from jobs.exceptions import BadMessage, JobError, JobNotFound
 from jobs.live.consumers import CloseCode, LiveConsumer, error_text
 from jobs.live.job_list import subscribe_to_jobs
-from jobs.live.protocol import MULTIPLEX_ACTIONS, ClientMessage, parse_message
+from jobs.live.protocol import MULTIPLEX_ACTIONS, ClientMessage
 
 
 class MultiplexConsumer(LiveConsumer):
@@ -34,49 +32,39 @@ class MultiplexConsumer(LiveConsumer):
     `{"type": "job", "job": {…}}` for each new or changed job, until `unsubscribe_jobs`.
     """
 
+    _actions = MULTIPLEX_ACTIONS
     _job_list: asyncio.Task[None] | None = None
 
-    async def connect(self) -> None:
-        """Accept the handshake; each subscription is authorized by itself."""
+    async def _open(self) -> None:
+        """Admit every client; each subscription is authorized by itself."""
         self._multiplexer = Multiplexer()
+        self._cleanup.callback(self._unsubscribe_from_jobs)
         if self._user.is_authenticated:
-            try:
-                await self._throttle(self._user, throttling.CONNECT)
-            except TooOften as error:
-                await self._reject(error)
-                return
+            await throttling.count_use(self._user, throttling.CONNECT)
             create = database_sync_to_async(Connection)
             self._connection = await create(self._user, self.scope.get("session"))
-            self._watch_session(self._connection)
-        await self.accept()
-        self._delivery = asyncio.create_task(self._deliver())
-        loop = asyncio.get_running_loop()
-        timeout = loop.call_later(job_settings.LOGIN_TIMEOUT, self._require_login)
-        self._cleanup.callback(timeout.cancel)
+        else:
+            loop = asyncio.get_running_loop()
+            timeout = loop.call_later(job_settings.LOGIN_TIMEOUT, self._require_login)
+            self._cleanup.callback(timeout.cancel)
 
     def _require_login(self) -> None:
         if self._connection is None:
             self._abort(CloseCode.UNAUTHENTICATED)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Execute the action of a message."""
-        message = ClientMessage("")
-        try:
-            message = parse_message(text_data, MULTIPLEX_ACTIONS)
-            match message.action:
-                case "subscribe":
-                    await self._subscribe(message)
-                case "unsubscribe":
-                    self._unsubscribe(message.job_id)
-                case "subscribe_jobs":
-                    self._subscribe_to_jobs()
-                case "unsubscribe_jobs":
-                    self._unsubscribe_from_jobs()
-        except (EventsError, JobError) as error:
-            await self._send_texts([error_text(error, message.job_id)])
+    async def _execute(self, message: ClientMessage) -> None:
+        match message.action:
+            case "subscribe":
+                await self._subscribe(message)
+            case "unsubscribe":
+                self._unsubscribe(message.job_id)
+            case "subscribe_jobs":
+                self._subscribe_to_jobs()
+            case "unsubscribe_jobs":
+                self._unsubscribe_from_jobs()
 
     async def _subscribe(self, message: ClientMessage) -> None:
-        job_id, cursor = message.job_id, message.parse_cursor()
+        job_id, after = message.job_id, Cursor.parse(message.after)
         limit = job_settings.MAX_SUBSCRIPTIONS
         if job_id not in self._multiplexer and len(self._multiplexer) >= limit:
             raise BadMessage(f"The limit is {limit} jobs on a socket: unsubscribe from one.")
@@ -85,7 +73,7 @@ class MultiplexConsumer(LiveConsumer):
         if is_new:
             self._watch_session(connection)
         connection.job_ids |= {job_id}
-        self._multiplexer.subscribe(job_id, after=cursor, completion=job_completion)
+        self._multiplexer.subscribe(job_id, after=after, completion=job_completion)
 
     def _unsubscribe(self, job_id: str) -> None:
         self._multiplexer.unsubscribe(job_id)
@@ -97,7 +85,6 @@ class MultiplexConsumer(LiveConsumer):
             raise BadMessage("The job list requires a session; a ticket is valid for one job only.")
         if self._job_list is None:
             self._job_list = asyncio.create_task(self._send_jobs(self._connection))
-            self._cleanup.callback(self._unsubscribe_from_jobs)
 
     def _unsubscribe_from_jobs(self) -> None:
         if self._job_list is not None:
@@ -133,15 +120,6 @@ class MultiplexConsumer(LiveConsumer):
                     await self._send_texts(_text(batch.job_id, each) for each in batch.messages)
                 if batch.is_final:
                     return batch.messages[-1]
-
-    async def _send_texts(self, texts: Iterable[str]) -> None:
-        loop = asyncio.get_running_loop()
-        timeout = loop.call_later(event_settings.SEND_TIMEOUT, self._abort, CloseCode.SEND_TIMEOUT)
-        try:
-            for text in texts:
-                await self.send(text)
-        finally:
-            timeout.cancel()
 
 
 def _text(job_id: str, message: EncodedMessage) -> str:

@@ -6,18 +6,21 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 from rest_framework.exceptions import ValidationError
 
-from events.types import Cursor, check_job_id, shown
+from events.types import check_job_id, shown
 from jobs.api.query import ReplayQuery
 from jobs.exceptions import BadMessage, InvalidSpeed
 
 # The fields of each action, and whether they are required.
-REPLAY_ACTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+Actions = Mapping[str, Mapping[str, bool]]
+
+NO_ACTIONS: Final[Actions] = {}
+REPLAY_ACTIONS: Final[Actions] = {
     "pause": {},
     "resume": {},
     "speed": {"speed": True},
     "seek": {"after": True},
 }
-MULTIPLEX_ACTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+MULTIPLEX_ACTIONS: Final[Actions] = {
     "subscribe": {"job_id": True, "after": False, "ticket": False},
     "unsubscribe": {"job_id": True},
     "subscribe_jobs": {},
@@ -34,17 +37,15 @@ class ClientMessage(NamedTuple):
     ticket: str | None = None
     speed: Any = 1
 
-    def parse_cursor(self) -> Cursor:
-        """Return the cursor `after`. Raises InvalidCursor."""
-        return Cursor.parse(self.after)
-
     def parse_speed(self) -> float:
         """Return the speed of a replay. Raises InvalidSpeed."""
         return cast(float, replay_speed({"replay": ["1"], "speed": [str(self.speed)]}))
 
 
-def parse_message(text: str | None, actions: Mapping[str, Mapping[str, bool]]) -> ClientMessage:
+def parse_message(text: str | None, actions: Actions) -> ClientMessage:
     """Parse a message of a socket that has these actions. Raises BadMessage, InvalidJobId."""
+    if not actions:
+        raise BadMessage("This socket accepts no messages: it was opened without replay=1.")
     try:
         fields: Any = orjson.loads(text or "")
     except orjson.JSONDecodeError:
