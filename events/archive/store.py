@@ -47,7 +47,6 @@ class StreamState:
 
     @property
     def keys(self) -> Keys:
-        """The keys of the stream and of its producer state."""
         return StreamKeys(event_settings.STREAM_PREFIX).pair(self.job_id)
 
     def advance(self, position: Cursor) -> None:

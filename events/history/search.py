@@ -1,7 +1,6 @@
 """Search across the archived logs of several jobs, ordered by time.
 
-The archive lags behind the streams by about a second; events that are not archived yet are not
-found.
+Events that are not archived yet, for about a second, are not found.
 """
 
 import re

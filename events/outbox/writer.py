@@ -1,8 +1,6 @@
-"""The outbox: rows of events that are published when a transaction commits.
+"""The outbox: writes the row of an event in a transaction, and appends the event on commit.
 
-The row is written in the caller's transaction. After the commit its event is appended to the
-stream exactly once, in commit order; after a rollback there is no row. If the append on commit
-fails, the relay of `manage.py process_events` or the job's next commit makes it.
+If the append fails, the relay of `manage.py process_events` or the job's next commit makes it.
 """
 
 import logging

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import TypeVar
 
 from events.conf import event_settings
@@ -13,7 +14,8 @@ from events.streams import commands
 from events.streams.clients import get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
 from events.testing.assertions import Expected, check_events
-from events.transfer.republish import read_recording, republish, write_recording
+from events.transfer.ndjson import ndjson, read_lines
+from events.transfer.republish import republish
 from events.types import Event
 
 T = TypeVar("T")
@@ -67,12 +69,14 @@ class JobEvents:
     def record(self, job_id: str, path: str | PathLike[str]) -> int:
         """Write a log as NDJSON in the format of the export; return the number of events.
 
-        Raises EventsError for an empty log.
+        Missing directories are created. Raises EventsError for an empty log.
         """
         events = self.events(job_id)
         if not events:
             raise EventsError(f"The log of {job_id} has no event to record.")
-        write_recording(events, path)
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(ndjson(events))
         return len(events)
 
     def replay(
@@ -84,7 +88,9 @@ class JobEvents:
         divided by it; otherwise all events are published at once. Timestamps are those of the
         replay. Raises InvalidEvent for an invalid recording.
         """
-        return republish(self.publisher, read_recording(path, job_id), speed)
+        with Path(path).open("rb") as lines:
+            events = list(read_lines(lines, job_id))
+        return republish(self.publisher, events, speed)
 
     def process(self) -> None:
         """Run the steps of `manage.py process_events` until no work is left."""

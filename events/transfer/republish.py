@@ -1,31 +1,15 @@
-"""Recordings of logs as NDJSON files, and publishing recorded events again."""
+"""Publishing recorded events again."""
 
 from collections.abc import Iterable
 from itertools import groupby, islice
 from operator import attrgetter
-from os import PathLike
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
 from events.publisher import SyncRedisStreamPublisher
-from events.transfer.ndjson import ndjson, read_lines
 from events.types import Event
 
 MAX_BATCH_EVENTS: Final = 1000
-
-
-def write_recording(events: list[Event], path: str | PathLike[str]) -> None:
-    """Write events to a file; missing directories are created."""
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(ndjson(events))
-
-
-def read_recording(path: str | PathLike[str], job_id: str | None = None) -> list[Event]:
-    """Return the events of a recording, as those of `job_id` if given. Raises InvalidEvent."""
-    with Path(path).open("rb") as lines:
-        return list(read_lines(lines, job_id))
 
 
 def republish(
