@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 @pytest.fixture
 def own_redis(short_tmp, settings, monkeypatch):
     """Redis of a single test, which may kill and restart it; its append-only file is kept."""
-    server = EmbeddedRedis(short_tmp / "redis", save="", appendfsync="no")
+    server = EmbeddedRedis(short_tmp / "own", save="", appendfsync="no")
     server.start()
     settings.JOB_EVENTS = {
         **settings.JOB_EVENTS,
