@@ -37,7 +37,6 @@ class StreamReader:
         self.is_open = asyncio.Event()
         self._appended, self._head_missing = appended, head_missing
         self._changed = asyncio.Event()
-        self._round = 0
         self._is_blocked, self._can_unblock = False, True
         self._connection_id = 0
         self._unblocking: asyncio.Task[None] | None = None
@@ -48,14 +47,13 @@ class StreamReader:
         """End the wait: the topics to read have changed."""
         self._changed.set()
         if self._is_blocked and self._unblocking is None and self._can_unblock:
-            self._unblocking = asyncio.create_task(self._unblock(self._round))
+            self._unblocking = asyncio.create_task(self._unblock())
 
-    async def _unblock(self, round_: int) -> None:
-        """Send CLIENT UNBLOCK until Redis has received the XREAD that it ends."""
+    async def _unblock(self) -> None:
+        """Send CLIENT UNBLOCK until the XREAD of the earlier topics has ended."""
         try:
-            while self._is_blocked and self._round == round_:
-                if await arun(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id)):
-                    return
+            while self._is_blocked and self._changed.is_set():
+                await arun(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id))
                 await asyncio.sleep(_UNBLOCK_RETRY_SECONDS)
         except RedisCommandError:  # not permitted
             self._can_unblock, self._block_ms = False, min(self._block_ms, _SHORT_BLOCK_MS)
@@ -103,7 +101,6 @@ class StreamReader:
     async def _read(self, connection: PinnedConnection, topics: list[Topic], block: int) -> None:
         read = {topic.key: (topic, topic.epoch) for topic in topics}
         heads = {topic.key: topic.head for topic in topics}
-        self._round += 1
         self._is_blocked = True
         try:
             reply = await connection.send(commands.xread_block(heads, _MAX_ENTRIES, block))
