@@ -46,17 +46,14 @@ class RingBuffer:
 
     def evict_to(self, max_events: int, max_bytes: int) -> None:
         """Evict the oldest events until at most `max_events` and `max_bytes` remain."""
-        count, left = 0, self.size
-        while count < len(self._events) and (
-            len(self._events) - count > max_events or left > max_bytes
-        ):
-            left -= self._events[count].size
+        count = 0
+        while len(self._events) - count > max_events or self.size > max_bytes:
+            self.size -= self._events[count].size
             count += 1
         if count:
             self.floor = self._events[count - 1].cursor
-            del self._events[:count]
             self.start += count
-            self.size = left
+            del self._events[:count]
 
     def clear(self, floor: Cursor) -> None:
         """Start again at a cursor; no offset returned before is valid afterwards."""
@@ -76,11 +73,10 @@ class RingBuffer:
         """Return the next events from an offset on; None if that offset was evicted."""
         if offset < self.start:
             return None
-        first = last = offset - self.start
-        size = 0
-        for event in self._events[first : first + _MAX_READ_EVENTS]:
+        first, size = offset - self.start, 0
+        events = self._events[first : first + _MAX_READ_EVENTS]
+        for count, event in enumerate(events, 1):
             size += event.size
-            last += 1
             if size > _MAX_READ_BYTES:
-                break
-        return self._events[first:last]
+                return events[:count]
+        return events
