@@ -1,8 +1,6 @@
 """ASGI middleware for long-lived streaming responses: releases the Django request first.
 
-Django keeps a request, its middleware and a thread for as long as its response streams. With
-`DetachedStreamingMiddleware`, Django is finished when the view returns; the event loop sends the
-body.
+Django keeps a request, its middleware and a thread for as long as its response streams.
 """
 
 import asyncio

@@ -50,7 +50,6 @@ class CompletionQueries:
         self._is_due.set()
 
     async def run(self) -> None:
-        """Send the queries, until cancelled."""
         while True:
             raise_lost_cancellation(0)
             await self._is_due.wait()

@@ -1,8 +1,8 @@
 """Continuity: what happens to subscribers after Redis lost events that were delivered. No I/O.
 
-Redis may be wiped, or restarted from an older snapshot. Events disappear from the end of a log
-only: if an event that was delivered is in the log, so is everything before it, unchanged.
-Verification finds the newest such event; `Topic.resume` resets every subscriber past it.
+Events disappear from the end of a log only: if a delivered event is in the log, so is everything
+before it, unchanged. Verification finds the newest such event; `Topic.resume` resets every
+subscriber past it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,11 +29,9 @@ class DeliveredEvents:
 
     @property
     def head(self) -> Cursor:
-        """The cursor of the newest event."""
         return next(reversed(self._digests), self.floor)
 
     def add(self, messages: Iterable[EncodedMessage]) -> None:
-        """Record events that follow the head."""
         for each in messages:
             self._digests[each.cursor] = _digest(each.message)
         while len(self._digests) > MAX_DELIVERED_EVENTS:

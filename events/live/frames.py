@@ -55,7 +55,7 @@ def _control_fields(
 
 
 class EncodedMessage:
-    """A message and its encodings, each computed once, on first use, for all subscribers."""
+    """A message, its SSE frame and its WebSocket text, each encoded on first use for all."""
 
     __slots__ = ("_frame", "_text", "cursor", "message", "size")
 
@@ -68,19 +68,16 @@ class EncodedMessage:
 
     @property
     def is_last(self) -> bool:
-        """Whether no message follows."""
         return isinstance(self.message, End | Restart)
 
     @property
     def frame(self) -> bytes:
-        """The SSE frame."""
         if self._frame is None:
             self._frame = sse_frame(self.message)
         return self._frame
 
     @property
     def text(self) -> str:
-        """The WebSocket text."""
         if self._text is None:
             self._text = websocket_text(self.message)
         return self._text

@@ -1,7 +1,6 @@
 """Multiplexer: several logs on one connection.
 
-Each log has a subscriber of its own, which waits until its messages are taken: the logs take turns,
-and nothing is queued for a slow consumer.
+Each log has a subscriber, which waits until its messages are taken: the logs take turns.
 """
 
 import asyncio
@@ -16,12 +15,9 @@ from events.types import START, Cursor, check_job_id
 
 
 class LogMessages(NamedTuple):
-    """Messages of one log, or the error that ended its subscription.
+    """Messages of one log, or the error that ended its subscription."""
 
-    The job_id of a keep-alive is empty.
-    """
-
-    job_id: str
+    job_id: str  # of a keep-alive: empty
     messages: list[EncodedMessage]
     error: Exception | None = None
 
@@ -60,7 +56,6 @@ class Multiplexer:
             task.cancel()
 
     def fail(self, job_id: str, error: Exception) -> None:
-        """End a subscription with an error."""
         self.unsubscribe(job_id)
         self._tasks[job_id] = asyncio.create_task(self._put(LogMessages(job_id, [], error)))
 

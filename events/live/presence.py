@@ -1,7 +1,6 @@
 """Presence: when a job was last watched by a subscriber of any server process.
 
-A key per watched log is set again while it has subscribers; its remaining time to live tells how
-long ago that was.
+The key of a watched log is set again while it has subscribers; its TTL shows when that was last.
 """
 
 from collections.abc import Collection, Iterable, Sequence

@@ -1,7 +1,7 @@
 """Replay: a recorded log with the time between its events, at a chosen speed.
 
-The time of an event is when it was appended, which its id contains. Messages are held back until
-they are due. Once the replay has caught up, new events are delivered at once.
+The time of an event is when it was appended, which its id contains. Once the replay has caught up,
+new events are delivered at once.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from events.live.completion import Completion
 from events.live.frames import LIVE, EncodedMessage
 from events.live.messages import Reset
 from events.live.subscriber import Subscriber
-from events.types import START, Cursor, Event
+from events.types import Cursor, Event
 
 MIN_SPEED: Final = 0.01
 MAX_SPEED: Final = 10_000.0
@@ -24,12 +24,7 @@ class Replay(Subscriber):
     """A subscriber that receives events when they are due; while paused, keep-alives."""
 
     def __init__(
-        self,
-        job_id: str,
-        after: Cursor = START,
-        *,
-        speed: float = 1.0,
-        completion: Completion | None,
+        self, job_id: str, after: Cursor, *, speed: float = 1.0, completion: Completion | None
     ) -> None:
         super().__init__(job_id, after, completion)
         self._pending: deque[EncodedMessage] = deque()
@@ -45,7 +40,6 @@ class Replay(Subscriber):
         self._set_clock(is_paused=True)
 
     def resume(self) -> None:
-        """Continue after `pause`."""
         self._set_clock(is_paused=False)
 
     def change_speed(self, speed: float) -> None:

@@ -1,7 +1,6 @@
 """Graceful shutdown: subscribers receive `Restart` when the process receives a signal.
 
-A server that shuts down waits for its open responses, which would last for hours. The handlers
-here run before those of the server.
+A server that shuts down waits for its open responses, which would last for hours.
 """
 
 import signal

@@ -57,7 +57,6 @@ class Topic:
         return self.is_verified and self.epoch == epoch
 
     def append(self, events: Sequence[Event]) -> None:
-        """Deliver events that follow `head`."""
         messages = list(map(EncodedMessage, events))
         self.ring.append(messages)
         self.delivered.add(messages)
@@ -99,7 +98,6 @@ class Topic:
         self.delivered.rebase(end.common, floor, messages)
 
     def fail(self, error: Exception) -> None:
-        """Raise an error in all subscribers: the log cannot be read."""
         self.error = error
         self.wake()
 

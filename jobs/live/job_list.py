@@ -1,7 +1,6 @@
 """Live job lists: new and changed jobs of the users who have a list open.
 
-`jobs.live.notifier` sends changes through the channel layer. They only wake up the hub, and may be
-lost: the hub queries the database after a change, and every few seconds without one.
+The hub queries the database after a notification, which may be lost, and every few seconds.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ class JobListSubscription:
         self._rows: dict[str, Row] = {}
 
     async def next(self) -> list[Row]:
-        """Wait for new and changed jobs; return them in the form of the API's list."""
+        """Return new and changed jobs in the form of the API's list; wait for the first."""
         await self._has_rows.wait()
         self._has_rows.clear()
         rows, self._rows = self._rows, {}

@@ -1,7 +1,6 @@
 """Notification of server processes about job changes, through the project's channel layer.
 
-A notification only wakes up the processes with open job lists, and may be lost. A daemon thread
-sends it, so that a layer that hangs does not delay a transition.
+A daemon thread sends them, so that a layer that hangs does not delay a transition.
 """
 
 import asyncio
