@@ -1,4 +1,4 @@
-"""One contract for both publishers: same names, same signatures, same bytes on the wire."""
+"""Contract of both publishers: same names, same signatures, same bytes on the wire."""
 
 import asyncio
 import inspect
@@ -37,7 +37,7 @@ NOW = "2026-01-02T03:04:05+00:00"
 
 
 class Sibling:
-    """Calls a method of either publisher, and awaits the async one."""
+    """Calls methods of either publisher; awaits those of the async one."""
 
     def __init__(self, publisher):
         self.publisher = publisher
@@ -61,11 +61,11 @@ async def publish(request, redis_server):
         async_client = redis.asyncio.Redis.from_url(redis_server.url, **options)
         yield Sibling(RedisStreamPublisher(async_client))
         await async_client.aclose()
-        await asyncio.sleep(0)  # a transport is closed in the loop's next round
+        await asyncio.sleep(0)  # the transport is closed in the next iteration of the loop
 
 
 def entries(client):
-    """The entries without the field `producer`, which other readers ignore."""
+    """Return the entries without the field `producer`, which other readers ignore."""
     return [
         (entry_id.decode(), {name: fields[name] for name in fields if name != b"producer"})
         for entry_id, fields in client.xrange(KEY)
@@ -149,7 +149,7 @@ async def test_batch_after_a_script_flush(publish, redis_client):
     assert redis_client.xlen(KEY) == 2
 
 
-async def test_empty_batch_is_nothing(publish, redis_client):
+async def test_empty_batch_appends_nothing(publish, redis_client):
     assert await publish("publish_events", "abc", []) == []
     assert not redis_client.exists(KEY)
 
@@ -171,7 +171,7 @@ async def test_stream_length_and_info(publish, redis_client):
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "../x", "x" * 65, "a\n", "\ud800", 5, None])
-async def test_bad_job_id_is_refused(publish, redis_client, bad):
+async def test_invalid_job_id_is_rejected(publish, redis_client, bad):
     for name, args in [
         ("publish_event", [{}]),
         ("publish_events", [[{}]]),
@@ -185,13 +185,13 @@ async def test_bad_job_id_is_refused(publish, redis_client, bad):
 
 
 @pytest.mark.parametrize("bad", [{"x": math.nan}, {"x": "\x00"}, {"x": "\ud800"}, [], None])
-async def test_bad_event_is_refused(publish, redis_client, bad):
+async def test_invalid_event_is_rejected(publish, redis_client, bad):
     with pytest.raises(InvalidEvent):
         await publish("publish_event", "abc", bad)
     assert redis_client.dbsize() == 0
 
 
-async def test_event_above_the_limit_is_refused(publish, redis_client):
+async def test_event_above_the_size_limit_is_rejected(publish, redis_client):
     with pytest.raises(EventTooLarge, match="262144"):
         await publish("publish_event", "abc", {"x": "x" * 256 * 1024})
     assert redis_client.dbsize() == 0
@@ -220,7 +220,7 @@ async def test_error_reply_of_redis(publish, redis_client):
         redis_client.config_set("maxmemory", 0)
 
 
-async def test_redis_is_unreachable(short_tmp):
+async def test_unreachable_redis_raises_redis_unavailable(short_tmp):
     options = {"retry": None, "socket_connect_timeout": 0.5}
     url = f"unix://{short_tmp}/missing.sock"
     with pytest.raises(RedisUnavailable, match="did not answer"):
@@ -251,7 +251,7 @@ def test_both_publishers_have_the_same_methods_and_signatures():
     assert set(public(Publisher)) <= set(sync)
 
 
-def test_threads_share_one_sync_publisher(redis_client):
+def test_threads_share_a_sync_publisher(redis_client):
     publisher = get_publisher()
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda n: publisher.publish_event("abc", {"n": n}), range(400)))
@@ -320,7 +320,7 @@ def test_thread_may_publish_while_another_blocks(redis_client):
         blocked.join(0.05)
 
 
-async def test_connection_that_was_dropped_is_opened_again(publish, redis_client):
+async def test_dropped_connection_is_opened_again(publish, redis_client):
     await publish("publish_event", "abc", {"n": 1})
     await publish("publish_events", "abc", [{"n": 2}])
     redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

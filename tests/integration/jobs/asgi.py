@@ -12,33 +12,33 @@ from django.test import AsyncClient
 from config.asgi import application
 
 ORIGIN = b"http://localhost"
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 STREAM = "/api/jobs/abc/events/stream/"
 
 
 class Request:
     """One HTTP request to an ASGI application."""
 
-    def __init__(self, app=application, path=STREAM, cookie="", takes=math.inf, **headers):
-        """Send the request; the client stops reading after `takes` messages."""
-        self.sent, self.news, self._takes = [], asyncio.Event(), takes
+    def __init__(self, app=application, path=STREAM, cookie="", max_messages=math.inf, **headers):
+        """Send the request; the client stops reading after `max_messages` messages."""
+        self.sent, self._updated, self._max_messages = [], asyncio.Event(), max_messages
         self._inbox = asyncio.Queue()
         self._inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
         path, _, query = path.partition("?")
-        given = {"cookie": cookie, "host": "localhost", **headers}
+        all_headers = {"cookie": cookie, "host": "localhost", **headers}
         scope = {
             "type": "http",
             "method": "GET",
             "path": path,
             "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
         }
         self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
 
     async def _send(self, message):
         self.sent.append(message)
-        self.news.set()
-        if len(self.sent) >= self._takes:
+        self._updated.set()
+        if len(self.sent) >= self._max_messages:
             await asyncio.Event().wait()
 
     @property
@@ -46,24 +46,24 @@ class Request:
         return b"".join(message.get("body", b"") for message in self.sent)
 
     async def until(self, text):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while text not in self.body:
-                self.news.clear()
-                await self.news.wait()
+                self._updated.clear()
+                await self._updated.wait()
 
     async def status(self):
         """Return the status of the response; wait for the end of an error response."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not self.sent:
-                self.news.clear()
-                await self.news.wait()
+                self._updated.clear()
+                await self._updated.wait()
             if self.sent[0]["status"] != HTTPStatus.OK:
                 await self.task
         return self.sent[0]["status"]
 
-    async def hang_up(self):
+    async def disconnect(self):
         self._inbox.put_nowait({"type": "http.disconnect"})
-        await asyncio.wait([self.task], timeout=PATIENCE)
+        await asyncio.wait([self.task], timeout=TIMEOUT_SECONDS)
         assert self.task.done()
 
 
@@ -90,8 +90,8 @@ class Socket(ApplicationCommunicator):
     async def connect(self):
         """Return None, or the close code of a rejected handshake."""
         await self.send_input({"type": "websocket.connect"})
-        answer = await self.receive_output(PATIENCE)
-        return answer.get("code", 1000) if answer["type"] == "websocket.close" else None
+        message = await self.receive_output(TIMEOUT_SECONDS)
+        return message.get("code", 1000) if message["type"] == "websocket.close" else None
 
     async def send(self, **data):
         await self.send_input({"type": "websocket.receive", **data})
@@ -104,7 +104,7 @@ class Socket(ApplicationCommunicator):
     async def _output(self):
         """Return the next message, without keep-alives."""
         while True:
-            message = await self.receive_output(PATIENCE)
+            message = await self.receive_output(TIMEOUT_SECONDS)
             if "keep-alive" not in message.get("text", ""):
                 return message
 
@@ -123,7 +123,7 @@ class Socket(ApplicationCommunicator):
 
     async def disconnect(self):
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self.wait(PATIENCE)
+        await self.wait(TIMEOUT_SECONDS)
 
 
 async def socket_of(user, path="/ws/jobs/abc/", origin=ORIGIN):
@@ -140,7 +140,7 @@ def label(message):
     return message["type"]
 
 
-async def gone(remaining):
-    async with asyncio.timeout(PATIENCE):
-        while remaining():  # noqa: ASYNC110 - there is no event to wait for
+async def wait_until_gone(remaining):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while remaining():  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.01)

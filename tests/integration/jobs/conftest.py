@@ -1,4 +1,4 @@
-"""Fixtures of the tests of jobs: jobs of any status, logs, an unavailable Redis, API clients."""
+"""Fixtures: jobs of any status, logs, an unavailable Redis, and API clients."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from events.types import Event
 from jobs import services, transitions
 from jobs.models import Job
 
-# The services that change a new job to each status.
-WAYS: dict[str, list[Callable[..., Job]]] = {
+# The services that transition a new job to each status.
+TRANSITIONS: dict[str, list[Callable[..., Job]]] = {
     "pending": [],
     "running": [services.job_start],
     "completed": [services.job_start, services.job_complete],
@@ -42,7 +42,7 @@ def make_job(db: None) -> Callable[..., Job]:
 
     def make_job(status: str = "pending", **fields: Any) -> Job:
         job = services.job_create(**{"task_type": "manual", **fields})
-        for service in WAYS[status]:
+        for service in TRANSITIONS[status]:
             job = service(job_id=job.job_id)
         return job
 
@@ -63,17 +63,17 @@ def log_types(log: Any) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def redis_down(settings: Any) -> Iterator[Callable[[], None]]:
-    """Redis is unavailable until the test calls this."""
+    """Make Redis unavailable until the test calls the returned function."""
     before = settings.JOB_EVENTS
     settings.JOB_EVENTS = {**before, "REDIS_URL": "unix:///nonexistent/redis.sock"}
 
-    def come_back() -> None:
+    def restore() -> None:
         settings.JOB_EVENTS = before
-        # Closes the circuit breaker, so that the test does not have to wait for it.
+        # Close the circuit breaker: the test does not wait for its timeout.
         redis_breaker.record_success()
 
-    yield come_back
-    come_back()
+    yield restore
+    restore()
 
 
 @contextmanager

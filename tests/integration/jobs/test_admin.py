@@ -34,7 +34,7 @@ def text(response):
     return response.content.decode()
 
 
-def act(client, action, *jobs):
+def run_action(client, action, *jobs):
     data = {"action": action, "_selected_action": [job.pk for job in jobs]}
     return client.post(LIST, data, follow=True)
 
@@ -114,7 +114,7 @@ def test_number_of_queries_of_the_list_is_constant(
 # A job
 
 
-def test_job_with_its_timeline(admin, make_job, user):
+def test_job_page_shows_the_timeline(admin, make_job, user):
     job = make_job("running", owner=user, payload={"prompt": "write <b>it</b>"})
     get_publisher().publish_event(job.job_id, {"event_type": "thought", "text": "Hm, let me see"})
     get_publisher().publish_task_progress(job.job_id, "writing", 40)
@@ -125,7 +125,7 @@ def test_job_with_its_timeline(admin, make_job, user):
     assert "No events yet" not in page
 
 
-def test_timeline_mentions_earlier_events(admin, make_job):
+def test_timeline_is_limited_to_the_latest_events(admin, make_job):
     job = make_job()
     get_publisher().publish_events(job.job_id, [{"text": f"number-{n}-"} for n in range(205)])
     page = text(admin.get(page_of(job)))
@@ -185,11 +185,11 @@ def test_hostile_fields_are_escaped(admin, make_job):
 
 
 def test_job_page_without_redis(admin, redis_down):
-    job = Job.objects.create(title="Still here")
+    job = Job.objects.create(title="Unavailable")
     page = text(admin.get(page_of(job)))
-    assert "Still here" in page
+    assert "Unavailable" in page
     assert "Redis did not answer" in page
-    assert "Still here" in text(admin.get(LIST))
+    assert "Unavailable" in text(admin.get(LIST))
 
 
 def test_key_that_is_not_a_stream(admin, redis_client):
@@ -203,8 +203,8 @@ def test_jobs_are_read_only(admin, make_job):
     assert admin.post(reverse("admin:job_events_jobs_job_add"), {"title": "x"}).status_code == 403
     assert "Add job" not in text(admin.get(LIST))
     admin.post(page_of(job), {"title": "x", "status": "completed", "job_id": "x"})
-    again = Job.objects.get(pk=job.pk)
-    assert (again.title, again.status, again.job_id) == ("", "pending", job.job_id)
+    stored = Job.objects.get(pk=job.pk)
+    assert (stored.title, stored.status, stored.job_id) == ("", "pending", job.job_id)
 
 
 # Actions
@@ -212,7 +212,7 @@ def test_jobs_are_read_only(admin, make_job):
 
 def test_jobs_are_cancelled(admin, make_job, log):
     jobs = [make_job(), make_job("running")]
-    assert messages_of(act(admin, "cancel_jobs", *jobs)) == ["2 jobs changed."]
+    assert messages_of(run_action(admin, "cancel_jobs", *jobs)) == ["2 jobs changed."]
     for job in jobs:
         job.refresh_from_db()
         assert job.status == "cancelled"
@@ -221,14 +221,14 @@ def test_jobs_are_cancelled(admin, make_job, log):
 
 def test_jobs_are_retried(admin, make_job):
     job = make_job("failed")
-    assert messages_of(act(admin, "retry_jobs", job)) == ["1 job changed."]
+    assert messages_of(run_action(admin, "retry_jobs", job)) == ["1 job changed."]
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("pending", 2)
 
 
 def test_refused_action_is_reported_and_the_others_are_applied(admin, make_job):
     done, pending = make_job("completed"), make_job()
-    messages = messages_of(act(admin, "cancel_jobs", done, pending))
+    messages = messages_of(run_action(admin, "cancel_jobs", done, pending))
     assert len(messages) == 2
     assert any(
         f"Job {done.job_id} cannot be cancelled: it is completed" in message for message in messages
@@ -240,24 +240,24 @@ def test_refused_action_is_reported_and_the_others_are_applied(admin, make_job):
 
 def test_retry_of_a_running_job_is_refused(admin, make_job):
     job = make_job("running")
-    (message,) = messages_of(act(admin, "retry_jobs", job))
+    (message,) = messages_of(run_action(admin, "retry_jobs", job))
     assert "cannot be retried" in message
 
 
 def test_action_on_a_deleted_job(admin, make_job):
     job = make_job()
     Job.objects.all().delete()
-    assert act(admin, "cancel_jobs", job).status_code == 200
+    assert run_action(admin, "cancel_jobs", job).status_code == 200
 
 
 def test_actions_work_without_redis(admin, redis_down):
     job = job_create(task_type="manual")
-    assert messages_of(act(admin, "cancel_jobs", job)) == ["1 job changed."]
+    assert messages_of(run_action(admin, "cancel_jobs", job)) == ["1 job changed."]
 
 
 def test_deleting_requires_confirmation(admin, make_job):
     job = make_job()
-    assert "Are you sure" in text(act(admin, "delete_selected", job))
+    assert "Are you sure" in text(run_action(admin, "delete_selected", job))
     assert Job.objects.exists()
 
 
@@ -276,7 +276,7 @@ def test_staff_without_a_permission(client, clerk, make_job):
     job = make_job()
     assert client.get(LIST).status_code == 403
     assert client.get(page_of(job)).status_code == 403
-    assert act(client, "cancel_jobs", job).status_code == 403
+    assert run_action(client, "cancel_jobs", job).status_code == 403
     job.refresh_from_db()
     assert job.status == "pending"
 
@@ -286,7 +286,7 @@ def test_staff_with_the_view_permission(client, clerk, make_job):
     job = make_job()
     assert "job_created" in text(client.get(page_of(job)))
     assert "cancel_jobs" not in text(client.get(LIST))
-    act(client, "cancel_jobs", job)
+    run_action(client, "cancel_jobs", job)
     job.refresh_from_db()
     assert job.status == "pending"
 
@@ -294,13 +294,13 @@ def test_staff_with_the_view_permission(client, clerk, make_job):
 def test_staff_with_the_change_permission(client, clerk, make_job):
     clerk.user_permissions.add(*Permission.objects.filter(codename__in=("view_job", "change_job")))
     job = make_job()
-    assert messages_of(act(client, "cancel_jobs", job)) == ["1 job changed."]
+    assert messages_of(run_action(client, "cancel_jobs", job)) == ["1 job changed."]
 
 
-@pytest.mark.parametrize("who", ["user", None])
-def test_other_users_are_redirected_to_the_login(request, client, make_job, who):
-    if who:
-        client.force_login(request.getfixturevalue(who))
+@pytest.mark.parametrize("account", ["user", None])
+def test_other_users_are_redirected_to_the_login(request, client, make_job, account):
+    if account:
+        client.force_login(request.getfixturevalue(account))
     for url in (LIST, page_of(make_job())):
         response = client.get(url)
         assert response.status_code == 302
@@ -320,7 +320,7 @@ def test_tasks_and_input_requests_of_a_job(admin):
 def test_jobs_are_terminated(admin, caplog):
     job = job_create(job_id="abc", task_type="manual")
     run_tracker().claim(Delivery("none", "key-1", "abc", "convert"))
-    assert messages_of(act(admin, "terminate_jobs", job)) == ["1 job changed."]
+    assert messages_of(run_action(admin, "terminate_jobs", job)) == ["1 job changed."]
     assert read_events("abc")[-1].data["terminate"] is True
     # The queue is unavailable; the job is cancelled nevertheless.
     assert "task_stop_failed" in caplog.text

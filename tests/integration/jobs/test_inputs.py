@@ -40,10 +40,14 @@ def test_request_and_answer_are_published(job, user):
     request_input(choices=["yes", "no"])
     answered = give("yes", by=user)
     assert (answered.value, answered.answered_by) == ("yes", "anna")
-    asked, received = input_events()
-    assert (asked["name"], asked["prompt"], asked["choices"]) == ("sure", "Sure?", ["yes", "no"])
-    assert (received["name"], received["value"], received["by"]) == ("sure", "yes", "anna")
-    assert {asked["job_status"], received["job_status"]} == {"running"}
+    requested, answered = input_events()
+    assert (requested["name"], requested["prompt"], requested["choices"]) == (
+        "sure",
+        "Sure?",
+        ["yes", "no"],
+    )
+    assert (answered["name"], answered["value"], answered["by"]) == ("sure", "yes", "anna")
+    assert {requested["job_status"], answered["job_status"]} == {"running"}
 
 
 def test_repeated_request_is_published_once(job):
@@ -55,9 +59,9 @@ def test_only_same_answer_may_be_repeated(job, user, other_user):
     request_input()
     give({"a": 1}, by=user)
     assert give({"a": 1}, by=user).value == {"a": 1}
-    for value, who in (({"a": 2}, user), ({"a": 1}, other_user)):
+    for value, other in (({"a": 2}, user), ({"a": 1}, other_user)):
         with pytest.raises(AlreadyAnswered, match="answered by anna"):
-            give(value, by=who)
+            give(value, by=other)
     assert len(input_events()) == 2
 
 

@@ -109,7 +109,7 @@ def store_fast():
 
 
 def plans(queries):
-    """The plan of each SELECT."""
+    """Yield the plan of each SELECT."""
     word = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
     for query in queries:
         if query["sql"].startswith("SELECT"):
@@ -119,7 +119,7 @@ def plans(queries):
 
 
 def full_scans(plan):
-    """The large tables that a plan scans completely."""
+    """Return the large tables that a plan scans completely."""
     if connection.vendor == "sqlite":
         found = re.findall(r"SCAN (\w+)(?! USING)\b(?! USING)", plan)
     else:
@@ -131,7 +131,7 @@ def full_scans(plan):
 
 
 def half_of(table):
-    """Half of the estimated cost of a full scan."""
+    """Return half of the estimated cost of a full scan."""
     [(_, plan)] = plans([{"sql": f"SELECT * FROM {table}"}])
     return cost(plan) / 2
 
@@ -142,20 +142,20 @@ def cost(plan):
 
 def test_every_list_uses_an_index(large, staff, user):
     assert_full_scans_are_detected()
-    for who in (staff, user):
+    for viewer in (staff, user):
         from django.test import Client
 
         client = Client()
-        client.force_login(who)
+        client.force_login(viewer)
         for path in LISTS:
-            if who == user and "job-7/" in path:
+            if viewer == user and "job-7/" in path:
                 continue
             with CaptureQueriesContext(connection) as captured:
                 assert Api(client).get(path).status_code == 200, path
             found = list(plans(captured.captured_queries))
             assert found
             for sql, plan in found:
-                assert not full_scans(plan), (who, path, sql, plan)
+                assert not full_scans(plan), (viewer, path, sql, plan)
 
 
 def assert_full_scans_are_detected():

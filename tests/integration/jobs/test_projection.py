@@ -572,7 +572,7 @@ def test_rollback_sends_no_signals(log, sent):
 
 def test_exception_of_a_receiver_is_logged(log, sent):
     def fail(**_):
-        raise RuntimeError("a fault of a third party")
+        raise RuntimeError("error in a receiver")
 
     create()
     create(job_id="other")

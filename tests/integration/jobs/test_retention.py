@@ -96,8 +96,8 @@ def test_cursor_before_deleted_events_is_expired(api, logs, keep):
     assert [event.id for event in read_events("one", after=expired.value.after)] == [
         event.id for event in events[7:]
     ]
-    answer = api.get("jobs/one/events/", {"after": events[2].id})
-    assert (answer.status_code, answer.json()["first"]) == (410, expired.value.truncated_before)
+    response = api.get("jobs/one/events/", {"after": events[2].id})
+    assert (response.status_code, response.json()["first"]) == (410, expired.value.truncated_before)
     assert api.get("jobs/one/events/", {"after": events[6].id}).status_code == 200
     assert api.get("jobs/one/events/export/", {"after": events[2].id}).status_code == 410
     assert api.get("jobs/one/stream/").json()["first_id"] == events[7].id
@@ -108,7 +108,7 @@ async def test_subscriber_before_deleted_events_is_reset(user, logs, keep, asgi_
     path = f"/api/jobs/one/events/stream/?after={events[2].id}"
     request = Request(path=path, cookie=await cookie_of(user))
     await request.until(b"event: live")
-    await request.hang_up()
+    await request.disconnect()
     assert b"event: reset" in request.body
     assert request.body.count(b"\nid: ") == 3
 
@@ -126,8 +126,8 @@ def asgi_prune(keep):
     return sync_to_async(work)
 
 
-def test_log_that_is_truncated_while_it_is_read(logs, keep, monkeypatch):
-    """Between two pages, and between the queries of one page."""
+def test_log_truncated_during_a_read(logs, keep, monkeypatch):
+    """The log is truncated between two pages, and between the queries of a page."""
     events = read_events("one")
     assert len(read_events("one", after=events[0].id, limit=2)) == 2
     archived_log = retention.archived_log
@@ -185,7 +185,7 @@ def test_deleted_events_do_not_return_from_a_rewound_redis(logs, keep):
     prune()
     events = get_redis().xrange("job_events:one")
     get_redis().delete("job_events:one")
-    for event_id, fields in events[:-1]:  # as it was a day before
+    for event_id, fields in events[:-1]:  # the stream of a day before
         get_redis().xadd("job_events:one", fields, id=event_id)
     archived()
     for _ in range(3):

@@ -123,7 +123,7 @@ def test_end_of_one_of_several_tasks(worker, make_job):
 
 @pytest.mark.parametrize("archived_early", [True, False])
 def test_late_worker_does_not_change_the_next_attempt(worker, make_job, archived_early):
-    """Recognised by its position, its `attempt`, and the epoch of its publisher."""
+    """Its events are ignored by position, by `attempt`, and by the epoch of the publisher."""
     make_job(job_id="abc")
     worker.publish_task_started("abc", "report")
     services.job_cancel(job_id="abc")
@@ -200,7 +200,7 @@ class Model:
     log: list = field(default_factory=list)
 
     def apply_service(self, step, number):
-        """A service has made this transition; its event is appended."""
+        """Apply the transition and the event of a service."""
         if step == "job_retry":
             self.attempt += 1
             self.status, self.progress, self.outcome = "pending", 0, None
@@ -218,7 +218,7 @@ class Model:
             self.outcome = number
 
     def archive(self, count):
-        """The archiver has copied the next events of the log."""
+        """Apply the next events of the log, like the archiver."""
         for kind, attempt, *event in self.log[:count]:
             if kind == "step":
                 self.projected_attempt = attempt
@@ -342,7 +342,7 @@ def in_threads(*functions):
     def run(function):
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - the test inspects it
+        except Exception as error:  # noqa: BLE001 - returned to the test
             raised.append(error)
         finally:
             connections.close_all()

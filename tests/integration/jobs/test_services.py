@@ -114,7 +114,7 @@ def test_refused_transitions(make_job, log, service, status):
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_missing_job(service):
+def test_missing_job_raises_job_not_found(service):
     with pytest.raises(JobNotFound, match="no job missing"):
         call(service, Job(job_id="missing"))
 
@@ -127,7 +127,7 @@ def test_invalid_job_id(service, job_id):
 
 
 @pytest.mark.parametrize("service", ALLOWED)
-def test_older_attempt_is_refused(make_job, log, service):
+def test_older_attempt_raises_stale_attempt(make_job, log, service):
     job = make_job("cancelled")
     services.job_retry(job_id=job.job_id)
     before, events = state(job), log(job)
@@ -256,7 +256,7 @@ def test_event_may_have_another_task_type_than_the_job(make_job, log):
 # On commit only
 
 
-def test_rollback_leaves_no_trace(make_job, log):
+def test_rollback_undoes_rows_and_events(make_job, log):
     job = make_job()
     before, events = state(job), log(job)
     with transaction.atomic():
@@ -555,11 +555,11 @@ def test_services_work_if_the_key_is_not_a_stream(redis_client, caplog, make_job
 
 def test_transaction_over_several_jobs_is_atomic(make_job, log_types):
     first, second = make_job("running"), make_job("running")
-    for give_up in (True, False):
+    for is_rolled_back in (True, False):
         with transaction.atomic():
             services.job_complete(job_id=first.job_id)
             services.job_fail(job_id=second.job_id, error="boom")
-            transaction.set_rollback(give_up)
+            transaction.set_rollback(is_rolled_back)
     assert log_types(first) == ["job_created", "task_started", "task_completed"]
     assert log_types(second) == ["job_created", "task_started", "task_failed"]
 
@@ -584,7 +584,7 @@ def test_log_of_a_deleted_job_remains(make_job, log_types):
 # Concurrency
 
 
-def at_once(*calls):
+def run_concurrently(*calls):
     """Run the calls in concurrent threads; return the result or exception of each."""
     barrier = Barrier(len(calls))
     answers = [None] * len(calls)
@@ -593,7 +593,7 @@ def at_once(*calls):
         barrier.wait()
         try:
             answers[index] = function()
-        except Exception as error:  # noqa: BLE001 - the test inspects it
+        except Exception as error:  # noqa: BLE001 - returned to the test
             answers[index] = error
         finally:
             connections.close_all()
@@ -609,7 +609,7 @@ def at_once(*calls):
 @pytest.mark.parametrize("round_", range(5))
 def test_concurrent_ends_of_a_job(make_job, log, round_):
     job = make_job("running")
-    answers = at_once(
+    answers = run_concurrently(
         lambda: services.job_complete(job_id=job.job_id, result=1),
         lambda: services.job_cancel(job_id=job.job_id),
     )
@@ -622,7 +622,7 @@ def test_concurrent_ends_of_a_job(make_job, log, round_):
 
 def test_concurrent_starts_of_a_job(make_job, log_types):
     job = make_job()
-    answers = at_once(*[lambda: services.job_start(job_id=job.job_id)] * 6)
+    answers = run_concurrently(*[lambda: services.job_start(job_id=job.job_id)] * 6)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
     assert sum(isinstance(answer, InvalidTransition) for answer in answers) == 5
     assert log_types(job) == ["job_created", "task_started"]
@@ -630,14 +630,14 @@ def test_concurrent_starts_of_a_job(make_job, log_types):
 
 def test_concurrent_retries_of_a_job(make_job):
     job = make_job("failed")
-    answers = at_once(*[lambda: services.job_retry(job_id=job.job_id)] * 4)
+    answers = run_concurrently(*[lambda: services.job_retry(job_id=job.job_id)] * 4)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
     assert state(job)["attempt"] == 2
 
 
 def test_concurrent_creations_of_a_job(log_types):
     create = lambda: services.job_create(task_type="manual", job_id="abc")  # noqa: E731
-    answers = at_once(*[create] * 4)
+    answers = run_concurrently(*[create] * 4)
     assert sum(isinstance(answer, Job) for answer in answers) == 1
     refused = [answer for answer in answers if isinstance(answer, JobExists)]
     assert len(refused) == 3, answers
@@ -647,7 +647,7 @@ def test_concurrent_creations_of_a_job(log_types):
 
 def test_concurrent_progress_loses_no_event(make_job, log_types):
     job = make_job("running")
-    answers = at_once(
+    answers = run_concurrently(
         *[lambda n=n: services.job_progress(job_id=job.job_id, progress=n) for n in range(8)]
     )
     assert all(isinstance(answer, Job) for answer in answers), answers

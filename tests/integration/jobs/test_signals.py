@@ -34,7 +34,7 @@ def sent(connect):
     """Names and arguments of the signals that were sent."""
     sent = []
     for name, signal in ALL.items():
-        connect(signal, lambda name=name, signal=None, **given: sent.append((name, given)))
+        connect(signal, lambda name=name, signal=None, **arguments: sent.append((name, arguments)))
     return sent
 
 
@@ -45,7 +45,7 @@ def test_each_transition_sends_signals(sent, make_job):
     services.job_fail(job_id=job.job_id, error="boom")
     services.job_retry(job_id=job.job_id)
     services.job_cancel(job_id=job.job_id)
-    assert [(name, given.get("old_status"), given.get("new_status")) for name, given in sent] == [
+    assert [(name, each.get("old_status"), each.get("new_status")) for name, each in sent] == [
         ("job_created", None, None),
         ("job_status_changed", "pending", "running"),
         ("job_progressed", None, None),
@@ -53,15 +53,15 @@ def test_each_transition_sends_signals(sent, make_job):
         ("job_status_changed", "failed", "pending"),
         ("job_status_changed", "pending", "cancelled"),
     ]
-    assert {given["sender"] for _, given in sent} == {Job}
-    assert {given["job"].job_id for _, given in sent} == {job.job_id}
+    assert {arguments["sender"] for _, arguments in sent} == {Job}
+    assert {arguments["job"].job_id for _, arguments in sent} == {job.job_id}
 
 
 def test_statuses_are_members_of_the_enum(sent, make_job):
     make_job("running")
-    given = sent[-1][1]
-    assert given["old_status"] is Job.Status.PENDING
-    assert given["new_status"] is Job.Status.RUNNING
+    arguments = sent[-1][1]
+    assert arguments["old_status"] is Job.Status.PENDING
+    assert arguments["new_status"] is Job.Status.RUNNING
 
 
 def test_signals_are_sent_after_the_commit(sent, make_job):
@@ -119,7 +119,7 @@ def test_receiver_may_call_a_service(connect, make_job, log_types):
 @pytest.mark.parametrize("name", ALL)
 def test_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types, caplog, name):
     def fail(**_):
-        raise RuntimeError("a fault of a third party")
+        raise RuntimeError("error in a receiver")
 
     connect(ALL[name], fail)
     sent.clear()
@@ -132,7 +132,7 @@ def test_exception_of_a_receiver_is_logged(connect, sent, make_job, log_types, c
     assert [name for name, _ in sent] == [
         "job_created", "job_status_changed", "job_progressed", "job_status_changed",
     ]  # fmt: skip
-    assert "a fault of a third party" in caplog.text
+    assert "error in a receiver" in caplog.text
 
 
 def test_database_error_in_a_receiver(connect, make_job):

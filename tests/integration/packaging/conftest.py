@@ -1,4 +1,4 @@
-"""The built wheel, and virtual environments that have it installed."""
+"""The built wheel, and virtual environments with the wheel."""
 
 import os
 import subprocess
@@ -18,15 +18,15 @@ DEPENDENCIES = sysconfig.get_path("purelib")
 
 
 def run(*command: object, **options: Any) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, **options
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
 class Environment:
-    """A virtual environment. Dependencies are those of the tests, without our editable install.
+    """A virtual environment with the dependencies of the tests, but without the editable install.
 
     Python does not process the `.pth` files of a directory that a `.pth` file adds.
     """
@@ -39,7 +39,7 @@ class Environment:
         self._link.write_text(DEPENDENCIES)
 
     def pip(self, *arguments: object) -> None:
-        """Run pip, which must not see our editable install."""
+        """Run pip without access to the editable install."""
         self._link.unlink()
         run(self.python, "-m", "pip", "--quiet", *arguments)
         self._link.write_text(DEPENDENCIES)
@@ -48,13 +48,13 @@ class Environment:
         self.pip("install", "--no-deps", *requirements)
 
     def execute(self, directory: Path, *arguments: object, **variables: str) -> str:
-        """Run Python in a project; returns stdout, with stderr appended."""
-        theirs = ("DJANGO", "PYTEST", "PYTHONPATH", "DATABASE_URL")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
+        """Run Python in a project; return stdout and stderr."""
+        excluded = ("DJANGO", "PYTEST", "PYTHONPATH", "DATABASE_URL")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(excluded)}
         options: dict[str, Any] = {"cwd": directory, "env": {**kept, **variables}}
         command = [str(self.python), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-        return f"{done.stdout}{done.stderr}"
+        result = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        return f"{result.stdout}{result.stderr}"
 
 
 @pytest.fixture(scope="package")
@@ -67,7 +67,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with the wheel; tests do not change it."""
+    """An environment with the wheel, which tests do not change."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     environment.install(wheel)
     return environment

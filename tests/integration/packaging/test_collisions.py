@@ -1,4 +1,4 @@
-"""A project whose own apps have the labels `events` and `jobs`, and use the same names inside."""
+"""A project with apps that have the labels `events` and `jobs` and contain equal names."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ STATIC_URL = "/static/"
 ROOT_URLCONF = "myproject.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
-OURS, THEIRS = ["events", "jobs"], ["apps.jobs", "myproject.events"]
+PACKAGE_APPS, PROJECT_APPS = ["events", "jobs"], ["apps.jobs", "myproject.events"]
 INSTALLED_APPS = [
     "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
     "django.contrib.sessions", "django.contrib.messages", "django.contrib.staticfiles",
-    *(OURS + THEIRS if os.environ["OURS_FIRST"] else THEIRS + OURS),
+    *(PACKAGE_APPS + PROJECT_APPS if os.environ["PACKAGE_FIRST"] else PROJECT_APPS + PACKAGE_APPS),
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -136,11 +136,11 @@ def work(job_id):
     get_publisher().publish_event(job_id, {"event_type": "page_written"})
     services.job_complete(job_id=job_id)
 """,
-    "apps/jobs/templates/jobs/base.html": "Base of theirs.",
+    "apps/jobs/templates/jobs/base.html": "Base of the project.",
     "apps/jobs/templates/jobs/job_list.html": '{% extends "jobs/base.html" %}',
-    "apps/jobs/templates/jobs/job_detail.html": "Detail of theirs.",
-    "apps/jobs/static/jobs/jobs.css": "/* of theirs */",
-    "myproject/events/static/events/job-events.js": "// of theirs",
+    "apps/jobs/templates/jobs/job_detail.html": "Detail of the project.",
+    "apps/jobs/static/jobs/jobs.css": "/* of the project */",
+    "myproject/events/static/events/job-events.js": "// of the project",
 }
 
 USE = """
@@ -149,20 +149,20 @@ from django.contrib.auth.models import Permission
 from django.contrib.staticfiles.finders import find
 from django.test import Client
 from django.urls import reverse
-from apps.jobs.models import Job as TheirJob
+from apps.jobs.models import Job as ProjectJob
 from events.history import read_events
 from events.models import EventLog
 from jobs import services
 from jobs.models import Job
 from myproject.celery import app
-from myproject.events.models import EventLog as TheirLog
+from myproject.events.models import EventLog as ProjectLog
 
 user = get_user_model().objects.create_superuser("anna", password="anna")
-TheirJob.objects.create(owner=user, title="A job of theirs")
-TheirLog.objects.create(owner=user, title="A log of theirs")
-job = services.job_create(task_type="report", title="A job of ours", owner=user)
-assert [each.title for each in user.job_set.all()] == ["A job of theirs"]
-assert [each.title for each in user.job_events_jobs.all()] == ["A job of ours"]
+ProjectJob.objects.create(owner=user, title="A job of the project")
+ProjectLog.objects.create(owner=user, title="A log of the project")
+job = services.job_create(task_type="report", title="A job of the package", owner=user)
+assert [each.title for each in user.job_set.all()] == ["A job of the project"]
+assert [each.title for each in user.job_events_jobs.all()] == ["A job of the package"]
 kinds = [event.event_type for event in read_events(job.job_id)]
 assert kinds == ["job_created", "task_started", "page_written", "task_completed"], kinds
 
@@ -180,19 +180,19 @@ client = Client(raise_request_exception=True)
 client.force_login(user)
 assert reverse("jobs:list") == "/jobs/"
 assert reverse("job_events:list") == "/background/jobs/"
-assert page(client, "/jobs/") == "Base of theirs."
-ours = page(client, "/background/jobs/")
-assert "A job of ours" in ours and "of theirs" not in ours
+assert page(client, "/jobs/") == "Base of the project."
+job_list = page(client, "/background/jobs/")
+assert "A job of the package" in job_list and "of the project" not in job_list
 detail = page(client, f"/background/jobs/job/{job.job_id}/")
-assert "A job of ours" in detail and "/background/api/" in detail
-assert "A job of ours" in page(client, "/background/api/jobs/")
+assert "A job of the package" in detail and "/background/api/" in detail
+assert "A job of the package" in page(client, "/background/api/jobs/")
 assert "page_written" in page(client, f"/background/api/jobs/{job.job_id}/events/")
 for path, title in (
-    ("jobs/job/", "A job of theirs"), ("events/eventlog/", "EventLog object"),
-    ("job_events_jobs/job/", "A job of ours"), ("job_events/eventlog/", job.job_id),
+    ("jobs/job/", "A job of the project"), ("events/eventlog/", "EventLog object"),
+    ("job_events_jobs/job/", "A job of the package"), ("job_events/eventlog/", job.job_id),
 ):
     content = page(client, f"/admin/{path}")
-    assert title in content or "Job object" in content and "theirs" in title, path
+    assert title in content or "Job object" in content and "of the project" in title, path
 assert "page_written" in page(client, f"/admin/job_events_jobs/job/{job.pk}/change/")
 
 other = Client()
@@ -202,9 +202,9 @@ page(other, "/admin/job_events_jobs/job/", 403)
 page(other, f"/background/api/jobs/{job.job_id}/", 404)
 
 for name in ("jobs/jobs.css", "events/job-events.js"):
-    assert "of theirs" in open(find(name)).read()
+    assert "of the project" in open(find(name)).read()
 for name in ("job_events_jobs/jobs.css", "job_events/job-events.js"):
-    assert "of theirs" not in open(find(name)).read()
+    assert "of the project" not in open(find(name)).read()
 
 app.loader.import_default_modules()
 tasks = {name for name in app.tasks if not name.startswith("celery.")}
@@ -212,7 +212,7 @@ assert tasks == {
     "generate_outline_from_query_task", "jobs.tasks.generate_outline_from_query_task",
     "jobs.tasks.generate_document_from_outline_task",
 }, tasks
-print("all work")
+print("passed")
 """
 
 
@@ -222,7 +222,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'db.sqlite3'}"
         return
     need(request, all(map(find_binary, BINARIES)), "PostgreSQL's initdb, postgres and createdb")
-    # Its user can enter this directory, but not those of pytest.
+    # The user of PostgreSQL cannot access the directories of pytest.
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
         server = PostgresServer(Path(directory))
         try:
@@ -232,14 +232,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
             server.stop()
 
 
-def test_own_apps_of_the_same_labels(
+def test_project_apps_with_the_same_labels(
     environment: Environment, tmp_path: Path, redis_url: str, database_url: str
 ) -> None:
     project = write(tmp_path / "project", FILES)
     variables = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "OURS_FIRST": "1" if database_url.startswith("postgres") else "",
+        "PACKAGE_FIRST": "1" if database_url.startswith("postgres") else "",
     }
 
     def manage(*arguments: str) -> str:
@@ -251,5 +251,5 @@ def test_own_apps_of_the_same_labels(
     for line in ("jobs.0001", "events.0001", "job_events.0001", "job_events_jobs.0001"):
         assert f"Applying {line}_initial... OK" in migrated
     assert "No changes detected" in manage("makemigrations", "--check")
-    assert manage("shell", "--verbosity", "0", "-c", USE).splitlines()[-1:] == ["all work"]
+    assert manage("shell", "--verbosity", "0", "-c", USE).splitlines()[-1:] == ["passed"]
     assert "archived 4" in manage("process_events", "--once")

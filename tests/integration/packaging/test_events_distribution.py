@@ -1,4 +1,4 @@
-"""PyPI's distribution `Events`, which installs a package `events` of its own, beside ours."""
+"""PyPI's distribution `Events`, which also installs a package `events`."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ INSTALLED_APPS = [
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
 JOB_EVENTS = {"REDIS_URL": os.environ["REDIS_URL"]}
 """,
-    "log.py": """
+    "use_log.py": """
 import django
 django.setup()
 from django.core.management import call_command
@@ -34,7 +34,7 @@ get_publisher().publish_event(job.job_id, {"event_type": "hello"})
 call_command("process_events", "--once")
 print(*[event.event_type for event in read_events(job.job_id)])
 """,
-    "theirs.py": """
+    "use_events.py": """
 from events import Events, EventsException
 
 received = []
@@ -50,7 +50,7 @@ except EventsException:
 from opensearchpy.metrics import MetricsEvents
 MetricsEvents().request_start()
 """,
-    "neither.py": """
+    "missing_events.py": """
 try:
     from events import Events
 except ImportError as error:
@@ -71,10 +71,10 @@ class Project:
         return self.environment.execute(self.directory, script, **self.variables).splitlines()
 
     def check_log(self) -> None:
-        assert self.execute("log.py")[-1] == "job_created hello"
+        assert self.execute("use_log.py")[-1] == "job_created hello"
 
-    def check_theirs(self) -> None:
-        assert self.execute("theirs.py") == ["hello", "raises"]
+    def check_events_distribution(self) -> None:
+        assert self.execute("use_events.py") == ["hello", "raises"]
 
 
 @pytest.fixture
@@ -82,28 +82,30 @@ def project(tmp_path: Path, redis_url: str) -> Project:
     return Project(Environment(tmp_path / "environment"), tmp_path / "project", redis_url)
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
-def test_both_work_in_either_order(project: Project, wheel: Path, ours_first: bool) -> None:
-    theirs = ("Events", "opensearch-py")
-    for requirements in ((wheel,), theirs) if ours_first else (theirs, (wheel,)):
+@pytest.mark.parametrize("package_first", [True, False])
+def test_both_distributions_in_either_order(
+    project: Project, wheel: Path, package_first: bool
+) -> None:
+    distributions = ("Events", "opensearch-py")
+    for requirements in ((wheel,), distributions) if package_first else (distributions, (wheel,)):
         project.environment.install(*requirements)
     initial = (project.environment.packages / "events" / "__init__.py").read_text()
-    assert ("from .events import" in initial) is ours_first
-    project.check_theirs()
+    assert ("from .events import" in initial) is package_first
+    project.check_events_distribution()
     project.check_log()
 
-    # pip removes the `__init__` of both. Our package works without one; theirs needs its own.
-    if ours_first:
+    # pip removes the shared `__init__`. Our package works without it, `Events` does not.
+    if package_first:
         project.environment.pip("uninstall", "--yes", "django-job-events")
-        assert "cannot import name 'Events'" in project.execute("theirs.py")[-1]
+        assert "cannot import name 'Events'" in project.execute("use_events.py")[-1]
         project.environment.install("--force-reinstall", "Events")
-        project.check_theirs()
+        project.check_events_distribution()
     else:
         project.environment.pip("uninstall", "--yes", "opensearch-py", "Events")
         project.check_log()
 
 
-def test_without_theirs_the_package_has_no_such_names(environment, tmp_path) -> None:
-    lines = environment.execute(write(tmp_path, PROJECT), "neither.py").splitlines()
+def test_package_has_no_names_of_the_distribution(environment, tmp_path) -> None:
+    lines = environment.execute(write(tmp_path, PROJECT), "missing_events.py").splitlines()
     assert lines[0].startswith("cannot import name 'Events' from 'events'")
     assert lines[1:] == ["False"]

@@ -1,4 +1,4 @@
-"""Projects whose own package `events` or `jobs` precedes ours on sys.path."""
+"""Projects with a package `events` or `jobs` that precedes the installed one on sys.path."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def project(environment: Environment, tmp_path: Path, redis_url: str) -> Project
 
 
 @pytest.mark.parametrize("apps", ['"events", "jobs"', '"jobs", "events"', '"jobs.apps.JobsConfig"'])
-def test_own_events(project: Project, apps: str) -> None:
+def test_project_package_events_raises(project: Project, apps: str) -> None:
     project.add("events", apps=apps)
     error = project.execute("-m", "django", "check").splitlines()[-1]
     assert error.startswith("django.core.exceptions.ImproperlyConfigured: The app `jobs`")
@@ -68,7 +68,7 @@ def test_own_events(project: Project, apps: str) -> None:
     assert f" {project.directory / 'events'}." in error
 
 
-def test_own_module_events(project: Project) -> None:
+def test_project_module_events_raises(project: Project) -> None:
     project.add()
     (project.directory / "events.py").touch()
     error = project.execute("-m", "django", "check").splitlines()[-1]
@@ -77,7 +77,7 @@ def test_own_module_events(project: Project) -> None:
 
 
 @pytest.mark.parametrize("apps", ['"events", "jobs"', '"jobs", "events"', '"events", "jobs.x.Y"'])
-def test_own_jobs(project: Project, apps: str) -> None:
+def test_project_package_jobs_raises(project: Project, apps: str) -> None:
     project.add("jobs", apps=apps)
     error = project.execute("-m", "django", "check").splitlines()[-1]
     assert error.startswith("django.core.exceptions.ImproperlyConfigured: `jobs` in INSTALLED_APPS")
@@ -89,7 +89,7 @@ def test_own_jobs(project: Project, apps: str) -> None:
     ("apps", "more"),
     [('"events"', ""), ('"jobs", "events"', '"LOG_ONLY": True')],
 )
-def test_log_beside_own_jobs(project: Project, apps: str, more: str) -> None:
+def test_events_app_with_a_project_package_jobs(project: Project, apps: str, more: str) -> None:
     project.add("jobs", apps=apps, more=more)
     if more:
         project.execute("-m", "django", "makemigrations", "jobs")
@@ -98,16 +98,16 @@ def test_log_beside_own_jobs(project: Project, apps: str, more: str) -> None:
         assert "no issues" in project.execute("-m", "django", "check")
 
 
-def test_both_own(project: Project) -> None:
-    """Neither of ours is imported, so neither can raise; the documentation shows this error."""
+def test_project_packages_events_and_jobs(project: Project) -> None:
+    """The installed packages are not imported; the documentation shows the error."""
     project.add("events", "jobs")
     assert "no issues" in project.execute("-m", "django", "check")
     error = project.execute("publish.py").splitlines()[-1]
     assert error == "ModuleNotFoundError: No module named 'events.publisher'"
 
 
-def test_data_folder_hides_nothing(project: Project) -> None:
-    """A folder without `__init__.py` is a namespace package; ours precedes it."""
+def test_data_folder_does_not_shadow_the_package(project: Project) -> None:
+    """A folder without `__init__.py` is a namespace package, which regular packages precede."""
     for name in ("events", "jobs"):
         (project.directory / name).mkdir(parents=True)
     project.add()
@@ -121,7 +121,7 @@ def test_it():
     import events.models
     assert events.__file__.startswith({directory!r})
 """
-OPTED_IN = """
+PLUGIN_TESTS = """
 def test_it(job_events):
     job_events.publisher.publish_event("abc", {"event_type": "hello"})
     job_events.assert_events("abc", ["hello"])
@@ -129,7 +129,7 @@ def test_it(job_events):
 
 
 def run_pytest(project: Project) -> str:
-    # Plugins of our own tests, which the environment has besides.
+    # Plugins of the tests of this repository, which are in the environment.
     names = (
         "langsmith_plugin", "schemathesis", "hypothesispytest", "randomly", "timeout", "anyio",
         "asyncio",
@@ -138,7 +138,7 @@ def run_pytest(project: Project) -> str:
     return project.execute("-m", "pytest", "-q", *options)
 
 
-def test_pytest_with_own_events(project: Project) -> None:
+def test_pytest_with_a_project_package_events(project: Project) -> None:
     project.add("events", apps='"events"')
     write(project.directory, {"test_it.py": TESTS.format(directory=str(project.directory))})
     assert run_pytest(project).splitlines()[-1].startswith("1 passed")
@@ -147,5 +147,5 @@ def test_pytest_with_own_events(project: Project) -> None:
 def test_pytest_with_the_plugin(project: Project) -> None:
     project.add()
     plugins = 'pytest_plugins = ["events.testing.pytest_plugin"]'
-    write(project.directory, {"conftest.py": plugins, "test_it.py": OPTED_IN})
+    write(project.directory, {"conftest.py": plugins, "test_it.py": PLUGIN_TESTS})
     assert run_pytest(project).splitlines()[-1].startswith("1 passed")

@@ -79,7 +79,7 @@ def project(wheel, tmp_path_factory):
     return folder
 
 
-def test_wheel_contains_templates_and_no_part_of_the_site(wheel):
+def test_wheel_contains_templates_but_no_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "jobs/templates/job_events_jobs/job_detail.html",
@@ -106,7 +106,7 @@ def test_wheel_contains_the_license_and_no_entry_point(wheel):
     assert sorted(re.match("[a-z-]+", each)[0] for each in extra) == ["pytest", "pytest-django"]
 
 
-def test_publishing_api_admin_and_pages_of_a_new_project(project, short_tmp):
+def test_api_admin_and_pages_of_a_new_project(project, short_tmp):
     redis = EmbeddedRedis(short_tmp / "wheel", save="")
     redis.start()
     environment = {

@@ -24,7 +24,7 @@ def test_message_without_extra_fields():
 
 
 def test_secrets_are_redacted():
-    """In the message, in extra fields and in tracebacks."""
+    """This applies to the message, extra fields and tracebacks."""
     error = ConnectionError("redis://:hunter2@cache")
     error.__cause__ = KeyError("token=hunter2")
     exc_info = (type(error), error, None)

@@ -1,4 +1,4 @@
-"""Transactional publishing: exactly once and in commit order; never after a rollback."""
+"""Transactional publishing: exactly once, in commit order, and never after a rollback."""
 
 import logging
 from contextlib import suppress
@@ -53,7 +53,7 @@ def test_publishing_without_a_transaction():
     assert event.producer == "outbox:0:1"
 
 
-def test_commit_publishes():
+def test_commit_appends_events():
     with transaction.atomic():
         publish(1)
         publish(2)
@@ -61,7 +61,7 @@ def test_commit_publishes():
     assert numbers() == [1, 2]
 
 
-def test_rollback_publishes_nothing():
+def test_rollback_appends_no_event():
     publish(1)
     publish_and_roll_back(2)
     with transaction.atomic():
@@ -73,7 +73,7 @@ def test_rollback_publishes_nothing():
     assert list(rows.values_list("sequence", flat=True)) == [1, 2, 3]
 
 
-def test_type_and_timestamp_are_filled_in():
+def test_missing_type_and_timestamp_are_added():
     outbox.publish_event("abc", {})
     (event,) = read_events("abc")
     assert event.event_type == "unknown"

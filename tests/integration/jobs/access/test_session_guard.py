@@ -18,7 +18,7 @@ from jobs.access import session_guard
 from jobs.access.session_guard import Connection, SessionGuard
 from jobs.access.tickets import make_ticket
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, Socket, cookie_of, gone
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, Socket, cookie_of, wait_until_gone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -136,7 +136,7 @@ async def test_revocation_ends_an_sse_stream(user, job, revoke):
     request = Request(cookie=await cookie_of(user))
     await request.until(b"event: live")
     await in_thread(revoke)(user)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.task.done()
     assert b"event: end" not in request.body
 
@@ -146,9 +146,9 @@ async def test_reconnect_after_a_revocation_is_rejected(user, job):
     request = Request(cookie=cookie)
     await request.until(b"event: live")
     await in_thread(remove_owner)(user)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     again = Request(cookie=cookie)
-    await asyncio.wait([again.task], timeout=PATIENCE)
+    await asyncio.wait([again.task], timeout=TIMEOUT_SECONDS)
     assert again.sent[0]["status"] == 404
 
 
@@ -171,7 +171,7 @@ async def test_deleted_token(user, job):
         await asyncio.sleep(0.3)
         assert not revoked.done()
         await token.adelete()
-        assert await asyncio.wait_for(revoked, PATIENCE) is None
+        assert await asyncio.wait_for(revoked, TIMEOUT_SECONDS) is None
 
 
 @pytest.mark.parametrize("engine", ["cache", "cached_db", "file", "signed_cookies"])
@@ -201,7 +201,7 @@ async def test_database_outage_closes_no_connection(user, job, monkeypatch, capl
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         with monkeypatch.context() as broken:
             broken.setattr(session_guard, "_users", lambda keys: 1 / 0)
-            await gone(lambda: "access_check_failed" not in caplog.messages)
+            await wait_until_gone(lambda: "access_check_failed" not in caplog.messages)
         get_publisher().publish_event("abc", {"n": 7})
         assert 7 in await socket.until(7)
         await in_thread(deactivate)(user)
@@ -227,4 +227,4 @@ async def test_guard_ends_with_its_last_connection(user, job):
     before = asyncio.all_tasks()
     async with watching("/ws/jobs/abc/", await cookie_of(user)):
         pass
-    await gone(lambda: asyncio.all_tasks() - before)
+    await wait_until_gone(lambda: asyncio.all_tasks() - before)

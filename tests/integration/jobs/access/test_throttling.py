@@ -58,7 +58,7 @@ async def test_streams(user, job, limited):
     for path in (STREAM, "/api/events/stream/?job=abc", STREAM):
         request = Request(path=path, cookie=cookie)
         codes.append(await request.status())
-        await request.hang_up()
+        await request.disconnect()
     assert codes == [200, 200, 429]
 
 
@@ -81,7 +81,7 @@ async def test_replays(user, job, limited):
     cookie = await cookie_of(user)
     request = Request(path=f"{STREAM}?replay=1", cookie=cookie)
     assert await request.status() == 200
-    await request.hang_up()
+    await request.disconnect()
     socket = await socket_of(user, "/ws/jobs/abc/?replay=1")
     assert await socket.connect() is None
     await socket.disconnect()
@@ -90,7 +90,7 @@ async def test_replays(user, job, limited):
     assert await socket.connect() == 1013
     request = Request(path=STREAM, cookie=cookie)
     assert await request.status() == 200
-    await request.hang_up()
+    await request.disconnect()
 
 
 def test_scopes_without_a_rate_are_not_limited(api, job):

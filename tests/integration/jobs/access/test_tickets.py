@@ -1,4 +1,4 @@
-"""Tickets: what they authorize, and for how long."""
+"""Tickets: scope and expiry."""
 
 import json
 

@@ -84,7 +84,7 @@ def test_invalid_job_ids(api, job, job_id, rest):
 
 
 def test_cursor_of_another_job(api, other_api, job):
-    """A cursor denotes a time, and reveals nothing of the other job."""
+    """A cursor is a time, and contains no data of the other job."""
     [created] = other_api.get("jobs/other/events/").json()["results"]
     page = api.get("jobs/abc/events/", {"after": created["id"]}).json()
     assert page["results"] == []

@@ -22,7 +22,7 @@ from events.transfer import export
 from events.types import Cursor
 from jobs import services
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of
 from tests.integration.jobs.conftest import response_text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -376,8 +376,8 @@ async def test_stream_from_the_start(user, ids):
 
 async def test_stream_closes_after_send_timeout(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
-    request = Request(cookie=await cookie_of(user), takes=3)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    request = Request(cookie=await cookie_of(user), max_messages=3)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.task.done()
     assert [message["type"] for message in request.sent] == [
         "http.response.start", "http.response.body", "http.response.body",

@@ -131,9 +131,9 @@ async def test_asgi_streams_page_by_page(user, job):
     await request.task
     assert request.body.count(b"\n") == 10
     assert len([message for message in request.sent if message.get("body")]) == 3
-    left = Request(path=PATH, cookie=await cookie_of(user), takes=2)
+    left = Request(path=PATH, cookie=await cookie_of(user), max_messages=2)
     await left.until(b"\n")
-    await left.hang_up()
+    await left.disconnect()
 
 
 # Import

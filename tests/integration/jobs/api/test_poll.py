@@ -15,7 +15,7 @@ from events.streams.clients import get_redis
 from jobs import services
 from jobs.access.tickets import make_ticket
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -35,15 +35,15 @@ def numbers(page):
 
 @asynccontextmanager
 async def request_of(user, **query):
-    """A request under ASGI."""
+    """Send a request to the ASGI application."""
     text = "&".join(f"{name}={value}" for name, value in query.items())
     request = Request(path=f"{POLL}?{text}", cookie=await cookie_of(user))
     yield request
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def page_of(request):
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.sent[0]["status"] == 200
     headers = dict(request.sent[0]["headers"])
     assert headers[b"Content-Type"] == b"application/json"
@@ -51,11 +51,11 @@ async def page_of(request):
 
 
 async def wait_started(request):
-    """Wait until the request waits: its head is sent, its body is not."""
-    async with asyncio.timeout(PATIENCE):
+    """Wait until the request blocks: its head has been sent, but not its body."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not request.sent:
-            request.news.clear()
-            await request.news.wait()
+            request._updated.clear()
+            await request._updated.wait()
     assert not request.task.done()
 
 
@@ -72,7 +72,7 @@ async def test_existing_events_are_returned_at_once(user, ids):
 
 @pytest.mark.parametrize("is_asgi", [True, False], ids=["asgi", "wsgi"])
 async def test_cursor_that_is_not_in_the_log(user, ids, client, is_asgi):
-    """410, with the cursor of the event before it."""
+    """The response is 410 with the cursor of the event before it."""
     await sync_to_async(client.force_login)(user)
     cursor = ids[2].partition("-")[0] + "-1000"
     if is_asgi:

@@ -63,7 +63,7 @@ def test_repeated_request(api, job, headers):
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
     archived()
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
-    get_redis().delete("{job_events:abc}:producers")  # the stream alone suffices
+    get_redis().delete("{job_events:abc}:producers")  # the stream is sufficient
     assert ids(api.post(PATH, [{"n": 1}, {"n": 2}], **headers)) == first
     assert numbers() == [1, 2]
 
@@ -110,7 +110,7 @@ def test_producer_out_of_sequence(api, job):
     ids(api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1)))
     for sequence in (4, 2, 1, 100):
         response = api.post(PATH, {"n": 9}, **as_producer(sequence))
-        if sequence == 2:  # ends like the last request, and is taken for a part of it
+        if sequence == 2:  # has the end of the last request, and is treated as a part of it
             assert response.status_code == 201
             continue
         assert response.status_code == 409
@@ -122,7 +122,7 @@ def test_producer_out_of_sequence(api, job):
 
 
 def test_two_requests_repeated_as_one(api, job):
-    """Both are in the log, but the ids of the first are not known any more."""
+    """Both are in the log, but the state has only the ids of the second one."""
     for number in (1, 2):
         ids(api.post(PATH, {"n": number}, **as_producer(number)))
     response = api.post(PATH, [{"n": 1}, {"n": 2}], **as_producer(1))

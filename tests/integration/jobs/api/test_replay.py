@@ -14,7 +14,7 @@ from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, label, socket_of
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of, label, socket_of
 from tests.integration.jobs.conftest import archived
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,14 +63,14 @@ async def test_time_between_events(user, ids):
     await asyncio.sleep(0.1)
     assert b'"n":6' not in request.body
     assert b"event: live" not in request.body
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def test_resume_after_a_cursor(user, ids):
     request = await replay_request(user, f"speed={SPEED}&after={ids[2]}")
     await request.until(b'"n":5')
     assert b'"n":3' not in request.body
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def test_end_of_a_replay(user, ids):
@@ -88,7 +88,7 @@ async def test_running_job_becomes_live(user, make_job):
     await request.until(b"event: live")
     get_publisher().publish_event("abc", {"n": 7})
     await request.until(b'"n":7')
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def test_pause_and_resume(user, ids, settings):
@@ -97,7 +97,7 @@ async def test_pause_and_resume(user, ids, settings):
     assert await socket.connect() is None
     await socket.until(3)
     await socket.send(text='{"action": "pause"}')
-    message = await socket.receive_output(PATIENCE)  # no event arrives meanwhile
+    message = await socket.receive_output(TIMEOUT_SECONDS)  # no event arrives meanwhile
     assert "keep-alive" in message["text"]
     await socket.send(text='{"action": "resume"}')
     assert await socket.until(5) == [4, 5]
@@ -181,11 +181,11 @@ async def test_access_is_revoked(user, ids, settings):
     request = await replay_request(user, f"speed={SPEED}")
     await request.until(b'"n":3')
     await in_thread(Job.objects.update)(owner=None)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.task.done()
     await socket.until(3)
     while True:
-        message = await socket.receive_output(PATIENCE)
+        message = await socket.receive_output(TIMEOUT_SECONDS)
         if message["type"] == "websocket.close":
             break
     assert message["code"] == 4404
@@ -205,8 +205,8 @@ async def test_restart_message(user, ids):
 async def test_send_timeout(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2}
     path = f"/api/jobs/abc/events/stream/?replay=1&speed={SPEED}"
-    request = Request(path=path, cookie=await cookie_of(user), takes=3)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    request = Request(path=path, cookie=await cookie_of(user), max_messages=3)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.task.done()
 
 

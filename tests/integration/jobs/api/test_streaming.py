@@ -1,4 +1,4 @@
-"""Detached streaming responses: what is sent, and which resources are held meanwhile."""
+"""Detached streaming responses: messages and held resources."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from events.live.asgi import DetachedStreamingMiddleware, stream_response
 from events.live.frames import SSE_OPENING
 from events.publisher import get_publisher
 from jobs import services
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +30,7 @@ async def listening(user):
     request = Request(cookie=await cookie_of(user))
     await request.until(b"event: live")
     yield request
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def test_events_until_the_end(user, job):
@@ -43,7 +43,7 @@ async def test_events_until_the_end(user, job):
         assert request.body.count(b'"n":') == 3
         await asyncio.to_thread(services.job_cancel, job_id="abc")
         await request.until(b"event: end")
-        await asyncio.wait([request.task], timeout=PATIENCE)
+        await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -55,21 +55,21 @@ async def test_streams_occupy_no_threads(user, job):
             await other.until(b"event: live")
         assert threading.active_count() <= before + 1
         for other in others:
-            await other.hang_up()
+            await other.disconnect()
 
 
 async def test_disconnect_leaves_no_task(user, job):
     before = asyncio.all_tasks()
     async with listening(user):
         pass
-    async with asyncio.timeout(PATIENCE):
-        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - there is no event to wait for
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def test_response_without_stream(job):
     request = Request()
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.sent[0]["status"] in (401, 403)
     assert b"detail" in request.body
 
@@ -98,7 +98,7 @@ async def response_of(view):
         await send({"type": "http.response.body", "body": body})
 
     request = Request(DetachedStreamingMiddleware(view_application))
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     request.task.result()
     return request
 

@@ -15,7 +15,15 @@ from events.live import follow
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.testing.redis_server import EmbeddedRedis
 from jobs import services
-from tests.integration.jobs.asgi import ORIGIN, PATIENCE, Socket, cookie_of, gone, label, socket_of
+from tests.integration.jobs.asgi import (
+    ORIGIN,
+    TIMEOUT_SECONDS,
+    Socket,
+    cookie_of,
+    label,
+    socket_of,
+    wait_until_gone,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -146,7 +154,7 @@ async def test_disconnect_leaves_no_task(user, job, settings):
     for _ in range(3):
         async with watching(user) as socket:
             await socket.receive()
-    await gone(lambda: asyncio.all_tasks() - before)
+    await wait_until_gone(lambda: asyncio.all_tasks() - before)
 
 
 async def test_subscriber_may_be_cancelled_at_any_await(settings, async_redis):
@@ -162,7 +170,7 @@ async def test_subscriber_may_be_cancelled_at_any_await(settings, async_redis):
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait([task], timeout=PATIENCE)
+        await asyncio.wait([task], timeout=TIMEOUT_SECONDS)
         assert task.cancelled(), f"after {steps} steps"
 
 
@@ -192,7 +200,7 @@ async def test_stalled_client_is_closed(user, ids, settings, caplog):
     socket = StalledSocket("/ws/jobs/abc/", [(b"cookie", cookie.encode()), (b"origin", ORIGIN)])
     async with watching(user) as other:
         assert await socket.connect() is None
-        await asyncio.wait_for(socket.closed.wait(), PATIENCE)
+        await asyncio.wait_for(socket.closed.wait(), TIMEOUT_SECONDS)
         assert label(await socket.receive()) == 0
         assert await socket.close_code() == 4408
         assert "socket_closed" in caplog.messages
@@ -323,7 +331,7 @@ async def test_redis_is_killed_while_a_subscriber_tails(own_redis, user, job, ca
         assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
         for n in (6, 7, 8):
             await in_thread(own_redis.kill)()
-            await gone(lambda n=n: caplog.messages.count("live_read_failed") < n - 5)
+            await wait_until_gone(lambda n=n: caplog.messages.count("live_read_failed") < n - 5)
             await in_thread(own_redis.start)()
             await in_thread(get_publisher().publish_event)("abc", {"n": n})
             assert await socket.until(n) == [n]
@@ -438,7 +446,7 @@ async def test_aborted_connections_on_the_real_site(site, site_job, site_cookie_
         socket = await connect(site, job_id, cookie)
         await socket.recv()
         socket.transport.abort()
-    await gone(
+    await wait_until_gone(
         lambda: [c for c in connection.client_list() if c["cmd"] == "xread" and "b" in c["flags"]]
     )
     connection.close()

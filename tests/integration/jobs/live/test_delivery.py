@@ -1,4 +1,4 @@
-"""Completion: `end` is sent after all events of a job, and soon."""
+"""Completion: `end` is sent soon after the last event of a job."""
 
 import asyncio
 from contextlib import aclosing
@@ -30,23 +30,23 @@ def _short_intervals(settings):
 
 
 async def watch(stop, job_id="abc"):
-    """The event types and the names of the messages that a viewer is given, until one of these.
+    """Return the event types and message names that a subscriber receives, up to one of these.
 
     Keep-alives count once the subscriber is live.
     """
-    given = []
+    received = []
     async with (
         asyncio.timeout(20),
         aclosing(follow(job_id, completion=job_completion)) as messages,
     ):
         async for message in messages:
             if isinstance(message, Event):
-                given.append(message.event_type)
+                received.append(message.event_type)
             elif not isinstance(message, KeepAlive):
-                given.append(type(message).__name__)
-            if isinstance(message, stop) and (stop is not KeepAlive or "Live" in given):
+                received.append(type(message).__name__)
+            if isinstance(message, stop) and (stop is not KeepAlive or "Live" in received):
                 break
-    return given
+    return received
 
 
 def in_thread(function):
@@ -76,9 +76,9 @@ async def test_job_completed_by_a_worker(make_job):
     assert not watching.done()  # the row is not terminal yet: the archiver may ignore the event
     await in_thread(archived)
     began = asyncio.get_running_loop().time()
-    given = await watching
+    received = await watching
     assert asyncio.get_running_loop().time() - began < 2
-    assert [word for word in given if word != "Live"] == [
+    assert [word for word in received if word != "Live"] == [
         "job_created", "task_started", "task_completed", "End",
     ]  # fmt: skip
 
@@ -105,8 +105,8 @@ async def test_pending_outbox_events_precede_the_end(redis_down, make_job):
         assert read_events("abc") == []
 
     await in_thread(work)
-    given = await watch(End)
-    assert [word for word in given if word != "Live"] == [
+    received = await watch(End)
+    assert [word for word in received if word != "Live"] == [
         "job_created", "task_started", "task_completed", "End",
     ]  # fmt: skip
 

@@ -17,7 +17,7 @@ from jobs.access.session_guard import Connection
 from jobs.access.tickets import make_ticket
 from jobs.live import job_list, notifier
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, cookie_of, gone, socket_of
+from tests.integration.jobs.asgi import TIMEOUT_SECONDS, cookie_of, socket_of, wait_until_gone
 from tests.integration.jobs.conftest import archived
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,7 +58,7 @@ async def open_list(user):
 async def received(socket, job_id, **fields):
     """Wait for a row of the job with these fields; return the other job_ids received before."""
     others = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             message = await socket.receive()
             assert message["type"] == "job", message
@@ -163,7 +163,7 @@ async def test_unavailable_layer(user, settings, caplog, monkeypatch):
     async with open_list(user) as socket:
         await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
         await received(socket, "abc")
-    await gone(lambda: "job_change_not_sent" not in caplog.messages)
+    await wait_until_gone(lambda: "job_change_not_sent" not in caplog.messages)
     assert "job_changes_not_received" in caplog.messages
 
 
@@ -184,7 +184,7 @@ async def test_layer_that_does_not_respond(user, settings, monkeypatch, short_tm
         async with open_list(user) as viewer:
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
             await received(viewer, "abc")
-    await gone(lambda: "job_change_not_sent" not in caplog.messages)
+    await wait_until_gone(lambda: "job_change_not_sent" not in caplog.messages)
     assert "job_changes_not_received" in caplog.messages
 
 
@@ -201,7 +201,7 @@ async def test_failed_query_is_repeated(user, monkeypatch, caplog):
         with monkeypatch.context() as broken:
             broken.setattr(job_list, "visible_jobs", lambda user: 1 / 0)
             await in_thread(services.job_create)(job_id="abc", task_type="manual", owner=user)
-            await gone(lambda: "job_list_query_failed" not in caplog.messages)
+            await wait_until_gone(lambda: "job_list_query_failed" not in caplog.messages)
         await received(socket, "abc")
 
 
@@ -238,7 +238,7 @@ async def test_disconnect_leaves_no_task_and_no_channel(user, layer):
     await cookie_of(user)
     async with open_list(user):
         pass
-    await gone(lambda: asyncio.all_tasks() - before)
+    await wait_until_gone(lambda: asyncio.all_tasks() - before)
     if (there := get_channel_layer()) is not None:
         connection = there.connection(0)
         assert await connection.zcard(there._group_key(notifier.GROUP)) == 0
@@ -282,7 +282,7 @@ async def test_processes_send_notifications_before_they_exit(settings, redis_ser
     script = [sys.executable, "-c", NOTIFYING_SCRIPT]
     process = await asyncio.create_subprocess_exec(*script, env={**os.environ, **given})
     assert await process.wait() == 0
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         received = {(await layer.receive(channel))["job_id"] for _ in range(3)}
     assert received == {"first", "of the child", "last"}
     await layer.close_pools()

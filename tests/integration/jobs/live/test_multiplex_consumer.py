@@ -11,7 +11,13 @@ from events.publisher import get_publisher
 from jobs import services
 from jobs.access.tickets import make_ticket
 from jobs.models import Job
-from tests.integration.jobs.asgi import PATIENCE, Request, cookie_of, gone, socket_of
+from tests.integration.jobs.asgi import (
+    TIMEOUT_SECONDS,
+    Request,
+    cookie_of,
+    socket_of,
+    wait_until_gone,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,7 +195,7 @@ async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
         await send_action(silent, "subscribe", "a")
         assert await received(silent, 1) == {"a": ["error"]}
         assert await silent.close_code() == 4401
-        # A ticket is valid for one job; other jobs of the user require their own tickets.
+        # A ticket is valid for one job.
         await send_action(socket, "subscribe", "b")
         await send_action(socket, "subscribe", "b", ticket=ticket)
         assert await received(socket, 2) == {"b": ["error", "error"]}
@@ -209,7 +215,7 @@ async def test_keep_alives_without_subscriptions(user, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     async with connected(user) as socket:
         for _ in range(3):
-            message = await socket.receive_output(PATIENCE)
+            message = await socket.receive_output(TIMEOUT_SECONDS)
             assert message["text"] == '{"type":"keep-alive"}'
 
 
@@ -221,7 +227,7 @@ async def test_disconnect_leaves_no_task(user, ids):
             await send_action(socket, "subscribe", job_id)
         await send_action(socket, "unsubscribe", "a")
         await socket.receive()
-    await gone(lambda: asyncio.all_tasks() - before)
+    await wait_until_gone(lambda: asyncio.all_tasks() - before)
 
 
 async def test_stalled_client_is_closed(user, ids, settings):
@@ -240,7 +246,7 @@ async def test_stalled_client_is_closed(user, ids, settings):
     assert await socket.connect() is None
     for job_id in ids:
         await send_action(socket, "subscribe", job_id)
-    await asyncio.wait_for(closed.wait(), PATIENCE)
+    await asyncio.wait_for(closed.wait(), TIMEOUT_SECONDS)
     assert await socket.close_code() == 4408
 
 
@@ -262,14 +268,14 @@ def parsed(body):
 async def listening(user, query, **headers):
     request = Request(path=f"{STREAM}?{query}", cookie=await cookie_of(user), **headers)
     yield request
-    await request.hang_up()
+    await request.disconnect()
 
 
 async def until_live(request, count):
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while request.body.count(b"event: live") < count:
-            request.news.clear()
-            await request.news.wait()
+            request._updated.clear()
+            await request._updated.wait()
     return parsed(request.body)
 
 
@@ -305,7 +311,7 @@ async def test_sse_stream_ends_with_the_last_job(user, ids):
         await until_live(request, 2)
         for job_id in ("a", "b"):
             await in_thread(services.job_cancel)(job_id=job_id)
-        await asyncio.wait([request.task], timeout=PATIENCE)
+        await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.sent[-1]["more_body"] is False
         ends = [data for name, _, data in parsed(request.body) if name == "end"]
         assert sorted(data["job_id"] for data in ends) == ["a", "b"]
@@ -332,14 +338,14 @@ async def test_sse_requires_a_ticket_for_each_job(user, other_user, make_job, id
     query = f"job=a&job=b&ticket={tickets[0]}&ticket={tickets[1]}"
     request = Request(path=f"{STREAM}?{query}")
     assert len(await until_live(request, 2)) == 8
-    await request.hang_up()
+    await request.disconnect()
     for wrong in (
         f"job=a&job=b&ticket={tickets[1]}&ticket={tickets[0]}",
         f"job=a&job=d&ticket={tickets[0]}&ticket={other}",
         f"job=a&job=b&ticket={tickets[0]}",
     ):
         request = Request(path=f"{STREAM}?{wrong}")
-        await asyncio.wait([request.task], timeout=PATIENCE)
+        await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.sent[0]["status"] in (401, 403)
 
 
@@ -347,16 +353,16 @@ async def test_revocation_ends_the_sse_stream(user, ids):
     async with listening(user, "job=a&job=b") as request:
         await until_live(request, 2)
         await Job.objects.filter(job_id="a").aupdate(owner=None)
-        await asyncio.wait([request.task], timeout=PATIENCE)
+        await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.task.done()
     async with listening(user, "job=a&job=b") as request:
-        await asyncio.wait([request.task], timeout=PATIENCE)
+        await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.sent[0]["status"] == 404
 
 
 async def test_stalled_sse_client_is_closed(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SEND_TIMEOUT": 0.2, "KEEP_ALIVE": 0.2}
     path = f"{STREAM}?job=a&job=b"
-    request = Request(path=path, cookie=await cookie_of(user), takes=3)
-    await asyncio.wait([request.task], timeout=PATIENCE)
+    request = Request(path=path, cookie=await cookie_of(user), max_messages=3)
+    await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
     assert request.task.done()

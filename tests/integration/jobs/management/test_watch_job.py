@@ -43,7 +43,7 @@ def complete():
     connection.close()
 
 
-def test_log_is_followed_until_the_end(job):
+def test_log_is_followed_to_its_end(job):
     later = threading.Timer(0.3, complete)
     later.start()
     text, code = run_command("abc")
