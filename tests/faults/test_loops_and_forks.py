@@ -339,12 +339,12 @@ def test_forks_of_a_process_with_producers(proxy, redis_client, kind):
             start_fork(_publish_in_fork, publisher, 1000 * fork, sender) for fork in range(1, 5)
         ]
         own = [(publish_with_retry(publisher, n), n) for n in range(40, 80)]
-        theirs = results_of(processes, receiver)
+        forked = results_of(processes, receiver)
         sender.close()
         receiver.close()
     by_id = dict(stream(redis_client))
-    assert {by_id[event_id] == n for event_id, n in own + theirs} == {True}
-    assert sorted(by_id.values()) == sorted([*range(40), *[n for _, n in own + theirs]])
+    assert {by_id[event_id] == n for event_id, n in own + forked} == {True}
+    assert sorted(by_id.values()) == sorted([*range(40), *[n for _, n in own + forked]])
 
 
 def _publish_in_loop_of_fork(publisher, first, pipe):
@@ -373,13 +373,13 @@ def test_forks_of_a_process_with_a_loop(unbound, proxy, redis_client, inside):
 
     processes = asyncio.run(parent()) or fork()
     asyncio.run(publisher.publish_event("abc", {"n": 10}))
-    theirs = results_of(processes, receiver)
+    forked = results_of(processes, receiver)
     sender.close()
     receiver.close()
     by_id = dict(stream(redis_client))
-    assert {by_id[event_id] == n for event_id, n in theirs} == {True}
+    assert {by_id[event_id] == n for event_id, n in forked} == {True}
     assert Counter(by_id.values()) == Counter(
-        [*range(11), *[n for _, n in theirs], *[n for _, n in theirs]]
+        [*range(11), *[n for _, n in forked], *[n for _, n in forked]]
     )
 
 

@@ -20,7 +20,7 @@ from events.integrations import langgraph
 from events.integrations.celery import JobTask
 from events.integrations.langchain import RecordOptions
 from tests.support.graphs import State, call, node_graph
-from tests.support.worker_tasks import die_at
+from tests.support.worker_tasks import kill_at
 
 FILE = str(settings.LOCAL_DIR / "checkpoints.sqlite3")
 QUESTION = {"text": "Shall it be sent?", "choices": ["yes", "no"]}
@@ -52,19 +52,19 @@ def letter() -> Any:
 
 
 @shared_task(base=JobTask, bind=True)
-def graph_asks(self, job_id: str) -> Any:
+def interrupted_graph(self, job_id: str) -> Any:
     with saver() as checkpointer:
         return langgraph.invoke(letter().compile(checkpointer), {"drafts": 0}, self.job_run)
 
 
 @shared_task(base=JobTask, bind=True)
-async def async_graph_asks(self, job_id: str) -> Any:
+async def async_interrupted_graph(self, job_id: str) -> Any:
     async with AsyncSqliteSaver.from_conn_string(FILE) as checkpointer:
         return await langgraph.ainvoke(letter().compile(checkpointer), {"drafts": 0}, self.job_run)
 
 
 @shared_task(base=JobTask, bind=True)
-def graph_asks_twice(self, job_id: str) -> Any:
+def parallel_interrupts_graph(self, job_id: str) -> Any:
     graph = StateGraph(Sides)
     for side in ("left", "right"):
         graph.add_node(side, lambda _state, side=side: {"answers": [interrupt(f"{side}?")]})
@@ -91,9 +91,9 @@ def endless_graph(self, job_id: str) -> None:
 
 
 @shared_task(base=JobTask, bind=True, acks_late=True, reject_on_worker_lost=True)
-def graph_dies(self, job_id: str) -> Any:
+def killed_graph(self, job_id: str) -> Any:
     def end(_state: Letter) -> dict[str, int]:
-        die_at(current_run().job_id, "drafted")
+        kill_at(current_run().job_id, "drafted")
         return {}
 
     graph = StateGraph(Letter)

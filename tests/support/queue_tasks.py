@@ -86,5 +86,5 @@ def leaves(job_id: str) -> None:
 
 
 @task
-def asks(job_id: str) -> None:
+def requests_input(job_id: str) -> None:
     current_run().ask("What is your name?")

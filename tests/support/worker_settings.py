@@ -12,9 +12,9 @@ JOB_EVENTS = {
         for name in (
             "steps", "fails", "tries_again", "soft", "hard", "gate", "late_gate", "coroutine",
             "loops", "decorated", "decorated_tries", "chained", "grouped", "chorded", "nested",
-            "chain_fails", "chord_in_chain", "late", "holds", "graph_asks", "graph_asks_twice",
-            "async_graph_asks", "endless_graph", "graph_dies", "leaky_graph", "asks",
-            "asks_in_chain",
+            "chain_fails", "chord_in_chain", "late", "waits_for_file", "requests_input",
+            "requests_input_in_chain", "interrupted_graph", "async_interrupted_graph",
+            "parallel_interrupts_graph", "endless_graph", "killed_graph", "leaky_graph",
         )
     },
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Celery tasks of the tests, which can kill their process at given points.
 
-`die:{job_id}` in Redis is a list of `<process> at <point>`. A process that reaches the point of the
-first entry is killed by SIGKILL: a `child` of the pool, or the whole `worker`.
+`kill:{job_id}` in Redis is a list of `<process> at <point>`. When a process reaches the point of
+the first entry, SIGKILL is sent to it (a `child` of the pool) or to the whole `worker`.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from jobs.execution.tracker import JobRunTracker
 from tests.support.queue_work import wait_at_gate
 
 
-def die_at(job_id: str, point: str) -> None:
-    key = f"die:{job_id}"
+def kill_at(job_id: str, point: str) -> None:
+    key = f"kill:{job_id}"
     try:
         first = get_redis().lindex(key, 0)
     except redis.ConnectionError:  # the test has killed the server
@@ -43,9 +43,9 @@ def kill_around(name: str, job_of: Callable[[Any], str]) -> None:
 
     @wraps(original)
     def patched(self: JobRunTracker, subject: Any, *args: Any, **kwargs: Any) -> Any:
-        die_at(job_of(subject), f"before {name}")
+        kill_at(job_of(subject), f"before {name}")
         result = original(self, subject, *args, **kwargs)
-        die_at(job_of(subject), f"after {name}")
+        kill_at(job_of(subject), f"after {name}")
         return result
 
     setattr(JobRunTracker, name, patched)
@@ -59,7 +59,7 @@ kill_around("complete", lambda run: run.job_id)
 def steps(self, job_id: str, count: int = 3, **_kwargs: Any) -> dict:
     for number in range(count):
         self.progress(100 * (number + 1) / count, f"step {number}")
-        die_at(job_id, "work")
+        kill_at(job_id, "work")
     self.publisher.publish_event(job_id, {"event_type": "worked", "pid": os.getpid()})
     return {"steps": count}
 
@@ -92,9 +92,9 @@ def gate(self, job_id: str, cancellable: bool = True) -> str:
 
 
 @shared_task(base=JobTask, bind=True)
-def holds(self, job_id: str, path: str) -> str:
+def waits_for_file(self, job_id: str, path: str) -> str:
     """Use only the database until a file exists."""
-    self.publisher.publish_event(job_id, {"event_type": "holds"})
+    self.publisher.publish_event(job_id, {"event_type": "waits_for_file"})
     while not os.path.exists(path):
         self.check_cancelled()
         time.sleep(0.05)
@@ -167,15 +167,15 @@ def gather(self, previous: list[str], job_id: str) -> str:
 
 
 @shared_task(base=JobTask, bind=True, autoretry_for=(Exception,), max_retries=1)
-def asks(self, job_id: str) -> str:
+def requests_input(self, job_id: str) -> str:
     self.publisher.publish_event(job_id, {"event_type": "begun"})
     name = self.ask("What is your name?")
     sure = self.ask({"text": "Are you sure?", "of": name}, choices=["yes", "no"], name="sure")
     return f"{name}: {sure}"
 
 
-def asks_in_chain(job_id: str) -> None:
-    chain(asks.si(job_id), link.s(job_id, "!")).delay()
+def requests_input_in_chain(job_id: str) -> None:
+    chain(requests_input.si(job_id), link.s(job_id, "!")).delay()
 
 
 def chained(job_id: str) -> None:

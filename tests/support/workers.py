@@ -64,12 +64,12 @@ class Workers(Site):
     def redis_client(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis.url)
 
-    def job(self, task_type: str, *deaths: str, **payload: Any) -> str:
-        """Start a job; `deaths` are the points at which a process is killed."""
+    def job(self, task_type: str, *kill_points: str, **payload: Any) -> str:
+        """Start a job; `kill_points` are the points at which a process is killed."""
         job_id = f"{task_type}-{os.urandom(6).hex()}"
-        if deaths:
+        if kill_points:
             with self.redis_client() as client:
-                client.rpush(f"die:{job_id}", *deaths)
+                client.rpush(f"kill:{job_id}", *kill_points)
         body = {"task_type": task_type, "payload": payload, "job_id": job_id}
         self.jobs.append(job_id)
         response = self._api.post("/api/jobs/", json=body)

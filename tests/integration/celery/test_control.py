@@ -91,7 +91,7 @@ def test_celery_revokes_task(workers, terminate):
 
 def test_request_for_input_in_chain(workers):
     """The job has no worker while it waits; its chain continues after the answers."""
-    job_id = workers.job("asks_in_chain")
+    job_id = workers.job("requests_input_in_chain")
     asked = workers.until(job_id, "input_requested")
     assert (asked["name"], asked["prompt"], asked["job_status"]) == (
         "input-1", "What is your name?", "running",

@@ -9,7 +9,7 @@ def wait_for_question(workers, job_id, count=1):
 
 def test_interrupted_graph_resumes(workers):
     """Any process of the pool resumes it: its state is in the checkpointer."""
-    job_id = workers.job("graph_asks")
+    job_id = workers.job("interrupted_graph")
     question = wait_for_question(workers, job_id)
     assert question["prompt"] == {"text": "Shall it be sent?", "choices": ["yes", "no"]}
     assert question["choices"] == ["yes", "no"]
@@ -28,7 +28,7 @@ def test_interrupted_graph_resumes(workers):
 
 
 def test_interrupts_of_parallel_branches(workers):
-    job_id = workers.job("graph_asks_twice")
+    job_id = workers.job("parallel_interrupts_graph")
     wait_for_question(workers, job_id, 2)
     questions = {
         event["prompt"]: event["name"]
@@ -42,7 +42,7 @@ def test_interrupts_of_parallel_branches(workers):
 
 
 def test_interrupted_async_graph_resumes(workers):
-    job_id = workers.job("async_graph_asks")
+    job_id = workers.job("async_interrupted_graph")
     question = wait_for_question(workers, job_id)
     workers.post(job_id, "inputs", name=question["name"], value="yes")
     assert workers.finished(job_id)["result"] == {"drafts": 1, "sent": "yes"}
@@ -63,7 +63,7 @@ def test_cancelled_graph_stops(workers):
 
 def test_graph_restarts_after_worker_death(workers):
     """A new attempt has a new thread without the state of the former one."""
-    job_id = workers.job("graph_dies", "child at drafted")
+    job_id = workers.job("killed_graph", "child at drafted")
     row = workers.finished(job_id, until="completed")
     assert (row["attempt"], row["result"]) == (2, {"drafts": 1})
     assert ends(workers.log(job_id)) == [(1, "task_failed"), (2, "task_completed")]

@@ -62,9 +62,9 @@ def assert_received(subscriber: Future, log: list[dict]) -> None:
 # The worker detects the death of its child, unless the reaper is faster.
 
 
-def start(workers: Workers, watch, task_type: str, deaths: list[list[str]]):
+def start(workers: Workers, watch, task_type: str, kill_points: list[list[str]]):
     """Start all jobs whose workers are killed concurrently: the detection takes time."""
-    jobs = [workers.job(task_type, *points) for points in deaths]
+    jobs = [workers.job(task_type, *points) for points in kill_points]
     return [(job_id, watch(job_id)) for job_id in jobs]
 
 
@@ -97,8 +97,8 @@ def test_child_is_killed_and_broker_redelivers(workers: Workers, watch):
 
 
 def test_child_is_killed_twice(workers: Workers, watch):
-    deaths = [[f"child at {point}"] * 2 for point in ("after claim", "before complete")]
-    for job_id, subscriber in start(workers, watch, "late", deaths):
+    kill_points = [[f"child at {point}"] * 2 for point in ("after claim", "before complete")]
+    for job_id, subscriber in start(workers, watch, "late", kill_points):
         workers.finished(job_id, until="completed")
         log = workers.log(job_id)
         assert ends(log) == [(1, "task_failed"), (2, "task_failed"), (3, "task_completed")]
@@ -183,8 +183,8 @@ def test_redelivery_waits_for_live_worker(workers: Workers):
 
 def test_outage_of_broker_and_streams(workers: Workers, tmp_path):
     """Longer than WORKER_TIMEOUT: heartbeats use the database."""
-    job_id = workers.job("holds", path=str(tmp_path / "continue"))
-    workers.until(job_id, "holds")
+    job_id = workers.job("waits_for_file", path=str(tmp_path / "continue"))
+    workers.until(job_id, "waits_for_file")
     workers.redis.kill()
     try:
         time.sleep(6)  # twice the WORKER_TIMEOUT

@@ -274,13 +274,13 @@ def test_publisher_survives_a_fork(redis_client):
     child = context.Process(target=_publish_in_child, args=(publisher, 1000, sender))
     child.start()
     own = [publisher.publish_event("abc", {"n": n}) for n in range(50)]
-    theirs = receiver.recv()
+    ids_of_child = receiver.recv()
     child.join()
     by_id = {
         entry_id: json.loads(fields[b"data"])["n"] for entry_id, fields in entries(redis_client)
     }
     assert [by_id[event_id] for event_id in own] == list(range(50))
-    assert [by_id[event_id] for event_id in theirs] == list(range(1000, 1050))
+    assert [by_id[event_id] for event_id in ids_of_child] == list(range(1000, 1050))
 
 
 def test_publishing_works_without_a_django_project(redis_server, tmp_path):

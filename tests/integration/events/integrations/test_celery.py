@@ -204,12 +204,12 @@ def test_message_of_earlier_attempt_is_discarded(job):
 
 
 def test_unserializable_arguments_prevent_suspension(job):
-    @shared_task(base=JobTask, bind=True, name="eager.asks")
-    def asks(self, job_id, what):
+    @shared_task(base=JobTask, bind=True, name="eager.requests_input")
+    def requests_input(self, job_id, what):
         return self.ask("Sure?")
 
     with pytest.raises(Exception, match="arguments"):
-        asks.apply(("abc", object())).get()
+        requests_input.apply(("abc", object())).get()
     assert row().status == "failed"
 
 

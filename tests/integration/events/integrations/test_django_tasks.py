@@ -174,7 +174,7 @@ def test_nested_task(job):
 
 def test_unsupported_request_for_input_fails_job(job):
     with pytest.raises(NotImplementedError):
-        tasks.asks.enqueue("abc")
+        tasks.requests_input.enqueue("abc")
     job.refresh_from_db()
     assert (job.status, "cannot wait for input" in job.error) == ("failed", True)
 

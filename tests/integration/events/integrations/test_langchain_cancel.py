@@ -163,7 +163,7 @@ def test_parallel_branch_is_stopped():
 
 def test_failing_should_cancel_does_not_cancel(caplog):
     def should_cancel():
-        raise ConnectionError("redis://:hunter2@cache is gone")
+        raise ConnectionError("redis://:hunter2@cache is unavailable")
 
     tokens = []
     handler = sync_handler(should_cancel=should_cancel)

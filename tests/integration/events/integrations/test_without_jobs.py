@@ -27,11 +27,11 @@ def work(self, job_id, how):
         raise ValueError("with sk-ant-api03-" + "a" * 40)
     if how == "tries" and not self.request.retries:
         raise self.retry(countdown=0, exc=ValueError("try again"))
-    if how == "asks":
+    if how == "requests_input":
         self.ask("Sure?")
     return how
 
-for how in ("works", "fails", "tries", "asks"):
+for how in ("works", "fails", "tries", "requests_input"):
     try:
         work.delay(how, how).get()
     except Exception as error:
@@ -57,5 +57,5 @@ def test_tasks_publish_lifecycle_events(redis_server):
     assert kinds("fails") == [*started, "task_failed"]
     assert logged("fails")[-1]["error"] == "with [redacted]"
     assert kinds("tries") == [*started, "task_retry", *started, "task_completed"]
-    assert kinds("asks") == [*started, "task_failed"]
-    assert "need the app `jobs`" in logged("asks")[-1]["error"]
+    assert kinds("requests_input") == [*started, "task_failed"]
+    assert "need the app `jobs`" in logged("requests_input")[-1]["error"]

@@ -223,19 +223,19 @@ STEPS = ("jobs/{}/cancel/", "jobs/{}/retry/")
 
 @pytest.mark.parametrize("path", READS)
 def test_invisible_job_cannot_be_read(other_api, user, make_job, path):
-    theirs = other_api.get(path.format(make_job(owner=user, job_id="abc").job_id))
+    invisible = other_api.get(path.format(make_job(owner=user, job_id="abc").job_id))
     missing = other_api.get(path.format("xyz"))
-    assert (theirs.status_code, missing.status_code) == (404, 404)
-    assert response_text(theirs).replace("abc", "xyz") == response_text(missing)
+    assert (invisible.status_code, missing.status_code) == (404, 404)
+    assert response_text(invisible).replace("abc", "xyz") == response_text(missing)
 
 
 @pytest.mark.parametrize("path", STEPS)
 def test_invisible_job_cannot_be_changed(other_api, user, make_job, path):
     job = make_job(owner=user, job_id="abc")
-    theirs = other_api.post(path.format("abc"))
+    invisible = other_api.post(path.format("abc"))
     missing = other_api.post(path.format("xyz"))
-    assert (theirs.status_code, missing.status_code) == (404, 404)
-    assert response_text(theirs).replace("abc", "xyz") == response_text(missing)
+    assert (invisible.status_code, missing.status_code) == (404, 404)
+    assert response_text(invisible).replace("abc", "xyz") == response_text(missing)
     job.refresh_from_db()
     assert job.status == "pending"
 
@@ -247,14 +247,14 @@ def test_job_without_owner_is_visible_to_staff_only(api, staff_api, make_job):
 
 
 def test_list_by_role(api, other_api, staff_api, make_job, user, other_user):
-    mine, theirs = make_job(owner=user).job_id, make_job(owner=other_user).job_id
+    own, foreign = make_job(owner=user).job_id, make_job(owner=other_user).job_id
 
     def listed(api):
         return [job["job_id"] for job in api.get("jobs/").json()["results"]]
 
-    assert listed(api) == [mine]
-    assert listed(other_api) == [theirs]
-    assert listed(staff_api) == [theirs, mine]
+    assert listed(api) == [own]
+    assert listed(other_api) == [foreign]
+    assert listed(staff_api) == [foreign, own]
 
 
 def test_staff_may_change_every_job(staff_api, user, make_job):

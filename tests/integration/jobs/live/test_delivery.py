@@ -159,8 +159,8 @@ async def test_terminal_events_and_logs_without_a_job():
     assert not job_completion.is_terminal(last)
     assert await is_completed(last) is True
     assert job_completion.is_terminal(await in_thread(lambda: last_event(event_type="task_failed")))
-    told = {"event_type": "task_failed", "job_status": "running"}
-    assert not job_completion.is_terminal(await in_thread(lambda: last_event(**told)))
+    step_failed = {"event_type": "task_failed", "job_status": "running"}
+    assert not job_completion.is_terminal(await in_thread(lambda: last_event(**step_failed)))
 
 
 async def test_log_with_a_full_outbox_is_not_complete(make_job, redis_client, caplog):

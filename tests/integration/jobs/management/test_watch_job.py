@@ -92,27 +92,27 @@ def test_log_without_a_job(db):
 def test_progress_bar_and_an_interrupt_in_a_terminal(site: Site):
     with site.client() as client:
         job_id = client.post("/api/jobs/", json={"task_type": "manual"}).json()["job_id"]
-    ours, theirs = pty.openpty()
+    terminal, child_terminal = pty.openpty()
     command = [sys.executable, "manage.py", "watch_job", job_id]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=site.environment,
-        stdout=theirs,
-        stderr=theirs,
+        stdout=child_terminal,
+        stderr=child_terminal,
         start_new_session=True,
         # A shell that runs the tests in the background ignores SIGINT in its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no lock
     )
-    os.close(theirs)
+    os.close(child_terminal)
     output = b""
     while b" 0 %" not in output:
-        output += os.read(ours, 1000)
+        output += os.read(terminal, 1000)
     process.send_signal(signal.SIGINT)
     while b"--after" not in output:
-        output += os.read(ours, 1000)
+        output += os.read(terminal, 1000)
     assert process.wait(20) == 130
-    os.close(ours)
+    os.close(terminal)
     assert "job_created" in output.decode()
     assert "\N{LIGHT SHADE}" * 24 in output.decode()
     assert "Traceback" not in output.decode()
