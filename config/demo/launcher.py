@@ -11,7 +11,6 @@ import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from time import monotonic, sleep
-from types import FrameType
 
 from config.environment import BASE_DIR, LOCAL_DIR
 
@@ -19,6 +18,7 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_received: list[int] = []
 
 # Started in this order, stopped in the reverse order: `process_events` archives until the end.
 COMMANDS = {
@@ -97,8 +97,8 @@ def start_children(stack: ExitStack, port: int) -> list[Child]:
     children = []
     for name, command in COMMANDS.items():
         child = Child(name)
-        # First: a signal may arrive while the process starts.
         stack.callback(child.stop)
+        check_stopped()
         child.start(command.format(port=port))
         children.append(child)
     deadline = monotonic() + START_TIMEOUT_SECONDS
@@ -110,22 +110,26 @@ def start_children(stack: ExitStack, port: int) -> list[Child]:
 
 
 def check_children(children: list[Child]) -> None:
-    """Wait POLL_SECONDS, then raise DemoError if a child has exited."""
+    """Wait POLL_SECONDS; raise DemoStopped after a signal, DemoError if a child has exited."""
     sleep(POLL_SECONDS)
+    check_stopped()
     for child in children:
         child.check()
 
 
-def raise_on_signals() -> None:
-    """Raise DemoStopped on the first signal. Later signals are ignored while children stop."""
+def handle_signals() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP stop the demo at the next `check_stopped`.
+
+    A handler that raises could interrupt `Popen` after the process has started.
+    """
     for number in _SIGNALS:
-        signal.signal(number, _raise_stopped)
+        signal.signal(number, lambda number, _frame: _received.append(number))
 
 
-def _raise_stopped(_number: int, _frame: FrameType | None) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise DemoStopped
+def check_stopped() -> None:
+    """Raise DemoStopped if a signal was received."""
+    if _received:
+        raise DemoStopped
 
 
 def _accepts_connections(port: int) -> bool:

@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, port: int, **_options: Any) -> None:
         """Start all processes and wait for a signal."""
-        launcher.raise_on_signals()
+        launcher.handle_signals()
         try:
             with ExitStack() as stack:
                 self._run(stack, port)
@@ -48,6 +48,7 @@ class Command(BaseCommand):
         launcher.check_port(port)
         self._print("Starting Redis ...")
         start_redis(stack)
+        launcher.check_stopped()
         self._print("Preparing the database ...")
         call_command("migrate", verbosity=0, interactive=False)
         create_user()
