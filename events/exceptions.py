@@ -133,8 +133,8 @@ class InputPending(EventsError):
 class RedisUnavailable(EventsError):
     """Redis did not answer.
 
-    `pending` is the append of a publisher, which may have been made; pass it to the publisher's
-    `retry`. None if nothing was published. Pickling the error drops it.
+    `pending` is the append of a publisher, which may have been applied; pass it to the publisher's
+    `retry`. None if nothing was published. It is not pickled.
     """
 
     pending: Any = None

@@ -16,7 +16,7 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _PRODUCER = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,18}):([0-9]{1,18})")
 _SHOWN: Final = 80
-_MAX_PART: Final = 2**64 - 1  # Redis keeps each half of an entry's id in 64 bits
+_MAX_PART: Final = 2**64 - 1  # Redis stores each part of an id in 64 bits
 
 
 class EventType(StrEnum):
@@ -53,7 +53,7 @@ def check_job_id(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """`value` as a reader of an error message sees it: quoted, and short."""
+    """Return `value` quoted and shortened, for an error message."""
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # thousands of digits, thousands of levels
@@ -62,14 +62,14 @@ def shown(value: object) -> str:
 
 
 class Cursor(NamedTuple):
-    """A position in a log: just after the event of this id (`<ms>-<seq>`, as Redis gives it)."""
+    """The position after the event with this id, `<ms>-<seq>` as assigned by Redis."""
 
     ms: int
     seq: int
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Read an event id, or `0` for the start; raise InvalidCursor for all else."""
+        """Parse an event id, or `0` for the start. Raises InvalidCursor."""
         if isinstance(value, cls):
             return value
         if value == "0":
@@ -103,10 +103,10 @@ OUTBOX: Final = "outbox"
 
 
 class Producer(NamedTuple):
-    """Who appended an event, and as which of theirs: `<producer id>:<epoch>:<sequence>`.
+    """The producer of an event: `<producer id>:<epoch>:<sequence number>`.
 
-    The producer id of transactional events is `outbox`; their sequence is the job's own. `epoch`
-    is the attempt of the job for which the producer works, 0 if it does not say.
+    The producer id of transactional events is `outbox`, with one sequence per job. `epoch` is the
+    attempt of the job, or 0.
     """
 
     id: str

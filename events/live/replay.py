@@ -36,7 +36,6 @@ class Replay(Subscriber):
         self._seek_to: Cursor | None = None
 
     def pause(self) -> None:
-        """Stop the clock of the recording."""
         self._set_clock(is_paused=True)
 
     def resume(self) -> None:

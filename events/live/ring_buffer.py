@@ -34,7 +34,6 @@ class RingBuffer:
 
     @property
     def end(self) -> int:
-        """The offset of the next event."""
         return self.start + len(self._events)
 
     def append(self, events: Iterable[EncodedMessage]) -> None:

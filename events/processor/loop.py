@@ -87,7 +87,6 @@ class Loop:
         return self._retry_seconds
 
     def stats(self) -> dict[str, Any]:
-        """The counters of the loop, for JSON."""
         return {
             "rounds": self.rounds,
             "events": self.events,

@@ -134,7 +134,6 @@ class JobsAPIView(APIView):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """Set the content type of errors in JSON."""
         final = super().finalize_response(request, response, *args, **kwargs)
         renderer = getattr(final, "accepted_renderer", None)  # a streaming response has none
         if isinstance(renderer, OrjsonRenderer) and final.exception:

@@ -49,7 +49,6 @@ class Parameter(serializers.Field[Any, Any, Any, Any]):
         self.parse, self.schema, self.array = parse, schema, array
 
     def to_internal_value(self, data: Any) -> Any:
-        """Parse one text, or each of a list."""
         try:
             return self.parse(data) if self.array is None else self._parse_all(data)
         except ValueError as error:

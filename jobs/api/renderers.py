@@ -43,7 +43,6 @@ class OrjsonRenderer(JSONRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the JSON of `data`; nothing for None."""
         if data is None:
             return b""
         option = orjson.OPT_INDENT_2 if (renderer_context or {}).get("indent") else None

@@ -31,7 +31,6 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         read_only_fields = fields
 
     def get_owner(self, job: Job) -> str | None:
-        """Return the username of the owner."""
         return job.owner.get_username() if job.owner else None
 
 
@@ -78,7 +77,6 @@ class FlagField(serializers.BooleanField):
     """A JSON boolean; "true" and 1 are refused."""
 
     def to_internal_value(self, data: Any) -> bool:
-        """Refuse other values."""
         if not isinstance(data, bool):
             raise serializers.ValidationError(f"Must be true or false. Given: {shown(data)}.")
         return data
@@ -88,7 +86,6 @@ class ParsedJSONField(serializers.JSONField):
     """JSON as the parser returned it; the service validates it."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return the value unchanged."""
         return data
 
 

@@ -43,7 +43,6 @@ class ChangeNotifier:
         self._thread: threading.Thread | None = None
 
     def on_change(self, job: Job, **_kwargs: Any) -> None:
-        """Receiver of `job_created` and `job_status_changed`."""
         self._progress_sent_at.pop(job.job_id, None)
         self._notify(job.job_id)
 

@@ -2,7 +2,6 @@
 
 views, urls   job list, new job, job, login
 forms         filter of the list, JSON payload of a runner without a form
-job_list      pages and rows of the list
 strings       translated strings of the scripts
 
 Allowed imports: jobs.execution.dispatch, services, selectors, models and below.

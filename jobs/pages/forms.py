@@ -28,7 +28,6 @@ class JobFilterForm(forms.Form):
     )
 
     def apply(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
-        """Return the jobs that match."""
         self.is_valid()
         if status := self.cleaned_data.get("status"):
             jobs = jobs.filter(status=status)

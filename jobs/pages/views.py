@@ -1,13 +1,16 @@
 """Views of the pages: job list, new job, job, and a login page for projects without one."""
 
+import hashlib
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
@@ -17,6 +20,10 @@ from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.views.decorators.http import conditional_page
 from django.views.generic import View
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+from rest_framework.utils.urls import remove_query_param
 
 from events.processor import is_running
 from jobs import services, transitions
@@ -26,7 +33,6 @@ from jobs.exceptions import InvalidJob, JobError
 from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.job_list import duration_clock, job_page
 from jobs.pages.strings import job_page_strings, list_page_strings
 from jobs.selectors import may_change, startable_task_types, user_of, visible_jobs
 
@@ -78,6 +84,59 @@ class JobListPage(PageView):
             "strings": list_page_strings(),
         }
         return self.page("job_events_jobs/job_list.html", context)
+
+
+class JobPagePagination(CursorPagination):
+    """Cursor pages, the newest jobs first. An invalid cursor selects the first page."""
+
+    # Unique, so that a cursor needs no offset among jobs with the same time.
+    ordering = "-id"
+    page_size = 30
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+        except (NotFound, ValueError):
+            return None
+        is_valid = cursor is not None and str(cursor.position or 0).isdecimal()
+        return cursor if is_valid else None
+
+
+def job_page(request: HttpRequest, jobs: QuerySet[Job]) -> dict[str, Any]:
+    """Return the rows of the requested page, and relative links to its neighbours or ""."""
+    pages = JobPagePagination()
+    found = pages.paginate_queryset(jobs, Request(request)) or []
+    return {
+        "rows": [_job_row(job) for job in found],
+        "newer_link": _relative(pages.get_previous_link()),
+        "older_link": _relative(pages.get_next_link()),
+    }
+
+
+def _relative(link: str | None) -> str:
+    """Return the link without host and without `rows`, which selects the table alone."""
+    if link is None:
+        return ""
+    parts = urlsplit(remove_query_param(link, "rows"))
+    return f"{parts.path}?{parts.query}"
+
+
+def _job_row(job: Job) -> dict[str, Any]:
+    """Return the cells of a job. `row_hash` changes when the job does, but not with the clock."""
+    percent = round(job.progress)
+    shown = (str(job), job.status, job.attempt, percent, job.started_at, job.finished_at)
+    row_hash = hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+    return {"job": job, "percent": percent, "duration": duration_clock(job), "row_hash": row_hash}
+
+
+def duration_clock(job: Job) -> str:
+    """Return the time since the start, or until the end, as "1:02:03"; a dash before the start."""
+    if job.started_at is None:
+        return "\N{EN DASH}"
+    end = job.finished_at or timezone.now()
+    minutes, seconds = divmod(max(0, int((end - job.started_at).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _socket_url(path: str) -> str | None:

@@ -78,7 +78,6 @@ class RunRecorder:
         return [self._event(event_type, run, **data)]
 
     def tool_start(self, serialized: Serialized, input_str: str, **kwargs: Any) -> Events:
-        """Record the call of a tool."""
         run = self._start(serialized, kwargs)
         data = {
             "tool": run.name,
@@ -88,7 +87,6 @@ class RunRecorder:
         return self._started(run, kwargs, EventType.TOOL_CALL, **data)
 
     def tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
-        """Record the output of a tool."""
         run = self._end(run_id)
         content, is_error = extract.tool_output(output)
         status = {"status": "error"} if is_error else {}
@@ -97,13 +95,11 @@ class RunRecorder:
         return self._after_text(run, EventType.TOOL_RESULT, **data)
 
     def retriever_start(self, serialized: Serialized, query: Any, **kwargs: Any) -> Events:
-        """Record the query of a retriever."""
         run = self._start(serialized, kwargs)
         data = {"retriever": run.name, **_withheld_unless(self._record.queries, query=query)}
         return self._started(run, kwargs, EventType.RETRIEVER_CALL, **data)
 
     def retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_kwargs: Any) -> Events:
-        """Record the documents of a retriever."""
         run = self._end(run_id)
         found = [extract.document(one) for one in documents] if self._record.documents else None
         fields = _withheld_unless(self._record.documents, documents=found)
@@ -111,11 +107,9 @@ class RunRecorder:
         return self._after_text(run, EventType.RETRIEVER_RESULT, **data)
 
     def llm_start(self, serialized: Serialized, prompts: Any, **kwargs: Any) -> Events:
-        """Record the call of a model with text."""
         return self._model_start(serialized, [("human", prompt) for prompt in prompts], kwargs)
 
     def chat_model_start(self, serialized: Serialized, messages: Any, **kwargs: Any) -> Events:
-        """Record the call of a model with messages."""
         return self._model_start(serialized, extract.messages(messages), kwargs)
 
     def llm_token(self, token: Any, run_id: UUID, *, protocol: bool = False) -> float | None:

@@ -36,7 +36,6 @@ class SchemaView(JobsAPIView):
 
     @method_decorator(conditional_page)
     def get(self, request: Request) -> Response:
-        """Return the schema as JSON."""
         if not IS_INSTALLED:
             raise Problem("needs-openapi", _NOT_INSTALLED)
         return Response(_schema(get_urlconf(), get_script_prefix(), get_language()))

@@ -88,7 +88,6 @@ class Screen:
         self._status = ""
 
     def event(self, event: Event) -> None:
-        """Print an event."""
         self.cursor = event.cursor
         if self._json:
             self._out.write(event_json(event).decode())
@@ -118,7 +117,6 @@ class Screen:
         self._bar()
 
     def clear(self) -> None:
-        """Remove the progress bar."""
         if self._has_bar:
             self._out.write(_CLEAR_LINE, ending="")
             self._out.flush()

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.models import Job
-from jobs.pages.job_list import JobPagePagination
+from jobs.pages.views import JobPagePagination
 
 pytestmark = pytest.mark.django_db
 
