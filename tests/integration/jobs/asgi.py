@@ -21,7 +21,7 @@ class Request:
 
     def __init__(self, app=application, path=STREAM, cookie="", max_messages=math.inf, **headers):
         """Send the request; the client stops reading after `max_messages` messages."""
-        self.sent, self._updated, self._max_messages = [], asyncio.Event(), max_messages
+        self.sent, self.updated, self._max_messages = [], asyncio.Event(), max_messages
         self._inbox = asyncio.Queue()
         self._inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
         path, _, query = path.partition("?")
@@ -37,7 +37,7 @@ class Request:
 
     async def _send(self, message):
         self.sent.append(message)
-        self._updated.set()
+        self.updated.set()
         if len(self.sent) >= self._max_messages:
             await asyncio.Event().wait()
 
@@ -48,15 +48,15 @@ class Request:
     async def until(self, text):
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while text not in self.body:
-                self._updated.clear()
-                await self._updated.wait()
+                self.updated.clear()
+                await self.updated.wait()
 
     async def status(self):
         """Return the status of the response; wait for the end of an error response."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not self.sent:
-                self._updated.clear()
-                await self._updated.wait()
+                self.updated.clear()
+                await self.updated.wait()
             if self.sent[0]["status"] != HTTPStatus.OK:
                 await self.task
         return self.sent[0]["status"]

@@ -54,8 +54,8 @@ async def wait_started(request):
     """Wait until the request blocks: its head has been sent, but not its body."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not request.sent:
-            request._updated.clear()
-            await request._updated.wait()
+            request.updated.clear()
+            await request.updated.wait()
     assert not request.task.done()
 
 

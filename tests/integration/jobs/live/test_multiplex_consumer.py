@@ -274,8 +274,8 @@ async def listening(user, query, **headers):
 async def until_live(request, count):
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while request.body.count(b"event: live") < count:
-            request._updated.clear()
-            await request._updated.wait()
+            request.updated.clear()
+            await request.updated.wait()
     return parsed(request.body)
 
 
