@@ -107,19 +107,15 @@ class JobsAPIView(APIView):
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Return the project's authenticators, and that of the session, which the pages use."""
-        authenticators = list(super().get_authenticators())
-        if not any(isinstance(each, SessionAuthentication) for each in authenticators):
-            authenticators.append(SessionAuthentication())
-        return authenticators
+        authenticators = super().get_authenticators()
+        has_session = any(isinstance(each, SessionAuthentication) for each in authenticators)
+        return authenticators if has_session else [*authenticators, SessionAuthentication()]
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Return JSON, and the browsable API if the project has installed and enabled it."""
-        renderers: list[BaseRenderer] = [OrjsonRenderer()]
-        if apps.is_installed("rest_framework") and any(
-            issubclass(renderer, BrowsableAPIRenderer) for renderer in self.renderer_classes
-        ):
-            renderers.append(BrowsableRenderer())
-        return renderers
+        is_enabled = any(issubclass(each, BrowsableAPIRenderer) for each in self.renderer_classes)
+        is_browsable = is_enabled and apps.is_installed("rest_framework")
+        return [OrjsonRenderer(), BrowsableRenderer()] if is_browsable else [OrjsonRenderer()]
 
     def perform_authentication(self, request: Request) -> None:
         """Authenticate; treat a username with NUL, which PostgreSQL refuses, as unknown."""

@@ -1,4 +1,4 @@
-"""Kinds of query parameters and headers, as serializer fields.
+"""Query parameters and headers as serializer fields, and the kinds of their texts.
 
 Each field parses its text, and describes itself to the OpenAPI schema.
 """
@@ -6,7 +6,7 @@ Each field parses its text, and describes itself to the OpenAPI schema.
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils.timezone import make_aware
 from rest_framework import serializers
@@ -17,40 +17,46 @@ from jobs.validators import number_of
 
 _MAX_TEXT_CHARACTERS: Final = 200
 _ONE_CURSOR: Final = "(0|[0-9]{1,20}-[0-9]{1,20})"
-_CURSOR: Final = {"type": "string", "pattern": f"^{_ONE_CURSOR}$", "example": "1795315967958-0"}
-_CURSORS: Final = {"type": "string", "pattern": f"^{_ONE_CURSOR}(,{_ONE_CURSOR})*$"}
-_TIME: Final = {"type": "string", "format": "date-time"}
 _INTEGER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _UNENCODED_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
 
-Schema = Mapping[str, Any]
+# A JSON schema, or a function that returns one whose limit a setting defines.
+Schema = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+
+
+class Kind(NamedTuple):
+    """The syntax of a text.
+
+    `parse` returns its value, or raises ValueError with the text of the 400 response.
+    """
+
+    parse: Callable[[str], Any]
+    schema: Schema
 
 
 class Parameter(serializers.Field[Any, Any, Any, Any]):
-    """One query parameter or header.
+    """A query parameter; with `header`, the request header of this name.
 
-    `parse` returns the value of a text, or raises ValueError with the text of the 400 response.
-    `schema` is its JSON schema. A parameter with `array`, the JSON schema of a list, may be
-    repeated. A schema may be a function, for a limit that a setting defines.
+    A parameter with `array`, the schema of a list, may be repeated.
     """
 
     def __init__(
         self,
-        parse: Callable[[str], Any],
-        schema: Schema | Callable[[], Schema],
+        kind: Kind,
         help_text: str,
         *,
-        array: Schema | Callable[[], Schema] | None = None,
+        array: Schema | None = None,
+        header: str = "",
         **options: Any,
     ) -> None:
         if not options.get("required"):
             options.setdefault("default", None)
         super().__init__(help_text=help_text, **options)
-        self.parse, self.schema, self.array = parse, schema, array
+        self.kind, self.array, self.header = kind, array, header
 
     def to_internal_value(self, data: Any) -> Any:
         try:
-            return self.parse(data) if self.array is None else self._parse_all(data)
+            return self.kind.parse(data) if self.array is None else self._parse_all(data)
         except ValueError as error:
             raise ValidationError(str(error)) from error
 
@@ -60,12 +66,12 @@ class Parameter(serializers.Field[Any, Any, Any, Any]):
             raise ValueError(f"At most {array['maxItems']} values are allowed.")
         if array.get("uniqueItems") and len(set(texts)) < len(texts):
             raise ValueError("The values must be different.")
-        return [self.parse(text) for text in texts]
+        return [self.kind.parse(text) for text in texts]
 
     @property
     def openapi(self) -> dict[str, Any]:
         """The JSON schema of the parameter, with its default."""
-        schema = _current(self.schema)
+        schema = _current(self.kind.schema)
         if self.array is not None:
             return {"type": "array", "items": schema, **_current(self.array)}
         default = None if self.required else self.get_default()
@@ -76,10 +82,8 @@ def _current(schema: Any) -> dict[str, Any]:
     return dict(schema() if callable(schema) else schema)
 
 
-def number(
-    lower: float, upper: float | Callable[[], float], help_text: str, **options: Any
-) -> Parameter:
-    """Return a parameter for a number within bounds; an integer if the lower bound is one.
+def number(lower: float, upper: float | Callable[[], float]) -> Kind:
+    """Return the kind of a number within bounds; an integer if the lower bound is one.
 
     The upper bound may be a function, for a limit that a setting defines.
     """
@@ -93,48 +97,38 @@ def number(
         kind, most = ("an integer", maximum()) if is_integer else ("a number", f"{maximum():g}")
         raise ValueError(f"Must be {kind} from {lower:g} to {most}. Given: {shown(digits)}.")
 
-    def schema() -> Schema:
+    def schema() -> Mapping[str, Any]:
         kind = "integer" if is_integer else "number"
         return {"type": kind, "minimum": lower, "maximum": maximum()}
 
-    return Parameter(parse, schema, help_text, **options)
+    return Kind(parse, schema)
 
 
-def matching(pattern: str, expected: str, help_text: str, **options: Any) -> Parameter:
-    """Return a parameter for text that matches a regular expression."""
+def matching(pattern: str, expected: str, **schema: Any) -> Kind:
+    """Return the kind of a text that matches a regular expression."""
 
     def parse(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
         raise ValueError(f"Must be {expected}. Given: {shown(value)}.")
 
-    return Parameter(parse, {"type": "string", "pattern": f"^{pattern}$"}, help_text, **options)
+    return Kind(parse, {"type": "string", **(schema or {"pattern": f"^{pattern}$"})})
 
 
-def text(help_text: str, *, min_length: int = 0, **options: Any) -> Parameter:
-    """Return a parameter for short text without NUL, which PostgreSQL cannot store."""
+def choice(*choices: str) -> Kind:
+    """Return the kind of one of several words."""
+    return matching("|".join(choices), f"one of: {', '.join(choices)}", enum=list(choices))
+
+
+def text(min_length: int = 0) -> Kind:
+    """Return the kind of a short text without NUL, which PostgreSQL cannot store."""
     pattern = rf"[^\x00]{{{min_length},{_MAX_TEXT_CHARACTERS}}}"
     expected = f"{min_length} to {_MAX_TEXT_CHARACTERS} characters without NUL"
-    return matching(pattern, expected, help_text, **options)
-
-
-def choice(help_text: str, *choices: str, **options: Any) -> Parameter:
-    """Return a parameter for one of several words."""
-
-    def parse(value: str) -> str:
-        if value in choices:
-            return value
-        raise ValueError(f"Must be one of: {', '.join(choices)}. Given: {shown(value)}.")
-
-    return Parameter(parse, {"type": "string", "enum": list(choices)}, help_text, **options)
-
-
-def time(help_text: str) -> Parameter:
-    """Return a parameter for ISO 8601; without an offset, in the time zone of the project."""
-    return Parameter(_parse_time, _TIME, help_text)
+    return matching(pattern, expected)
 
 
 def _parse_time(iso: str) -> datetime:
+    """Parse ISO 8601; without an offset, in the time zone of the project."""
     try:
         # A client that does not encode "+" sends a space.
         given = datetime.fromisoformat(_UNENCODED_PLUS.sub(r"+\1", iso))
@@ -144,11 +138,16 @@ def _parse_time(iso: str) -> datetime:
         raise ValueError(f"Must be {expected}. Given: {shown(iso)}.") from error
 
 
-def cursor(help_text: str) -> Parameter:
-    """Return a parameter for a cursor."""
-    return Parameter(Cursor.parse, _CURSOR, help_text)
+def _parse_cursors(cursors: str) -> list[Cursor]:
+    return [Cursor.parse(each) for each in cursors.split(",")]
 
 
-def cursors(help_text: str) -> Parameter:
-    """Return a parameter for cursors separated by commas."""
-    return Parameter(lambda text: list(map(Cursor.parse, text.split(","))), _CURSORS, help_text)
+ANY_TEXT: Final = Kind(str, {"type": "string"})
+TIME: Final = Kind(_parse_time, {"type": "string", "format": "date-time"})
+CURSOR: Final = Kind(
+    Cursor.parse,
+    {"type": "string", "pattern": f"^{_ONE_CURSOR}$", "example": "1795315967958-0"},
+)
+CURSORS: Final = Kind(
+    _parse_cursors, {"type": "string", "pattern": f"^{_ONE_CURSOR}(,{_ONE_CURSOR})*$"}
+)

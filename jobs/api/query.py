@@ -5,12 +5,11 @@ requests with these serializers; the OpenAPI schema is generated from them. Unkn
 refused, because the response to a misspelt condition would be wrong.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q
@@ -26,15 +25,16 @@ from events.live.replay import MAX_SPEED, MIN_SPEED
 from events.producer.external import MAX_SEQUENCE
 from events.types import START, Cursor, check_job_id
 from jobs.api.parameters import (
+    ANY_TEXT,
+    CURSOR,
+    CURSORS,
+    TIME,
+    Kind,
     Parameter,
-    Schema,
     choice,
-    cursor,
-    cursors,
     matching,
     number,
     text,
-    time,
 )
 from jobs.api.serializers import field_name
 from jobs.conf import job_settings
@@ -43,7 +43,6 @@ from jobs.models import Job
 MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
 MAX_JOB_LIMIT: Final = 200
-JOB_ORDERS: Final = ("-created_at", "created_at", "-finished_at", "finished_at")
 LAST_EVENT_ID: Final = "Last-Event-ID"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 PRODUCER_ID: Final = "Producer-Id"
@@ -54,38 +53,33 @@ JOB_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example"
 # Content negotiation and authentication read these parameters.
 _IGNORED: Final = frozenset({"format", "ticket"})
 _POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,20}-[0-9]{1,20}@[0-9]{1,18}$"}
+_NAME: Final = matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters")
+_ORDER: Final = choice("asc", "desc")
+_PAGE_LIMIT: Final = number(1, lambda: event_settings.PAGE_LIMIT)
 _VALUES: Final = {"maxItems": MAX_CONDITIONS}
 _AFTER: Final = "Only events after this position."
+_LIMIT: Final = "Maximum number of events."
 _RECONNECT: Final = "Overrides `after`. A browser sends it when it reconnects."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTEMPT: Final = 2**31 - 1
 _SEARCHED_COLUMNS: Final = ("title", "job_id", "task_type")
 
 
-def _page_limit(default: Any = lambda: event_settings.PAGE_LIMIT) -> Parameter:
-    help_text = "Maximum number of events."
-    return number(1, lambda: event_settings.PAGE_LIMIT, help_text, default=default)
-
-
-def _name(help_text: str) -> Parameter:
-    return matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters", help_text)
-
-
-def _subscriptions() -> Schema:
+def _subscriptions() -> Mapping[str, Any]:
     return {"minItems": 1, "maxItems": job_settings.MAX_SUBSCRIPTIONS, "uniqueItems": True}
 
 
 class RequestParameters(serializers.Serializer[Any]):
     """The query parameters and headers of a request; the base class itself has none."""
 
-    headers: ClassVar[Mapping[str, Parameter]] = {}
     # Parameters with this prefix have no fields.
     prefix = ""
 
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
         """Return the validated parameters by name. Raises ValidationError."""
-        headers = {name: request.headers[name] for name in cls.headers if name in request.headers}
+        names = [name for name, field in cls.shared().fields.items() if field.header]
+        headers = {name: request.headers[name] for name in names if name in request.headers}
         if headers.get(LAST_EVENT_ID) == "":  # no event was received yet
             del headers[LAST_EVENT_ID]
         return cls.validated(dict(request.query_params.lists()), headers)
@@ -95,13 +89,16 @@ class RequestParameters(serializers.Serializer[Any]):
         cls, query: Mapping[str, Sequence[str]], headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """Return the validated parameters by name. Raises ValidationError."""
-        serializer, values = cls._shared(), dict[str, Any](headers or {})
+        serializer, values = cls.shared(), dict[str, Any](headers or {})
+        fields = {name: field for name, field in serializer.fields.items() if not field.header}
         for name, texts in query.items():
-            field: Any = None if name in cls.headers else serializer.fields.get(name)
+            field = fields.get(name)
             if field is None and name in _IGNORED:
                 continue
             if field is None and not (cls.prefix and name.startswith(cls.prefix)):
-                raise ValidationError({field_name(name): [cls._unknown_text()]})
+                known = sorted([*fields, f"{cls.prefix}<path>"] if cls.prefix else fields)
+                detail = f"Unknown parameter. Known parameters: {', '.join(known)}."
+                raise ValidationError({field_name(name): [detail]})
             is_array = field is not None and field.array is not None
             if len(texts) > 1 and not is_array:
                 raise ValidationError({field_name(name): ["Must occur only once."]})
@@ -110,21 +107,15 @@ class RequestParameters(serializers.Serializer[Any]):
         return validated
 
     @classmethod
-    def _unknown_text(cls) -> str:
-        known = sorted(cls._shared().fields.keys() - cls.headers.keys())
-        if cls.prefix:
-            known.append(f"{cls.prefix}<path>")
-        return f"Unknown parameter. Known parameters: {', '.join(known)}."
-
-    @classmethod
     @cache
-    def _shared(cls) -> Self:
+    def shared(cls) -> Any:
         """Return the instance of all requests: its fields hold no state of a request."""
         return cls()
 
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Return the declared parameters and headers."""
-        return {**super().get_fields(), **copy.deepcopy(dict(self.headers))}
+    def get_fields(self) -> dict[str, Any]:
+        """Return the parameters, and the headers by their names in HTTP."""
+        declared: dict[str, Any] = super().get_fields()
+        return {field.header or name: field for name, field in declared.items()}
 
 
 class EventConditions(RequestParameters):
@@ -132,12 +123,11 @@ class EventConditions(RequestParameters):
 
     prefix = "data."
 
-    event_type = Parameter(str, {"type": "string"}, "Only events of these types.", array=_VALUES)
-    since = time("Only events appended at or after this time.")
-    until = time("Only events appended before this time.")
+    event_type = Parameter(ANY_TEXT, "Only events of these types.", array=_VALUES)
+    since = Parameter(TIME, "Only events appended at or after this time.")
+    until = Parameter(TIME, "Only events appended before this time.")
     search = Parameter(
-        str,
-        {"type": "string"},
+        ANY_TEXT,
         "Only events that contain all of these words; `word*` matches words with this prefix.",
     )
 
@@ -168,30 +158,30 @@ def _cursor_at(moment: datetime) -> Cursor:
 class EventWindow(EventConditions):
     """Conditions on the events of one log."""
 
-    after = cursor(_AFTER)
-    before = cursor("Only events before this position.")
+    after = Parameter(CURSOR, _AFTER)
+    before = Parameter(CURSOR, "Only events before this position.")
 
 
 class HistoryQuery(EventWindow):
     """A page of the history of a job."""
 
-    order = choice("Order of the events by id.", "asc", "desc", default="asc")
-    limit = _page_limit()
+    order = Parameter(_ORDER, "Order of the events by id.", default="asc")
+    limit = Parameter(_PAGE_LIMIT, _LIMIT, default=lambda: event_settings.PAGE_LIMIT)
 
 
 class ExportQuery(EventWindow):
     """An export of the history of a job."""
 
-    format = choice("Format of the file.", "ndjson", "csv", default="ndjson")
+    format = Parameter(choice("ndjson", "csv"), "Format of the file.", default="ndjson")
 
 
 class PollQuery(RequestParameters):
     """A long-poll; validated, it has all parameters of a page of history."""
 
-    after = cursor(_AFTER)
-    limit = _page_limit()
-    wait = number(
-        0.0, MAX_WAIT_SECONDS, "Maximum number of seconds to wait for an event.", default=0.0
+    after = Parameter(CURSOR, _AFTER)
+    limit = Parameter(_PAGE_LIMIT, _LIMIT, default=lambda: event_settings.PAGE_LIMIT)
+    wait = Parameter(
+        number(0.0, MAX_WAIT_SECONDS), "Maximum number of seconds to wait.", default=0.0
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -202,8 +192,10 @@ class PollQuery(RequestParameters):
 class ReplayQuery(RequestParameters):
     """Whether and how fast a log is replayed; validated, `speed` is None without a replay."""
 
-    replay = choice("Replay the log with the original time between its events.", "1")
-    speed = number(MIN_SPEED, MAX_SPEED, "Divides the time between events; 1 if not given.")
+    replay = Parameter(choice("1"), "Replay the log with the original time between its events.")
+    speed = Parameter(
+        number(MIN_SPEED, MAX_SPEED), "Divides the time between events; 1 if not given."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a speed without a replay."""
@@ -216,9 +208,8 @@ class ReplayQuery(RequestParameters):
 class StreamQuery(ReplayQuery):
     """A stream of one job."""
 
-    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursor(_RECONNECT)}
-
-    after = cursor(_AFTER)
+    after = Parameter(CURSOR, _AFTER)
+    last_event_id = Parameter(CURSOR, _RECONNECT, header=LAST_EVENT_ID)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the header override `after`."""
@@ -229,20 +220,19 @@ class StreamQuery(ReplayQuery):
 class MultiStreamQuery(RequestParameters):
     """A stream of several jobs; validated, `positions` has a cursor for each job id."""
 
-    headers: ClassVar[Mapping[str, Parameter]] = {LAST_EVENT_ID: cursors(_RECONNECT)}
-
     job = Parameter(
-        check_job_id,
-        JOB_ID,
+        Kind(check_job_id, JOB_ID),
         "Job ids.",
         array=_subscriptions,
         required=True,
         error_messages={"required": "Name at least one job, such as ?job=a&job=b."},
     )
-    after = cursors(
+    after = Parameter(
+        CURSORS,
         "Only events after this position: one cursor for each job, in the order of the parameters"
-        " `job`, separated by commas."
+        " `job`, separated by commas.",
     )
+    last_event_id = Parameter(CURSORS, _RECONNECT, header=LAST_EVENT_ID)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a position with too few or too many cursors; let the header override `after`."""
@@ -258,9 +248,9 @@ class MultiStreamQuery(RequestParameters):
 class JobConditions(RequestParameters):
     """Conditions on jobs; validated, `jobs` is the Q."""
 
-    status = choice("Only jobs with one of these statuses.", *map(str, Job.Status), array=_VALUES)
-    task_type = text("Only jobs of these task types.", min_length=1, array=_VALUES)
-    owner = text("Only jobs of the users with these names.", min_length=1, array=_VALUES)
+    status = Parameter(choice(*Job.Status), "Only jobs with one of these statuses.", array=_VALUES)
+    task_type = Parameter(text(1), "Only jobs of these task types.", array=_VALUES)
+    owner = Parameter(text(1), "Only jobs of the users with these names.", array=_VALUES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Add the conditions."""
@@ -268,67 +258,67 @@ class JobConditions(RequestParameters):
             "status__in": attrs["status"],
             "task_type__in": attrs["task_type"],
             f"owner__{get_user_model().USERNAME_FIELD}__in": attrs["owner"],
+            "created_at__gte": attrs.get("created_after"),
+            "created_at__lt": attrs.get("created_before"),
         }
-        return {**attrs, "jobs": _all_of(lookups)}
+        given = {lookup: value for lookup, value in lookups.items() if value is not None}
+        return {**attrs, "jobs": Q(**given)}
 
 
 class JobCountsQuery(JobConditions):
     """The conditions of the list of jobs."""
 
-    created_after = time("Only jobs created at or after this time.")
-    created_before = time("Only jobs created before this time.")
-    search = text("Only jobs with this text in title, job_id or task_type.")
+    created_after = Parameter(TIME, "Only jobs created at or after this time.")
+    created_before = Parameter(TIME, "Only jobs created before this time.")
+    search = Parameter(text(), "Only jobs with this text in title, job_id or task_type.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Add the times and the text to the conditions."""
-        attrs = super().validate(attrs)
-        times = {
-            "created_at__gte": attrs["created_after"],
-            "created_at__lt": attrs["created_before"],
-        }
+        """Add the text to the conditions."""
         has_text = Q()
         for column in _SEARCHED_COLUMNS if attrs["search"] else ():
             has_text |= Q(**{f"{column}__icontains": attrs["search"]})
-        return {**attrs, "jobs": attrs["jobs"] & _all_of(times) & has_text}
-
-
-def _all_of(lookups: Mapping[str, Any]) -> Q:
-    return Q(**{lookup: value for lookup, value in lookups.items() if value is not None})
+        attrs = super().validate(attrs)
+        return {**attrs, "jobs": attrs["jobs"] & has_text}
 
 
 class JobListQuery(JobCountsQuery):
     """A page of the list of jobs."""
 
-    ordering = choice("Order of the jobs.", *JOB_ORDERS, default=JOB_ORDERS[0])
-    limit = number(1, MAX_JOB_LIMIT, "Maximum number of jobs.", default=50)
-    cursor = matching(r"[A-Za-z0-9+/=]+", PAGE_CURSOR, "From `next` or `previous`.")
+    ordering = Parameter(
+        choice("-created_at", "created_at", "-finished_at", "finished_at"),
+        "Order of the jobs.",
+        default="-created_at",
+    )
+    limit = Parameter(number(1, MAX_JOB_LIMIT), "Maximum number of jobs.", default=50)
+    cursor = Parameter(matching(r"[A-Za-z0-9+/=]+", PAGE_CURSOR), "From `next` or `previous`.")
 
 
 class SearchQuery(JobConditions, EventConditions):
     """A page of the search in the logs of all visible jobs."""
 
-    order = choice("Order of the events by time.", "asc", "desc", default="desc")
-    limit = _page_limit(default=100)
-    cursor = Parameter(SearchCursor.parse, _POSITION, "From `next`.")
+    order = Parameter(_ORDER, "Order of the events by time.", default="desc")
+    limit = Parameter(_PAGE_LIMIT, _LIMIT, default=100)
+    cursor = Parameter(Kind(SearchCursor.parse, _POSITION), "From `next`.")
 
 
 class IdempotencyHeaders(RequestParameters):
     """The header of a request that may be repeated."""
 
-    headers: ClassVar[Mapping[str, Parameter]] = {
-        IDEMPOTENCY_KEY: _name("Identifies the request, which may be repeated.")
-    }
+    key = Parameter(_NAME, "Identifies a request that may be repeated.", header=IDEMPOTENCY_KEY)
 
 
-class ProducerHeaders(RequestParameters):
+class ProducerHeaders(IdempotencyHeaders):
     """The headers of a publish request that may be repeated."""
 
-    headers: ClassVar[Mapping[str, Parameter]] = {
-        **IdempotencyHeaders.headers,
-        PRODUCER_ID: _name(f"Identifies a producer. Requires {PRODUCER_SEQUENCE}."),
-        PRODUCER_SEQUENCE: number(1, MAX_SEQUENCE, "Number of the first event."),
-        PRODUCER_EPOCH: number(0, _MAX_ATTEMPT, "Attempt of the job.", default=0),
-    }
+    producer = Parameter(
+        _NAME, f"Identifies a producer. Requires {PRODUCER_SEQUENCE}.", header=PRODUCER_ID
+    )
+    sequence = Parameter(
+        number(1, MAX_SEQUENCE), "Number of the first event.", header=PRODUCER_SEQUENCE
+    )
+    epoch = Parameter(
+        number(0, _MAX_ATTEMPT), "Attempt of the job.", default=0, header=PRODUCER_EPOCH
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a key together with a producer, and a producer without a sequence."""

@@ -23,7 +23,6 @@ class OrjsonParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return the value of the body. Raises ParseError, and Problem above the size limit."""
         limit = (parser_context or {})["view"].body_limit
         body = stream.read(limit + 1)
         if len(body) > limit:
@@ -59,5 +58,4 @@ class BrowsableRenderer(BrowsableAPIRenderer):
     """The browsable API; shows the output of OrjsonRenderer."""
 
     def get_default_renderer(self, view: APIView) -> BaseRenderer:
-        """Return the renderer of the displayed response."""
         return OrjsonRenderer()

@@ -67,7 +67,6 @@ class TextField(serializers.CharField):
         super().__init__(trim_whitespace=False, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        """Refuse what DRF would convert to text."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)

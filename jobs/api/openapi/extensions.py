@@ -16,19 +16,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
 from jobs.api.base import JobsAPIView
-from jobs.api.openapi.operations import (
-    BODY_PROBLEMS,
-    COMMON_PROBLEMS,
-    MEDIA_TYPES,
-    OPERATIONS,
-    STATUSES,
-    WITH_ETAG,
-    Operation,
-    ProblemDetails,
-)
+from jobs.api.openapi import operations
 from jobs.api.problem_details import CONTENT_TYPE
 from jobs.api.query import JOB_ID
-from jobs.api.serializers import JobCreateSerializer
 
 _DESCRIPTION: Final = """
 One durable, ordered log of events for each job. A cursor is the id of an event, `<ms>-<seq>`, or
@@ -39,15 +29,12 @@ details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` comple
 EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
 _JSON: Final = "application/json"
 _NOT_MODIFIED: Final = OpenApiResponse(description="Not modified: the ETag sent is current.")
-_LOCATION: Final = OpenApiParameter(
-    "Location", {"type": "string"}, OpenApiParameter.HEADER, response=[200, 201]
-)
 
 
 def _handler(view: type, method: str) -> Callable[..., Any] | None:
     """Return the method with an operation that a view has; a project's view may override it."""
     handlers = [vars(each).get(method.lower()) for each in view.__mro__]
-    return next((handler for handler in handlers if handler in OPERATIONS), None)
+    return next((handler for handler in handlers if handler in operations.OPERATIONS), None)
 
 
 class _OperationSchema(AutoSchema):
@@ -57,8 +44,8 @@ class _OperationSchema(AutoSchema):
         return self._handler is None
 
     @property
-    def _operation(self) -> Operation:
-        return OPERATIONS[self._handler]
+    def _operation(self) -> operations.Operation:
+        return operations.OPERATIONS[self._handler]
 
     def get_operation_id(self) -> str:
         return self._operation.id
@@ -73,16 +60,13 @@ class _OperationSchema(AutoSchema):
         return super().get_description().partition("\n\n")[2]
 
     def get_override_parameters(self) -> list[Any]:
-        serializer, parameters = self._operation.parameters(), list[OpenApiParameter]()
-        fields: dict[str, Any] = dict(serializer.fields)
-        for name, field in fields.items():
-            location: Any = "header" if name in serializer.headers else "query"
-            options = {"required": field.required, "description": field.help_text}
+        parameters = []
+        for name, field in self._operation.parameters.shared().fields.items():
+            location: Any = "header" if field.header else "query"
+            options: dict[str, Any] = {"required": field.required, "description": field.help_text}
             parameters.append(OpenApiParameter(name, field.openapi, location, **options))
         if "{job_id}" in self.path:
             parameters.append(OpenApiParameter("job_id", JOB_ID, OpenApiParameter.PATH))
-        if self._operation.body is JobCreateSerializer:
-            parameters.append(_LOCATION)
         return parameters
 
     def get_request_serializer(self) -> Any:
@@ -97,18 +81,20 @@ class _OperationSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         operation, responses = self._operation, dict[Any, Any]()
-        for media_type in MEDIA_TYPES.get(operation.id, (_JSON,)):
+        for media_type in operations.MEDIA_TYPES.get(operation.id, (_JSON,)):
             examples = [self._example(operation.result, media_type)]
-            for status in STATUSES.get(operation.id, (200,)):
+            for status in operations.STATUSES.get(operation.id, (200,)):
                 response = OpenApiResponse(operation.result, examples=examples)
                 responses[status, media_type] = response
-        body_problems = BODY_PROBLEMS if operation.body else ()
-        for name in (*COMMON_PROBLEMS, *body_problems, *operation.problems):
+        body_problems = operations.BODY_PROBLEMS if operation.body else ()
+        for name in (*operations.COMMON_PROBLEMS, *body_problems, *operation.problems):
             example = OpenApiExample(name, EXAMPLES["problems"][name])
-            problem = OpenApiResponse(ProblemDetails, examples=[])
+            problem = OpenApiResponse(operations.ProblemDetails, examples=[])
             key = EXAMPLES["problems"][name]["status"], CONTENT_TYPE
             responses.setdefault(key, problem).examples.append(example)
-        return {**responses, **({304: _NOT_MODIFIED} if operation.id in WITH_ETAG else {})}
+        if operation.id in operations.WITH_ETAG:
+            responses[304] = _NOT_MODIFIED
+        return responses
 
     def _example(self, body: Any, media_type: str) -> OpenApiExample:
         """Return the example of a serializer, a media type or this operation."""

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from rest_framework import serializers
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    DictField,
+    IntegerField,
+    ListField,
+    RegexField,
+    Serializer,
+)
 
 from jobs.api import query
-from jobs.api.serializers import (
-    InputGiveSerializer,
-    InputRequestSerializer,
-    JobCancelSerializer,
-    JobCreateSerializer,
-    JobListSerializer,
-    JobSerializer,
-)
+from jobs.api import serializers as bodies
 from jobs.api.views import events, jobs, live
 from jobs.models import Job
 
@@ -31,91 +32,78 @@ class Operation(NamedTuple):
     body: Any = None
 
 
-def _object(name: str, **fields: Any) -> type[serializers.Serializer[Any]]:
-    return type(name, (serializers.Serializer,), fields)
+def _object(name: str, **fields: Any) -> type[Serializer[Any]]:
+    return type(name, (Serializer,), fields)
 
 
-def _text(help_text: str = "", **options: Any) -> serializers.CharField:
-    return serializers.CharField(help_text=help_text, **options)
-
-
-def _integer(help_text: str = "", **options: Any) -> serializers.IntegerField:
-    return serializers.IntegerField(help_text=help_text, **options)
-
-
-_FieldError: Final = _object("FieldError", field=_text(), detail=_text())
+_Job: Final = bodies.JobSerializer
+_FieldError: Final = _object("FieldError", field=CharField(), detail=CharField())
 ProblemDetails: Final = _object(
     "ProblemDetails",
-    type=_text("Identifies the problem."),
-    title=_text(),
-    status=_integer(min_value=400, max_value=599),
-    detail=_text(),
+    type=CharField(help_text="Identifies the problem."),
+    title=CharField(),
+    status=IntegerField(min_value=400, max_value=599),
+    detail=CharField(),
     errors=_FieldError(many=True, required=False),
-    expected=_integer("out-of-order: the number of the next event.", required=False),
-    first=_text("gone: the id of the first event that remains.", required=False),
-    after=_text("gone: the cursor to resume from.", required=False),
+    expected=IntegerField(help_text="out-of-order: the number of the next event.", required=False),
+    first=CharField(help_text="gone: the id of the first event that remains.", required=False),
+    after=CharField(help_text="gone: the cursor to resume from.", required=False),
 )
 _Event: Final = _object(
     "Event",
-    id=_text("`<ms>-<seq>`, also the cursor after the event."),
-    job_id=_text(),
-    event_type=_text(),
-    timestamp=_text("ISO 8601, as the producer wrote it."),
-    data=serializers.DictField(help_text="The published event."),
+    id=CharField(help_text="`<ms>-<seq>`, also the cursor after the event."),
+    job_id=CharField(),
+    event_type=CharField(),
+    timestamp=CharField(help_text="ISO 8601, as the producer wrote it."),
+    data=DictField(help_text="The published event."),
 )
-_NEXT: Final = _text("URL of the next page.", allow_null=True)
-_PREVIOUS: Final = _text("URL of the previous page.", allow_null=True)
+_NEXT: Final = CharField(help_text="URL of the next page.", allow_null=True)
+_PREVIOUS: Final = CharField(help_text="URL of the previous page.", allow_null=True)
 _HISTORY: Final = {
     "results": _Event(many=True),
     "next": _NEXT,
-    "cursor": _text("The position after the page."),
-    "job_status": serializers.RegexField(f"^({'|'.join(Job.Status)})$"),
+    "cursor": CharField(help_text="The position after the page."),
+    "job_status": RegexField(f"^({'|'.join(Job.Status)})$"),
 }
-_WAITS: Final = serializers.BooleanField(
+_WAITS: Final = BooleanField(
     help_text="Whether a waiting request occupies no worker of the server."
 )
 _FoundPage: Final = _object("FoundPage", results=_Event(many=True), next=_NEXT)
 _HistoryPage: Final = _object("HistoryPage", **_HISTORY)
 _PolledPage: Final = _object("PolledPage", **_HISTORY, waits=_WAITS)
-_Jobs: Final = JobListSerializer(many=True)
+_Jobs: Final = bodies.JobListSerializer(many=True)
 _JobPage: Final = _object("JobPage", next=_NEXT, previous=_PREVIOUS, results=_Jobs)
 _StreamState: Final = _object(
     "StreamState",
-    job_id=_text(),
-    length=_integer(min_value=0),
-    first_id=_text(allow_null=True),
-    last_id=_text(allow_null=True),
-    archive_position=_text(allow_null=True),
+    job_id=CharField(),
+    length=IntegerField(min_value=0),
+    first_id=CharField(allow_null=True),
+    last_id=CharField(allow_null=True),
+    archive_position=CharField(allow_null=True),
 )
-_Ticket: Final = _object("Ticket", ticket=_text(), expires_in=_integer("Seconds."))
-_Published: Final = _object("Published", ids=serializers.ListField(child=_text()))
-_InputList: Final = _object("InputList", results=InputRequestSerializer(many=True))
+_Ticket: Final = _object(
+    "Ticket", ticket=CharField(), expires_in=IntegerField(help_text="Seconds.")
+)
+_Published: Final = _object("Published", ids=ListField(child=CharField()))
+_JobCounts: Final = _object(
+    "JobCounts", **{status: IntegerField(min_value=0) for status in Job.Status.values}
+)
+_InputList: Final = _object("InputList", results=bodies.InputRequestSerializer(many=True))
 _TEXT: Final = {"type": "string"}
 _SSE_MESSAGE: Final = {
     "type": "object",
     "description": "A message; an event is unnamed, and its `id` is its cursor.",
     "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
 }
-_JOB_COUNTS: Final = {
-    "type": "object",
-    "properties": {status: {"type": "integer", "minimum": 0} for status in Job.Status.values},
-    "required": Job.Status.values,
-    "additionalProperties": False,
-}
 _EVENT_TYPE: Final = {
     **_TEXT,
     "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]{1,128}$",
     "default": "unknown",
 }
-_TIMESTAMP: Final = {
-    **_TEXT,
-    "format": "date-time",
-    "description": "By default the time of the append, in UTC.",
-}
+_TIME: Final = {"format": "date-time", "description": "By default the time of the append, in UTC."}
 _NEW_EVENT: Final = {
     "type": "object",
-    "properties": {"event_type": _EVENT_TYPE, "timestamp": _TIMESTAMP},
-    "additionalProperties": True,
+    "properties": {"event_type": _EVENT_TYPE, "timestamp": {**_TEXT, **_TIME}},
 }
 _MANY: Final = {"minItems": 1, "maxItems": query.MAX_PUBLISHED_EVENTS}
 _NEW_EVENTS: Final = {"oneOf": [_NEW_EVENT, {"type": "array", "items": _NEW_EVENT, **_MANY}]}
@@ -134,17 +122,17 @@ _STREAM: Final = (*_LOG, "throttled", "needs-asgi")
 OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     jobs.JobListView.get: Operation("job_list", _JobPage, (), query.JobListQuery),
     jobs.JobListView.post: Operation(
-        "job_create", JobSerializer, _CREATE, query.IdempotencyHeaders, JobCreateSerializer
+        "job_create", _Job, _CREATE, query.IdempotencyHeaders, bodies.JobCreateSerializer
     ),
-    jobs.JobCountsView.get: Operation("job_counts", _JOB_COUNTS, (), query.JobCountsQuery),
-    jobs.JobDetailView.get: Operation("job_retrieve", JobSerializer, _JOB),
+    jobs.JobCountsView.get: Operation("job_counts", _JobCounts, (), query.JobCountsQuery),
+    jobs.JobDetailView.get: Operation("job_retrieve", _Job, _JOB),
     jobs.JobCancelView.post: Operation(
-        "job_cancel", JobSerializer, _CHANGE, body=JobCancelSerializer
+        "job_cancel", _Job, _CHANGE, body=bodies.JobCancelSerializer
     ),
-    jobs.JobRetryView.post: Operation("job_retry", JobSerializer, _CHANGE),
+    jobs.JobRetryView.post: Operation("job_retry", _Job, _CHANGE),
     jobs.JobInputsView.get: Operation("input_list", _InputList, _JOB),
     jobs.JobInputsView.post: Operation(
-        "input_give", InputRequestSerializer, _CHANGE, body=InputGiveSerializer
+        "input_give", bodies.InputRequestSerializer, _CHANGE, body=bodies.InputGiveSerializer
     ),
     events.JobEventsView.get: Operation("event_list", _HistoryPage, _LOG, query.HistoryQuery),
     events.JobEventsView.post: Operation(

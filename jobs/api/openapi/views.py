@@ -53,11 +53,9 @@ class ApiDocsView(LoginRequiredMixin, TemplateView):
     template_name = "job_events_jobs/api_docs.html"
 
     def get_login_url(self) -> str:
-        """Return the address that anonymous users are redirected to."""
         return login_url()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the context of the page, which names the extra if it is not installed."""
         return super().get_context_data(
             **kwargs,
             viewer=self.request.user,

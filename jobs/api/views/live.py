@@ -1,7 +1,7 @@
 """Views of live delivery: server-sent events of one job and of several, long-poll, tickets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -51,7 +51,6 @@ class LiveView(JobsAPIView):
     """Base class of live delivery; accepts tickets."""
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Return the authenticators, that of tickets first."""
         return [TicketAuthentication(), *super().get_authenticators()]
 
     def get_authenticate_header(self, request: Request) -> str:
@@ -68,13 +67,21 @@ class StreamView(LiveView):
         replays = "replay" in request.query_params
         return [throttling.CONNECT, *([throttling.REPLAY] if replays else [])]
 
-    def stream(self, request: Request, frames: Callable[[Connection], Any]) -> HttpResponseBase:
-        """Return the response with the frames for a connection. Raises Problem under WSGI."""
+    def connect(self, request: Request, job_ids: Sequence[str]) -> Connection:
+        """Return the connection. Raises the errors of jobs and logs, and Problem under WSGI.
+
+        After the response has started, they could not be HTTP errors.
+        """
+        visible_statuses(request.user, job_ids)
+        if not is_watched(job_ids[0]):
+            read_events(job_ids[0], limit=1)
         if not is_asgi(request):
             raise Problem("needs-asgi", _NEEDS_ASGI)
         # The login is checked while the connection lasts: the row of a token, or the session.
         login = getattr(request, "session", None) if request.auth is None else request.auth
-        return streaming_response(request, frames(Connection(request.user, login)))
+        connection = Connection(request.user, login)
+        connection.job_ids = frozenset(job_ids)
+        return connection
 
 
 class JobEventStreamView(StreamView):
@@ -86,16 +93,9 @@ class JobEventStreamView(StreamView):
         With `replay=1` the events are sent with their original spacing, divided by `speed`.
         """
         query = StreamQuery.read(request)
-        visible_status(request.user, job_id)
-        _check_readable(job_id)
-        after, speed = query["after"], query["speed"]
-        return self.stream(request, lambda connection: _frames(job_id, after, speed, connection))
-
-
-def _check_readable(job_id: str) -> None:
-    """Raise the errors of reading a log before the response starts."""
-    if not is_watched(job_id):
-        read_events(job_id, limit=1)
+        connection = self.connect(request, [job_id])
+        frames = _frames(job_id, query["after"], query["speed"], connection)
+        return streaming_response(request, frames)
 
 
 async def _frames(
@@ -105,7 +105,6 @@ async def _frames(
     install_shutdown_handlers()
     yield SSE_OPENING
     cancel = _canceller()
-    connection.job_ids = frozenset({job_id})
     with connection.guarded(cancel):
         async with (
             subscribe(job_id, after=after, completion=job_completion)
@@ -136,10 +135,8 @@ class EventStreamView(StreamView):
         `job`, separated by commas.
         """
         positions = MultiStreamQuery.read(request)["positions"]
-        job_ids = list(positions)
-        visible_statuses(request.user, job_ids)
-        _check_readable(job_ids[0])
-        return self.stream(request, lambda connection: _multiplexed_frames(positions, connection))
+        connection = self.connect(request, list(positions))
+        return streaming_response(request, _multiplexed_frames(positions, connection))
 
 
 async def _multiplexed_frames(
@@ -148,7 +145,6 @@ async def _multiplexed_frames(
     install_shutdown_handlers()
     yield SSE_OPENING
     cancel = _canceller()
-    connection.job_ids = frozenset(positions)
     loop = asyncio.get_running_loop()
     with connection.guarded(cancel):
         async with Multiplexer() as multiplexer:
