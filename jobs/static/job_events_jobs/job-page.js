@@ -102,6 +102,7 @@ function beginWith(job, options) {
 }
 
 function showLiveState(status, detail) {
+  if (status === "ended") draw(); // "All events received" is shown with all events
   document.documentElement.dataset.liveState = status;
   byId("live-chip").dataset.state = status;
   setText(byId("live-text"), translate(detail?.refused ? "live.refused" : `live.${status}`));
