@@ -12,11 +12,16 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 def summarize_error(error: BaseException) -> str:
     """Return the type and first line of an error; further lines may contain user data."""
+    line = error_text(error).replace("\0", "").partition("\n")[0]
+    return f"{type(error).__name__}: {line}"[:_MAX_SUMMARY_CHARACTERS]
+
+
+def error_text(error: object) -> str:
+    """Return `str(error)`; empty if that raises, as the `__str__` of a project's error may."""
     try:
-        lines = str(error).replace("\0", "").splitlines() or [""]
-    except Exception:  # noqa: BLE001 - the __str__ of an error of unknown origin
-        lines = ["<no message>"]
-    return f"{type(error).__name__}: {lines[0]}"[:_MAX_SUMMARY_CHARACTERS]
+        return str(error)
+    except Exception:  # noqa: BLE001 - it must not replace the error
+        return ""
 
 
 class KeyValueFormatter(logging.Formatter):

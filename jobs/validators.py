@@ -1,15 +1,13 @@
 """Validation and cleaning of text that databases, browsers and terminals accept."""
 
-import logging
 import re
 from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from events.log_format import error_text
 from events.redaction import DEFAULT_REDACTOR
-
-logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS: Final = 10_000
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -40,17 +38,8 @@ def cut_text(text: str, limit: int) -> str:
 
 def clean_error(error: object) -> str:
     """Return the redacted text of an exception, cut to MAX_ERROR_CHARACTERS."""
-    text = DEFAULT_REDACTOR.text(clean_text(_text(error))) or type(error).__name__
+    text = DEFAULT_REDACTOR.text(clean_text(error_text(error))) or type(error).__name__
     return cut_text(text, MAX_ERROR_CHARACTERS)
-
-
-def _text(error: object) -> str:
-    try:
-        return str(error)
-    except Exception:
-        # The `__str__` of a project's exception may raise; the job has to fail nevertheless.
-        logger.exception("error_without_text", extra={"error_type": type(error).__name__})
-        return ""
 
 
 def number_of(text: str, least: float, most: float) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from events.execution.run import TASK_ENQUEUED, Delivery, Reason, TaskRun
 from events.execution.tracker import RunTracker
+from events.log_format import error_text
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
@@ -55,4 +56,4 @@ class StreamRunTracker(RunTracker):
 
 
 def _redacted(error: object) -> str:
-    return DEFAULT_REDACTOR.text(str(error)) or type(error).__name__
+    return DEFAULT_REDACTOR.text(error_text(error)) or type(error).__name__

@@ -6,6 +6,8 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Final
 
+from events.log_format import error_text
+
 try:
     from langgraph.errors import GraphBubbleUp, GraphInterrupt
 except ImportError:  # only LangChain is installed
@@ -17,7 +19,7 @@ except ImportError:  # only LangChain is installed
         """Raised to request input from a user."""
 
 
-__all__ = ["GraphBubbleUp", "GraphInterrupt", "error_message", "error_text", "trimmed_traceback"]
+__all__ = ["GraphBubbleUp", "GraphInterrupt", "error_message", "trimmed_traceback"]
 
 _MAX_FRAMES: Final = 10
 _MAX_CAUSES: Final = 3
@@ -37,14 +39,6 @@ def error_message(error: BaseException) -> str:
     except TypeError:  # another package's ValidationError
         return error_text(error)
     return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
-
-
-def error_text(error: BaseException) -> str:
-    """Return `str(error)`; empty if that raises."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - it must not replace the error
-        return ""
 
 
 def trimmed_traceback(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from events.circuit_breaker import CircuitBreaker
 from events.exceptions import JobCancelled, RedisUnavailable
+from events.log_format import error_text
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 
 try:
@@ -26,7 +27,7 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
-from events.integrations.langchain.errors import GraphBubbleUp, error_text, trimmed_traceback
+from events.integrations.langchain.errors import GraphBubbleUp, trimmed_traceback
 from events.integrations.langchain.extract import delta_text
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.recorder import Events, RunRecorder

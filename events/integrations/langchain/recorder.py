@@ -157,7 +157,6 @@ class RunRecorder:
         return [*self._remaining_text(run), *self._usage(run, response)]
 
     def custom_event(self, name: str, data: Any, *, run_id: UUID, **_kwargs: Any) -> Events:
-        """Record an event that the user's code dispatches."""
         run = self._runs.get(run_id) or _unknown_run(run_id)
         fields = _withheld_unless(self._record.custom_events, value=data)
         return self._after_text(run, EventType.CUSTOM_EVENT, name=name, **fields)
