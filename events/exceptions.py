@@ -3,23 +3,12 @@
 ::
 
     EventsError
-    ├── InvalidJobId         (also a ValueError)
-    ├── InvalidCursor        (also a ValueError)
-    ├── InvalidEvent         (also a ValueError)
-    │   └── EventTooLarge
-    ├── NotAStream
-    ├── ProducerFenced
-    ├── OutOfOrderSequence
-    ├── IdempotencyConflict
-    ├── RetryExpired
-    ├── CursorExpired
-    ├── CursorLost
-    ├── JobCancelled
-    ├── DeliveryRejected
-    ├── InputPending
-    ├── RedisUnavailable
-    ├── RedisCommandError
-    └── EmbeddedRedisError
+    ├── InvalidJobId, InvalidCursor, InvalidEvent (also ValueErrors)
+    │                                └── EventTooLarge
+    ├── ProducerFenced, OutOfOrderSequence, IdempotencyConflict, RetryExpired
+    ├── CursorExpired, CursorLost
+    ├── JobCancelled, DeliveryRejected, InputPending
+    └── NotAStream, RedisUnavailable, RedisCommandError, EmbeddedRedisError
 """
 
 from collections.abc import Sequence

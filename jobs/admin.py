@@ -1,7 +1,7 @@
 """Admin of jobs: read-only, with actions that call services."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -24,30 +24,23 @@ from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
 
-# The admin classes are generic in the type stubs only.
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Job]
-    TabularInline = admin.TabularInline[Any, Job]
-else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
-
-class ReadOnlyMixin:
+class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]  # not subscriptable
     """Inline without any editing, visible with the permission to view the job."""
 
     extra = 0
     can_delete = False
 
-    def has_add_permission(self, *_args: Any) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    has_change_permission = has_add_permission
+    has_add_permission = has_change_permission
 
-    def has_view_permission(self, *_args: Any) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
 
 
-class TaskInline(ReadOnlyMixin, TabularInline):
+class TaskInline(ReadOnlyInline):
     """The tasks of the current attempt, with worker and heartbeat."""
 
     model = Task
@@ -57,7 +50,7 @@ class TaskInline(ReadOnlyMixin, TabularInline):
     )  # fmt: skip
 
 
-class InputInline(ReadOnlyMixin, TabularInline):
+class InputInline(ReadOnlyInline):
     """The input requests of the job."""
 
     model = InputRequest
@@ -67,7 +60,7 @@ class InputInline(ReadOnlyMixin, TabularInline):
 
 
 @admin.register(Job)
-class JobAdmin(ModelAdmin):
+class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
     """List of jobs with filters and search; details with a timeline of events."""
 
     list_display = (

@@ -3,19 +3,13 @@
 ::
 
     JobError
-    ├── JobNotFound          (also a LookupError)
+    ├── JobNotFound (also a LookupError)
     ├── JobExists
     │   └── AlreadyCreated
     ├── InvalidJob
     │   └── InvalidSpeed
-    ├── InvalidTransition
-    ├── StaleAttempt
-    ├── InputNotFound
-    ├── AlreadyAnswered
-    ├── RunnerNotFound
-    ├── InvalidTicket
-    ├── BadMessage
-    └── TooOften
+    ├── InvalidTransition, StaleAttempt, InputNotFound, AlreadyAnswered
+    └── RunnerNotFound, InvalidTicket, BadMessage, TooOften
 """
 
 from typing import TYPE_CHECKING

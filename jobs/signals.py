@@ -2,9 +2,6 @@
 
 Services send them in the process that calls the service; for events of workers without a database,
 `manage.py process_events` sends them when it updates the row of the job.
-
-A receiver publishes events with the sync publisher:
-`events.publisher.get_publisher().publish_event(job.job_id, {…})`.
 """
 
 from functools import partial

@@ -27,6 +27,8 @@ _MAX_RETRY_SECONDS: Final = 10.0
 # With Django's default CONN_MAX_AGE, closing after each step would open a connection for each.
 _CLOSE_OLD_SECONDS: Final = 60.0
 
+_STATS: Final = ("rounds", "events", "failures", "failing", "error", "succeeded_at")
+
 Step = Callable[[], int]
 
 
@@ -87,14 +89,7 @@ class Loop:
         return self._retry_seconds
 
     def stats(self) -> dict[str, Any]:
-        return {
-            "rounds": self.rounds,
-            "events": self.events,
-            "failures": self.failures,
-            "failing": self.failing,
-            "error": self.error,
-            "succeeded_at": self.succeeded_at,
-        }
+        return {name: getattr(self, name) for name in _STATS}
 
 
 class LoopRunner:

@@ -22,9 +22,9 @@ from django.utils import timezone
 from django.utils.functional import LazyObject
 
 from events.exceptions import EventsError
+from events.live.presence import mark_watched
 from events.per_loop import LoopService, PerLoop
 from jobs.conf import job_settings
-from jobs.execution.auto_cancel import record_watched
 from jobs.models import Job
 from jobs.selectors import fetch_in_chunks, sees_all, visible_jobs
 
@@ -76,7 +76,7 @@ class SessionGuard(LoopService[Connection]):
         self._evaluated: dict[Any, tuple[object, float]] = {}
 
     async def _run(self) -> None:
-        record = sync_to_async(record_watched, thread_sensitive=False)
+        record = sync_to_async(mark_watched, thread_sensitive=False)
         check = sync_to_async(self.check, thread_sensitive=False)
         while True:
             if job_settings.AUTO_CANCEL_SECONDS:

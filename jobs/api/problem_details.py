@@ -3,8 +3,7 @@
 ::
 
     {"type": "urn:job-events:invalid", "title": "Bad Request", "status": 400,
-     "detail": "limit: Must be an integer from 1 to 1000. Given: 'x'.",
-     "errors": [{"field": "limit", "detail": "Must be an integer from 1 to 1000. Given: 'x'."}]}
+     "detail": "limit: Must be …", "errors": [{"field": "limit", "detail": "Must be …"}]}
 
 `type` identifies the problem and is stable. `errors` names invalid fields, parameters and headers.
 Some problems have additional members.

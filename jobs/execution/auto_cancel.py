@@ -5,11 +5,11 @@ whose last subscriber has left. After an outage of Redis or of it, all have the 
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Final
 
-from events.live.presence import clear_watched, mark_watched, seconds_since_watched
+from events.live.presence import clear_watched, seconds_since_watched
 from jobs import services
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
@@ -20,12 +20,6 @@ logger = logging.getLogger(__name__)
 _MAX_JOBS: Final = 1000
 _INTERVAL_SECONDS: Final = 1.0
 _OUTAGE_SECONDS: Final = 10.0
-
-
-def record_watched(job_ids: Collection[str]) -> None:
-    """Record that jobs have subscribers; a no-op if automatic cancellation is disabled."""
-    if job_settings.AUTO_CANCEL_SECONDS and job_ids:
-        mark_watched(job_ids)
 
 
 def on_status_changed(job: Job, new_status: str, **_kwargs: Any) -> None:

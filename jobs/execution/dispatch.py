@@ -57,11 +57,6 @@ def get_form(task_type: str) -> type[forms.Form] | None:
     return form
 
 
-def get_result_template(task_type: str) -> str:
-    """Return the name of the result template of a task_type; empty if it has none."""
-    return str(runner_entry(task_type).get("result_template", ""))
-
-
 def check_entry(task_type: str) -> None:
     """Raise RunnerNotFound if the entry of a task_type is malformed."""
     if unknown := sorted(map(str, runner_entry(task_type).keys() - ENTRY_KEYS)):
@@ -71,7 +66,7 @@ def check_entry(task_type: str) -> None:
         raise RunnerNotFound(f"The permission {permission!r} of {task_type!r} is not a string.")
     get_runner(task_type)
     get_form(task_type)
-    if template := get_result_template(task_type):
+    if template := runner_entry(task_type).get("result_template"):
         try:
             get_template(template)
         except (TemplateDoesNotExist, TemplateSyntaxError) as error:
@@ -149,5 +144,5 @@ def stop_tasks(tasks: Iterable["Task"]) -> None:
 
 
 def resume_task(task: "Task", attempt: int) -> None:
-    """Enqueue a task again that waited for input; raises what the queue raises."""
+    """Enqueue a task again that waited for input."""
     get_adapter(task.queue).resume(task.resume, attempt)

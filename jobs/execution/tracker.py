@@ -4,9 +4,7 @@ States of a task: *queued* (announced, or scheduled for a retry) -> *running* (c
 that sends heartbeats) -> *finished*, or *awaiting input* in between. A running task whose worker
 dies becomes *released* (the queue redelivers it immediately) or *lost* (its job has failed). Every
 step locks the job first, which serializes the steps of a job.
-
-A queue may deliver a message twice, or again after the death of its worker: see `claim`, and
-docs/explanation.md, "Tasks and their workers".
+Failures: docs/explanation.md, "Tasks and their workers".
 """
 
 import logging

@@ -38,7 +38,6 @@ class ClientMessage(NamedTuple):
     speed: Any = 1
 
     def parse_speed(self) -> float:
-        """Return the speed of a replay. Raises InvalidSpeed."""
         return cast(float, replay_speed({"replay": ["1"], "speed": [str(self.speed)]}))
 
 

@@ -205,7 +205,7 @@ class JobDetailPage(PageView):
             "csrf_header": job_settings.CSRF_HEADER,
             "can_cancel": job.status in transitions.CANCEL.allowed_from,
             "can_retry": job.status in transitions.RETRY.allowed_from,
-            "result_template": dispatch.get_result_template(job.task_type),
+            "result_template": dispatch.runner_entry(job.task_type).get("result_template"),
             "page_config": _job_config(job),
         }
         return self.page("job_events_jobs/job_detail.html", context)

@@ -6,11 +6,11 @@ import pytest
 
 from events.exceptions import RedisUnavailable
 from events.history import read_events
-from events.live.presence import PRESENCE_TTL_SECONDS, mark_watched, seconds_since_watched
+from events.live.presence import PRESENCE_TTL_SECONDS, mark_watched
 from events.streams.clients import get_redis
 from jobs import services
 from jobs.execution import auto_cancel
-from jobs.execution.auto_cancel import AutoCanceller, record_watched
+from jobs.execution.auto_cancel import AutoCanceller
 from jobs.models import Job
 from tests.integration.jobs.asgi import Socket, cookie_of
 
@@ -90,8 +90,7 @@ def test_other_task_type_continues(job, canceller, settings):
 
 def test_disabled(job, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "AUTO_CANCEL_SECONDS": {}}
-    record_watched(["abc"])
-    assert seconds_since_watched(["abc"]) == {}
+    set_unwatched(100)
     assert AutoCanceller().step() == 0
 
 
