@@ -1,4 +1,4 @@
-"""Requests for input: a running job asks a person by `input_requested`/`input_received` events.
+"""Requests for input: questions of a running job, `input_requested`, and answers, `input_received`.
 
 Both events are published in the transaction that changes the rows. A job that awaits input stays
 running without a worker; the last answer enqueues its task again.

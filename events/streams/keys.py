@@ -31,7 +31,7 @@ class StreamKeys:
             return check_job_id(job_id), ""
 
     def watched(self, job_id: str) -> str:
-        """Return the key whose time to live tells when the job last had a subscriber."""
+        """Return the key whose time to live shows when the job last had a subscriber."""
         return f"{self.pair(job_id)[1]}:watched"
 
     @property

@@ -440,7 +440,7 @@ def test_signal_snippet():
         job = services.job_create(task_type="x")
         services.job_start(job_id=job.job_id)
     finally:
-        job_status_changed.disconnect(namespace["tell_the_log"])
+        job_status_changed.disconnect(namespace["record_status"])
     last = read_events(job.job_id)[-1]
     assert (last.event_type, last.data["reason"]) == ("bill_sent", "pending to running")
 
