@@ -22,7 +22,7 @@ from events.execution.run import (
     active_run,
     current_run,
 )
-from events.execution.tracker import run_tracker
+from events.execution.tracker import RunTracker, run_tracker
 from events.streams.clients import close_async_redis
 
 logger = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class QueueAdapter:
 
     def _report(self, run: TaskRun, error: BaseException) -> bool:
         """Report an exception; return True if the task stopped without failing."""
-        tracker = run.tracker
+        tracker: RunTracker = run.tracker
         may_be_stopped = isinstance(error, (JobCancelled, *tracker.fencing_errors))
         if may_be_stopped and (run.stopped or run in tracker.send_heartbeats([run])):
             _log("task_stopped", run.delivery, error)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
@@ -21,9 +21,6 @@ from events.exceptions import (
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
-
-if TYPE_CHECKING:
-    from events.execution.tracker import RunTracker
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +80,7 @@ class TaskRun:
     delivery: Delivery
     attempt: int
     delivery_count: int
-    tracker: "RunTracker"
+    tracker: Any  # a RunTracker, whose module imports this one
     outer: "TaskRun | None" = None
     stopped: bool = False
     next_tasks: list[Callable[[], Any]] = field(default_factory=list)

@@ -2,27 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
-from events.live.topic import Topic
+from events.live.topic import Completion, Topic
 from events.streams.retry import raise_lost_cancellation
-from events.types import Event
 
 logger = logging.getLogger(__name__)
-
-
-class Completion(Protocol):
-    """Decides when a job is finished; without one, a log never ends."""
-
-    def is_terminal(self, event: Event) -> bool:
-        """Whether the event may be the last of its job. Called for each event; does no I/O."""
-
-    async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
-        """Return the finished jobs among those of `last`: job_id and last event of each log.
-
-        Called after a terminal event, and every few seconds for quiet logs.
-        """
 
 
 class CompletionQueries:

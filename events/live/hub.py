@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
@@ -21,17 +21,14 @@ from django.db import connections
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
-from events.live.completion import Completion, CompletionQueries
+from events.live.completion import CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MAX_STREAMS, StreamReader
-from events.live.topic import Topic
+from events.live.topic import Completion, Topic, TopicSubscriber
 from events.per_loop import LoopService, PerLoop
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
-
-if TYPE_CHECKING:
-    from events.live.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +44,7 @@ _RECONNECT_MS: Final = 500
 _RECONNECT_SPREAD_MS: Final = 2  # per subscriber
 
 
-class Hub(LoopService["Subscriber"]):
+class Hub(LoopService[TopicSubscriber]):
     """The topics of an event loop; runs while there are subscribers."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
@@ -63,7 +60,9 @@ class Hub(LoopService["Subscriber"]):
 
     # Subscribers
 
-    def join(self, subscriber: "Subscriber", job_id: str, completion: Completion | None) -> Topic:
+    def join(
+        self, subscriber: TopicSubscriber, job_id: str, completion: Completion | None
+    ) -> Topic:
         """Add a subscriber to the topic of a job; raises InvalidJobId."""
         topic = self._topics.get(job_id)
         if topic is None or topic.is_done:
@@ -76,7 +75,7 @@ class Hub(LoopService["Subscriber"]):
         self.add(subscriber)
         return topic
 
-    async def leave(self, subscriber: "Subscriber") -> None:
+    async def leave(self, subscriber: TopicSubscriber) -> None:
         """Remove a subscriber; the hub ends with the last one."""
         topic = subscriber.topic
         topic.remove(subscriber)

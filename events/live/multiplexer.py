@@ -7,10 +7,10 @@ import asyncio
 from typing import Any, NamedTuple, Self
 
 from events.conf import event_settings
-from events.live.completion import Completion
 from events.live.frames import KEEP_ALIVE, EncodedMessage
 from events.live.messages import Restart
 from events.live.subscription import subscribe
+from events.live.topic import Completion
 from events.types import START, Cursor, check_job_id
 
 

@@ -9,10 +9,10 @@ from collections import deque
 from time import monotonic
 from typing import Final
 
-from events.live.completion import Completion
 from events.live.frames import LIVE, EncodedMessage
 from events.live.messages import Reset
 from events.live.subscriber import Subscriber
+from events.live.topic import Completion
 from events.types import Cursor, Event
 
 MIN_SPEED: Final = 0.01

@@ -10,11 +10,10 @@ from time import monotonic
 from typing import Final, Self
 
 from events.exceptions import CursorExpired, CursorLost, RedisUnavailable
-from events.live.completion import Completion
 from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.hub import Hub, hubs
 from events.live.messages import Reset, Restart
-from events.live.topic import Topic
+from events.live.topic import Completion, Topic
 from events.types import START, Cursor
 
 _LOSS_REASON: Final = "Redis lost events: the log differs after this cursor."

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from events.live.completion import Completion
 from events.live.hub import hubs
 from events.live.messages import End, Message, Reset
 from events.live.subscriber import Subscriber
+from events.live.topic import Completion
 from events.types import START, Cursor, Event
 
 

@@ -4,24 +4,44 @@
 the reader appends what follows `head`. *Done*, the job is finished or the log cannot be read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from events.live.continuity import DeliveredEvents, LogEnd
 from events.live.frames import EncodedMessage
 from events.live.ring_buffer import MAX_RING_BYTES, MAX_RING_EVENTS, RingBuffer
 from events.types import START, Cursor, Event
 
-if TYPE_CHECKING:
-    from events.live.completion import Completion
-    from events.live.subscriber import Subscriber
-
 # A slow subscriber delays the ring by at most this; after that it falls back to catch-up.
 MAX_LAG_SECONDS: Final = 0.25
 # After a loss, an archiver may still commit what it read before, and remove duplicates.
 _SETTLING_SECONDS: Final = 5.0
 _RING_IDLE_SECONDS: Final = 5.0
+
+
+class Completion(Protocol):
+    """Decides when a job is finished; without one, a log never ends."""
+
+    def is_terminal(self, event: Event) -> bool:
+        """Whether the event may be the last of its job. Called for each event; does no I/O."""
+
+    async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
+        """Return the finished jobs among those of `last`: job_id and last event of each log.
+
+        Called after a terminal event, and every few seconds for quiet logs.
+        """
+
+
+class TopicSubscriber(Protocol):
+    """The interface of a subscriber to its topic and the hub."""
+
+    topic: "Topic"
+    offset: int | None
+
+    def wake(self) -> None: ...
+    def rewind(self, common: Cursor, head: Cursor) -> None: ...
+    def tick(self, now: float, keep_alive: float, send_timeout: float) -> None: ...
 
 
 class Topic:
@@ -39,12 +59,12 @@ class Topic:
         self.epoch = 0  # number of verifications; a reply from before the last one is discarded
         self.error: Exception | None = None
         self.completion: Completion | None = None
-        self.subscribers: set[Subscriber] = set()
-        self.tailing: set[Subscriber] = set()
+        self.subscribers: set[TopicSubscriber] = set()
+        self.tailing: set[TopicSubscriber] = set()
         self.pages: dict[Any, Any] = {}
         self.last_event_at = monotonic()
         self.unsettled_until = 0.0
-        self._waiting: dict[Subscriber, None] = {}
+        self._waiting: dict[TopicSubscriber, None] = {}
         self._starved_since = 0.0
 
     @property
@@ -109,18 +129,18 @@ class Topic:
 
     # Subscribers
 
-    def remove(self, subscriber: "Subscriber") -> None:
+    def remove(self, subscriber: TopicSubscriber) -> None:
         self.subscribers.discard(subscriber)
         self.tailing.discard(subscriber)
         self.stop_waiting(subscriber)
 
-    def wait(self, subscriber: "Subscriber") -> None:
+    def wait(self, subscriber: TopicSubscriber) -> None:
         """Wake this subscriber when there is something to deliver."""
         if not self._waiting:
             self._starved_since = monotonic()
         self._waiting[subscriber] = None
 
-    def stop_waiting(self, subscriber: "Subscriber") -> None:
+    def stop_waiting(self, subscriber: TopicSubscriber) -> None:
         self._waiting.pop(subscriber, None)
 
     def wake(self) -> None:
