@@ -134,7 +134,7 @@ class StreamReader:
             if topic.is_current(epoch):
                 found = [] if isinstance(reply, EventsError) else reply
                 events = commands.events_of_xrange(topic.job_id, found)
-                if any(map(topic.delivered.contains, events)):
+                if topic.head == START or any(map(topic.delivered.contains, events)):
                     intact.append(topic)
                 else:
                     self._head_missing(topic)

@@ -96,7 +96,7 @@ class Topic:
         """Continue with the verified end of the log; reset every subscriber past `end.common`."""
         head, newest = self.head, end.latest[-1].cursor if end.latest else START
         has_lost = end.common < head
-        if has_lost or newest != head:
+        if has_lost or newest != head or not self.epoch:
             self._load(end)
             self._move_head(end.latest[-1] if end.latest else None, newest)
             if has_lost or (self._is_head_missing and head > START):

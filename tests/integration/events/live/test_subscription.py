@@ -10,7 +10,8 @@ from django.db import connections
 
 from events.exceptions import NotAStream, RedisUnavailable
 from events.history import aread_events, reader
-from events.live import follow
+from events.live import follow, subscribe
+from events.live.frames import LIVE
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
@@ -53,6 +54,15 @@ async def test_subscription_from_a_cursor():
     ids = publish(1, 2, 3)
     async with aclosing(follow("abc", after=Cursor.parse(ids[0]))) as messages:
         assert numbers(await until(messages, lambda m: isinstance(m, Live))) == [2, 3]
+
+
+async def test_first_event_of_an_empty_log_is_not_verified():
+    async with subscribe("abc") as subscriber:
+        assert await subscriber.next() == [LIVE]
+        publish(1)
+        (message,) = await subscriber.next()
+        assert numbers([message.message]) == [1]
+        assert subscriber.topic.epoch == 1
 
 
 async def test_subscription_before_the_first_event():
