@@ -110,7 +110,15 @@ class ChannelLayerConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard(JOB, self.channel_name)
 
 
-async def stream(scope: Any, _receive: Any, send: Any) -> None:
+async def stream(scope: Any, receive: Any, send: Any) -> None:
+    """Stream until the client disconnects."""
+    sending: Any = asyncio.create_task(stream_events(scope, send))
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    sending.cancel()
+
+
+async def stream_events(scope: Any, send: Any) -> None:
     """SSE over raw ASGI: `/sse/bare/` by the bare fan-out, `/sse/ours/` by `events.live`."""
     headers = [(b"content-type", SSE_CONTENT_TYPE.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
