@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 from django.db import router
 
-from events.conf import SETTING, EventSettings, SettingsTable, configured, raw_setting
+from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
 from events.models import EventLog, Processor
 from events.processor.status import ALIVE_SECONDS, is_running, outbox_status, stalled_checkpoints
 from events.types import shown
@@ -21,7 +21,7 @@ def check_settings(
     """Check that JOB_EVENTS is a dict, and the keys that events/ reads."""
     raw = raw_setting()
     if not isinstance(raw, dict):
-        message = f"{SETTING} is {raw!r}."
+        message = f"{SETTING} is of the type {type(raw).__name__}."
         return [Error(message, hint="It must be a dict of settings.", id="job_events.E001")]
     return invalid_settings(EventSettings)
 
@@ -31,13 +31,17 @@ def invalid_settings(table: type[SettingsTable]) -> list[CheckMessage]:
     given = configured()
     return [
         Error(
-            f"{SETTING}[{name!r}] is {shown(given[name])}.",
+            f"{SETTING}[{name!r}] is {_described(given[name], setting.rule)}.",
             hint=f"It must be {setting.rule.allowed}.",
             id=setting.check_id,
         )
         for name, setting in table.table().items()
         if name in given and not setting.rule.holds(given[name])
     ]
+
+
+def _described(value: object, rule: Rule) -> str:
+    return "not valid" if rule.is_secret else shown(value)
 
 
 def check_processing(

@@ -21,10 +21,14 @@ T = TypeVar("T")
 
 
 class Rule(NamedTuple):
-    """Condition on the value of a setting; `allowed` describes it in hints and in the reference."""
+    """Condition on the value of a setting; `allowed` describes it in hints and in the reference.
+
+    A value that may contain a password is not part of messages.
+    """
 
     allowed: str
     holds: Callable[[Any], bool]
+    is_secret: bool = False
 
 
 class Setting(Generic[T]):
@@ -97,7 +101,7 @@ _prefix: Final = Rule(
     lambda value: isinstance(value, str) and bool(value) and " " not in value,
 )
 _boolean: Final = Rule("True or False", lambda value: isinstance(value, bool))
-_redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url)
+_redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url, is_secret=True)
 
 
 class EventSettings(SettingsTable):

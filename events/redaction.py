@@ -66,7 +66,13 @@ _RULES: Final = (
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
         r"(?:[^-]|-(?!----END ))*+(?:-----END [A-Z0-9 ]{0,40}(?:-----|-{0,4}\Z))?",
     ),
-    _rule("://", r"(?<=://)(?:[^\s/@\"'<>]*+@)++", f"{REDACTED}@"),
+    _rule(
+        "://",
+        r"(?<=://)(?:(?:[^\s/@\"'<>]*+@)++"
+        # A password with an unescaped slash; a number before the slash is a port.
+        r"|[^\s/@:\[\"'<>]*+:(?![0-9]{1,5}[/?#])[^\s@\"'<>]{0,512}+@)",
+        f"{REDACTED}@",
+    ),
     _rule(
         "authorization",
         r"(?i)(?P<name>authorization[\"'\\\]]{0,4}\s{0,4}(?:[:=]|,\s{0,2}b?(?=[\"']))\s{0,4}+)"

@@ -88,8 +88,8 @@ def _create(
             socket_connect_timeout=timeout,
             health_check_interval=30,
         )
-    except ValueError as error:
-        raise RedisUnavailable(f"REDIS_URL is not the address of a Redis: {error}") from error
+    except ValueError:  # its text and its traceback may contain a part of the password
+        raise RedisUnavailable("REDIS_URL is not the address of a Redis.") from None
 
 
 def probe_client(url: str) -> redis.Redis:

@@ -133,6 +133,16 @@ def test_defaults_hold_without_a_django_project():
     assert output.stdout == "15.0\n"
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://:hunter2", "redis://:hun/ter2@h", "redis//:hunter2@h", "http://a:hunter2@h"]
+)
+def test_messages_do_not_contain_the_password_of_redis(settings, url):
+    for value in ({"REDIS_URL": url}, url, [url], {"REDIS_URL": [url]}):
+        settings.JOB_EVENTS = value
+        (message,) = check_settings(None)
+        assert "ter2" not in f"{message} {message.hint}"
+
+
 @pytest.mark.parametrize("value", [None, [], "text", 5, ["REDIS_URL"]])
 def test_setting_that_is_not_a_dict(settings, value):
     settings.JOB_EVENTS = value
