@@ -26,11 +26,11 @@ class JobError(Exception):
 
 
 class JobNotFound(JobError, LookupError):
-    """There is no such job."""
+    """There is no such job, or the user may not see it."""
 
 
 class JobExists(JobError):
-    """A job with this job_id exists already."""
+    """The job_id of a new job is not available."""
 
 
 class AlreadyCreated(JobExists):

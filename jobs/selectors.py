@@ -78,7 +78,7 @@ def visible_job(user: User, job_id: str) -> Job:
     try:
         return visible_jobs(user).select_related("owner").get(job_id=check_job_id(job_id))
     except Job.DoesNotExist as error:
-        raise JobNotFound(f"There is no job {job_id}.") from error
+        raise JobNotFound(f"The job_id {job_id} is not available.") from error
 
 
 def visible_status(user: User, job_id: str) -> str:
@@ -93,7 +93,7 @@ def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
     statuses = {job_id: str(status) for job_id, status in jobs}
     for job_id in checked:
         if job_id not in statuses:
-            raise JobNotFound(f"There is no job {job_id}.")
+            raise JobNotFound(f"The job_id {job_id} is not available.")
     return statuses
 
 

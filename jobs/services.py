@@ -196,7 +196,7 @@ def _insert(job: Job) -> None:
                 raise AlreadyCreated(created) from error
         if not Job.objects.filter(job_id=job.job_id).exists():
             raise
-        raise JobExists(f"Job {job.job_id} exists already.") from error
+        raise JobExists(f"The job_id {job.job_id} is not available.") from error
 
 
 def _check_fields(job: Job) -> None:

@@ -99,7 +99,7 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
     try:
         return jobs.get(job_id=job_id)
     except Job.DoesNotExist as error:
-        raise JobNotFound(f"There is no job {job_id}.") from error
+        raise JobNotFound(f"The job_id {job_id} is not available.") from error
 
 
 def publish(job: Job, event_type: str, **data: Any) -> None:

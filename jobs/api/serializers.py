@@ -124,7 +124,11 @@ class JobCreateSerializer(BodySerializer):
 
     task_type = TextField(validators=_validators_of("task_type"))
     title = TextField(max_length=200, default="", allow_blank=True, help_text="Without NUL.")
-    job_id = TextField(validators=_validators_of("job_id"), required=False)
+    job_id = TextField(
+        validators=_validators_of("job_id"),
+        required=False,
+        help_text="Requires the permission job_events_jobs.add_job.",
+    )
     payload = ObjectField(default=dict, help_text="The arguments of the runner.")
 
 

@@ -106,7 +106,7 @@ class MultiplexConsumer(LiveConsumer):
             super()._access_revoked(None)
         else:
             self._unsubscribe(job_id)
-            self._multiplexer.fail(job_id, JobNotFound(f"There is no job {job_id}."))
+            self._multiplexer.fail(job_id, JobNotFound(f"The job_id {job_id} is not available."))
 
     async def _send_all(self) -> EncodedMessage:
         async with self._multiplexer as multiplexer:

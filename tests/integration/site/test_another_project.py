@@ -31,9 +31,10 @@ REST_FRAMEWORK = {
 }
 """
 TOKEN = """
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from rest_framework.authtoken.models import Token
 user = User.objects.create_user("tokens")
+user.user_permissions.add(Permission.objects.get(codename="add_job"))
 Token.objects.create(user=user, key="k" * 40)
 """
 

@@ -32,7 +32,7 @@ SCRIPT = """
 from django.contrib.auth.models import Permission, User
 from jobs import services
 carl = User.objects.create_user("carl", password="carl")
-carl.user_permissions.add(Permission.objects.get(codename="publish_events"))
+carl.user_permissions.set(Permission.objects.filter(codename__in=("publish_events", "add_job")))
 for job_id in ("schema-done", "schema-failed", "schema-running"):
     services.job_create(job_id=job_id, owner=carl, task_type="manual", title="Tea & <b>milk</b>")
     services.job_start(job_id=job_id)

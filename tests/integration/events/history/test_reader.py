@@ -3,8 +3,11 @@
 import pytest
 from asgiref.sync import sync_to_async
 
+from events.archive.archiver import Archiver
 from events.exceptions import InvalidCursor, InvalidJobId, NotAStream
-from events.history import aread_events, read_events
+from events.history import aread_events, has_log, read_events
+from events.models import ArchivedEvent
+from events.outbox import publish_event
 from events.publisher import get_publisher
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -31,6 +34,20 @@ def numbers(events):
 
 async def test_missing_log_is_empty(read):
     assert await read("abc") == []
+
+
+@pytest.mark.parametrize("tier", ["stream", "archive", "outbox", "none"])
+def test_has_log(redis_client, tier):
+    if tier == "outbox":
+        publish_event("abc", {"n": 1})
+        ArchivedEvent.objects.update(event_id=None)
+    elif tier != "none":
+        get_publisher().publish_event("abc", {"n": 1})
+    while tier == "archive" and Archiver().step():
+        pass
+    if tier != "stream":
+        redis_client.flushall()
+    assert has_log("abc") is (tier != "none")
 
 
 async def test_all_events_in_order(read, ids):

@@ -145,5 +145,9 @@ async def test_sockets(user, other_user, job):
     for job_id in ("abc", "nothing"):
         await socket.send(text=f'{{"action": "subscribe", "job_id": "{job_id}"}}')
         answer = await socket.receive()
-        assert answer == {"type": "error", "job_id": job_id, "detail": f"There is no job {job_id}."}
+        assert answer == {
+            "type": "error",
+            "job_id": job_id,
+            "detail": f"The job_id {job_id} is not available.",
+        }
     await socket.disconnect()

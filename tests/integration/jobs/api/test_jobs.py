@@ -11,12 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authentication import BasicAuthentication
 
-from events.models import ArchivedEvent
 from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
 from jobs.models import Job
-from tests.integration.jobs.conftest import Api, archived, response_text
+from tests.integration.jobs.conftest import Api, response_text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -66,17 +65,40 @@ def test_create(api, user, log_types):
     assert log_types(job) == ["job_created"]
 
 
-def test_create_with_job_id(api):
-    response = api.post("jobs/", body(job_id="job_001"))
+def test_create_with_job_id(staff_api):
+    response = staff_api.post("jobs/", body(job_id="job_001"))
     assert response.json()["job_id"] == "job_001"
-    assert api.get("jobs/job_001/").json() == response.json()
+    assert staff_api.get("jobs/job_001/").json() == response.json()
 
 
-def test_create_with_existing_job_id(api, make_job):
+def test_errors_of_a_job_id_say_only_that_it_is_not_available(api, user, staff_api, make_job):
     make_job(job_id="job_001")
+    user.user_permissions.add(Permission.objects.get(codename="add_job"))
+    for response, status in (
+        (api.post("jobs/", body(job_id="job_001")), 409),
+        (staff_api.post("jobs/", body(job_id="job_001")), 409),
+        (api.get("jobs/job_001/"), 404),
+    ):
+        assert response.status_code == status
+        assert response.json()["detail"] == "The job_id job_001 is not available."
+
+
+@pytest.mark.parametrize("exists", ["job", "log", "nothing"])
+def test_choosing_a_job_id_requires_a_permission(api, user, make_job, exists):
+    """Otherwise the errors show which ids exist, and a log without a job could be claimed."""
+    if exists == "job":
+        make_job(job_id="job_001")
+    if exists == "log":
+        get_publisher().publish_event("job_001", {"event_type": "secret"})
     response = api.post("jobs/", body(job_id="job_001"))
-    assert response.status_code == 409
-    assert "job_001" in response_text(response)
+    assert response.status_code == 403
+    assert response.json()["type"] == "urn:job-events:permission-denied"
+    permission = "job_events_jobs.add_job"
+    assert response.json()["detail"] == f"Choosing a job_id requires the permission {permission}."
+    assert not Job.objects.filter(owner=user).exists()
+    if exists != "job":
+        user.user_permissions.add(Permission.objects.get(codename="add_job"))
+        assert api.post("jobs/", body(job_id="job_001")).status_code == 201
 
 
 def test_retrieve(api, user, make_job):
@@ -536,30 +558,6 @@ def test_session_authentication_is_always_enabled(client, user, monkeypatch):
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     client.force_login(user)
     assert client.get("/api/jobs/").status_code == 200
-
-
-def test_existing_log_cannot_be_claimed(api, staff_api):
-    """Events published without a job must not become those of the first user who names the job."""
-    get_publisher().publish_event("job_001", {"event_type": "secret"})
-    response = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert response.status_code == 409
-    assert "A log named job_001" in response.json()["detail"]
-    response = staff_api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert response.status_code == 201
-
-
-@pytest.mark.parametrize("left", ["archive", "outbox"])
-def test_existing_log_outside_redis_cannot_be_claimed(api, make_job, redis_client, left):
-    """The log is in the archive only (its job was deleted), or in the outbox only."""
-    make_job(job_id="job_001").delete()
-    if left == "archive":
-        archived()
-    else:
-        ArchivedEvent.objects.update(event_id=None)
-    redis_client.flushall()
-    response = api.post("jobs/", {"task_type": "x", "job_id": "job_001"})
-    assert response.status_code == 409
-    assert not Job.objects.exists()
 
 
 def test_unknown_field(api):

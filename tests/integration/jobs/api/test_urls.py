@@ -31,8 +31,8 @@ def test_there_are_no_pages(api_only, client, user):
         reverse("job_events:list")
 
 
-def test_location_of_a_new_job(api_only, client, user):
-    client.force_login(user)
+def test_location_of_a_new_job(api_only, client, staff):
+    client.force_login(staff)
     fields = {"task_type": "manual", "job_id": "abc"}
     created = client.post("/rest/v2/jobs/", fields, content_type="application/json")
     assert created.status_code == 201

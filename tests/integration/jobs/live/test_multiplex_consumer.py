@@ -148,7 +148,7 @@ async def test_job_of_another_user_is_not_found(other_user, ids):
     async with connected(other_user) as socket:
         for job_id in ("a", "none"):
             await send_action(socket, "subscribe", job_id)
-            detail = f"There is no job {job_id}."
+            detail = f"The job_id {job_id} is not available."
             assert await socket.receive() == {"type": "error", "job_id": job_id, "detail": detail}
 
 
@@ -169,7 +169,7 @@ async def test_change_of_the_owner_ends_one_subscription(user, ids):
             await send_action(socket, "subscribe", job_id, after=ids[job_id][2])
         assert await received(socket, 2) == {"a": ["live"], "b": ["live"]}
         await Job.objects.filter(job_id="a").aupdate(owner=None)
-        detail = "There is no job a."
+        detail = "The job_id a is not available."
         assert await socket.receive() == {"type": "error", "job_id": "a", "detail": detail}
         for job_id in ("a", "b"):
             get_publisher().publish_event(job_id, {"n": 3})
