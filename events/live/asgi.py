@@ -21,9 +21,10 @@ Application = Callable[[Any, Receive, Send], Awaitable[None]]
 Frames = AsyncGenerator[bytes, None]
 
 _EXTENSION: Final = "job_events.stream"
+NO_STORE: Final = "private, no-store"
 # Proxies and middleware must not buffer the body, for example to compress it.
 _HEADERS: Final = {
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": f"{NO_STORE}, no-transform",
     "X-Accel-Buffering": "no",
     "Content-Encoding": "identity",
 }

@@ -23,6 +23,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId
 from events.history import aread_events
 from events.live import is_watched, subscribe
+from events.live.asgi import NO_STORE
 from events.live.frames import END, EncodedMessage
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
@@ -178,7 +179,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if _DENIAL not in (self.scope.get("extensions") or {}):
             await self.close(code=code)
             return
-        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"cache-control", NO_STORE.encode()),
+        ]
         await self.base_send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
         await self.base_send({"type": f"{_DENIAL}.body", "body": str(error).encode()})
 

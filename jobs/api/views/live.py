@@ -16,6 +16,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
+from events.live.asgi import NO_STORE
 from events.live.frames import SSE_OPENING, sse_frame
 from events.live.messages import Reset
 from events.live.multiplexer import LogMessages, Multiplexer
@@ -56,6 +57,13 @@ class LiveView(JobsAPIView):
     def get_authenticate_header(self, request: Request) -> str:
         """Return the challenge of the project's authentication; without one, DRF sends 403."""
         return super().get_authenticators()[0].authenticate_header(request) or ""
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        final.headers.setdefault("Cache-Control", NO_STORE)
+        return final
 
 
 class StreamView(LiveView):
@@ -224,4 +232,4 @@ class JobTicketView(JobsAPIView):
         """Create a ticket for the parameter `ticket` of the stream and the socket of a job."""
         visible_status(request.user, job_id)
         ticket = {"ticket": make_ticket(request.user, job_id), "expires_in": SECONDS}
-        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": NO_STORE})

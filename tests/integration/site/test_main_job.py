@@ -207,7 +207,7 @@ def test_sse_headers_disable_buffering_in_proxies(client):
     url = f"/api/jobs/{job_id}/events/stream/"
     with client.stream("GET", url, headers={"Accept": "text/event-stream"}) as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert response.headers["cache-control"] == "no-cache, no-transform"
+        assert response.headers["cache-control"] == "private, no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
         assert response.headers["content-encoding"] == "identity"
     finished(client, job_id)

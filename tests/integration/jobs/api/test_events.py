@@ -338,7 +338,7 @@ async def listening(user, query="", **headers) -> AsyncIterator[AsyncIterator[di
     response = await client.get(f"/api/jobs/abc/events/stream/{query}", headers=headers)
     assert response.status_code == 200, response.content
     assert response["Content-Type"].startswith("text/event-stream")
-    assert "no-cache" in response["Cache-Control"]
+    assert "no-store" in response["Cache-Control"]
     parts = aiter(response)
     try:
         yield messages(parts)

@@ -47,6 +47,26 @@ async def test_events_until_the_end(user, job):
         assert request.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("abc/events/stream/", 200),
+        ("abc/events/stream/?after=x", 400),
+        ("none/events/stream/", 404),
+        ("abc/events/poll/", 200),
+        ("abc/events/poll/?after=1-1", 410),
+        ("../events/stream/?job=abc", 200),
+    ],
+)
+async def test_live_responses_are_not_stored(user, job, path, status):
+    path = path.removeprefix("../") if path.startswith("..") else f"jobs/{path}"
+    request = Request(path=f"/api/{path}", cookie=await cookie_of(user))
+    assert await request.status() == status
+    headers = {name.lower(): value for name, value in request.sent[0]["headers"]}
+    assert headers[b"cache-control"].startswith(b"private, no-store")
+    await request.disconnect()
+
+
 async def test_streams_occupy_no_threads(user, job):
     async with listening(user):
         before = threading.active_count()

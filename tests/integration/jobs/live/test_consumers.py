@@ -428,6 +428,7 @@ async def test_rejections_on_the_real_site_are_http_responses(site, site_job, si
             await connect(site, path, headers)
         assert caught.value.response.status_code == status
         assert b" " in caught.value.response.body
+        assert caught.value.response.headers["cache-control"] == "private, no-store"
     with pytest.raises(InvalidStatus) as caught:
         await connect(site, job_id, anna, "?after=$")
     assert caught.value.response.status_code == 400
