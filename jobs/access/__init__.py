@@ -4,6 +4,7 @@
     tickets         short-lived signed tickets
     throttling      rate limits
     login           the login page for anonymous users
+    page_policy     headers that restrict what a browser may do on the pages
 
 Imports `jobs.execution`, `jobs.selectors` and lower modules.
 """

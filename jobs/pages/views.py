@@ -28,6 +28,7 @@ from rest_framework.utils.urls import remove_query_param
 from events.processor import is_running
 from jobs import services, transitions
 from jobs.access.login import login_url
+from jobs.access.page_policy import restricted
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, JobError
 from jobs.execution import dispatch
@@ -39,6 +40,7 @@ from jobs.selectors import may_change, startable_task_types, user_of, visible_jo
 LIST_REFRESH_MS = 1500
 
 
+@method_decorator(restricted(), name="dispatch")
 class PageView(LoginRequiredMixin, View):
     """A page for users who are logged in."""
 
@@ -244,6 +246,7 @@ def _job_config(job: Job) -> dict[str, Any]:
     }
 
 
+@method_decorator(restricted(), name="dispatch")
 class JobLoginPage(LoginView):
     """A login page for projects that have none."""
 

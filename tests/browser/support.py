@@ -27,6 +27,12 @@ def wait_for_state(page: Any, state: str, timeout: float = 60_000) -> None:
     page.wait_for_selector(f"html[data-live-state={state}]", timeout=timeout)
 
 
+def wait_until(page: Any, condition: str) -> None:
+    """Wait for a condition in the page. Playwright's `wait_for_function` needs eval."""
+    check = f"() => ({condition}) ? end() : requestAnimationFrame(check)"
+    page.evaluate(f"() => new Promise((end) => {{ const check = {check}; check(); }})")
+
+
 def shown_ids(page: Any) -> list[str]:
     """Return the ids of all events in the raw list, in order."""
     earlier = page.locator("#earlier")

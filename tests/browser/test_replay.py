@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, logged_ids, shown_ids, wait_for_state
+from tests.browser.support import job_page, logged_ids, shown_ids, wait_for_state, wait_until
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -87,9 +87,7 @@ def test_seek_shows_the_state_at_any_time(
     length = page.locator("#replay-at").get_attribute("max")
     sleep(STEP_SECONDS)
     last = publisher.publish_event(job_id, {"event_type": "task_failed", "error": "No more tea"})
-    page.wait_for_function(
-        "before => document.querySelector('#replay-at').max !== before", arg=length
-    )
+    wait_until(page, f"document.querySelector('#replay-at').max !== '{length}'")
     assert page.locator(f"[data-event-id='{last}']").count() == 0
     page.get_by_role("button", name="End the replay").click()
     page.locator(f"[data-event-id='{last}']").wait_for()

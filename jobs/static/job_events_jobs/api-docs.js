@@ -3,6 +3,14 @@ import { pageConfig } from "./page-text.js";
 
 const config = pageConfig();
 
+/** An element of a description, without attributes. */
+const PLAIN_TAG = /^<\/?(?:blockquote|br|code|em|h[1-6]|li|ol|p|pre|strong|table|tbody|td|th|thead|tr|ul)>/;
+
+// Swagger UI inserts descriptions as HTML: all but plain elements become text.
+globalThis.trustedTypes?.createPolicy("default", {
+  createHTML: (html) => html.replace(/<[^<]*/g, (tag) => (PLAIN_TAG.test(tag) ? tag : `&lt;${tag.slice(1)}`)),
+});
+
 window.SwaggerUIBundle({
   url: config.schemaUrl,
   domNode: document.getElementById("api-docs"),

@@ -18,7 +18,7 @@ const announce = announcer(byId("announce"));
 /** Offset to the server's clock; the browser's clock may differ by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 const serverNow = () => performance.now() + serverOffset;
-const list = { timer: 0, failures: 0, requesting: false, text: "", subscribed: false, changed: false };
+const list = { timer: 0, failures: 0, requesting: false, subscribed: false, changed: false };
 
 function main() {
   freshen();
@@ -86,18 +86,28 @@ async function refresh() {
 async function takeTable() {
   const url = new URL(location.href);
   url.searchParams.set("rows", "1");
-  const response = await fetch(url, { cache: "no-cache" });
+  url.hash = "";
+  const { status, responseURL, response } = await requestDocument(url);
   // The server redirects to the login page.
-  if (response.redirected || [401, 403, 404].includes(response.status)) {
+  if (responseURL !== url.href || [401, 403, 404].includes(status)) {
     throw Object.assign(new Error("refused"), { refused: true });
   }
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
-  const text = await response.text();
-  if (text === list.text) return;
-  list.text = text;
-  const fresh = new DOMParser().parseFromString(text, "text/html").body;
+  if (status !== 200) throw new Error(`HTTP ${status}`);
+  const fresh = response.body;
   if (!changeRows(fresh)) byId("job-list").replaceChildren(...fresh.childNodes);
   freshen();
+}
+
+/** Requests a document that the browser parses: the page itself never converts text to HTML. */
+function requestDocument(url) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", url);
+    request.responseType = "document";
+    request.onload = () => resolve(request);
+    request.onerror = () => reject(new Error("no response"));
+    request.send();
+  });
 }
 
 /** @returns {boolean} True if the rows were updated in place, false if one side has no table. */
