@@ -120,19 +120,25 @@ def _with_age(detail: str, age: float | None) -> str:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Filters the logs that are stalled or have events in the outbox."""
+    """Filters the logs that are stalled, deleted or have events in the outbox."""
 
     title = gettext_lazy("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("stalled", _("Stalled")), ("outbox", _("Events in the outbox"))]
+        return [
+            ("stalled", _("Stalled")),
+            ("outbox", _("Events in the outbox")),
+            ("deleted", _("Deleted")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "stalled":
             return queryset.filter(archived__in=stalled_checkpoints())
         if self.value() == "outbox":
             return queryset.filter(pk__in=_pending().values("log"))
+        if self.value() == "deleted":
+            return queryset.filter(deleted_at__isnull=False)
         return queryset
 
 
@@ -152,7 +158,9 @@ class EventLogAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     readonly_fields = ("position", "pending", "error", "failed_at")
-    fields = ("job_id", *readonly_fields, "sequence", "truncated_before")
+    fields = (
+        "job_id", *readonly_fields, "sequence", "truncated_before", "deleted_at", "erased_at",
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         of_log = _pending().filter(log=OuterRef("pk")).order_by().values("log")

@@ -122,6 +122,12 @@ class EventSettings(SettingsTable):
     SEND_TIMEOUT = Setting(
         30.0, duration(), "E010", "time limit for sending a message to a live connection"
     )
+    TOMBSTONE_TTL = Setting(
+        30.0 * DAY_SECONDS,
+        seconds(7200, 3650 * DAY_SECONDS),
+        "E012",
+        "time for which the job_id of a deleted job is refused",
+    )
     LOG_ONLY = Setting(
         False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )

@@ -6,7 +6,7 @@
     ├── InvalidJobId, InvalidCursor, InvalidEvent (also ValueErrors)
     │                                └── EventTooLarge
     ├── ProducerFenced, OutOfOrderSequence, IdempotencyConflict, RetryExpired
-    ├── CursorExpired, CursorLost
+    ├── CursorExpired, CursorLost, LogDeleted
     ├── JobCancelled, DeliveryRejected, InputPending
     └── NotAStream, RedisUnavailable, RedisCommandError, EmbeddedRedisError
 """
@@ -91,6 +91,10 @@ class CursorLost(EventsError):
     def __init__(self, after: str) -> None:
         super().__init__(f"The log has no event at this cursor. Read on after {after}.")
         self.after = after
+
+
+class LogDeleted(EventsError):
+    """The job was deleted; its log accepts and returns no events."""
 
 
 class JobCancelled(EventsError):

@@ -17,7 +17,7 @@ class EventLog(models.Model):
     """The log of one job.
 
     A transaction that writes to the outbox locks the row until it ends, so `sequence` is in the
-    order of commits.
+    order of commits. The row of a deleted log is its tombstone; see `events.erasure`.
     """
 
     job_id = models.CharField(
@@ -34,10 +34,23 @@ class EventLog(models.Model):
         default=START,
         help_text=_("Earlier events were deleted by retention; 0-0 if none were."),
     )
+    deleted_at = models.DateTimeField(
+        _("deleted"), null=True, help_text=_("The log accepts and returns no events since then.")
+    )
+    erased_at = models.DateTimeField(
+        _("erased"), null=True, help_text=_("All events of the deleted log have been removed.")
+    )
 
     class Meta:
         verbose_name = _("event log")
         verbose_name_plural = _("event logs")
+        indexes = (
+            models.Index(
+                fields=("erased_at", "deleted_at"),
+                condition=Q(deleted_at__isnull=False),
+                name="job_events_deleted",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.job_id

@@ -99,6 +99,7 @@ class Cursor(NamedTuple):
 
 
 START: Final = Cursor(0, 0)
+MAX_CURSOR: Final = Cursor(_MAX_PART, _MAX_PART)
 OUTBOX: Final = "outbox"
 
 

@@ -1,6 +1,7 @@
 """Admin of jobs: read-only, with actions that call services."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,7 +18,7 @@ from django.utils.translation import ngettext
 from events.exceptions import EventsError
 from events.history import read_events
 from jobs import services
-from jobs.exceptions import JobError
+from jobs.exceptions import JobError, JobNotFound
 from jobs.models import InputRequest, Job, Task
 from jobs.selectors import user_of
 from jobs.timeline import timeline_rows
@@ -91,6 +92,20 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # services create jobs, and dispatch them
+
+    def delete_model(self, request: HttpRequest, obj: Job) -> None:
+        with suppress(JobNotFound):  # deleted meanwhile
+            services.job_delete(job_id=obj.job_id, by=user_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            self.delete_model(request, job)
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Job]) -> Any:
+        """Record the job_ids: a title may contain what is erased."""
+        for job in queryset:
+            job.title = ""
+        return super().log_deletions(request, queryset)  # type: ignore[arg-type]  # may be a list
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.apps import AppConfig
 from django.core.checks import register
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models.signals import pre_delete
 from django.utils.translation import gettext_lazy as _
 
 _EVENTS_DIRECTORY: Final = Path(__file__).absolute().parents[1] / "events"
@@ -28,7 +29,7 @@ class JobsConfig(AppConfig):
         from events.archive import projections  # noqa: PLC0415 - models are loaded now
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
-        from jobs import signals  # noqa: PLC0415 - as above
+        from jobs import services, signals  # noqa: PLC0415 - as above
         from jobs.checks import check_settings  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
@@ -37,6 +38,7 @@ class JobsConfig(AppConfig):
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
+        pre_delete.connect(services.on_job_delete, sender=self.get_model("Job"))
         signals.job_created.connect(change_notifier.on_change)
         signals.job_progressed.connect(change_notifier.on_progress)
         signals.job_status_changed.connect(change_notifier.on_change)

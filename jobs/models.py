@@ -3,6 +3,7 @@
 import uuid
 from datetime import datetime
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -22,6 +23,7 @@ class Job(models.Model):
     """One unit of work requested by a user.
 
     `jobs.services` writes the rows. `jobs.projection` updates them from events of other producers.
+    Deleting a row deletes the log of the job, whatever deletes it: see `services.on_job_delete`.
     """
 
     class Status(models.TextChoices):
@@ -97,6 +99,8 @@ class Job(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
+
+    deleted_by: AbstractBaseUser | None = None  # the user who called `services.job_delete`
 
     class Meta:
         verbose_name = _("job")

@@ -73,6 +73,14 @@ def may_change(user: Any, job: Job) -> bool:
     return job.owner_id == user.pk or has_permission(user, "job_events_jobs.change_job")
 
 
+def may_delete(user: Any, job: Job) -> bool:
+    """Return whether a user who may see a job may delete it.
+
+    The owner may, and users with the permission `job_events_jobs.delete_job`.
+    """
+    return job.owner_id == user.pk or has_permission(user, "job_events_jobs.delete_job")
+
+
 def visible_job(user: User, job_id: str) -> Job:
     """Return a job. Raises InvalidJobId, and JobNotFound if it is not visible to the user."""
     try:

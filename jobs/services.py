@@ -8,7 +8,7 @@ Every function raises JobNotFound, InvalidJobId and InvalidTransition, and Stale
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -19,10 +19,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from events.conf import event_settings, is_number
+from events.erasure import delete_log
+from events.exceptions import LogDeleted
 from events.types import EventType, check_job_id, shown
 from jobs import signals, transitions
 from jobs.conf import job_settings
-from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists
+from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists, JobNotFound
 from jobs.execution import dispatch
 from jobs.models import Job, Task
 from jobs.transitions import transition
@@ -58,7 +60,10 @@ def job_create(
         set_pickup_deadline(job)
     with transaction.atomic():
         _insert(job)
-        transitions.publish(job, "job_created", title=job.title)
+        try:
+            transitions.publish(job, "job_created", title=job.title)
+        except LogDeleted as error:
+            raise JobExists(f"The job_id {job.job_id} is not available.") from error
         signals.send_on_commit(signals.job_created, job)
         transaction.on_commit(partial(_dispatch, job))
     return job
@@ -170,6 +175,27 @@ def job_retry(
     if dispatch:
         transaction.on_commit(partial(_dispatch, job))
     return job
+
+
+def job_delete(*, job_id: str, by: AbstractBaseUser | None = None) -> None:
+    """Delete a job of any status with its tasks, questions and log, for good.
+
+    Its tasks are notified within a second, and stop at their next check. See `events.erasure`.
+    """
+    with transaction.atomic():
+        job = transitions.lock_job(check_job_id(job_id))
+        job.deleted_by = by
+        job.delete()
+
+
+def on_job_delete(instance: Job, **_kwargs: Any) -> None:
+    """Receiver of `pre_delete`: delete the log with the row, for example with that of its owner."""
+    with suppress(JobNotFound):  # the row is locked before the log, as in the other services
+        transitions.lock_job(instance.job_id)
+    delete_log(instance.job_id)
+    extra = {"job_id": instance.job_id, **_by(instance.deleted_by)}
+    transaction.on_commit(partial(logger.info, "job_deleted", extra=extra))
+    signals.send_on_commit(signals.job_deleted, instance, by=instance.deleted_by)
 
 
 def set_pickup_deadline(job: Job, since: datetime | None = None) -> None:

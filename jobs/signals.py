@@ -20,6 +20,9 @@ job_status_changed = Signal()
 job_progressed = Signal()
 """Arguments: `job`."""
 
+job_deleted = Signal()
+"""Arguments: `job`, whose row is gone, and `by`, the user who called `services.job_delete`."""
+
 
 def send_on_commit(signal: Signal, job: Model, **arguments: Any) -> None:
     """Send a signal when the transaction commits."""

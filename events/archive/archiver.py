@@ -91,7 +91,11 @@ class Archiver:
         if self._discovery.due:
             with self._discovery:
                 job_ids |= self._scan() | store.stalled_job_ids()
-        self._streams |= store.get_or_create_checkpoints(job_ids - self._streams.keys())
+        new = job_ids - self._streams.keys()
+        found = store.get_or_create_checkpoints(new)
+        # Written by a program that does not use our scripts, or restored by Redis.
+        store.restart_erasure(new - found.keys())
+        self._streams |= found
 
     def _scan(self) -> set[str]:
         """The jobs that have a stream; a stream whose key has no valid job_id is logged once."""

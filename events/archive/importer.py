@@ -9,9 +9,9 @@ import orjson
 from django.db import transaction
 
 from events.archive import store
-from events.archive.reader import archived_data
+from events.archive.reader import archived_data, is_deleted
 from events.conf import event_settings
-from events.exceptions import EventsError
+from events.exceptions import EventsError, LogDeleted
 from events.streams import commands
 from events.streams.clients import get_redis, run
 from events.streams.keys import StreamKeys
@@ -29,7 +29,7 @@ def import_events(events: Iterable[Event]) -> int:
 
     The events of a log must be in log order. Each batch is one transaction. Events that are
     archived already are skipped, so an import may be repeated. Raises ImportConflict if the log
-    has different events at their ids, or a stream with entries that are not archived.
+    has different events at their ids, or a stream with entries that are not archived; LogDeleted.
     """
     imported = 0
     for job_id, of_job in groupby(events, attrgetter("job_id")):
@@ -44,6 +44,8 @@ def _import_batch(job_id: str, batch: list[Event]) -> int:
         log = store.get_or_create_checkpoints([job_id]).get(job_id)
         position = store.lock_checkpoints([log.log_id]).get(log.log_id) if log else None
         if log is None or position is None:
+            if is_deleted(job_id):
+                raise LogDeleted
             raise ImportConflict(f"The log of {job_id} is locked by another process. Try again.")
         new = [event for event in batch if event.cursor > position]
         _check_equal(log.log_id, [event for event in batch if event.cursor <= position])

@@ -10,7 +10,7 @@ from events.archive.filters import EventFilter
 from events.archive.lookups import EventRows, apply_filter
 from events.fields import unpack, unpack_id
 from events.models import ArchivedEvent, EventLog
-from events.types import START, Cursor, Event, Order
+from events.types import MAX_CURSOR, START, Cursor, Event, Order
 
 # The stored bytes: CursorField.from_db_value costs a Python call for each of thousands of rows.
 EVENT_ID: Final = ExpressionWrapper(F("event_id"), output_field=BinaryField())
@@ -32,12 +32,16 @@ class PageQuery:
 class ArchivedLog:
     """The archived part of a log: events from `truncated_before` up to `position`.
 
-    `truncated_before` is 0-0 if nothing was deleted.
+    `truncated_before` is 0-0 if nothing was deleted, and MAX_CURSOR if the log was.
     """
 
     pk: int
     truncated_before: Cursor
     position: Cursor
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.truncated_before == MAX_CURSOR
 
 
 def archived_log(job_id: str) -> ArchivedLog | None:
@@ -48,6 +52,12 @@ def archived_log(job_id: str) -> ArchivedLog | None:
         .first()
     )
     return ArchivedLog(row[0], row[1], row[2] or START) if row else None
+
+
+def is_deleted(job_id: str) -> bool:
+    """Return whether the log of a job was deleted, until its tombstone expires."""
+    log = archived_log(job_id)
+    return log is not None and log.is_deleted
 
 
 def archived_page(log: ArchivedLog, query: PageQuery) -> tuple[ArchivedLog, list[Event]]:

@@ -24,7 +24,10 @@ def repair_stream(stream: StreamState, last: Cursor, rewound_at: str) -> None:
 
     `last` is the stream's last generated id, `rewound_at` the value that its state had with it.
     """
-    stream.position = store.get_or_create_checkpoints([stream.job_id])[stream.job_id].position
+    found = store.get_or_create_checkpoints([stream.job_id])
+    if stream.job_id not in found:  # deleted, or locked
+        return
+    stream.position = found[stream.job_id].position
     ids = list(_unarchived_ids(stream))
     command = commands.resequence(stream.keys, stream.position, rewound_at, last, ids)
     moved = send_command(get_redis(), command)

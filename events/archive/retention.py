@@ -51,5 +51,6 @@ def delete_before(log_id: int, point: Cursor, *, batch: int = _BATCH_EVENTS) -> 
     with transaction.atomic():
         ArchivedEvent.objects.filter(pk__in=[pk for pk, _ in oldest]).delete()
         # A reader whose cursor is the last deleted event has missed nothing.
-        EventLog.objects.filter(pk=log_id).update(truncated_before=last.next() or point)
+        logs = EventLog.objects.filter(pk=log_id, deleted_at=None)
+        logs.update(truncated_before=last.next() or point)
     return len(oldest)

@@ -67,7 +67,7 @@ class StreamState:
 def get_or_create_checkpoints(job_ids: Collection[str]) -> dict[str, StreamState]:
     """The streams of these jobs with their archive checkpoints; missing rows are created.
 
-    Omits a log that another transaction is creating.
+    Omits deleted logs, and a log that another transaction is creating.
     """
     found = _checkpoints(job_ids)
     missing = set(job_ids) - found.keys()
@@ -83,8 +83,9 @@ def _create_log(job_id: str) -> None:
                 # A long transaction may be creating the log. Do not wait for its commit.
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
-            log, _ = EventLog.objects.get_or_create(job_id=job_id)
-            ArchiveCheckpoint.objects.get_or_create(log=log)
+            log, _ = EventLog.objects.select_for_update().get_or_create(job_id=job_id)
+            if log.deleted_at is None:
+                ArchiveCheckpoint.objects.get_or_create(log=log)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
@@ -98,6 +99,13 @@ def _checkpoints(job_ids: Collection[str]) -> dict[str, StreamState]:
         job_id: StreamState(job_id, log_id, position, stalled=bool(error))
         for job_id, log_id, position, error in rows.values_list(*columns)
     }
+
+
+def restart_erasure(job_ids: Collection[str]) -> None:
+    """Erase logs again that have a stream although they were erased."""
+    erased = EventLog.objects.filter(job_id__in=job_ids, erased_at__isnull=False)
+    if job_ids and erased.update(erased_at=None):
+        logger.warning("erased_stream_found", extra={"job_ids": sorted(job_ids)})
 
 
 def logs_in_outbox(

@@ -15,6 +15,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from events.exceptions import (
     InputPending,
     JobCancelled,
+    LogDeleted,
     ProducerFenced,
     RedisCommandError,
     RedisUnavailable,
@@ -108,14 +109,14 @@ class TaskRun:
         """Publish the progress of the task, 0 to 100; return the event's id.
 
         Returns None if Redis is unavailable, as that must not fail the task. Raises InvalidEvent,
-        and JobCancelled if the job is at a later attempt.
+        and JobCancelled if the job is at a later attempt or was deleted.
         """
         data = {"attempt": self.attempt, **({"message": message} if message else {}), **data}
         try:
             return self.publisher.publish_task_progress(
                 self.job_id, self.task_type, progress, **data
             )
-        except ProducerFenced as error:
+        except (ProducerFenced, LogDeleted) as error:
             self.stopped = True
             raise JobCancelled from error
         except (RedisUnavailable, RedisCommandError) as error:

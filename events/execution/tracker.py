@@ -15,7 +15,7 @@ class RunTracker(Protocol):
     """Records what happens to the tasks of jobs. The defaults are those of a stateless tracker."""
 
     fencing_errors: tuple[type[Exception], ...] = ()
-    """Raised to a worker whose job has finished or is at a later attempt."""
+    """Raised to a worker whose job has finished, is at a later attempt or was deleted."""
 
     def current_attempt(self, job_id: str) -> int | None:
         """Return the current attempt of a job; None if unknown."""

@@ -18,7 +18,7 @@ from channels.db import database_sync_to_async
 from events.archive.filters import EventFilter
 from events.archive.reader import ArchivedLog, PageQuery, archived_log, archived_page
 from events.conf import event_settings
-from events.exceptions import CursorExpired, CursorLost
+from events.exceptions import CursorExpired, CursorLost, LogDeleted
 from events.streams import commands
 from events.streams.clients import arun, block_ms, get_async_redis, get_redis, run
 from events.streams.keys import StreamKeys
@@ -49,10 +49,10 @@ def read_events(  # noqa: PLR0913 - keyword arguments
     (see `events.archive.terms`). `event_filter` replaces these three. Fewer than `limit` events
     mean that there are no more. Costs one Redis command and one or two queries.
 
-    Raises InvalidJobId, InvalidCursor, NotAStream, RedisUnavailable, ValueError for an invalid
-    `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has deleted
-    events after the cursor `after`. With `strict`, which excludes conditions on events, raises
-    CursorLost if the log has no event at the cursor `after`.
+    Raises InvalidJobId, InvalidCursor, NotAStream, RedisUnavailable, LogDeleted, ValueError for an
+    invalid `limit`, `order`, `event_types`, `search` or `where`, and CursorExpired if retention has
+    deleted events after the cursor `after`. With `strict`, which excludes conditions on events,
+    raises CursorLost if the log has no event at the cursor `after`.
     """
     if event_filter is None:
         event_filter = EventFilter.of(event_types, search, where)
@@ -115,7 +115,8 @@ def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
 def has_log(job_id: str) -> bool:
     """Return whether a job has a log: events in the stream, the archive or the outbox.
 
-    True as well for a log whose events were all deleted. Raises InvalidJobId, RedisUnavailable.
+    True as well for a log whose events were all deleted, and for a deleted log. Raises
+    InvalidJobId, RedisUnavailable.
     """
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     return bool(run(get_redis(), ("EXISTS", key))) or archived_log(job_id) is not None
@@ -179,7 +180,7 @@ def _read(query: PageQuery) -> _Steps:
     while True:
         stream = yield from _read_stream(remaining)
         log, archived = yield partial(_read_archive, remaining)
-        _raise_if_expired(log, remaining.after)
+        _check_exists(log, remaining.after)
         if query.order == "desc":
             stream.reverse()
         later = stream[bisect_right(stream, log.position, key=attrgetter("cursor")) :]
@@ -216,8 +217,10 @@ def _read_archive(query: PageQuery) -> tuple[ArchivedLog, list[Event]]:
     return archived_page(log, query)
 
 
-def _raise_if_expired(log: ArchivedLog, after: Cursor | None) -> None:
-    """Raise CursorExpired if events after a cursor were deleted; a read from 0 never expires."""
+def _check_exists(log: ArchivedLog, after: Cursor | None) -> None:
+    """Raise LogDeleted, and CursorExpired if events after a cursor other than 0 were deleted."""
+    if log.is_deleted:
+        raise LogDeleted
     last_deleted = log.truncated_before.previous()
     if after is not None and last_deleted is not None and START < after < last_deleted:
         raise CursorExpired(str(log.truncated_before), str(last_deleted))

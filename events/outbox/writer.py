@@ -12,10 +12,11 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from events.archive.reader import is_deleted
 from events.circuit_breaker import CircuitBreaker
 from events.codec import encode_event
 from events.conf import event_settings
-from events.exceptions import EventsError, RedisUnavailable
+from events.exceptions import EventsError, LogDeleted, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
 from events.streams import commands
@@ -37,7 +38,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     event belongs to; producers of earlier attempts are fenced once it is appended. Other
     transactions that publish to this job wait until this one ends.
 
-    Raises InvalidJobId, InvalidEvent, EventTooLarge, before the row is written.
+    Raises InvalidJobId, InvalidEvent, EventTooLarge, LogDeleted, before the row is written.
     """
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
@@ -67,7 +68,9 @@ def _next_sequence(job_id: str) -> tuple[int, int, Cursor, bool]:
             with transaction.atomic():
                 log = EventLog.objects.create(job_id=job_id, sequence=1)
                 ArchiveCheckpoint.objects.create(log=log)
-        except IntegrityError:
+        except IntegrityError as error:
+            if is_deleted(job_id):
+                raise LogDeleted from error
             if not _increment(job_id):  # else another transaction created the log meanwhile
                 raise
     waiting = Exists(ArchivedEvent.objects.filter(log=OuterRef("pk"), event_id=None))
@@ -79,7 +82,8 @@ def _next_sequence(job_id: str) -> tuple[int, int, Cursor, bool]:
 
 def _increment(job_id: str) -> bool:
     # The lock of an UPDATE, unlike SELECT FOR UPDATE, lets the archiver insert rows of this log.
-    return bool(EventLog.objects.filter(job_id=job_id).update(sequence=F("sequence") + 1))
+    log = EventLog.objects.filter(job_id=job_id, deleted_at=None)
+    return bool(log.update(sequence=F("sequence") + 1))
 
 
 def _append(job_id: str, event: OutboxEvent, position: Cursor, is_archived: bool) -> None:

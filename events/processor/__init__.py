@@ -6,7 +6,8 @@
     lag           archive lag: streams behind, age of the oldest entry
     status        running processors, outbox, archive lag, stalled logs; also as text and JSON
 
-Imports `events.outbox`, `events.archive`, `events.streams` and the leaf modules of `events`.
+Imports `events.erasure`, `events.outbox`, `events.archive`, `events.streams` and the leaf modules
+of `events`.
 """
 
 from events.processor.processor import register_step

@@ -15,6 +15,7 @@ import django.db
 from django.utils import timezone
 
 from events.archive.archiver import Archiver
+from events.erasure import Eraser
 from events.log_format import summarize_error
 from events.models import Processor
 from events.outbox.relay import Relay
@@ -44,7 +45,8 @@ def register_step(name: str, factory: StepFactory) -> None:
 def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     """The steps of a process by the names of their loops; `single_pass` for `--once`."""
     registered = {name: factory(single_pass) for name, factory in _factories.items()}
-    return {"relay": Relay().step, "archiver": Archiver().step, **registered}
+    steps = {"relay": Relay().step, "archiver": Archiver().step, "eraser": Eraser().step}
+    return {**steps, **registered}
 
 
 class EventProcessor:

@@ -36,7 +36,7 @@ def publish_sequenced(
     theirs. `epoch` is the job's attempt for which it publishes, 0 for none in particular.
 
     Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced,
-    NotAStream, RedisUnavailable, RedisCommandError.
+    LogDeleted, NotAStream, RedisUnavailable, RedisCommandError.
     """
     keys = StreamKeys(event_settings.STREAM_PREFIX).pair(job_id)
     encoded = encode_events(events, limit=event_settings.MAX_EVENT_BYTES)

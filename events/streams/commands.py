@@ -118,6 +118,11 @@ def expire(keys: Keys, position: Cursor, milliseconds: int) -> Command:
     return scripts.EXPIRE.call(keys, (str(position), milliseconds))
 
 
+def erase(keys: Keys, milliseconds: int) -> Command:
+    """Remove a stream; refuse appends to it for that time."""
+    return scripts.ERASE.call(keys, (milliseconds,))
+
+
 def resequence(
     keys: Keys, position: Cursor, rewound: str, last: Cursor, ids: Iterable[str]
 ) -> Command:

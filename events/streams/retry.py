@@ -16,6 +16,7 @@ from events.conf import event_settings
 from events.exceptions import (
     EventsError,
     IdempotencyConflict,
+    LogDeleted,
     NotAStream,
     OutOfOrderSequence,
     ProducerFenced,
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
 _CONNECTION_ERRORS: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+
+_ERRORS_OF_SCRIPTS: Final = {"KEYCONFLICT": IdempotencyConflict, "LOGDELETED": LogDeleted}
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
@@ -188,8 +191,8 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
         return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")
     if text.startswith("OUTOFORDER"):
         return OutOfOrderSequence(int(text.split()[1]))
-    if text.startswith("KEYCONFLICT"):
-        return IdempotencyConflict()
+    if (prefix := text.partition(" ")[0]) in _ERRORS_OF_SCRIPTS:
+        return _ERRORS_OF_SCRIPTS[prefix]()
     if "WRONGTYPE" in text:
         return NotAStream(f"{NotAStream.__doc__} The command was {command[0]!r}.")
     return RedisCommandError(f"Redis refused {command[0]!r}: {error}")

@@ -42,6 +42,7 @@ TRIM: Final = _load("trim")
 EXPIRE: Final = _load("expire")
 RESEQUENCE: Final = _load("resequence")
 BURY: Final = _load("bury")
+ERASE: Final = _load("erase")
 
 
 def with_source(command: Command) -> Command:

@@ -30,7 +30,7 @@ TYPE_PREFIX: Final = "urn:job-events:"
 _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
     "invalid": (400, (log.InvalidJobId, log.InvalidCursor, log.InvalidEvent)),
     "stale-epoch": (403, (log.ProducerFenced,)),
-    "not-found": (404, (jobs.JobNotFound, jobs.InputNotFound)),
+    "not-found": (404, (jobs.JobNotFound, jobs.InputNotFound, log.LogDeleted)),
     "conflict": (409, (log.NotAStream, jobs.JobError)),
     "out-of-order": (409, (log.OutOfOrderSequence,)),
     "gone": (410, (log.CursorLost, log.CursorExpired)),

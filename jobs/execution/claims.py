@@ -5,13 +5,26 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from events.archive.reader import is_deleted
 from events.exceptions import DeliveryRejected
 from events.execution.run import Delivery
+from jobs import transitions
 from jobs.conf import job_settings
+from jobs.exceptions import JobNotFound
 from jobs.models import Job, Task
 
 State = Task.State
 Status = Job.Status
+
+
+def lock_claimed_job(job_id: str) -> Job:
+    """Lock the job of a message; raise DeliveryRejected if it was deleted, else JobNotFound."""
+    try:
+        return transitions.lock_job(job_id)
+    except JobNotFound as error:
+        if is_deleted(job_id):
+            raise DeliveryRejected(f"Job {job_id} was deleted.") from error
+        raise
 
 
 def check_claimable(job: Job, task: Task | None, delivery: Delivery) -> None:

@@ -20,14 +20,19 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from events.conf import event_settings
-from events.exceptions import DeliveryRejected, ProducerFenced
+from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.execution.tracker import RunTracker
 from events.types import EventType
 from jobs import inputs, services, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidJob, InvalidTransition, JobError, JobNotFound, StaleAttempt
-from jobs.execution.claims import check_claimable, check_lease_expired, is_nested
+from jobs.execution.claims import (
+    check_claimable,
+    check_lease_expired,
+    is_nested,
+    lock_claimed_job,
+)
 from jobs.models import InputRequest, Job, Task
 from jobs.validators import clean_error, clean_text
 
@@ -51,7 +56,9 @@ _CLAIM_FIELDS: Final = ("job__job_id", "external_id", "delivery_count", "job__at
 class JobRunTracker(RunTracker):
     """`RunTracker` of the app `jobs`."""
 
-    fencing_errors: tuple[type[Exception], ...] = (InvalidTransition, StaleAttempt, ProducerFenced)
+    fencing_errors: tuple[type[Exception], ...] = (
+        InvalidTransition, StaleAttempt, ProducerFenced, JobNotFound, LogDeleted,
+    )  # fmt: skip
 
     def current_attempt(self, job_id: str) -> int | None:
         return Job.objects.filter(job_id=job_id).values_list("attempt", flat=True).first()
@@ -85,7 +92,7 @@ class JobRunTracker(RunTracker):
         of a group stays in the attempt, because the other tasks of the group still run in it.
         """
         with transaction.atomic():
-            job = transitions.lock_job(delivery.job_id)
+            job = lock_claimed_job(delivery.job_id)
             task = _tasks(job, delivery).first()
             check_claimable(job, task, delivery)
             if task is None or task.state == State.QUEUED or is_nested(task, delivery):

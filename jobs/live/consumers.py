@@ -20,7 +20,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
 from events.conf import event_settings
-from events.exceptions import EventsError, InvalidCursor, InvalidJobId
+from events.exceptions import EventsError, InvalidCursor, InvalidJobId, LogDeleted
 from events.history import aread_events
 from events.live import is_watched, subscribe
 from events.live.asgi import NO_STORE
@@ -69,6 +69,7 @@ _REJECTIONS: Final[dict[type[Exception], tuple[int, CloseCode]]] = {
     InvalidSpeed: (400, CloseCode.INVALID_REQUEST),
     InvalidTicket: (403, CloseCode.INVALID_TICKET),
     JobNotFound: (404, CloseCode.NOT_FOUND),
+    LogDeleted: (404, CloseCode.NOT_FOUND),
     TooOften: (429, CloseCode.TRY_AGAIN_LATER),
     EventsError: (503, CloseCode.TRY_AGAIN_LATER),
 }
@@ -190,6 +191,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         try:
             last = await self._send_all()
             await self.close(CloseCode.END if last is END else CloseCode.RESTART)
+        except LogDeleted:
+            await self.close(CloseCode.NOT_FOUND)
         except OSError:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
             logger.info("client_disconnected")

@@ -115,6 +115,7 @@ class MultiplexConsumer(LiveConsumer):
                 if batch.error is not None:
                     if not isinstance(batch.error, EventsError | JobError):
                         raise batch.error
+                    self._unsubscribe(batch.job_id)
                     await self._send_texts([error_text(batch.error, batch.job_id)])
                 else:
                     await self._send_texts(_text(batch.job_id, each) for each in batch.messages)

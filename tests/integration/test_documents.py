@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,6 +18,7 @@ from celery import shared_task
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.core.management import get_commands
+from django.db.models import F
 from django.urls import path
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -464,6 +466,20 @@ def test_retention_snippet_is_a_valid_setting(settings):
     exec(snippets(ROOT / "docs" / "how-to.md")["retention"], namespace)
     settings.JOB_EVENTS = namespace["JOB_EVENTS"]
     assert check_settings(None) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deletion_snippet_deletes_old_jobs():
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["delete"], namespace)
+    for job_id in ("old", "new"):
+        services.job_create(task_type="x", job_id=job_id)
+        services.job_cancel(job_id=job_id)
+    year = timedelta(days=366)
+    old = Job.objects.filter(job_id="old")
+    old.update(created_at=F("created_at") - year, finished_at=F("finished_at") - year)
+    namespace["delete_old_jobs"]()
+    assert Job.objects.get().job_id == "new"
 
 
 @pytest.mark.django_db

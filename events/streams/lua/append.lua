@@ -27,7 +27,10 @@ local fence = known[2] or '0'
 if epoch ~= fence and epoch ~= '0' and tonumber(epoch) < tonumber(fence) then
     return redis.error_reply('STALEEPOCH the job is at attempt ' .. fence .. ', not at ' .. epoch)
 end
-if known[3] then helpers().persist() end
+if known[3] then
+    if known[3] == 'deleted' then return redis.error_reply('LOGDELETED the job was deleted') end
+    helpers().persist()
+end
 if not is_current and floor ~= '' then helpers().raise_floor(match(floor, '%S+$')) end
 local first, last
 -- Formatting a number takes as long as an XADD: it is done once for ten events.

@@ -7,7 +7,8 @@
 --   rewound   the last id before the clock went back: entries up to it may be not archived
 --             although the archive checkpoint is above them
 --   limit     the number of fields above which silent producers are removed
---   expiring  set while stream and state have a time to live
+--   expiring  set while stream and state have a time to live; `deleted` in a tombstone, the state
+--             of a deleted log: appends are refused
 local call, match, sub = redis.call, string.match, string.sub
 local stream, state = KEYS[1], KEYS[2]
 -- Publishers retry an append for an hour. The second hour is for clocks that differ.

@@ -5,14 +5,15 @@
 -- appended, because another caller did, or Redis lost data.
 -- If Redis has no last event, entries with the same producer and data are not repeated. Entries up
 -- to the checkpoint that are not archived are never read: Redis was restored to an older state.
-local h = helpers()
+local h, expiring = helpers(), call('HGET', state, 'expiring')
+if expiring == 'deleted' then return redis.error_reply('LOGDELETED the job was deleted') end
 local past, id = h.outbox_end()
 local checkpoint = ARGV[3] ~= '' and ARGV[3] or '0-0'
 if past ~= ARGV[1] or (ARGV[4] == '0' and past ~= '' and not h.less(checkpoint, id)) then
     return {past, ''}
 end
 h.recover()
-if call('HEXISTS', state, 'expiring') == 1 then h.persist() end
+if expiring then h.persist() end
 h.raise_floor(ARGV[3])
 local sequence, fence, last, found = tonumber(ARGV[2]), nil, nil, {}
 if past == '' then

@@ -28,6 +28,7 @@ details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` comple
 # By serializer name, media type or operation id.
 EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
 _JSON: Final = "application/json"
+_NO_CONTENT: Final = OpenApiResponse(description="Done; the response has no body.")
 _NOT_MODIFIED: Final = OpenApiResponse(description="Not modified: the ETag sent is current.")
 
 
@@ -81,6 +82,8 @@ class _OperationSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         operation, responses = self._operation, dict[Any, Any]()
+        if operation.result is None:
+            responses[204] = _NO_CONTENT
         for media_type in operations.MEDIA_TYPES.get(operation.id, (_JSON,)):
             examples = [self._example(operation.result, media_type)]
             for status in operations.STATUSES.get(operation.id, (200,)):

@@ -126,6 +126,7 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     ),
     jobs.JobCountsView.get: Operation("job_counts", _JobCounts, (), query.JobCountsQuery),
     jobs.JobDetailView.get: Operation("job_retrieve", _Job, _JOB),
+    jobs.JobDetailView.delete: Operation("job_delete", None, ("not-found", "unavailable")),
     jobs.JobCancelView.post: Operation(
         "job_cancel", _Job, _CHANGE, body=bodies.JobCancelSerializer
     ),
@@ -152,7 +153,8 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
 }
 # What differs from one response of status 200, in JSON, without an ETag; by operation id.
 STATUSES: Final = {"job_create": (201, 200), "job_ticket": (201,), "event_publish": (201,)}
-MEDIA_TYPES: Final = {
+MEDIA_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "job_delete": (),
     "event_export": ("application/x-ndjson", "text/csv"),
     "event_stream": ("text/event-stream",),
     "events_stream": ("text/event-stream",),

@@ -1,4 +1,4 @@
-"""Views of jobs: list, create, count, retrieve, cancel, retry, and their questions."""
+"""Views of jobs: list, create, count, retrieve, delete, cancel, retry, and their questions."""
 
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from jobs.models import Job
 from jobs.selectors import (
     has_permission,
     may_change,
+    may_delete,
     may_start,
     user_of,
     visible_job,
@@ -126,6 +127,17 @@ class JobDetailView(JobsAPIView):
         """Retrieve a job."""
         RequestParameters.read(request)
         return Response(JobSerializer(visible_job(request.user, job_id)).data)
+
+    def delete(self, request: Request, job_id: str) -> Response:
+        """Delete a job and its log for good.
+
+        A running job is stopped. Its readers are disconnected, and its id is refused for 30 days.
+        """
+        RequestParameters.read(request)
+        if not may_delete(request.user, visible_job(request.user, job_id)):
+            raise PermissionDenied("Only the owner of this job may delete it.")
+        services.job_delete(job_id=job_id, by=user_of(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _check_may_change(request: Request, job_id: str) -> None:

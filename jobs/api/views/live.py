@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.conf import event_settings
-from events.exceptions import EventsError
+from events.exceptions import EventsError, LogDeleted
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
 from events.live.asgi import NO_STORE
@@ -113,7 +113,7 @@ async def _frames(
     install_shutdown_handlers()
     yield SSE_OPENING
     cancel = _canceller()
-    with connection.guarded(cancel):
+    with connection.guarded(cancel), suppress(LogDeleted):  # 404 when the client reconnects
         async with (
             subscribe(job_id, after=after, completion=job_completion)
             if speed is None
@@ -154,7 +154,7 @@ async def _multiplexed_frames(
     yield SSE_OPENING
     cancel = _canceller()
     loop = asyncio.get_running_loop()
-    with connection.guarded(cancel):
+    with connection.guarded(cancel), suppress(LogDeleted):  # 404 when the client reconnects
         async with Multiplexer() as multiplexer:
             for job_id, after in positions.items():
                 multiplexer.subscribe(job_id, after=after, completion=job_completion)
@@ -216,10 +216,10 @@ class JobEventPollView(LiveView, JobEventsView):
     ) -> AsyncGenerator[bytes, None]:
         """Yield the page as soon as it has an event; no thread waits for it."""
         job_id, after = self.kwargs["job_id"], query["after"] or START
-        if await await_events(
-            job_id, after=after, seconds=query["wait"], completion=job_completion
-        ):
-            with suppress(EventsError, JobError):  # the next request reports the error
+        with suppress(EventsError, JobError):  # the next request reports the error
+            if await await_events(
+                job_id, after=after, seconds=query["wait"], completion=job_completion
+            ):
                 read = database_sync_to_async(self.page, thread_sensitive=False)
                 page = await read(request, query)
         yield OrjsonRenderer().render(page)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from events import outbox
+from events import erasure, outbox
 from events.archive import archiver, maintenance, repair, store
 from events.archive.store import StreamState
 from events.outbox import relay, writer
 from events.streams import scripts
+from jobs import services
 from tests.faults.processes.forks import Lines
 
 
@@ -67,6 +68,12 @@ POINTS = {
         archiver, "send_pipeline", after=True, applies=deletes
     ),
     "archiver before repair": Point(repair, "send_command", applies=runs(scripts.RESEQUENCE)),
+    "deleter before its mark": Point(services, "delete_log"),
+    "deleter in transaction": Point(services, "delete_log", after=True),
+    "deleter between commit and Redis": Point(erasure, "_erase_stream"),
+    "deleter between Redis and events": Point(erasure, "_erase_stream", after=True),
+    "deleter in a batch": Point(erasure, "_delete_oldest", after=True),
+    "deleter between batches": Point(erasure, "_erase_batch", after=True),
 }
 
 

@@ -1,6 +1,7 @@
 """Admin of jobs: lists, job pages, actions, permissions, hostile data."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
@@ -8,6 +9,7 @@ from django.utils import timezone
 from events.execution.run import Delivery
 from events.execution.tracker import run_tracker
 from events.history import read_events
+from events.models import EventLog
 from events.publisher import get_publisher
 from jobs.inputs import input_request
 from jobs.models import Job
@@ -259,6 +261,44 @@ def test_deleting_requires_confirmation(admin, make_job):
     job = make_job()
     assert "Are you sure" in text(run_action(admin, "delete_selected", job))
     assert Job.objects.exists()
+
+
+def confirm_deletion(client, *jobs):
+    data = {"action": "delete_selected", "_selected_action": [job.pk for job in jobs]}
+    return client.post(LIST, {**data, "post": "yes"}, follow=True)
+
+
+@pytest.mark.parametrize("way", ["action", "page"])
+def test_deletion_erases_the_log(admin, make_job, way):
+    """The history of the admin has the job_id, without the title."""
+    job = make_job("running", job_id="abc", title="cinnamon")
+    make_job(job_id="other")
+    if way == "action":
+        assert confirm_deletion(admin, job).status_code == 200
+    else:
+        url = reverse("admin:job_events_jobs_job_delete", args=[job.pk])
+        assert admin.post(url, {"post": "yes"}, follow=True).status_code == 200
+    assert Job.objects.get().job_id == "other"
+    assert EventLog.objects.get(job_id="abc").erased_at is not None
+    entry = LogEntry.objects.get()
+    assert (entry.object_repr, entry.user.username, entry.is_deletion()) == ("abc", "demo", True)
+
+
+def test_deletion_requires_the_permission(client, django_user_model, make_job):
+    job = make_job()
+    clerk = django_user_model.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=["view_job", "change_job"]))
+    client.force_login(clerk)
+    confirm_deletion(client, job)
+    url = reverse("admin:job_events_jobs_job_delete", args=[job.pk])
+    assert client.post(url, {"post": "yes"}).status_code == 403
+    assert Job.objects.exists()
+
+
+def test_deletion_without_redis(admin, redis_down):
+    job = job_create(task_type="manual")
+    assert confirm_deletion(admin, job).status_code == 200
+    assert not Job.objects.exists()
 
 
 # Permissions

@@ -573,14 +573,6 @@ def test_every_event_has_the_attempt(make_job, log):
     ]  # fmt: skip
 
 
-def test_log_of_a_deleted_job_remains(make_job, log_types):
-    make_job("cancelled", job_id="abc").delete()
-    archived()
-    assert log_types("abc") == ["job_created", "job_cancelled"]
-    make_job("running", job_id="abc")
-    assert log_types("abc") == ["job_created", "job_cancelled", "job_created", "task_started"]
-
-
 # Concurrency
 
 

@@ -29,6 +29,7 @@ GOOD = {
     "LOG_ONLY": [True, False],
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
+    "TOMBSTONE_TTL": [7200, 30 * 24 * 60 * 60],
 }
 INVALID_DURATIONS = [
     0,
@@ -59,6 +60,7 @@ BAD = {
     "LOG_ONLY": [None, 1, "yes"],
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
+    "TOMBSTONE_TTL": [0, 7199, "7200", None, True, math.nan, math.inf],
 }  # fmt: skip
 IDS = {
     "REDIS_URL": "job_events.E002",
@@ -71,6 +73,7 @@ IDS = {
     "KEEP_ALIVE": "job_events.E007",
     "SEND_TIMEOUT": "job_events.E010",
     "LOG_ONLY": "job_events.E011",
+    "TOMBSTONE_TTL": "job_events.E012",
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import events.archive
+import events.erasure
 import events.history
 import events.integrations.langchain
 import events.outbox
@@ -139,9 +140,10 @@ def test_exported_names():
     }
     assert {name for name in public(jobs.services) if name.startswith("job_")} == {
         "job_create", "job_start", "job_progress", "job_complete", "job_fail", "job_cancel",
-        "job_retry",
+        "job_retry", "job_delete",
     }  # fmt: skip
     assert public(events.outbox) == {"publish_event"}
+    assert public(events.erasure) == {"Eraser", "delete_log", "erase_log"}
     assert set(events.testing.__all__) == {
         "Expected", "JobEvents", "aassert_events", "assert_events",
     }  # fmt: skip
