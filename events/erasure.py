@@ -40,6 +40,7 @@ def delete_log(job_id: str) -> None:
     the commit returns. Waits for transactions that publish to the log. Raises InvalidJobId.
     """
     log = EventLog.objects.filter(job_id=check_job_id(job_id))
+    # A page is read with `truncated_before`, in one statement: its reader sees the deletion.
     mark = {"deleted_at": Now(), "erased_at": None, "truncated_before": MAX_CURSOR}
     with transaction.atomic():
         if not log.update(**mark):

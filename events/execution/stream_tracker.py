@@ -6,6 +6,7 @@ if the queue does.
 
 from typing import Any, Final
 
+from events.exceptions import DeliveryRejected, LogDeleted
 from events.execution.run import TASK_ENQUEUED, Delivery, Reason, TaskRun
 from events.execution.tracker import RunTracker
 from events.log_format import error_text
@@ -20,6 +21,8 @@ _RUNNING: Final = {"job_status": "running"}
 class StreamRunTracker(RunTracker):
     """Publishes to the log of the job."""
 
+    fencing_errors: tuple[type[Exception], ...] = (LogDeleted,)
+
     def record_enqueued(self, delivery: Delivery) -> None:
         """Publish `task_enqueued` in the transaction that enqueues the task."""
         event = {"event_type": TASK_ENQUEUED, "task_type": delivery.task_type}
@@ -27,8 +30,11 @@ class StreamRunTracker(RunTracker):
         publish_event(delivery.job_id, {**event, **data})
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
-        """Publish `task_started`; every delivery is accepted."""
-        get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
+        """Publish `task_started`; every delivery is accepted, unless the log was deleted."""
+        try:
+            get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
+        except LogDeleted as error:
+            raise DeliveryRejected(str(error)) from error
         return 0, 1
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:

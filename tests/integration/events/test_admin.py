@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
+from events.erasure import delete_log
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from events.types import START, Cursor
 
@@ -173,13 +174,15 @@ def test_list_of_logs(admin):
         ({"q": "%"}, []),
         ({"state": "stalled"}, ["two"]),
         ({"state": "outbox"}, ["three", "two"]),
-        ({"state": "nonsense"}, ["one", "three", "two"]),
+        ({"state": "deleted"}, ["four"]),
+        ({"state": "nonsense"}, ["four", "one", "three", "two"]),
     ],
 )
 def test_search_and_filter(admin, query, job_ids):
     make_log("one", position=Cursor(5, 0))
     make_log("two", error="It is broken", outbox=1)
     make_log("three", outbox=2)
+    delete_log("four")
     assert found(admin, query) == job_ids
 
 

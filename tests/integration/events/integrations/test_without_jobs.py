@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
-from events.streams.clients import get_redis
+from events.streams import commands
+from events.streams.clients import get_redis, send_command
+from events.streams.keys import StreamKeys
 from tests.support.site import ROOT
 
 PROJECT = """
@@ -36,6 +38,7 @@ for how in ("works", "fails", "tries", "requests_input"):
         work.delay(how, how).get()
     except Exception as error:
         print(type(error).__name__)
+print(work.delay("deleted", "works").state)
 """
 
 
@@ -44,9 +47,11 @@ def logged(job_id):
 
 
 def test_tasks_publish_lifecycle_events(redis_server):
+    """Those of a deleted log are rejected."""
+    send_command(get_redis(), commands.erase(StreamKeys("job_events:").pair("deleted"), 60_000))
     command = [sys.executable, "-c", PROJECT, redis_server.url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["ValueError", "NotImplementedError"]
+    assert done.stdout.split() == ["ValueError", "NotImplementedError", "IGNORED"]
 
     def kinds(job_id):
         return [event["event_type"] for event in logged(job_id)]
@@ -58,4 +63,5 @@ def test_tasks_publish_lifecycle_events(redis_server):
     assert logged("fails")[-1]["error"] == "with [redacted]"
     assert kinds("tries") == [*started, "task_retry", *started, "task_completed"]
     assert kinds("requests_input") == [*started, "task_failed"]
+    assert not logged("deleted")
     assert "need the app `jobs`" in logged("requests_input")[-1]["error"]
