@@ -6,12 +6,13 @@ The row of the log remains as a tombstone for TOMBSTONE_TTL; docs/explanation.md
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import QuerySet
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from events.archive.maintenance import Throttle
@@ -22,13 +23,12 @@ from events.outbox.writer import redis_breaker
 from events.streams import commands
 from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
-from events.streams.retry import raised
 from events.types import MAX_CURSOR, check_job_id
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH_EVENTS: Final = 1000
-_MAX_STEP_LOGS: Final = 100
+MAX_BATCH_LOGS: Final = 100
 # The tombstone in Redis expires first: a new log of that job_id must not find it.
 _EXPIRY_MARGIN: Final = timedelta(hours=1)
 
@@ -42,7 +42,7 @@ def delete_log(job_id: str) -> None:
     log = EventLog.objects.filter(job_id=check_job_id(job_id))
     # A page is read with `truncated_before`, in one statement: its reader sees the deletion.
     mark = {"deleted_at": Now(), "erased_at": None, "truncated_before": MAX_CURSOR}
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         if not log.update(**mark):
             EventLog.objects.get_or_create(job_id=job_id)
             log.update(**mark)
@@ -57,49 +57,69 @@ def erase_log(job_id: str) -> None:
     Raises RedisUnavailable, RedisCommandError, django.db.Error; call it again, or leave the rest to
     `process_events`.
     """
-    while _erase_batch(job_id) == MAX_BATCH_EVENTS:
+    while _erase_batch(_deleted_logs().filter(job_id=job_id)):
         pass
 
 
+def _deleted_logs() -> QuerySet[EventLog]:
+    return EventLog.objects.filter(deleted_at__isnull=False, erased_at=None)
+
+
 def _start_erasure(job_id: str) -> None:
-    """Erase a small log of a committed transaction, which a failure must not report as failed."""
+    """Erase a batch after the commit, which a failure must not report as failed.
+
+    A transaction that deletes many logs calls this for each; the first calls erase most of them.
+    """
     if redis_breaker.is_open:
         return
     try:
-        _erase_batch(job_id)
+        if _deleted_logs().filter(job_id=job_id).exists():
+            _erase_batch(_deleted_logs().order_by("-deleted_at"))
     except (EventsError, DatabaseError, InterfaceError) as error:
         if isinstance(error, RedisUnavailable):
             redis_breaker.record_failure()
         logger.warning("log_erasure_deferred", extra={"job_id": job_id, "error": str(error)})
 
 
-def _erase_batch(job_id: str) -> int:
-    """Remove the stream and a batch of events; return their number. The last batch is smaller."""
-    log = EventLog.objects.filter(job_id=job_id, deleted_at__isnull=False)
-    if not log.exists():
-        return 0
-    _erase_stream(job_id)
-    with transaction.atomic():
-        log.update(sequence=0)  # locks the row
-        count = _delete_oldest(ArchivedEvent.objects.filter(log__in=log))
-        if count < MAX_BATCH_EVENTS:
-            log.update(erased_at=Now())
-    return count
+def _erase_batch(logs: QuerySet[EventLog]) -> int:
+    """Remove the streams and a batch of the events of deleted logs; return the number of logs.
 
-
-def _delete_oldest(events: QuerySet[ArchivedEvent]) -> int:
-    """Delete a batch of events, oldest first, so that a page that is read meanwhile has no gap."""
-    pks = list(events.order_by("event_id").values_list("pk", flat=True)[:MAX_BATCH_EVENTS])
-    ArchivedEvent.objects.filter(pk__in=pks).delete()
+    The step may be repeated. Raises an error of Redis after the other logs of the batch.
+    """
+    found = dict(logs.values_list("job_id", "pk")[:MAX_BATCH_LOGS])
+    errors = _erase_streams(list(found))
+    pks = [pk for job_id, pk in found.items() if job_id not in errors]
+    _erase_events(EventLog.objects.filter(pk__in=pks, deleted_at__isnull=False))
+    for error in errors.values():
+        raise error
     return len(pks)
 
 
-def _erase_stream(job_id: str) -> None:
+def _erase_streams(job_ids: Sequence[str]) -> dict[str, EventsError]:
+    """Replace streams by tombstones; return the errors by job_id. Raises RedisUnavailable."""
     keys = StreamKeys(event_settings.STREAM_PREFIX)
     milliseconds = int(event_settings.TOMBSTONE_TTL * 1000)
-    erase = commands.erase(keys.pair(job_id), milliseconds)
-    for reply in send_pipeline(get_redis(), [erase, ("DEL", keys.watched(job_id))]):
-        raised(reply)
+    erase = [commands.erase(keys.pair(job_id), milliseconds) for job_id in job_ids]
+    watched = [("DEL", keys.watched(job_id)) for job_id in job_ids]
+    replies = zip([*job_ids, *job_ids], send_pipeline(get_redis(), [*erase, *watched]), strict=True)
+    return {job_id: reply for job_id, reply in replies if isinstance(reply, EventsError)}
+
+
+def _erase_events(logs: QuerySet[EventLog]) -> None:
+    """Delete a batch of events; mark the logs that have no more as erased."""
+    with transaction.atomic():
+        if connection.features.has_select_for_update:
+            list(logs.select_for_update().order_by("pk"))  # in the same order in all processes
+        logs.update(sequence=0)  # the first statement locks an SQLite database
+        _delete_oldest(ArchivedEvent.objects.filter(log__in=logs))
+        remaining = ArchivedEvent.objects.filter(log=OuterRef("pk"))
+        logs.filter(~Exists(remaining)).update(erased_at=Now())
+
+
+def _delete_oldest(events: QuerySet[ArchivedEvent]) -> None:
+    """Delete the oldest events of a log first: a page that is read meanwhile has no gap."""
+    oldest = events.order_by("log", "event_id").values_list("pk", flat=True)
+    ArchivedEvent.objects.filter(pk__in=list(oldest[:MAX_BATCH_EVENTS])).delete()
 
 
 class Eraser:
@@ -109,28 +129,14 @@ class Eraser:
         self._expiry = Throttle()
 
     def step(self) -> int:
-        """Erase a batch of each deleted log; return the number of batches.
+        """Erase a batch of the deleted logs; return the number of logs in it.
 
-        Raises RedisUnavailable and django.db.Error. An error of one log does not delay the others.
+        Raises RedisUnavailable, RedisCommandError, django.db.Error.
         """
-        deleted = EventLog.objects.filter(deleted_at__isnull=False, erased_at=None)
-        job_ids = deleted.order_by("deleted_at").values_list("job_id", flat=True)
-        count = sum(map(_is_batch_erased, list(job_ids[:_MAX_STEP_LOGS])))
         if self._expiry.due:
             with self._expiry:
                 _remove_expired_tombstones()
-        return count
-
-
-def _is_batch_erased(job_id: str) -> bool:
-    try:
-        _erase_batch(job_id)
-    except RedisUnavailable:
-        raise
-    except EventsError as error:
-        logger.warning("log_erasure_failed", exc_info=error, extra={"job_id": job_id})
-        return False
-    return True
+        return _erase_batch(_deleted_logs().order_by("deleted_at"))
 
 
 def _remove_expired_tombstones() -> None:

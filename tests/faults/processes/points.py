@@ -70,8 +70,8 @@ POINTS = {
     "archiver before repair": Point(repair, "send_command", applies=runs(scripts.RESEQUENCE)),
     "deleter before its mark": Point(services, "delete_log"),
     "deleter in transaction": Point(services, "delete_log", after=True),
-    "deleter between commit and Redis": Point(erasure, "_erase_stream"),
-    "deleter between Redis and events": Point(erasure, "_erase_stream", after=True),
+    "deleter between commit and Redis": Point(erasure, "_erase_streams"),
+    "deleter between Redis and events": Point(erasure, "_erase_streams", after=True),
     "deleter in a batch": Point(erasure, "_delete_oldest", after=True),
     "deleter between batches": Point(erasure, "_erase_batch", after=True),
 }

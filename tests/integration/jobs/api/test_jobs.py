@@ -495,7 +495,8 @@ def test_variants_of_the_json_media_type(api, kind):
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
 def test_methods_not_allowed(api, user, make_job, method):
     job = make_job(owner=user)
-    for path in ("jobs/", f"jobs/{job.job_id}/", f"jobs/{job.job_id}/cancel/"):
+    detail = f"jobs/{job.job_id}/"
+    for path in ("jobs/", f"{detail}cancel/", *([detail] if method != "delete" else [])):
         assert api.send(method, path).status_code == 405
 
 
