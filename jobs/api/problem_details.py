@@ -47,6 +47,7 @@ _DRF_TYPES: Final = {"parse_error": "invalid", "authentication_failed": "not-aut
 _TEXTS: Final[Mapping[type, str | None]] = {
     log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
     log.ProducerFenced: log.ProducerFenced.__doc__,
+    log.LogDeleted: "The job_id is not available.",
     jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
 }
 # The attributes of errors that are members of the problem.
