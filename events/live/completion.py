@@ -45,11 +45,12 @@ class CompletionQueries:
                     await self._query(completion, read)
 
     async def _query(self, completion: Completion, topics: list[Topic]) -> None:
+        last = {topic.job_id: topic.last for topic in topics}
         try:
-            job_ids = await completion.completed({topic.job_id: topic.last for topic in topics})
+            job_ids = await completion.completed(last)
         except Exception:  # the next query follows in a few seconds
             logger.exception("completion_query_failed")
             return
         for topic in topics:
-            if topic.job_id in job_ids:
+            if topic.job_id in job_ids and topic.last is last[topic.job_id]:
                 self._finished(topic)

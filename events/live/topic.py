@@ -103,7 +103,8 @@ class Topic:
                 self.unsettled_until = monotonic() + _SETTLING_SECONDS
         elif self._is_head_missing:
             self.is_head_archived = True
-        self.is_completed |= self.is_ending and not has_lost
+        # A later event may be of a new attempt of the job.
+        self.is_completed |= self.is_ending and not has_lost and newest == head
         self.is_verified, self.is_ending = True, False
         self.epoch += 1
         for subscriber in self.subscribers:

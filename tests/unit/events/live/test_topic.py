@@ -6,6 +6,7 @@ from time import monotonic
 import pytest
 
 from events.live import topic as topics
+from events.live.completion import CompletionQueries
 from events.live.continuity import LogEnd
 from events.live.ring_buffer import MAX_RING_EVENTS
 from events.live.topic import Topic
@@ -117,8 +118,39 @@ def test_finished_job_completes_its_topic_unless_events_were_lost(topic):
     assert not topic.is_completed
     topic.is_ending = True
     topic.invalidate()
-    topic.resume(end(2, 1, 2, 3))
+    topic.resume(end(2, 1, 2))
     assert topic.is_completed
+
+
+def test_later_event_of_a_finished_job_is_delivered_before_its_topic_completes(topic):
+    topic.is_ending = True
+    topic.invalidate()
+    topic.resume(end(3, 1, 2, 3, 4))
+    assert not topic.is_completed
+
+
+async def test_job_with_a_later_event_is_not_finished(topic):
+    finished = []
+    completions = CompletionQueries(finished.append)
+
+    class Completion:
+        def is_terminal(self, event):
+            return True
+
+        async def completed(self, last):
+            if not finished and topic.last.id == "3-0":
+                topic.append(events(4))
+            return last.keys()
+
+    topic.completion = Completion()
+    completions.add_if_terminal(topic)
+    task = asyncio.create_task(completions.run())
+    await asyncio.sleep(0.01)
+    assert finished == []
+    completions.add_if_terminal(topic)
+    await asyncio.sleep(0.01)
+    assert finished == [topic]
+    task.cancel()
 
 
 def test_slow_subscriber_is_detached_after_max_lag_seconds(monkeypatch):
