@@ -18,6 +18,13 @@ from tests.support.site import ROOT, Site
 TERMINAL_STATUSES = {"completed", "failed", "cancelled"}
 TERMINAL_TYPES = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
 
+# anna chooses the ids of her jobs.
+PERMISSION_SCRIPT = """
+from django.contrib.auth.models import Permission, User
+anna = User.objects.get(username="anna")
+anna.user_permissions.add(Permission.objects.get(codename="add_job"))
+"""
+
 
 class Workers(Site):
     """A site with the tasks of `tests.support.worker_tasks`."""
@@ -31,6 +38,7 @@ class Workers(Site):
 
     def start(self, *, worker: bool = False) -> None:
         super().start(worker=worker)
+        self.manage("shell", "--verbosity", "0", "-c", PERMISSION_SCRIPT)
         self.api = self.client("anna")
 
     def stop(self) -> None:
