@@ -115,7 +115,7 @@ def test_refused_transitions(make_job, log, service, status):
 
 @pytest.mark.parametrize("service", ALLOWED)
 def test_missing_job_raises_job_not_found(service):
-    with pytest.raises(JobNotFound, match="no job missing"):
+    with pytest.raises(JobNotFound, match="missing is not available"):
         call(service, Job(job_id="missing"))
 
 

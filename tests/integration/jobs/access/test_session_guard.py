@@ -91,7 +91,8 @@ INVALIDATE_LOGIN = [deactivate, delete, new_password, expire]
 async def test_invalid_login_closes_the_socket(user, job, revoke):
     async with watching("/ws/jobs/abc/", await cookie_of(user)) as socket:
         await in_thread(revoke)(user)
-        assert await socket.close_code() == 4401
+        # A deletion may fall between the query of users and that of their jobs.
+        assert await socket.close_code() in ({4401, 4404} if revoke is delete else {4401})
 
 
 async def test_logout_closes_the_sockets_of_its_session_only(user, job):
