@@ -111,15 +111,15 @@ def _erase_events(logs: QuerySet[EventLog]) -> None:
         if connection.features.has_select_for_update:
             list(logs.select_for_update().order_by("pk"))  # in the same order in all processes
         logs.update(sequence=0)  # the first statement locks an SQLite database
-        _delete_oldest(ArchivedEvent.objects.filter(log__in=logs))
+        _delete_events(ArchivedEvent.objects.filter(log__in=logs))
         remaining = ArchivedEvent.objects.filter(log=OuterRef("pk"))
         logs.filter(~Exists(remaining)).update(erased_at=Now())
 
 
-def _delete_oldest(events: QuerySet[ArchivedEvent]) -> None:
-    """Delete the oldest events of a log first: a page that is read meanwhile has no gap."""
-    oldest = events.order_by("log", "event_id").values_list("pk", flat=True)
-    ArchivedEvent.objects.filter(pk__in=list(oldest[:MAX_BATCH_EVENTS])).delete()
+def _delete_events(events: QuerySet[ArchivedEvent]) -> None:
+    """Delete a batch, in any order: no page of a deleted log is returned."""
+    pks = list(events.values_list("pk", flat=True)[:MAX_BATCH_EVENTS])
+    ArchivedEvent.objects.filter(pk__in=pks).delete()
 
 
 class Eraser:

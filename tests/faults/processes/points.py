@@ -72,7 +72,7 @@ POINTS = {
     "deleter in transaction": Point(services, "delete_log", after=True),
     "deleter between commit and Redis": Point(erasure, "_erase_streams"),
     "deleter between Redis and events": Point(erasure, "_erase_streams", after=True),
-    "deleter in a batch": Point(erasure, "_delete_oldest", after=True),
+    "deleter in a batch": Point(erasure, "_delete_events", after=True),
     "deleter between batches": Point(erasure, "_erase_batch", after=True),
 }
 

@@ -273,7 +273,7 @@ def test_reads_raise(monkeypatch, in_database_only):
 
 @pytest.mark.parametrize("after", [None, "0"])
 def test_deletion_while_a_page_is_read(monkeypatch, after):
-    """The log is deleted, and its older half erased, between the two queries of a page."""
+    """The log is deleted, and half of it erased, between the two queries of a page."""
     publish(*range(20))
     archive()
     monkeypatch.setattr(erasure, "MAX_BATCH_EVENTS", 10)
