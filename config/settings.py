@@ -76,8 +76,7 @@ TEMPLATES = [
 
 LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
-    # No CONN_MAX_AGE: under ASGI each request runs in its own thread. A persistent connection could
-    # not be reused and would stay open until it is garbage collected.
+    # No CONN_MAX_AGE: a new connection fails after `connect_timeout` if PostgreSQL does not answer.
     "default": dj_database_url.parse(text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"))
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -87,6 +86,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # Connecting to a PostgreSQL that does not answer fails instead of occupying a thread.
+    timeouts = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+    DATABASES["default"]["OPTIONS"] = {**timeouts, **DATABASES["default"].get("OPTIONS", {})}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -158,6 +161,11 @@ LOGGING = {
             "style": "{",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"rate": {"()": "events.log_format.RateLimit"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["rate"]}
+    },
+    # Without Django's own handlers, which would log its lines a second time.
+    "loggers": {"django": {"handlers": []}},
     "root": {"handlers": ["stderr"], "level": text("DJANGO_LOG_LEVEL", "INFO")},
 }

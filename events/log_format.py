@@ -1,12 +1,20 @@
-"""Log formatting: message and `extra` as key-value pairs, with secrets redacted."""
+"""Log formatting: message and `extra` as key-value pairs, with secrets redacted; rate limit."""
 
 import logging
+import threading
 from collections.abc import Callable
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 
+import django.db
+
+from events.exceptions import EventsError
 from events.redaction import DEFAULT_REDACTOR
 
+logger = logging.getLogger(__name__)
+
 _MAX_SUMMARY_CHARACTERS: Final = 300
+_MAX_PERIODS: Final = 1000
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -22,6 +30,57 @@ def error_text(error: object) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - it must not replace the error
         return ""
+
+
+def log_failure(log: logging.Logger, event: str, error: BaseException, **extra: Any) -> None:
+    """Log an error: in one line if Redis or the database fails, else with its traceback."""
+    is_expected = isinstance(error, (EventsError, django.db.Error, TimeoutError))
+    log.log(
+        logging.WARNING if is_expected else logging.ERROR,
+        event,
+        extra={**extra, "error": summarize_error(error)},
+        exc_info=None if is_expected else error,
+    )
+
+
+class RateLimit(logging.Filter):
+    """Passes the first lines of each message in a period; for the `filters` of a handler.
+
+    Applies to warnings and errors. At the end of the period, `log_lines_suppressed` gives the
+    number of the other lines, before the next line of any message.
+    """
+
+    def __init__(self, lines: int = 10, seconds: float = 60.0) -> None:
+        super().__init__()
+        self._lines, self._seconds = lines, seconds
+        self._lock = threading.RLock()  # signal handlers log, too
+        # By logger and message: the start of the period, and the number of lines since.
+        self._periods: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = monotonic()
+        with self._lock:
+            suppressed = self._end_periods(now)
+            is_exempt = record.levelno < logging.WARNING or record.name == __name__
+            is_passed = is_exempt or self._count(record, now)
+        for (of, event), lines in suppressed.items():
+            logger.warning("log_lines_suppressed", extra={"of": of, "event": event, "lines": lines})
+        return is_passed
+
+    def _count(self, record: logging.LogRecord, now: float) -> bool:
+        key = record.name, str(record.msg)[:_MAX_SUMMARY_CHARACTERS]
+        if key not in self._periods and len(self._periods) >= _MAX_PERIODS:
+            # The messages of a project may contain data: count all of this logger as one.
+            key = record.name, ""
+        start, lines = self._periods.get(key, (now, 0))
+        self._periods[key] = start, lines + 1
+        return lines < self._lines
+
+    def _end_periods(self, now: float) -> dict[tuple[str, str], int]:
+        """Forget the periods that are over; return their numbers of suppressed lines."""
+        over = [key for key, (start, _) in self._periods.items() if now >= start + self._seconds]
+        counts = {key: self._periods.pop(key)[1] - self._lines for key in over}
+        return {key: lines for key, lines in counts.items() if lines > 0}
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -43,6 +102,7 @@ class LineHandler(logging.Handler):
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
         self._write = write
+        self.addFilter(RateLimit())
         self.setFormatter(KeyValueFormatter("{asctime} {levelname} {message}", style="{"))
 
     def emit(self, record: logging.LogRecord) -> None:

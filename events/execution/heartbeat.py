@@ -7,13 +7,12 @@ import logging
 import os
 import threading
 
-import django.db
 from django.db import connections
 
 from events.database import close_connections
 from events.execution.run import HEARTBEAT_SECONDS, TaskRun
 from events.execution.tracker import run_tracker
-from events.log_format import summarize_error
+from events.log_format import log_failure
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +64,9 @@ class HeartbeatThread:
         try:
             for run in run_tracker().send_heartbeats(runs):
                 run.stopped = True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged
             # The next round may succeed before WORKER_TIMEOUT: the thread must survive.
-            expected = isinstance(error, django.db.Error)
-            extra = {"runs": len(runs), "error": summarize_error(error)}
-            logger.warning("heartbeat_failed", extra=extra, exc_info=None if expected else error)
+            log_failure(logger, "heartbeat_failed", error, runs=len(runs))
             close_connections()
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from events.live.topic import Completion, Topic
+from events.log_format import log_failure
 from events.streams.retry import raise_lost_cancellation
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,8 @@ class CompletionQueries:
         last = {topic.job_id: topic.last for topic in topics}
         try:
             job_ids = await completion.completed(last)
-        except Exception:  # the next query follows in a few seconds
-            logger.exception("completion_query_failed")
+        except Exception as error:  # noqa: BLE001 - the next query follows in a few seconds
+            log_failure(logger, "completion_query_failed", error)
             return
         for topic in topics:
             if topic.job_id in job_ids and topic.last is last[topic.job_id]:

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
-import django.db
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from events.database import close_connections
-from events.exceptions import EventsError
-from events.log_format import summarize_error
+from events.log_format import log_failure, summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +77,7 @@ class Loop:
         self.failing = True
         self.error = summarize_error(error)
         self._retry_seconds = min(self._retry_seconds * 2 or _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS)
-        expected = isinstance(error, (EventsError, django.db.Error))
-        logger.log(
-            logging.WARNING if expected else logging.ERROR,
-            "loop_failed",
-            extra={"loop": self.name, "error": self.error, "retry_in": self._retry_seconds},
-            exc_info=None if expected else error,
-        )
+        log_failure(logger, "loop_failed", error, loop=self.name, retry_in=self._retry_seconds)
         return self._retry_seconds
 
     def stats(self) -> dict[str, Any]:

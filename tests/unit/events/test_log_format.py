@@ -1,8 +1,19 @@
-"""Log lines: key-value pairs, redaction, summaries of errors."""
+"""Log lines: key-value pairs, redaction, summaries of errors, rate limit."""
 
 import logging
 
-from events.log_format import KeyValueFormatter, summarize_error
+import pytest
+from django.db import OperationalError
+
+from events import log_format
+from events.exceptions import RedisUnavailable
+from events.log_format import (
+    KeyValueFormatter,
+    LineHandler,
+    RateLimit,
+    log_failure,
+    summarize_error,
+)
 
 
 def line(message, **extra):
@@ -44,3 +55,73 @@ def test_summary_of_an_error_is_one_short_line():
     assert summarize_error(BrokenError()) == "BrokenError: "
     assert len(summarize_error(ValueError("x" * 5000))) == 300
     assert "\0" not in summarize_error(ValueError("a\0b"))
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """A logger with a limit of three lines a minute, its lines, and a function that waits."""
+    now = [0.0]
+    monkeypatch.setattr(log_format, "monotonic", lambda: now[0])
+    lines = []
+    handler = LineHandler(lines.append)
+    handler.setFormatter(KeyValueFormatter("{name} {message}", style="{"))
+    handler.filters = [RateLimit(lines=3)]
+    loggers = [logging.getLogger(name) for name in ("tests.limited", "events.log_format")]
+    for each in loggers:
+        each.addHandler(handler)
+        each.setLevel(logging.INFO)
+    yield loggers[0], lines, lambda seconds: now.__setitem__(0, now[0] + seconds)
+    for each in loggers:
+        each.removeHandler(handler)
+        each.setLevel(logging.NOTSET)
+
+
+def test_further_lines_of_a_message_are_counted(limited):
+    logger, lines, wait = limited
+    for number in range(10):
+        logger.warning("query_failed", extra={"number": number})
+    logger.error("other_failed")
+    assert lines == [
+        *[f"tests.limited query_failed number={number}" for number in range(3)],
+        "tests.limited other_failed",
+    ]
+    lines.clear()
+    wait(60)
+    logger.info("running")
+    assert lines == [
+        "events.log_format log_lines_suppressed event='query_failed' lines=7 of='tests.limited'",
+        "tests.limited running",
+    ]
+    logger.warning("query_failed")
+    assert len(lines) == 3
+
+
+def test_information_is_not_limited(limited):
+    logger, lines, _ = limited
+    for _ in range(50):
+        logger.info("job_dispatched")
+    assert len(lines) == 50
+
+
+def test_messages_with_data_use_bounded_memory(limited, monkeypatch):
+    logger, lines, wait = limited
+    monkeypatch.setattr(log_format, "_MAX_PERIODS", 5)
+    for number in range(100):
+        logger.warning(f"request {number} failed")  # noqa: G004
+    assert len(lines) == 5 + 3
+    lines.clear()
+    wait(60)
+    logger.info("running")
+    assert "lines=92" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"),
+    [(RedisUnavailable(), False), (OperationalError("locked"), False), (ValueError("a\nb"), True)],
+)
+def test_expected_failure_is_one_line(caplog, error, has_traceback):
+    log_failure(logging.getLogger("tests"), "query_failed", error, job_id="abc")
+    (record,) = caplog.records
+    assert (record.message, record.job_id) == ("query_failed", "abc")
+    assert record.error == summarize_error(error)
+    assert bool(record.exc_info) == has_traceback
