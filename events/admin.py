@@ -15,11 +15,12 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from events.database import now_expression
 from events.models import ArchivedEvent, EventLog, Processor
 from events.processor.status import (
     ALIVE_SECONDS,
     LogStatus,
-    alive_since,
+    alive_range,
     duration_text,
     get_status,
     loop_text,
@@ -70,13 +71,18 @@ class ProcessorAdmin(ReadOnlyAdmin):
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        annotated: QuerySet[Any] = super().get_queryset(request).annotate(now=now_expression())
+        return annotated
+
     @admin.display(description=gettext_lazy("alive"), boolean=True)
-    def alive(self, processor: Processor) -> bool:
-        return processor.heartbeat_at >= alive_since(timezone.now())
+    def alive(self, processor: Any) -> bool:
+        first, last = alive_range(processor.now)
+        return bool(first <= processor.heartbeat_at <= last)
 
     @admin.display(description=gettext_lazy("last heartbeat"), ordering="heartbeat_at")
-    def heartbeat(self, processor: Processor) -> str:
-        age = max((timezone.now() - processor.heartbeat_at).total_seconds(), 0.0)
+    def heartbeat(self, processor: Any) -> str:
+        age = max((processor.now - processor.heartbeat_at).total_seconds(), 0.0)
         return _("%(duration)s ago") % {"duration": duration_text(age)}
 
     @admin.display(description=gettext_lazy("relay"))

@@ -128,6 +128,9 @@ class EventSettings(SettingsTable):
         "E012",
         "time for which the job_id of a deleted job is refused",
     )
+    MAX_REQUESTS = Setting(
+        64, count, "E015", "maximum number of requests that an ASGI server process handles at once"
+    )
     LOG_ONLY = Setting(
         False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
-from django.db import connection
-from django.utils import timezone
-
+from events.database import database_now
 from events.exceptions import EventsError
+from events.live.threads import in_database_thread
 from events.outbox.relay import append_pending
 from events.types import Event
 from jobs.models import Job
@@ -26,7 +25,7 @@ class JobCompletion:
 
     async def completed(self, last: Mapping[str, Event | None]) -> Collection[str]:
         """Return the jobs whose rows are terminal or do not exist, and whose outbox is empty."""
-        return await sync_to_async(_completed, thread_sensitive=False)(last)
+        return await in_database_thread(_completed, last)
 
 
 job_completion: Final = JobCompletion()
@@ -37,22 +36,19 @@ def _status(event: Event) -> Job.Status | None:
 
 
 def _completed(last: Mapping[str, Event | None]) -> Collection[str]:
-    try:
-        states = job_states(last)
-        complete = [job_id for job_id in states if _is_complete(states[job_id], last[job_id])]
-        return (last.keys() - states.keys()) | set(filter(_append_pending, complete))
-    finally:
-        connection.close()  # the next call is seconds away
+    states, now = job_states(last), database_now()
+    complete = [job_id for job_id in states if _is_complete(states[job_id], last[job_id], now)]
+    return (last.keys() - states.keys()) | set(filter(_append_pending, complete))
 
 
-def _is_complete(state: dict[str, Any], last: Event | None) -> bool:
+def _is_complete(state: dict[str, Any], last: Event | None, now: datetime) -> bool:
     """Return whether the row is terminal, and its last event is in the log or overdue."""
     if state["status"] not in Job.TERMINAL_STATUSES:
         return False
     is_reported = last is not None and _status(last) == state["status"]
     if last is not None and is_reported and last.data.get("attempt") in (None, state["attempt"]):
         return True
-    return bool(timezone.now() - state["finished_at"] > COMPLETION_GRACE)
+    return bool(now - state["finished_at"] > COMPLETION_GRACE)
 
 
 def _append_pending(job_id: str) -> bool:

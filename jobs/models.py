@@ -1,7 +1,7 @@
 """Models: jobs, their tasks and their input requests."""
 
 import uuid
-from datetime import datetime
+from datetime import timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from events.database import database_now
 from events.types import UNKNOWN
 from jobs.conf import user_model
 from jobs.validators import validate_text
@@ -154,9 +155,10 @@ class Job(models.Model):
     def is_terminal(self) -> bool:
         return self.status in self.TERMINAL_STATUSES
 
-    def set_deadline(self, *, at: datetime, status: Status) -> None:
-        """Set the time at which the job changes to `status` unless a worker starts it before."""
-        self.deadline_at, self.deadline_status = at, status
+    def set_deadline(self, *, in_seconds: float, status: Status) -> None:
+        """Set when the job changes to `status` unless a worker starts it before."""
+        self.deadline_at = database_now() + timedelta(seconds=in_seconds)
+        self.deadline_status = status
 
     def clear_deadline(self) -> None:
         self.deadline_at, self.deadline_status = None, ""

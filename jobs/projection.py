@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from events.codec import dump_json
 from events.conf import event_settings, is_number
+from events.database import database_now, now_expression
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals
@@ -57,7 +57,11 @@ class JobProjection:
         relevant = {job_id: found for job_id, log in events.items() if (found := _relevant(log))}
         # A row that `lock` did not find was inserted after these events were read.
         jobs = _lock(Job.objects.filter(job_id__in=relevant).order_by())
-        rows = [_Row(job) for job in jobs.defer("payload", "result")]
+        locked = list(jobs.defer("payload", "result"))
+        if not locked:
+            return
+        now = database_now()
+        rows = [_Row(job, now) for job in locked]
         for row in rows:
             for event in relevant[row.job.job_id]:
                 row.apply(event)
@@ -66,7 +70,7 @@ class JobProjection:
     def completed_jobs(self, job_ids: Collection[str]) -> Collection[str]:
         """Return which of these jobs have been terminal for COMPLETION_GRACE."""
         jobs = Job.objects.filter(job_id__in=job_ids, status__in=Job.TERMINAL_STATUSES).order_by()
-        completed = jobs.filter(finished_at__lte=timezone.now() - COMPLETION_GRACE)
+        completed = jobs.filter(finished_at__lte=now_expression() - COMPLETION_GRACE)
         return set(completed.values_list("job_id", flat=True))
 
 
@@ -89,6 +93,7 @@ class _Row:
     """The row of a job; `changed` are the fields to save."""
 
     job: Job
+    now: datetime
     changed: set[str] = field(default_factory=set)
 
     def apply(self, event: Event) -> None:
@@ -119,13 +124,13 @@ class _Row:
         if status is not None and status in Job.TERMINAL_STATUSES:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
-            self._set(started_at=_time(event), deadline_at=None, deadline_status="")
+            self._set(started_at=self._time(event), deadline_at=None, deadline_status="")
             self._set_status(status)
         if self.job.status == Status.RUNNING:
             self._set_progress(data.get("progress"))
 
     def _finish(self, status: Status, event: Event, data: Mapping[str, Any]) -> None:
-        time = _time(event)
+        time = self._time(event)
         started_at = self.job.started_at or time
         self._set(started_at=started_at, finished_at=max(time, started_at))
         self._set(deadline_at=None, deadline_status="")
@@ -149,6 +154,11 @@ class _Row:
         change = {"old_status": Status(self.job.status), "new_status": status}
         self._set(status=status)
         signals.send_on_commit(signals.job_status_changed, self.job, **change)
+
+    def _time(self, event: Event) -> datetime:
+        """Return the timestamp of the event, by default in UTC; at most the current time."""
+        time = datetime.fromisoformat(event.timestamp)
+        return min(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC), self.now)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -174,12 +184,6 @@ def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
     """
     status = data.get("job_status")
     return Status(status) if status in Status.values else _STATUS_OF_TYPE.get(event_type)
-
-
-def _time(event: Event) -> datetime:
-    """Return the timestamp of the event, by default in UTC; at most the current time."""
-    time = datetime.fromisoformat(event.timestamp)
-    return min(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC), timezone.now())
 
 
 def _result(event: Event, result: object) -> Any:

@@ -1,11 +1,11 @@
 """Retention of events, as the setting RETENTION defines."""
 
 from collections.abc import Iterator
-from time import time
 from typing import Final
 
 from events.archive.retention import logs_after, retention_point
 from events.conf import DAY_SECONDS
+from events.database import database_now
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job
@@ -20,7 +20,7 @@ def due_truncations() -> Iterator[tuple[int, str, Cursor]]:
 
     The rule and the task_type of logs without a job are DEFAULT.
     """
-    rules, now = job_settings.RETENTION, time()
+    rules, now = job_settings.RETENTION, database_now().timestamp()
     last = 0
     jobs = Job.objects.values_list("job_id", "task_type")
     while rules and (logs := logs_after(last, _MAX_LOGS)):

@@ -9,16 +9,15 @@ Every function raises JobNotFound, InvalidJobId and InvalidTransition, and Stale
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from events.conf import event_settings, is_number
+from events.database import database_now
 from events.erasure import delete_log
 from events.exceptions import LogDeleted
 from events.types import EventType, check_job_id, shown
@@ -79,7 +78,7 @@ def job_start(
     """
     with transition(transitions.START, job_id, attempt, locked_job) as job:
         job.status = Status.RUNNING
-        job.started_at = timezone.now()
+        job.started_at = database_now()
         job.clear_deadline()
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
@@ -198,13 +197,12 @@ def on_job_delete(instance: Job, **_kwargs: Any) -> None:
     signals.send_on_commit(signals.job_deleted, instance, by=instance.deleted_by)
 
 
-def set_pickup_deadline(job: Job, since: datetime | None = None) -> None:
-    """Fail the job after QUEUE_TIMEOUT, in case the message to the worker is lost."""
+def set_pickup_deadline(job: Job, delay: float = 0.0) -> None:
+    """Fail the job QUEUE_TIMEOUT after `delay` seconds, in case the message to a worker is lost."""
     job.clear_deadline()
     timeout = job_settings.QUEUE_TIMEOUT
     if timeout is not None:
-        due = (since or timezone.now()) + timedelta(seconds=timeout)
-        job.set_deadline(at=due, status=Status.FAILED)
+        job.set_deadline(in_seconds=delay + timeout, status=Status.FAILED)
 
 
 def _by(user: AbstractBaseUser | None) -> dict[str, str]:

@@ -10,12 +10,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 from django.db import connection, transaction
 from django.db.models import F
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from events.codec import dump_json
+from events.database import database_now
 from events.exceptions import InvalidEvent
 from events.outbox import publish_event
 from events.types import check_job_id
@@ -62,8 +62,9 @@ def transition(
         old_status = Status(job.status)
         yield job
         if job.is_terminal:
+            now = database_now()
             # Not before the start, even if the clock has gone backwards.
-            job.finished_at = max(timezone.now(), job.started_at or job.created_at)
+            job.finished_at = max(now, job.started_at or now)
             job.clear_deadline()
             job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
         # An unchanged result is not loaded: it may be large.

@@ -3,15 +3,15 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from events.archive.terms import terms_of
 from events.conf import event_settings
+from events.database import now_expression
 from events.fields import pack, pack_id
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.streams.commands import Keys
@@ -109,16 +109,17 @@ def restart_erasure(job_ids: Collection[str]) -> None:
 
 
 def logs_in_outbox(
-    after: int, *, limit: int, before: datetime | None = None
+    after: int, *, limit: int, min_age: timedelta | None = None
 ) -> list[tuple[int, str]]:
     """The logs that have events in the outbox: primary key and job_id, in key order after `after`.
 
-    With `before`, only logs with events that were written before that time.
+    With `min_age`, only logs with events of this age by the database's clock.
     """
     rows = ArchivedEvent.objects.filter(event_id=None, log_id__gt=after)
-    if before is not None:
+    if min_age is not None:
         # A row dated in the future was written before the clock was adjusted backwards.
-        rows = rows.filter(Q(written_at__lt=before) | Q(written_at__gt=timezone.now()))
+        now = now_expression()
+        rows = rows.filter(Q(written_at__lt=now - min_age) | Q(written_at__gt=now))
     return list(rows.order_by("log_id").values_list("log_id", "log__job_id").distinct()[:limit])
 
 
@@ -160,7 +161,7 @@ def report_error(log_id: int, job_id: str, error: Exception) -> None:
     with transaction.atomic():
         if log_id not in lock_checkpoints([log_id]):
             return  # an archiver has locked it; the caller reports again at its next step
-        newly_stalled = checkpoint.filter(error="").update(failed_at=timezone.now())
+        newly_stalled = checkpoint.filter(error="").update(failed_at=now_expression())
         checkpoint.update(error=text)
     if newly_stalled:
         logger.error("log_stalled", exc_info=error, extra={"job_id": job_id})

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Final
 
 from django.db.models import Q
-from django.utils import timezone
 
 from events.archive.store import logs_in_outbox, report_error
 from events.conf import event_settings
@@ -87,8 +86,7 @@ class Relay:
         Raises RedisUnavailable and django.db.Error. If Redis refuses a job's events, the error is
         stored with its archive checkpoint and the other jobs proceed.
         """
-        due = timezone.now() - MIN_AGE
-        logs = logs_in_outbox(self._after, limit=MAX_STEP_LOGS, before=due)
+        logs = logs_in_outbox(self._after, limit=MAX_STEP_LOGS, min_age=MIN_AGE)
         self._after = logs[-1][0] if len(logs) == MAX_STEP_LOGS else 0
         return sum(self._append(*log) for log in logs)
 

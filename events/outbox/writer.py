@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef
-from django.utils import timezone
 
 from events.archive.reader import is_deleted
 from events.circuit_breaker import CircuitBreaker
 from events.codec import encode_event
 from events.conf import event_settings
+from events.database import now_expression
 from events.exceptions import EventsError, LogDeleted, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
@@ -53,7 +53,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
             data=event.data,
             producer=str(Producer(OUTBOX, epoch, sequence)),
             sequence=sequence,
-            written_at=timezone.now(),
+            written_at=now_expression(),
         )
         transaction.on_commit(partial(_append, job_id, event, position, is_archived))
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from time import time
 from typing import Any, Final
 
 from events.archive.archiver import scan_streams
@@ -13,7 +12,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.models import EventLog
 from events.streams import commands
-from events.streams.clients import get_redis, send_pipeline
+from events.streams.clients import get_redis, send_command, send_pipeline
 from events.streams.keys import StreamKeys
 from events.types import Cursor
 
@@ -58,8 +57,14 @@ def archive_lag() -> ArchiveLag:
     for start in range(0, len(ordered), _PIPELINE_STREAMS):
         oldest += _first_unarchived(ordered[start : start + _PIPELINE_STREAMS])
     first_ms = min((cursor.ms for cursor in oldest if cursor.ms >= _MIN_ID_MS), default=None)
-    age = None if first_ms is None else max(time() - first_ms / 1000, 0.0)
+    age = None if first_ms is None else max(_redis_time() - first_ms / 1000, 0.0)
     return ArchiveLag(len(ordered), len(oldest), age, complete)
+
+
+def _redis_time() -> float:
+    """The time of the clock that assigns ids."""
+    seconds, microseconds = send_command(get_redis(), ("TIME",))
+    return int(seconds) + int(microseconds) / 1_000_000
 
 
 def _scan() -> tuple[set[str], bool]:

@@ -6,15 +6,15 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import sleep
 from types import FrameType
 from typing import Any, Final
 
 import django.db
-from django.utils import timezone
 
 from events.archive.archiver import Archiver
+from events.database import database_now
 from events.erasure import Eraser
 from events.log_format import summarize_error
 from events.models import Processor
@@ -54,7 +54,7 @@ class EventProcessor:
 
     def __init__(self, steps: Mapping[str, Step]) -> None:
         self.name = f"{socket.gethostname()[:_MAX_HOST_CHARS]}:{os.getpid()}"
-        self.started_at = timezone.now()
+        self._started_at: datetime | None = None
         self._work = tuple(Loop(name, step) for name, step in steps.items())
         heartbeat = Loop("heartbeat", self._send_heartbeat, idle_seconds=_HEARTBEAT_SECONDS)
         health = Loop("health", self._log_health, idle_seconds=_HEALTH_LOG_SECONDS)
@@ -80,9 +80,10 @@ class EventProcessor:
 
     def _send_heartbeat(self) -> int:
         """Update this processor's row; delete the rows of processors dead for a day."""
-        now = timezone.now()
+        now = database_now()
+        self._started_at = self._started_at or now
         values = {
-            "started_at": self.started_at,
+            "started_at": self._started_at,
             "heartbeat_at": now,
             "loops": {loop.name: loop.stats() for loop in self._runner.loops},
         }

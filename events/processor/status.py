@@ -11,6 +11,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from events.conf import event_settings
+from events.database import database_now, now_expression
 from events.exceptions import EventsError, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.processor.lag import LATE_SECONDS, ArchiveLag, archive_lag
@@ -82,7 +83,7 @@ def get_status() -> LogStatus:
     Costs four queries, one of them a count of the outbox, and `events.processor.lag.archive_lag`.
     Detects an unresponsive Redis within a second. Raises django.db.Error.
     """
-    now = timezone.now()
+    now = database_now()
     processors = _processors(now)
     return LogStatus(
         at=now,
@@ -97,22 +98,25 @@ def get_status() -> LogStatus:
 
 def is_running(using: str | None = None) -> bool:
     """Whether a processor sent a heartbeat within ALIVE_SECONDS; costs one small query."""
-    since = alive_since(timezone.now())
-    return Processor.objects.using(using).filter(heartbeat_at__gte=since).exists()
+    processors = Processor.objects.using(using)
+    return processors.filter(heartbeat_at__range=alive_range(now_expression())).exists()
 
 
-def alive_since(now: datetime) -> datetime:
-    """The earliest last heartbeat of a processor that is considered alive."""
-    return now - timedelta(seconds=ALIVE_SECONDS)
+def alive_range(now: Any) -> tuple[Any, Any]:
+    """The last heartbeats of processors that are considered alive, by the database's clock.
+
+    A later heartbeat was sent before the clock was turned back.
+    """
+    span = timedelta(seconds=ALIVE_SECONDS)
+    return now - span, now + span
 
 
 def outbox_status(using: str | None = None) -> OutboxStatus:
     """Count the events in the outbox, by its partial index."""
     pending = ArchivedEvent.objects.using(using).filter(event_id=None)
-    found = pending.aggregate(depth=Count("pk"), oldest=Min("written_at"))
-    oldest = found["oldest"]
-    age = max((timezone.now() - oldest).total_seconds(), 0.0) if oldest else None
-    return OutboxStatus(found["depth"], age)
+    found = pending.aggregate(depth=Count("pk"), age=now_expression() - Min("written_at"))
+    age = found["age"]
+    return OutboxStatus(found["depth"], None if age is None else max(age.total_seconds(), 0.0))
 
 
 def stalled_checkpoints(using: str | None = None) -> "QuerySet[ArchiveCheckpoint]":
@@ -128,7 +132,7 @@ def stalled_logs() -> tuple[StalledLog, ...]:
 
 
 def _processors(now: datetime) -> tuple[ProcessorStatus, ...]:
-    rows = Processor.objects.annotate(alive=Q(heartbeat_at__gte=alive_since(now)))
+    rows = Processor.objects.annotate(alive=Q(heartbeat_at__range=alive_range(now)))
     found = rows.values_list("name", "started_at", "heartbeat_at", "alive", "loops")
     return tuple(ProcessorStatus(*row) for row in found.order_by("-heartbeat_at", "name"))
 

@@ -92,4 +92,7 @@ def _lease_seconds(task: Task) -> float:
 def silent_tasks(seconds: float) -> QuerySet[Task]:
     """Return tasks of running jobs without heartbeats for some seconds, by the database's clock."""
     active = Task.objects.filter(state__in=Task.ACTIVE, job__status=Status.RUNNING)
-    return active.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))
+    span = timedelta(seconds=seconds)
+    # A heartbeat in the future was sent before the clock was turned back.
+    is_silent = Q(heartbeat_at__lt=Now() - span) | Q(heartbeat_at__gt=Now() + span)
+    return active.filter(is_silent)

@@ -14,8 +14,8 @@ from typing import Final
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from events.database import database_now, now_expression
 from events.execution.run import Reason
 from jobs import services, transitions
 from jobs.conf import job_settings
@@ -66,7 +66,7 @@ class Reaper:
         return self._end((job_id, partial(_fail_lost, job_id, pk, seconds)) for job_id, pk in found)
 
     def _expire_deadlines(self) -> int:
-        expired = Job.objects.filter(deadline_at__lte=timezone.now()).order_by("deadline_at")
+        expired = Job.objects.filter(deadline_at__lte=now_expression()).order_by("deadline_at")
         job_ids = expired.values_list("job_id", flat=True)[:_MAX_JOBS]
         return self._end((job_id, partial(_expire_deadline, job_id)) for job_id in job_ids)
 
@@ -99,7 +99,7 @@ class Reaper:
         time = Task.objects.order_by().values_list(Now(), flat=True).first()
         self._database_time = time
         outage = timedelta(seconds=_OUTAGE_SECONDS)
-        is_interrupted = before is None or time is None or time > before + outage
+        is_interrupted = before is None or time is None or not before <= time <= before + outage
         if is_interrupted or now > self._ran_at + _OUTAGE_SECONDS:
             self._observing_since = now
         return now >= self._observing_since + seconds
@@ -111,7 +111,7 @@ def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
         job, task = _lock(job_id), silent_tasks(seconds).filter(pk=task_pk).first()
         if job is None or task is None:
             return False
-        if task.deadline is not None and task.deadline <= timezone.now():
+        if task.deadline is not None and task.deadline <= database_now():
             reason, error = Reason.TIMED_OUT, "The task exceeded its time limit."
         else:
             worker = f"Worker {task.worker}" if task.worker else "The worker"
@@ -125,7 +125,7 @@ def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
 def _expire_deadline(job_id: str) -> bool:
     with transaction.atomic():
         job = _lock(job_id)
-        if job is None or job.deadline_at is None or job.deadline_at > timezone.now():
+        if job is None or job.deadline_at is None or job.deadline_at > database_now():
             return False
         status = job.deadline_status
         if job.is_terminal or job.tasks.filter(state__in=Task.ACTIVE).exists():

@@ -10,16 +10,16 @@ Failures: docs/explanation.md, "Tasks and their workers".
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from events.conf import event_settings
+from events.database import database_now
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.execution.tracker import RunTracker
@@ -83,7 +83,7 @@ class JobRunTracker(RunTracker):
             if not job.is_terminal:
                 job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
-                    _await_worker(job, timezone.now())
+                    _await_worker(job)
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
         """Claim a task, unless it is claimed by a worker that sends heartbeats, or has ended.
@@ -136,10 +136,9 @@ class JobRunTracker(RunTracker):
                 return
             transitions.publish(job, EventType.TASK_COMPLETED, **{"status": "completed", **data})
             if continues:
-                _await_worker(job, timezone.now())
+                _await_worker(job)
             else:  # probably the last task of its group
-                due = timezone.now() + timedelta(seconds=_GROUP_SECONDS)
-                job.set_deadline(at=due, status=Status.COMPLETED)
+                job.set_deadline(in_seconds=_GROUP_SECONDS, status=Status.COMPLETED)
                 job.save_deadline()
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
@@ -172,7 +171,7 @@ class JobRunTracker(RunTracker):
             if error is not None:
                 data = {"error": clean_error(error), "retry_in": round(seconds, 3)}
                 transitions.publish(job, TASK_RETRY, task_type=run.task_type, **data)
-            _await_worker(job, timezone.now() + timedelta(seconds=seconds))
+            _await_worker(job, seconds)
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         services.job_fail(
@@ -245,7 +244,7 @@ def _start_attempt(job: Job, task: Task) -> Task:
 def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
     """Save a task as running; return its delivery count."""
     task = task or Task(job=job, external_id=delivery.external_id)
-    now, limit = timezone.now(), delivery.time_limit
+    now, limit = database_now(), delivery.time_limit
     task.queue, task.task_type = delivery.queue, delivery.task_type
     task.group_key, task.worker = delivery.group, _worker_name(delivery)
     task.state = State.RUNNING
@@ -283,10 +282,10 @@ def _bounded_result(result: Any) -> dict[str, Any]:
         return {"result": None, "result_omitted": error.message}
 
 
-def _await_worker(job: Job, since: datetime) -> None:
+def _await_worker(job: Job, delay: float = 0.0) -> None:
     """Set the deadline for the next claim, unless a task awaits input, which may take any time."""
     if not job.tasks.filter(state=State.AWAITING_INPUT).exists():
-        services.set_pickup_deadline(job, since)
+        services.set_pickup_deadline(job, delay)
         job.save_deadline()
 
 

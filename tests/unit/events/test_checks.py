@@ -26,6 +26,7 @@ GOOD = {
     "PAGE_LIMIT": [1, 1000],
     "KEEP_ALIVE": [15, 0.1],
     "SEND_TIMEOUT": [30, 0.1],
+    "MAX_REQUESTS": [1, 1000],
     "LOG_ONLY": [True, False],
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
@@ -57,6 +58,7 @@ BAD = {
     "PAGE_LIMIT": INVALID_COUNTS,
     "KEEP_ALIVE": INVALID_DURATIONS,
     "SEND_TIMEOUT": INVALID_DURATIONS,
+    "MAX_REQUESTS": [0, -1, 1.5, True, None],
     "LOG_ONLY": [None, 1, "yes"],
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
@@ -72,6 +74,7 @@ IDS = {
     "PAGE_LIMIT": "job_events.E006",
     "KEEP_ALIVE": "job_events.E007",
     "SEND_TIMEOUT": "job_events.E010",
+    "MAX_REQUESTS": "job_events.E015",
     "LOG_ONLY": "job_events.E011",
     "TOMBSTONE_TTL": "job_events.E012",
 }

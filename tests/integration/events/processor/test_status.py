@@ -130,6 +130,13 @@ def test_processor_without_a_recent_heartbeat_is_not_running():
     assert not is_running()
 
 
+def test_heartbeat_in_the_future_is_not_recent():
+    """The processor is dead, and the clock was turned back after its last heartbeat."""
+    make_processor(seconds_ago=-31)
+    assert not get_status().running
+    assert not is_running()
+
+
 def test_is_running_costs_one_query(django_assert_num_queries):
     make_processor()
     with django_assert_num_queries(1):

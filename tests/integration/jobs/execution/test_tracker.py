@@ -374,6 +374,23 @@ def test_reaper_waits_after_database_outage():
     assert reaper.step() == 1
 
 
+def test_reaper_waits_after_the_clock_was_set_back():
+    """Live workers send heartbeats with the new time; that of a dead one stays in the future."""
+    claim()
+    age_heartbeat(-3600)
+    reaper = Reaper()
+    reaper.step()
+    reaper._observing_since -= 100
+    reaper._ran_at -= 1
+    reaper._database_time += timedelta(seconds=3600)
+    assert reaper.step() == 0
+    assert row().status == "running"
+    reaper._observing_since -= 31
+    reaper._ran_at -= 1
+    assert reaper.step() == 1
+    assert row().status == "failed"
+
+
 def test_reaper_ignores_workers_with_heartbeats():
     run = claim()
     age_heartbeat(28)
