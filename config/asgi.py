@@ -16,11 +16,12 @@ from config.static import with_static
 from events.live.asgi import DetachedStreamingMiddleware
 from jobs.routing import websocket_urlpatterns
 
-application = ProtocolTypeRouter(
+routes = ProtocolTypeRouter(
     {
-        "http": DetachedStreamingMiddleware(with_static(OneThreadHandler())),
+        "http": OneThreadHandler(),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),
     }
 )
+application = with_static(DetachedStreamingMiddleware(routes))

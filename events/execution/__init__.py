@@ -1,7 +1,7 @@
 """Execution of tasks of jobs: run state, heartbeats and the base class of queue adapters.
 
     run              `TaskRun`, `Delivery`, `current_run`
-    tracker          `RunTracker` protocol and the registry of the run tracker
+    tracker          `RunTracker` protocol, the registry of the run tracker, `persist`
     heartbeat        heartbeat thread of a worker process
     adapter          `QueueAdapter` and the registry of adapters
     stream_tracker   run tracker of projects without the app `jobs`

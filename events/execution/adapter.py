@@ -22,7 +22,7 @@ from events.execution.run import (
     active_run,
     current_run,
 )
-from events.execution.tracker import RunTracker, run_tracker
+from events.execution.tracker import RunTracker, persist, run_tracker
 from events.streams.clients import close_async_redis
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class QueueAdapter:
         """
         tracker = run_tracker()
         try:
-            attempt, delivery_count = tracker.claim(delivery)
+            attempt, delivery_count = persist(tracker.claim, delivery)
         except DeliveryRejected as refusal:
             _log("delivery_rejected", delivery, refusal)
             raise
@@ -157,7 +157,7 @@ class QueueAdapter:
             finally:
                 close_unusable_connections()
             continues = continues or bool(run.next_tasks)
-            run.tracker.complete(run, result, continues=continues)
+            persist(run.tracker.complete, run, result, continues=continues)
         except BaseException as error:
             if self._report(run, error):
                 return self.give_up(run, error)
@@ -174,28 +174,29 @@ class QueueAdapter:
         """Report an exception; return True if the task stopped without failing."""
         tracker: RunTracker = run.tracker
         may_be_stopped = isinstance(error, (JobCancelled, *tracker.fencing_errors))
-        if may_be_stopped and (run.stopped or run in tracker.send_heartbeats([run])):
+        if may_be_stopped and (run.stopped or run in persist(tracker.send_heartbeats, [run])):
             _log("task_stopped", run.delivery, error)
             return True
         try:
             if isinstance(error, InputPending):
                 self._request_input(run, error)
             elif isinstance(outcome := self.outcome(error), Failed):
-                tracker.fail(run, error, outcome.reason, outcome.message)
+                persist(tracker.fail, run, error, outcome.reason, outcome.message)
             elif isinstance(outcome, Retry):
-                tracker.schedule_retry(run, outcome.error, outcome.seconds)
+                persist(tracker.schedule_retry, run, outcome.error, outcome.seconds)
         except tracker.fencing_errors as refusal:
             _log("task_outcome_fenced", run.delivery, refusal)
         return isinstance(error, InputPending)
 
     def _request_input(self, run: TaskRun, pending: InputPending) -> None:
         try:
-            run.tracker.request_input(run, pending.questions, self.resume_data(run))
+            data = self.resume_data(run)
+            persist(run.tracker.request_input, run, pending.questions, data)
         except run.tracker.fencing_errors:
             raise
         except Exception as error:
             # The task could not be resumed after the answer: fail it now.
-            run.tracker.fail(run, error, None, "")
+            persist(run.tracker.fail, run, error, None, "")
             raise
 
     @staticmethod

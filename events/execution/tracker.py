@@ -1,11 +1,23 @@
 """Run trackers: record the state of task runs. The app `jobs` registers its own tracker."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final, Protocol
+import logging
+from collections.abc import Callable, Collection, Sequence
+from time import monotonic, sleep
+from typing import Any, Final, Protocol, TypeVar
 
+from django.db import connection
 from django.utils.module_loading import import_string
 
+from events.database import UNAVAILABLE, close_connections
 from events.execution.run import Delivery, Question, Reason, TaskRun
+from events.log_format import log_failure
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MAX_OUTAGE_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 1.0
 
 # Imported on first use: it needs the models, and this module is imported before they are loaded.
 _DEFAULT: Final = "events.execution.stream_tracker.StreamRunTracker"
@@ -66,6 +78,23 @@ class RunTracker(Protocol):
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
         """Record that a task was revoked or terminated in the queue, and cancel its job."""
+
+
+def persist(record: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Call a method of a tracker, again and again for a minute while the database is unavailable.
+
+    A call that has committed although it raised is fenced when it is repeated.
+    """
+    give_up_at = monotonic() + _MAX_OUTAGE_SECONDS
+    while True:
+        try:
+            return record(*arguments, **named)
+        except UNAVAILABLE as error:
+            if monotonic() > give_up_at or connection.in_atomic_block:
+                raise
+            log_failure(logger, "task_record_deferred", error)
+        close_connections()
+        sleep(_RETRY_SECONDS)
 
 
 class RunTrackerRegistry:

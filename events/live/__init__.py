@@ -13,6 +13,8 @@
     replay          a recorded log at its original pace
     presence        when a job was last watched
     shutdown, asgi  graceful shutdown; streaming responses without a Django request
+    threads         a bounded number of threads for database calls
+    rejection       error responses before Django runs
 
 Imports `events.history`, `events.streams` and the leaf modules of `events`.
 """

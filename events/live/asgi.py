@@ -1,6 +1,7 @@
 """ASGI middleware for long-lived streaming responses: releases the Django request first.
 
-Django keeps a request, its middleware and a thread for as long as its response streams.
+Django keeps a request, its middleware and a thread for as long as its response streams. The
+middleware also bounds the threads of requests, and rejects what the database cannot serve.
 """
 
 import asyncio
@@ -11,17 +12,19 @@ from typing import Any, Final
 from django.http import HttpRequest, StreamingHttpResponse
 
 from events.live.frames import SSE_CONTENT_TYPE
+from events.live.rejection import NO_STORE, guard_handshake, send_unavailable
+from events.live.threads import NoFreeThread, request_thread
+from events.log_format import log_failure
 
 logger = logging.getLogger(__name__)
 
 AsgiMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
-Application = Callable[[Any, Receive, Send], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 Frames = AsyncGenerator[bytes, None]
 
 _EXTENSION: Final = "job_events.stream"
-NO_STORE: Final = "private, no-store"
 # Proxies and middleware must not buffer the body, for example to compress it.
 _HEADERS: Final = {
     "Cache-Control": f"{NO_STORE}, no-transform",
@@ -52,10 +55,27 @@ class DetachedStreamingMiddleware:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await guard_handshake(self._application, scope, receive, send)
+        elif scope["type"] != "http":
             await self._application(scope, receive, send)
-        elif frames := await self._handle(scope, receive, send):
+        elif frames := await self._handle_in_thread(scope, receive, send):
             await _stream(frames, receive, send)
+
+    async def _handle_in_thread(self, scope: Any, receive: Receive, send: Send) -> Frames | None:
+        """Handle a request in a thread of a bounded number; if none becomes free, send 503."""
+        try:
+            async with request_thread() as leave:
+
+                async def send_and_leave(message: AsgiMessage) -> None:
+                    if message["type"] == "http.response.start":
+                        leave()
+                    await send(message)
+
+                return await self._handle(scope, receive, send_and_leave)
+        except NoFreeThread:
+            await send_unavailable(send)
+            return None
 
     async def _handle(self, scope: Any, receive: Receive, send: Send) -> Frames | None:
         """Handle a request; return the body that remains to be sent to a connected client."""
@@ -88,8 +108,8 @@ async def _stream(frames: Frames, receive: Receive, send: Send) -> None:
         pass
     except OSError:
         logger.info("subscriber_disconnected")
-    except Exception:  # the response is cut off, which the client notices
-        logger.exception("live_delivery_failed")
+    except Exception as error:  # noqa: BLE001 - the response is cut off, which the client notices
+        log_failure(logger, "live_delivery_failed", error)
     finally:
         disconnect.cancel()
         await frames.aclose()

@@ -19,12 +19,14 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 
 from events.conf import event_settings
+from events.database import UNAVAILABLE
 from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
 from events.live.completion import CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MAX_STREAMS, StreamReader
 from events.live.topic import Completion, Topic, TopicSubscriber
+from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _MIN_RETRY_SECONDS: Final = 0.1
 _MAX_RETRY_SECONDS: Final = 5.0
+DATABASE_RETRY_SECONDS: Final = 1.0
 _MAX_CONCURRENT_READS: Final = 8  # of history
 _VERIFIED_EVENTS: Final = 32
 _UNSETTLED_EVENTS: Final = 100
@@ -145,15 +148,17 @@ class Hub(LoopService[TopicSubscriber]):
             try:
                 await self._session()
             except* RedisUnavailable as errors:
-                extra = {"topics": len(self._topics), "error": str(errors.exceptions[0])}
-                logger.warning("live_read_failed", extra=extra)
-            except* Exception:  # an unknown error may pass; the subscribers wait
-                logger.exception("live_read_failed", extra={"topics": len(self._topics)})
+                self._log_failure(errors.exceptions[0])
+            except* Exception as errors:  # noqa: BLE001 - it may pass; the subscribers wait
+                self._log_failure(errors.exceptions[0])
             finally:
                 self._invalidate_all()
             retry_in = _MIN_RETRY_SECONDS if monotonic() - began > _MAX_RETRY_SECONDS else retry_in
             await asyncio.sleep(retry_in)
             retry_in = min(retry_in * 2, _MAX_RETRY_SECONDS)
+
+    def _log_failure(self, error: BaseException) -> None:
+        log_failure(logger, "live_read_failed", error, topics=len(self._topics))
 
     async def _session(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -200,6 +205,10 @@ class Hub(LoopService[TopicSubscriber]):
             topic.resume(await verify_continuity(topic.delivered, read_before, limit))
         except RedisUnavailable:
             raise
+        except UNAVAILABLE as error:
+            log_failure(logger, "live_verification_deferred", error, job_id=topic.job_id)
+            loop = asyncio.get_running_loop()
+            loop.call_later(DATABASE_RETRY_SECONDS, self._unverified.put_nowait, topic)
         except Exception as error:  # noqa: BLE001 - raised in the subscribers
             topic.fail(error)
         else:

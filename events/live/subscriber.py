@@ -9,9 +9,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Self
 
+from events.database import UNAVAILABLE
 from events.exceptions import CursorExpired, CursorLost, RedisUnavailable
 from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
-from events.live.hub import Hub, hubs
+from events.live.hub import DATABASE_RETRY_SECONDS, Hub, hubs
 from events.live.messages import Reset, Restart
 from events.live.topic import Completion, Topic
 from events.types import START, Cursor
@@ -57,7 +58,7 @@ class Subscriber:
     async def next(self) -> list[EncodedMessage]:
         """Return the next messages, at least one; after one with `is_last` there are no others.
 
-        Raises NotAStream, RedisCommandError, django.db.Error.
+        Waits while Redis or the database is unavailable. Raises NotAStream, RedisCommandError.
         """
         self._returned_at = None
         while not (messages := await self._messages()):
@@ -165,6 +166,9 @@ class Subscriber:
         except RedisUnavailable:
             self._hub.invalidate(topic)
             return []
+        except UNAVAILABLE:
+            asyncio.get_running_loop().call_later(DATABASE_RETRY_SECONDS, self.wake)
+            return await self._wait()
         except (CursorExpired, CursorLost) as error:
             return self._reset_to(error) if topic.is_current(epoch) else []
         if not topic.is_current(epoch):

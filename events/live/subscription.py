@@ -40,7 +40,7 @@ async def follow(
 
     Also yields `Reset` if the cursor is not in the log, or delivered events left it; `KeepAlive`
     after KEEP_ALIVE idle seconds; `Restart` as the last message when the server shuts down. Waits
-    while Redis is unavailable. Raises InvalidJobId, NotAStream, RedisCommandError, django.db.Error.
+    while Redis or the database is unavailable. Raises InvalidJobId, NotAStream, RedisCommandError.
     """
     async with subscribe(job_id, after=after, completion=completion) as subscriber:
         while True:

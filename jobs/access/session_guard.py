@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any, Final, Self, cast
 
 import django.db
-from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
 from django.db.models import Model
@@ -23,6 +22,8 @@ from django.utils.functional import LazyObject
 
 from events.exceptions import EventsError
 from events.live.presence import mark_watched
+from events.live.threads import in_database_thread
+from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
 from jobs.conf import job_settings
 from jobs.models import Job
@@ -76,19 +77,18 @@ class SessionGuard(LoopService[Connection]):
         self._evaluated: dict[Any, tuple[object, float]] = {}
 
     async def _run(self) -> None:
-        record = sync_to_async(mark_watched, thread_sensitive=False)
-        check = sync_to_async(self.check, thread_sensitive=False)
         while True:
             if job_settings.AUTO_CANCEL_SECONDS:
                 try:
-                    await record({job_id for each in self._members for job_id in each.job_ids})
+                    job_ids = {job_id for each in self._members for job_id in each.job_ids}
+                    await in_database_thread(mark_watched, job_ids)
                 except EventsError as error:
-                    logger.warning("presence_not_recorded", extra={"error": str(error)})
+                    log_failure(logger, "presence_not_recorded", error)
             await asyncio.sleep(job_settings.RECHECK_LOGINS)
             try:
-                revoked = await check(list(self._members))
-            except Exception:  # the database is unavailable; the next check repeats the query
-                logger.exception("access_check_failed")
+                revoked = await in_database_thread(self.check, list(self._members))
+            except Exception as error:  # noqa: BLE001 - the next check repeats the query
+                log_failure(logger, "access_check_failed", error)
                 continue
             for connection, job_id in revoked:
                 if connection in self._members:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DataError, connection
+from django.db import DataError, connection, transaction
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
 from rest_framework import exceptions
@@ -18,11 +18,13 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from events.database import UNAVAILABLE
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
+from events.live.rejection import CONTENT_TYPE
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import user_of_ticket
-from jobs.api.problem_details import CONTENT_TYPE, problem_response
+from jobs.api.problem_details import problem_response
 from jobs.api.renderers import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidTicket
@@ -93,6 +95,14 @@ class JobsAPIView(APIView):
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Return the view without ATOMIC_REQUESTS, which queries the database before the view.
+
+        Each service is a transaction.
+        """
+        return transaction.non_atomic_requests(super().as_view(**initkwargs))
+
     def scopes(self, request: Request) -> list[str]:
         """Return the throttle scopes in which the request counts."""
         return []
@@ -123,6 +133,14 @@ class JobsAPIView(APIView):
             super().perform_authentication(request)
         except DataError as error:
             raise exceptions.AuthenticationFailed from error
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Return the response to an error; the browsable API would query a failing database."""
+        if isinstance(exc, UNAVAILABLE):
+            renderer = OrjsonRenderer()
+            self.request.accepted_renderer = renderer
+            self.request.accepted_media_type = renderer.media_type
+        return super().handle_exception(exc)
 
     def get_exception_handler(self) -> Callable[[Exception, Any], Response | None]:
         return problem_response

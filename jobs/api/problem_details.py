@@ -9,8 +9,8 @@
 Some problems have additional members.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
@@ -20,10 +20,12 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from events import exceptions as log
+from events.database import UNAVAILABLE
+from events.live.rejection import problem
+from events.log_format import log_failure
 from jobs import exceptions as jobs
 
-CONTENT_TYPE: Final = "application/problem+json"
-TYPE_PREFIX: Final = "urn:job-events:"
+logger = logging.getLogger(__name__)
 
 # The problem types of this API: their status, and the errors of a log or a job that they report,
 # with the subclasses of these.
@@ -38,7 +40,7 @@ _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
     "key-used": (422, (log.IdempotencyConflict,)),
     "needs-asgi": (501, ()),
     "needs-openapi": (501, ()),
-    "unavailable": (503, (log.EventsError, jobs.RunnerNotFound)),
+    "unavailable": (503, (log.EventsError, jobs.RunnerNotFound, *UNAVAILABLE)),
 }
 _TYPES: Final = {error: name for name, (_, errors) in _PROBLEMS.items() for error in errors}
 # The types of DRF's errors are their codes, except these.
@@ -49,6 +51,7 @@ _TEXTS: Final[Mapping[type, str | None]] = {
     log.ProducerFenced: log.ProducerFenced.__doc__,
     log.LogDeleted: "The job_id is not available.",
     jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
+    **dict.fromkeys(UNAVAILABLE, "The database is unavailable."),
 }
 # The attributes of errors that are members of the problem.
 _MEMBERS: Final = {"truncated_before": "first", "after": "after", "expected": "expected"}
@@ -65,6 +68,8 @@ class Problem(exceptions.APIException):
 
 def problem_response(error: Exception, context: Any) -> Response | None:
     """Return the response to an error; None for an unexpected one, which Django handles."""
+    if isinstance(error, UNAVAILABLE):
+        log_failure(logger, "request_failed", error)
     error = _as_http(error)
     response = exception_handler(error, context)
     if response is not None and isinstance(error, exceptions.APIException):
@@ -86,21 +91,23 @@ def _as_http(error: Exception) -> Exception:
         return error
     given = vars(error)
     members = {member: given[name] for name, member in _MEMBERS.items() if name in given}
-    return Problem(types[0], _TEXTS.get(type(error)) or str(error), **members)
+    return Problem(types[0], public_text(error), **members)
+
+
+def public_text(error: Exception) -> str:
+    """Return the text of an error of a log, of a job or of the database for a client."""
+    return _TEXTS.get(type(error)) or str(error)
 
 
 def _problem_body(error: exceptions.APIException) -> dict[str, Any]:
     code = error.default_code
     errors = list(_field_errors(error.detail))
-    problem = {
-        "type": TYPE_PREFIX + _DRF_TYPES.get(code, code.replace("_", "-")),
-        "title": HTTPStatus(error.status_code).phrase,
-        "status": error.status_code,
-        "detail": " ".join(": ".join(filter(None, each)) for each in errors),
-    }
+    problem_type = _DRF_TYPES.get(code, code.replace("_", "-"))
+    detail = " ".join(": ".join(filter(None, each)) for each in errors)
+    body = problem(error.status_code, problem_type, detail)
     if fields := [{"field": field, "detail": text} for field, text in errors if field]:
-        problem["errors"] = fields
-    return {**problem, **getattr(error, "members", {})}
+        body["errors"] = fields
+    return {**body, **getattr(error, "members", {})}
 
 
 def _field_errors(detail: Any, field: str = "") -> Iterator[tuple[str, str]]:

@@ -6,5 +6,6 @@
     job_list             new and changed jobs of a user
     notifier             notifies server processes of job changes through the channel layer
 
-Imports `jobs.access`, `jobs.api.serializers`, `jobs.api.query` and lower modules.
+Imports `jobs.access`, `jobs.api.problem_details`, `jobs.api.serializers`, `jobs.api.query` and
+lower modules.
 """

@@ -1,8 +1,9 @@
 """WebSocket consumers: the base class, and the consumer of one job.
 
-A handshake is rejected with an HTTP status: 400 for an invalid job_id, cursor or speed, 403 for an
-invalid ticket, 404 for a job that is not visible, 429 for a rate limit, 503 for an unreadable log.
-A server without that extension closes the socket with the corresponding code.
+A handshake is rejected with an HTTP status and problem details: 400 for an invalid job_id, cursor
+or speed, 403 for an invalid ticket, 404 for a job that is not visible, 429 for a rate limit, 503
+for an unreadable log or database. A server without that extension closes the socket with the
+corresponding code.
 """
 
 import asyncio
@@ -20,18 +21,21 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
 from events.conf import event_settings
+from events.database import UNAVAILABLE
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId, LogDeleted
 from events.history import aread_events
 from events.live import is_watched, subscribe
-from events.live.asgi import NO_STORE
 from events.live.frames import END, EncodedMessage
+from events.live.rejection import deny_handshake, problem
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.live.subscriber import Subscriber
+from events.log_format import log_failure
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
 from jobs.access.tickets import user_of_ticket
+from jobs.api.problem_details import public_text
 from jobs.completion import job_completion
 from jobs.exceptions import InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
 from jobs.live.protocol import (
@@ -44,9 +48,6 @@ from jobs.live.protocol import (
 from jobs.selectors import visible_status
 
 logger = logging.getLogger(__name__)
-
-# https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
-_DENIAL: Final = "websocket.http.response"
 
 
 class CloseCode(IntEnum):
@@ -72,7 +73,12 @@ _REJECTIONS: Final[dict[type[Exception], tuple[int, CloseCode]]] = {
     LogDeleted: (404, CloseCode.NOT_FOUND),
     TooOften: (429, CloseCode.TRY_AGAIN_LATER),
     EventsError: (503, CloseCode.TRY_AGAIN_LATER),
+    **dict.fromkeys(UNAVAILABLE, (503, CloseCode.TRY_AGAIN_LATER)),
 }
+_PROBLEM_TYPES: Final = {
+    400: "invalid", 403: "not-authenticated", 404: "not-found", 429: "throttled",
+    503: "unavailable",
+}  # fmt: skip
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -112,7 +118,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         try:
             message = parse_message(text_data, self._actions)
             await self._execute(message)
-        except (EventsError, JobError) as error:
+        except (EventsError, JobError, *UNAVAILABLE) as error:
             await self._send_texts([error_text(error, message.job_id)])
 
     async def _open(self) -> None:
@@ -177,15 +183,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _reject(self, error: Exception) -> None:
         status, code = next(_REJECTIONS[kind] for kind in _REJECTIONS if isinstance(error, kind))
-        if _DENIAL not in (self.scope.get("extensions") or {}):
-            await self.close(code=code)
-            return
-        headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"cache-control", NO_STORE.encode()),
-        ]
-        await self.base_send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
-        await self.base_send({"type": f"{_DENIAL}.body", "body": str(error).encode()})
+        if isinstance(error, UNAVAILABLE):
+            log_failure(logger, "handshake_rejected", error)
+        body = problem(status, _PROBLEM_TYPES[status], public_text(error))
+        await deny_handshake(self.scope, self.base_send, body, code)
 
     async def _deliver(self) -> None:
         try:
@@ -196,9 +197,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         except OSError:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnected-client-send-exception
             logger.info("client_disconnected")
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - logged
             # No caller awaits this task: an open socket without it would never receive anything.
-            logger.exception("live_delivery_failed")
+            log_failure(logger, "live_delivery_failed", error)
             await self.close(CloseCode.INTERNAL_ERROR)
 
 
@@ -255,4 +256,4 @@ class JobConsumer(LiveConsumer):
 def error_text(error: Exception, job_id: str = "") -> str:
     """Return the text of an error message, about a job or about the connection."""
     fields = {"type": "error"} | ({"job_id": job_id} if job_id else {})
-    return orjson.dumps(fields | {"detail": str(error)}).decode()
+    return orjson.dumps(fields | {"detail": public_text(error)}).decode()

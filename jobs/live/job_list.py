@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import django.db
-from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
+from events.live.threads import in_database_thread
+from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
 from jobs.access.session_guard import Connection
 from jobs.api.serializers import JobListSerializer
@@ -106,7 +106,6 @@ class JobListHub(LoopService[JobListSubscription]):
             self._wake.set()
 
     async def _poll(self) -> None:
-        query = sync_to_async(_query, thread_sensitive=False)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
@@ -116,9 +115,10 @@ class JobListHub(LoopService[JobListSubscription]):
             subscriptions = list(self._members)
             changed, self._changed = self._changed, set()
             try:
-                rows = await query([each.connection.user for each in subscriptions], changed)
-            except Exception:  # the database is unavailable
-                logger.exception("job_list_query_failed")
+                users = {each.connection.user for each in subscriptions}
+                rows = await in_database_thread(_query, users, changed)
+            except Exception as error:  # noqa: BLE001 - the next query repeats it
+                log_failure(logger, "job_list_query_failed", error)
                 self._changed |= changed
                 continue
             self._deliver(rows)
@@ -150,10 +150,7 @@ def subscribe_to_jobs(connection: Connection) -> Iterator[JobListSubscription]:
 
 def _query(users: Iterable[Any], changed: Collection[str]) -> dict[Any, dict[str, Row]]:
     """Return rows by user and job_id, oldest first: the newest visible jobs, and the changed."""
-    try:
-        return {user.pk: _visible_rows(user, changed) for user in set(users)}
-    finally:
-        django.db.connection.close()
+    return {user.pk: _visible_rows(user, changed) for user in users}
 
 
 def _visible_rows(user: Any, changed: Collection[str]) -> dict[str, Row]:

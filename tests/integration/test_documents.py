@@ -195,7 +195,7 @@ def test_quickstart(quickstart_project):
         "job_created", "task_started", "page_written", "task_progress", "page_written",
         "task_progress", "task_completed",
     ]  # fmt: skip
-    run("-c", "import mysite.asgi; mysite.asgi.application.application_mapping['websocket']")
+    run("-c", "import mysite.asgi; mysite.asgi.routes.application_mapping['websocket']")
 
 
 def test_testing_snippets(quickstart_project, tmp_path):

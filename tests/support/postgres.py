@@ -6,6 +6,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -70,6 +71,13 @@ class PostgresServer:
         while any(_is_alive(pid) for pid in children):
             sleep(0.005)
         self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the postmaster and all of its backends, for example SIGSTOP."""
+        if self._process is not None:
+            for pid in (self._process.pid, *self.children()):
+                with suppress(ProcessLookupError):  # a backend that has ended
+                    os.kill(pid, number)
 
     def restart(self) -> None:
         """Start the server after `kill` and wait until it has recovered."""

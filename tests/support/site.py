@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
@@ -94,9 +94,13 @@ class Site:
         wait_for_port(self.port, web)
         return web
 
-    def manage(self, *arguments: str) -> None:
+    def manage(self, *arguments: str) -> str:
+        """Run a management command; return its output."""
         command = [sys.executable, "manage.py", *arguments]
-        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -139,6 +143,11 @@ class Site:
             client.close()
             raise RuntimeError(f"{user} could not log in: {response.text[:200]}")
         return client
+
+    def cookie(self, user: str = "demo") -> dict[str, str]:
+        """Return the header of a new session."""
+        with closing(self.session(user)) as client:
+            return {"Cookie": f"sessionid={client.cookies['sessionid']}"}
 
     def client(self, user: str = "demo") -> httpx.Client:
         return httpx.Client(base_url=self.url, auth=(user, user), timeout=30)

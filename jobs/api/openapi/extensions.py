@@ -15,9 +15,9 @@ from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
+from events.live.rejection import CONTENT_TYPE
 from jobs.api.base import JobsAPIView
 from jobs.api.openapi import operations
-from jobs.api.problem_details import CONTENT_TYPE
 from jobs.api.query import JOB_ID
 
 _DESCRIPTION: Final = """

@@ -108,11 +108,13 @@ _NEW_EVENT: Final = {
 _MANY: Final = {"minItems": 1, "maxItems": query.MAX_PUBLISHED_EVENTS}
 _NEW_EVENTS: Final = {"oneOf": [_NEW_EVENT, {"type": "array", "items": _NEW_EVENT, **_MANY}]}
 
-COMMON_PROBLEMS: Final = ("invalid", "not-authenticated", "permission-denied", "not-acceptable")
+COMMON_PROBLEMS: Final = (
+    "invalid", "not-authenticated", "permission-denied", "not-acceptable", "unavailable",
+)  # fmt: skip
 BODY_PROBLEMS: Final = ("unsupported-media-type", "body-too-large")
 _JOB: Final = ("not-found",)
-_CREATE: Final = ("conflict", "key-used", "unavailable")
-_CHANGE: Final = ("not-found", "conflict", "unavailable")
+_CREATE: Final = ("conflict", "key-used")
+_CHANGE: Final = ("not-found", "conflict")
 _LOG: Final = (*_CHANGE, "gone")
 _EXPORT: Final = (*_LOG, "throttled")
 _PUBLISH: Final = (*_CHANGE, "out-of-order", "stale-epoch", "key-used", "throttled")

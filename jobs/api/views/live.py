@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from channels.db import database_sync_to_async
 from django.http.response import HttpResponseBase
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
@@ -13,15 +12,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from events.conf import event_settings
+from events.database import UNAVAILABLE
 from events.exceptions import EventsError, LogDeleted
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
-from events.live.asgi import NO_STORE
 from events.live.frames import SSE_OPENING, sse_frame
 from events.live.messages import Reset
 from events.live.multiplexer import LogMessages, Multiplexer
+from events.live.rejection import NO_STORE
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
+from events.live.threads import in_database_thread
 from events.types import START, Cursor, Event
 from jobs.access import throttling
 from jobs.access.session_guard import Connection
@@ -216,12 +217,12 @@ class JobEventPollView(LiveView, JobEventsView):
     ) -> AsyncGenerator[bytes, None]:
         """Yield the page as soon as it has an event; no thread waits for it."""
         job_id, after = self.kwargs["job_id"], query["after"] or START
-        with suppress(EventsError, JobError):  # the next request reports the error
+        # The next request reports the error.
+        with suppress(EventsError, JobError, *UNAVAILABLE):
             if await await_events(
                 job_id, after=after, seconds=query["wait"], completion=job_completion
             ):
-                read = database_sync_to_async(self.page, thread_sensitive=False)
-                page = await read(request, query)
+                page = await in_database_thread(self.page, request, query)
         yield OrjsonRenderer().render(page)
 
 

@@ -5,11 +5,12 @@ import time
 from contextlib import nullcontext, suppress
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from events.exceptions import DeliveryRejected, JobCancelled
 from events.execution import adapter as adapter_module
 from events.execution import run
+from events.execution import tracker as tracker_module
 from events.execution.adapter import QueueAdapter, get_adapter, register_adapter, run_coroutine
 from events.execution.heartbeat import HeartbeatThread
 from events.execution.run import Delivery, current_run
@@ -17,6 +18,7 @@ from events.execution.tracker import run_tracker
 from events.history import read_events
 from jobs import services
 from jobs.models import Job
+from tests.support.database import ERRORS, failing_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -150,6 +152,60 @@ def test_failing_complete_fails_job(monkeypatch):
     with pytest.raises(ValueError, match="serializable"):
         Adapter().finish(run, 1)
     assert (row().status, row().error) == ("failed", "not serializable")
+
+
+@pytest.mark.parametrize("method", ["claim", "complete", "fail"])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_record_is_repeated_while_the_database_fails(monkeypatch, method, error, caplog):
+    def record(*args, **more):
+        if failures:
+            raise failures.pop()
+        return original(*args, **more)
+
+    failures, original = [error, error], getattr(run_tracker(), method)
+    monkeypatch.setattr(run_tracker(), method, record)
+    monkeypatch.setattr(tracker_module, "_RETRY_SECONDS", 0.001)
+    if method == "fail":
+        with pytest.raises(ValueError, match="paper"):
+            Adapter().run(message(), fail_without_paper)
+        assert (row().status, row().error) == ("failed", "out of paper")
+    else:
+        assert Adapter().run(message(), lambda: 1) == 1
+        assert (row().status, row().result) == ("completed", 1)
+    assert not failures
+    assert caplog.messages.count("task_record_deferred") == 2
+
+
+def fail_without_paper():
+    raise ValueError("out of paper")
+
+
+def test_record_fails_if_the_database_stays_unavailable(monkeypatch):
+    """The reaper fails the job when the database is back."""
+    run = Adapter().begin(message())
+    monkeypatch.setattr(tracker_module, "_MAX_OUTAGE_SECONDS", 0.0)
+    with failing_database(), pytest.raises(OperationalError):
+        Adapter().finish(run, 1)
+    assert current_run() is None
+    assert row().status == "running"
+
+
+def test_record_that_has_committed_is_not_repeated(monkeypatch):
+    """The connection is lost after the commit."""
+
+    def complete(*args, **more):
+        calls.append(args)
+        original(*args, **more)
+        if len(calls) == 1:
+            raise OperationalError("server closed the connection unexpectedly")
+
+    calls, original = [], run_tracker().complete
+    monkeypatch.setattr(run_tracker(), "complete", complete)
+    monkeypatch.setattr(tracker_module, "_RETRY_SECONDS", 0.001)
+    Adapter().run(message(), lambda: 1)
+    assert len(calls) == 2
+    assert (row().status, row().result) == ("completed", 1)
+    assert log() == ["job_created", "task_started", "task_completed"]
 
 
 def test_nested_task():

@@ -10,7 +10,7 @@ from django.db import connections
 
 from events.exceptions import NotAStream, RedisUnavailable
 from events.history import aread_events, reader
-from events.live import follow, subscribe
+from events.live import follow, hub, subscribe, subscriber
 from events.live.frames import LIVE
 from events.live.messages import End, KeepAlive, Live
 from events.publisher import RedisStreamPublisher, get_publisher
@@ -18,6 +18,7 @@ from events.streams.clients import get_async_redis
 from events.streams.pinned import PinnedConnection
 from events.testing.redis_server import EmbeddedRedis
 from events.types import Cursor, Event
+from tests.support.database import ERRORS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -329,6 +330,31 @@ async def test_hub_outlives_the_request_of_its_first_subscriber(monkeypatch):
     assert len(threads) == 1
     assert request_thread not in threads
     assert threads == closed
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_subscribers_wait_while_the_database_fails(monkeypatch, caplog, error):
+    """The verification of a new log fails, then pages of the catch-up."""
+    failures = [0, 1, 3, 4]  # numbers of the queries
+
+    def query_or_fail(query):
+        numbers_.append(len(numbers_))
+        if numbers_[-1] in failures:
+            raise error
+        return read_archive(query)
+
+    numbers_, read_archive = [], reader._read_archive
+    monkeypatch.setattr(reader, "_read_archive", query_or_fail)
+    for module in (hub, subscriber):
+        monkeypatch.setattr(module, "DATABASE_RETRY_SECONDS", 0.01)
+    publish(*range(200))
+    async with aclosing(follow("abc")) as messages:
+        assert numbers(await until(messages, lambda m: isinstance(m, Live))) == list(range(200))
+        publish(200)
+        assert numbers(await until(messages, lambda m: isinstance(m, Event))) == [200]
+    assert len(numbers_) > max(failures)
+    assert "live_verification_deferred" in caplog.messages
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("lost_in", ["open", "send_all"])

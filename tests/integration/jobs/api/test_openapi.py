@@ -12,13 +12,13 @@ from drf_spectacular.validation import validate_schema
 
 from events.live.frames import SSE_OPENING, sse_frame
 from events.live.messages import Live
+from events.live.rejection import TYPE_PREFIX
 from events.transfer.export import CSV_HEADER, csv_rows
 from events.transfer.ndjson import ndjson
 from events.types import Event
 from jobs.api.openapi import views
 from jobs.api.openapi.extensions import EXAMPLES
 from jobs.api.openapi.extensions import api_schema as schema
-from jobs.api.problem_details import TYPE_PREFIX
 from tests.integration.jobs.access.test_foreign_users import ROUTES
 from tests.support.site import ROOT
 

@@ -118,10 +118,10 @@ async def test_waiting_requests_occupy_no_threads(user, ids):
         before = threading.active_count()
         cookie = await cookie_of(user)
         path = f"{POLL}?wait=30&after={ids[2]}"
-        others = [Request(path=path, cookie=cookie) for _ in range(20)]
+        others = [Request(path=path, cookie=cookie) for _ in range(60)]
         for other in others:
             await wait_started(other)
-        # The thread pool of the event loop has a few threads.
+        # A few threads are kept for requests and for queries.
         await wait_until_gone(lambda: threading.active_count() > before + len(others) / 2)
         get_publisher().publish_event("abc", {"n": 3})
         for other in [first, *others]:

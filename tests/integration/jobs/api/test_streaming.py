@@ -70,10 +70,11 @@ async def test_live_responses_are_not_stored(user, job, path, status):
 async def test_streams_occupy_no_threads(user, job):
     async with listening(user):
         before = threading.active_count()
-        others = [Request(cookie=await cookie_of(user)) for _ in range(10)]
+        others = [Request(cookie=await cookie_of(user)) for _ in range(30)]
         for other in others:
             await other.until(b"event: live")
-        await wait_until_gone(lambda: threading.active_count() > before + 1)
+        # A few idle threads are kept for other requests.
+        await wait_until_gone(lambda: threading.active_count() > before + 10)
         for other in others:
             await other.disconnect()
 
@@ -143,4 +144,4 @@ async def test_error_in_the_stream(caplog):
 
 def test_site_uses_the_middleware():
     assert django_settings.ASGI_APPLICATION == "config.asgi.application"
-    assert isinstance(application.application_mapping["http"], DetachedStreamingMiddleware)
+    assert isinstance(application.application, DetachedStreamingMiddleware)

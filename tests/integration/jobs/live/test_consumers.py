@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db.backends.utils import CursorWrapper
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from events.live import follow
+from events.live import follow, rejection
 from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.testing.redis_server import EmbeddedRedis
 from jobs import services
@@ -24,6 +25,7 @@ from tests.integration.jobs.asgi import (
     socket_of,
     wait_until_gone,
 )
+from tests.support.database import failing_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -236,6 +238,43 @@ async def test_number_of_queries_of_many_reconnects(user, ids, monkeypatch):
 # Rejections
 
 
+@pytest.mark.parametrize("failing_query", ["django_session", "job_events_jobs_job"])
+async def test_handshake_while_the_database_fails(user, job, failing_query):
+    """In the middleware that loads the session, and in the consumer."""
+    socket = await socket_of(user)
+    socket.scope["extensions"] = {"websocket.http.response": {}}
+    with failing_database(applies=lambda sql: failing_query in sql):
+        await socket.send_input({"type": "websocket.connect"})
+        start = await socket.receive_output(TIMEOUT_SECONDS)
+        body = await socket.receive_output(TIMEOUT_SECONDS)
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
+    assert (b"content-type", b"application/problem+json") in start["headers"]
+    problem = json.loads(body["body"])
+    assert (problem["type"], problem["status"]) == ("urn:job-events:unavailable", 503)
+    assert "internal" not in problem["detail"]
+
+
+async def test_handshake_while_the_database_fails_on_a_server_without_http_rejections(user, job):
+    socket = await socket_of(user)
+    with failing_database():
+        assert await socket.connect() == 1013
+    async with watching(user) as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+
+
+async def test_handshake_while_the_database_does_not_answer(user, job, monkeypatch):
+    monkeypatch.setattr(rejection, "MAX_WAIT_SECONDS", 0.1)
+    answers = threading.Event()
+    sockets = [await socket_of(user) for _ in range(5)]
+    with failing_database(applies=lambda _sql: not answers.wait(TIMEOUT_SECONDS)):
+        for socket in sockets:
+            assert await socket.connect() == 1013
+        answers.set()
+    monkeypatch.setattr(rejection, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
+    async with watching(user) as socket:
+        assert await socket.until("live") == [0, 1, 2, 3, 4, 5, "live"]
+
+
 async def test_job_of_another_user_is_not_found(job, other_user):
     for other in (other_user, None):
         for path in ("/ws/jobs/abc/", "/ws/jobs/missing/"):
@@ -427,8 +466,9 @@ async def test_rejections_on_the_real_site_are_http_responses(site, site_job, si
         with pytest.raises(InvalidStatus) as caught:
             await connect(site, path, headers)
         assert caught.value.response.status_code == status
-        assert b" " in caught.value.response.body
         assert caught.value.response.headers["cache-control"] == "private, no-store"
+        problem = json.loads(caught.value.response.body)
+        assert (problem["status"], " " in problem["detail"]) == (status, True)
     with pytest.raises(InvalidStatus) as caught:
         await connect(site, job_id, anna, "?after=$")
     assert caught.value.response.status_code == 400

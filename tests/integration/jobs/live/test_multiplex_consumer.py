@@ -18,6 +18,7 @@ from tests.integration.jobs.asgi import (
     socket_of,
     wait_until_gone,
 )
+from tests.support.database import failing_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,6 +151,17 @@ async def test_job_of_another_user_is_not_found(other_user, ids):
             await send_action(socket, "subscribe", job_id)
             detail = f"The job_id {job_id} is not available."
             assert await socket.receive() == {"type": "error", "job_id": job_id, "detail": detail}
+
+
+async def test_subscription_while_the_database_fails(user, ids):
+    async with connected(user) as socket:
+        with failing_database():
+            await send_action(socket, "subscribe", "a")
+            detail = "The database is unavailable."
+            answer = await socket.receive()
+        assert answer == {"type": "error", "job_id": "a", "detail": detail}
+        await send_action(socket, "subscribe", "a")
+        assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
 
 
 async def test_limit_of_subscriptions(user, ids, settings):

@@ -1,0 +1,84 @@
+"""Rejection of requests and handshakes: problem details (RFC 9457), also before Django runs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+
+from events.database import UNAVAILABLE
+from events.live.threads import MAX_WAIT_SECONDS
+from events.log_format import log_failure
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[Any], Awaitable[None]]
+
+CONTENT_TYPE: Final = "application/problem+json"
+NO_STORE: Final = "private, no-store"
+TYPE_PREFIX: Final = "urn:job-events:"
+_TRY_AGAIN_LATER: Final = 1013  # https://www.iana.org/assignments/websocket
+# https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
+_EXTENSION: Final = "websocket.http.response"
+_HEADERS: Final = [
+    (b"content-type", CONTENT_TYPE.encode()), (b"cache-control", NO_STORE.encode()),
+]  # fmt: skip
+
+
+def problem(status: int, problem_type: str, detail: str) -> dict[str, Any]:
+    """Return the body of an error response: the problem details of RFC 9457."""
+    return {
+        "type": TYPE_PREFIX + problem_type,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+_UNAVAILABLE: Final = problem(503, "unavailable", "The database does not answer.")
+
+
+async def send_unavailable(send: Send) -> None:
+    """Send an HTTP response with the status 503: no thread was free."""
+    logger.warning("request_rejected")
+    await send({"type": "http.response.start", "status": 503, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": orjson.dumps(_UNAVAILABLE)})
+
+
+async def deny_handshake(scope: Any, send: Send, body: dict[str, Any], code: int) -> None:
+    """Reject a handshake by a problem, or by a close code if the server cannot send one."""
+    if _EXTENSION not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": code})
+        return
+    await send({"type": f"{_EXTENSION}.start", "status": body["status"], "headers": _HEADERS})
+    await send({"type": f"{_EXTENSION}.body", "body": orjson.dumps(body)})
+
+
+async def guard_handshake(application: Any, scope: Any, receive: Any, send: Send) -> None:
+    """Run a WebSocket application; reject the handshake with 503 if the database is unavailable.
+
+    Middleware loads the session and the user before a consumer runs. A handshake that is not
+    answered in MAX_WAIT_SECONDS is rejected, too.
+    """
+    is_answered = False
+    deadline = asyncio.timeout(MAX_WAIT_SECONDS)
+
+    async def observe(message: Any) -> None:
+        nonlocal is_answered
+        if deadline.expired():
+            return
+        if not is_answered:
+            is_answered = True
+            deadline.reschedule(None)
+        await send(message)
+
+    try:
+        async with deadline:
+            await application(scope, receive, observe)
+    except (*UNAVAILABLE, TimeoutError) as error:
+        if is_answered:
+            raise
+        log_failure(logger, "handshake_rejected", error)
+        await deny_handshake(scope, send, _UNAVAILABLE, _TRY_AGAIN_LATER)

@@ -1,0 +1,117 @@
+"""The site with its database on a small file system that is full, and has space again."""
+
+import json
+import subprocess
+from contextlib import closing
+
+import pytest
+import redis
+import websockets
+
+from events.publisher import SyncRedisStreamPublisher
+from tests.support.need import need
+from tests.support.site import Site
+
+FREE_BYTES = 3 * 1024 * 1024
+JOB = {"task_type": "manual"}
+
+CREATE_JOB = """
+from django.db import OperationalError
+from jobs import services
+try:
+    services.job_create(job_id="from-a-script", task_type="manual")
+except OperationalError as error:
+    print("refused:", error)
+"""
+
+
+class SmallDisk:
+    """A file system in memory."""
+
+    def __init__(self, directory):
+        self.directory, self._file = directory, directory / "filler"
+
+    def mount(self):
+        self.directory.mkdir()
+        size = f"size={FREE_BYTES}"
+        command = ["mount", "-t", "tmpfs", "-o", size, "job-events-test", self.directory]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def fill(self):
+        with self._file.open("ab", buffering=0) as file:
+            for block in (b"x" * 4096, b"x"):
+                try:
+                    while True:
+                        file.write(block)
+                except OSError:
+                    pass
+
+    def free(self):
+        self._file.unlink()
+
+    def unmount(self):
+        subprocess.run(["umount", self.directory], check=True)
+
+
+@pytest.fixture
+def disk(request, tmp_path):
+    disk = SmallDisk(tmp_path / "disk")
+    need(request, disk.mount(), "permission to mount a file system")
+    yield disk
+    disk.unmount()
+
+
+@pytest.fixture
+def site(disk, short_tmp):
+    directory = short_tmp / "full"
+    directory.mkdir(exist_ok=True)
+    site = Site(directory)
+    site.environment["DATABASE_URL"] = f"sqlite:///{disk.directory / 'site.sqlite3'}"
+    try:
+        site.start(worker=False)
+        yield site
+    finally:
+        site.stop()
+
+
+async def receive(socket, count):
+    """Receive messages until so many events; return their numbers."""
+    numbers = []
+    while len(numbers) < count:
+        message = json.loads(await socket.recv())
+        if message["type"] == "event" and "n" in message["event"]["data"]:
+            numbers.append(message["event"]["data"]["n"])
+    return numbers
+
+
+@pytest.mark.timeout(180)
+async def test_full_disk(site, disk):
+    with site.client("anna") as client, closing(redis.Redis.from_url(site.redis.url)) as connection:
+        publisher = SyncRedisStreamPublisher(connection)
+        job_id = client.post("/api/jobs/", json=JOB).json()["job_id"]
+        url, cookie = f"{site.ws_url}/ws/jobs/{job_id}/", site.cookie("anna")
+        async with websockets.connect(url, additional_headers=cookie, origin=site.url) as socket:
+            publisher.publish_event(job_id, {"n": 0})
+            assert await receive(socket, 1) == [0]
+            disk.fill()
+            # Writes fail; reading and live delivery continue.
+            for _ in range(50):
+                response = client.post("/api/jobs/", json=JOB)
+                assert response.status_code == 503
+                assert response.json()["type"] == "urn:job-events:unavailable"
+            assert "refused: " in site.manage("shell", "--verbosity", "0", "-c", CREATE_JOB)
+            publisher.publish_events(job_id, [{"n": n, "x": "y" * 10_000} for n in range(1, 200)])
+            assert await receive(socket, 199) == list(range(1, 200))
+            assert client.get(f"/api/jobs/{job_id}/").json()["status"] == "pending"
+            disk.free()
+            assert client.post("/api/jobs/", json=JOB).status_code == 201
+            assert client.post(f"/api/jobs/{job_id}/cancel/", json={}).status_code == 200
+    site.manage("process_events", "--once")
+    with site.client("anna") as client:
+        page = client.get(f"/api/jobs/{job_id}/events/").json()["results"]
+        state = client.get(f"/api/jobs/{job_id}/stream/").json()
+    assert [event["data"]["n"] for event in page[1:-1]] == list(range(200))
+    assert state["archive_position"] == state["last_id"]
+    site.manage("process_events", "--status")
+    for name in ("web", "processor"):
+        assert site.log_of(name).count("\n") < 300
