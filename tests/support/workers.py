@@ -96,6 +96,9 @@ class Workers(Site):
     def post(self, job_id: str, action: str, **body: Any) -> httpx.Response:
         return self._api.post(f"/api/jobs/{job_id}/{action}/", json=body)
 
+    def delete(self, job_id: str) -> httpx.Response:
+        return self._api.delete(f"/api/jobs/{job_id}/")
+
     def log(self, job_id: str) -> list[dict[str, Any]]:
         """Return the event dicts of a job's log."""
         page = self._api.get(f"/api/jobs/{job_id}/events/", params={"limit": 1000})

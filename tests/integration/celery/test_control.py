@@ -70,6 +70,38 @@ def test_queued_job_is_cancelled(workers):
     assert kinds(workers.log(job_id)) == ["job_created", "job_cancelled"]
 
 
+def check_erased(workers, job_id):
+    assert workers.row(job_id)["status"] == 404
+    with workers.redis_client() as client:
+        state = f"{{job_events:{job_id}}}:producers"
+        assert client.hgetall(state) == {b"expiring": b"deleted"}
+        assert not client.exists(f"job_events:{job_id}")
+
+
+@pytest.mark.parametrize("cancellable", [True, False])
+def test_task_of_a_deleted_job_is_stopped(workers, cancellable):
+    """Neither its events nor its result bring the log back."""
+    job_id = workers.job("gate", cancellable=cancellable)
+    workers.until(job_id, "at_gate")
+    assert workers.delete(job_id).status_code == 204
+    workers.open(job_id)
+    workers.until_log("task_stopped", job_id)
+    check_erased(workers, job_id)
+    assert workers.finished(workers.job("steps"))["status"] == "completed"
+
+
+def test_message_of_a_deleted_job_is_rejected(workers):
+    held = [workers.job("gate") for _ in range(2)]
+    for each in held:
+        workers.until(each, "at_gate")
+    job_id = workers.job("steps")
+    workers.delete(job_id)
+    for each in held:
+        workers.open(each)
+    workers.until_log("delivery_rejected", job_id)
+    check_erased(workers, job_id)
+
+
 @pytest.mark.parametrize("terminate", [True, False])
 def test_celery_revokes_task(workers, terminate):
     """A running task is terminated; a queued one is not started."""
