@@ -89,7 +89,7 @@ def parse_options(**defaults: int) -> argparse.Namespace:
 
 def set_up_django() -> None:
     """Set Django up with the settings of the site, and migrate the empty database."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    os.environ |= {"DJANGO_SETTINGS_MODULE": "config.settings", "DJANGO_SECRET_KEY": "bench"}
     django.setup()
     from django.core.management import call_command
 

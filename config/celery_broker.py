@@ -8,9 +8,9 @@ def broker_url(redis_url: str) -> str:
 
     URLs with the schemes `redis` and `rediss` are returned unchanged.
     """
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
+    if not redis_url.startswith("unix:"):
         return redis_url
+    parts = urlsplit(redis_url)
     password = f":{parts.password}@" if parts.password else ""
     db = parse_qs(parts.query).get("db", [""])[0]
     virtual_host = f"?virtual_host={db}" if db else ""

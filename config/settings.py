@@ -3,28 +3,24 @@
 `REDIS_URL`, `DATABASE_URL`, `DJANGO_SECRET_KEY`, `DJANGO_DEBUG`, `DJANGO_ALLOWED_HOSTS`,
 `DJANGO_CSRF_TRUSTED_ORIGINS`, `DJANGO_SSL_REDIRECT`, `DJANGO_BEHIND_PROXY`, `DJANGO_LOG_LEVEL`,
 `CELERY_BROKER_URL`, `CHAT_MODEL`, `OFFLINE_TOKEN_DELAY`, `JOB_EVENTS_DEMO`, `LOCAL_DIR`.
-Without any of them it is the demo: SQLite and an embedded Redis in `.local/`.
+`DJANGO_SECRET_KEY` is required. `make demo` sets `JOB_EVENTS_DEMO` instead, which permits HTTP.
+The defaults are SQLite and an embedded Redis in `.local/`.
 """
 
 from typing import Any
 
 import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
 
 from config.celery_broker import broker_url
 from config.demo import settings as demo
 from config.environment import BASE_DIR, LOCAL_DIR, flag, names, text
 from events.testing.redis_server import embedded_url
 
-# DEBUG with the public key is the default only if nothing is configured for production.
-DEBUG = flag(
-    "DJANGO_DEBUG", default=not (text("DJANGO_SECRET_KEY") or text("DJANGO_ALLOWED_HOSTS"))
-)
-SECRET_KEY = text("DJANGO_SECRET_KEY")
-if not SECRET_KEY:
-    if not DEBUG:
-        raise ImproperlyConfigured("DJANGO_SECRET_KEY must be set if DJANGO_DEBUG is off.")
-    SECRET_KEY = "insecure-and-good-enough-for-a-demo-on-your-own-machine"  # noqa: S105
+LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+DEBUG = flag("DJANGO_DEBUG", default=False)
+SECRET_KEY = text("DJANGO_SECRET_KEY") or demo.secret_key()
+# Plain HTTP, and static files without `collectstatic`.
+IS_LOCAL = DEBUG or demo.JOB_EVENTS_DEMO
 ALLOWED_HOSTS = names("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = names("DJANGO_CSRF_TRUSTED_ORIGINS")
 
@@ -74,7 +70,6 @@ TEMPLATES = [
     },
 ]
 
-LOCAL_DIR.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
     # No CONN_MAX_AGE: a new connection fails after `connect_timeout` if PostgreSQL does not answer.
     "default": dj_database_url.parse(text("DATABASE_URL", f"sqlite:///{LOCAL_DIR / 'db.sqlite3'}"))
@@ -91,6 +86,7 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     timeouts = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
     DATABASES["default"]["OPTIONS"] = {**timeouts, **DATABASES["default"].get("OPTIONS", {})}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_reports.RedactingFilter"
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -109,7 +105,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = LOCAL_DIR / "static"
 
-if not DEBUG:
+if not IS_LOCAL:
     SECURE_SSL_REDIRECT = flag("DJANGO_SSL_REDIRECT", default=True)
     if flag("DJANGO_BEHIND_PROXY", default=False):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

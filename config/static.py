@@ -9,7 +9,7 @@ from servestatic import ServeStaticASGI
 
 
 def with_static(application: Any) -> Any:
-    """Serve STATIC_ROOT, or in DEBUG the static files of the apps; pass on all other requests."""
+    """Serve the static files; pass on all other requests."""
     static = ServeStaticASGI(application, autorefresh=settings.DEBUG, max_age=60)
     for folder in folders():
         static.add_files(folder, prefix=settings.STATIC_URL)
@@ -17,8 +17,8 @@ def with_static(application: Any) -> Any:
 
 
 def folders() -> Iterator[str]:
-    """Yield the folders of static files: STATIC_ROOT in production, those of the apps in DEBUG."""
-    if not settings.DEBUG:
+    """Yield the folders of static files: STATIC_ROOT in production, else those of the apps."""
+    if not settings.IS_LOCAL:
         yield str(settings.STATIC_ROOT)
         return
     found: set[str] = set()

@@ -61,6 +61,7 @@ class Site:
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.support.site_settings",
+            "DJANGO_DEBUG": "0",
             "REDIS_URL": self.redis.url,
             "DATABASE_URL": f"sqlite:///{directory / 'site.sqlite3'}",
             "OFFLINE_TOKEN_DELAY": "0.002",

@@ -98,6 +98,7 @@ class World:
             "DATABASE_URL": self.database.url,
             "REDIS_URL": self.redis.url,
             "LOCAL_DIR": str(self.directory / "local"),
+            "JOB_EVENTS_DEMO": "1",
             "DJANGO_LOG_LEVEL": "ERROR",
         }
 

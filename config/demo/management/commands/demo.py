@@ -84,7 +84,7 @@ def start_redis(stack: ExitStack) -> None:
         redis.start()
     elif not is_reachable(url):
         raise launcher.DemoError(
-            f"No Redis answers at REDIS_URL={url}. Start it, or unset REDIS_URL to get one."
+            "No Redis answers at REDIS_URL. Start it, or unset REDIS_URL to get one."
         )
 
 

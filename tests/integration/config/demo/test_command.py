@@ -44,7 +44,8 @@ class Demo:
     def __init__(self, directory: Path, port: int, **environment: str) -> None:
         self.port = port
         self.output = directory / "output"
-        inherited = {k: v for k, v in os.environ.items() if k not in ("REDIS_URL", "DATABASE_URL")}
+        own = ("REDIS_URL", "DATABASE_URL", "DJANGO")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(own)}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo", "--port", str(port)],
@@ -52,6 +53,7 @@ class Demo:
                 env={
                     **inherited,
                     "LOCAL_DIR": str(directory / "local"),
+                    "JOB_EVENTS_DEMO": "1",
                     "OFFLINE_TOKEN_DELAY": "0",
                     **environment,
                 },
@@ -114,6 +116,9 @@ def test_it_runs_a_job_and_leaves_no_process(directory, started):
             time.sleep(0.2)
         events = client.get("/api/jobs/kept/events/").json()["results"]
         assert client.get("/admin/", follow_redirects=True).status_code == 200
+        assert client.get("/static/job_events_jobs/jobs.css").status_code == 200
+        missing = client.get("/missing/")
+        assert (missing.status_code, "DEBUG" in missing.text) == (404, False)
     code, left = demo.end(signal.SIGINT)
     assert (code, left) == (0, set())
     assert "Stopped" in demo.printed()
@@ -158,9 +163,11 @@ def test_port_in_use_is_reported(directory):
 
 
 def test_unreachable_redis_is_reported(directory):
-    demo = Demo(directory, free_port(), REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
+    demo = Demo(directory, free_port(), REDIS_URL=url)
     assert demo.process.wait(60) == 1
     assert "No Redis answers at REDIS_URL" in demo.printed()
+    assert "hunter2" not in demo.printed()
     assert "Traceback" not in demo.printed()
 
 

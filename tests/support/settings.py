@@ -1,0 +1,8 @@
+"""Settings of the tests and tools: those of the site, with a key, for plain HTTP."""
+
+import os
+
+os.environ.setdefault("DJANGO_SECRET_KEY", "key-of-the-tests-0123456789-abcdefghijklmnopqrstuvw")
+os.environ.setdefault("DJANGO_DEBUG", "1")
+
+from config.settings import *  # noqa: F403 - the settings read the environment
