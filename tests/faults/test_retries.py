@@ -6,7 +6,9 @@ from time import monotonic
 
 import pytest
 
+from events.archive.archiver import Archiver
 from events.exceptions import EventsError, RedisUnavailable, RetryExpired
+from events.history import read_events
 from events.producer import batch
 from events.publisher import get_publisher
 from events.streams import commands, scripts
@@ -97,6 +99,17 @@ async def test_retry_after_wipe_appends_again(failed, redis_client):
     ids = await publish.retry(error)
     assert ids == arrived(redis_client)
     assert numbers(redis_client) == [1, 2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_archived_events_survive_a_wipe(redis_client):
+    get_publisher().publish_events("abc", EVENTS)
+    before = read_events("abc")
+    while Archiver().step():
+        pass
+    get_publisher().publish_event("abc", {"n": 3})
+    redis_client.flushall()
+    assert read_events("abc") == before
 
 
 async def test_wipe_between_retries_of_a_batch(proxy, redis_client):
