@@ -1,5 +1,6 @@
 """ASGI application of the site: `uvicorn config.asgi:application`."""
 
+import logging
 import os
 
 import django
@@ -14,7 +15,12 @@ django.setup(set_prefix=False)
 from config.handler import OneThreadHandler
 from config.static import with_static
 from events.live.asgi import DetachedStreamingMiddleware
+from events.log_format import TicketFilter
 from jobs.routing import websocket_urlpatterns
+
+# Of uvicorn: requests, and handshakes of WebSockets.
+for name in ("uvicorn.access", "uvicorn.error"):
+    logging.getLogger(name).addFilter(TicketFilter())
 
 routes = ProtocolTypeRouter(
     {

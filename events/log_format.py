@@ -1,6 +1,7 @@
 """Log formatting: message and `extra` as key-value pairs, with secrets redacted; rate limit."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_SUMMARY_CHARACTERS: Final = 300
 _MAX_PERIODS: Final = 1000
+_TICKET: Final = re.compile(r"(?<=[?&]ticket=)[^&\s\"']+")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -94,6 +96,20 @@ class KeyValueFormatter(logging.Formatter):
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k[0] != "_"}
         pairs = "".join(f" {name}={value!r}" for name, value in sorted(extra.items()))
         return super().formatMessage(record) + pairs
+
+
+class TicketFilter(logging.Filter):
+    """Replaces tickets in the URLs of records by `[redacted]`; for the loggers of a web server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = _without_tickets(record.msg)
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_without_tickets, record.args))
+        return True
+
+
+def _without_tickets(value: object) -> object:
+    return _TICKET.sub("[redacted]", value) if isinstance(value, str) else value
 
 
 class LineHandler(logging.Handler):

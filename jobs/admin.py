@@ -20,7 +20,7 @@ from events.history import read_events
 from jobs import services
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import InputRequest, Job, Task
-from jobs.selectors import user_of
+from jobs.selectors import user_of, visible_jobs
 from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
@@ -88,7 +88,9 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        return super().get_queryset(request).defer("payload", "result")
+        """Return the jobs that VISIBLE_JOBS shows to the user, as the API and the pages do."""
+        jobs = visible_jobs(user_of(request)).order_by(*self.get_ordering(request))
+        return jobs.defer("payload", "result")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # services create jobs, and dispatch them

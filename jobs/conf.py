@@ -71,7 +71,7 @@ class JobSettings(SettingsTable):
     MAX_PAYLOAD_BYTES = Setting(1024 * 1024, count, "E021", "maximum payload size in bytes of JSON")
     CHAT_MODEL = Setting("", _chat_model, "E022", "chat model of `jobs.tasks`; empty: offline")
     LOGIN_TIMEOUT = Setting(5.0, duration(), "E026", "time limit for authenticating a socket")
-    RECHECK_LOGINS = Setting(4.0, duration(), "E027", "interval of session checks")
+    RECHECK_LOGINS = Setting(4.0, duration(), "E027", "interval of login checks")
     RECHECK_JOBS = Setting(60.0, duration(), "E028", "interval of `VISIBLE_JOBS` checks")
     MAX_SUBSCRIPTIONS = Setting(100, count, "E029", "maximum number of jobs on one connection")
     VISIBLE_JOBS = Setting[Any](

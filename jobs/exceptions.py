@@ -75,7 +75,7 @@ class RunnerNotFound(JobError):
 
 
 class InvalidTicket(JobError):
-    """The ticket is not valid for this job or older than 60 seconds. Request a new one."""
+    """The ticket is not valid for this job, expired or revoked. Request a new one."""
 
 
 class BadMessage(JobError):

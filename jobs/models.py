@@ -1,4 +1,4 @@
-"""Models: jobs, their tasks and their input requests."""
+"""Models: jobs, their tasks, input requests and tickets."""
 
 import uuid
 from datetime import timedelta
@@ -7,6 +7,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from events.database import database_now
@@ -253,3 +254,28 @@ class InputRequest(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Ticket(models.Model):
+    """Authorization of a user to watch a job; `jobs.access.tickets` writes the rows.
+
+    `logins` are kinds and keys of `jobs.access.logins`. `connection` is the id of the connection
+    that used the ticket last.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+", verbose_name=_("job"))
+    user = models.ForeignKey(
+        user_model, on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
+    )
+    logins = models.JSONField(_("logins"))
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    connection = models.UUIDField(_("connection"), null=True)
+
+    class Meta:
+        verbose_name = _("ticket")
+        verbose_name_plural = _("tickets")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -1,7 +1,8 @@
 """Authorization and limits of requests and live connections.
 
+    logins          what authenticated a user: session, token or password
     session_guard   closes live connections when access is revoked
-    tickets         short-lived signed tickets
+    tickets         signed tickets for one job, as a parameter of the URL
     throttling      rate limits
     login           the login page for anonymous users
     page_policy     headers that restrict what a browser may do on the pages

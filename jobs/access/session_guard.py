@@ -1,23 +1,19 @@
 """Revocation of access to live connections, which last for hours.
 
-One guard per event loop checks its connections every RECHECK_LOGINS seconds with three queries:
-active users, valid sessions, owners of the jobs. It evaluates `visible_jobs` for each user every
-RECHECK_JOBS seconds, and at once if an owner or the privileges of the user have changed.
+One guard per event loop checks its connections every RECHECK_LOGINS seconds with one query for the
+users, one for the owners of the jobs, and one for each kind of login. It evaluates `visible_jobs`
+for each user every RECHECK_JOBS seconds, and at once if an owner or the privileges of the user have
+changed.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from importlib import import_module
 from time import monotonic
 from typing import Any, Final, Self, cast
 
-import django.db
-from django.contrib.auth import SESSION_KEY, get_user_model
-from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
-from django.db.models import Model
-from django.utils import timezone
+from django.contrib.auth import get_user_model
 from django.utils.functional import LazyObject
 
 from events.exceptions import EventsError
@@ -25,6 +21,7 @@ from events.live.presence import mark_watched
 from events.live.threads import in_database_thread
 from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
+from jobs.access.logins import Logins, existing_logins, is_logged_in
 from jobs.conf import job_settings
 from jobs.models import Job
 from jobs.selectors import fetch_in_chunks, sees_all, visible_jobs
@@ -33,24 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 class Connection:
-    """A live connection: its user, the session or token row of the user, and the watched jobs.
+    """A live connection: its user, the logins that it needs, and the watched jobs.
 
-    The constructor may load the session from the database. As a context manager it is guarded.
+    As a context manager it is guarded.
     """
 
-    __slots__ = ("_guard", "job_ids", "login", "on_revoked", "session_hash", "user")
+    __slots__ = ("_guard", "job_ids", "logins", "on_revoked", "user")
 
-    def __init__(self, user: Any, login: Any = None) -> None:
+    def __init__(self, user: Any, logins: Logins = frozenset()) -> None:
         self.user = _unwrapped(user)
+        self.logins = logins
         self.job_ids = frozenset[str]()
-        # Model (None for a session) and key of what authenticated the user; None for a ticket.
-        self.login: tuple[type[Model] | None, Any] | None = None
-        self.session_hash: str | None = None
-        if isinstance(login, Model):
-            self.login = type(login), login.pk
-        elif hasattr(login, "session_key") and login.get(SESSION_KEY) == str(user.pk):
-            self.login = None, login.session_key
-            self.session_hash = _session_hash(user)
 
     def guarded(self, on_revoked: Callable[[str | None], object]) -> Self:
         """Set the callback for a job_id that is no longer visible; None for an invalid login."""
@@ -96,28 +86,27 @@ class SessionGuard(LoopService[Connection]):
                     connection.on_revoked(job_id)
 
     def check(self, connections: Collection[Connection]) -> list[Revocation]:
-        """Return connections with an invalid login, and with jobs that are no longer visible."""
-        try:
-            users = _users({each.user.pk for each in connections})
-            logins = _valid_logins(connections)
-            jobs = Job.objects.values_list("job_id", "owner_id")
-            job_ids = {job_id for each in connections for job_id in each.job_ids}
-            owners = fetch_in_chunks(job_ids, lambda chunk: jobs.filter(job_id__in=chunk))
-            revoked: list[Revocation] = []
-            by_user = defaultdict[Any, list[Connection]](list)
-            for each in connections:
-                user = users.get(each.user.pk)
-                if user is not None and _is_authenticated(each, user, logins):
-                    each.user = user
-                    by_user[user.pk].append(each)
-                else:
-                    revoked.append((each, None))
-            for pk, of_user in by_user.items():
-                revoked += self._invisible(users[pk], of_user, owners)
-            self._evaluated = {pk: self._evaluated[pk] for pk in by_user}
-            return revoked
-        finally:
-            django.db.connection.close()
+        """Return connections with a login that has ended, and with jobs no longer visible."""
+        users = _users({each.user.pk for each in connections})
+        # A consumer may add a login meanwhile, which the query does not cover.
+        logins_of = {each: each.logins for each in connections}
+        existing = existing_logins(login for logins in logins_of.values() for login in logins)
+        jobs = Job.objects.values_list("job_id", "owner_id")
+        job_ids = {job_id for each in connections for job_id in each.job_ids}
+        owners = fetch_in_chunks(job_ids, lambda chunk: jobs.filter(job_id__in=chunk))
+        revoked: list[Revocation] = []
+        by_user = defaultdict[Any, list[Connection]](list)
+        for each in connections:
+            user = users.get(each.user.pk)
+            if user is not None and is_logged_in(user, logins_of[each], existing):
+                each.user = user
+                by_user[user.pk].append(each)
+            else:
+                revoked.append((each, None))
+        for pk, of_user in by_user.items():
+            revoked += self._invisible(users[pk], of_user, owners)
+        self._evaluated = {pk: self._evaluated[pk] for pk in by_user}
+        return revoked
 
     def _invisible(
         self, user: Any, connections: Iterable[Connection], owners: dict[str, Any]
@@ -137,6 +126,11 @@ class SessionGuard(LoopService[Connection]):
 guards: Final = PerLoop[SessionGuard]()
 
 
+def is_revoked(connection: Connection) -> bool:
+    """Return whether a login has ended or a job is no longer visible. Runs a few queries."""
+    return bool(SessionGuard(lambda: None).check([connection]))
+
+
 def _unwrapped(user: Any) -> Any:
     """Return the user without the lazy object around it, which would keep the request alive."""
     if isinstance(user, LazyObject) and user.pk is not None:
@@ -144,46 +138,6 @@ def _unwrapped(user: Any) -> Any:
     return user
 
 
-def _session_hash(user: Any) -> str | None:
-    """Return the hash that changes with the password, which invalidates the user's sessions."""
-    compute = getattr(user, "get_session_auth_hash", None)
-    return compute() if compute is not None else None
-
-
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
     users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
     return fetch_in_chunks(keys, lambda chunk: users.in_bulk(chunk).items())
-
-
-def _is_authenticated(connection: Connection, user: Any, logins: Collection[object]) -> bool:
-    is_valid = connection.login is None or connection.login in logins
-    return is_valid and user.is_active and connection.session_hash in (None, _session_hash(user))
-
-
-def _valid_logins(connections: Iterable[Connection]) -> Collection[object]:
-    """Return those of the sessions and tokens that still exist; one query for each model."""
-    keys_of = defaultdict[type[Model] | None, set[Any]](set)
-    for model, key in filter(None, (each.login for each in connections)):
-        keys_of[model].add(key)
-    return {
-        (model, key)
-        for model, keys in keys_of.items()
-        for key in (_sessions(keys) if model is None else _existing(model, keys))
-    }
-
-
-def _sessions(keys: Collection[str]) -> Collection[str]:
-    """Return the keys of the sessions that exist and have not expired."""
-    store = import_module(job_settings.SESSION_ENGINE).SessionStore
-    if issubclass(store, CookieSessions):  # stored in the browser only
-        return keys
-    if hasattr(store, "get_model_class"):
-        return _existing(store.get_model_class(), keys, expire_date__gt=timezone.now())
-    return {key for key in keys if store().exists(key)}
-
-
-def _existing(model: type[Model], keys: Iterable[Any], **conditions: Any) -> Collection[Any]:
-    """Return the primary keys of those of the rows that exist and meet the conditions."""
-    rows = model._default_manager.filter(**conditions)  # noqa: SLF001 - documented by Django
-    pks = rows.values_list("pk", "pk")
-    return fetch_in_chunks(keys, lambda chunk: pks.filter(pk__in=chunk))

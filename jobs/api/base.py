@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
+from uuid import uuid4
 
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
@@ -22,8 +23,9 @@ from events.database import UNAVAILABLE
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import CONTENT_TYPE
+from jobs.access.logins import Login, Logins, logins_of
 from jobs.access.throttling import ScopeThrottle
-from jobs.access.tickets import user_of_ticket
+from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import problem_response
 from jobs.api.renderers import BrowsableRenderer, OrjsonParser, OrjsonRenderer
 from jobs.conf import job_settings
@@ -68,7 +70,7 @@ class AnyNegotiation(DefaultContentNegotiation):
 class TicketAuthentication(BaseAuthentication):
     """Authenticates by the parameter `ticket`: one for each job of the request, in their order."""
 
-    def authenticate(self, request: Request) -> tuple[Any, list[str]] | None:
+    def authenticate(self, request: Request) -> tuple[Any, Logins] | None:
         tickets = request.query_params.getlist("ticket")
         if not tickets:
             return None
@@ -76,13 +78,24 @@ class TicketAuthentication(BaseAuthentication):
         job_ids = [job_id] if job_id else request.query_params.getlist("job")
         if len(tickets) != len(job_ids):
             raise exceptions.AuthenticationFailed("Send one ticket for each job, in their order.")
-        try:
-            users = {user_of_ticket(*each) for each in zip(tickets, job_ids, strict=True)}
-        except InvalidTicket as error:
-            raise exceptions.AuthenticationFailed(str(error)) from error
+        users, logins, connection = set[Any](), frozenset[Login](), uuid4()
+        for ticket, job_id in zip(tickets, job_ids, strict=True):
+            try:
+                user, of_ticket = use_ticket(ticket, job_id, connection)
+            except InvalidTicket as error:
+                raise exceptions.AuthenticationFailed(str(error)) from error
+            users.add(user)
+            logins |= of_ticket
         if len(users) > 1:
             raise exceptions.AuthenticationFailed("The tickets belong to different users.")
-        return users.pop(), tickets
+        return users.pop(), logins
+
+
+def logins_of_request(request: Request) -> Logins:
+    """Return the logins of an authenticated request. May load the session from the database."""
+    if isinstance(request.auth, frozenset):
+        return request.auth  # of TicketAuthentication
+    return logins_of(request.user, getattr(request, "session", None), request.auth)
 
 
 class JobsAPIView(APIView):

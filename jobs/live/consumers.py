@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import orjson
 from channels.db import database_sync_to_async
@@ -33,8 +34,9 @@ from events.live.subscriber import Subscriber
 from events.log_format import log_failure
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
+from jobs.access.logins import Logins, logins_of
 from jobs.access.session_guard import Connection
-from jobs.access.tickets import user_of_ticket
+from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import public_text
 from jobs.completion import job_completion
 from jobs.exceptions import InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
@@ -95,6 +97,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._cleanup = ExitStack()
+        self._id = uuid4()
         install_shutdown_handlers()
 
     async def connect(self) -> None:
@@ -156,16 +159,24 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
         Raises InvalidJobId, InvalidTicket, JobNotFound.
         """
-        if ticket is None:
-            connection = self._connection if self._user.is_authenticated else None
-            connection = connection or Connection(self._user, self.scope.get("session"))
-        else:
-            connection = Connection(user_of_ticket(ticket, job_id))
-        if self._connection is not None and self._connection.user != connection.user:
+        user, logins = self._authenticate(job_id, ticket)
+        visible_status(user, job_id)
+        connection = self._connection or Connection(user)
+        if connection.user != user:
             raise InvalidTicket("The ticket was issued to another user than that of this socket.")
-        visible_status(connection.user, job_id)
-        self._connection = self._connection or connection
-        return self._connection
+        connection.logins |= logins
+        self._connection = connection
+        return connection
+
+    def _authenticate(self, job_id: str = "", ticket: str | None = None) -> tuple[Any, Logins]:
+        """Return the user of the ticket, or of the session, and the logins."""
+        if ticket is not None:
+            return use_ticket(ticket, job_id, self._id)
+        if not self._user.is_authenticated:
+            return self._user, frozenset()
+        if self._connection is not None:  # the session guard has updated its user
+            return self._connection.user, self._connection.logins
+        return self._user, logins_of(self._user, self.scope.get("session"))
 
     def _watch_session(self, connection: Connection) -> None:
         self._cleanup.enter_context(connection.guarded(self._access_revoked))

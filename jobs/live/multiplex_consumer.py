@@ -41,8 +41,7 @@ class MultiplexConsumer(LiveConsumer):
         self._cleanup.callback(self._unsubscribe_from_jobs)
         if self._user.is_authenticated:
             await throttling.count_use(self._user, throttling.CONNECT)
-            create = database_sync_to_async(Connection)
-            self._connection = await create(self._user, self.scope.get("session"))
+            self._connection = Connection(*await database_sync_to_async(self._authenticate)())
         else:
             loop = asyncio.get_running_loop()
             timeout = loop.call_later(job_settings.LOGIN_TIMEOUT, self._require_login)

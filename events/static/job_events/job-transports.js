@@ -91,7 +91,7 @@ export function webSocket(link) {
       if (isFinal(code)) link.refused(code);
       else if (opened || code >= 4000) link.lost();
       // Refused, or no WebSocket support on the server: the browser does not say which.
-      else probeHistory(link, `${link.root}?after=${link.cursor()}&limit=1${link.query}`, controller.signal);
+      else probe(link, `${link.root}poll/?after=${link.cursor()}&limit=1${link.query}`, controller.signal);
     },
   });
   return () => {
@@ -112,8 +112,8 @@ function deliver(link, event) {
   if (isObject(event) && typeof event.id === "string") link.deliver(event);
 }
 
-/** Requests the history after a failed handshake, to learn the reason. */
-async function probeHistory(link, url, signal) {
+/** Sends a poll, which accepts tickets, after a failed handshake, to learn the reason. */
+async function probe(link, url, signal) {
   try {
     const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
     const { status, ok } = response;

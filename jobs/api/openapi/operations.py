@@ -82,7 +82,7 @@ _StreamState: Final = _object(
     archive_position=CharField(allow_null=True),
 )
 _Ticket: Final = _object(
-    "Ticket", ticket=CharField(), expires_in=IntegerField(help_text="Seconds.")
+    "Ticket", ticket=CharField(), expires_in=IntegerField(help_text="Seconds for the first use.")
 )
 _Published: Final = _object("Published", ids=ListField(child=CharField()))
 _JobCounts: Final = _object(

@@ -1,7 +1,7 @@
 """Views of live delivery: server-sent events of one job and of several, long-poll, tickets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,13 +25,14 @@ from events.live.shutdown import install_shutdown_handlers
 from events.live.threads import in_database_thread
 from events.types import START, Cursor, Event
 from jobs.access import throttling
-from jobs.access.session_guard import Connection
-from jobs.access.tickets import SECONDS, make_ticket
+from jobs.access.session_guard import Connection, is_revoked
+from jobs.access.tickets import FIRST_USE_SECONDS, make_ticket
 from jobs.api.base import (
     AnyNegotiation,
     JobsAPIView,
     TicketAuthentication,
     is_asgi,
+    logins_of_request,
     streaming_response,
 )
 from jobs.api.problem_details import Problem
@@ -41,7 +42,7 @@ from jobs.api.views.events import JobEventsView
 from jobs.completion import job_completion
 from jobs.exceptions import JobError
 from jobs.models import Job
-from jobs.selectors import visible_status, visible_statuses
+from jobs.selectors import visible_job, visible_statuses
 
 _NEEDS_ASGI: Final = (
     "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this server uses"
@@ -66,6 +67,12 @@ class LiveView(JobsAPIView):
         final.headers.setdefault("Cache-Control", NO_STORE)
         return final
 
+    def connection(self, request: Request, job_ids: Iterable[str]) -> Connection:
+        """Return the connection of the request, to check its access while it lasts."""
+        connection = Connection(request.user, logins_of_request(request))
+        connection.job_ids = frozenset(job_ids)
+        return connection
+
 
 class StreamView(LiveView):
     """Base class of the views of server-sent events."""
@@ -86,11 +93,7 @@ class StreamView(LiveView):
             read_events(job_ids[0], limit=1)
         if not is_asgi(request):
             raise Problem("needs-asgi", _NEEDS_ASGI)
-        # The login is checked while the connection lasts: the row of a token, or the session.
-        login = getattr(request, "session", None) if request.auth is None else request.auth
-        connection = Connection(request.user, login)
-        connection.job_ids = frozenset(job_ids)
-        return connection
+        return self.connection(request, job_ids)
 
 
 class JobEventStreamView(StreamView):
@@ -202,18 +205,25 @@ class JobEventPollView(LiveView, JobEventsView):
         is_finished = page["job_status"] in Job.TERMINAL_STATUSES
         if page["results"] or is_finished or not query["wait"]:
             return Response(page)
+        access = self.connection(request, [job_id])
         if is_asgi(request):
-            body = self._later_page(request, query, page)
+            body = self._stream_later_page(request, query, page, access)
             return streaming_response(request, body, "application/json")
         wait_for_events(job_id, after=query["after"] or START, seconds=query["wait"])
-        return Response(self.page(request, query))
+        return Response(self._later_page(request, query, page, access))
 
     def page(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
         """Return a page of the history, and whether waiting is cheap."""
         return {**super().page(request, query), "waits": is_asgi(request)}
 
-    async def _later_page(
-        self, request: Request, query: dict[str, Any], page: dict[str, Any]
+    def _later_page(
+        self, request: Request, query: dict[str, Any], empty: dict[str, Any], access: Connection
+    ) -> dict[str, Any]:
+        """Return the page after waiting; the empty one if access was revoked meanwhile."""
+        return empty if is_revoked(access) else self.page(request, query)
+
+    async def _stream_later_page(
+        self, request: Request, query: dict[str, Any], page: dict[str, Any], access: Connection
     ) -> AsyncGenerator[bytes, None]:
         """Yield the page as soon as it has an event; no thread waits for it."""
         job_id, after = self.kwargs["job_id"], query["after"] or START
@@ -222,7 +232,7 @@ class JobEventPollView(LiveView, JobEventsView):
             if await await_events(
                 job_id, after=after, seconds=query["wait"], completion=job_completion
             ):
-                page = await in_database_thread(self.page, request, query)
+                page = await in_database_thread(self._later_page, request, query, page, access)
         yield OrjsonRenderer().render(page)
 
 
@@ -230,7 +240,12 @@ class JobTicketView(JobsAPIView):
     """Tickets for clients that can send neither a cookie nor a header."""
 
     def post(self, request: Request, job_id: str) -> Response:
-        """Create a ticket for the parameter `ticket` of the stream and the socket of a job."""
-        visible_status(request.user, job_id)
-        ticket = {"ticket": make_ticket(request.user, job_id), "expires_in": SECONDS}
-        return Response(ticket, status.HTTP_201_CREATED, headers={"Cache-Control": NO_STORE})
+        """Create a ticket for the parameter `ticket` of the stream and the socket of a job.
+
+        It must be used within `expires_in` seconds. After that the same URL may reconnect, with one
+        connection at a time, until the login of this request ends.
+        """
+        job = visible_job(request.user, job_id)
+        ticket = make_ticket(job, request.user, logins_of_request(request))
+        answer = {"ticket": ticket, "expires_in": FIRST_USE_SECONDS}
+        return Response(answer, status.HTTP_201_CREATED, headers={"Cache-Control": NO_STORE})

@@ -10,6 +10,9 @@ from asgiref.testing import ApplicationCommunicator
 from django.test import AsyncClient
 
 from config.asgi import application
+from jobs.access.logins import logins_of
+from jobs.access.tickets import make_ticket
+from jobs.models import Job
 
 ORIGIN = b"http://localhost"
 TIMEOUT_SECONDS = 20
@@ -73,6 +76,18 @@ async def cookie_of(user):
     return "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
 
 
+async def log_out(cookie):
+    """End the session of a cookie."""
+    client = AsyncClient()
+    client.cookies.load(cookie)
+    await client.alogout()
+
+
+def ticket_of(user, job_id="abc", session=None):
+    """Return a ticket that was obtained with a session or, by default, with a password."""
+    return make_ticket(Job.objects.get(job_id=job_id), user, logins_of(user, session))
+
+
 class Socket(ApplicationCommunicator):
     """One WebSocket; the communicator of Channels requires daphne."""
 
@@ -124,6 +139,23 @@ class Socket(ApplicationCommunicator):
     async def disconnect(self):
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
         await self.wait(TIMEOUT_SECONDS)
+
+
+async def open_stream(path=STREAM, **headers):
+    """Connect to an SSE stream, and receive it up to `live`."""
+    request = Request(path=path, **headers)
+    await request.until(b"event: live")
+    return request
+
+
+async def open_socket(path="/ws/jobs/abc/", cookie="", message=None):
+    """Connect to a socket, send the message, and receive up to `live`."""
+    socket = Socket(path, [(b"origin", ORIGIN), (b"cookie", cookie.encode())])
+    assert await socket.connect() is None
+    if message is not None:
+        await socket.send(text=json.dumps(message))
+    await socket.until("live")
+    return socket
 
 
 async def socket_of(user, path="/ws/jobs/abc/", origin=ORIGIN):

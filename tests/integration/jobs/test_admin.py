@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
@@ -335,6 +335,34 @@ def test_staff_with_the_change_permission(client, clerk, make_job):
     clerk.user_permissions.add(*Permission.objects.filter(codename__in=("view_job", "change_job")))
     job = make_job()
     assert messages_of(run_action(client, "cancel_jobs", job)) == ["1 job changed."]
+
+
+def visible_to_clerks(user):
+    """A rule that hides jobs even from staff; its queryset has duplicates without distinct()."""
+    return Job.objects.filter(owner__groups__name="clerks").distinct()
+
+
+def test_visible_jobs_applies_to_the_admin(admin, make_job, user, other_user, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": visible_to_clerks}
+    user.groups.add(Group.objects.create(name="clerks"), Group.objects.create(name="clerks too"))
+    shown = make_job(owner=user, title="Shown", job_id="shown")
+    hidden = make_job(owner=other_user, title="Hidden", job_id="hidden")
+    page = text(admin.get(LIST, {"q": "manual", "o": "6.1"}))
+    assert "Shown" in page
+    assert "Hidden" not in page
+    assert "Hidden" not in text(admin.get(LIST, {"created_at__year": str(timezone.now().year)}))
+    assert "job_created" in text(admin.get(page_of(shown)))
+    for name in ("change", "history", "delete"):
+        url = reverse(f"admin:job_events_jobs_job_{name}", args=[hidden.pk])
+        assert admin.get(url).status_code == 302, "to the index, as for a job that does not exist"
+    run_action(admin, "cancel_jobs", shown, hidden)
+    data = {"action": "delete_selected", "_selected_action": [shown.pk, hidden.pk], "post": "yes"}
+    assert [Job.objects.get(pk=job.pk).status for job in (shown, hidden)] == [
+        "cancelled",
+        "pending",
+    ]
+    admin.post(LIST, data)
+    assert list(Job.objects.values_list("job_id", flat=True)) == ["hidden"]
 
 
 @pytest.mark.parametrize("account", ["user", None])

@@ -14,9 +14,10 @@ import websockets
 from websockets.sync.client import connect
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.integration.test_documents import snippets
 from tests.support.need import need
 from tests.support.nginx import NGINX, another_web, behind_nginx, extend_settings
-from tests.support.site import Site
+from tests.support.site import ROOT, Site
 
 TIMEOUT_SECONDS = 10
 # A fifteenth of the defaults: 60 s in nginx, and KEEP_ALIVE of 15 s.
@@ -170,6 +171,20 @@ def test_nginx_buffers_responses_without_x_accel_buffering(h11_site, job_id, tmp
         client.stream("GET", f"/api/jobs/{job_id}/events/stream/", timeout=1) as response,
     ):
         next(response.iter_lines())
+
+
+def test_log_format_of_the_documentation_omits_tickets(site, job_id, tmp_path):
+    [snippet] = snippets(ROOT / "docs" / "operations.md", "nginx").values()
+    more = snippet.replace("/var/log/nginx/access.log", "documented.log")
+    path = f"/api/jobs/{job_id}/events/poll/"
+    with site.client("anna") as client:
+        ticket = client.post(f"/api/jobs/{job_id}/ticket/").json()["ticket"]
+    with behind_nginx(site, tmp_path / "nginx", more) as front:
+        httpx.get(f"{front.url}{path}?ticket={ticket}").raise_for_status()
+    log = (tmp_path / "nginx" / "documented.log").read_text()
+    assert f'"GET {path} HTTP/1.1" 200' in log
+    assert ticket in (tmp_path / "nginx" / "access.log").read_text()  # the default format
+    assert "ticket" not in log
 
 
 # Keep-alives

@@ -11,6 +11,7 @@ from events.log_format import (
     KeyValueFormatter,
     LineHandler,
     RateLimit,
+    TicketFilter,
     log_failure,
     summarize_error,
 )
@@ -42,6 +43,22 @@ def test_secrets_are_redacted():
     found = line("password=hunter2", kwargs={"api_key": "hunter2"}, exc_info=exc_info)
     assert "ConnectionError: redis://[redacted]@cache" in found
     assert "hunter2" not in found
+
+
+def filtered(msg, *args):
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, msg, args, None)
+    assert TicketFilter().filter(record)
+    return record
+
+
+def test_tickets_are_removed_from_urls():
+    """The arguments keep their number and their types: uvicorn's formatter unpacks them."""
+    record = filtered('"%s %s HTTP/%s" %d', "GET", "/a/?b=1&ticket=x:y&c=2", "1", 200)
+    assert record.args == ("GET", "/a/?b=1&ticket=[redacted]&c=2", "1", 200)
+    assert filtered('GET "/a/?ticket=x:y" 200').getMessage() == 'GET "/a/?ticket=[redacted]" 200'
+    assert filtered("a ticket=x, not a URL").getMessage() == "a ticket=x, not a URL"
+    assert filtered("%(a)s", {"a": 1}).getMessage() == "1"
+    assert filtered(ValueError("x")).getMessage() == "x"
 
 
 class BrokenError(Exception):

@@ -7,15 +7,22 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.test import Client
 
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import services
-from jobs.access.tickets import make_ticket
+from jobs.api.views import live
 from jobs.models import Job
-from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of, wait_until_gone
+from tests.integration.jobs.asgi import (
+    TIMEOUT_SECONDS,
+    Request,
+    cookie_of,
+    log_out,
+    ticket_of,
+    wait_until_gone,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -37,7 +44,9 @@ def numbers(page):
 async def request_of(user, **query):
     """Send a request to the ASGI application."""
     text = "&".join(f"{name}={value}" for name, value in query.items())
-    request = Request(path=f"{POLL}?{text}", cookie=await cookie_of(user))
+    cookie = await cookie_of(user)
+    request = Request(path=f"{POLL}?{text}", cookie=cookie)
+    request.cookie = cookie
     yield request
     await request.disconnect()
 
@@ -129,17 +138,59 @@ async def test_waiting_requests_occupy_no_threads(user, ids):
 
 
 async def test_ticket(user, ids):
-    ticket = await sync_to_async(make_ticket)(user, "abc")
+    ticket = await sync_to_async(ticket_of)(user, "abc")
     request = Request(path=f"{POLL}?ticket={ticket}")
     assert numbers(await page_of(request)) == [0, 1, 2]
 
 
-async def test_access_lost_while_waiting(user, ids):
+async def remove_owner(user, cookie):
+    await Job.objects.aupdate(owner=None)
+
+
+async def deactivate(user, cookie):
+    await type(user).objects.aupdate(is_active=False)
+
+
+async def end_session(user, cookie):
+    await log_out(cookie)
+
+
+REVOCATIONS = [remove_owner, deactivate, end_session]
+
+
+@pytest.mark.parametrize("revoke", REVOCATIONS)
+async def test_access_lost_while_waiting(user, ids, revoke):
     async with request_of(user, wait=30, after=ids[2]) as request:
         await wait_started(request)
-        await Job.objects.aupdate(owner=None)
+        await revoke(user, request.cookie)
         get_publisher().publish_event("abc", {"n": 3})
         assert numbers(await page_of(request)) == []
+
+
+@pytest.mark.parametrize("revoke", REVOCATIONS)
+def test_access_lost_while_waiting_under_wsgi(user, ids, revoke, client, monkeypatch):
+    """The wait is replaced by the revocation and an event."""
+    client.force_login(user)
+    cookie = f"sessionid={client.cookies['sessionid'].value}"
+
+    def wait(*args, **kwargs):
+        async_to_sync(revoke)(user, cookie)
+        get_publisher().publish_event("abc", {"n": 3})
+
+    monkeypatch.setattr(live, "wait_for_events", wait)
+    assert numbers(client.get(POLL, {"wait": "5", "after": ids[2]}).json()) == []
+
+
+async def test_later_request_with_a_ticket_ends_an_earlier_one(user, ids):
+    ticket = await sync_to_async(ticket_of)(user)
+    path = f"{POLL}?wait=30&after={ids[2]}&ticket={ticket}"
+    first = Request(path=path)
+    await wait_started(first)
+    second = Request(path=path)
+    await wait_started(second)
+    get_publisher().publish_event("abc", {"n": 3})
+    assert numbers(await page_of(first)) == []
+    assert numbers(await page_of(second)) == [3]
 
 
 def test_under_wsgi(user, ids):

@@ -14,10 +14,15 @@ from channels.layers import get_channel_layer
 from events.publisher import get_publisher
 from jobs import services
 from jobs.access.session_guard import Connection
-from jobs.access.tickets import make_ticket
 from jobs.live import job_list, notifier
 from jobs.models import Job
-from tests.integration.jobs.asgi import TIMEOUT_SECONDS, cookie_of, socket_of, wait_until_gone
+from tests.integration.jobs.asgi import (
+    TIMEOUT_SECONDS,
+    cookie_of,
+    socket_of,
+    ticket_of,
+    wait_until_gone,
+)
 from tests.integration.jobs.conftest import archived
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -223,7 +228,7 @@ async def test_ticket_does_not_authorize_the_list(user, make_job):
     assert await socket.connect() is None
     await socket.send(text='{"action": "subscribe_jobs"}')
     assert (await socket.receive())["type"] == "error"
-    ticket = await in_thread(make_ticket)(user, "abc")
+    ticket = await in_thread(ticket_of)(user, "abc")
     await socket.send(text=json.dumps({"action": "subscribe", "job_id": "abc", "ticket": ticket}))
     assert (await socket.receive())["type"] == "event"
     await socket.send(text='{"action": "subscribe_jobs"}')

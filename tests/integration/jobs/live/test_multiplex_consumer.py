@@ -9,13 +9,13 @@ from asgiref.sync import sync_to_async
 
 from events.publisher import get_publisher
 from jobs import services
-from jobs.access.tickets import make_ticket
 from jobs.models import Job
 from tests.integration.jobs.asgi import (
     TIMEOUT_SECONDS,
     Request,
     cookie_of,
     socket_of,
+    ticket_of,
     wait_until_gone,
 )
 from tests.support.database import failing_database
@@ -200,7 +200,7 @@ async def test_unreadable_log_ends_one_subscription(user, ids, async_redis):
 
 async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "LOGIN_TIMEOUT": 0.3}
-    ticket = await in_thread(make_ticket)(user, "a")
+    ticket = await in_thread(ticket_of)(user, "a")
     async with connected(None) as silent, connected(None) as socket:
         await send_action(socket, "subscribe", "a", ticket=ticket)
         assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
@@ -211,13 +211,13 @@ async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
         await send_action(socket, "subscribe", "b")
         await send_action(socket, "subscribe", "b", ticket=ticket)
         assert await received(socket, 2) == {"b": ["error", "error"]}
-        more = await in_thread(make_ticket)(user, "b")
+        more = await in_thread(ticket_of)(user, "b")
         await send_action(socket, "subscribe", "b", ticket=more, after=ids["b"][2])
         assert await received(socket, 1) == {"b": ["live"]}
 
 
 async def test_ticket_of_another_user_is_rejected(user, other_user, staff, ids):
-    ticket = await in_thread(make_ticket)(staff, "a")
+    ticket = await in_thread(ticket_of)(staff, "a")
     async with connected(user) as socket:
         await send_action(socket, "subscribe", "a", ticket=ticket)
         assert await received(socket, 1) == {"a": ["error"]}
@@ -345,8 +345,8 @@ async def test_invalid_sse_requests(user, ids, query, status):
 
 async def test_sse_requires_a_ticket_for_each_job(user, other_user, make_job, ids):
     await in_thread(make_job)(owner=other_user, job_id="d")
-    tickets = [await in_thread(make_ticket)(user, job_id) for job_id in ("a", "b")]
-    other = await in_thread(make_ticket)(other_user, "d")
+    tickets = [await in_thread(ticket_of)(user, job_id) for job_id in ("a", "b")]
+    other = await in_thread(ticket_of)(other_user, "d")
     query = f"job=a&job=b&ticket={tickets[0]}&ticket={tickets[1]}"
     request = Request(path=f"{STREAM}?{query}")
     assert len(await until_live(request, 2)) == 8
