@@ -250,6 +250,12 @@ ELEMENTS = """<!doctype html><html lang="en"><title>A page of a project</title>
 </script></html>"""
 
 
+POLICY = (
+    "script-src 'self' 'unsafe-inline'; style-src 'none'; require-trusted-types-for 'script';"
+    " trusted-types 'none'"
+)
+
+
 @pytest.fixture
 def elements(page: Any, job_id: str) -> Iterator[Any]:
     """A page of a project with custom elements only."""
@@ -257,7 +263,7 @@ def elements(page: Any, job_id: str) -> Iterator[Any]:
     page.context.problems_expected.append("WebSocket connection to")
     page.route("**/own/", lambda route: route.fulfill(
         content_type="text/html", body=ELEMENTS.replace("JOB", job_id),
-        headers={"Content-Security-Policy": "script-src 'self' 'unsafe-inline'; style-src 'none'"},
+        headers={"Content-Security-Policy": POLICY},
     ))  # fmt: skip
     page.goto("/own/")
     page.locator("job-timeline[data-live=true]").wait_for()
