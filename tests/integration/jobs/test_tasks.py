@@ -120,7 +120,7 @@ def test_cancelling_a_running_job_stops_its_graph(job, monkeypatch):
 
 
 def test_unknown_job_id_raises():
-    with pytest.raises(Exception, match="no job nosuch"):
+    with pytest.raises(Exception, match="nosuch is not available"):
         generate_outline_from_query_task("nosuch", "x")
 
 
