@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from events.types import check_job_id
@@ -79,6 +79,11 @@ def may_delete(user: Any, job: Job) -> bool:
     The owner may, and users with the permission `job_events_jobs.delete_job`.
     """
     return job.owner_id == user.pk or has_permission(user, "job_events_jobs.delete_job")
+
+
+def has_text(text: str) -> Q:
+    """Return the condition that the title, task_type or job_id of a job contains a text."""
+    return Q(title__icontains=text) | Q(task_type__icontains=text) | Q(job_id__icontains=text)
 
 
 def visible_job(user: User, job_id: str) -> Job:

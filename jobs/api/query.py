@@ -39,6 +39,7 @@ from jobs.api.parameters import (
 from jobs.api.serializers import field_name
 from jobs.conf import job_settings
 from jobs.models import Job
+from jobs.selectors import has_text
 
 MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
@@ -62,7 +63,6 @@ _LIMIT: Final = "Maximum number of events."
 _RECONNECT: Final = "Overrides `after`. A browser sends it when it reconnects."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTEMPT: Final = 2**31 - 1
-_SEARCHED_COLUMNS: Final = ("title", "job_id", "task_type")
 
 
 def _subscriptions() -> Mapping[str, Any]:
@@ -274,11 +274,9 @@ class JobCountsQuery(JobConditions):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Add the text to the conditions."""
-        has_text = Q()
-        for column in _SEARCHED_COLUMNS if attrs["search"] else ():
-            has_text |= Q(**{f"{column}__icontains": attrs["search"]})
         attrs = super().validate(attrs)
-        return {**attrs, "jobs": attrs["jobs"] & has_text}
+        search = has_text(attrs["search"]) if attrs["search"] else Q()
+        return {**attrs, "jobs": attrs["jobs"] & search}
 
 
 class JobListQuery(JobCountsQuery):

@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Job
+from jobs.selectors import has_text
 
 
 class JobFilterForm(forms.Form):
@@ -32,11 +33,7 @@ class JobFilterForm(forms.Form):
         if status := self.cleaned_data.get("status"):
             jobs = jobs.filter(status=status)
         if words := self.cleaned_data.get("q"):
-            jobs = jobs.filter(
-                Q(title__icontains=words)
-                | Q(task_type__icontains=words)
-                | Q(job_id__icontains=words)
-            )
+            jobs = jobs.filter(has_text(words))
         return jobs
 
     @property
