@@ -11,15 +11,15 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from events.archive.maintenance import Throttle
 from events.conf import event_settings
-from events.exceptions import EventsError, RedisUnavailable
+from events.exceptions import EventsError
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
-from events.outbox.writer import redis_breaker
+from events.outbox.writer import deferred_on_error, redis_breaker
 from events.streams import commands
 from events.streams.clients import get_redis, send_pipeline
 from events.streams.keys import StreamKeys
@@ -66,19 +66,15 @@ def _deleted_logs() -> QuerySet[EventLog]:
 
 
 def _start_erasure(job_id: str) -> None:
-    """Erase a batch after the commit, which a failure must not report as failed.
+    """Erase a batch after the commit, unless Redis does not respond.
 
     A transaction that deletes many logs calls this for each; the first calls erase most of them.
     """
     if redis_breaker.is_open:
         return
-    try:
+    with deferred_on_error(logger, "log_erasure_deferred", job_id=job_id):
         if _deleted_logs().filter(job_id=job_id).exists():
             _erase_batch(_deleted_logs().order_by("-deleted_at"))
-    except (EventsError, DatabaseError, InterfaceError) as error:
-        if isinstance(error, RedisUnavailable):
-            redis_breaker.record_failure()
-        logger.warning("log_erasure_deferred", extra={"job_id": job_id, "error": str(error)})
 
 
 def _erase_batch(logs: QuerySet[EventLog]) -> int:

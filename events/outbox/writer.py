@@ -4,7 +4,8 @@ If the append fails, the relay of `manage.py process_events` or the job's next c
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -94,15 +95,23 @@ def _append(job_id: str, event: OutboxEvent, position: Cursor, is_archived: bool
     # Earlier events of the outbox are committed, and usually appended.
     expected = event.sequence - 1 or None
     command = commands.outbox_append(keys, expected, str(position), [event], archived=is_archived)
-    try:
+    with deferred_on_error(
+        logger, "job_event_deferred", job_id=job_id, event_type=event.event_type
+    ):
         if not send_command(get_redis(), command)[1]:
             relay.append_pending(job_id)
         redis_breaker.record_success()
+
+
+@contextmanager
+def deferred_on_error(log: logging.Logger, message: str, **extra: Any) -> Iterator[None]:
+    """Log an error of the body, which `process_events` repeats.
+
+    The body follows a commit: an exception would report the transaction as failed.
+    """
+    try:
+        yield
     except (EventsError, DatabaseError, InterfaceError) as error:
         if isinstance(error, RedisUnavailable):
             redis_breaker.record_failure()
-        # The transaction has committed: an exception would report it as failed.
-        logger.warning(
-            "job_event_deferred",
-            extra={"job_id": job_id, "event_type": event.event_type, "error": str(error)},
-        )
+        log.warning(message, extra={**extra, "error": str(error)})
