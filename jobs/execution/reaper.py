@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models.functions import Now
 
 from events.database import database_now, now_expression
 from events.execution.run import Reason
@@ -96,10 +95,9 @@ class Reaper:
         Compares the database's clock as well: the monotonic clock stops while a machine sleeps.
         """
         now, before = monotonic(), self._database_time
-        time = Task.objects.order_by().values_list(Now(), flat=True).first()
-        self._database_time = time
+        self._database_time = time = database_now()
         outage = timedelta(seconds=_OUTAGE_SECONDS)
-        is_interrupted = before is None or time is None or not before <= time <= before + outage
+        is_interrupted = before is None or not before <= time <= before + outage
         if is_interrupted or now > self._ran_at + _OUTAGE_SECONDS:
             self._observing_since = now
         return now >= self._observing_since + seconds
