@@ -67,9 +67,9 @@ async def guard_handshake(application: Any, scope: Any, receive: Any, send: Send
 
     async def observe(message: Any) -> None:
         nonlocal is_answered
-        if deadline.expired():
-            return
         if not is_answered:
+            if deadline.expired():
+                return
             is_answered = True
             deadline.reschedule(None)
         await send(message)
