@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from itertools import takewhile
 from time import monotonic
 from typing import Any, Final
 
@@ -80,7 +81,10 @@ class RateLimit(logging.Filter):
 
     def _end_periods(self, now: float) -> dict[tuple[str, str], int]:
         """Forget the periods that are over; return their numbers of suppressed lines."""
-        over = [key for key, (start, _) in self._periods.items() if now >= start + self._seconds]
+        # Periods have one length: they end in the order of their starts, which the dict keeps.
+        over = list(
+            takewhile(lambda key: now >= self._periods[key][0] + self._seconds, self._periods)
+        )
         counts = {key: self._periods.pop(key)[1] - self._lines for key in over}
         return {key: lines for key, lines in counts.items() if lines > 0}
 
