@@ -57,15 +57,6 @@ def publisher(site: Site) -> Iterator[SyncRedisStreamPublisher]:
     client.close()
 
 
-@pytest.fixture
-def job_id(site: Site) -> str:
-    """A job of anna without a worker: the test publishes its events."""
-    with site.client("anna") as client:
-        response = client.post("/api/jobs/", json={"task_type": "by_hand"})
-    response.raise_for_status()
-    return str(response.json()["job_id"])
-
-
 def cancel(site: Site, job_id: str) -> None:
     with site.client("anna") as client:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()

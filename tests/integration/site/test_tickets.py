@@ -14,15 +14,6 @@ from tests.support.site import Site
 TIMEOUT_SECONDS = 30
 
 
-@pytest.fixture
-def job_id(site: Site) -> str:
-    """A job of anna without a worker."""
-    with site.client("anna") as client:
-        response = client.post("/api/jobs/", json={"task_type": "by_hand"})
-    response.raise_for_status()
-    return str(response.json()["job_id"])
-
-
 def new_ticket(site: Site, job_id: str) -> str:
     with site.client("anna") as client:
         return str(client.post(f"/api/jobs/{job_id}/ticket/").json()["ticket"])
