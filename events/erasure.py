@@ -13,10 +13,10 @@ from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.db.models.functions import Now
 
 from events.archive.maintenance import Throttle
 from events.conf import event_settings
+from events.database import database_now, now_expression
 from events.exceptions import EventsError
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox.writer import deferred_on_error, redis_breaker
@@ -41,7 +41,7 @@ def delete_log(job_id: str) -> None:
     """
     log = EventLog.objects.filter(job_id=check_job_id(job_id))
     # A page is read with `truncated_before`, in one statement: its reader sees the deletion.
-    mark = {"deleted_at": Now(), "erased_at": None, "truncated_before": MAX_CURSOR}
+    mark = {"deleted_at": now_expression(), "erased_at": None, "truncated_before": MAX_CURSOR}
     with transaction.atomic(savepoint=False):
         if not log.update(**mark):
             EventLog.objects.get_or_create(job_id=job_id)
@@ -109,7 +109,7 @@ def _erase_events(logs: QuerySet[EventLog]) -> None:
         logs.update(sequence=0)  # the first statement locks an SQLite database
         _delete_events(ArchivedEvent.objects.filter(log__in=logs))
         remaining = ArchivedEvent.objects.filter(log=OuterRef("pk"))
-        logs.filter(~Exists(remaining)).update(erased_at=Now())
+        logs.filter(~Exists(remaining)).update(erased_at=now_expression())
 
 
 def _delete_events(events: QuerySet[ArchivedEvent]) -> None:
@@ -136,7 +136,7 @@ class Eraser:
 
 
 def _remove_expired_tombstones() -> None:
-    expiry = Now() - timedelta(seconds=event_settings.TOMBSTONE_TTL) - _EXPIRY_MARGIN
-    expired = EventLog.objects.filter(erased_at__lt=expiry).order_by("erased_at")
+    lifetime = timedelta(seconds=event_settings.TOMBSTONE_TTL) + _EXPIRY_MARGIN
+    expired = EventLog.objects.filter(erased_at__lt=database_now() - lifetime)
     pks = list(expired.values_list("pk", flat=True)[:MAX_BATCH_EVENTS])
     EventLog.objects.filter(pk__in=pks).delete()
