@@ -34,6 +34,7 @@ from tests.integration.jobs.asgi import (
     log_out,
     open_socket,
     open_stream,
+    ticket_of,
     wait_until_gone,
 )
 
@@ -231,11 +232,20 @@ def remove_permission(clerk):
     clerk.groups.get().permissions.clear()
 
 
+@pytest.mark.parametrize("has_ticket", [False, True])
 @pytest.mark.parametrize("revoke", [remove_from_staff, remove_permission])
-async def test_revoked_staff_rights_leave_the_own_jobs(clerk, user, job, make_job, revoke):
+async def test_revoked_staff_rights_leave_the_own_jobs(
+    clerk, user, job, make_job, revoke, has_ticket
+):
     await in_thread(make_job)(owner=clerk, job_id="own")
-    cookie = await cookie_of(clerk)
-    async with watching("/ws/jobs/abc/", cookie) as one, watching("/ws/jobs/own/", cookie) as own:
+    cookie, queries = await cookie_of(clerk), ["", ""]
+    if has_ticket:
+        tickets = [await in_thread(ticket_of)(clerk, job_id) for job_id in ("abc", "own")]
+        cookie, queries = "", [f"?ticket={ticket}" for ticket in tickets]
+    async with (
+        watching(f"/ws/jobs/abc/{queries[0]}", cookie) as one,
+        watching(f"/ws/jobs/own/{queries[1]}", cookie) as own,
+    ):
         await in_thread(revoke)(clerk)
         assert await one.close_code() == 4404
         get_publisher().publish_event("own", {"n": 7})
