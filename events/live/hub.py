@@ -113,7 +113,7 @@ class Hub(LoopService[TopicSubscriber]):
             reading = self._read_page(topic.job_id, after, limit)
             task = topic.pages[key] = asyncio.create_task(reading, context=self._context)
             self._page_tasks.add(task)
-            task.add_done_callback(self._page_tasks.discard)
+            task.add_done_callback(self._page_was_read)
         events: list[Event] = []
         try:
             events = await asyncio.shield(task)
@@ -121,6 +121,11 @@ class Hub(LoopService[TopicSubscriber]):
             if not events:  # failed, or the next event may be appended at any time
                 topic.pages.pop(key, None)
         return events
+
+    def _page_was_read(self, task: asyncio.Task[list[Event]]) -> None:
+        self._page_tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its subscribers may have left; asyncio would log the exception
 
     async def _read_page(self, job_id: str, after: Cursor, limit: int) -> list[Event]:
         async with self._page_slots:

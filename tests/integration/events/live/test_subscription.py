@@ -1,6 +1,7 @@
 """Subscriptions: catch-up, live delivery, the end of a log, and failures of Redis."""
 
 import asyncio
+import gc
 import threading
 from contextlib import aclosing
 
@@ -64,6 +65,22 @@ async def test_first_event_of_an_empty_log_is_not_verified():
         (message,) = await subscriber.next()
         assert numbers([message.message]) == [1]
         assert subscriber.topic.epoch == 1
+
+
+async def test_error_of_a_page_whose_subscriber_has_left_is_not_logged():
+    publish(1)
+    logged = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: logged.append(context))
+    async with subscribe("abc", after=Cursor.parse("5-0")) as subscriber:
+        reading = asyncio.create_task(subscriber.next())
+        tasks = subscriber._hub._page_tasks
+        while not tasks:  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait(tasks)
+    del tasks, reading
+    gc.collect()
+    assert not logged
 
 
 async def test_subscription_before_the_first_event():
