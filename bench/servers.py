@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from events.integrations.uvicorn import OPTIONS
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -39,7 +41,7 @@ def run_server(
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "uvicorn", application,
-                "--fd", str(listener.fileno()), "--log-level", "error",
+                "--fd", str(listener.fileno()), "--log-level", "error", *OPTIONS,
             ],
             env={**os.environ, **environment},
             pass_fds=[listener.fileno()],

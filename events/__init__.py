@@ -16,7 +16,7 @@ live/         delivery to subscribers
 processor/    the process behind `manage.py process_events`
 execution/    task runs, heartbeats, base class of queue adapters
 transfer/     export and republishing
-integrations/ Celery, Django tasks, LangChain, LangGraph
+integrations/ Celery, Django tasks, LangChain, LangGraph, uvicorn
 testing/      assertions and the pytest fixture `job_events`
 
 Exports nothing itself. PyPI's distribution `Events` installs a package of the same name; whichever

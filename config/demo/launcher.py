@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from time import monotonic, sleep
 
 from config.environment import BASE_DIR, LOCAL_DIR
+from events.integrations.uvicorn import OPTIONS
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -24,7 +25,7 @@ _received: list[int] = []
 COMMANDS = {
     "event processor": "manage.py process_events",
     "web server": "-m uvicorn config.asgi:application --port {port} --no-access-log"
-    " --timeout-graceful-shutdown 2",
+    f" --timeout-graceful-shutdown 2 {' '.join(OPTIONS)}",
     "Celery worker": "-m celery -A config worker --concurrency 2 --loglevel INFO",
 }
 

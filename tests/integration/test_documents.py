@@ -30,6 +30,7 @@ from events.archive.archiver import Archiver
 from events.exceptions import RedisUnavailable
 from events.history import aread_events, read_events
 from events.integrations.celery import JobTask
+from events.integrations.uvicorn import OPTIONS
 from events.producer import sender
 from events.streams.clients import get_redis
 from jobs import inputs, services
@@ -83,6 +84,19 @@ def test_commands_of_the_readme_exist():
     for target in ("demo", "test"):
         assert re.search(rf"^{target}: setup$", makefile, re.MULTILINE)
     assert get_commands()["demo"] == "config.demo"
+
+
+def test_server_command_of_the_operations():
+    (command,) = re.findall(
+        r"```sh\nuvicorn (.*?)\n```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL
+    )
+    assert " ".join(OPTIONS) in " ".join(command.replace("\\\n", " ").split())
+    namespace = ModuleType("worker")
+    code = snippets(ROOT / "docs" / "operations.md")["gunicorn"].partition("\n\n\n")[2]
+    exec("class UvicornWorker: pass\n" + code, namespace.__dict__)
+    options = namespace.Worker.CONFIG_KWARGS
+    flags = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
+    assert " ".join(flags).replace("False", "false") == " ".join(OPTIONS)
 
 
 def test_form_of_a_runner(settings, client, admin_user):

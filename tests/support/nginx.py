@@ -98,11 +98,11 @@ def at_port(site: Site, port: int) -> Site:
 
 
 @contextmanager
-def another_web(site: Site, **environment: str) -> Iterator[Site]:
-    """Start another web server of the site, with additional environment variables."""
+def another_web(site: Site, *options: str, **environment: str) -> Iterator[Site]:
+    """Start another web server of the site, with additional options and environment variables."""
     other = at_port(site, free_port())
     other.environment = {**site.environment, **environment}
-    web = other.start_web()
+    web = other.start_web(*options)
     try:
         yield other
     finally:

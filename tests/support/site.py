@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import httpx
 
+from events.integrations.uvicorn import OPTIONS
 from events.testing.redis_server import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -90,7 +91,7 @@ class Site:
 
     def start_web(self, *options: str) -> subprocess.Popen[bytes]:
         options = options or ("--timeout-graceful-shutdown", "1")
-        arguments = ["config.asgi:application", "--port", str(self.port), *options]
+        arguments = ["config.asgi:application", "--port", str(self.port), *OPTIONS, *options]
         web = self._spawn("web", "-m", "uvicorn", *arguments)
         wait_for_port(self.port, web)
         return web

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from events.integrations.uvicorn import OPTIONS
 from events.types import Cursor
 from tests.faults.processes.forks import Child
 from tests.faults.processes.world import World
@@ -77,7 +78,7 @@ class Stage:
         session = self._child("prepare", jobs=self.jobs).wait_for("session")
         self._port = free_port()
         command = ("-m", "uvicorn", "config.asgi:application", "--port", str(self._port))
-        self._web = self._spawn("web", *command, "--log-level", "error")
+        self._web = self._spawn("web", *command, *OPTIONS, "--log-level", "error")
         self.processors = [self._processor() for _ in range(PROCESSORS)]
         wait_for_port(self._port, self._web)
         url = f"http://127.0.0.1:{self._port}"

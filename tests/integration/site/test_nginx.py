@@ -37,7 +37,7 @@ def h11_site(site: Site) -> Iterator[Site]:
     nginx sends HTTP/1.0 requests. With h11, uvicorn replies without chunks, and nginx buffers the
     response. With httptools, uvicorn sends chunks, which nginx passes on one by one.
     """
-    with another_web(site, UVICORN_HTTP="h11") as web:
+    with another_web(site, "--http", "h11") as web:
         yield web
 
 
