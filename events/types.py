@@ -54,6 +54,8 @@ def check_job_id(value: object) -> str:
 
 def shown(value: object) -> str:
     """Return `value` quoted and shortened, for an error message."""
+    if isinstance(value, str | bytes):
+        value = value[:_SHOWN]
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # thousands of digits, thousands of levels

@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import IntEnum
 from functools import partial
-from typing import Any, Final, cast
+from time import monotonic
+from typing import Any, Final, NoReturn, cast
 from urllib.parse import parse_qs
 from uuid import uuid4
 
 import orjson
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
@@ -26,7 +28,7 @@ from events.database import UNAVAILABLE
 from events.exceptions import EventsError, InvalidCursor, InvalidJobId, LogDeleted
 from events.history import aread_events
 from events.live import is_watched, subscribe
-from events.live.frames import END, EncodedMessage
+from events.live.frames import END, EncodedMessage, drain
 from events.live.rejection import deny_handshake, problem
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
@@ -39,6 +41,7 @@ from jobs.access.session_guard import Connection
 from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import public_text
 from jobs.completion import job_completion
+from jobs.conf import job_settings
 from jobs.exceptions import InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
 from jobs.live.protocol import (
     NO_ACTIONS,
@@ -51,15 +54,23 @@ from jobs.selectors import visible_status
 
 logger = logging.getLogger(__name__)
 
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+# Besides, a client may send two messages at once for each of MAX_SUBSCRIPTIONS.
+MESSAGES_PER_SECOND: Final = 20
+# Sockets of this process whose user is not known yet; each costs some memory and perhaps a query.
+MAX_UNAUTHENTICATED_SOCKETS: Final = 1000
+
 
 class CloseCode(IntEnum):
     """Reason of a close by the server. Clients do not reconnect after 1000, and from 4500 on."""
 
     END = 1000  # the job is finished, and all events were sent
+    TOO_MANY_MESSAGES = 1008
+    MESSAGE_TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     RESTART = 1012  # the server shuts down
     TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
-    UNAUTHENTICATED = 4401  # no user, or the session has ended
+    UNAUTHENTICATED = 4401  # no user or ticket, or the session has ended
     INVALID_TICKET = 4403
     NOT_FOUND = 4404  # the job does not exist or is not visible
     SEND_TIMEOUT = 4408  # the client reads too slowly
@@ -93,6 +104,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     _actions = NO_ACTIONS  # of client messages
     _connection: Connection | None = None
     _delivery: asyncio.Task[None] | None = None
+    _next_message_at = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -102,13 +114,17 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         try:
+            self._count_unauthenticated()
             await self._open()
         except tuple(_REJECTIONS) as error:
             await self._reject(error)
+        except BaseException:
+            self._cleanup.close()  # `disconnect` is not called
+            raise
         else:
             await self.accept()
             if self._connection is not None:
-                self._watch_session(self._connection)
+                self._authenticated(self._connection)
             self._delivery = asyncio.create_task(self._deliver())
 
     async def disconnect(self, code: int) -> None:
@@ -117,12 +133,38 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self._delivery.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        message = ClientMessage("")
+        if code := self._violation(text_data, bytes_data):
+            await self._refuse(code)
+        message, answer = ClientMessage(""), list[str]()
         try:
             message = parse_message(text_data, self._actions)
-            await self._execute(message)
+            if self._accepts(message):
+                await self._execute(message)
         except (EventsError, JobError, *UNAVAILABLE) as error:
-            await self._send_texts([error_text(error, message.job_id)])
+            answer = [error_text(error, message.job_id)]
+        if not self._accepts(message):
+            await self._refuse(CloseCode.UNAUTHENTICATED)
+        await self._send_texts(answer)
+
+    def _accepts(self, message: ClientMessage) -> bool:
+        """Return whether the client is authenticated, or may be by this message."""
+        return self._connection is not None or message.ticket is not None
+
+    def _violation(self, text: str | None, data: bytes | None) -> CloseCode | None:
+        """Count a message; return a close code if it is too large or one too many."""
+        if len((data or b"") if text is None else text.encode()) > MAX_MESSAGE_BYTES:
+            return CloseCode.MESSAGE_TOO_BIG
+        now, burst = monotonic(), MESSAGES_PER_SECOND + 2 * job_settings.MAX_SUBSCRIPTIONS
+        self._next_message_at = max(self._next_message_at, now) + 1 / MESSAGES_PER_SECOND
+        is_flood = self._next_message_at > now + burst / MESSAGES_PER_SECOND
+        return CloseCode.TOO_MANY_MESSAGES if is_flood else None
+
+    async def _refuse(self, code: CloseCode) -> NoReturn:
+        """Close the socket, and process no other message, of which many may have arrived."""
+        self._abort(code)
+        await asyncio.wait([cast(Any, self._delivery)], timeout=event_settings.SEND_TIMEOUT)
+        await self.disconnect(code)
+        raise StopConsumer
 
     async def _open(self) -> None:
         """Authorize the client before the handshake is accepted; raise one of `_REJECTIONS`."""
@@ -178,7 +220,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return self._connection.user, self._connection.logins
         return self._user, logins_of(self._user, self.scope.get("session"))
 
-    def _watch_session(self, connection: Connection) -> None:
+    def _count_unauthenticated(self) -> None:
+        """Raise TooOften if too many sockets are not authenticated."""
+        if len(_unauthenticated) >= MAX_UNAUTHENTICATED_SOCKETS:
+            raise TooOften(job_settings.LOGIN_TIMEOUT)
+        _unauthenticated.add(self)
+        self._cleanup.callback(_unauthenticated.discard, self)
+
+    def _authenticated(self, connection: Connection) -> None:
+        """The user is known: watch the session."""
+        _unauthenticated.discard(self)
         self._cleanup.enter_context(connection.guarded(self._access_revoked))
 
     def _access_revoked(self, job_id: str | None) -> None:
@@ -212,6 +263,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
             # No caller awaits this task: an open socket without it would never receive anything.
             log_failure(logger, "live_delivery_failed", error)
             await self.close(CloseCode.INTERNAL_ERROR)
+
+
+_unauthenticated: Final = set[LiveConsumer]()
 
 
 class JobConsumer(LiveConsumer):
@@ -258,7 +312,7 @@ class JobConsumer(LiveConsumer):
         async with self._source as subscriber:
             subscriber.on_send_timeout = partial(self._abort, CloseCode.SEND_TIMEOUT)
             while True:
-                for message in await subscriber.next():
+                for message in drain(await subscriber.next()):
                     await self._send_text(message.text)
                 if message.is_last:
                     return message

@@ -7,7 +7,7 @@ import orjson
 from channels.db import database_sync_to_async
 
 from events.exceptions import EventsError
-from events.live.frames import EncodedMessage, websocket_text
+from events.live.frames import EncodedMessage, drain, websocket_text
 from events.live.multiplexer import Multiplexer
 from events.types import Cursor, Event
 from jobs.access import throttling
@@ -26,7 +26,7 @@ class MultiplexConsumer(LiveConsumer):
     The client sends `{"action": "subscribe", "job_id", "after", "ticket"}`, the last two being
     optional, and `{"action": "unsubscribe", "job_id"}`. Messages contain the `job_id`; an error is
     `{"type": "error", "job_id", "detail"}`. Without a session, the socket is closed unless the
-    client sends a valid ticket within LOGIN_TIMEOUT seconds.
+    client sends a valid ticket within LOGIN_TIMEOUT seconds, and before any other message.
 
     After `{"action": "subscribe_jobs"}` the server sends `{"type": "jobs_live"}`, and from then on
     `{"type": "job", "job": {…}}` for each new or changed job, until `unsubscribe_jobs`.
@@ -70,7 +70,7 @@ class MultiplexConsumer(LiveConsumer):
         is_new = self._connection is None
         connection = await database_sync_to_async(self._authorize)(job_id, message.ticket)
         if is_new:
-            self._watch_session(connection)
+            self._authenticated(connection)
         connection.job_ids |= {job_id}
         self._multiplexer.subscribe(job_id, after=after, completion=job_completion)
 
@@ -109,17 +109,18 @@ class MultiplexConsumer(LiveConsumer):
 
     async def _send_all(self) -> EncodedMessage:
         async with self._multiplexer as multiplexer:
-            while True:
-                batch = await multiplexer.next()
-                if batch.error is not None:
-                    if not isinstance(batch.error, EventsError | JobError):
-                        raise batch.error
+            while not (batch := await multiplexer.next()).is_final:
+                if batch.error is None:
+                    texts = (_text(batch.job_id, each) for each in drain(batch.messages))
+                    await self._send_texts(texts)
+                elif isinstance(batch.error, EventsError | JobError):
                     self._unsubscribe(batch.job_id)
                     await self._send_texts([error_text(batch.error, batch.job_id)])
                 else:
-                    await self._send_texts(_text(batch.job_id, each) for each in batch.messages)
-                if batch.is_final:
-                    return batch.messages[-1]
+                    raise batch.error
+            restart = batch.messages[-1]
+            await self._send_texts([restart.text])
+            return restart
 
 
 def _text(job_id: str, message: EncodedMessage) -> str:

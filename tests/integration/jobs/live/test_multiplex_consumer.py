@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 
+from events.live.multiplexer import Multiplexer
+from events.live.subscriber import Subscriber
 from events.publisher import get_publisher
 from jobs import services
 from jobs.models import Job
@@ -128,8 +130,8 @@ async def test_end_of_one_job(user, ids):
         '{"action": "subscribe", "job_id": "a", "ticket": "x"}',
         '{"action": "subscribe", "job_id": "a", "since": "0"}',
         '{"action": "unsubscribe", "job_id": "a", "after": "0"}',
-        '{"action": "subscribe", "job_id": "none"}', "[" * 20_000, '{"action": "\\ud800"}',
-        '{"action": "' + "x" * 100_000,
+        '{"action": "subscribe", "job_id": "none"}', "[" * 10_000, '{"action": "\\ud800"}',
+        '{"action": "' + "x" * 10_000,
     ],
 )  # fmt: skip
 async def test_invalid_messages_are_errors(user, ids, text):
@@ -202,10 +204,10 @@ async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "LOGIN_TIMEOUT": 0.3}
     ticket = await in_thread(ticket_of)(user, "a")
     async with connected(None) as silent, connected(None) as socket:
+        await send_action(socket, "subscribe", "a", ticket="x")
+        assert await received(socket, 1) == {"a": ["error"]}
         await send_action(socket, "subscribe", "a", ticket=ticket)
         assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
-        await send_action(silent, "subscribe", "a")
-        assert await received(silent, 1) == {"a": ["error"]}
         assert await silent.close_code() == 4401
         # A ticket is valid for one job.
         await send_action(socket, "subscribe", "b")
@@ -214,6 +216,92 @@ async def test_anonymous_socket_requires_a_ticket(user, ids, settings):
         more = await in_thread(ticket_of)(user, "b")
         await send_action(socket, "subscribe", "b", ticket=more, after=ids["b"][2])
         assert await received(socket, 1) == {"b": ["live"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"action": "subscribe", "job_id": "a"}',
+        '{"action": "unsubscribe", "job_id": "a"}',
+        '{"action": "subscribe_jobs"}',
+        "x",
+    ],
+)
+async def test_other_messages_before_authentication_close_the_socket(user, ids, text):
+    socket = await socket_of(None, SOCKET)
+    assert await socket.connect() is None
+    await socket.send(text=text)
+    assert await socket.close_code() == 4401
+    await socket.wait(TIMEOUT_SECONDS)
+
+
+async def test_number_of_unauthenticated_sockets(user, ids, monkeypatch):
+    monkeypatch.setattr("jobs.live.consumers.MAX_UNAUTHENTICATED_SOCKETS", 2)
+    ticket = await in_thread(ticket_of)(user, "a")
+    async with connected(None) as first, connected(None):
+        third = await socket_of(None, SOCKET)
+        assert await third.connect() == 1013
+        await third.disconnect()
+        await send_action(first, "subscribe", "a", ticket=ticket)
+        assert await received(first, 4) == {"a": [0, 1, 2, "live"]}
+        async with connected(None):
+            pass
+    async with connected(user), connected(user), connected(user):
+        pass
+
+
+@pytest.mark.parametrize(
+    "data", [{"text": "x" * 16_385}, {"text": "ü" * 8_193}, {"bytes": b"x" * 16_385}]
+)
+async def test_large_message_closes_the_socket(user, ids, data):
+    socket = await socket_of(user, SOCKET)
+    assert await socket.connect() is None
+    await socket.send(**data)
+    assert await socket.close_code() == 1009
+    await socket.wait(TIMEOUT_SECONDS)
+
+
+async def test_too_many_messages_close_the_socket(user, ids, settings):
+    """Twenty at once, and two for each possible subscription."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_SUBSCRIPTIONS": 5}
+    before = asyncio.all_tasks()
+    socket = await socket_of(user, SOCKET)
+    assert await socket.connect() is None
+    for _ in range(200):
+        await send_action(socket, "unsubscribe", "b" * 65)
+    answers = 0
+    while (message := await socket.receive_output(TIMEOUT_SECONDS))["type"] == "websocket.send":
+        answers += 1
+    assert message == {"type": "websocket.close", "code": 1008}
+    assert 30 <= answers < 100
+    await socket.wait(TIMEOUT_SECONDS)
+    await wait_until_gone(lambda: asyncio.all_tasks() - before)
+
+
+async def test_logs_take_turns_in_reading_history(user, ids, monkeypatch):
+    """A client that does not read costs one page, not one for each log."""
+    for job_id in ids:
+        get_publisher().publish_events(job_id, [{"n": n} for n in range(3, 200)])
+    pages, catch_up = set(), Subscriber._catch_up
+
+    async def counted(self):
+        messages = await catch_up(self)
+        if messages:
+            pages.add(self._job_id)
+        return messages
+
+    monkeypatch.setattr(Subscriber, "_catch_up", counted)
+    async with Multiplexer() as multiplexer:
+        for job_id in ids:
+            multiplexer.subscribe(job_id)
+        await asyncio.sleep(0.5)
+        # One batch is in the queue; the log that waits to put its batch has the turn.
+        assert len(pages) <= 2
+        numbers = {job_id: [] for job_id in ids}
+        while any(len(each) < 200 for each in numbers.values()):
+            batch = await multiplexer.next()
+            numbers[batch.job_id] += [m.message.data.get("n", 0) for m in batch.messages if m.size]
+        assert all(each == list(range(200)) for each in numbers.values())
 
 
 async def test_ticket_of_another_user_is_rejected(user, other_user, staff, ids):
