@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from events.database import database_now
 from events.exceptions import EventsError
+from events.history import read_events
 from events.live.threads import in_database_thread
 from events.outbox.relay import append_pending
-from events.types import Event
+from events.types import START, Cursor, Event
 from jobs.models import Job
 from jobs.projection import COMPLETION_GRACE, reported_status
 from jobs.selectors import job_states
@@ -33,6 +34,16 @@ job_completion: Final = JobCompletion()
 
 def _status(event: Event) -> Job.Status | None:
     return reported_status(event.event_type, event.data)
+
+
+def end_of_log(job_id: str) -> Cursor | None:
+    """Return the position of the last event of a complete log; None if it is not complete.
+
+    Later events follow a retry, or were in the outbox. Raises the errors of `read_events`.
+    """
+    newest = next(iter(read_events(job_id, limit=1, order="desc")), None)
+    is_complete = job_id in _completed({job_id: newest})
+    return (newest.cursor if newest else START) if is_complete else None
 
 
 def _completed(last: Mapping[str, Event | None]) -> Collection[str]:

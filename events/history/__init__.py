@@ -1,7 +1,8 @@
 """Reading logs over both tiers, archive and stream.
 
-    reader   pages of one log: `read_events` and its async variant
-    search   search across the archived logs of several jobs
+    reader      pages of one log: `read_events` and its async variant
+    page_size   size of the pages of a reader that reads a log to its end
+    search      search across the archived logs of several jobs
 
 Imports `events.archive`, `events.streams` and the leaf modules of `events`.
 """

@@ -1,4 +1,4 @@
-"""ASGI middleware for long-lived streaming responses: releases the Django request first.
+"""Streaming responses in small chunks, and an ASGI middleware that releases the Django request.
 
 Django keeps a request, its middleware and a thread for as long as its response streams. The
 middleware also bounds the threads of requests, and rejects what the database cannot serve.
@@ -6,7 +6,8 @@ middleware also bounds the threads of requests, and rejects what the database ca
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import aclosing
 from typing import Any, Final
 
 from django.http import HttpRequest, StreamingHttpResponse
@@ -25,6 +26,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 Frames = AsyncGenerator[bytes, None]
 
 _EXTENSION: Final = "job_events.stream"
+# A server holds one chunk for a client that does not read.
+MAX_CHUNK_BYTES: Final = 64 * 1024
 # Proxies and middleware must not buffer the body, for example to compress it.
 _HEADERS: Final = {
     "Cache-Control": f"{NO_STORE}, no-transform",
@@ -36,10 +39,35 @@ _HEADERS: Final = {
 def stream_response(
     request: HttpRequest, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
-    """Return the response of a view with a streamed body, by default of SSE frames."""
+    """Return the response of a view with a streamed body, by default of SSE frames.
+
+    Large parts are split, but held until the client has read them; `joined` makes parts.
+    """
     detached = (getattr(request, "scope", {}).get("extensions") or {}).get(_EXTENSION)
-    body = frames if detached is None else _detach(frames, detached)
+    chunks = _chunks(frames)
+    body = chunks if detached is None else _detach(chunks, detached)
     return StreamingHttpResponse(body, content_type=content_type, headers=_HEADERS)
+
+
+def joined(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small frames into parts of about MAX_CHUNK_BYTES."""
+    part, size = list[bytes](), 0
+    for frame in frames:
+        part.append(frame)
+        size += len(frame)
+        if size >= MAX_CHUNK_BYTES:
+            yield b"".join(part)
+            part, size = [], 0
+    if part:
+        yield b"".join(part)
+
+
+async def _chunks(parts: Frames) -> Frames:
+    """Split large parts."""
+    async with aclosing(parts):
+        async for part in parts:
+            for start in range(0, len(part), MAX_CHUNK_BYTES):
+                yield part[start : start + MAX_CHUNK_BYTES]
 
 
 async def _detach(frames: Frames, detached: list[Frames]) -> Frames:

@@ -3,6 +3,7 @@
 Source of the SSE format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -81,6 +82,13 @@ class EncodedMessage:
         if self._text is None:
             self._text = websocket_text(self.message)
         return self._text
+
+
+def drain(messages: list[EncodedMessage]) -> Iterator[EncodedMessage]:
+    """Yield the messages, and release each before the next: a slow client holds what is left."""
+    messages.reverse()
+    while messages:
+        yield messages.pop()
 
 
 LIVE: Final = EncodedMessage(Live())

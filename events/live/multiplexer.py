@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from events.conf import event_settings
 from events.live.frames import KEEP_ALIVE, EncodedMessage
 from events.live.messages import Restart
-from events.live.subscription import subscribe
+from events.live.subscriber import Subscriber
 from events.live.topic import Completion
 from events.types import START, Cursor, check_job_id
 
@@ -27,6 +27,41 @@ class LogMessages(NamedTuple):
         return bool(self.messages) and isinstance(self.messages[-1].message, Restart)
 
 
+class _TurnSubscriber(Subscriber):
+    """Reads a page of history only when those of the other logs have been taken.
+
+    A client that does not read costs one page, not one for each of its logs.
+    """
+
+    def __init__(
+        self, turn: asyncio.Lock, job_id: str, after: Cursor, completion: Completion | None
+    ) -> None:
+        super().__init__(job_id, after, completion)
+        self._turn, self._has_turn = turn, False
+
+    async def next(self) -> list[EncodedMessage]:
+        self._end_turn()
+        return await super().next()
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._end_turn()
+        await super().__aexit__(*exception)
+
+    async def _catch_up(self) -> list[EncodedMessage]:
+        topic, epoch = self.topic, self.topic.epoch
+        await self._turn.acquire()
+        self._has_turn = True
+        messages = await super()._catch_up() if topic.is_current(epoch) else []
+        if not messages:
+            self._end_turn()
+        return messages
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._turn.release()
+
+
 class Multiplexer:
     """Subscribers of several logs; for `async with`, which ends them."""
 
@@ -34,6 +69,7 @@ class Multiplexer:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # One batch, and the task that put it there.
         self._batch: asyncio.Queue[tuple[asyncio.Task[Any] | None, LogMessages]] = asyncio.Queue(1)
+        self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -84,10 +120,11 @@ class Multiplexer:
 
     async def _run(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
         try:
-            async with subscribe(job_id, after=after, completion=completion) as subscriber:
-                messages: list[EncodedMessage] = []
-                while not (messages and messages[-1].is_last):
+            async with _TurnSubscriber(self._turn, job_id, after, completion) as subscriber:
+                is_last = False
+                while not is_last:
                     messages = await subscriber.next()
+                    is_last = messages[-1].is_last
                     if messages[-1] is not KEEP_ALIVE:
                         await self._put(LogMessages(job_id, messages))
         except Exception as error:  # noqa: BLE001 - returned by `next`

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from events.database import UNAVAILABLE
 from events.exceptions import CursorExpired, CursorLost, RedisUnavailable
+from events.history.page_size import PageSize
 from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.hub import DATABASE_RETRY_SECONDS, Hub, hubs
 from events.live.messages import Reset, Restart
@@ -18,9 +19,9 @@ from events.live.topic import Completion, Topic
 from events.types import START, Cursor
 
 _LOSS_REASON: Final = "Redis lost events: the log differs after this cursor."
-_MAX_PAGE_BYTES: Final = 256 * 1024
+# A subscriber that does not read holds one page.
+_MAX_PAGE_BYTES: Final = 64 * 1024
 _MAX_PAGE_EVENTS: Final = 500
-_FIRST_PAGE_EVENTS: Final = 50
 
 
 class Subscriber:
@@ -28,7 +29,7 @@ class Subscriber:
 
     __slots__ = (
         "_completion", "_future", "_has_more", "_hub", "_is_checked", "_is_keep_alive_due",
-        "_is_live", "_job_id", "_page_events", "_reset_after", "_returned_at", "_sent_at",
+        "_is_live", "_job_id", "_page_size", "_reset_after", "_returned_at", "_sent_at",
         "cursor", "offset", "on_send_timeout", "topic",
     )  # fmt: skip
 
@@ -41,7 +42,7 @@ class Subscriber:
         self._hub: Hub
         self._job_id, self._completion = job_id, completion
         self._reset_after: Cursor | None = None
-        self._page_events = _FIRST_PAGE_EVENTS
+        self._page_size = PageSize(_MAX_PAGE_BYTES, _MAX_PAGE_EVENTS)
         self._future: asyncio.Future[None] | None = None
         self._is_live = self._is_keep_alive_due = self._has_more = False
         self._sent_at = monotonic()
@@ -162,7 +163,7 @@ class Subscriber:
         topic, epoch, floor = self.topic, self.topic.epoch, self.topic.ring.floor
         topic.tailing.discard(self)
         try:
-            events = await self._hub.page(topic, self.cursor, self._page_events)
+            events = await self._hub.page(topic, self.cursor, self._page_size.events)
         except RedisUnavailable:
             self._hub.invalidate(topic)
             return []
@@ -180,10 +181,9 @@ class Subscriber:
             if self.cursor < floor:  # the log lacks events that the topic delivered
                 self._hub.invalidate(topic)
             return []
-        self.cursor = events[-1].cursor
-        mean_bytes = sum(len(event.raw) for event in events) / len(events)
-        self._page_events = max(1, min(_MAX_PAGE_EVENTS, int(_MAX_PAGE_BYTES / (mean_bytes or 1))))
-        return [EncodedMessage(event) for event in events]
+        page = self._page_size.cut(events)
+        self.cursor = page[-1].cursor
+        return [EncodedMessage(event) for event in page]
 
     def _reset_to(self, error: CursorExpired | CursorLost) -> list[EncodedMessage]:
         """Reset to the preceding event; if the cursor was in the log, verify the topic first."""

@@ -7,9 +7,12 @@ from typing import Final
 
 from events.archive.filters import EventFilter
 from events.history import read_events
+from events.history.page_size import PageSize
 from events.types import START, Cursor, Event
 
-_PAGE_EVENTS: Final = 2000
+# An export that is not read holds one page.
+_MAX_PAGE_BYTES: Final = 64 * 1024
+_MAX_PAGE_EVENTS: Final = 2000
 _COLUMNS: Final = ("id", "job_id", "event_type", "timestamp", "data")
 # Spreadsheets interpret a cell that starts with one of these as a formula.
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -33,15 +36,26 @@ def iter_pages(
     """
     newest = read_events(job_id, before=before, limit=1, order="desc")
     end = newest[0].cursor.next() if newest else START
-    while True:
-        page = read_events(
-            job_id, after=after, before=end, limit=_PAGE_EVENTS, event_filter=event_filter
-        )
+    size, is_last = PageSize(_MAX_PAGE_BYTES, _MAX_PAGE_EVENTS), False
+    while not is_last:
+        page, is_last = _read_page(job_id, after, end, event_filter, size)
         if page:
+            after = page[-1].cursor
             yield page
-        if len(page) < _PAGE_EVENTS:
-            return
-        after = page[-1].cursor
+
+
+def _read_page(
+    job_id: str,
+    after: Cursor | None,
+    before: Cursor | None,
+    event_filter: EventFilter | None,
+    size: PageSize,
+) -> tuple[list[Event], bool]:
+    """Return the next page, and whether it is the last."""
+    limit = size.events
+    events = read_events(job_id, after=after, before=before, limit=limit, event_filter=event_filter)
+    page = size.cut(events)
+    return page, len(page) == len(events) < limit
 
 
 def csv_rows(events: Sequence[Event]) -> bytes:

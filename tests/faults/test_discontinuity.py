@@ -248,7 +248,7 @@ async def test_reply_older_than_the_verification_is_discarded(world, monkeypatch
 
 async def test_subscriber_catching_up_below_a_change(world, redis_client, monkeypatch):
     """The event at its cursor is missing and the one before it differs: both are discarded."""
-    monkeypatch.setattr("events.live.subscriber._FIRST_PAGE_EVENTS", 3)
+    monkeypatch.setattr("events.history.page_size._FIRST_PAGE_EVENTS", 3)
     monkeypatch.setattr("events.live.topic._RING_IDLE_SECONDS", 0)
     for number in range(1, 11):
         xadd(redis_client, f"{number}-0", number)

@@ -5,12 +5,10 @@
  * type of a link is in job-events.d.ts.
  */
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
 /** The server sends a keep-alive every 15 seconds by default (KEEP_ALIVE). */
 const SILENCE_MS = 45_000;
 const POLL_MS = 1_000;
 const HIDDEN_POLL_MS = 5_000;
-const LAST_POLL_MS = 5_000;
 const POLL_LIMIT = 500;
 const POLL_WAIT_S = 20;
 /** The log was truncated after this cursor. */
@@ -241,19 +239,15 @@ export function polling(link) {
 }
 
 async function poll(link, wait, signal) {
-  let [wasOver, toWait] = [false, 0];
+  let toWait = 0;
   while (!signal.aborted) {
     const page = await fetchPage(link, toWait, signal);
     page.results.forEach(link.deliver);
     if (page.next && page.results.length) continue;
     link.live("polling");
-    // An event is appended just after its commit: only an empty page that was requested well after the
-    // end of the job means that the log is complete.
-    if (wasOver && !page.results.length) return link.end();
-    wasOver = OVER.has(page.job_status);
+    if (page.end) return link.end();
     toWait = page.waits ? wait : 0;
-    if (wasOver) await pause(LAST_POLL_MS, signal);
-    else if (!toWait) await pause(document.hidden ? HIDDEN_POLL_MS : POLL_MS, signal);
+    if (!toWait) await pause(document.hidden ? HIDDEN_POLL_MS : POLL_MS, signal);
   }
 }
 

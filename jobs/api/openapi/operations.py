@@ -70,7 +70,10 @@ _WAITS: Final = BooleanField(
 )
 _FoundPage: Final = _object("FoundPage", results=_Event(many=True), next=_NEXT)
 _HistoryPage: Final = _object("HistoryPage", **_HISTORY)
-_PolledPage: Final = _object("PolledPage", **_HISTORY, waits=_WAITS)
+_END: Final = BooleanField(
+    help_text="Whether the job is finished and has no events after the page. Poll until it is true."
+)
+_PolledPage: Final = _object("PolledPage", **_HISTORY, end=_END, waits=_WAITS)
 _Jobs: Final = bodies.JobListSerializer(many=True)
 _JobPage: Final = _object("JobPage", next=_NEXT, previous=_PREVIOUS, results=_Jobs)
 _StreamState: Final = _object(

@@ -1,12 +1,9 @@
 """Views of logs: history and publishing, search in all logs, export, the state of a stream."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, Final
 
-from django.db import connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
@@ -19,6 +16,8 @@ from rest_framework.response import Response
 from events.codec import event_dict
 from events.conf import event_settings
 from events.history import archive_position, read_events, search_events
+from events.history.page_size import first_bytes
+from events.live.threads import in_database_thread
 from events.producer.external import digest_of, publish_sequenced
 from events.publisher import get_publisher
 from events.transfer.export import CSV_HEADER, csv_rows, iter_pages
@@ -58,6 +57,8 @@ _FORMATS: Final[dict[str, tuple[str, bytes, Callable[[list[Event]], bytes]]]] = 
 
 class JobEventsView(JobsAPIView):
     """The log of a job."""
+
+    max_page_bytes = 1024 * 1024  # of event data, or one event
 
     def scopes(self, request: Request) -> list[str]:
         return [throttling.PUBLISH] if request.method == "POST" else []
@@ -107,9 +108,9 @@ class JobEventsView(JobsAPIView):
             event_filter=query["event_filter"],
             strict=query.get("strict", False),
         )
-        page = events[:limit]
+        page = first_bytes(events[:limit], self.max_page_bytes)
         next_link = None
-        if len(events) > limit:
+        if len(events) > len(page):
             next_link = page_link(request, **{_FORWARD[order]: page[-1].id})
         return {
             "results": [event_dict(event) for event in page],
@@ -229,7 +230,7 @@ class JobEventExportView(JobsAPIView):
         visible_status(request.user, job_id)
         conditions = {name: query[name] for name in ("after", "before", "event_filter")}
         content_type, header, encode = _FORMATS[query["format"]]
-        pages = map(encode, iter_pages(job_id, **conditions))
+        pages = _encoded(iter_pages(job_id, **conditions), encode)
         # Read before the response starts, so that an unreadable log is an HTTP error.
         first = header + next(pages, b"")
         response = _file_response(request, chain([first], pages), content_type)
@@ -238,20 +239,28 @@ class JobEventExportView(JobsAPIView):
         return response
 
 
+def _encoded(
+    pages: Iterator[list[Event]], encode: Callable[[list[Event]], bytes]
+) -> Iterator[bytes]:
+    """Encode each page, and release its events before it is sent."""
+    for page in pages:
+        part = encode(page)
+        page.clear()
+        yield part
+
+
 def _file_response(
     request: Request, chunks: Iterator[bytes], content_type: str
 ) -> StreamingHttpResponse:
     if is_asgi(request):
-        return streaming_response(request, _iterate_in_thread(chunks), content_type)
+        return streaming_response(request, _iterate_in_threads(chunks), content_type)
     return StreamingHttpResponse(chunks, content_type=content_type, headers=_REVALIDATE)
 
 
-async def _iterate_in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Produce the chunks in a thread of their own, each when the one before was sent."""
-    thread, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
-    try:
-        while (chunk := await loop.run_in_executor(thread, next, chunks, None)) is not None:
-            yield chunk
-    finally:
-        thread.submit(connections.close_all)
-        thread.shutdown(wait=False)
+async def _iterate_in_threads(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Produce each chunk when the one before was sent; meanwhile no thread or connection is held.
+
+    A download lasts as long as the client wants.
+    """
+    while (chunk := await in_database_thread(next, chunks, None)) is not None:
+        yield chunk

@@ -1,7 +1,7 @@
 """Views of live delivery: server-sent events of one job and of several, long-poll, tickets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,12 +16,14 @@ from events.database import UNAVAILABLE
 from events.exceptions import EventsError, LogDeleted
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
-from events.live.frames import SSE_OPENING, sse_frame
+from events.live.asgi import joined
+from events.live.frames import SSE_OPENING, drain, sse_frame
 from events.live.messages import Reset
 from events.live.multiplexer import LogMessages, Multiplexer
 from events.live.rejection import NO_STORE
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
+from events.live.subscriber import Subscriber
 from events.live.threads import in_database_thread
 from events.types import START, Cursor, Event
 from jobs.access import throttling
@@ -39,11 +41,14 @@ from jobs.api.problem_details import Problem
 from jobs.api.query import MultiStreamQuery, PollQuery, StreamQuery
 from jobs.api.renderers import OrjsonRenderer
 from jobs.api.views.events import JobEventsView
-from jobs.completion import job_completion
+from jobs.completion import end_of_log, job_completion
 from jobs.exceptions import JobError
 from jobs.models import Job
-from jobs.selectors import visible_job, visible_statuses
+from jobs.selectors import visible_job, visible_status, visible_statuses
 
+_JSON: Final = "application/json"
+# Events that a long-poll reads at most: it may use only some of them.
+_MAX_POLLED_EVENTS: Final = 200
 _NEEDS_ASGI: Final = (
     "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this server uses"
     " WSGI. Use the long-poll instead: .../events/poll/?after=<cursor>&wait=20."
@@ -124,11 +129,16 @@ async def _frames(
             else Replay(job_id, after, speed=speed, completion=job_completion)
         ) as subscriber:
             subscriber.on_send_timeout = cancel
-            is_completed = False
-            while not is_completed:
-                messages = await subscriber.next()
-                is_completed = messages[-1].is_last
-                yield b"".join([message.frame for message in messages])
+            is_last = False
+            while not is_last:
+                frame, is_last = await _next_frames(subscriber)
+                yield frame
+
+
+async def _next_frames(subscriber: Subscriber) -> tuple[bytes, bool]:
+    """Return the next messages as one part of the body, and whether it is the last one."""
+    messages = await subscriber.next()
+    return b"".join([message.frame for message in messages]), messages[-1].is_last
 
 
 def _canceller() -> Callable[..., object]:
@@ -168,53 +178,58 @@ async def _multiplexed_frames(
                 if batch.error is not None:
                     raise batch.error
                 is_completed = batch.is_final or not len(multiplexer)
-                send_timeout = loop.call_later(event_settings.SEND_TIMEOUT, cancel)
-                try:
-                    yield b"".join(_encode(batch, positions))
-                finally:
-                    send_timeout.cancel()
+                for part in joined(_encode(batch, positions)):
+                    send_timeout = loop.call_later(event_settings.SEND_TIMEOUT, cancel)
+                    try:
+                        yield part
+                    finally:
+                        send_timeout.cancel()
 
 
-def _encode(batch: LogMessages, positions: dict[str, Cursor]) -> list[bytes]:
-    """Return the frames of a batch, and advance the position of its job."""
-    frames = []
-    for each in batch.messages:
+def _encode(batch: LogMessages, positions: dict[str, Cursor]) -> Iterator[bytes]:
+    """Yield the frames of a batch, and advance the position of its job."""
+    for each in drain(batch.messages):
         message = each.message
         if isinstance(message, Event):
             positions[batch.job_id] = message.cursor
         elif isinstance(message, Reset):
             positions[batch.job_id] = Cursor.parse(message.after)
         position = ",".join(map(str, positions.values()))
-        frames.append(sse_frame(message, event_id=position, job_id=batch.job_id))
-    return frames
+        yield sse_frame(message, event_id=position, job_id=batch.job_id)
 
 
 class JobEventPollView(LiveView, JobEventsView):
     """The events of a job by long-poll."""
 
     http_method_names = ("get", "head", "options")
+    max_page_bytes = 64 * 1024
 
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """Return the events after `after`; wait up to `wait` seconds for the first.
+        """Return the events after `after`; wait up to `wait` seconds for the first, or the end.
 
-        Returns at once if the job is finished. `waits` is true if a waiting request occupies no
-        worker of the server, as under ASGI.
+        `end` is true if the job is finished and there are no events after the page. `waits` is true
+        if a waiting request occupies no worker of the server, as under ASGI.
         """
         query = PollQuery.read(request)
         page = self.page(request, query)
-        is_finished = page["job_status"] in Job.TERMINAL_STATUSES
-        if page["results"] or is_finished or not query["wait"]:
-            return Response(page)
-        access = self.connection(request, [job_id])
-        if is_asgi(request):
-            body = self._stream_later_page(request, query, page, access)
-            return streaming_response(request, body, "application/json")
-        wait_for_events(job_id, after=query["after"] or START, seconds=query["wait"])
-        return Response(self._later_page(request, query, page, access))
+        is_awaited = not (page["results"] or page["end"]) and query["wait"] > 0
+        access = self.connection(request, [job_id]) if is_awaited else None
+        if is_asgi(request):  # a client that waits or does not read occupies no thread
+            return streaming_response(request, self._body(request, query, page, access), _JSON)
+        if access is not None:
+            wait_for_events(job_id, after=query["after"] or START, seconds=query["wait"])
+            page = self._later_page(request, query, page, access)
+        return Response(page)
 
     def page(self, request: Request, query: dict[str, Any]) -> dict[str, Any]:
-        """Return a page of the history, and whether waiting is cheap."""
-        return {**super().page(request, query), "waits": is_asgi(request)}
+        """Return a page of the history, whether it is the last, and whether waiting is cheap."""
+        job_id = self.kwargs["job_id"]
+        is_finished = visible_status(request.user, job_id) in Job.TERMINAL_STATUSES
+        end = end_of_log(job_id) if is_finished else None
+        limit = min(query["limit"], _MAX_POLLED_EVENTS)
+        page = super().page(request, {**query, "limit": limit})
+        is_end = end is not None and page["cursor"] == str(end)
+        return {**page, "end": is_end, "waits": is_asgi(request)}
 
     def _later_page(
         self, request: Request, query: dict[str, Any], empty: dict[str, Any], access: Connection
@@ -222,14 +237,18 @@ class JobEventPollView(LiveView, JobEventsView):
         """Return the page after waiting; the empty one if access was revoked meanwhile."""
         return empty if is_revoked(access) else self.page(request, query)
 
-    async def _stream_later_page(
-        self, request: Request, query: dict[str, Any], page: dict[str, Any], access: Connection
+    async def _body(
+        self,
+        request: Request,
+        query: dict[str, Any],
+        page: dict[str, Any],
+        access: Connection | None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the page as soon as it has an event; no thread waits for it."""
+        """Yield the page, or the one that is read as soon as it has an event."""
         job_id, after = self.kwargs["job_id"], query["after"] or START
         # The next request reports the error.
         with suppress(EventsError, JobError, *UNAVAILABLE):
-            if await await_events(
+            if access is not None and await await_events(
                 job_id, after=after, seconds=query["wait"], completion=job_completion
             ):
                 page = await in_database_thread(self._later_page, request, query, page, access)

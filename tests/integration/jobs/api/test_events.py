@@ -166,7 +166,7 @@ def test_staff_reads_every_log(staff_api, ids):
 @pytest.mark.parametrize("path", ["jobs/abc/events/", "jobs/abc/events/export/", "events/"])
 def test_event_filter_is_built_once(api, job, path, monkeypatch):
     built, of = [], EventFilter.of
-    monkeypatch.setattr(export, "_PAGE_EVENTS", 4)
+    monkeypatch.setattr(export, "_MAX_PAGE_EVENTS", 4)
     monkeypatch.setattr(EventFilter, "of", lambda *args: built.append(args) or of(*args))
     response = api.client.get(f"/api/{path}", {"event_type": "x", "data.n": "3"})
     assert response.status_code == 200
@@ -347,8 +347,10 @@ async def listening(user, query="", **headers) -> AsyncIterator[AsyncIterator[di
 
 
 async def messages(parts) -> AsyncIterator[dict[str, str]]:
+    received = b""
     async for part in parts:
-        for text in part.decode().split("\n\n"):
+        *complete, received = (received + part).split(b"\n\n")
+        for text in map(bytes.decode, complete):
             lines = [line for line in text.split("\n") if ": " in line]
             fields = dict(line.split(": ", 1) for line in lines)
             if "data" in fields:

@@ -44,7 +44,7 @@ def job(user, make_job):
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch):
-    monkeypatch.setattr(export, "_PAGE_EVENTS", 4)
+    monkeypatch.setattr(export, "_MAX_PAGE_EVENTS", 4)
 
 
 def export_of(client, **query):

@@ -4,12 +4,14 @@ import asyncio
 import json
 import threading
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from time import monotonic
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.test import Client
 
+from events.outbox import writer
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import services
@@ -109,16 +111,94 @@ async def test_timeout_returns_an_empty_page(user, ids):
     async with request_of(user, wait=0.2, after=ids[2]) as request:
         page = await page_of(request)
         nothing = {"results": [], "next": None, "cursor": ids[2], "job_status": "pending"}
-        assert page == {**nothing, "waits": True}
+        assert page == {**nothing, "end": False, "waits": True}
 
 
 async def test_finished_job_is_not_waited_for(user, ids):
     await sync_to_async(services.job_cancel)(job_id="abc")
-    async with request_of(user, wait=30) as request:
-        last = (await page_of(request))["cursor"]
-    async with request_of(user, wait=30, after=last) as request:
+    async with request_of(user, wait=30, limit=2) as request:
         page = await page_of(request)
-        assert (page["results"], page["job_status"]) == ([], "cancelled")
+        assert (numbers(page), page["end"]) == ([0, 1], False)
+    async with request_of(user, wait=30, after=page["cursor"]) as request:
+        page = await page_of(request)
+        assert (numbers(page), page["end"], page["job_status"]) == ([2, 0], True, "cancelled")
+    async with request_of(user, wait=30, after=page["cursor"]) as request:
+        page = await page_of(request)
+        assert (page["results"], page["end"]) == ([], True)
+
+
+@pytest.fixture
+def slow_append(monkeypatch):
+    """A committed event is appended when the test sets the returned event."""
+    append, is_allowed = writer._append, threading.Event()
+
+    def append_later(*arguments):
+        is_allowed.wait(TIMEOUT_SECONDS)
+        append(*arguments)
+
+    monkeypatch.setattr(writer, "_append", append_later)
+    return is_allowed
+
+
+async def test_last_event_is_appended_after_its_commit(user, ids, slow_append):
+    """The job is finished, but its log is not complete: the poller waits for the last event."""
+    cancel = asyncio.create_task(asyncio.to_thread(services.job_cancel, job_id="abc"))
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not await Job.objects.filter(status="cancelled").aexists():  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0.01)
+    async with request_of(user, after=ids[2]) as request:
+        page = await page_of(request)
+        assert (page["results"], page["end"], page["job_status"]) == ([], False, "cancelled")
+    async with request_of(user, wait=30, after=ids[2]) as request:
+        await wait_started(request)
+        slow_append.set()
+        page = await page_of(request)
+        assert (numbers(page), page["end"]) == ([0], True)
+    await cancel
+
+
+async def test_last_event_in_the_outbox_is_part_of_the_log(user, ids, monkeypatch):
+    """The event is overdue: the request appends it."""
+    monkeypatch.setattr("jobs.completion.COMPLETION_GRACE", timedelta())
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_append", lambda *_: None)
+        await sync_to_async(services.job_cancel)(job_id="abc")
+    async with request_of(user, after=ids[2]) as request:
+        page = await page_of(request)
+        assert (numbers(page), page["end"]) == ([0], False)
+    async with request_of(user, wait=30, after=page["cursor"]) as request:
+        page = await page_of(request)
+        assert (numbers(page), page["end"]) == ([], True)
+
+
+async def test_retry_before_the_page_is_read(user, ids, monkeypatch):
+    """The page has events of the next attempt: it does not end the log."""
+    await sync_to_async(services.job_cancel)(job_id="abc")
+    find_end = live.end_of_log
+
+    def retried(job_id):
+        end = find_end(job_id)
+        services.job_retry(job_id=job_id)
+        return end
+
+    monkeypatch.setattr(live, "end_of_log", retried)
+    async with request_of(user, after=ids[2]) as request:
+        page = await page_of(request)
+        assert (numbers(page), page["end"]) == ([0, 0], False)
+
+
+async def test_large_events_are_divided_into_pages(user, ids):
+    """A page is at most 64 KiB, or one event."""
+    sizes = [40_000, 20_000, 10_000, 100_000, 1000]
+    texts = [{"text": "x" * size} for size in sizes]
+    await sync_to_async(get_publisher().publish_events)("abc", texts)
+    pages, after, has_more = [], ids[2], True
+    while has_more:
+        async with request_of(user, after=after) as request:
+            page = await page_of(request)
+        pages.append([len(event["data"]["text"]) for event in page["results"]])
+        after, has_more = page["cursor"], page["next"]
+    assert pages == [[40_000, 20_000], [10_000], [100_000], [1000]]
 
 
 async def test_waiting_requests_occupy_no_threads(user, ids):
