@@ -50,14 +50,14 @@ def stream_response(
 
 
 def joined(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small frames into parts of about MAX_CHUNK_BYTES."""
+    """Join small frames into parts of at most MAX_CHUNK_BYTES; do not split large ones."""
     part, size = list[bytes](), 0
     for frame in frames:
-        part.append(frame)
-        size += len(frame)
-        if size >= MAX_CHUNK_BYTES:
+        if part and size + len(frame) > MAX_CHUNK_BYTES:
             yield b"".join(part)
             part, size = [], 0
+        part.append(frame)
+        size += len(frame)
     if part:
         yield b"".join(part)
 

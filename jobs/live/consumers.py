@@ -112,25 +112,25 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._id = uuid4()
         install_shutdown_handlers()
 
+    async def __call__(self, *args: Any) -> None:
+        try:
+            await super().__call__(*args)
+        finally:
+            self._cleanup.close()
+            if self._delivery is not None:
+                self._delivery.cancel()
+
     async def connect(self) -> None:
         try:
             self._count_unauthenticated()
             await self._open()
         except tuple(_REJECTIONS) as error:
             await self._reject(error)
-        except BaseException:
-            self._cleanup.close()  # `disconnect` is not called
-            raise
-        else:
-            await self.accept()
-            if self._connection is not None:
-                self._authenticated(self._connection)
-            self._delivery = asyncio.create_task(self._deliver())
-
-    async def disconnect(self, code: int) -> None:
-        self._cleanup.close()
-        if self._delivery is not None:
-            self._delivery.cancel()
+            raise StopConsumer from error
+        await self.accept()
+        if self._connection is not None:
+            self._authenticated(self._connection)
+        self._delivery = asyncio.create_task(self._deliver())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if code := self._violation(text_data, bytes_data):
@@ -163,7 +163,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Close the socket, and process no other message, of which many may have arrived."""
         self._abort(code)
         await asyncio.wait([cast(Any, self._delivery)], timeout=event_settings.SEND_TIMEOUT)
-        await self.disconnect(code)
         raise StopConsumer
 
     async def _open(self) -> None:

@@ -131,9 +131,10 @@ class Socket(ApplicationCommunicator):
         return labels
 
     async def close_code(self):
-        """Receive the close, and return its code."""
+        """Receive the close, disconnect as a server does then, and return its code."""
         message = await self._output()
         assert message["type"] == "websocket.close", message
+        await self.disconnect()
         return message["code"]
 
     async def disconnect(self):

@@ -6,7 +6,7 @@ import random
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Client:
             known = len(self.retries)
             try:
                 await self.connect_once(rng.randrange(1, 36) if rng else 10**9)
-            except (OSError, websockets.WebSocketException):
+            except (OSError, httpx.HTTPError, websockets.WebSocketException):
                 await asyncio.sleep(0.05)
             self.disconnects += 1
             await asyncio.sleep(sum(self.retries[known:]) / 1000)
@@ -113,18 +113,16 @@ class WebSocketClient(Client):
 
 
 class SseClient(Client):
-    """Reads lines of the response; lines of the chunked encoding are ignored."""
-
     async def connect_once(self, limit: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.site.port)
-        try:
-            writer.write(
-                f"GET /api/jobs/{self.job_id}/events/stream/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                f"Cookie: {self.cookie}\r\nLast-Event-ID: {self.after}\r\n\r\n".encode()
-            )
+        path = f"{self.site.url}/api/jobs/{self.job_id}/events/stream/"
+        headers = {"Cookie": self.cookie, "Last-Event-ID": self.after}
+        async with (
+            httpx.AsyncClient(timeout=60) as client,
+            client.stream("GET", path, headers=headers) as response,
+        ):
             kind = "event"
-            while limit and (line := await reader.readline()):
-                name, _, value = line.decode().strip().partition(": ")
+            async for line in response.aiter_lines():
+                name, _, value = line.partition(": ")
                 if name == "event":
                     kind = value
                 elif name == "data":
@@ -132,10 +130,8 @@ class SseClient(Client):
                     self.receive(kind, data.get("id", ""), data.get("retry", 0))
                     kind = "event"
                     limit -= 1
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+                    if not limit:
+                        return
 
 
 def whole_log(site: Site, job_id: str) -> list[str]:
