@@ -6,9 +6,7 @@
     ├── JobNotFound (also a LookupError)
     ├── JobExists
     │   └── AlreadyCreated
-    ├── InvalidJob
-    │   └── InvalidSpeed
-    ├── InvalidTransition, StaleAttempt, InputNotFound, AlreadyAnswered
+    ├── InvalidJob, InvalidTransition, StaleAttempt, InputNotFound, AlreadyAnswered
     └── RunnerNotFound, InvalidTicket, BadMessage, TooOften
 """
 
@@ -48,10 +46,6 @@ class InvalidJob(JobError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
-
-
-class InvalidSpeed(InvalidJob):
-    """`replay` or `speed` has a value that is not allowed."""
 
 
 class InvalidTransition(JobError):

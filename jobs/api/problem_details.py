@@ -11,7 +11,7 @@ Some problems have additional members.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
@@ -27,10 +27,18 @@ from jobs import exceptions as jobs
 
 logger = logging.getLogger(__name__)
 
-# The problem types of this API: their status, and the errors of a log or a job that they report,
-# with the subclasses of these.
+# The texts that clients receive: those of the errors contain addresses, paths and replies of Redis.
+_FAILURES: Final[Mapping[type[Exception], str]] = {
+    log.EventsError: "The event log is unavailable.",
+    log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
+    jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
+    **dict.fromkeys(UNAVAILABLE, "The database is unavailable."),
+}
+# The problem types of API and sockets: their status, and the errors of a log or a job that they
+# report, with the subclasses of these.
 _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
     "invalid": (400, (log.InvalidJobId, log.InvalidCursor, log.InvalidEvent)),
+    "not-authenticated": (403, (jobs.InvalidTicket,)),
     "stale-epoch": (403, (log.ProducerFenced,)),
     "not-found": (404, (jobs.JobNotFound, jobs.InputNotFound, log.LogDeleted)),
     "conflict": (409, (log.NotAStream, jobs.JobError)),
@@ -38,20 +46,18 @@ _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
     "gone": (410, (log.CursorLost, log.CursorExpired)),
     "body-too-large": (413, ()),
     "key-used": (422, (log.IdempotencyConflict,)),
+    "throttled": (429, (jobs.TooOften,)),
     "needs-asgi": (501, ()),
     "needs-openapi": (501, ()),
-    "unavailable": (503, (log.EventsError, jobs.RunnerNotFound, *UNAVAILABLE)),
+    "unavailable": (503, tuple(_FAILURES)),
 }
 _TYPES: Final = {error: name for name, (_, errors) in _PROBLEMS.items() for error in errors}
 # The types of DRF's errors are their codes, except these.
 _DRF_TYPES: Final = {"parse_error": "invalid", "authentication_failed": "not-authenticated"}
-# The texts of these errors are for operators: they may contain addresses, paths and attempts.
 _TEXTS: Final[Mapping[type, str | None]] = {
-    log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
+    **_FAILURES,
     log.ProducerFenced: log.ProducerFenced.__doc__,
     log.LogDeleted: "The job_id is not available.",
-    jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
-    **dict.fromkeys(UNAVAILABLE, "The database is unavailable."),
 }
 # The attributes of errors that are members of the problem.
 _MEMBERS: Final = {"truncated_before": "first", "after": "after", "expected": "expected"}
@@ -68,8 +74,6 @@ class Problem(exceptions.APIException):
 
 def problem_response(error: Exception, context: Any) -> Response | None:
     """Return the response to an error; None for an unexpected one, which Django handles."""
-    if isinstance(error, UNAVAILABLE):
-        log_failure(logger, "request_failed", error)
     error = _as_http(error)
     response = exception_handler(error, context)
     if response is not None and isinstance(error, exceptions.APIException):
@@ -77,8 +81,13 @@ def problem_response(error: Exception, context: Any) -> Response | None:
     return response
 
 
+def problem_of(error: Exception) -> dict[str, Any]:
+    """Return the problem details of an error of a log, of a job or of the database."""
+    return _problem_body(cast(exceptions.APIException, _as_http(error)))
+
+
 def _as_http(error: Exception) -> Exception:
-    """Return the HTTP error for an error of Django, of a log or of a job."""
+    """Return the HTTP error for an error of Django, of a log or of a job; log a failure."""
     match error:
         case Http404():
             return exceptions.NotFound(*error.args)
@@ -86,17 +95,14 @@ def _as_http(error: Exception) -> Exception:
             return exceptions.PermissionDenied(*error.args)
         case jobs.InvalidJob():
             return exceptions.ValidationError({error.field: [error.message]})
-    types = [_TYPES[each] for each in type(error).__mro__ if each in _TYPES]
-    if not types:
+    kind = next((each for each in type(error).__mro__ if each in _TYPES), None)
+    if kind is None:
         return error
+    if kind in _FAILURES:
+        log_failure(logger, "request_failed", error)
     given = vars(error)
     members = {member: given[name] for name, member in _MEMBERS.items() if name in given}
-    return Problem(types[0], public_text(error), **members)
-
-
-def public_text(error: Exception) -> str:
-    """Return the text of an error of a log, of a job or of the database for a client."""
-    return _TEXTS.get(type(error)) or str(error)
+    return Problem(_TYPES[kind], _TEXTS.get(kind) or str(error), **members)
 
 
 def _problem_body(error: exceptions.APIException) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """WebSocket consumers: the base class, and the consumer of one job.
 
-A handshake is rejected with an HTTP status and problem details: 400 for an invalid job_id, cursor
-or speed, 403 for an invalid ticket, 404 for a job that is not visible, 429 for a rate limit, 503
-for an unreadable log or database. A server without that extension closes the socket with the
-corresponding code.
+A handshake is rejected with the HTTP status and the problem details that the API has for the error;
+403 is an invalid ticket. A server without that extension closes the socket with the corresponding
+code.
 """
 
 import asyncio
@@ -22,14 +21,15 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
+from rest_framework.exceptions import ValidationError
 
 from events.conf import event_settings
 from events.database import UNAVAILABLE
-from events.exceptions import EventsError, InvalidCursor, InvalidJobId, LogDeleted
+from events.exceptions import EventsError, LogDeleted
 from events.history import aread_events
 from events.live import is_watched, subscribe
 from events.live.frames import END, EncodedMessage, drain
-from events.live.rejection import deny_handshake, problem
+from events.live.rejection import deny_handshake
 from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.live.subscriber import Subscriber
@@ -39,10 +39,10 @@ from jobs.access import throttling
 from jobs.access.logins import Logins, logins_of
 from jobs.access.session_guard import Connection
 from jobs.access.tickets import use_ticket
-from jobs.api.problem_details import public_text
+from jobs.api.problem_details import problem_of
 from jobs.completion import job_completion
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidSpeed, InvalidTicket, JobError, JobNotFound, TooOften
+from jobs.exceptions import InvalidTicket, JobError, TooOften
 from jobs.live.protocol import (
     NO_ACTIONS,
     REPLAY_ACTIONS,
@@ -77,20 +77,10 @@ class CloseCode(IntEnum):
     INVALID_REQUEST = 4500  # an invalid job_id, cursor or speed
 
 
-_REJECTIONS: Final[dict[type[Exception], tuple[int, CloseCode]]] = {
-    InvalidJobId: (400, CloseCode.INVALID_REQUEST),
-    InvalidCursor: (400, CloseCode.INVALID_REQUEST),
-    InvalidSpeed: (400, CloseCode.INVALID_REQUEST),
-    InvalidTicket: (403, CloseCode.INVALID_TICKET),
-    JobNotFound: (404, CloseCode.NOT_FOUND),
-    LogDeleted: (404, CloseCode.NOT_FOUND),
-    TooOften: (429, CloseCode.TRY_AGAIN_LATER),
-    EventsError: (503, CloseCode.TRY_AGAIN_LATER),
-    **dict.fromkeys(UNAVAILABLE, (503, CloseCode.TRY_AGAIN_LATER)),
-}
-_PROBLEM_TYPES: Final = {
-    400: "invalid", 403: "not-authenticated", 404: "not-found", 429: "throttled",
-    503: "unavailable",
+_REPORTED_ERRORS: Final = (EventsError, JobError, ValidationError, *UNAVAILABLE)
+# By the HTTP status of a rejected handshake; TRY_AGAIN_LATER for any other.
+_CLOSE_CODES: Final = {
+    400: CloseCode.INVALID_REQUEST, 403: CloseCode.INVALID_TICKET, 404: CloseCode.NOT_FOUND,
 }  # fmt: skip
 
 
@@ -124,7 +114,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         try:
             self._count_unauthenticated()
             await self._open()
-        except tuple(_REJECTIONS) as error:
+        except _REPORTED_ERRORS as error:
             await self._reject(error)
             raise StopConsumer from error
         await self.accept()
@@ -140,7 +130,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             message = parse_message(text_data, self._actions)
             if self._accepts(message):
                 await self._execute(message)
-        except (EventsError, JobError, *UNAVAILABLE) as error:
+        except _REPORTED_ERRORS as error:
             answer = [error_text(error, message.job_id)]
         if not self._accepts(message):
             await self._refuse(CloseCode.UNAUTHENTICATED)
@@ -166,7 +156,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         raise StopConsumer
 
     async def _open(self) -> None:
-        """Authorize the client before the handshake is accepted; raise one of `_REJECTIONS`."""
+        """Authorize the client before the handshake is accepted; raise `_REPORTED_ERRORS`."""
         raise NotImplementedError
 
     async def _execute(self, message: ClientMessage) -> None:
@@ -243,10 +233,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._delivery = asyncio.create_task(self.close(code))
 
     async def _reject(self, error: Exception) -> None:
-        status, code = next(_REJECTIONS[kind] for kind in _REJECTIONS if isinstance(error, kind))
-        if isinstance(error, UNAVAILABLE):
-            log_failure(logger, "handshake_rejected", error)
-        body = problem(status, _PROBLEM_TYPES[status], public_text(error))
+        body = problem_of(error)
+        code = _CLOSE_CODES.get(body["status"], CloseCode.TRY_AGAIN_LATER)
         await deny_handshake(self.scope, self.base_send, body, code)
 
     async def _deliver(self) -> None:
@@ -320,4 +308,4 @@ class JobConsumer(LiveConsumer):
 def error_text(error: Exception, job_id: str = "") -> str:
     """Return the text of an error message, about a job or about the connection."""
     fields = {"type": "error"} | ({"job_id": job_id} if job_id else {})
-    return orjson.dumps(fields | {"detail": public_text(error)}).decode()
+    return orjson.dumps(fields | {"detail": problem_of(error)["detail"]}).decode()

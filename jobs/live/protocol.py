@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
-from rest_framework.exceptions import ValidationError
 
 from events.types import check_job_id, shown
 from jobs.api.query import ReplayQuery
-from jobs.exceptions import BadMessage, InvalidSpeed
+from jobs.exceptions import BadMessage
 
 # The fields of each action, and whether they are required.
 Actions = Mapping[str, Mapping[str, bool]]
@@ -69,11 +68,7 @@ def parse_message(text: str | None, actions: Actions) -> ClientMessage:
 
 
 def replay_speed(query: Mapping[str, Sequence[str]]) -> float | None:
-    """Return the speed of `replay=1&speed=2`; None without a replay. Raises InvalidSpeed."""
+    """Return the speed of `replay=1&speed=2`; None without a replay. Raises ValidationError."""
     replay = {name: query[name] for name in ("replay", "speed") if name in query}
-    try:
-        speed: float | None = ReplayQuery.validated(replay)["speed"]
-    except ValidationError as error:
-        [(field, texts)] = cast(Any, error.detail).items()
-        raise InvalidSpeed(field, str(texts[0])) from error
+    speed: float | None = ReplayQuery.validated(replay)["speed"]
     return speed

@@ -250,11 +250,13 @@ def test_stream_under_wsgi_is_501(api, job):
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])
-def test_redis_unavailable(api, job, redis_down, path):
+def test_redis_unavailable(api, job, redis_down, path, caplog):
     response = api.get(f"jobs/abc/{path}")
     assert response.status_code == 503
     assert "Redis does not answer" in response_text(response)
     assert "/nonexistent" not in response_text(response)
+    (cause,) = [record.error for record in caplog.records if record.message == "request_failed"]
+    assert "/nonexistent" in cause
 
 
 @pytest.mark.parametrize("path", ["events/", "stream/"])

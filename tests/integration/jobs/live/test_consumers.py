@@ -328,16 +328,35 @@ async def test_another_origin(user, job):
         assert await socket.connect() is not None, origin
 
 
-async def test_unreadable_log(user, job, redis_down):
+async def problem_of_handshake(user):
+    socket = await socket_of(user)
+    socket.scope["extensions"] = {"websocket.http.response": {}}
+    await socket.send_input({"type": "websocket.connect"})
+    start = await socket.receive_output(TIMEOUT_SECONDS)
+    problem = json.loads((await socket.receive_output(TIMEOUT_SECONDS))["body"])
+    assert start["status"] == problem["status"]
+    return problem
+
+
+async def test_unreadable_log(user, job, redis_down, client):
     socket = await socket_of(user)
     assert await socket.connect() == 1013
+    await in_thread(client.force_login)(user)
+    problem = (await in_thread(client.get)("/api/jobs/abc/events/")).json()
+    assert problem["status"] == 503
+    assert await problem_of_handshake(user) == problem
+    assert "nonexistent" not in problem["detail"]
 
 
-async def test_key_that_is_not_a_stream(user, make_job, async_redis):
+async def test_key_that_is_not_a_stream(user, make_job, async_redis, client):
     await async_redis.set("job_events:abc", "text")
     await in_thread(make_job)(owner=user, job_id="abc")
     socket = await socket_of(user)
     assert await socket.connect() == 1013
+    await in_thread(client.force_login)(user)
+    problem = (await in_thread(client.get)("/api/jobs/abc/events/")).json()
+    assert problem["status"] == 409
+    assert await problem_of_handshake(user) == problem
 
 
 async def test_stream_that_is_replaced_by_another_type_closes_the_socket(

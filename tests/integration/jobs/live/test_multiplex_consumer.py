@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 
+from events.exceptions import RedisCommandError
 from events.live.multiplexer import Multiplexer
 from events.live.subscriber import Subscriber
 from events.publisher import get_publisher
@@ -164,6 +165,19 @@ async def test_subscription_while_the_database_fails(user, ids):
         assert answer == {"type": "error", "job_id": "a", "detail": detail}
         await send_action(socket, "subscribe", "a")
         assert await received(socket, 4) == {"a": [0, 1, 2, "live"]}
+
+
+async def test_subscription_that_redis_refuses(user, ids, monkeypatch):
+    """The error of Redis is not sent: it may contain addresses."""
+
+    async def refuse(self):
+        raise RedisCommandError("Redis refused 'XRANGE': MOVED 1 redis.internal:6379")
+
+    async with connected(user) as socket:
+        monkeypatch.setattr(Subscriber, "next", refuse)
+        await send_action(socket, "subscribe", "a")
+        detail = "The event log is unavailable."
+        assert await socket.receive() == {"type": "error", "job_id": "a", "detail": detail}
 
 
 async def test_limit_of_subscriptions(user, ids, settings):
