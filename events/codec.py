@@ -70,7 +70,7 @@ def _with_defaults(
     """The event dict with type and timestamp, its timestamp and its type."""
     event = event_data if isinstance(event_data, dict) else _as_dict(event_data)
     if "timestamp" in event:
-        timestamp = _validate_timestamp(event["timestamp"])
+        timestamp = check_timestamp(event["timestamp"])
         if "event_type" not in event:
             event = {"event_type": UNKNOWN, **event}
     else:
@@ -109,7 +109,8 @@ def _validate_type(value: object) -> str:
     )
 
 
-def _validate_timestamp(value: object) -> str:
+def check_timestamp(value: object) -> str:
+    """Return a time as text in ISO 8601; raise InvalidEvent if it is not one."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str) and _is_iso_8601(value):

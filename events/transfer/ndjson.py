@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from events.codec import event_dict
+from events.codec import check_timestamp, event_dict
 from events.exceptions import EventsError, InvalidEvent
 from events.types import Cursor, Event, check_job_id, shown
 
@@ -25,17 +25,18 @@ def read_lines(lines: Iterable[bytes], job_id: str | None = None) -> Iterator[Ev
             continue
         try:
             yield _event(orjson.loads(line), job_id)
-        except (orjson.JSONDecodeError, EventsError) as error:
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError, EventsError) as error:
             raise InvalidEvent(f"Line {number} is not an exported event: {error}") from error
 
 
 def _event(entry: Any, job_id: str | None) -> Event:
     if not isinstance(entry, Mapping) or entry.keys() != _FIELDS:
         raise InvalidEvent(f"it must be an object with {', '.join(sorted(_FIELDS))}.")
-    data, texts = entry["data"], (entry["event_type"], entry["timestamp"])
-    if not isinstance(data, dict) or not all(isinstance(text, str) for text in texts):
-        raise InvalidEvent(
-            f"event_type and timestamp must be strings, data an object: {shown(entry)}."
-        )
-    cursor = Cursor.parse(entry["id"])
-    return Event(str(cursor), check_job_id(job_id or entry["job_id"]), *texts, orjson.dumps(data))
+    data, event_type = entry["data"], entry["event_type"]
+    if not isinstance(data, dict) or not isinstance(event_type, str) or not event_type:
+        raise InvalidEvent(f"event_type must be a string, data an object: {shown(entry)}.")
+    if "\0" in event_type:  # PostgreSQL does not support it
+        raise InvalidEvent("event_type contains NUL.")
+    cursor, timestamp = Cursor.parse(entry["id"]), check_timestamp(entry["timestamp"])
+    job_id = check_job_id(job_id or entry["job_id"])
+    return Event(str(cursor), job_id, event_type, timestamp, orjson.dumps(data))

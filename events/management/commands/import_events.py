@@ -2,9 +2,10 @@
 
 import sys
 from argparse import ArgumentParser
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
@@ -19,7 +20,8 @@ class Command(BaseCommand):
 
     help = (
         "Import the events of an NDJSON export into the archive. Events that are archived already"
-        " are skipped. Fails for a log that has different events at the same ids."
+        " are skipped. Fails for a file with an invalid line, of which it imports nothing, and for"
+        " a log that has different events at the same ids."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,8 +30,21 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, file: str, job: str | None, **_options: Any) -> None:
         try:
-            with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as lines:
+            with _open(file) as lines:
+                for _ in read_lines(lines, job):  # before anything is written
+                    pass
+                lines.seek(0)
                 count = import_events(read_lines(lines, job))
         except (EventsError, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{count} events imported.")
+
+
+def _open(file: str) -> IO[bytes]:
+    """Open the file, or a copy of standard input, which can be read twice."""
+    if file != "-":
+        return Path(file).open("rb")
+    copy = TemporaryFile()  # noqa: SIM115 - the caller closes it
+    copyfileobj(sys.stdin.buffer, copy)
+    copy.seek(0)
+    return copy

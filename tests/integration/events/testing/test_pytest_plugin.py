@@ -189,7 +189,13 @@ def test_malformed_events_are_replayed(job_events, tmp_path, redis_client):
 
 def test_intervals_between_events_are_kept(job_events, tmp_path, monkeypatch):
     lines = [
-        {"id": f"{ms}-0", "job_id": "abc", "event_type": "step", "timestamp": "", "data": {"n": ms}}
+        {
+            "id": f"{ms}-0",
+            "job_id": "abc",
+            "event_type": "step",
+            "timestamp": "2026-01-01",
+            "data": {"n": ms},
+        }
         for ms in (1000, 1000, 9000)
     ]
     path = tmp_path / "abc.ndjson"

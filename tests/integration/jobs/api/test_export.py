@@ -126,6 +126,10 @@ def test_key_of_another_type(api, job):
     assert api.get("jobs/abc/events/export/").status_code == 409
 
 
+def test_export_is_not_stored(api, job):
+    assert export_of(api.client)[0]["Cache-Control"] == "private, no-store"
+
+
 async def test_asgi_streams_page_by_page(user, job):
     request = Request(path=PATH, cookie=await cookie_of(user))
     await request.task
@@ -216,23 +220,48 @@ def test_import_refuses_future_events(body):
         run_import(changed(body, id="99999999999999-0").splitlines()[0])
 
 
+INVALID_TIMESTAMPS = (None, 1, "", "now", "a\0b", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00Z")
+
+
+def line_of(**fields):
+    line = {"id": "1-1", "job_id": "a", "event_type": "x", "timestamp": "2026-01-02T03:04:05Z"}
+    return json.dumps({**line, "data": {}, **fields}).encode() + b"\n"
+
+
+def nested(levels):
+    return {"x": nested(levels - 1)} if levels else {}
+
+
 @pytest.mark.parametrize(
     "line",
     [b"x", b"1", b"{}", b"[]", b'{"id": "1-1"}', b"\xff",
-     b'{"id":"x","job_id":"a","event_type":"x","timestamp":"","data":{}}',
-     b'{"id":"1-1","job_id":"a/b","event_type":"x","timestamp":"","data":{}}',
-     b'{"id":"1-1","job_id":"a","event_type":5,"timestamp":"","data":{}}',
-     b'{"id":"1-1","job_id":"a","event_type":"x","timestamp":"","data":[]}'],
+     line_of(id="x"), line_of(job_id="a/b"), line_of(event_type=5), line_of(event_type=""),
+     line_of(event_type="a\0b"), line_of(data=[]),
+     pytest.param(line_of(data=nested(300)), id="nested"),
+     *[line_of(timestamp=value) for value in INVALID_TIMESTAMPS]],
 )  # fmt: skip
 def test_import_refuses_invalid_lines(line, job):
-    good = b'{"id":"1-0","job_id":"other","event_type":"x","timestamp":"","data":{}}\n'
-    with pytest.raises(CommandError, match="Line 2"):
+    """Nothing of the file is imported, also from earlier batches."""
+    good = b"".join(line_of(id=f"{n}-0", job_id="other") for n in range(1, 1500))
+    with pytest.raises(CommandError, match="Line 1500 is not an exported event"):
         run_import(good + line)
     assert read_events("other") == []
+    assert not EventLog.objects.filter(job_id="other").exists()
+
+
+def test_import_refuses_a_file_with_an_invalid_line(job, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(line_of(job_id="other") + line_of(job_id="other", id="2-0", timestamp="now"))
+    with pytest.raises(CommandError, match=r"Line 2 .* timestamp must be a date and time"):
+        call_command("import_events", str(path))
+    assert read_events("other") == []
+    path.write_bytes(line_of(job_id="other"))
+    call_command("import_events", str(path), stdout=StringIO())
+    assert len(read_events("other")) == 1
 
 
 def test_import_refuses_unordered_events(job):
-    line = b'{"id":"%d-0","job_id":"other","event_type":"x","timestamp":"","data":{}}\n'
+    line = line_of(id="%d-0", job_id="other")
     for ids in ((2, 1), (1, 1), (0,)):
         with pytest.raises(CommandError, match="order"):
             run_import(b"".join(line % number for number in ids))
