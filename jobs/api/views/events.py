@@ -17,6 +17,7 @@ from events.codec import event_dict
 from events.conf import event_settings
 from events.history import archive_position, read_events, search_events
 from events.history.page_size import first_bytes
+from events.live.rejection import NO_STORE
 from events.live.threads import in_database_thread
 from events.producer.external import digest_of, publish_sequenced
 from events.publisher import get_publisher
@@ -254,7 +255,8 @@ def _file_response(
 ) -> StreamingHttpResponse:
     if is_asgi(request):
         return streaming_response(request, _iterate_in_threads(chunks), content_type)
-    return StreamingHttpResponse(chunks, content_type=content_type, headers=_REVALIDATE)
+    headers = {"Cache-Control": NO_STORE}
+    return StreamingHttpResponse(chunks, content_type=content_type, headers=headers)
 
 
 async def _iterate_in_threads(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

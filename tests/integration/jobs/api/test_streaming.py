@@ -53,6 +53,8 @@ async def test_events_until_the_end(user, job):
         ("abc/events/stream/", 200),
         ("abc/events/stream/?after=x", 400),
         ("none/events/stream/", 404),
+        ("abc/events/stream/?replay=1", 200),
+        ("abc/events/export/", 200),
         ("abc/events/poll/", 200),
         ("abc/events/poll/?after=1-1", 410),
         ("../events/stream/?job=abc", 200),
