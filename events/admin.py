@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.formats import date_format, localize
 from django.utils.html import format_html
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from events.database import now_expression
+from events.live.rejection import guard_page
 from events.models import ArchivedEvent, EventLog, Processor
 from events.processor.status import (
     ALIVE_SECONDS,
@@ -28,7 +30,17 @@ from events.processor.status import (
 )
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
+class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
+    """An admin that sends the status 503 while Redis or the database fails."""
+
+    def get_urls(self) -> list[URLPattern]:
+        urls = super().get_urls()
+        for each in urls:
+            each.callback = guard_page(each.callback, "job_events/unavailable.html")
+        return urls
+
+
+class ReadOnlyAdmin(GuardedAdmin):
     """An admin without add, change and delete permission."""
 
     class Media:

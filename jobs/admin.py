@@ -15,9 +15,11 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from events.admin import GuardedAdmin
 from events.exceptions import EventsError
 from events.history import read_events
 from jobs import services
+from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import InputRequest, Job, Task
 from jobs.selectors import user_of, visible_jobs
@@ -61,7 +63,7 @@ class InputInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
+class JobAdmin(GuardedAdmin):
     """List of jobs with filters and search; details with a timeline of events."""
 
     list_display = (
@@ -138,7 +140,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
         try:
             events = read_events(job.job_id, order="desc", limit=TIMELINE_LENGTH + 1)
         except EventsError as error:
-            return str(error)
+            return str(problem_of(error)["detail"])
         context = {
             "rows": timeline_rows(events[:TIMELINE_LENGTH][::-1]),
             "has_earlier": len(events) > TIMELINE_LENGTH,

@@ -1,20 +1,29 @@
-"""Rejection of requests and handshakes: problem details (RFC 9457), also before Django runs."""
+"""Rejection of requests, handshakes and pages: problem details (RFC 9457), and a page."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
+from django.db import transaction
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.template.response import SimpleTemplateResponse
+from django.utils.translation import gettext_lazy as _
 
 from events.database import UNAVAILABLE
+from events.exceptions import EventsError
 from events.live.threads import MAX_WAIT_SECONDS
 from events.log_format import log_failure
 
 logger = logging.getLogger(__name__)
 
 Send = Callable[[Any], Awaitable[None]]
+View = Callable[..., HttpResponseBase]
 
 CONTENT_TYPE: Final = "application/problem+json"
 NO_STORE: Final = "private, no-store"
@@ -37,7 +46,36 @@ def problem(status: int, problem_type: str, detail: str) -> dict[str, Any]:
     }
 
 
+_PAGE: Final = {
+    "title": _("Temporarily unavailable"),
+    "text": _("The database or the event log cannot serve this page now. Try again in a moment."),
+}
 _UNAVAILABLE: Final = problem(503, "unavailable", "The database does not answer.")
+
+
+def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str]] = dict) -> View:
+    """Return the view of a page; it sends the status 503 while Redis or the database fails.
+
+    `headers` returns the headers to add to each response. ATOMIC_REQUESTS does not apply: it would
+    query the database before the view.
+    """
+
+    @transaction.non_atomic_requests
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = view(*args, **kwargs)
+            if isinstance(response, SimpleTemplateResponse):  # its template may query
+                response.render()
+        except (EventsError, *UNAVAILABLE) as error:
+            log_failure(logger, "request_failed", error)
+            page = render_to_string(template, _PAGE)
+            response = HttpResponse(page, status=503, headers={"Cache-Control": NO_STORE})
+        for name, value in headers().items():
+            response.headers[name] = value
+        return response
+
+    return guarded
 
 
 async def send_unavailable(send: Send) -> None:

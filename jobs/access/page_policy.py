@@ -1,17 +1,14 @@
 """What a browser may do on the pages of this package: CSP, Trusted Types and related headers.
 
-The views set the headers, not a middleware: they hold in every project and for no other page.
+The routes set the headers, not a middleware: they hold in every project and for no other page.
 """
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from django.http.response import HttpResponseBase
 from django.templatetags.static import static
 
-_View = Callable[..., HttpResponseBase]
+from events.live.rejection import View, guard_page
 
 _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
@@ -35,18 +32,10 @@ def content_security_policy(trusted_types: str) -> str:
     )
 
 
-def restricted(trusted_types: str = "'none'") -> Callable[[_View], _View]:
-    """Return a view decorator that adds the headers to each response."""
+def restricted(view: View, trusted_types: str = "'none'") -> View:
+    """Return the view of a page with these headers, guarded by `guard_page`."""
 
-    def decorate(view: _View) -> _View:
-        @wraps(view)
-        def view_with_headers(*args: Any, **kwargs: Any) -> HttpResponseBase:
-            response = view(*args, **kwargs)
-            response.headers["Content-Security-Policy"] = content_security_policy(trusted_types)
-            for name, value in _HEADERS.items():
-                response.headers[name] = value
-            return response
+    def headers() -> dict[str, str]:
+        return {"Content-Security-Policy": content_security_policy(trusted_types), **_HEADERS}
 
-        return view_with_headers
-
-    return decorate
+    return guard_page(view, "job_events_jobs/unavailable.html", headers)

@@ -2,6 +2,7 @@
 
 from django.urls import include, path
 
+from jobs.access.page_policy import restricted
 from jobs.api.openapi.views import ApiDocsView, SchemaView
 from jobs.api.views import events, jobs, live
 
@@ -26,5 +27,6 @@ urlpatterns = [
     path("events/", events.EventSearchView.as_view(), name="api-events"),
     path("events/stream/", live.EventStreamView.as_view(), name="api-events-stream"),
     path("schema/", SchemaView.as_view(), name="api-schema"),
-    path("docs/", ApiDocsView.as_view(), name="api-docs"),
+    # The Trusted Types policies are those of api-docs.js and of the sanitizer in Swagger UI.
+    path("docs/", restricted(ApiDocsView.as_view(), "default dompurify"), name="api-docs"),
 ]

@@ -28,9 +28,9 @@ from rest_framework.utils.urls import remove_query_param
 from events.processor import is_running
 from jobs import services, transitions
 from jobs.access.login import login_url
-from jobs.access.page_policy import restricted
+from jobs.api.problem_details import problem_of
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidJob, JobError
+from jobs.exceptions import JobError
 from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.forms import JobFilterForm, PayloadForm
@@ -40,7 +40,6 @@ from jobs.selectors import may_change, startable_task_types, user_of, visible_jo
 LIST_REFRESH_MS = 1500
 
 
-@method_decorator(restricted(), name="dispatch")
 class PageView(LoginRequiredMixin, View):
     """A page for users who are logged in."""
 
@@ -166,10 +165,9 @@ class JobNewPage(PageView):
                 title=form.job_title() if hasattr(form, "job_title") else "",
                 payload=form.job_payload() if hasattr(form, "job_payload") else form.cleaned_data,
             )
-        except InvalidJob as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
         except JobError as error:
-            form.add_error(None, str(error))
+            field = getattr(error, "field", None)
+            form.add_error(field if field in form.fields else None, problem_of(error)["detail"])
         else:
             return redirect("job_events:detail", job_id=job.job_id)
         return self._form_page(form, status=422)
@@ -222,7 +220,7 @@ class JobDetailPage(PageView):
         try:
             action(job_id=job.job_id, by=user_of(request))
         except JobError as error:
-            messages.error(request, str(error), fail_silently=True)
+            messages.error(request, problem_of(error)["detail"], fail_silently=True)
         return redirect("job_events:detail", job_id=job.job_id)
 
 
@@ -246,7 +244,6 @@ def _job_config(job: Job) -> dict[str, Any]:
     }
 
 
-@method_decorator(restricted(), name="dispatch")
 class JobLoginPage(LoginView):
     """A login page for projects that have none."""
 

@@ -88,11 +88,15 @@ async def test_unreachable(site, tmp_path, job_id, cookie):
     with web(site, tmp_path / "down", DATABASE_URL=url) as other, other.client("anna") as client:
         for path in ("jobs/", f"jobs/{job_id}/events/", f"jobs/{job_id}/events/stream/"):
             check_unavailable(client.get(f"/api/{path}"))
+        for path in ("jobs/", f"jobs/job/{job_id}/", "admin/job_events/processor/"):
+            page = client.get(f"/{path}", headers=cookie)
+            assert page.status_code == 503
+            assert "<h1>Temporarily unavailable</h1>" in page.text
         check_unavailable(client.post("/api/jobs/", json=JOB))
         await check_handshake(other, job_id, cookie, is_accepted=False)
         for _ in range(100):
             check_unavailable(client.get("/api/jobs/"))
         log = other.log_of()[before:]
     assert "hunter2" not in log
-    assert log.count("request_failed") == 10
+    assert log.count("jobs.api.problem_details request_failed") == 10
     assert "Traceback" not in log

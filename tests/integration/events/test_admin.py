@@ -10,6 +10,7 @@ from django.utils import timezone
 from events.erasure import delete_log
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from events.types import START, Cursor
+from tests.support.database import ERRORS, failing_database
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -116,6 +117,27 @@ def test_without_redis_the_other_figures_are_shown(admin, redis_down):
     assert "Redis did not answer." in text(response)
     assert figures(response)["Streams behind"] == ("?", "unknown")
     assert figures(response)["Outbox"] == ("1", "good")
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("query", ["django_session", "job_events_", "ORDER BY"])
+def test_database_fails(admin, error, query, caplog):
+    log, processor = make_log(), make_processor()
+    pages = [
+        PROCESSORS,
+        LOGS,
+        reverse("admin:job_events_processor_change", args=[processor.pk]),
+        reverse("admin:job_events_eventlog_change", args=[log.pk]),
+    ]
+    for page in pages[:2] if query == "ORDER BY" else pages:
+        with failing_database(error, applies=lambda sql: query in sql):
+            response = admin.get(page)
+        assert response.status_code == 503
+        assert "<h1>Temporarily unavailable</h1>" in response.text
+        assert "db.internal" not in response.text
+        causes = [each.error for each in caplog.records if each.message == "request_failed"]
+        assert "db.internal" in causes[-1]
+        assert admin.get(page).status_code == 200
 
 
 def test_processor_without_loop_stats(admin):

@@ -14,6 +14,7 @@ from events.publisher import get_publisher
 from jobs.inputs import input_request
 from jobs.models import Job
 from jobs.services import job_create
+from tests.support.database import failing_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -190,8 +191,30 @@ def test_job_page_without_redis(admin, redis_down):
     job = Job.objects.create(title="Unavailable")
     page = text(admin.get(page_of(job)))
     assert "Unavailable" in page
-    assert "Redis did not answer" in page
+    assert "Redis does not answer" in page
+    assert "/nonexistent" not in page
     assert "Unavailable" in text(admin.get(LIST))
+
+
+@pytest.mark.parametrize("query", ["django_session", "job_events_jobs_job", "job_events_eventlog"])
+def test_database_fails(admin, query):
+    job = Job.objects.create(title="A job")
+    for page in (LIST, page_of(job)) if query != "job_events_eventlog" else (page_of(job),):
+        with failing_database(applies=lambda sql: query in sql):
+            response = admin.get(page)
+        assert response.status_code == 503
+        assert "<h1>Temporarily unavailable</h1>" in response.text
+        assert "db.internal" not in response.text
+        assert "A job" in text(admin.get(page))
+
+
+def test_action_while_the_database_is_read_only(admin, make_job):
+    job = make_job()
+    writes = ("INSERT", "UPDATE", "DELETE")
+    with failing_database(applies=lambda sql: sql.startswith(writes)):
+        assert run_action(admin, "cancel_jobs", job).status_code == 503
+    job.refresh_from_db()
+    assert job.status == "pending"
 
 
 def test_key_that_is_not_a_stream(admin, redis_client):
