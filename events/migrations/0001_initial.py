@@ -62,10 +62,13 @@ class Migration(migrations.Migration):
                 ('job_id', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9_-]{1,64}\\Z')], verbose_name='job id')),
                 ('sequence', models.BigIntegerField(default=0, help_text='Last sequence number assigned in the outbox.', verbose_name='sequence')),
                 ('truncated_before', events.fields.CursorField(default=(0, 0), help_text='Earlier events were deleted by retention; 0-0 if none were.', verbose_name='truncated before')),
+                ('deleted_at', models.DateTimeField(help_text='The log accepts and returns no events since then.', null=True, verbose_name='deleted')),
+                ('erased_at', models.DateTimeField(help_text='All events of the deleted log have been removed.', null=True, verbose_name='erased')),
             ],
             options={
                 'verbose_name': 'event log',
                 'verbose_name_plural': 'event logs',
+                'indexes': [models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['erased_at', 'deleted_at'], name='job_events_deleted')],
             },
         ),
         migrations.CreateModel(

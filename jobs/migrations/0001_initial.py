@@ -1,7 +1,9 @@
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.datetime
 import jobs.models
 import jobs.validators
+import uuid
 from django.conf import settings
 from django.db import migrations, models
 
@@ -142,5 +144,21 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='task',
             constraint=models.UniqueConstraint(fields=('job', 'external_id'), name='job_events_jobs_unique_external_id'),
+        ),
+        migrations.CreateModel(
+            name='Ticket',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('logins', models.JSONField(verbose_name='logins')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+                ('connection', models.UUIDField(null=True, verbose_name='connection')),
+                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='job_events_jobs.job', verbose_name='job')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+            ],
+            options={
+                'verbose_name': 'ticket',
+                'verbose_name_plural': 'tickets',
+                'default_permissions': (),
+            },
         ),
     ]
