@@ -10,6 +10,13 @@ from django.utils import timezone
 
 # Raised while the database is locked, full, read-only, too slow or unreachable.
 UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError)
+_READ_ONLY: Final = "25006"  # SQLSTATE read_only_sql_transaction of PostgreSQL
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database fails, not one statement: InternalError is raised for both."""
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    return isinstance(error, (OperationalError, InterfaceError)) or sqlstate == _READ_ONLY
 
 
 def database_now() -> datetime:

@@ -10,13 +10,14 @@ from itertools import chain, islice
 from time import monotonic
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from events.archive import store
 from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
 from events.archive.store import StreamState
 from events.conf import event_settings
+from events.database import is_unavailable
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
 from events.streams.clients import get_redis, run, send_command, send_pipeline
@@ -140,11 +141,13 @@ class Archiver:
         """Archive a batch; return the number of events."""
         try:
             return self._commit(batch) if batch else 0
-        except (OperationalError, InterfaceError, RedisUnavailable):
-            raise  # the database or Redis fails, not these events
+        except RedisUnavailable:
+            raise
         except _StreamsLost as lost:
             return self._store({s: batch[s] for s in batch if s.job_id not in lost.args[0]})
-        except Exception as error:  # noqa: BLE001 - events and projections are not ours
+        except Exception as error:
+            if is_unavailable(error):
+                raise  # the database fails, not these events
             # Archive each stream by itself to find the one that fails.
             if len(batch) > 1:
                 return sum(self._store({stream: batch[stream]}) for stream in batch)

@@ -12,9 +12,9 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
-from events.database import database_now, now_expression
+from events.database import database_now, is_unavailable, now_expression
 from events.execution.run import Reason
 from jobs import services, transitions
 from jobs.conf import job_settings
@@ -80,9 +80,9 @@ class Reaper:
                 continue
             try:
                 count += end()
-            except (OperationalError, InterfaceError):
-                raise
-            except Exception:
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
                 self._retry_at[job_id] = monotonic() + _RETRY_SECONDS
                 logger.exception("job_termination_failed", extra={"job_id": job_id})
             if monotonic() > until:

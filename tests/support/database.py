@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 # As Django raises them for a locked database, a closed connection, and a read-only transaction.
@@ -31,3 +31,16 @@ def failing_database(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CursorWrapper, "execute", failing)
         yield
+
+
+@contextmanager
+def read_only_database() -> Iterator[None]:
+    """Let the server refuse the writes of this thread, as after a failover to a standby."""
+    if connection.vendor == "postgresql":
+        setting = "SET default_transaction_read_only = {}"
+    else:
+        setting = "PRAGMA query_only = {}"
+    with connection.cursor() as cursor:
+        cursor.execute(setting.format("on"))
+        yield
+        cursor.execute(setting.format("off"))

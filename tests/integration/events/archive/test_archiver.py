@@ -1,7 +1,9 @@
 """The archiver copies every entry once, and removes only archived entries from Redis."""
 
+from contextlib import suppress
+
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, InternalError, OperationalError, connection, transaction
 
 from events import outbox
 from events.archive import projections
@@ -13,6 +15,7 @@ from events.producer.batch import RETRY_SECONDS
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from events.types import Cursor
+from tests.support.database import read_only_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -165,6 +168,31 @@ def test_error_of_a_projection_stalls_only_its_log(projection, caplog):
     assert archive() == 1
     position.refresh_from_db()
     assert (position.error, position.failed_at) == ("", None)
+
+
+def test_read_only_database_stalls_no_log(caplog):
+    archiver = Archiver()
+    get_publisher().publish_event("abc", {})
+    assert archive(archiver) == 1
+    get_publisher().publish_event("abc", {})
+    with read_only_database(), pytest.raises((OperationalError, InternalError)):
+        archiver.step()
+    assert "log_stalled" not in caplog.text
+    assert archive(archiver) == 1  # at once
+
+
+def test_error_that_a_projection_swallows_stalls_its_log(projection):
+    """PostgreSQL refuses the rest of the transaction with InternalError, too."""
+
+    def apply(_events):
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+
+    projection.apply = apply
+    get_publisher().publish_event("abc", {})
+    archive()
+    stalled = ArchiveCheckpoint.objects.exclude(error="").count()
+    assert stalled == (connection.vendor == "postgresql")
 
 
 def test_log_with_locked_rows_is_archived_later(projection):

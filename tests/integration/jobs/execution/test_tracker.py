@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from django.db.models import F
 from django.db.models.signals import pre_save
 from django.utils import timezone
@@ -17,6 +17,7 @@ from jobs.execution.reaper import Reaper
 from jobs.execution.tracker import MAX_DELIVERIES, JobRunTracker
 from jobs.models import Job, Task
 from tests.integration.jobs.conftest import locked_elsewhere
+from tests.support.database import read_only_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -445,6 +446,15 @@ def test_failing_termination_does_not_block_others(cause, caplog):
     assert [row().status, Job.objects.get(job_id="def").status] == ["running", "failed"]
     reaper._retry_at["abc"] -= 60
     assert reaper.step() == 1
+
+
+def test_read_only_database_delays_no_termination(caplog):
+    make_due("heartbeat")
+    reaper = Reaper(single_pass=True)
+    with read_only_database(), pytest.raises((OperationalError, InternalError)):
+        reaper.step()
+    assert "job_termination_failed" not in caplog.messages
+    assert reaper.step() == 2
 
 
 def test_failed_heartbeat_is_repeated():
