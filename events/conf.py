@@ -100,6 +100,9 @@ _prefix: Final = Rule(
     "a non-empty string without spaces",
     lambda value: isinstance(value, str) and bool(value) and " " not in value,
 )
+_share: Final = Rule(
+    "a number above 0, at most 1", lambda value: is_number(value, most=1) and value > 0
+)
 _boolean: Final = Rule("True or False", lambda value: isinstance(value, bool))
 _redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url, is_secret=True)
 
@@ -118,6 +121,12 @@ class EventSettings(SettingsTable):
     STREAM_TAIL = Setting(1000, _length, "E008", "number of archived events kept in a stream")
     STREAM_TTL = Setting(
         3600.0, seconds(0, 30 * DAY_SECONDS), "E009", "lifetime of the stream of a finished job"
+    )
+    MEMORY_PRESSURE = Setting(
+        0.75,
+        _share,
+        "E013",
+        "share of Redis's `maxmemory` above which streams keep nothing that is archived",
     )
     SEND_TIMEOUT = Setting(
         30.0, duration(), "E010", "time limit for sending a message to a live connection"

@@ -9,6 +9,7 @@
     ├── CursorExpired, CursorLost, LogDeleted
     ├── JobCancelled, DeliveryRejected, InputPending
     └── NotAStream, RedisUnavailable, RedisCommandError, EmbeddedRedisError
+                                      └── RedisOutOfMemory
 """
 
 from collections.abc import Sequence
@@ -138,6 +139,10 @@ class RedisUnavailable(EventsError):
 
 class RedisCommandError(EventsError):
     """Redis rejected the command."""
+
+
+class RedisOutOfMemory(RedisCommandError):
+    """Redis is out of memory and refuses new events."""
 
 
 class EmbeddedRedisError(EventsError):

@@ -22,6 +22,7 @@ from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
 from events.streams.clients import get_redis, run, send_command, send_pipeline
 from events.streams.keys import StreamKeys
+from events.streams.memory import read_memory
 from events.streams.retry import raised
 from events.types import Event
 
@@ -61,7 +62,7 @@ class Archiver:
         self._discovery, self._maintenance = Throttle(), Throttle()
         self._batch_size = MAX_BATCH_EVENTS
         self._after_log = 0
-        self._needs_maintenance = True
+        self._needs_maintenance, self._is_under_pressure = True, False
         self._foreign_keys: set[str] = set()
         self._suspected_lost: set[str] = set()
 
@@ -79,10 +80,20 @@ class Archiver:
         self._needs_maintenance = self._needs_maintenance or copied > 0
         if self._maintenance.due or (self._needs_maintenance and not copied):
             with self._maintenance:
-                for stream in maintain(list(self._streams.values())):
-                    del self._streams[stream.job_id]
-            self._needs_maintenance = False
+                self._needs_maintenance = self._maintain()
         return copied
+
+    def _maintain(self) -> bool:
+        """Maintain all streams; return whether the next step has to: Redis is out of memory."""
+        memory = read_memory(get_redis())
+        if memory.is_under_pressure != self._is_under_pressure:
+            self._is_under_pressure = memory.is_under_pressure
+            event = "redis_memory_pressure" if memory.is_under_pressure else "redis_memory_relieved"
+            logger.warning(event, extra={"used": memory.used, "limit": memory.limit})
+        streams = list(self._streams.values())
+        for stream in maintain(streams, is_under_pressure=memory.is_under_pressure):
+            del self._streams[stream.job_id]
+        return memory.is_full
 
     def _discover_streams(self) -> None:
         """Add new streams: those of the outbox at each step, others by a throttled key scan."""

@@ -48,25 +48,28 @@ class Throttle:
         self._next_at = now + max((now - self._started_at) * _PAUSE_FACTOR, _MIN_PAUSE_SECONDS)
 
 
-def maintain(streams: Sequence[StreamState]) -> list[StreamState]:
+def maintain(
+    streams: Sequence[StreamState], *, is_under_pressure: bool = False
+) -> list[StreamState]:
     """Trim, expire and repair streams; return those that no longer exist.
 
-    If Redis rejects a command for one stream, the others are still trimmed: a Redis that is out of
-    memory may need exactly that.
+    If Redis rejects a command for one stream, the others are still trimmed. Under pressure, streams
+    keep nothing that is archived.
     """
+    tail = 0 if is_under_pressure else event_settings.STREAM_TAIL
     missing: list[StreamState] = []
     archived: list[StreamState] = []
     remaining = iter(streams)
     while group := list(islice(remaining, _MAX_PIPELINE_STREAMS)):
-        for stream, info, rewound_at in _inspect(group):
+        for stream, info, rewound in _inspect(group):
             if isinstance(info, EventsError):
                 if commands.NO_STREAM in str(info):
                     missing.append(stream)
                 continue
             with _rejections_logged(stream):
-                if _maintain_stream(stream, commands.fields_of_info(info), raised(rewound_at)):
+                if _maintain_stream(stream, commands.fields_of_info(info), raised(rewound), tail):
                     archived.append(stream)
-    _expire(archived)
+    _expire(archived, 0.0 if is_under_pressure else event_settings.STREAM_TTL)
     send_pipeline(get_redis(), [scripts.BURY.call(stream.keys, ()) for stream in missing])
     return missing
 
@@ -89,14 +92,16 @@ def _inspect(group: Sequence[StreamState]) -> Iterator[tuple[StreamState, Any, A
     return zip(group, replies[: len(group)], replies[len(group) :], strict=True)
 
 
-def _maintain_stream(stream: StreamState, info: dict[str, Any], rewound_at: Any) -> bool:
+def _maintain_stream(stream: StreamState, info: dict[str, Any], rewound_at: Any, tail: int) -> bool:
     """Repair or trim a stream; return whether it is archived to its end."""
-    last = Cursor.parse(text_of(info["last-generated-id"]))
+    last, length = Cursor.parse(text_of(info["last-generated-id"])), int(info["length"])
     if rewound_at or last < stream.position:
         repair_stream(stream, last, text_of(rewound_at or b""))
         return False
-    tail = event_settings.STREAM_TAIL
-    if int(info["length"]) > tail + max(tail // 2, 100):
+    if tail == 0:
+        if length and Cursor.parse(text_of(info["first-entry"][0])) <= stream.position:
+            send_command(get_redis(), commands.trim(stream.keys, stream.position, inclusive=True))
+    elif length > tail + max(tail // 2, 100):
         _trim(stream, tail)
     return last == stream.position
 
@@ -110,18 +115,16 @@ def _trim(stream: StreamState, tail: int) -> None:
         send_command(get_redis(), commands.trim(stream.keys, up_to))
 
 
-def _expire(streams: Sequence[StreamState]) -> None:
-    """Set the time to live of streams whose jobs are over."""
+def _expire(streams: Sequence[StreamState], ttl: float) -> None:
+    """Set the time to live of streams whose jobs are over, in seconds."""
     now = monotonic()
     due = {s.job_id: s for s in streams if not s.expiring and s.completion_check_at <= now}
     for stream in due.values():
         stream.completion_check_at = now + _COMPLETION_CHECK_SECONDS
-    milliseconds = int(event_settings.STREAM_TTL * 1000)
-    for projection in projections:
-        for job_id in projection.completed_jobs(list(due)) if due else ():
-            stream = due[job_id]
+    for projection in projections if due else ():
+        completed = [due[job_id] for job_id in projection.completed_jobs(list(due))]
+        for stream in completed:
+            command = commands.expire(stream.keys, stream.position, int(ttl * 1000))
             with _rejections_logged(stream):
-                send_command(
-                    get_redis(), commands.expire(stream.keys, stream.position, milliseconds)
-                )
+                send_command(get_redis(), command)
                 stream.expiring = True

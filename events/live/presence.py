@@ -15,8 +15,13 @@ PRESENCE_TTL_SECONDS: Final = 24 * 60 * 60
 
 
 def mark_watched(job_ids: Collection[str]) -> None:
-    """Record that these logs are watched now; raises RedisUnavailable, RedisCommandError."""
-    _send("SET", job_ids, "1", "PX", PRESENCE_TTL_SECONDS * 1000)
+    """Record that these logs are watched now; raises RedisUnavailable, RedisCommandError.
+
+    A Redis that is out of memory refuses SET, but not PEXPIRE.
+    """
+    milliseconds = PRESENCE_TTL_SECONDS * 1000
+    is_set = zip(job_ids, _send("PEXPIRE", job_ids, milliseconds), strict=True)
+    _send("SET", [job_id for job_id, found in is_set if not found], "1", "PX", milliseconds)
 
 
 def clear_watched(job_id: str) -> None:

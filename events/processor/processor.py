@@ -45,7 +45,8 @@ def register_step(name: str, factory: StepFactory) -> None:
 def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     """The steps of a process by the names of their loops; `single_pass` for `--once`."""
     registered = {name: factory(single_pass) for name, factory in _factories.items()}
-    steps = {"relay": Relay().step, "archiver": Archiver().step, "eraser": Eraser().step}
+    # First the archiver: a Redis that is out of memory refuses what the relay appends.
+    steps = {"archiver": Archiver().step, "relay": Relay().step, "eraser": Eraser().step}
     return {**steps, **registered}
 
 

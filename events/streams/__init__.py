@@ -3,6 +3,7 @@
     clients    registry of the process's clients; commands sent through a client
     commands   Redis commands as tuples, and decoders of their replies; no I/O
     keys       names of keys
+    memory     use and limit of the memory of Redis
     pinned     connections taken out of a client's pool
     retry      sending commands with retry, and translation of redis-py's errors
     scripts    the Lua scripts and their digests

@@ -108,9 +108,12 @@ def outbox_end(reply: Reply) -> tuple[int, Cursor] | None:
     return (int(sequence), Cursor.parse(event_id)) if sequence else None
 
 
-def trim(keys: Keys, archived: Cursor) -> Command:
-    """Remove entries up to `archived`; everything up to there is in the archive."""
-    return scripts.TRIM.call(keys, (str(archived),))
+def trim(keys: Keys, archived: Cursor, *, inclusive: bool = False) -> Command:
+    """Remove entries before `archived`; everything up to there is in the archive.
+
+    `inclusive` removes all of them, and that entry; otherwise only whole nodes are removed.
+    """
+    return scripts.TRIM.call(keys, (str(archived), int(inclusive)))
 
 
 def expire(keys: Keys, position: Cursor, milliseconds: int) -> Command:

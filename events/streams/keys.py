@@ -35,6 +35,11 @@ class StreamKeys:
         return f"{self.pair(job_id)[1]}:watched"
 
     @property
+    def probe(self) -> str:
+        """Return a key that never exists: `:` is not part of a job_id."""
+        return f"{self.prefix}:"
+
+    @property
     def pattern(self) -> str:
         """The SCAN pattern of all streams; it may match other keys."""
         return f"{self.prefix.translate(_GLOB_ESCAPES)}*"

@@ -21,6 +21,7 @@ from events.exceptions import (
     OutOfOrderSequence,
     ProducerFenced,
     RedisCommandError,
+    RedisOutOfMemory,
     RedisUnavailable,
 )
 from events.streams import scripts
@@ -33,7 +34,11 @@ RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
 _CONNECTION_ERRORS: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 
-_ERRORS_OF_SCRIPTS: Final = {"KEYCONFLICT": IdempotencyConflict, "LOGDELETED": LogDeleted}
+_ERRORS_BY_PREFIX: Final[dict[str, type[EventsError]]] = {
+    "KEYCONFLICT": IdempotencyConflict,
+    "LOGDELETED": LogDeleted,
+    "OOM": RedisOutOfMemory,
+}
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
@@ -161,7 +166,7 @@ def _packed(commands: Sequence[Command]) -> list[bytes]:
 
 
 def _of_later_attempt(reply: Any) -> Any:
-    return RedisUnavailable(str(reply)) if type(reply) is RedisCommandError else reply
+    return RedisUnavailable(str(reply)) if isinstance(reply, RedisCommandError) else reply
 
 
 def _run_on_cluster(client: Any, command: Command) -> Any:
@@ -191,8 +196,9 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
         return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")
     if text.startswith("OUTOFORDER"):
         return OutOfOrderSequence(int(text.split()[1]))
-    if (prefix := text.partition(" ")[0]) in _ERRORS_OF_SCRIPTS:
-        return _ERRORS_OF_SCRIPTS[prefix]()
+    prefix = "OOM" if "'maxmemory'" in text else text.partition(" ")[0]  # redis-py removes it
+    if prefix in _ERRORS_BY_PREFIX:
+        return _ERRORS_BY_PREFIX[prefix]()
     if "WRONGTYPE" in text:
         return NotAStream(f"{NotAStream.__doc__} The command was {command[0]!r}.")
     return RedisCommandError(f"Redis refused {command[0]!r}: {error}")

@@ -25,10 +25,11 @@ class Script(NamedTuple):
         return ("EVALSHA", self.sha, 2, *keys, *arguments)
 
 
-def _load(*names: str) -> Script:
+def _load(*names: str, flags: str = "") -> Script:
     """Compose a script of files in `lua/`."""
     folder = files(__package__) / "lua"
     source = "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("helpers", *names))
+    source = f"#!lua flags={flags}\n{source}" if flags else source
     script = Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
     return script
@@ -38,11 +39,12 @@ APPEND: Final = _load("append")
 APPEND_IN_ORDER: Final = _load("append_in_order", "append")
 OUTBOX_STATE: Final = _load("outbox_state")
 OUTBOX_APPEND: Final = _load("outbox_append")
-TRIM: Final = _load("trim")
-EXPIRE: Final = _load("expire")
-RESEQUENCE: Final = _load("resequence")
-BURY: Final = _load("bury")
 ERASE: Final = _load("erase")
+# These free memory: Redis runs them also when it is out of memory.
+TRIM: Final = _load("trim", flags="allow-oom")
+EXPIRE: Final = _load("expire", flags="allow-oom")
+RESEQUENCE: Final = _load("resequence", flags="allow-oom")
+BURY: Final = _load("bury", flags="allow-oom")
 
 
 def with_source(command: Command) -> Command:

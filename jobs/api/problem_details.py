@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _FAILURES: Final[Mapping[type[Exception], str]] = {
     log.EventsError: "The event log is unavailable.",
     log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
+    log.RedisOutOfMemory: "The event log is unavailable: Redis is out of memory.",
     jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
     **dict.fromkeys(UNAVAILABLE, "The database is unavailable."),
 }

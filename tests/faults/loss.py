@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from events import outbox
 from events.archive.archiver import Archiver
-from events.exceptions import EventsError, RedisCommandError, RedisUnavailable
+from events.exceptions import EventsError, RedisCommandError, RedisOutOfMemory, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.live.messages import Reset
@@ -104,7 +104,8 @@ class World:
         self.check_archive()
 
     def relay(self) -> None:
-        Relay().step()
+        with suppress(RedisOutOfMemory):
+            Relay().step()
 
     def check_archive(self) -> None:
         """Assert that the archive still has all events archived before."""

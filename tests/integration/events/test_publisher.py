@@ -20,7 +20,7 @@ from events.exceptions import (
     InvalidEvent,
     InvalidJobId,
     NotAStream,
-    RedisCommandError,
+    RedisOutOfMemory,
     RedisUnavailable,
 )
 from events.publisher import (
@@ -209,12 +209,12 @@ async def test_key_that_is_not_a_stream(publish, redis_client):
             await publish(name, "abc", *args)
 
 
-async def test_error_reply_of_redis(publish, redis_client):
+async def test_redis_out_of_memory(publish, redis_client):
     redis_client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(RedisCommandError, match="maxmemory"):
+        with pytest.raises(RedisOutOfMemory, match="out of memory"):
             await publish("publish_event", "abc", {})
-        with pytest.raises(RedisCommandError, match="maxmemory"):
+        with pytest.raises(RedisOutOfMemory, match="out of memory"):
             await publish("publish_events", "abc", [{}])
     finally:
         redis_client.config_set("maxmemory", 0)

@@ -25,6 +25,7 @@ GOOD = {
     "MAX_EVENT_BYTES": [1, 256 * 1024],
     "PAGE_LIMIT": [1, 1000],
     "KEEP_ALIVE": [15, 0.1],
+    "MEMORY_PRESSURE": [0.75, 1, 0.001],
     "SEND_TIMEOUT": [30, 0.1],
     "MAX_REQUESTS": [1, 1000],
     "LOG_ONLY": [True, False],
@@ -57,6 +58,7 @@ BAD = {
     "MAX_EVENT_BYTES": INVALID_COUNTS,
     "PAGE_LIMIT": INVALID_COUNTS,
     "KEEP_ALIVE": INVALID_DURATIONS,
+    "MEMORY_PRESSURE": [0, -1, 1.01, 75, "75 %", None, True, math.nan, math.inf],
     "SEND_TIMEOUT": INVALID_DURATIONS,
     "MAX_REQUESTS": [0, -1, 1.5, True, None],
     "LOG_ONLY": [None, 1, "yes"],
@@ -75,6 +77,7 @@ IDS = {
     "KEEP_ALIVE": "job_events.E007",
     "SEND_TIMEOUT": "job_events.E010",
     "MAX_REQUESTS": "job_events.E015",
+    "MEMORY_PRESSURE": "job_events.E013",
     "LOG_ONLY": "job_events.E011",
     "TOMBSTONE_TTL": "job_events.E012",
 }

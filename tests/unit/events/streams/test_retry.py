@@ -6,12 +6,13 @@ from contextlib import suppress
 import pytest
 from redis import exceptions
 
-from events.exceptions import NotAStream, RedisCommandError, RedisUnavailable
+from events.exceptions import NotAStream, RedisCommandError, RedisOutOfMemory, RedisUnavailable
 from events.streams import retry, scripts
 from events.streams.retry import asend_commands, send_commands, send_once
 
 NO_SCRIPT = exceptions.NoScriptError()
-OOM = exceptions.ResponseError("OOM command not allowed")
+OOM = exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+REFUSED = exceptions.ResponseError("MISCONF errors writing to the AOF file")
 LOST = exceptions.ConnectionError("lost")
 PING = ("PING",)
 SCRIPT = scripts.TRIM.call(("a", "b"), ("1-0",))
@@ -86,8 +87,9 @@ def test_all_commands_are_sent_before_a_reply_is_read(drive):
 
 def test_error_reply_is_in_the_list(drive):
     wrong = exceptions.ResponseError("WRONGTYPE Operation against a key")
-    _, replies, _ = drive([wrong, b"2", OOM], PING, PING, PING)
-    assert [type(reply) for reply in replies] == [NotAStream, bytes, RedisCommandError]
+    _, replies, _ = drive([wrong, b"2", OOM, REFUSED], PING, PING, PING, PING)
+    expected = [NotAStream, bytes, RedisOutOfMemory, RedisCommandError]
+    assert [type(reply) for reply in replies] == expected
 
 
 def test_lost_connection_sends_all_commands_again(drive):
@@ -122,14 +124,15 @@ def test_source_of_a_missing_script_is_sent(drive):
     assert log == ["send", "read", "read", "EVAL", "read"]
     assert replies == [b"2", b"1"]
     _, replies, _ = drive([NO_SCRIPT, OOM], SCRIPT)
-    assert isinstance(replies[0], RedisCommandError)
+    assert isinstance(replies[0], RedisOutOfMemory)
 
 
 def test_error_reply_after_a_lost_attempt_is_unavailable(drive):
     """The outcome is unknown: Redis may have run the lost attempt, or may run it later."""
     fenced = exceptions.ResponseError("WRONGTYPE Operation")
-    _, replies, _ = drive([LOST, OOM, b"2", fenced], PING, PING, PING)
-    assert [type(reply) for reply in replies] == [RedisUnavailable, bytes, NotAStream]
+    for refused in (OOM, REFUSED):
+        _, replies, _ = drive([LOST, refused, b"2", fenced], PING, PING, PING)
+        assert [type(reply) for reply in replies] == [RedisUnavailable, bytes, NotAStream]
 
 
 class Interruption(BaseException):
