@@ -18,7 +18,7 @@ from events.archive.maintenance import Throttle
 from events.conf import event_settings
 from events.database import database_now, now_expression
 from events.exceptions import EventsError
-from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap
 from events.outbox.writer import deferred_on_error, redis_breaker
 from events.streams import commands
 from events.streams.clients import get_redis, send_pipeline
@@ -107,6 +107,7 @@ def _erase_events(logs: QuerySet[EventLog]) -> None:
         if connection.features.has_select_for_update:
             list(logs.select_for_update().order_by("pk"))  # in the same order in all processes
         logs.update(sequence=0)  # the first statement locks an SQLite database
+        LogGap.objects.filter(log__in=logs).delete()
         _delete_events(ArchivedEvent.objects.filter(log__in=logs))
         remaining = ArchivedEvent.objects.filter(log=OuterRef("pk"))
         logs.filter(~Exists(remaining)).update(erased_at=now_expression())

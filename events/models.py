@@ -65,6 +65,9 @@ class ArchiveCheckpoint(models.Model):
     position = CursorField(
         _("position"), default=START, help_text=_("All events up to this id are archived.")
     )
+    released = models.BooleanField(
+        _("released"), default=False, help_text=_("Redis need not have the stream any more.")
+    )
     error = models.TextField(
         _("error"), blank=True, help_text=_("Why later events cannot be archived.")
     )
@@ -122,6 +125,33 @@ class ArchivedEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} {self.event_type}"
+
+
+class LogGap(models.Model):
+    """Events that Redis lost before they were archived: those between `after` and the next event.
+
+    `ids` are lost events that a producer or a subscriber has reported; there may be others.
+    `reported` is set in the transaction that publishes the gap to its log.
+    """
+
+    log = models.ForeignKey(EventLog, on_delete=models.CASCADE, related_name="gaps", db_index=False)
+    after = CursorField(_("after"), help_text=_("The last event before the gap."))
+    ids = models.JSONField(_("ids"), default=list, help_text=_("Lost events whose ids are known."))
+    detected_at = models.DateTimeField(_("detected"), db_index=True)
+    reported = models.BooleanField(_("reported"), default=False)
+
+    class Meta:
+        verbose_name = _("log gap")
+        verbose_name_plural = _("log gaps")
+        constraints = (
+            models.UniqueConstraint(fields=("log", "after"), name="job_events_gap_once"),
+        )
+        indexes = (
+            models.Index(fields=("id",), condition=Q(reported=False), name="job_events_unreported"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.log_id} after {self.after}"
 
 
 class Processor(models.Model):

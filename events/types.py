@@ -103,6 +103,8 @@ class Cursor(NamedTuple):
 START: Final = Cursor(0, 0)
 MAX_CURSOR: Final = Cursor(_MAX_PART, _MAX_PART)
 OUTBOX: Final = "outbox"
+# The type of the event that reports what Redis lost.
+EVENTS_LOST: Final = "events_lost"
 
 
 class Producer(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Final
 from django.db import transaction
 
 from events.archive import store
+from events.archive.losses import record_breaks
 from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
 from events.archive.store import StreamState
@@ -63,6 +64,7 @@ class Archiver:
         self._batch_size = MAX_BATCH_EVENTS
         self._after_log = 0
         self._needs_maintenance, self._is_under_pressure = True, False
+        self._is_started = False
         self._foreign_keys: set[str] = set()
         self._suspected_lost: set[str] = set()
 
@@ -108,6 +110,10 @@ class Archiver:
         # Written by a program that does not use our scripts, or restored by Redis.
         store.restart_erasure(new - found.keys())
         self._streams |= found
+        if not self._is_started:
+            # Redis may have lost streams while no archiver ran.
+            self._streams = store.unreleased_checkpoints() | self._streams
+            self._is_started = True
 
     def _scan(self) -> set[str]:
         """The jobs that have a stream; a stream whose key has no valid job_id is logged once."""
@@ -173,6 +179,7 @@ class Archiver:
             events = {stream.job_id: applicable[stream] for stream in applicable}
             locked = {job_id for each in projections for job_id in each.lock(events)}
             archived = {s: applicable[s] for s in applicable if s.job_id not in locked}
+            record_breaks(archived)  # the checkpoints are locked, and advanced below
             duplicates = store.insert_batch({s.log_id: archived[s] for s in archived})
             new_events = {
                 s.job_id: [e for e in archived[s] if (s.log_id, e.id) not in duplicates]

@@ -53,6 +53,7 @@ def _import_batch(job_id: str, batch: list[Event]) -> int:
             _check_stream(job_id, position)
             store.insert_batch({log.log_id: new})
             store.advance_checkpoints({log.log_id: new[-1].cursor})
+            store.release({log.log_id: new[-1].cursor})
     return len(new)
 
 

@@ -7,7 +7,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
-from events.archive import reader
+from events.archive import reader, store
+from events.archive.losses import record_breaks, record_missing
 from events.archive.projections import projections
 from events.archive.repair import repair_stream
 from events.archive.store import StreamState
@@ -51,7 +52,7 @@ class Throttle:
 def maintain(
     streams: Sequence[StreamState], *, is_under_pressure: bool = False
 ) -> list[StreamState]:
-    """Trim, expire and repair streams; return those that no longer exist.
+    """Trim, expire and repair streams, and record losses; return those that no longer exist.
 
     If Redis rejects a command for one stream, the others are still trimmed. Under pressure, streams
     keep nothing that is archived.
@@ -61,13 +62,14 @@ def maintain(
     archived: list[StreamState] = []
     remaining = iter(streams)
     while group := list(islice(remaining, _MAX_PIPELINE_STREAMS)):
-        for stream, info, rewound in _inspect(group):
+        record_breaks(group)
+        for stream, info, fields in _inspect(group):
             if isinstance(info, EventsError):
                 if commands.NO_STREAM in str(info):
                     missing.append(stream)
                 continue
             with _rejections_logged(stream):
-                if _maintain_stream(stream, commands.fields_of_info(info), raised(rewound), tail):
+                if _maintain_stream(stream, commands.fields_of_info(info), raised(fields), tail):
                     archived.append(stream)
     _expire(archived, 0.0 if is_under_pressure else event_settings.STREAM_TTL)
     send_pipeline(get_redis(), [scripts.BURY.call(stream.keys, ()) for stream in missing])
@@ -85,18 +87,23 @@ def _rejections_logged(stream: StreamState) -> Iterator[None]:
 
 
 def _inspect(group: Sequence[StreamState]) -> Iterator[tuple[StreamState, Any, Any]]:
-    """Query XINFO STREAM and `rewound_at` of each stream, in one round trip."""
+    """Query XINFO STREAM and `state_fields` of each stream, in one round trip."""
     infos = [commands.info(stream.keys[0]) for stream in group]
-    rewound = [commands.rewound(stream.keys) for stream in group]
-    replies = send_pipeline(get_redis(), [*infos, *rewound])
+    fields = [commands.state_fields(stream.keys) for stream in group]
+    replies = send_pipeline(get_redis(), [*infos, *fields])
     return zip(group, replies[: len(group)], replies[len(group) :], strict=True)
 
 
-def _maintain_stream(stream: StreamState, info: dict[str, Any], rewound_at: Any, tail: int) -> bool:
+def _maintain_stream(
+    stream: StreamState, info: dict[str, Any], fields: Sequence[Any], tail: int
+) -> bool:
     """Repair or trim a stream; return whether it is archived to its end."""
+    rewound_at, missing = (text_of(field or b"") for field in fields)
+    if missing:
+        record_missing(stream, [Cursor.parse(each) for each in missing.split()])
     last, length = Cursor.parse(text_of(info["last-generated-id"])), int(info["length"])
     if rewound_at or last < stream.position:
-        repair_stream(stream, last, text_of(rewound_at or b""))
+        repair_stream(stream, last, rewound_at)
         return False
     if tail == 0:
         if length and Cursor.parse(text_of(info["first-entry"][0])) <= stream.position:
@@ -123,6 +130,8 @@ def _expire(streams: Sequence[StreamState], ttl: float) -> None:
         stream.completion_check_at = now + _COMPLETION_CHECK_SECONDS
     for projection in projections if due else ():
         completed = [due[job_id] for job_id in projection.completed_jobs(list(due))]
+        # Before Redis may remove them: that is not a loss.
+        store.release({stream.log_id: stream.position for stream in completed})
         for stream in completed:
             command = commands.expire(stream.keys, stream.position, int(ttl * 1000))
             with _rejections_logged(stream):

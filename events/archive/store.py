@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from events.archive.terms import terms_of
 from events.conf import event_settings
@@ -16,7 +16,7 @@ from events.fields import pack, pack_id
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.streams.commands import Keys
 from events.streams.keys import StreamKeys
-from events.types import OUTBOX, Cursor, Event
+from events.types import OUTBOX, START, Cursor, Event
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,15 @@ def _create_log(job_id: str) -> None:
 
 
 def _checkpoints(job_ids: Collection[str]) -> dict[str, StreamState]:
-    rows = ArchiveCheckpoint.objects.filter(log__job_id__in=job_ids)
+    return _states(ArchiveCheckpoint.objects.filter(log__job_id__in=job_ids))
+
+
+def unreleased_checkpoints() -> dict[str, StreamState]:
+    """The streams that Redis must have: their logs are partly archived, and not released."""
+    return _states(ArchiveCheckpoint.objects.filter(released=False).exclude(position=START))
+
+
+def _states(rows: QuerySet[ArchiveCheckpoint]) -> dict[str, StreamState]:
     columns = ("log__job_id", "log_id", "position", "error")
     return {
         job_id: StreamState(job_id, log_id, position, stalled=bool(error))
@@ -143,12 +151,22 @@ def lock_checkpoints(log_ids: Sequence[int]) -> dict[int, Cursor]:
 
 
 def advance_checkpoints(positions: Mapping[int, Cursor]) -> None:
-    """Set the archived positions of logs and clear their errors."""
+    """Set the archived positions of logs, which Redis has; clear their errors."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "UPDATE job_events_archivecheckpoint SET position = %s, error = '', failed_at = NULL"
-            " WHERE log_id = %s",
-            [(pack(position), log_id) for log_id, position in positions.items()],
+            "UPDATE job_events_archivecheckpoint SET position = %s, released = %s, error = '',"
+            " failed_at = NULL WHERE log_id = %s",
+            [(pack(position), False, log_id) for log_id, position in positions.items()],
+        )
+
+
+def release(positions: Mapping[int, Cursor]) -> None:
+    """Record that Redis need not have the streams of logs that are still archived up to there."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE job_events_archivecheckpoint SET released = %s"
+            " WHERE log_id = %s AND position = %s",
+            [(True, log_id, pack(positions[log_id])) for log_id in sorted(positions)],
         )
 
 

@@ -16,7 +16,7 @@
     threads         a bounded number of threads for database calls
     rejection       error responses before Django runs
 
-Imports `events.history`, `events.streams` and the leaf modules of `events`.
+Imports `events.archive`, `events.history`, `events.streams` and the leaf modules of `events`.
 """
 
 from events.live.subscription import await_events, disconnect_all, follow, is_watched, subscribe

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from events.live.frames import EncodedMessage
-from events.types import START, Cursor, Event
+from events.types import OUTBOX, START, Cursor, Event
 
 MAX_DELIVERED_EVENTS: Final = 1000
+_OUTBOX_PREFIX: Final = f"{OUTBOX}:"
 _NOTHING_DELIVERED: Final = Cursor(2**64 - 1, 2**64 - 1)
 
 
@@ -21,11 +22,12 @@ class DeliveredEvents:
     Up to `floor` no event is recorded, and the log is taken as unchanged.
     """
 
-    __slots__ = ("_digests", "floor")
+    __slots__ = ("_digests", "_transactional", "floor")
 
     def __init__(self) -> None:
         self.floor = _NOTHING_DELIVERED
         self._digests: dict[Cursor, int] = {}
+        self._transactional = set[Cursor]()
 
     @property
     def head(self) -> Cursor:
@@ -33,10 +35,14 @@ class DeliveredEvents:
 
     def add(self, messages: Iterable[EncodedMessage]) -> None:
         for each in messages:
-            self._digests[each.cursor] = _digest(each.message)
+            event: Any = each.message
+            self._digests[each.cursor] = _digest(event)
+            if event.producer.startswith(_OUTBOX_PREFIX):
+                self._transactional.add(each.cursor)
         while len(self._digests) > MAX_DELIVERED_EVENTS:
             self.floor = next(iter(self._digests))
             del self._digests[self.floor]
+            self._transactional.discard(self.floor)
 
     def rebase(self, common: Cursor, floor: Cursor, messages: Iterable[EncodedMessage]) -> None:
         """Replace the events after `common` by `messages`, all of the log after `floor`."""
@@ -45,8 +51,13 @@ class DeliveredEvents:
         else:
             self.floor, kept = floor, {}
         self._digests = kept
+        self._transactional &= kept.keys()
         head = self.head
         self.add(each for each in messages if each.cursor > head)
+
+    def stream_first_after(self, cursor: Cursor) -> list[Cursor]:
+        """Return the events after a cursor that are not transactional: those are appended again."""
+        return [each for each in self._digests if each > cursor and each not in self._transactional]
 
     def contains(self, event: Event) -> bool:
         """Whether this event was delivered, with this content."""

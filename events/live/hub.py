@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.db import connections
+from django.db import Error, connections
 
+from events.archive.losses import record_delivered
 from events.conf import event_settings
 from events.database import UNAVAILABLE
 from events.exceptions import RedisUnavailable
@@ -25,6 +26,7 @@ from events.history.reader import aread_events
 from events.live.completion import CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import MAX_STREAMS, StreamReader
+from events.live.threads import in_database_thread
 from events.live.topic import Completion, Topic, TopicSubscriber
 from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
@@ -207,7 +209,9 @@ class Hub(LoopService[TopicSubscriber]):
             return events[::-1]
 
         try:
-            topic.resume(await verify_continuity(topic.delivered, read_before, limit))
+            end = await verify_continuity(topic.delivered, read_before, limit)
+            lost = topic.delivered.stream_first_after(end.common)
+            topic.resume(end)
         except RedisUnavailable:
             raise
         except UNAVAILABLE as error:
@@ -218,6 +222,8 @@ class Hub(LoopService[TopicSubscriber]):
             topic.fail(error)
         else:
             self._completions.add_if_terminal(topic)
+            if lost:
+                await _record_loss(topic.job_id, end.common, lost)
 
     def _reader_of(self, topic: Topic, group: asyncio.TaskGroup) -> StreamReader:
         readers = [each for each in self._readers if each.topics.get(topic.key) is topic]
@@ -253,6 +259,14 @@ class Hub(LoopService[TopicSubscriber]):
             if now >= queried_at + interval:
                 queried_at = now
                 self._completions.add_quiet(self._topics.values(), now - interval)
+
+
+async def _record_loss(job_id: str, after: Cursor, lost: list[Cursor]) -> None:
+    """Record for `process_events` what subscribers have received and Redis has lost."""
+    try:
+        await in_database_thread(record_delivered, job_id, after, lost)
+    except Error as error:
+        log_failure(logger, "loss_not_recorded", error, job_id=job_id, after=after, ids=lost)
 
 
 hubs: Final = PerLoop[Hub]()

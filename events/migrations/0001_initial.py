@@ -90,6 +90,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('log', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='archived', serialize=False, to='job_events.eventlog')),
                 ('position', events.fields.CursorField(default=(0, 0), help_text='All events up to this id are archived.', verbose_name='position')),
+                ('released', models.BooleanField(default=False, help_text='Redis need not have the stream any more.', verbose_name='released')),
                 ('error', models.TextField(blank=True, help_text='Why later events cannot be archived.', verbose_name='error')),
                 ('failed_at', models.DateTimeField(null=True, verbose_name='stalled since')),
             ],
@@ -118,6 +119,23 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'archived events',
                 'indexes': [models.Index(condition=models.Q(('event_id', None)), fields=['log', 'sequence'], name='job_events_outbox'), models.Index(condition=models.Q(('event_id__isnull', False)), fields=['event_id', 'log'], name='job_events_by_time')],
                 'constraints': [models.UniqueConstraint(fields=('log', 'event_id'), name='job_events_id_once'), models.UniqueConstraint(fields=('log', 'producer'), name='job_events_producer_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='LogGap',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('after', events.fields.CursorField(help_text='The last event before the gap.', verbose_name='after')),
+                ('ids', models.JSONField(default=list, help_text='Lost events whose ids are known.', verbose_name='ids')),
+                ('detected_at', models.DateTimeField(db_index=True, verbose_name='detected')),
+                ('reported', models.BooleanField(default=False, verbose_name='reported')),
+                ('log', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='gaps', to='job_events.eventlog')),
+            ],
+            options={
+                'verbose_name': 'log gap',
+                'verbose_name_plural': 'log gaps',
+                'indexes': [models.Index(condition=models.Q(('reported', False)), fields=['id'], name='job_events_unreported')],
+                'constraints': [models.UniqueConstraint(fields=('log', 'after'), name='job_events_gap_once')],
             },
         ),
         migrations.RunPython(create_index, drop_index),

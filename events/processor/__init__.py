@@ -4,6 +4,7 @@
     loop          one loop: repeats a step in a thread, retries after errors
     single_pass   `--once`: all steps until none finds work
     lag           archive lag: streams behind, age of the oldest entry
+    losses        reports of events that Redis lost
     status        running processors, outbox, archive lag, stalled logs; also as text and JSON
 
 Imports `events.erasure`, `events.outbox`, `events.archive`, `events.streams` and the leaf modules

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from time import sleep
 from types import FrameType
 from typing import Any, Final
@@ -20,6 +21,7 @@ from events.log_format import summarize_error
 from events.models import Processor
 from events.outbox.relay import Relay
 from events.processor.loop import Loop, LoopRunner, Step
+from events.processor.losses import REPORT_DELAY, report_losses
 from events.processor.status import get_status
 
 logger = logging.getLogger(__name__)
@@ -45,9 +47,15 @@ def register_step(name: str, factory: StepFactory) -> None:
 def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     """The steps of a process by the names of their loops; `single_pass` for `--once`."""
     registered = {name: factory(single_pass) for name, factory in _factories.items()}
-    # First the archiver: a Redis that is out of memory refuses what the relay appends.
-    steps = {"archiver": Archiver().step, "relay": Relay().step, "eraser": Eraser().step}
-    return {**steps, **registered}
+    delay = timedelta() if single_pass else REPORT_DELAY
+    return {
+        # First: a Redis that is out of memory refuses what the relay appends.
+        "archiver": Archiver().step,
+        "relay": Relay().step,
+        "losses": partial(report_losses, delay),
+        "eraser": Eraser().step,
+        **registered,
+    }
 
 
 class EventProcessor:

@@ -133,9 +133,14 @@ def resequence(
     return scripts.RESEQUENCE.call(keys, (str(position), rewound, str(last), *ids))
 
 
-def rewound(keys: Keys) -> Command:
-    """Read the id up to which entries may be not archived although the checkpoint is above."""
-    return ("HGET", keys[1], "rewound")
+def state_fields(keys: Keys) -> Command:
+    """Read the fields `rewound` and `missing` of the state."""
+    return ("HMGET", keys[1], "rewound", "missing")
+
+
+def forget_missing(keys: Keys) -> Command:
+    """Remove the field `missing` of the state."""
+    return ("HDEL", keys[1], "missing")
 
 
 def length(key: str) -> Command:

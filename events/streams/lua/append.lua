@@ -31,7 +31,14 @@ if known[3] then
     if known[3] == 'deleted' then return redis.error_reply('LOGDELETED the job was deleted') end
     helpers().persist()
 end
-if not is_current and floor ~= '' then helpers().raise_floor(match(floor, '%S+$')) end
+if not is_current and floor ~= '' then
+    local acknowledged = match(floor, '%S+$')
+    if #call('XRANGE', stream, acknowledged, acknowledged) == 0 then
+        local missing = call('HGET', state, 'missing') or ''
+        if #missing < 1000 then call('HSET', state, 'missing', missing .. acknowledged .. ' ') end
+    end
+    helpers().raise_floor(acknowledged)
+end
 local first, last
 -- Formatting a number takes as long as an XADD: it is done once for ten events.
 local start, stop, mark, number, tens = 5, 0, ARGV[1] .. ':' .. epoch .. ':', ARGV[3], nil

@@ -6,6 +6,8 @@
 --   trimmed   the id up to which entries may be missing because they are archived
 --   rewound   the last id before the clock went back: entries up to it may be not archived
 --             although the archive checkpoint is above them
+--   missing   ids of events that producers published and that are not in the stream: they were
+--             trimmed or lost
 --   limit     the number of fields above which silent producers are removed
 --   expiring  set while stream and state have a time to live; `deleted` in a tombstone, the state
 --             of a deleted log: appends are refused
@@ -134,7 +136,7 @@ local function helpers()
         if ahead < 0 then return end
         if call('EXISTS', stream) == 0 then
             call('XADD', stream, floor, 'raised', '')
-            call('XDEL', stream, floor)
+            call('XTRIM', stream, 'MAXLEN', 0) -- XDEL would mark an event as deleted
             return
         end
         local last = h.last_generated_id()

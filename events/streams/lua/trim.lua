@@ -7,6 +7,7 @@ if #call('XRANGE', stream, ARGV[1], ARGV[1]) == 0
 helpers().forget_lost(ARGV[1])
 local removed
 if ARGV[2] == '1' then
+    -- XINFO then shows the id as deleted: the stream has had this event.
     removed = call('XTRIM', stream, 'MINID', ARGV[1]) + call('XDEL', stream, ARGV[1])
 else
     removed = call('XTRIM', stream, 'MINID', '~', ARGV[1])

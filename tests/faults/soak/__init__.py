@@ -16,7 +16,7 @@ Guarantees:
   rows of the outbox contain all of its events or none, and so does the log.
 - **A stream-first event** that was acknowledged is in the log once, unless Redis lost it before it
   was archived: by a wipe, a deleted stream, or a rollback to a snapshot older than the event. Such
-  events are counted separately.
+  events are counted separately, and an `events_lost` event of the log reports their gap.
 - **Each reader** has the events that history returns since its last reset: the same ids in the same
   order. Readers are `follow` with one connection from start to end, `follow` that resumes after it
   is killed, SSE and WebSocket that disconnect repeatedly, and pages of history by cursor. Between

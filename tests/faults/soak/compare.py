@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from events.types import START, Cursor
+from events.types import EVENTS_LOST, START, Cursor
 from tests.faults.soak.faults import Loss
 from tests.faults.soak.notes import read_notes
 
@@ -58,6 +58,7 @@ class Counts:
     out_of_order: int = 0
     differs_from_outbox: int = 0
     unexpected: int = 0
+    unreported: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, kind: str, names: Sequence[Any], where: str) -> None:
@@ -69,7 +70,7 @@ class Counts:
     def total(self) -> int:
         return (
             self.lost + self.duplicates + self.out_of_order + self.differs_from_outbox
-            + self.unexpected
+            + self.unexpected + self.unreported
         )  # fmt: skip
 
 
@@ -264,7 +265,24 @@ def _compare_publications(
             if not any(_explains(loss, each, event_id) for loss in losses)
         ]
         result.lost_by_redis += len(missing) - len(lost)
+        unreported = [
+            f"{event} {event_id}"
+            for event, event_id in missing
+            if event not in lost and not _is_reported(log.get(each.job, ()), event_id)
+        ]
+        result.log.add("unreported", unreported, f"published to {each.job}")
         result.log.add("lost", lost, f"published to {each.job} at {each.acknowledged:.1f}")
+
+
+def _is_reported(log: Sequence[Logged], event_id: Cursor) -> bool:
+    """Return whether an event of the log reports the gap in which the event was."""
+    for event in log:
+        if event.name.startswith(f"{EVENTS_LOST} "):
+            after = Cursor.parse(event.name.split()[1])
+            following = next((each.id for each in log if each.id > after), event.id)
+            if after < event_id < following:
+                return True
+    return False
 
 
 def _explains(loss: Loss, published: Publication, event_id: Cursor) -> bool:

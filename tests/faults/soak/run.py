@@ -126,7 +126,7 @@ def report(outcome: Outcome) -> Iterator[str]:
     )
     yield (
         f"stream-first: {result.acknowledged} acknowledged, {result.lost_by_redis} lost by Redis"
-        " before they were archived"
+        f" before they were archived, {log.unreported} of them not reported"
     )
     for name, received in result.readers.items():
         yield _reader_line(name, received)

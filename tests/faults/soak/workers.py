@@ -23,10 +23,10 @@ from events.exceptions import CursorLost, EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.live.messages import Reset
-from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap
 from events.processor import get_status
 from events.publisher import get_publisher
-from events.types import START, Cursor, Event
+from events.types import EVENTS_LOST, START, Cursor, Event
 from jobs import services
 from jobs.exceptions import JobError
 from jobs.models import Job
@@ -212,6 +212,8 @@ def content(data: dict[str, Any], raw: str) -> str:
         return str(data["c"])
     if data.get("event_type") == "job_created":
         return str(data["title"])
+    if data.get("event_type") == EVENTS_LOST:
+        return f"{EVENTS_LOST} {data['after']} {data['count']}"
     return f"{data['event_type']} {data.get('attempt')}"
 
 
@@ -338,9 +340,10 @@ def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
 
 
 def is_idle(lines: Lines) -> None:
-    """Send the number of events that are pending in the outbox or not archived."""
+    """Send the number of events that are pending in the outbox or not archived, and of gaps."""
     status = get_status()
     pending = status.outbox.depth + (status.archive.behind or 0)
+    pending += LogGap.objects.filter(reported=False).count()
     lines.send(pending=-1 if status.archive.error else pending)
 
 
