@@ -1,4 +1,4 @@
-"""Read-only admin of the log: processors, outbox, archive lag and stalled logs."""
+"""Read-only admin of the log: its status, processors and logs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ from django.utils.translation import gettext_lazy
 from events.database import now_expression
 from events.live.rejection import guard_page
 from events.models import ArchivedEvent, EventLog, Processor
+from events.processor.report import duration_text, loop_text, loss_text, redis_text
 from events.processor.status import (
-    ALIVE_SECONDS,
+    MAX_DEAD_AGE,
     LogStatus,
     alive_range,
-    duration_text,
     get_status,
-    loop_text,
     stalled_checkpoints,
 )
 
@@ -79,12 +78,15 @@ class ProcessorAdmin(ReadOnlyAdmin):
             "title": _("Log status"),
             "status": status,
             "figures": list(figures(status)),
-            "alive_seconds": ALIVE_SECONDS,
+            "losses": [(loss, loss_text(loss)) for loss in status.losses],
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        annotated: QuerySet[Any] = super().get_queryset(request).annotate(now=now_expression())
+        recent = (
+            super().get_queryset(request).filter(heartbeat_at__gt=now_expression() - MAX_DEAD_AGE)
+        )
+        annotated: QuerySet[Any] = recent.annotate(now=now_expression())
         return annotated
 
     @admin.display(description=gettext_lazy("alive"), boolean=True)
@@ -113,9 +115,15 @@ def _loop(processor: Processor, name: str) -> str:
 
 def figures(status: LogStatus) -> Iterator[StatusFigure]:
     """The numbers of the status page."""
-    outbox, archive, stalled = status.outbox, status.archive, status.stalled_count
+    redis, outbox, archive = status.redis, status.outbox, status.archive
+    label, stalled = _("Redis memory"), status.stalled_count
+    if redis.error:
+        yield StatusFigure(label, "?", redis.error, "unknown")
+    else:
+        share = f"{redis.used / redis.limit:.0%}" if redis.limit else "-"
+        yield StatusFigure(label, share, redis_text(redis), _state(bool(redis.refusal)))
     detail = _with_age(_("committed events not yet read from a stream"), outbox.oldest_age)
-    yield StatusFigure(_("Outbox"), localize(outbox.depth), detail, _state(outbox.late))
+    yield StatusFigure(_("Outbox"), localize(outbox.depth or 0), detail, _state(outbox.late))
     label = _("Streams behind")
     if archive.error:
         yield StatusFigure(label, "?", archive.error, "unknown")
@@ -125,6 +133,8 @@ def figures(status: LogStatus) -> Iterator[StatusFigure]:
         yield StatusFigure(label, behind, detail, _state(archive.late))
     detail = _("not archived until the error is resolved")
     yield StatusFigure(_("Stalled logs"), localize(stalled), detail, _state(stalled > 0))
+    lost, detail = status.loss_count, _("gaps in logs, of the last 24 hours")
+    yield StatusFigure(_("Lost events"), localize(lost), detail, _state(lost > 0))
 
 
 def _state(is_bad: bool) -> str:

@@ -27,10 +27,11 @@ class EventsConfig(AppConfig):
             _check_jobs_package()
 
     def ready(self) -> None:
-        from events.checks import check_processing, check_settings  # noqa: PLC0415 - models exist now
+        from events import checks  # noqa: PLC0415 - models exist now
 
-        register(check_settings)
-        register(check_processing, Tags.database)
+        register(checks.check_settings)
+        register(checks.check_processing, Tags.database)
+        register(checks.check_redis, checks.REDIS_TAG, deploy=True)
 
 
 def _check_jobs_package() -> None:

@@ -1,17 +1,27 @@
-"""System checks of the settings of events/ and, with `check --database`, of the log."""
+"""System checks of settings; with `--database` also of the log, with `--deploy` of Redis."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import django.db
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
 from django.db import router
 
 from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
 from events.models import EventLog, Processor
-from events.processor.status import ALIVE_SECONDS, is_running, outbox_status, stalled_checkpoints
+from events.processor.problems import SAFE_POLICY
+from events.processor.status import (
+    ALIVE_SECONDS,
+    is_running,
+    outbox_status,
+    redis_memory,
+    stalled_checkpoints,
+)
 from events.types import shown
+
+# Checks that contact Redis. They are deployment checks, so that `migrate` does not run them.
+REDIS_TAG: Final = "redis"
 
 
 def check_settings(
@@ -87,3 +97,24 @@ def _stalled(alias: str) -> Iterator[CheckMessage]:
         hint="`manage.py process_events --status` and the admin list all of them.",
         id="job_events.W011",
     )
+
+
+def check_redis(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check that Redis evicts nothing and accepts events."""
+    memory = redis_memory()
+    if not memory.policy:
+        message = "The memory settings of Redis were not checked: INFO has no reply."
+        hint = "Check REDIS_URL and the ACL of its user."
+        return [Info(message, hint=hint, id="job_events.I012")]
+    messages: list[CheckMessage] = []
+    if memory.policy != SAFE_POLICY:
+        message = f"Redis may evict streams: its maxmemory-policy is {memory.policy}."
+        hint = f"Run `CONFIG SET maxmemory-policy {SAFE_POLICY}`, and set it in redis.conf."
+        messages.append(Error(message, hint=hint, id="job_events.E040"))
+    if memory.refusal:
+        hint = "`manage.py process_events --status` shows since when."
+        messages.append(Warning(memory.refusal, hint=hint, id="job_events.W012"))
+    return messages

@@ -5,13 +5,15 @@
     single_pass   `--once`: all steps until none finds work
     lag           archive lag: streams behind, age of the oldest entry
     losses        reports of events that Redis lost
-    status        running processors, outbox, archive lag, stalled logs; also as text and JSON
+    status        running processors, database, Redis, outbox, archive lag, stalled logs, losses
+    problems      what is wrong in a status, since when, and what to do
+    report        the status as text and JSON
 
 Imports `events.erasure`, `events.outbox`, `events.archive`, `events.streams` and the leaf modules
 of `events`.
 """
 
 from events.processor.processor import register_step
-from events.processor.status import LogStatus, get_status, is_running
+from events.processor.status import LogStatus, get_status, is_running, processing_problem
 
-__all__ = ["LogStatus", "get_status", "is_running", "register_step"]
+__all__ = ["LogStatus", "get_status", "is_running", "processing_problem", "register_step"]

@@ -25,7 +25,15 @@ _MAX_RETRY_SECONDS: Final = 10.0
 # With Django's default CONN_MAX_AGE, closing after each step would open a connection for each.
 _CLOSE_OLD_SECONDS: Final = 60.0
 
-_STATS: Final = ("rounds", "events", "failures", "failing", "error", "succeeded_at")
+_STATS: Final = (
+    "rounds",
+    "events",
+    "failures",
+    "failing",
+    "failing_seconds",
+    "error",
+    "succeeded_at",
+)
 
 Step = Callable[[], int]
 
@@ -44,6 +52,7 @@ class Loop:
     failing: bool = False
     succeeded_at: str | None = None
     _retry_seconds: float = field(default=0.0, init=False)
+    _failing_since: float = field(default=0.0, init=False)
     _closed_old_at: float = field(default_factory=monotonic, init=False)
 
     def run(self, stopping: threading.Event) -> None:
@@ -73,12 +82,18 @@ class Loop:
 
     def _record_failure(self, error: BaseException) -> float:
         """Count and log an error; return the seconds until the retry."""
+        if not self.failing:
+            self._failing_since = monotonic()
         self.failures += 1
         self.failing = True
         self.error = summarize_error(error)
         self._retry_seconds = min(self._retry_seconds * 2 or _MIN_RETRY_SECONDS, _MAX_RETRY_SECONDS)
         log_failure(logger, "loop_failed", error, loop=self.name, retry_in=self._retry_seconds)
         return self._retry_seconds
+
+    @property
+    def failing_seconds(self) -> float:
+        return monotonic() - self._failing_since if self.failing else 0.0
 
     def stats(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _STATS}

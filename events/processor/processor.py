@@ -17,19 +17,23 @@ import django.db
 from events.archive.archiver import Archiver
 from events.database import database_now
 from events.erasure import Eraser
+from events.exceptions import RedisCommandError
 from events.log_format import summarize_error
 from events.models import Processor
 from events.outbox.relay import Relay
 from events.processor.loop import Loop, LoopRunner, Step
 from events.processor.losses import REPORT_DELAY, report_losses
-from events.processor.status import get_status
+from events.processor.problems import REDIS_LOOP
+from events.processor.status import MAX_DEAD_AGE, get_status
+from events.streams.clients import get_redis
+from events.streams.memory import read_memory
 
 logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_SECONDS: Final = 20.0
 _HEARTBEAT_SECONDS: Final = 5.0
+_REDIS_CHECK_SECONDS: Final = 5.0
 _HEALTH_LOG_SECONDS: Final = 30.0
-_MAX_DEAD_AGE: Final = timedelta(days=1)
 _POLL_SECONDS: Final = 0.2
 _MAX_HOST_CHARS: Final = 180
 
@@ -58,6 +62,13 @@ def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     }
 
 
+def check_redis() -> int:
+    """Raise why Redis refuses events: the loop of this step records since when."""
+    if refusal := read_memory(get_redis()).refusal:
+        raise RedisCommandError(refusal)
+    return 0
+
+
 class EventProcessor:
     """Runs steps in loops and keeps this process's row in the table of processors."""
 
@@ -67,7 +78,8 @@ class EventProcessor:
         self._work = tuple(Loop(name, step) for name, step in steps.items())
         heartbeat = Loop("heartbeat", self._send_heartbeat, idle_seconds=_HEARTBEAT_SECONDS)
         health = Loop("health", self._log_health, idle_seconds=_HEALTH_LOG_SECONDS)
-        self._runner = LoopRunner((*self._work, heartbeat, health))
+        redis = Loop(REDIS_LOOP, check_redis, idle_seconds=_REDIS_CHECK_SECONDS)
+        self._runner = LoopRunner((*self._work, heartbeat, health, redis))
 
     def run(
         self, should_stop: Callable[[], bool], *, timeout: float = STOP_TIMEOUT_SECONDS
@@ -88,7 +100,7 @@ class EventProcessor:
         return unfinished
 
     def _send_heartbeat(self) -> int:
-        """Update this processor's row; delete the rows of processors dead for a day."""
+        """Update this processor's row; delete the rows of processors dead for an hour."""
         now = database_now()
         self._started_at = self._started_at or now
         values = {
@@ -97,7 +109,7 @@ class EventProcessor:
             "loops": {loop.name: loop.stats() for loop in self._runner.loops},
         }
         Processor.objects.update_or_create(name=self.name, defaults=values)
-        Processor.objects.filter(heartbeat_at__lt=now - _MAX_DEAD_AGE).delete()
+        Processor.objects.filter(heartbeat_at__lt=now - MAX_DEAD_AGE).delete()
         return 0
 
     def _log_health(self) -> int:
@@ -109,7 +121,10 @@ class EventProcessor:
             "streams_behind": status.archive.behind,
             "archive_age": status.archive.oldest_age,
             "stalled": status.stalled_count,
-            "redis": status.archive.error or "ok",
+            "losses": status.loss_count,
+            "redis": status.redis.error or status.redis.refusal or "ok",
+            "redis_used": status.redis.used,
+            "redis_limit": status.redis.limit,
         }
         self._log("running", fields)
         return 0

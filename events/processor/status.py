@@ -1,33 +1,39 @@
-"""Status of the log: running processors, outbox, archive lag and stalled logs, as data and text."""
+"""Status of the log: processors, database, Redis, outbox, archive lag, stalled logs and losses."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from events.conf import event_settings
 from events.database import database_now, now_expression
 from events.exceptions import EventsError, RedisUnavailable
-from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
+from events.log_format import summarize_error
+from events.models import ArchiveCheckpoint, ArchivedEvent, LogGap, Processor
 from events.processor.lag import LATE_SECONDS, ArchiveLag, archive_lag
+from events.processor.losses import with_next_event
+from events.processor.problems import REDIS_LOOP, Problem, find_problems
 from events.streams.clients import get_redis, is_reachable
+from events.streams.memory import RedisMemory, read_memory
 
 ALIVE_SECONDS: Final = 30
+MAX_DEAD_AGE: Final = timedelta(hours=1)
 MAX_STALLED: Final = 100
-_UNIT_SECONDS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+MAX_LOSSES: Final = 100
+LOSS_AGE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
-    """Committed events that were not read from their stream yet; `oldest_age` is in seconds."""
+    """Committed events that were not read from their stream yet; `oldest_age` is in seconds.
 
-    depth: int
-    oldest_age: float | None
+    Both are None without the database.
+    """
+
+    depth: int | None = None
+    oldest_age: float | None = None
 
     @property
     def late(self) -> bool:
@@ -41,6 +47,20 @@ class StalledLog:
     job_id: str
     error: str
     since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLoss:
+    """Events that Redis lost: those between `after` and `before`, of which it may have none yet.
+
+    `ids` are those that are known.
+    """
+
+    job_id: str
+    after: str
+    before: str | None
+    ids: list[str]
+    detected_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +78,81 @@ class ProcessorStatus:
 class LogStatus:
     """The status at one time.
 
-    `running` is True if a processor sent a heartbeat within ALIVE_SECONDS. `stalled` has the first
-    MAX_STALLED of `stalled_count` logs.
+    `running` is True if a processor sent a heartbeat within ALIVE_SECONDS; `processors` are those
+    whose last one is at most MAX_DEAD_AGE old. `stalled` has the first MAX_STALLED of
+    `stalled_count` logs, `losses` the latest MAX_LOSSES of `loss_count` within LOSS_AGE.
     """
 
     at: datetime
-    running: bool
-    outbox: OutboxStatus
+    redis: RedisMemory
     archive: ArchiveLag
-    stalled_count: int
-    stalled: tuple[StalledLog, ...]
-    processors: tuple[ProcessorStatus, ...]
+    running: bool = False
+    outbox: OutboxStatus = OutboxStatus()
+    stalled_count: int = 0
+    stalled: tuple[StalledLog, ...] = ()
+    loss_count: int = 0
+    losses: tuple[LogLoss, ...] = ()
+    last_heartbeat_at: datetime | None = None
+    processors: tuple[ProcessorStatus, ...] = ()
+    database_error: str = ""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong, causes before their effects."""
+        return tuple(find_problems(self))
 
     @property
     def healthy(self) -> bool:
-        """Whether a processor runs, Redis responds, and nothing is stalled or late."""
-        late = self.outbox.late or self.archive.late
-        return self.running and not (self.archive.error or self.stalled_count or late)
+        return not self.problems
 
 
 def get_status() -> LogStatus:
     """Query the database and Redis for the status.
 
-    Costs four queries, one of them a count of the outbox, and `events.processor.lag.archive_lag`.
+    Costs seven queries, one of them a count of the outbox, and `events.processor.lag.archive_lag`.
     Detects an unresponsive Redis within a second. Raises django.db.Error.
     """
     now = database_now()
-    processors = _processors(now)
+    processors, redis = _processors(now), redis_memory()
+    gaps = LogGap.objects.filter(detected_at__gte=now - LOSS_AGE)
     return LogStatus(
         at=now,
+        redis=redis,
+        archive=ArchiveLag(error=redis.error) if redis.error else _archive_lag(),
         running=any(processor.alive for processor in processors),
         outbox=outbox_status(),
-        archive=_archive_lag(),
         stalled_count=stalled_checkpoints().count(),
         stalled=stalled_logs(),
-        processors=processors,
+        loss_count=gaps.count(),
+        losses=_losses(gaps),
+        last_heartbeat_at=processors[0].heartbeat_at if processors else None,
+        processors=tuple(each for each in processors if each.heartbeat_at > now - MAX_DEAD_AGE),
     )
+
+
+def status_without_database(error: Exception) -> LogStatus:
+    """The status while the database raises this error."""
+    archive = ArchiveLag(error="The database is not available.")
+    text = summarize_error(error)
+    return LogStatus(timezone.now(), redis_memory(), archive, database_error=text)
 
 
 def is_running(using: str | None = None) -> bool:
     """Whether a processor sent a heartbeat within ALIVE_SECONDS; costs one small query."""
     processors = Processor.objects.using(using)
     return processors.filter(heartbeat_at__range=alive_range(now_expression())).exists()
+
+
+def processing_problem() -> str | None:
+    """Why events are not processed, for pages; costs the query of `is_running`.
+
+    Empty if no processor runs, otherwise the error of Redis that one has; None for no problem.
+    """
+    alive = Processor.objects.filter(heartbeat_at__range=alive_range(now_expression()))
+    rows = list(alive.values_list("loops", flat=True))
+    loops = [row[REDIS_LOOP] for row in rows if row.get(REDIS_LOOP, {}).get("failing")]
+    errors = [loop["error"].partition(": ")[2] for loop in loops]
+    return next(iter(errors), None) if rows else ""
 
 
 def alive_range(now: Any) -> tuple[Any, Any]:
@@ -137,78 +190,28 @@ def _processors(now: datetime) -> tuple[ProcessorStatus, ...]:
     return tuple(ProcessorStatus(*row) for row in found.order_by("-heartbeat_at", "name"))
 
 
-def _archive_lag() -> ArchiveLag:
+def _losses(gaps: "QuerySet[LogGap]") -> tuple[LogLoss, ...]:
+    rows = with_next_event(gaps).order_by("-detected_at", "-pk")
+    found = rows.values_list("log__job_id", "after", "before", "ids", "detected_at")[:MAX_LOSSES]
+    return tuple(
+        LogLoss(job_id, str(after), None if before is None else str(before), ids, detected_at)
+        for job_id, after, before, ids, detected_at in found
+    )
+
+
+def redis_memory() -> RedisMemory:
+    """The memory of Redis, or its error; detects an unresponsive Redis within a second."""
     try:
-        get_redis()
+        client = get_redis()
         if not is_reachable(event_settings.REDIS_URL):
             raise RedisUnavailable
+        return read_memory(client)
+    except EventsError as error:
+        return RedisMemory(error=str(error))
+
+
+def _archive_lag() -> ArchiveLag:
+    try:
         return archive_lag()
     except EventsError as error:
         return ArchiveLag(error=str(error))
-
-
-def status_json(status: LogStatus) -> str:
-    """The status as JSON; times are ISO 8601, ages are seconds."""
-    data = {**asdict(status), "healthy": status.healthy}
-    return json.dumps(data, cls=DjangoJSONEncoder, indent=2)
-
-
-def status_table(status: LogStatus) -> str:
-    """The status as a table of lines."""
-    return "\n".join(f"{name:<15}{text}".rstrip() for name, text in _rows(status))
-
-
-def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
-    yield "process_events", "running" if status.running else "NOT RUNNING"
-    for processor in status.processors:
-        age = duration_text((status.at - processor.heartbeat_at).total_seconds())
-        state = "" if processor.alive else ", considered dead"
-        started = _time_text(processor.started_at)
-        yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
-        for name, loop in processor.loops.items():
-            yield "", f"  {name:<11}{loop_text(loop)}"
-    outbox = status.outbox
-    depth = f"{_counted(outbox.depth, 'event')}{_oldest_text(outbox.oldest_age)}"
-    yield "outbox", depth if outbox.depth else "empty"
-    yield "archive", _archive_text(status.archive)
-    yield "stalled logs", str(status.stalled_count)
-    for stalled in status.stalled:
-        since = f" since {_time_text(stalled.since)}" if stalled.since else ""
-        yield "", f"{stalled.job_id}{since}: {stalled.error}"
-
-
-def loop_text(loop: dict[str, Any]) -> str:
-    """The stats of a loop in one line."""
-    text = f"{_counted(loop['rounds'], 'round')}, {_counted(loop['events'], 'event')}"
-    if loop["failures"]:
-        last = "FAILING NOW" if loop["failing"] else "the last"
-        text += f", {_counted(loop['failures'], 'failure')}, {last}: {loop['error']}"
-    return text
-
-
-def _archive_text(archive: ArchiveLag) -> str:
-    if archive.error:
-        return f"unknown: {archive.error}"
-    behind = f"{archive.behind} of {_counted(archive.streams or 0, 'stream')} behind"
-    more = "" if archive.complete else "; there are more streams"
-    return f"{behind}{_oldest_text(archive.oldest_age)}{more}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun if count == 1 else noun + 's'}"
-
-
-def _oldest_text(age: float | None) -> str:
-    return "" if age is None else f", the oldest for {duration_text(age)}"
-
-
-def duration_text(seconds: float) -> str:
-    """A duration as one number and its unit."""
-    for unit, length in _UNIT_SECONDS:
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
-
-
-def _time_text(value: datetime) -> str:
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"

@@ -25,7 +25,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param
 
-from events.processor import is_running
+from events.processor import processing_problem
 from jobs import services, transitions
 from jobs.access.login import login_url
 from jobs.api.problem_details import problem_of
@@ -54,15 +54,16 @@ class PageView(LoginRequiredMixin, View):
             "viewer": self.request.user,
             "section": self.section,
             "startable": startable_task_types(self.request.user),
-            "processing_stopped": self._processing_stopped,
+            "processing_problem": self._processing_problem,
         }
         html = render_to_string(template, base | context, self.request)
         # JSON of a payload may contain lone surrogates, which UTF-8 cannot encode.
         return HttpResponse(html.encode("utf-8", "replace"), status=status)
 
-    def _processing_stopped(self) -> bool:
-        """Return whether to show staff that `process_events` is not running."""
-        return getattr(self.request.user, "is_staff", False) and not is_running()
+    def _processing_problem(self) -> str | None:
+        """Return what to show staff: see `events.processor.processing_problem`."""
+        is_staff = getattr(self.request.user, "is_staff", False)
+        return processing_problem() if is_staff else None
 
 
 class JobListPage(PageView):

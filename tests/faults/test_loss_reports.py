@@ -18,6 +18,7 @@ from events.archive.losses import record_delivered
 from events.erasure import delete_log
 from events.history import read_events
 from events.models import ArchiveCheckpoint, EventLog, LogGap
+from events.processor import get_status
 from events.processor.losses import REPORT_DELAY, report_losses
 from events.producer.sender import senders_of, sync_sender
 from events.publisher import SyncRedisStreamPublisher, get_publisher
@@ -335,7 +336,7 @@ def test_restart_with_all_data_is_not_a_loss(world):
 # Reports
 
 
-def test_loss_is_logged(world, caplog):
+def test_loss_is_logged_and_in_the_status(world, caplog):
     last = publish(1)[-1]
     archiver = archive()
     world.wipe()
@@ -345,6 +346,11 @@ def test_loss_is_logged(world, caplog):
         report()
     (record,) = [each for each in caplog.records if each.message == EVENTS_LOST]
     assert (record.job_id, record.after, record.before) == (JOB, last, None)
+    status = get_status()
+    (loss,) = status.losses
+    assert (loss.job_id, loss.after) == (JOB, last)
+    assert loss.before == read_events(JOB)[-1].id  # that of the report
+    assert any("Redis lost events" in problem.what for problem in status.problems)
 
 
 def test_loss_is_reported_after_a_delay_and_once(world):

@@ -19,6 +19,7 @@ from events.live.messages import Live, Reset
 from events.live.presence import PRESENCE_TTL_SECONDS, mark_watched
 from events.models import ArchiveCheckpoint, ArchivedEvent
 from events.outbox.relay import Relay, append_pending
+from events.processor import get_status
 from events.processor.processor import build_steps
 from events.processor.single_pass import pending_work, run_single_pass
 from events.publisher import get_publisher
@@ -101,6 +102,9 @@ def test_full_redis_is_not_a_stalled_log(small_redis):
     with pytest.raises(RedisOutOfMemory):
         append_pending(job_ids[0])
     assert not ArchiveCheckpoint.objects.exclude(error="").exists()
+    status = get_status()
+    assert status.stalled_count == 0
+    assert status.redis.is_full
     archive()
     assert Relay().step() == 100
     archive()

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import django.db
+from django.core.checks import CRITICAL
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
+from events.checks import REDIS_TAG
 from events.exceptions import EventsError
 from events.log_format import LineHandler, summarize_error
 from events.processor import get_status
@@ -19,8 +21,9 @@ from events.processor.processor import (
     build_steps,
     stop_on_signals,
 )
+from events.processor.report import status_json, status_table
 from events.processor.single_pass import pending_work, run_single_pass
-from events.processor.status import status_json, status_table
+from events.processor.status import status_without_database
 
 
 class Command(BaseCommand):
@@ -39,8 +42,8 @@ class Command(BaseCommand):
         mode.add_argument(
             "--status",
             action="store_true",
-            help="print the status; the exit code is 1 if process_events is not running, a log is"
-            " stalled, events are late or Redis does not respond",
+            help="print what is wrong, since when and what to do, then the status; the exit code is"
+            " 0 if nothing is wrong, 1 if something is, 2 if the options are invalid",
         )
         parser.add_argument("--json", action="store_true", help="print the status as JSON")
         parser.add_argument(
@@ -65,7 +68,12 @@ class Command(BaseCommand):
             text = f"The database is not available or not migrated: {summarize_error(error)}"
             raise CommandError(text) from error
 
+    def _check_redis(self) -> None:
+        """Print what is wrong with Redis, and continue: archiving reduces what it may lose."""
+        self.check(tags=[REDIS_TAG], include_deployment_checks=True, fail_level=CRITICAL)
+
     def _run(self) -> None:
+        self._check_redis()
         with self._logs_on_stderr(), stop_on_signals() as should_stop:
             unfinished = EventProcessor(build_steps()).run(should_stop)
         if unfinished:
@@ -75,18 +83,24 @@ class Command(BaseCommand):
             )
 
     def _run_once(self, timeout: float) -> None:
+        self._check_redis()
         with self._logs_on_stderr():
             result = run_single_pass(build_steps(single_pass=True), timeout=timeout)
         counts = result.counts
         self.stdout.write(f"Appended {counts['relay']} events, archived {counts['archiver']}.")
         if reaped := counts.get("reaper"):
             self.stdout.write(f"Ended {reaped} jobs whose worker is dead or did not start in time.")
+        if losses := counts["losses"]:
+            self.stdout.write(f"Reported lost events of {losses} logs.")
         problem = pending_work(result)
         if problem:
             raise CommandError(problem)
 
     def _print_status(self, as_json: bool) -> None:
-        status = get_status()
+        try:
+            status = get_status()
+        except django.db.Error as error:
+            status = status_without_database(error)
         self.stdout.write(status_json(status) if as_json else status_table(status))
         if not status.healthy:
             raise SystemExit(1)

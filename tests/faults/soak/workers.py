@@ -342,7 +342,7 @@ def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
 def is_idle(lines: Lines) -> None:
     """Send the number of events that are pending in the outbox or not archived, and of gaps."""
     status = get_status()
-    pending = status.outbox.depth + (status.archive.behind or 0)
+    pending = (status.outbox.depth or 0) + (status.archive.behind or 0)
     pending += LogGap.objects.filter(reported=False).count()
     lines.send(pending=-1 if status.archive.error else pending)
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from events.erasure import delete_log
-from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
+from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap, Processor
 from events.types import START, Cursor
 from tests.support.database import ERRORS, failing_database
 
@@ -78,12 +78,16 @@ def test_healthy_status(admin, redis_client):
     assert "process_events is running." in page
     assert "7 rounds, 3 events" in page
     assert figures(response) == {
-        "Outbox": ("0", "good"), "Streams behind": ("0", "good"), "Stalled logs": ("0", "good"),
-    }  # fmt: skip
+        "Redis memory": ("-", "good"),
+        "Outbox": ("0", "good"),
+        "Streams behind": ("0", "good"),
+        "Stalled logs": ("0", "good"),
+        "Lost events": ("0", "good"),
+    }
 
 
 def test_unhealthy_status(admin, redis_client):
-    make_processor(seconds_ago=3600, failures=2, error="RedisUnavailable: gone")
+    make_processor(seconds_ago=3000, failures=2, error="RedisUnavailable: gone")
     make_log("stuck", error="NotAStream: a list is stored there", outbox=2, seconds_ago=300)
     old = int((timezone.now() - timedelta(minutes=10)).timestamp() * 1000)
     redis_client.xadd("job_events:behind", {"data": "{}"}, id=f"{old}-0")
@@ -96,12 +100,16 @@ def test_unhealthy_status(admin, redis_client):
         "the oldest for 5 min",
         "the oldest for 10 min",
         "2 failures, the last: RedisUnavailable: gone",
-        "60 min ago",
+        "50 min ago",
     ):
         assert part in page, part
     assert figures(response) == {
-        "Outbox": ("2", "bad"), "Streams behind": ("1", "bad"), "Stalled logs": ("1", "bad"),
-    }  # fmt: skip
+        "Redis memory": ("-", "good"),
+        "Outbox": ("2", "bad"),
+        "Streams behind": ("1", "bad"),
+        "Stalled logs": ("1", "bad"),
+        "Lost events": ("0", "good"),
+    }
 
 
 def test_no_processor_was_ever_started(admin):
@@ -138,6 +146,30 @@ def test_database_fails(admin, error, query, caplog):
         causes = [each.error for each in caplog.records if each.message == "request_failed"]
         assert "db.internal" in causes[-1]
         assert admin.get(page).status_code == 200
+
+
+def test_redis_out_of_memory(admin, redis_client):
+    make_processor()
+    redis_client.config_set("maxmemory", 1)
+    try:
+        response = admin.get(PROCESSORS)
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    page = text(response)
+    assert "Redis is out of memory and refuses new events" in page
+    assert "raise maxmemory" in page
+    assert figures(response)["Redis memory"][1] == "bad"
+
+
+def test_lost_events(admin):
+    make_processor()
+    log = make_log("<b>", position="5-0")
+    LogGap.objects.create(log=log, after="5-0", ids=["6-0"], detected_at=timezone.now())
+    response = admin.get(PROCESSORS)
+    page = text(response)
+    assert "&lt;b&gt;" in page
+    assert "between 5-0 and the next event, 1 or more, up to 6-0" in page
+    assert figures(response)["Lost events"] == ("1", "bad")
 
 
 def test_processor_without_loop_stats(admin):

@@ -1,4 +1,4 @@
-"""`manage.py check --database default` warns about missing processors and stalled logs."""
+"""`manage.py check`: warnings of `--database default`, and what `--deploy` finds in Redis."""
 
 import os
 import subprocess
@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from django.core import checks
 from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.utils import timezone
 
-from events.checks import check_processing
+from events.checks import check_processing, check_redis
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
 from tests.support.site import ROOT
 
@@ -103,3 +104,61 @@ def test_without_tables_or_database_it_reports_nothing(tmp_path, url):
         check=False,
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+# Redis
+
+
+@pytest.fixture
+def redis_config(redis_client):
+    """Set a directive of Redis during the test."""
+    changed = {}
+
+    def set_directive(name, value):
+        changed[name] = redis_client.config_get(name)[name]
+        redis_client.config_set(name, value)
+
+    yield set_directive
+    for name, value in changed.items():
+        redis_client.config_set(name, value)
+
+
+def redis_messages():
+    return [(message.id, message.level) for message in check_redis(None)]
+
+
+def test_redis_that_evicts_nothing():
+    assert redis_messages() == []
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+def test_other_eviction_policies_are_errors(redis_config, policy):
+    redis_config("maxmemory-policy", policy)
+    (message,) = check_redis(None)
+    assert (message.id, message.level) == ("job_events.E040", checks.ERROR)
+    assert policy in message.msg
+
+
+def test_redis_out_of_memory(redis_config):
+    redis_config("maxmemory", 1)
+    (message,) = check_redis(None)
+    assert (message.id, message.level) == ("job_events.W012", checks.WARNING)
+    assert "out of memory" in message.msg
+
+
+@pytest.mark.parametrize("url", ["unix:///nonexistent/redis.sock", "redis://[::1"])
+def test_unreachable_redis_is_no_failure(settings, url):
+    """The settings of a deployment may be checked where its Redis is not reachable."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": url}
+    assert redis_messages() == [("job_events.I012", checks.INFO)]
+
+
+def test_redis_is_contacted_by_deployment_checks_only(redis_config, capsys):
+    redis_config("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(SystemCheckError, match=r"job_events\.E040"):
+        call_command("check", deploy=True, tags=["redis"])
+    call_command("check")
+    call_command("check", databases=["default"])
+    call_command("migrate", verbosity=0)
+    output = capsys.readouterr()
+    assert "E040" not in output.out + output.err

@@ -159,7 +159,7 @@ def test_exported_names():
         "MAX_CONDITIONS", "EventFilter", "Projection", "projections",
     }  # fmt: skip
     assert set(events.processor.__all__) == {
-        "LogStatus", "get_status", "is_running", "register_step",
+        "LogStatus", "get_status", "is_running", "processing_problem", "register_step",
     }  # fmt: skip
     assert {
         "RedisCallbackHandler", "SyncRedisCallbackHandler", "create_redis_callback_handler",

@@ -2,23 +2,32 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
+from events.exceptions import RedisOutOfMemory
 from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.outbox import publish_event
 from events.processor import get_status, is_running
+from events.producer.batch import LastAcked
+from events.producer.sender import senders_of, sync_sender
 from events.publisher import get_publisher
+from events.streams.clients import get_redis
 from events.testing.redis_server import EmbeddedRedis
+from jobs.models import Job
 from tests.support.site import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -98,6 +107,19 @@ def manage(tmp_path: Path, redis_server: EmbeddedRedis) -> Iterator[Manage]:
 def own_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
     """A Redis server that the test may stop."""
     redis = EmbeddedRedis(short_tmp / "own-redis")
+    redis.start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url}
+    # That of an earlier test had the same address.
+    sync_sender(senders_of(get_redis())).last_acked = LastAcked()
+    yield redis
+    redis.stop()
+    shutil.rmtree(redis.directory)
+
+
+@pytest.fixture
+def small_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
+    """A Redis of 12 MiB."""
+    redis = EmbeddedRedis(short_tmp / "small-redis", save="", appendonly="no", maxmemory="12mb")
     redis.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url}
     yield redis
@@ -248,10 +270,9 @@ def test_once_without_redis_is_a_command_error(manage):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--once", "--status"])
-def test_missing_tables_are_a_command_error(manage, tmp_path, option):
+def test_missing_tables_are_a_command_error(manage, tmp_path):
     manage.environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-    done = manage.run("process_events", option)
+    done = manage.run("process_events", "--once")
     assert done.returncode == 1
     assert "CommandError: The database is not available or not migrated" in done.stderr
     assert "no such table" in done.stderr
@@ -313,6 +334,74 @@ def test_status_without_redis(redis_down, capsys):
     with pytest.raises(SystemExit):
         call_command("process_events", "--status")
     assert "unknown: Redis did not answer." in capsys.readouterr().out
+
+
+def test_status_without_the_database(manage, tmp_path):
+    manage.environment["DATABASE_URL"] = f"postgres://user@/nothing?host={tmp_path}"
+    for options, start in (((), "The database is not available"), (("--json",), "{")):
+        done = manage.run("process_events", "--status", *options)
+        assert done.returncode == 1
+        assert done.stdout.startswith(start)
+        assert "Traceback" not in done.stderr
+
+
+def test_invalid_options_have_an_exit_code_of_their_own(manage):
+    assert manage.run("process_events", "--nonsense").returncode == 2
+
+
+def test_publishing_recovers_while_the_process_runs(manage, small_redis):
+    """Redis is full of logs whose jobs are finished: archiving them makes room at once."""
+    manage.environment["REDIS_URL"] = small_redis.url
+    at = timezone.now() - timedelta(minutes=1)
+    finished = {"status": Job.Status.COMPLETED, "finished_at": at}
+    jobs = Job.objects.bulk_create([Job(**finished) for _ in range(250)])
+    count = 0
+    with suppress(RedisOutOfMemory):
+        while True:
+            data = {"event_type": "x", "text": "x" * 4000}
+            get_publisher().publish_event(jobs[count % 250].job_id, data)
+            count += 1
+    refused = manage.run("process_events", "--status")
+    assert refused.returncode == 1
+    assert refused.stdout.startswith("Redis is out of memory and refuses new events")
+    manage.start()
+    manage.wait_for(is_accepted)
+    archived = ArchivedEvent.objects.filter(event_id__isnull=False)
+    manage.wait_for(lambda: archived.count() == count + 1)
+    manage.wait_for(lambda: manage.run("process_events", "--status").returncode == 0)
+    assert "redis_memory_pressure" in manage.log()
+    assert "log_stalled" not in manage.log()
+
+
+def is_accepted():
+    try:
+        publish("accepted")
+    except RedisOutOfMemory:
+        return False
+    return True
+
+
+def test_losses_are_reported_while_the_process_runs(manage, own_redis):
+    manage.environment["REDIS_URL"] = own_redis.url
+    manage.start()
+    publish("first")
+    manage.wait_for(lambda: archived() == ["first"])
+    get_redis().flushall()
+    manage.wait_for(lambda: archived() == ["first", "events_lost"])
+    assert "events_lost" in manage.log()
+    done = manage.run("process_events", "--status")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Redis lost events. Gaps in 24 hours: 1, last of abc.")
+
+
+def test_unsafe_eviction_policy_is_printed_and_does_not_prevent_archiving(manage, own_redis):
+    get_redis().config_set("maxmemory-policy", "allkeys-lru")
+    manage.environment["REDIS_URL"] = own_redis.url
+    publish("first")
+    done = manage.run("process_events", "--once")
+    assert done.returncode == 0
+    assert "job_events.E040" in done.stderr
+    assert archived() == ["first"]
 
 
 def test_json_requires_status():

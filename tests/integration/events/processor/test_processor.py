@@ -46,18 +46,18 @@ def test_running_processor_sends_heartbeats(run):
     (processor,) = rows
     assert processor.name.count(":") == 1
     assert processor.started_at <= processor.heartbeat_at
-    assert set(processor.loops) == {"relay", "archiver", "heartbeat", "health"}
+    assert set(processor.loops) == {"relay", "archiver", "heartbeat", "health", "redis"}
     assert set(processor.loops["relay"]) == {
-        "rounds", "events", "failures", "failing", "error", "succeeded_at",
+        "rounds", "events", "failures", "failing", "failing_seconds", "error", "succeeded_at",
     }  # fmt: skip
     assert not Processor.objects.exists()
     assert not is_running()
 
 
-def test_rows_of_processors_dead_for_a_day_are_deleted(run):
+def test_rows_of_processors_dead_for_an_hour_are_deleted(run):
     now = timezone.now()
-    for name, days in (("old:1", 2), ("dead:1", 0.5)):
-        at = now - timedelta(days=days)
+    for name, minutes in (("old:1", 61), ("dead:1", 30)):
+        at = now - timedelta(minutes=minutes)
         Processor.objects.create(name=name, started_at=at, heartbeat_at=at)
     run(lambda: not Processor.objects.filter(name="old:1").exists())
     assert [processor.name for processor in Processor.objects.all()] == ["dead:1"]

@@ -1,16 +1,16 @@
-"""Status: running processors, outbox, archive lag and stalled logs; as text and as JSON."""
+"""Status: processors, database, Redis, outbox, archive lag, stalled logs, losses and problems."""
 
 import json
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from events.models import ArchivedEvent
+from events.models import ArchivedEvent, LogGap, Processor
 from events.processor import get_status, is_running, status
-from events.processor.status import duration_text, status_json, status_table
+from events.processor.report import duration_text, status_json, status_table
 from tests.integration.events.processor.conftest import make_log, make_processor, put_in_outbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -143,7 +143,170 @@ def test_is_running_costs_one_query(django_assert_num_queries):
         assert is_running()
 
 
+def test_processors_dead_for_an_hour_are_not_shown():
+    make_processor("host:1", seconds_ago=3590)
+    make_processor("host:2", seconds_ago=3610)
+    assert [each.name for each in get_status().processors] == ["host:1"]
+
+
+def test_time_of_the_last_heartbeat_is_kept_longer():
+    make_processor(seconds_ago=7200)
+    found = get_status()
+    assert found.processors == ()
+    (problem,) = found.problems
+    assert problem.what == "process_events is not running."
+    assert problem.since == found.last_heartbeat_at
+    assert "Start `manage.py process_events`" in problem.action
+
+
+# Redis and the database
+
+
+@pytest.fixture
+def full_redis(redis_client):
+    redis_client.config_set("maxmemory", 1)
+    yield
+    redis_client.config_set("maxmemory", 0)
+
+
+def failing(name, error, seconds_ago=100):
+    processor = make_processor()
+    stats = {"failures": 3, "failing": True, "error": error, "failing_seconds": seconds_ago}
+    processor.loops[name] = {"rounds": 1, "events": 0, **stats}
+    processor.save()
+    return processor.heartbeat_at - timedelta(seconds=seconds_ago)
+
+
+def test_memory_of_redis(redis_client):
+    redis_client.config_set("maxmemory", 100 * 1024 * 1024)
+    try:
+        redis = get_status().redis
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    assert 0 < redis.used < redis.limit == 100 * 1024 * 1024
+    assert (redis.policy, redis.refusal, redis.is_full) == ("noeviction", "", False)
+
+
+def test_redis_out_of_memory_is_a_problem(full_redis):
+    since = failing("redis", "RedisOutOfMemory: Redis is out of memory")
+    found = get_status()
+    assert found.redis.is_full
+    assert not found.healthy
+    (problem,) = found.problems
+    assert "Redis is out of memory and refuses new events" in problem.what
+    assert problem.since == since
+    assert "raise maxmemory" in problem.action
+    assert "REFUSES EVENTS" in status_table(found)
+
+
+def test_redis_that_may_evict_is_a_problem(redis_client):
+    make_processor()
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        (problem,) = get_status().problems
+    finally:
+        redis_client.config_set("maxmemory-policy", "noeviction")
+    assert "allkeys-lru" in problem.what
+
+
+def test_redis_user_without_info(redis_client):
+    """The memory is unknown; refused events are found nevertheless."""
+    redis_client.execute_command("ACL", "SETUSER", "default", "-info")
+    try:
+        make_processor()
+        found = get_status()
+    finally:
+        redis_client.execute_command("ACL", "SETUSER", "default", "+info")
+    assert (found.redis.error, found.redis.policy, found.healthy) == ("", "", True)
+
+
+def test_redis_user_without_scan(redis_client):
+    redis_client.execute_command("ACL", "SETUSER", "default", "-scan")
+    try:
+        make_processor()
+        (problem,) = get_status().problems
+    finally:
+        redis_client.execute_command("ACL", "SETUSER", "default", "+scan")
+    assert "scan" in problem.what
+
+
+def test_loop_that_fails_for_long_is_a_problem():
+    failing("archiver", "DataError: no", seconds_ago=30)
+    assert get_status().problems == ()
+    Processor.objects.all().delete()
+    since = failing("archiver", "DataError: no", seconds_ago=90)
+    (problem,) = get_status().problems
+    assert "'archiver'" in problem.what
+    assert "DataError: no" in problem.what
+    assert problem.since == since
+
+
+def test_problems_of_redis_are_not_repeated_as_delays(redis_down):
+    failing("redis", "RedisUnavailable: Redis did not answer.")
+    processor = Processor.objects.get()
+    processor.loops["archiver"] = processor.loops["redis"]
+    processor.save()
+    put_in_outbox(make_log(), 300)
+    (problem,) = get_status().problems
+    assert problem.what == "Redis did not answer."
+
+
+def test_status_without_the_database():
+    found = status.status_without_database(OperationalError("no such table: x"))
+    assert not found.healthy
+    assert found.outbox.depth is None
+    first = status_table(found).splitlines()[0]
+    assert first.startswith("The database is not available or not migrated: OperationalError: no")
+    assert "outbox         unknown" in status_table(found)
+    assert "no such table" in json.loads(status_json(found))["database_error"]
+
+
+# Losses
+
+
+def make_gap(job_id, minutes_ago, ids=()):
+    log = make_log(job_id, position="5-0")
+    at = timezone.now() - timedelta(minutes=minutes_ago)
+    return LogGap.objects.create(log=log, after="5-0", ids=list(ids), detected_at=at, reported=True)
+
+
+def test_losses_are_listed_for_a_day_and_a_problem_for_an_hour():
+    make_processor()
+    make_gap("old", 25 * 60)
+    assert get_status().loss_count == 0
+    make_gap("abc", 61, ["6-0", "7-0"])
+    found = get_status()
+    assert (found.loss_count, found.problems) == (1, ())
+    text = status_table(found)
+    assert "lost events    1 gap in 24 hours" in text
+    assert "between 5-0 and the next event, 2 or more, up to 7-0" in text
+    gap = make_gap("new", 1)
+    put_in_outbox(gap.log, event_id="9-0")
+    found = get_status()
+    (problem,) = found.problems
+    assert problem.since == gap.detected_at
+    assert problem.what == "Redis lost events. Gaps in 24 hours: 2, last of new."
+    assert "between 5-0 and 9-0, unknown number" in status_table(found)
+
+
 # Text and JSON
+
+
+def test_text_starts_with_at_most_three_problems(full_redis):
+    make_gap("lost", 1)
+    log = make_log(error="It is\nbroken", since=timezone.now() - timedelta(minutes=5))
+    put_in_outbox(log, 300)
+    lines = status_table(get_status()).splitlines()
+    assert lines[0].startswith("Redis is out of memory and refuses new events")
+    assert lines[1].startswith("process_events is not running. Start `manage.py process_events`")
+    assert lines[2].startswith("Stalled logs: 1, first that of job abc: It is broken Since")
+    assert lines[2].endswith("the log continues by itself. (1 more problem)")
+    assert lines[3] == ""
+
+
+def test_text_starts_with_one_line_if_nothing_is_wrong():
+    make_processor()
+    assert status_table(get_status()).splitlines()[:2] == ["Everything is processed.", ""]
 
 
 def test_table_shows_the_whole_status(add_entries):
@@ -194,6 +357,10 @@ def test_json():
         "streams": 0, "behind": 0, "oldest_age": None, "complete": True, "error": "",
     }  # fmt: skip
     assert (data["running"], data["healthy"]) == (True, False)
+    assert list(data)[:2] == ["healthy", "problems"]
+    assert data["problems"][0]["action"]
+    assert data["database_error"] == ""
+    assert data["redis"]["policy"] == "noeviction"
     assert data["stalled"][0]["job_id"] == "abc"
     assert data["processors"][0]["name"] == "host:1"
 

@@ -70,3 +70,18 @@ def test_it_costs_one_query(client, staff):
             query for query in queries.captured_queries if "job_events_processor" in query["sql"]
         ]
         assert len(asked) == 1
+
+
+def test_staff_see_that_redis_refuses_events(client, staff):
+    start_processor()
+    error = "RedisOutOfMemory: Redis is out of memory and refuses new events."
+    Processor.objects.update(loops={"redis": {"failing": True, "error": error}})
+    client.force_login(staff)
+    for url in pages(staff):
+        page = text(client.get(url))
+        assert BANNER not in page
+        assert "Redis is out of memory and refuses new events." in page
+        assert "RedisOutOfMemory" not in page
+    Processor.objects.update(loops={"redis": {"failing": False, "error": error}})
+    for url in pages(staff):
+        assert "out of memory" not in text(client.get(url))

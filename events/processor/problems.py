@@ -1,0 +1,92 @@
+"""Problems: what is wrong according to a status, since when, and what to do about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from events.processor.lag import LATE_SECONDS
+
+if TYPE_CHECKING:
+    from events.processor.status import LogStatus
+
+# The loop of a processor that fails while Redis refuses events.
+REDIS_LOOP: Final = "redis"
+SAFE_POLICY: Final = "noeviction"
+RECENT_LOSS: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that an operator has to act on; `since` is None if that is unknown."""
+
+    what: str
+    since: datetime | None
+    action: str
+
+
+def find_problems(status: "LogStatus") -> Iterator[Problem]:
+    """Yield the problems of a status, causes before their effects."""
+    outages = list(_outages(status))
+    yield from outages
+    if not status.running and not status.database_error:
+        action = "Start `manage.py process_events` and keep it running."
+        yield Problem("process_events is not running.", status.last_heartbeat_at, action)
+    elif not outages:
+        yield from _delays(status)
+    yield from _log_problems(status)
+    if status.redis.policy not in ("", SAFE_POLICY):
+        what = f"Redis may evict streams: its maxmemory-policy is {status.redis.policy}."
+        yield Problem(what, None, f"Set it to {SAFE_POLICY}.")
+
+
+def _outages(status: "LogStatus") -> Iterator[Problem]:
+    redis, since = status.redis, _failing_loops(status).get(REDIS_LOOP, (None,))[0]
+    if status.database_error:
+        what = f"The database is not available or not migrated: {status.database_error}"
+        action = "Check the database server and DATABASES, and run `manage.py migrate`."
+        yield Problem(what, None, action)
+    if error := redis.error or ("" if status.database_error else status.archive.error):
+        yield Problem(error, since, "Check the Redis server and REDIS_URL.")
+    elif redis.is_full:
+        action = "Let process_events free what is archived; then raise maxmemory or delete keys."
+        yield Problem(redis.refusal, since, action)
+    elif redis.refusal:
+        yield Problem(redis.refusal, since, "Resolve the error that Redis returns.")
+
+
+def _failing_loops(status: "LogStatus") -> dict[str, tuple[datetime, str]]:
+    """The loops that fail now: since when, by the database's clock, and the error."""
+    failing = [
+        (name, each.heartbeat_at - timedelta(seconds=loop["failing_seconds"]), loop["error"])
+        for each in status.processors
+        for name, loop in each.loops.items()
+        if each.alive and loop.get("failing_seconds")
+    ]
+    return {name: (since, error) for name, since, error in sorted(failing, reverse=True)}
+
+
+def _delays(status: "LogStatus") -> Iterator[Problem]:
+    latest = status.at - timedelta(seconds=LATE_SECONDS)
+    for name, (since, error) in _failing_loops(status).items():
+        if since < latest:
+            what = f"The loop {name!r} of process_events fails: {error}."
+            yield Problem(what, since, "Resolve the error; the loop continues by itself.")
+    for done, lag in (("appended to streams", status.outbox), ("archived", status.archive)):
+        if lag.late:
+            since = status.at - timedelta(seconds=lag.oldest_age or 0.0)
+            action = "Check the load of the database and of Redis, or start another process_events."
+            yield Problem(f"Events are not {done} in time.", since, action)
+
+
+def _log_problems(status: "LogStatus") -> Iterator[Problem]:
+    if status.stalled:
+        first = status.stalled[0]
+        what = f"Stalled logs: {status.stalled_count}, first that of job {first.job_id}:"
+        action = "Resolve the error; the log continues by itself."
+        yield Problem(f"{what} {first.error}", first.since, action)
+    if status.losses and status.losses[0].detected_at > status.at - RECENT_LOSS:
+        last = status.losses[0]
+        what = f"Redis lost events. Gaps in 24 hours: {status.loss_count}, last of {last.job_id}."
+        action = "Read below what is lost; check the persistence of Redis and who deletes keys."
+        yield Problem(what, last.detected_at, action)

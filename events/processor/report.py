@@ -1,0 +1,134 @@
+"""The status as text and as JSON."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection
+from django.utils import timezone
+
+from events.processor.lag import ArchiveLag
+from events.processor.problems import Problem
+from events.processor.status import LogLoss, LogStatus, OutboxStatus
+from events.streams.memory import RedisMemory
+
+MAX_PROBLEM_LINES: Final = 3
+MIB: Final = 1024 * 1024
+_UNIT_SECONDS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def status_json(status: LogStatus) -> str:
+    """The status as JSON; times are ISO 8601, ages are seconds, memory is bytes."""
+    problems = [asdict(problem) for problem in status.problems]
+    data = {"healthy": not problems, "problems": problems, **asdict(status)}
+    return json.dumps(data, cls=DjangoJSONEncoder, indent=2)
+
+
+def status_table(status: LogStatus) -> str:
+    """The status as text: at most MAX_PROBLEM_LINES with problems, then a table."""
+    table = [f"{name:<15}{text}".rstrip() for name, text in _rows(status)]
+    return "\n".join([*_problem_lines(status), "", *table])
+
+
+def _problem_lines(status: LogStatus) -> list[str]:
+    problems = status.problems
+    lines = [problem_line(problem, status.at) for problem in problems[:MAX_PROBLEM_LINES]]
+    if len(problems) > MAX_PROBLEM_LINES:
+        lines[-1] += f" ({_counted(len(problems) - MAX_PROBLEM_LINES, 'more problem')})"
+    return lines or ["Everything is processed."]
+
+
+def problem_line(problem: Problem, now: datetime) -> str:
+    """What is wrong, since when, and what to do, in one line."""
+    parts = [" ".join(problem.what.split())]
+    if problem.since is not None:
+        age = duration_text(max((now - problem.since).total_seconds(), 0.0))
+        parts.append(f"Since {_time_text(problem.since)}, for {age}.")
+    return " ".join([*parts, problem.action])
+
+
+def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
+    yield "process_events", "running" if status.running else "NOT RUNNING"
+    for processor in status.processors:
+        age = duration_text((status.at - processor.heartbeat_at).total_seconds())
+        state = "" if processor.alive else ", considered dead"
+        started = _time_text(processor.started_at)
+        yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
+        for name, loop in processor.loops.items():
+            yield "", f"  {name:<11}{loop_text(loop)}"
+    yield "database", status.database_error or f"{connection.vendor}, responds"
+    yield "redis", redis_text(status.redis)
+    yield "outbox", _outbox_text(status.outbox)
+    yield "archive", _archive_text(status.archive)
+    yield "stalled logs", str(status.stalled_count)
+    for stalled in status.stalled:
+        since = f" since {_time_text(stalled.since)}" if stalled.since else ""
+        yield "", f"{stalled.job_id}{since}: {stalled.error}"
+    yield "lost events", f"{_counted(status.loss_count, 'gap')} in 24 hours"
+    for loss in status.losses:
+        yield "", f"{loss.job_id} at {_time_text(loss.detected_at)}: {loss_text(loss)}"
+
+
+def loop_text(loop: dict[str, Any]) -> str:
+    """The stats of a loop in one line."""
+    text = f"{_counted(loop['rounds'], 'round')}, {_counted(loop['events'], 'event')}"
+    if loop["failures"]:
+        last = "FAILING NOW" if loop["failing"] else "the last"
+        text += f", {_counted(loop['failures'], 'failure')}, {last}: {loop['error']}"
+    return text
+
+
+def redis_text(redis: RedisMemory) -> str:
+    """Memory and state of Redis in one line."""
+    if redis.error:
+        return f"unknown: {redis.error}"
+    memory = f"{redis.used / MIB:.1f} MiB"
+    if redis.limit:
+        memory += f" of {redis.limit / MIB:.1f} MiB ({redis.used / redis.limit:.0%})"
+    refusal = f", REFUSES EVENTS: {redis.refusal}" if redis.refusal else ""
+    return f"{memory}, {redis.policy or 'unknown maxmemory-policy'}{refusal}"
+
+
+def loss_text(loss: LogLoss) -> str:
+    """The interval of a loss, and the ids that are known."""
+    first = loss.before or "the next event"
+    known = f"{len(loss.ids)} or more, up to {loss.ids[-1]}" if loss.ids else "unknown number"
+    return f"between {loss.after} and {first}, {known}"
+
+
+def _outbox_text(outbox: OutboxStatus) -> str:
+    if outbox.depth is None:
+        return "unknown"
+    depth = f"{_counted(outbox.depth, 'event')}{_oldest_text(outbox.oldest_age)}"
+    return depth if outbox.depth else "empty"
+
+
+def _archive_text(archive: ArchiveLag) -> str:
+    if archive.error:
+        return f"unknown: {archive.error}"
+    behind = f"{archive.behind} of {_counted(archive.streams or 0, 'stream')} behind"
+    more = "" if archive.complete else "; there are more streams"
+    return f"{behind}{_oldest_text(archive.oldest_age)}{more}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else noun + 's'}"
+
+
+def _oldest_text(age: float | None) -> str:
+    return "" if age is None else f", the oldest for {duration_text(age)}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as one number and its unit."""
+    for unit, length in _UNIT_SECONDS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
+def _time_text(value: datetime) -> str:
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"
