@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from contextlib import closing
 
 import pytest
@@ -10,10 +9,11 @@ import redis
 import websockets
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.support.disk import SmallDisk
 from tests.support.need import need
 from tests.support.site import Site
 
-FREE_BYTES = 3 * 1024 * 1024
+DISK_BYTES = 16 * 1024 * 1024
 JOB = {"task_type": "manual"}
 
 CREATE_JOB = """
@@ -26,37 +26,9 @@ except OperationalError as error:
 """
 
 
-class SmallDisk:
-    """A file system in memory."""
-
-    def __init__(self, directory):
-        self.directory, self._file = directory, directory / "filler"
-
-    def mount(self):
-        self.directory.mkdir()
-        size = f"size={FREE_BYTES}"
-        command = ["mount", "-t", "tmpfs", "-o", size, "job-events-test", self.directory]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    def fill(self):
-        with self._file.open("ab", buffering=0) as file:
-            for block in (b"x" * 4096, b"x"):
-                try:
-                    while True:
-                        file.write(block)
-                except OSError:
-                    pass
-
-    def free(self):
-        self._file.unlink()
-
-    def unmount(self):
-        subprocess.run(["umount", self.directory], check=True)
-
-
 @pytest.fixture
 def disk(request, tmp_path):
-    disk = SmallDisk(tmp_path / "disk")
+    disk = SmallDisk(tmp_path / "disk", DISK_BYTES)
     need(request, disk.mount(), "permission to mount a file system")
     yield disk
     disk.unmount()
@@ -101,7 +73,7 @@ async def test_full_disk(site, disk):
                 assert response.status_code == 503
                 assert response.json()["type"] == "urn:job-events:unavailable"
             assert "refused: " in site.manage("shell", "--verbosity", "0", "-c", CREATE_JOB)
-            publisher.publish_events(job_id, [{"n": n, "x": "y" * 10_000} for n in range(1, 200)])
+            publisher.publish_events(job_id, [{"n": n, "x": "y" * 4_000} for n in range(1, 200)])
             assert await receive(socket, 199) == list(range(1, 200))
             assert client.get(f"/api/jobs/{job_id}/").json()["status"] == "pending"
             disk.free()

@@ -1,10 +1,8 @@
 """The site while PostgreSQL does not answer: threads are bounded, and everything recovers."""
 
 import asyncio
-import signal
 import tempfile
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -45,15 +43,6 @@ def site(server, tmp_path):
         site.stop()
 
 
-@contextmanager
-def paused(server):
-    server.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.signal(signal.SIGCONT)
-
-
 def threads_of(process):
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("Threads:")[2].split()[0])
@@ -78,7 +67,7 @@ async def test_paused_server(site, server):
         job_id = (await client.post("/api/jobs/", json=JOB)).json()["job_id"]
         socket, most = (site, job_id, site.cookie("anna")), 0
         assert await handshake_status(*socket) == 101
-        with paused(server):
+        with server.paused():
             requests = [asyncio.create_task(client.get("/api/jobs/")) for _ in range(REQUESTS)]
             sockets = [asyncio.create_task(handshake_status(*socket)) for _ in range(20)]
             while not all(task.done() for task in (*requests, *sockets)):

@@ -6,7 +6,8 @@ import pwd
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -72,8 +73,16 @@ class PostgresServer:
             sleep(0.005)
         self._process = None
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the postmaster and all of its backends, for example SIGSTOP."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Pause the postmaster and all of its backends."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         if self._process is not None:
             for pid in (self._process.pid, *self.children()):
                 with suppress(ProcessLookupError):  # a backend that has ended
