@@ -4,6 +4,9 @@ VENV ?= .venv
 PORT ?= 8000
 # Test processes, each with its own servers. More than cores, because many tests wait.
 TEST_PROCESSES ?= -n 3
+# Of make soak.
+MINUTES ?= 10
+DATABASE ?= sqlite
 # Words that code, tests and docs do not use; the style rules say why.
 BANNED_WORDS := whoever|whomever|somebody|nobody|anybody|strangers?|sign of life|set back
 SOURCES := '*.py' '*.lua' '*.js' '*.ts' '*.html' '*.css' '*.md' '*.toml'
@@ -40,9 +43,10 @@ test: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES)
 	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) -m "database or redis"
 
-# Ten minutes of random faults. Prints its seed; repeat a run with make soak SEED=7.
+# Random faults. Prints its seed; repeat a run with make soak SEED=7. DATABASE is sqlite or postgres.
 soak: setup
-	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --database $(DATABASE) \
+	    $(if $(SEED),--seed $(SEED))
 
 # Wording and module size.
 check-source:

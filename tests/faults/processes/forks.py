@@ -152,7 +152,7 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.processes.forks", self._path, preload],
                 cwd=ROOT,
-                env={**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "config.settings"},
+                env={**os.environ, **environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

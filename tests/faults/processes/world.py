@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class Database(Protocol):
 
     def empty(self) -> None: ...
 
+    def paused(self) -> AbstractContextManager[None]: ...
+
 
 class Sqlite:
     """A file that is copied from a migrated template."""
@@ -47,6 +50,14 @@ class Sqlite:
         for suffix in ("-wal", "-shm"):
             Path(f"{self._file}{suffix}").unlink(missing_ok=True)
         shutil.copyfile(self._template, self._file)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Block writers by a lock."""
+        with closing(sqlite3.connect(self._file, timeout=30, isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+            connection.execute("ROLLBACK")
 
 
 class Postgres:
@@ -70,14 +81,23 @@ class Postgres:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
+    def paused(self) -> AbstractContextManager[None]:
+        return self.server.paused()
+
 
 class World:
     """Environment of child processes. Call `clean` between tests and `stop` at the end."""
 
     def __init__(
-        self, directory: Path, database: Any, preload: str = ROLES, **redis_options: str
+        self,
+        directory: Path,
+        database: Any,
+        preload: str = ROLES,
+        environment: Mapping[str, str] | None = None,
+        **redis_options: str,
     ) -> None:
         self.directory = directory
+        self._environment = environment or {}
         self.database = database
         # Redis trims only whole nodes of a stream. With fsync, it delays writes to its file during
         # a sync, and would lose acknowledged writes when killed.
@@ -95,11 +115,13 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         return {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": self.database.url,
             "REDIS_URL": self.redis.url,
             "LOCAL_DIR": str(self.directory / "local"),
             "JOB_EVENTS_DEMO": "1",
             "DJANGO_LOG_LEVEL": "ERROR",
+            **self._environment,
         }
 
     def _migrate(self, url: str) -> None:

@@ -1,12 +1,23 @@
 """Soak test: a whole site runs under random faults, and no event may be lost or duplicated.
 
-`python -m tests.faults.soak --seed N --events 25000 --faults 100 --database sqlite|postgres`
+`python -m tests.faults.soak --seed N --minutes 10 --database sqlite|postgres`
 
-Writers commit transactions, by the services of jobs and by the outbox; one in ten is rolled back,
-others are rolled back to a savepoint. Publishers publish stream-first. Two `process_events` and a
-uvicorn run, and readers read, while the seed selects faults. Afterwards the site runs until it is
-idle. Then the committed events are compared with the log and with the events that each reader
-received. Each event has a unique name.
+Writers commit bursts of transactions, by the services of jobs and by the outbox; one in ten is
+rolled back, others are rolled back to a savepoint. Publishers publish stream-first. Two
+`process_events` and a uvicorn run, readers read, and clients that never read stay connected, while
+the seed selects faults. At checkpoints there are no faults for some seconds, and all clients are
+connected. Afterwards the site runs until it is idle. Then the committed events are compared with
+the log and with the events that each reader received. Each event has a unique name.
+
+Faults, each in a random state of all processes:
+
+- kill -9: a writer, publisher, reader, processor, Redis, PostgreSQL or one of its backends;
+- SIGSTOP: a writer, processor, reader, the web server, Redis, PostgreSQL (or a lock on SQLite);
+- connections: all of Redis or of PostgreSQL are closed, the scripts of Redis are removed;
+- space: Redis has no or little memory left, the disk of Redis or of the database is full;
+- loss: Redis is emptied, loses a stream, or restarts with the data of an earlier time;
+- clocks: those of half of the writers, publishers and processors are a day ahead or behind, and
+  jump. Only on PostgreSQL: processes that share an SQLite database have one clock.
 
 Guarantees:
 
@@ -19,6 +30,8 @@ Guarantees:
   events are counted separately, and an `events_lost` event of the log reports their gap.
 - **Each reader** has the events that history returns since its last reset: the same ids in the same
   order. Readers are `follow` with one connection from start to end, `follow` that resumes after it
-  is killed, SSE and WebSocket that disconnect repeatedly, and pages of history by cursor. Between
-  two resets, no event is received twice.
+  is killed, SSE and WebSocket that disconnect repeatedly, long-polls, and pages of history by
+  cursor. Between two resets, no event is received twice.
+- **Each process** that no fault kills has the same memory and number of connections at all
+  checkpoints after the first, within 5 %.
 """

@@ -1,10 +1,10 @@
-"""Faults of the soak test, selected at random by a seed. Each takes one to three seconds."""
+"""Faults of the soak test, selected at random by a seed. Each takes some seconds."""
 
 import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,12 @@ import redis
 from events.types import Cursor
 from tests.faults.processes.world import Postgres
 from tests.faults.soak.stage import Stage
+from tests.support.disk import SmallDisk
+
+_FREE_MEMORY_BYTES = 200_000
+_MAX_PAUSE_SECONDS = 8.0  # longer than a connection attempt waits
+_RECOVERY_SECONDS = 30.0
+_OFFSETS = ("-1d", "+0d", "+1d")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Faults:
         self.losses: list[Loss] = []
         self.done: list[str] = []
         self._snapshot: float | None = None
-        kinds: dict[str, tuple[int, Callable[[], None]]] = {
+        self._kinds: dict[str, tuple[int, Callable[[], None]]] = {
             "kill -9 a writer": (12, self.kill_writer),
             "kill -9 a publisher": (5, self.kill_publisher),
             "kill -9 a reader": (4, self.kill_reader),
@@ -49,30 +55,36 @@ class Faults:
             "SIGSTOP a writer": (7, self.stop_writer),
             "SIGSTOP a processor": (10, self.stop_processor),
             "SIGSTOP a reader": (5, self.stop_reader),
+            "SIGSTOP the web server": (3, self.stop_web),
             "SIGSTOP Redis": (3, self.stop_redis),
             "FLUSHALL": (6, self.flush),
             "DEL a stream": (6, self.delete_stream),
             "roll Redis back": (10, self.roll_back),
             "CLIENT KILL": (8, self.kill_clients),
             "SCRIPT FLUSH": (4, self.flush_scripts),
-            "no memory": (6, self.no_memory),
+            "no memory": (8, self.limit_memory),
+            "paused database": (8, self.pause_database),
         }
+        if stage.disks:
+            self._kinds["full disk of Redis"] = (6, self.fill_disk_of_redis)
+            self._kinds["full disk of the database"] = (6, self.fill_disk_of_database)
+        if stage.clocks:
+            self._kinds["clock jumps"] = (8, self.set_clock)
         if isinstance(stage.world.database, Postgres):
-            kinds["kill -9 PostgreSQL"] = (8, self.kill_database)
-            kinds["kill -9 a PostgreSQL backend"] = (6, self.kill_backend)
-            kinds["pg_terminate_backend"] = (6, self.terminate_backends)
-        self._kinds = kinds
+            self._kinds["kill -9 PostgreSQL"] = (8, self.kill_database)
+            self._kinds["kill -9 a PostgreSQL backend"] = (6, self.kill_backend)
+            self._kinds["pg_terminate_backend"] = (6, self.terminate_backends)
+        self._order = self._kinds_in_order()
 
-    def plan(self, count: int) -> list[str]:
-        """Return the kinds of faults: each once if `count` allows it, the others by weight."""
+    def _kinds_in_order(self) -> Iterator[str]:
+        """Yield the kinds of faults: each once, then by weight."""
         kinds = list(self._kinds)
-        weights = [self._kinds[kind][0] for kind in kinds]
-        planned = self.random.sample(kinds, min(count, len(kinds)))
-        planned += self.random.choices(kinds, weights, k=count - len(planned))
-        self.random.shuffle(planned)
-        return planned
+        yield from self.random.sample(kinds, len(kinds))
+        while True:
+            yield from self.random.choices(kinds, [self._kinds[kind][0] for kind in kinds])
 
-    def do(self, kind: str) -> None:
+    def do_next(self) -> None:
+        kind = next(self._order)
         self._kinds[kind][1]()
         self.done.append(kind)
         if self.random.random() < 0.4:
@@ -81,16 +93,16 @@ class Faults:
     # Processes
 
     def kill_writer(self) -> None:
-        self.stage.replace(self.random.choice(self.stage.writers))
+        self.random.choice(self.stage.writers).replace()
 
     def kill_publisher(self) -> None:
-        self.stage.replace(self.random.choice(self.stage.publishers))
+        self.random.choice(self.stage.publishers).replace()
 
     def kill_reader(self) -> None:
-        self.stage.replace(self.random.choice(self.stage.restartable_readers))
+        self.random.choice(self.stage.restartable_readers).replace()
 
     def kill_processor(self) -> None:
-        self.stage.replace_processor(self.random.randrange(len(self.stage.processors)))
+        self.stage.replace_processor()
 
     def stop_writer(self) -> None:
         self._stop(self.random.choice(self.stage.writers).child.pid)
@@ -99,7 +111,10 @@ class Faults:
         self._stop(self.random.choice(self.stage.readers).child.pid)
 
     def stop_processor(self) -> None:
-        self._stop(self.random.choice(self.stage.processors).pid)
+        self._stop(self.random.choice(self.stage.servers[1:]).pid)
+
+    def stop_web(self) -> None:
+        self._stop(self.stage.servers[0].pid)
 
     def _stop(self, pid: int, longest: float = 2.0) -> None:
         os.kill(pid, signal.SIGSTOP)
@@ -171,18 +186,54 @@ class Faults:
         with self._client() as client:
             client.script_flush()
 
-    def no_memory(self) -> None:
+    def limit_memory(self) -> None:
+        """Let Redis refuse all writes for a moment, or those that exceed a little memory."""
         with self._client() as client:
-            client.config_set("maxmemory", 1)
+            used = client.info("memory")["used_memory"]
+            limit, longest = self.random.choice([(1, 1.0), (used + _FREE_MEMORY_BYTES, 5.0)])
+            client.config_set("maxmemory", limit)
             try:
-                sleep(self.random.uniform(0.1, 0.8))
+                sleep(self.random.uniform(0.1, longest))
             finally:
                 client.config_set("maxmemory", 0)
+
+    def fill_disk_of_redis(self) -> None:
+        self._fill(self.stage.disks[0])
+        with self._client() as client:
+            # Until then it lacks writes that it has acknowledged.
+            self._wait(lambda: client.info("persistence")["aof_last_write_status"] == "ok")
+
+    def fill_disk_of_database(self) -> None:
+        self._fill(self.stage.disks[1])
+        self.stage.world.restore()  # PostgreSQL ends if it cannot write the WAL
+        if isinstance(self.stage.world.database, Postgres):
+            self._server.wait()
+
+    def _fill(self, disk: SmallDisk) -> None:
+        disk.fill()
+        try:
+            sleep(self.random.uniform(0.5, 4.0))
+        finally:
+            disk.free()
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = monotonic() + _RECOVERY_SECONDS
+        while not condition():
+            if monotonic() > deadline:
+                raise TimeoutError(f"no recovery in {_RECOVERY_SECONDS} s")
+            sleep(0.1)
 
     def _client(self) -> redis.Redis:
         return self.stage.world.client()
 
-    # PostgreSQL
+    # Databases
+
+    def pause_database(self) -> None:
+        with self.stage.world.database.paused():
+            sleep(self.random.uniform(0.5, _MAX_PAUSE_SECONDS))
+
+    def set_clock(self) -> None:
+        self.random.choice(self.stage.clocks).set(self.random.choice(_OFFSETS))
 
     def kill_database(self) -> None:
         self._server.kill()

@@ -4,7 +4,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -12,23 +12,26 @@ from time import monotonic, sleep
 from tests.faults.processes.world import Postgres, Sqlite, World
 from tests.faults.soak.compare import Received, Result, compare, logs, readers
 from tests.faults.soak.faults import Faults
-from tests.faults.soak.stage import WORKERS, Stage
+from tests.faults.soak.resources import MAX_DIFFERENCE, Checkpoint, differences, take_checkpoint
+from tests.faults.soak.stage import ENVIRONMENT, WORKERS, Stage
+from tests.support.clocks import LIBRARY, SkewedClock
+from tests.support.disk import SmallDisk
 
 Log = Callable[[str], None]
 _DRAIN_SECONDS = 90.0
-_READ_SECONDS = 40.0
-_MAX_WRITE_SECONDS = 540.0
+_READ_SECONDS = 60.0
+_MAX_PAUSE_SECONDS = 8.0
+_DISK_BYTES = 4 * 2**30  # uses only the memory of its files
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Size of a soak test; faults are at most `spacing` seconds apart."""
+    """Duration of the faults, which are followed by checkpoints in equal intervals."""
 
     seed: int
-    events: int
-    faults: int
+    seconds: float
     database: str
-    spacing: float
+    checkpoints: int = 5
     keep: bool = False
 
 
@@ -39,20 +42,29 @@ class Outcome:
     plan: Plan
     result: Result
     faults: Counter[str]
+    checkpoints: Sequence[Checkpoint]
     seconds: float
-    writing: float
+
+    @property
+    def leaks(self) -> list[str]:
+        """Values that differ too much between checkpoints."""
+        found = differences(self.checkpoints).items()
+        return [f"{name} differ by {d:.1%}" for name, d in found if d >= MAX_DIFFERENCE]
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.result.defects or self.leaks)
 
 
 def soak(plan: Plan, *, log: Log) -> Outcome:
     """Run a soak test; the result counts the defects. Raise TimeoutError if it never gets idle."""
-    start = monotonic()
     directory = Path(tempfile.mkdtemp(prefix="jk"))
     directory.chmod(0o755)
-    stage = _stage(plan, directory)
+    stage = _stage(plan, directory, log)
     try:
         stage.world.start()
         stage.start()
-        return _run(plan, stage, start, log)
+        return _run(plan, stage, log)
     finally:
         stage.stop()
         if plan.keep:
@@ -61,41 +73,48 @@ def soak(plan: Plan, *, log: Log) -> Outcome:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _stage(plan: Plan, directory: Path) -> Stage:
+def _stage(plan: Plan, directory: Path, log: Log) -> Stage:
+    disks = [SmallDisk(directory / name, _DISK_BYTES) for name in ("redis", "database")]
+    if not all(disk.mount() for disk in disks):
+        log("SKIPPED, no permission to mount file systems: full disks")
+        disks = []
     inside = directory / "database"
-    inside.mkdir()
+    inside.mkdir(exist_ok=True)
     database = Sqlite(inside) if plan.database == "sqlite" else Postgres(inside)
+    clocks: list[SkewedClock] = []
+    if plan.database == "sqlite":
+        log("SKIPPED, all processes that share an SQLite database have one clock: wrong clocks")
+    elif LIBRARY is None:
+        log("SKIPPED, libfaketime (Debian: faketime) is missing: wrong clocks")
+    else:
+        clocks = [SkewedClock(directory, offset) for offset in ("+1d", "-1d")]
     # Redis must not rewrite the append-only file: a copy of it is the snapshot.
     options = {"auto-aof-rewrite-percentage": "0"}
-    world = World(directory, database, WORKERS, **options)
-    return Stage(world, directory, plan.seed)
+    world = World(directory, database, WORKERS, ENVIRONMENT, **options)
+    return Stage(world, directory, plan.seed, clocks, disks)
 
 
-def _run(plan: Plan, stage: Stage, start: float, log: Log) -> Outcome:
-    faults = Faults(stage, random.Random(plan.seed))
-    write_start = monotonic()
-    for number, kind in enumerate(faults.plan(plan.faults), 1):
-        # Spread the faults evenly over the committed events, at most `spacing` seconds apart.
-        _wait_until_committed(stage, plan.events * number // (plan.faults + 1), plan.spacing)
-        faults.do(kind)
-        stage.check()
-        if number % 20 == 0:
-            log(f"{number} faults, {stage.tally.committed} events, {monotonic() - start:.0f} s")
-    _wait_until_committed(stage, plan.events, start + _MAX_WRITE_SECONDS - monotonic())
-    writing = monotonic() - write_start
+def _run(plan: Plan, stage: Stage, log: Log) -> Outcome:
+    faults, checkpoints, start = Faults(stage, random.Random(plan.seed)), [], monotonic()
+    for number in range(1, plan.checkpoints + 1):
+        _inject(faults, start + plan.seconds * number / plan.checkpoints)
+        checkpoints.append(take_checkpoint(stage))
+        values = ", ".join(f"{name} {value:.0f}" for name, value in checkpoints[-1].items())
+        log(f"{monotonic() - start:.0f} s, {len(faults.done)} faults: {values}")
     stage.stop_writing()
     stage.wait_until_idle(_DRAIN_SECONDS)
     path, sequences = stage.write_logs()
     _wait_for_readers(stage, path)
     stage.stop_reading()
     result = compare(stage.directory, path, sequences, faults.losses)
-    return Outcome(plan, result, Counter(faults.done), monotonic() - start, writing)
+    return Outcome(plan, result, Counter(faults.done), checkpoints, monotonic() - start)
 
 
-def _wait_until_committed(stage: Stage, events: int, seconds: float) -> None:
-    deadline = monotonic() + seconds
-    while stage.tally.read() < events and monotonic() < deadline:
-        sleep(0.02)
+def _inject(faults: Faults, until: float) -> None:
+    while monotonic() < until:
+        faults.do_next()
+        faults.stage.check()
+        sleep(faults.random.uniform(0, _MAX_PAUSE_SECONDS))
 
 
 def _wait_for_readers(stage: Stage, path: Path) -> None:
@@ -132,10 +151,8 @@ def report(outcome: Outcome) -> Iterator[str]:
         yield _reader_line(name, received)
     for example in [*log.examples, *_examples(result)][:20]:
         yield f"  {example}"
-    yield (
-        f"seed {plan.seed}, {plan.database}: {outcome.seconds:.0f} s"
-        f" ({result.committed / outcome.writing:.0f} committed events/s)"
-    )
+    yield from outcome.leaks
+    yield f"seed {plan.seed}, {plan.database}: {outcome.seconds:.0f} s"
 
 
 def _reader_line(name: str, received: Received) -> str:

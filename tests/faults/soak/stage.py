@@ -1,23 +1,34 @@
 """The site under test: a world and its processes, which are restarted when they are killed."""
 
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from bench.sockets import request_of
 from events.integrations.uvicorn import OPTIONS
 from events.types import Cursor
-from tests.faults.processes.forks import Child
+from tests.faults.processes.forks import Child, ForkServer
 from tests.faults.processes.world import World
+from tests.support.clocks import SkewedClock
+from tests.support.disk import SmallDisk
 from tests.support.site import ROOT, free_port, wait_for_port
 
 WORKERS = "tests.faults.soak.workers"
+ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "tests.faults.soak.settings",
+    "MALLOC_ARENA_MAX": "1",  # otherwise each thread keeps memory that it has freed
+}
 WRITERS, PUBLISHERS, JOBS, PROCESSORS = 4, 2, 8, 2
+UNREAD_JOBS = 2
+CROWD, RECONNECT_SECONDS = 60, 3.0  # less than REDIS_TIMEOUT
 
 
 @dataclass
@@ -26,44 +37,46 @@ class Worker:
 
     role: str
     notes: Path
+    forks: ForkServer
     arguments: dict[str, Any]
-    child: Child
     generation: int = 0
 
+    def __post_init__(self) -> None:
+        self.start()
 
-class Tally:
-    """Counts the events that the writers committed, by reading the new lines of their notes."""
+    def start(self) -> None:
+        arguments = dict(self.arguments)
+        if self.generation and "name" in arguments:
+            arguments["name"] += f"g{self.generation}"
+            arguments["seed"] += 1000 * self.generation
+        role = f"{WORKERS}:{self.role}"
+        self.child = self.forks.run(role, notes=str(self.notes), **arguments)
+        self.generation += 1
 
-    def __init__(self) -> None:
-        self.committed = 0
-        self._read: dict[Path, int] = {}
-
-    def add(self, notes: Path) -> None:
-        self._read[notes] = 0
-
-    def read(self) -> int:
-        for path, start in self._read.items():
-            with path.open("rb") as file:
-                file.seek(start)
-                lines = file.read().rpartition(b"\n")[0]
-            self._read[path] += len(lines) + bool(lines)
-            for line in lines.splitlines():
-                self.committed += len(json.loads(line)["events"]) if b'"committed"' in line else 0
-        return self.committed
+    def replace(self) -> None:
+        """Kill the process and start another one that continues its work."""
+        self.child.kill()
+        self.start()
 
 
 @dataclass
 class Stage:
-    """Writers, publishers, readers, processors and a web server."""
+    """Writers, publishers, readers, processors and a web server.
+
+    The first processor and half of the writers and publishers have the clocks of `clocks`, if any.
+    `disks` are those of Redis and of the database, if they can be mounted.
+    """
 
     world: World
     directory: Path
     seed: int
+    clocks: Sequence[SkewedClock] = ()
+    disks: Sequence[SmallDisk] = ()
     writers: list[Worker] = field(default_factory=list)
     publishers: list[Worker] = field(default_factory=list)
     readers: list[Worker] = field(default_factory=list)
-    processors: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _skewed: ForkServer | None = None
 
     @property
     def jobs(self) -> list[str]:
@@ -71,87 +84,122 @@ class Stage:
 
     @property
     def restartable_readers(self) -> list[Worker]:
-        """All readers except those that stay connected from start to end."""
-        return [reader for reader in self.readers if "connected" not in reader.notes.name]
+        """All readers except the first, which stays connected from start to end."""
+        return self.readers[1:]
+
+    @property
+    def survivors(self) -> dict[str, int]:
+        """The pids of the processes that no fault kills."""
+        pids = {"web": self.servers[0].pid, "processor": self.servers[1].pid}
+        return {**pids, "follower": self.readers[0].child.pid}
 
     def start(self) -> None:
-        session = self._child("prepare", jobs=self.jobs).wait_for("session")
+        self._session = self._child("prepare", jobs=self.jobs).wait_for("session")
         self._port = free_port()
         command = ("-m", "uvicorn", "config.asgi:application", "--port", str(self._port))
-        self._web = self._spawn("web", *command, *OPTIONS, "--log-level", "error")
-        self.processors = [self._processor() for _ in range(PROCESSORS)]
-        wait_for_port(self._port, self._web)
-        url = f"http://127.0.0.1:{self._port}"
-        self.readers = [
-            self._worker("follow_all", "reader-connected", jobs=self.jobs),
-            self._worker("follow_all", "reader-resuming", jobs=self.jobs),
-            self._worker("subscribe_all", "reader-sse", jobs=self.jobs, url=url, session=session),
-            self._worker("read_all", "reader-history", jobs=self.jobs),
-        ]
+        self.servers.append(self._spawn("web", *command, *OPTIONS, "--log-level", "error"))
+        for index in range(PROCESSORS):
+            self.servers.append(self._processor(index))
+        wait_for_port(self._port, self.servers[0])
+        self._start_readers(url=f"http://127.0.0.1:{self._port}", session=self._session)
+        self._start_writing()
+
+    def _start_readers(self, **site: str) -> None:
+        for role, name, more in (
+            ("follow_all", "reader-connected", {}),
+            ("follow_all", "reader-resuming", {}),
+            ("subscribe_all", "reader-sockets", {**site, "transports": ["sse", "websocket"]}),
+            ("subscribe_all", "reader-polls", {**site, "transports": ["poll"]}),
+            ("read_all", "reader-history", {}),
+            ("never_read", "unread", {**site, "jobs": self.jobs[:UNREAD_JOBS]}),
+        ):
+            self.readers.append(self._worker(role, name, self.world.forks, **more))
+
+    def _start_writing(self) -> None:
+        forks = [self.world.forks, self._skewed_forks()]
         for number in range(WRITERS):
-            job = self.jobs[number]
-            self.writers.append(
-                self._worker(
-                    "write", f"writer-{number}", jobs=self.jobs, own=job,
-                    name=f"w{number}", seed=self.seed + number,
-                )
-            )  # fmt: skip
-        for writer in self.writers:
-            self.tally.add(writer.notes)
+            arguments = {"name": f"w{number}", "seed": self.seed + number, "own": self.jobs[number]}
+            name = f"writer-{number}"
+            self.writers.append(self._worker("write", name, forks[number % 2], **arguments))
         for number in range(PUBLISHERS):
-            self.publishers.append(
-                self._worker(
-                    "publish", f"publisher-{number}", jobs=self.jobs,
-                    name=f"p{number}", seed=self.seed + 100 + number,
-                )
-            )  # fmt: skip
+            arguments = {"name": f"p{number}", "seed": self.seed + 100 + number}
+            name = f"publisher-{number}"
+            self.publishers.append(self._worker("publish", name, forks[number % 2], **arguments))
+
+    def _skewed_forks(self) -> ForkServer:
+        """Return a fork server whose children have the second clock, if there is one."""
+        if not self.clocks:
+            return self.world.forks
+        directory = self.directory / "skewed"
+        directory.mkdir()
+        environment = {**self.world.environment, **self.clocks[1].environment}
+        self._skewed = ForkServer(directory, environment, WORKERS)
+        return self._skewed
 
     def _child(self, role: str, **arguments: Any) -> Child:
         return self.world.forks.run(f"{WORKERS}:{role}", **arguments)
 
-    def _worker(self, role: str, file: str, **arguments: Any) -> Worker:
+    def _worker(self, role: str, file: str, forks: ForkServer, **arguments: Any) -> Worker:
         notes = self.directory / f"{file}.notes"
         notes.touch()
-        child = self._child(role, notes=str(notes), **arguments)
-        return Worker(role, notes, arguments, child)
+        return Worker(role, notes, forks, {"jobs": self.jobs, **arguments})
 
-    def replace(self, worker: Worker) -> None:
-        """Kill a worker and start another one that continues its work."""
-        worker.child.kill()
-        worker.generation += 1
-        arguments = dict(worker.arguments)
-        if "name" in arguments:
-            arguments["name"] += f"g{worker.generation}"
-            arguments["seed"] += 1000 * worker.generation
-        worker.child = self._child(worker.role, notes=str(worker.notes), **arguments)
+    def _processor(self, index: int) -> subprocess.Popen[bytes]:
+        clock = self.clocks[0].environment if self.clocks and index == 0 else {}
+        return self._spawn("processor", "manage.py", "process_events", **clock)
 
-    def _processor(self) -> subprocess.Popen[bytes]:
-        return self._spawn("processor", "manage.py", "process_events")
+    def replace_processor(self) -> None:
+        """Kill another processor than the first, and start a new one."""
+        os.killpg(self.servers[-1].pid, signal.SIGKILL)
+        self.servers.pop().wait()
+        self.servers.append(self._processor(PROCESSORS - 1))
 
-    def replace_processor(self, index: int) -> None:
-        os.killpg(self.processors[index].pid, signal.SIGKILL)
-        self.processors[index].wait()
-        self.processors[index] = self._processor()
-
-    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env={**os.environ, **self.world.environment},
+                env={**os.environ, **self.world.environment, **environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
+    def reconnect(self) -> None:
+        """Connect all clients, and a crowd for some seconds, while Redis is paused.
+
+        All wait for Redis at the same time. Pools of connections have the same size after that.
+        """
+        for reader in self.restartable_readers:
+            reader.child.kill()
+        job, position = next(iter(self.positions().items()))
+        path = f"api/jobs/{job}/events/stream/?after={position}"
+        request = request_of(path, f"Cookie: sessionid={self._session}")
+        with ExitStack() as crowd, self._paused_redis():
+            for _ in range(CROWD):
+                client = socket.create_connection(("127.0.0.1", self._port))
+                crowd.enter_context(client).sendall(request)
+            for reader in self.restartable_readers:
+                reader.start()
+            sleep(RECONNECT_SECONDS)
+
+    @contextmanager
+    def _paused_redis(self) -> Iterator[None]:
+        process: Any = self.world.redis.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def check(self) -> None:
         """Raise if a process has exited that was not killed by a fault."""
         for worker in [*self.writers, *self.publishers, *self.readers]:
             if worker.child.has_exited():
-                raise RuntimeError(f"{worker.notes.name} ended: {self.world.forks.log()[-3000:]}")
-        for index, processor in enumerate(self.processors):
-            if processor.poll() is not None:
-                raise RuntimeError(f"processor {index} ended with {processor.returncode}")
+                raise RuntimeError(f"{worker.notes.name} ended: {worker.forks.log()[-3000:]}")
+        for server in self.servers:
+            if server.poll() is not None:
+                raise RuntimeError(f"{server.args} ended with {server.returncode}")
 
     def stop_writing(self) -> None:
         for worker in [*self.writers, *self.publishers]:
@@ -186,8 +234,12 @@ class Stage:
         return path, child.wait_for("sequences", 120)
 
     def stop(self) -> None:
-        processes = [*self.processors, self._web] if hasattr(self, "_web") else self.processors
-        for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self.world.stop()
+        with ExitStack() as stack:
+            for disk in self.disks:
+                stack.callback(disk.unmount)
+            stack.callback(self.world.stop)
+            if self._skewed:
+                stack.callback(self._skewed.stop)
+            for server in self.servers:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()

@@ -31,15 +31,13 @@ from jobs import services
 from jobs.exceptions import JobError
 from jobs.models import Job
 from tests.faults.processes.forks import Lines
+from tests.faults.soak.clients import TRANSPORTS, UnreadConnections
 from tests.faults.soak.notes import Notes, read_notes
 
-TIMEOUT = 5.0
 _RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.1
-
-
-def use_test_settings() -> None:
-    settings.JOB_EVENTS.update(REDIS_TIMEOUT=TIMEOUT, STREAM_TAIL=200)
+_BURST_TRANSACTIONS, _MAX_BREAK_SECONDS = 20, 5.0
+_LARGE_TEXT = "x" * 20_000
 
 
 def is_stopped(lines: Lines) -> bool:
@@ -156,16 +154,16 @@ class Writer:
 
 
 def write(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str], own: str) -> None:
-    """Run transactions until the parent sends a message."""
-    use_test_settings()
+    """Run bursts of transactions until the parent sends a message."""
     writer = Writer(name, Notes(Path(notes)), seed, jobs, own)
     while not is_stopped(lines):
         writer.run_transaction()
+        if writer.random.random() < 1 / _BURST_TRANSACTIONS:
+            sleep(writer.random.uniform(0, _MAX_BREAK_SECONDS))
 
 
 def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str]) -> None:
     """Publish stream-first until the parent sends a message; retry a failed append once."""
-    use_test_settings()
     file, rng, count = Notes(Path(notes)), random.Random(seed), 0
     publisher = get_publisher()
     while not is_stopped(lines):
@@ -173,7 +171,9 @@ def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str])
         job, size = rng.choice(jobs), rng.choice([1, 1, 1, 5])
         events = [f"{name}-{count}.{number}" for number in range(size)]
         file.add(begin=name, job=job, events=events)
-        call = partial(publisher.publish_events, job, [{"c": event} for event in events])
+        text = rng.choice(["", "", "", "", _LARGE_TEXT])
+        data = [{"c": event, "text": text} for event in events]
+        call = partial(publisher.publish_events, job, data)
         for attempt in range(2):
             try:
                 ids = call()
@@ -219,14 +219,14 @@ def content(data: dict[str, Any], raw: str) -> str:
 
 def follow_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
     """Follow each job by `events.live.follow`."""
-    use_test_settings()
     asyncio.run(_read_until_stopped(lines, notes, jobs, _follow))
 
 
-def subscribe_all(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
-    """Subscribe to each job by SSE or WebSocket, with repeated disconnects."""
-    use_test_settings()
-    subscriber = partial(_subscribe, url=url, session=session)
+def subscribe_all(
+    lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str, transports: Sequence[str]
+) -> None:
+    """Subscribe to each job by one of the transports at a time, with repeated disconnects."""
+    subscriber = partial(_subscribe, url=url, session=session, transports=transports)
     asyncio.run(_read_until_stopped(lines, notes, jobs, subscriber))
 
 
@@ -271,50 +271,31 @@ async def _follow(job: str, cursor: str) -> Received:
             yield message.after, None, message.reason
 
 
-async def _subscribe(job: str, cursor: str, *, url: str, session: str) -> Received:
+async def _subscribe(
+    job: str, cursor: str, *, url: str, session: str, transports: Sequence[str]
+) -> Received:
     """Read over one connection for some seconds."""
     stop = monotonic() + random.uniform(2, 10)
-    read = random.choice([_read_sse, _read_websocket])
+    read = TRANSPORTS[random.choice(transports)]
     async with aclosing(read(job, cursor, url, session)) as messages:
         async for message in messages:
             if "id" in message:
                 yield message["id"], message["data"], json.dumps(message)
             elif "after" in message:
-                yield message["after"], None, message["reason"]
+                yield message["after"], None, json.dumps(message)
             if monotonic() > stop:
                 return
 
 
-async def _read_sse(job: str, cursor: str, url: str, session: str) -> AsyncIterator[dict[str, Any]]:
-    headers = {"Cookie": f"sessionid={session}", "Last-Event-ID": cursor}
-    if cursor == "0":
-        del headers["Last-Event-ID"]
-    timeout = httpx.Timeout(30, read=1.0)
-    async with (
-        httpx.AsyncClient(timeout=timeout) as client,
-        client.stream("GET", f"{url}/api/jobs/{job}/events/stream/", headers=headers) as response,
-    ):
-        response.raise_for_status()
-        async for line in response.aiter_lines():
-            if line.startswith("data: {"):
-                yield json.loads(line[6:])
-
-
-async def _read_websocket(
-    job: str, cursor: str, url: str, session: str
-) -> AsyncIterator[dict[str, Any]]:
-    address = f"{url.replace('http', 'ws')}/ws/jobs/{job}/?after={cursor}"
-    headers = {"Cookie": f"sessionid={session}"}
-    async with websockets.connect(address, additional_headers=headers, origin=url) as socket:  # type: ignore[arg-type]
-        while True:
-            async with asyncio.timeout(1.0):
-                message = json.loads(await socket.recv())
-            yield message.get("event", message)
+def never_read(lines: Lines, notes: str, jobs: Sequence[str], url: str, session: str) -> None:
+    """Keep connections open that never read."""
+    connections = UnreadConnections(Notes(Path(notes)), jobs, url, session)
+    while not is_stopped(lines):
+        connections.replace_ended()
 
 
 def read_all(lines: Lines, notes: str, jobs: Sequence[str]) -> None:
     """Read pages of history of random sizes, from cursor to cursor."""
-    use_test_settings()
     file, seen, rng = Notes(Path(notes)), cursors(Path(notes)), random.Random(0)
     while not is_stopped(lines):
         for job in jobs:
