@@ -138,7 +138,7 @@ def test_messages_with_data_use_bounded_memory(limited, monkeypatch):
 )
 def test_expected_failure_is_one_line(caplog, error, has_traceback):
     log_failure(logging.getLogger("tests"), "query_failed", error, job_id="abc")
-    (record,) = caplog.records
+    (record,) = [each for each in caplog.records if each.name == "tests"]
     assert (record.message, record.job_id) == ("query_failed", "abc")
     assert record.error == summarize_error(error)
     assert bool(record.exc_info) == has_traceback
