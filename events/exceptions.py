@@ -9,7 +9,8 @@
     ├── CursorExpired, CursorLost, LogDeleted
     ├── JobCancelled, DeliveryRejected, InputPending
     └── NotAStream, RedisUnavailable, RedisCommandError, EmbeddedRedisError
-                                      └── RedisOutOfMemory
+                                      └── RedisNotWritable
+                                          └── RedisOutOfMemory
 """
 
 from collections.abc import Sequence
@@ -141,7 +142,11 @@ class RedisCommandError(EventsError):
     """Redis rejected the command."""
 
 
-class RedisOutOfMemory(RedisCommandError):
+class RedisNotWritable(RedisCommandError):
+    """Redis refuses all writes, for example because its disk is full."""
+
+
+class RedisOutOfMemory(RedisNotWritable):
     """Redis is out of memory and refuses new events."""
 
 

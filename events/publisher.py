@@ -32,7 +32,7 @@ class Publisher(ABC, Generic[_Id]):
 
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
     InvalidEvent (EventTooLarge), NotAStream, ProducerFenced, LogDeleted, RedisUnavailable or
-    RedisCommandError (RedisOutOfMemory).
+    RedisCommandError (RedisNotWritable).
 
     A publisher repeats an append after a lost connection; the event is in the log once. After
     RedisUnavailable it is in the log once or not at all: pass the error's `pending` to `retry`.

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from events.archive.store import logs_in_outbox, report_error
 from events.conf import event_settings
-from events.exceptions import EventsError, RedisOutOfMemory, RedisUnavailable
+from events.exceptions import EventsError, RedisNotWritable, RedisUnavailable
 from events.models import ArchivedEvent
 from events.streams import commands
 from events.streams.clients import get_redis, send_command
@@ -83,7 +83,7 @@ class Relay:
     def step(self) -> int:
         """Append the due events of the next jobs; return their number.
 
-        Raises RedisUnavailable, RedisOutOfMemory and django.db.Error. If Redis refuses the events
+        Raises RedisUnavailable, RedisNotWritable and django.db.Error. If Redis refuses the events
         of one job, the error is stored with its archive checkpoint and the other jobs proceed.
         """
         logs = logs_in_outbox(self._after, limit=MAX_STEP_LOGS, min_age=MIN_AGE)
@@ -93,7 +93,7 @@ class Relay:
     def _append(self, log_id: int, job_id: str) -> int:
         try:
             appended = append_pending(job_id)
-        except (RedisUnavailable, RedisOutOfMemory):
+        except (RedisUnavailable, RedisNotWritable):
             raise
         except EventsError as error:
             report_error(log_id, job_id, error)

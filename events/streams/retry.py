@@ -21,6 +21,7 @@ from events.exceptions import (
     OutOfOrderSequence,
     ProducerFenced,
     RedisCommandError,
+    RedisNotWritable,
     RedisOutOfMemory,
     RedisUnavailable,
 )
@@ -201,7 +202,9 @@ def translated(error: exceptions.RedisError, command: Command) -> EventsError:
         return _ERRORS_BY_PREFIX[prefix]()
     if "WRONGTYPE" in text:
         return NotAStream(f"{NotAStream.__doc__} The command was {command[0]!r}.")
-    return RedisCommandError(f"Redis refused {command[0]!r}: {error}")
+    is_not_writable = prefix == "MISCONF" or isinstance(error, exceptions.ReadOnlyError)
+    kind = RedisNotWritable if is_not_writable else RedisCommandError
+    return kind(f"Redis refused {command[0]!r}: {error}")
 
 
 def cancellations() -> int:

@@ -1,14 +1,22 @@
-"""The site with its database on a small file system that is full, and has space again."""
+"""The database or Redis on a small file system that is full, and has space again."""
 
 import asyncio
 import json
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import timedelta
+from time import sleep
 
 import pytest
 import redis
 import websockets
 
-from events.publisher import SyncRedisStreamPublisher
+from events import outbox
+from events.exceptions import RedisNotWritable
+from events.history import read_events
+from events.models import ArchiveCheckpoint
+from events.outbox.relay import Relay
+from events.publisher import SyncRedisStreamPublisher, get_publisher
+from events.testing.redis_server import EmbeddedRedis
 from tests.support.disk import SmallDisk
 from tests.support.need import need
 from tests.support.site import Site
@@ -90,3 +98,36 @@ async def test_full_disk(site, disk):
     site.manage("process_events", "--status")
     for name in ("web", "processor"):
         assert site.log_of(name).count("\n") < 300
+
+
+@pytest.fixture
+def redis_on_disk(disk, settings, monkeypatch):
+    server = EmbeddedRedis(disk.directory)
+    server.start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": server.url}
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
+    yield server
+    server.stop()
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_full_disk_of_redis_stalls_no_log(redis_on_disk, disk):
+    disk.fill()
+    count, text = 0, "x" * 4096
+    with suppress(RedisNotWritable):
+        while True:  # the last block may have room
+            get_publisher().publish_event("a", {"text": text})
+            count += 1
+    for job_id in ("a", "b"):
+        outbox.publish_event(job_id, {"event_type": "committed"})
+    with pytest.raises(RedisNotWritable):
+        Relay().step()
+    assert not ArchiveCheckpoint.objects.exclude(error="").exists()
+    disk.free()
+    with closing(redis.Redis.from_url(redis_on_disk.url)) as client:
+        while client.info("persistence")["aof_last_write_status"] != "ok":
+            sleep(0.1)
+    assert Relay().step() == 2
+    assert len(read_events("a")) == count + 1
+    assert [event.event_type for event in read_events("b")] == ["committed"]

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from redis import exceptions
 
-from events.exceptions import NotAStream, RedisCommandError, RedisOutOfMemory, RedisUnavailable
+from events.exceptions import NotAStream, RedisNotWritable, RedisOutOfMemory, RedisUnavailable
 from events.streams import retry, scripts
 from events.streams.retry import asend_commands, send_commands, send_once
 
@@ -88,7 +88,7 @@ def test_all_commands_are_sent_before_a_reply_is_read(drive):
 def test_error_reply_is_in_the_list(drive):
     wrong = exceptions.ResponseError("WRONGTYPE Operation against a key")
     _, replies, _ = drive([wrong, b"2", OOM, REFUSED], PING, PING, PING, PING)
-    expected = [NotAStream, bytes, RedisOutOfMemory, RedisCommandError]
+    expected = [NotAStream, bytes, RedisOutOfMemory, RedisNotWritable]
     assert [type(reply) for reply in replies] == expected
 
 
