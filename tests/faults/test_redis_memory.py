@@ -106,10 +106,10 @@ def test_full_redis_is_not_a_stalled_log(small_redis):
     assert status.stalled_count == 0
     assert status.redis.is_full
     archive()
-    assert Relay().step() == 100
+    Relay().step()  # some were appended while Redis had just enough memory
     archive()
     assert not ArchivedEvent.objects.filter(event_id=None).exists()
-    for job_id in job_ids[:3]:
+    for job_id in job_ids:
         assert read_events(job_id)[-1].event_type == "committed"
 
 

@@ -4,7 +4,6 @@ import asyncio
 import threading
 import time
 from datetime import datetime, timedelta
-from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -127,10 +126,10 @@ def thought_times():
 
 
 def assert_flush_interval():
-    times = thought_times()
-    gaps = [after - before for before, after in pairwise(times[:-1])]
-    assert len(gaps) > 1
-    assert min(gaps) > timedelta(seconds=0.095)
+    times = thought_times()[:-1]
+    assert len(times) > 2
+    # A thread that runs late shortens the interval after it, but not those of the others.
+    assert times[-1] - times[0] > timedelta(seconds=0.1) * (len(times) - 2)
 
 
 def endless():
