@@ -5,12 +5,14 @@ import json
 import threading
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.test import Client
 
+from events.live.threads import in_database_thread
 from events.outbox import writer
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
@@ -142,7 +144,7 @@ def slow_append(monkeypatch):
 
 async def test_last_event_is_appended_after_its_commit(user, ids, slow_append):
     """The job is finished, but its log is not complete: the poller waits for the last event."""
-    cancel = asyncio.create_task(asyncio.to_thread(services.job_cancel, job_id="abc"))
+    cancel = asyncio.create_task(in_database_thread(partial(services.job_cancel, job_id="abc")))
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not await Job.objects.filter(status="cancelled").aexists():  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.01)
