@@ -257,9 +257,9 @@ services.job_cancel(job_id="abc")
 from jobs.projection import JobProjection
 show(completed=sorted(JobProjection().completed_jobs(["abc"])))
 """
-    set_end = "UPDATE job_events_jobs_job SET started_at = NULL, finished_at = clock_timestamp()"
+    set_end = "UPDATE job_events_jobs_job SET finished_at = clock_timestamp()"
     execute(world, f"{set_end} + interval '10 min'")
     assert run(other, completed) == {"completed": []}
-    execute(world, f"{set_end} - interval '10 s'")
+    execute(world, f"{set_end} - interval '10 s', started_at = NULL")
     for each in clocks:
         assert run(each, completed) == {"completed": ["abc"]}
