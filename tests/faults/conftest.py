@@ -1,9 +1,12 @@
 """Fixtures of the fault tests."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from events.streams import scripts
 from events.streams.clients import get_redis
@@ -17,6 +20,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("redis")
+
+
+@pytest.fixture
+def world(redis_client: redis.Redis) -> Iterator[Any]:
+    """The log of one job, with the steps of `tests.faults.loss`."""
+    from tests.faults.loss import World  # after its assertions are rewritten
+
+    world = World()
+    yield world
+    world.empty()
+
+
+@pytest.fixture
+def fast_relay(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """The relay appends without delay, and streams are trimmed early."""
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from events.publisher import RedisStreamPublisher
 from events.streams.clients import get_async_redis
 from jobs.models import Job
-from tests.faults.loss import JOB, World
+from tests.faults.loss import JOB
 from tests.faults.readers import KINDS, ReaderGroup
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -30,13 +30,6 @@ def user(db):
     user = get_user_model().objects.create_superuser("anna")
     Job.objects.create(job_id=JOB, owner=user, status=Job.Status.RUNNING)
     return user
-
-
-@pytest.fixture
-def world(redis_client):
-    world = World()
-    yield world
-    world.empty()
 
 
 def work(world, group, rng, count):

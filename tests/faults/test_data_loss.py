@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from datetime import timedelta
 from time import sleep
 
 import pytest
@@ -10,9 +9,13 @@ import pytest
 from events.live import hub
 from events.live.stream_reader import StreamReader
 from events.live.subscriber import Subscriber
-from tests.faults.loss import FollowerLoop, LogFollower, World
+from tests.faults.loss import FollowerLoop, LogFollower
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.usefixtures("fast_relay"),
+]
 
 WORK = ("commit", "commit_unseen", "roll_back", "publish", "external", "relay", "archive")
 LOSSES = (
@@ -25,20 +28,6 @@ LOSSES = (
     "fill",
     "empty",
 )
-
-
-@pytest.fixture(autouse=True)
-def fast_relay(monkeypatch, settings):
-    """The relay appends without delay, and streams are trimmed early."""
-    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
-
-
-@pytest.fixture
-def world(redis_client):
-    world = World()
-    yield world
-    world.empty()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from events.live.stream_reader import StreamReader
 from events.outbox.relay import Relay
 from events.publisher import get_publisher
 from events.types import Cursor, Event
-from tests.faults.loss import JOB, KEY, World
+from tests.faults.loss import JOB, KEY
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -35,11 +35,6 @@ def unshared_page(hub, topic, after, limit, read_page=Hub.page):
     """Each subscriber reads pages of its own."""
     topic.pages.clear()
     return read_page(hub, topic, after, limit)
-
-
-@pytest.fixture
-def world(redis_client):
-    return World()
 
 
 class Subscription:

@@ -25,24 +25,15 @@ from events.publisher import SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import get_redis
 from events.types import EVENTS_LOST, START, Cursor
 from jobs.models import Job
-from tests.faults.loss import JOB, KEY, STATE, LogFollower, World
+from tests.faults.loss import JOB, KEY, STATE, LogFollower
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.usefixtures("fast_relay"),
+]
 
 LOSSES = ["wipe", "evict", "delete_stream", "restore_snapshot"]
-
-
-@pytest.fixture(autouse=True)
-def fast(settings, monkeypatch):
-    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3, "KEEP_ALIVE": 0.1}
-
-
-@pytest.fixture
-def world(redis_client):
-    world = World()
-    yield world
-    world.empty()
 
 
 def archive(archiver=None):

@@ -12,7 +12,7 @@ from events.publisher import get_publisher
 from events.streams import commands, scripts
 from events.streams.clients import send_command
 from events.types import Cursor
-from tests.faults.loss import JOB, KEY, STATE, World, position
+from tests.faults.loss import JOB, KEY, STATE, position
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 KEYS = (KEY, STATE)
@@ -22,11 +22,6 @@ KEYS = (KEY, STATE)
 def fast_relay(monkeypatch, settings):
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "STREAM_TAIL": 3}
-
-
-@pytest.fixture
-def world(redis_client):
-    return World()
 
 
 def test_lost_entries_are_not_marked_as_archived(world, redis_client):
