@@ -10,7 +10,6 @@ from django.db import router
 
 from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
 from events.models import EventLog, Processor
-from events.processor.problems import SAFE_POLICY
 from events.processor.status import (
     ALIVE_SECONDS,
     is_running,
@@ -18,6 +17,7 @@ from events.processor.status import (
     redis_memory,
     stalled_checkpoints,
 )
+from events.streams.memory import SAFE_POLICY
 from events.types import shown
 
 # Checks that contact Redis. They are deployment checks, so that `migrate` does not run them.
@@ -110,10 +110,9 @@ def check_redis(
         hint = "Check REDIS_URL and the ACL of its user."
         return [Info(message, hint=hint, id="job_events.I012")]
     messages: list[CheckMessage] = []
-    if memory.policy != SAFE_POLICY:
-        message = f"Redis may evict streams: its maxmemory-policy is {memory.policy}."
+    if memory.eviction:
         hint = f"Run `CONFIG SET maxmemory-policy {SAFE_POLICY}`, and set it in redis.conf."
-        messages.append(Error(message, hint=hint, id="job_events.E040"))
+        messages.append(Error(memory.eviction, hint=hint, id="job_events.E040"))
     if memory.refusal:
         hint = "`manage.py process_events --status` shows since when."
         messages.append(Warning(memory.refusal, hint=hint, id="job_events.W012"))

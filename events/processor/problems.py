@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from events.processor.lag import LATE_SECONDS
+from events.streams.memory import SAFE_POLICY
 
 if TYPE_CHECKING:
     from events.processor.status import LogStatus
 
 # The loop of a processor that fails while Redis refuses events.
 REDIS_LOOP: Final = "redis"
-SAFE_POLICY: Final = "noeviction"
 RECENT_LOSS: Final = timedelta(hours=1)
 
 
@@ -35,9 +35,8 @@ def find_problems(status: "LogStatus") -> Iterator[Problem]:
     elif not outages:
         yield from _delays(status)
     yield from _log_problems(status)
-    if status.redis.policy not in ("", SAFE_POLICY):
-        what = f"Redis may evict streams: its maxmemory-policy is {status.redis.policy}."
-        yield Problem(what, None, f"Set it to {SAFE_POLICY}.")
+    if status.redis.eviction:
+        yield Problem(status.redis.eviction, None, f"Set it to {SAFE_POLICY}.")
 
 
 def _outages(status: "LogStatus") -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """Memory of Redis: how much it uses, how much it may use, and whether it refuses writes."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import redis
 
@@ -9,6 +10,8 @@ from events.conf import event_settings
 from events.exceptions import EventsError, RedisOutOfMemory
 from events.streams.clients import send_pipeline
 from events.streams.keys import StreamKeys
+
+SAFE_POLICY: Final = "noeviction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,13 @@ class RedisMemory:
     def is_under_pressure(self) -> bool:
         """Whether streams must keep nothing that is archived."""
         return self.is_full or 0 < event_settings.MEMORY_PRESSURE * self.limit <= self.used
+
+    @property
+    def eviction(self) -> str:
+        """Why Redis may remove streams by itself; empty if it may not, or if that is unknown."""
+        if self.policy in ("", SAFE_POLICY):
+            return ""
+        return f"Redis may evict streams: its maxmemory-policy is {self.policy}."
 
 
 def read_memory(client: redis.Redis) -> RedisMemory:
