@@ -16,8 +16,8 @@ from tests.support.postgres import BINARIES, PostgresServer, find_binary
 from tests.support.site import Site
 
 REQUESTS = 200
-# Those of requests, and some of the event loop, the hub and Python.
-MAX_THREADS = 64 + 30
+# Those of 64 requests, as many that are ending, and some of the event loop, the hub and Python.
+MAX_THREADS = 2 * 64 + 30
 JOB = {"task_type": "manual"}
 
 
