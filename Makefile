@@ -14,7 +14,7 @@ MAX_MODULE_LINES := 400
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak check check-source bench matrix format clean
+.PHONY: setup demo test test-extended soak check check-source bench matrix format clean
 
 setup: $(STAMP)
 
@@ -38,10 +38,18 @@ demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 # Let the test processes share compiled modules even if the environment disables bytecode.
-test: export PYTHONDONTWRITEBYTECODE =
+test test-extended: export PYTHONDONTWRITEBYTECODE =
+
+# Then PostgreSQL and the Redis of the machine.
 test: setup
-	$(BIN)/python -m pytest $(TEST_PROCESSES)
-	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) -m "database or redis"
+	$(BIN)/python -m pytest $(TEST_PROCESSES) -m "not extended"
+	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) --ignore tests/faults \
+	    -m "(database or redis) and not extended"
+
+# Tests that take long or need another server, and all fault tests on PostgreSQL and another Redis.
+test-extended: setup
+	$(BIN)/python -m pytest $(TEST_PROCESSES) -m extended
+	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) tests/faults -m "database or redis"
 
 # Random faults. Prints its seed; repeat a run with make soak SEED=7. DATABASE is sqlite or postgres.
 soak: setup
@@ -69,7 +77,7 @@ bench: setup
 # The suite on every Python; constraints.txt pins Django 5.2 for 3.11 and 6.1 for 3.12 and 3.13.
 matrix:
 	for version in 3.11 3.12 3.13; do \
-	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	    $(MAKE) test test-extended PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	done
 
 format: setup

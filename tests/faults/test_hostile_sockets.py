@@ -18,6 +18,8 @@ from bench.sockets import handshake_of, request_of
 from tests.support.nginx import another_web, extend_settings
 from tests.support.site import Site
 
+pytestmark = pytest.mark.extended
+
 TIMEOUT_SECONDS = 60
 LOGIN_TIMEOUT_SECONDS = 2
 MAX_GROWTH_BYTES = 60 * 1024 * 1024

@@ -16,7 +16,10 @@ from events.publisher import SyncRedisStreamPublisher
 from tests.support.nginx import extend_settings
 from tests.support.site import Site
 
-pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
+pytestmark = [
+    pytest.mark.extended,
+    pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc"),
+]
 
 CLIENTS, MAX_GROWTH_BYTES = 200, 60 * 1024 * 1024
 SEND_TIMEOUT_SECONDS = 8  # longer than 200 clients take to connect

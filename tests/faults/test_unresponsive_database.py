@@ -15,6 +15,8 @@ from tests.support.need import need
 from tests.support.postgres import BINARIES, PostgresServer, find_binary
 from tests.support.site import Site
 
+pytestmark = pytest.mark.extended
+
 REQUESTS = 200
 # Those of 64 requests, as many that are ending, and some of the event loop, the hub and Python.
 MAX_THREADS = 2 * 64 + 30

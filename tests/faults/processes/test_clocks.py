@@ -18,6 +18,8 @@ from tests.support.clocks import LIBRARY, SkewedClock
 from tests.support.need import need
 from tests.support.site import ROOT
 
+pytestmark = pytest.mark.extended
+
 TIMEOUT_SECONDS = 40
 TABLES = "job_events_processor, job_events_jobs_job"
 

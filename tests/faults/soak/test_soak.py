@@ -9,6 +9,8 @@ from tests.faults.soak.run import Plan, report, soak
 from tests.support.need import need
 from tests.support.postgres import BINARIES, find_binary
 
+pytestmark = pytest.mark.extended
+
 MIN_COMMITTED_EVENTS = 300
 
 

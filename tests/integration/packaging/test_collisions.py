@@ -10,7 +10,7 @@ from tests.integration.packaging.conftest import Environment, write
 from tests.support.need import need
 from tests.support.postgres import BINARIES, PostgresServer, find_binary
 
-pytestmark = [pytest.mark.wheel, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.extended, pytest.mark.timeout(300)]
 
 SETTINGS = """
 import os

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.packaging.conftest import Environment, write
 
-pytestmark = [pytest.mark.wheel, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.extended, pytest.mark.timeout(300)]
 
 SETTINGS = """
 import os

@@ -15,7 +15,7 @@ from events.testing.redis_server import EmbeddedRedis
 from tests.integration.packaging.conftest import run
 from tests.support.site import ROOT, free_port, wait_for_port
 
-pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.extended, pytest.mark.timeout(600)]
 
 CONSTRAINTS = ROOT / "constraints.txt"
 

@@ -19,6 +19,8 @@ from tests.support.need import need
 from tests.support.nginx import NGINX, another_web, behind_nginx, extend_settings
 from tests.support.site import ROOT, Site
 
+pytestmark = pytest.mark.extended
+
 TIMEOUT_SECONDS = 10
 # A fifteenth of the defaults: 60 s in nginx, and KEEP_ALIVE of 15 s.
 NGINX_TIMEOUT_SECONDS = 4

@@ -18,6 +18,8 @@ import websockets
 from events.publisher import SyncRedisStreamPublisher
 from tests.support.site import Site
 
+pytestmark = pytest.mark.extended
+
 EVENTS = 2000
 LIVE, END, RESTART = "live", "end", "restart"
 

@@ -13,6 +13,8 @@ import uvicorn
 
 from events.integrations.uvicorn import HttpProtocol, WebSocketProtocol
 
+pytestmark = pytest.mark.extended
+
 TIMEOUT_SECONDS = 20
 CHUNK = b"x" * 64 * 1024
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
