@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -24,7 +24,10 @@ from tests.support.site import ROOT, free_port, wait_for_port
 WORKERS = "tests.faults.soak.workers"
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "tests.faults.soak.settings",
-    "MALLOC_ARENA_MAX": "1",  # otherwise each thread keeps memory that it has freed
+    # Otherwise each thread keeps memory that it has freed, and the heap more after large blocks.
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
 }
 WRITERS, PUBLISHERS, JOBS, PROCESSORS = 4, 2, 8, 2
 UNREAD_JOBS = 2
@@ -241,5 +244,6 @@ class Stage:
             if self._skewed:
                 stack.callback(self._skewed.stop)
             for server in self.servers:
-                os.killpg(server.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
