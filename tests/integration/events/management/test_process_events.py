@@ -188,8 +188,7 @@ def test_another_process_continues_after_kill_9(manage):
     publish_event("abc", {"event_type": "third"})
     manage.start()
     manage.wait_for(lambda: archived() == ["first", "second", "third"])
-    names = {processor.name for processor in get_status().processors}
-    assert len(names) == 2
+    manage.wait_for(lambda: len({each.name for each in get_status().processors}) == 2)
 
 
 @pytest.mark.database
