@@ -105,7 +105,7 @@ class SessionGuard(LoopService[Connection]):
                 revoked.append((each, None))
         for pk, of_user in by_user.items():
             revoked += self._invisible(users[pk], of_user, owners)
-        self._evaluated = {pk: self._evaluated[pk] for pk in by_user}
+        self._evaluated = {pk: each for pk, each in self._evaluated.items() if pk in by_user}
         return revoked
 
     def _invisible(
@@ -119,8 +119,10 @@ class SessionGuard(LoopService[Connection]):
             return []
         rows = visible_jobs(user).values_list("job_id", "pk")
         visible = fetch_in_chunks(job_owners, lambda chunk: rows.filter(job_id__in=chunk))
-        self._evaluated[user.pk] = access, monotonic()
-        return [(each, job_id) for each, job_id in watched if job_id not in visible]
+        revoked: list[Revocation] = [each for each in watched if each[1] not in visible]
+        # Repeated until the connections have closed.
+        self._evaluated[user.pk] = (None, 0.0) if revoked else (access, monotonic())
+        return revoked
 
 
 guards: Final = PerLoop[SessionGuard]()

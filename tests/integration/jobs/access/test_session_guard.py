@@ -317,3 +317,13 @@ async def test_guard_ends_with_its_last_connection(user, job):
     async with watching("/ws/jobs/abc/", await cookie_of(user)):
         pass
     await wait_until_gone(lambda: asyncio.all_tasks() - before)
+
+
+def test_invisible_jobs_are_reported_until_the_connection_has_closed(user, job):
+    connection = Connection(user)
+    connection.job_ids = frozenset({"abc"})
+    guard = SessionGuard(lambda: None)
+    assert guard.check([connection]) == []
+    Job.objects.update(owner=None)
+    assert guard.check([connection]) == [(connection, "abc")]
+    assert guard.check([connection]) == [(connection, "abc")]
