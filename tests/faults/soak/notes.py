@@ -13,6 +13,9 @@ from typing import Any
 
 Note = dict[str, Any]
 
+# A file next to the notes: while it exists, nothing is written.
+PAUSE = "pause"
+
 
 class Notes:
     """An append-only file."""

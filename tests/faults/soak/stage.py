@@ -17,6 +17,7 @@ from events.integrations.uvicorn import OPTIONS
 from events.types import Cursor
 from tests.faults.processes.forks import Child, ForkServer
 from tests.faults.processes.world import World
+from tests.faults.soak.notes import PAUSE
 from tests.support.clocks import SkewedClock
 from tests.support.disk import SmallDisk
 from tests.support.site import ROOT, free_port, wait_for_port
@@ -167,6 +168,16 @@ class Stage:
                 stderr=log,
                 start_new_session=True,
             )
+
+    @contextmanager
+    def paused_writing(self) -> Iterator[None]:
+        """Pause all writers and publishers after what they are writing."""
+        pause = self.directory / PAUSE
+        pause.touch()
+        try:
+            yield
+        finally:
+            pause.unlink()
 
     def reconnect(self) -> None:
         """Connect all clients, and a crowd for some seconds, while Redis is paused.

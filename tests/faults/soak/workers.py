@@ -32,7 +32,7 @@ from jobs.exceptions import JobError
 from jobs.models import Job
 from tests.faults.processes.forks import Lines
 from tests.faults.soak.clients import TRANSPORTS, UnreadConnections
-from tests.faults.soak.notes import Notes, read_notes
+from tests.faults.soak.notes import PAUSE, Notes, read_notes
 
 _RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.1
@@ -45,6 +45,12 @@ def is_stopped(lines: Lines) -> bool:
         lines.receive(0)
         return True
     return False
+
+
+def wait_while_paused(notes: str) -> None:
+    """Wait while the file exists that pauses all writers and publishers."""
+    while Path(notes).with_name(PAUSE).exists():
+        sleep(_PAUSE_SECONDS)
 
 
 def prepare(lines: Lines, jobs: Sequence[str]) -> None:
@@ -157,6 +163,7 @@ def write(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str], o
     """Run bursts of transactions until the parent sends a message."""
     writer = Writer(name, Notes(Path(notes)), seed, jobs, own)
     while not is_stopped(lines):
+        wait_while_paused(notes)
         writer.run_transaction()
         if writer.random.random() < 1 / _BURST_TRANSACTIONS:
             sleep(writer.random.uniform(0, _MAX_BREAK_SECONDS))
@@ -167,6 +174,7 @@ def publish(lines: Lines, name: str, notes: str, seed: int, jobs: Sequence[str])
     file, rng, count = Notes(Path(notes)), random.Random(seed), 0
     publisher = get_publisher()
     while not is_stopped(lines):
+        wait_while_paused(notes)
         count += 1
         job, size = rng.choice(jobs), rng.choice([1, 1, 1, 5])
         events = [f"{name}-{count}.{number}" for number in range(size)]
