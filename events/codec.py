@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time
 from enum import Enum
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ _CR: Final = 0x0D
 _EPOCH: Final = "1970-01-01T00:00:00+00:00"
 _KNOWN_TYPES: Final = frozenset(EventType)
 _EVENT_TYPE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}")
+_TIME_TYPES: Final[tuple[Any, ...]] = (datetime, date, time)
 
 # The fields `data`, `timestamp` and `event_type` of a stream entry, in this order.
 EncodedEvent = tuple[bytes, str, str]
@@ -55,7 +56,7 @@ def encode_events(
         try:
             # orjson allocates 1 KiB for each result. Keeping hundreds of these costs ten times the
             # encoding; removing a trailing newline copies the result to its size.
-            data = orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE)[:-1]
+            data = orjson.dumps(event, time_text, orjson.OPT_APPEND_NEWLINE)[:-1]
         except (TypeError, RecursionError):
             data = dump_json(event, "The event")
         encoded.append((_check_size(data, limit), timestamp, event_type))
@@ -91,7 +92,7 @@ def _check_size(data: bytes, limit: int) -> bytes:
 def utc_now() -> str:
     """The current time in UTC, in ISO 8601 with offset."""
     # The same text as isoformat(), in half the time.
-    return orjson.dumps(datetime.now(UTC))[1:-1].decode()
+    return orjson.dumps(datetime.now(UTC), time_text)[1:-1].decode()
 
 
 def _as_dict(value: object) -> dict[str, Any]:
@@ -111,11 +112,24 @@ def _validate_type(value: object) -> str:
 
 def check_timestamp(value: object) -> str:
     """Return a time as text in ISO 8601; raise InvalidEvent if it is not one."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, str) and _is_iso_8601(value):
-        return value
+    text = value
+    with suppress(TypeError):
+        text = time_text(value)
+    if isinstance(text, str) and _is_iso_8601(text):
+        return text
     raise InvalidEvent(f"timestamp must be a date and time in ISO 8601. Given: {shown(value)}.")
+
+
+def time_text(value: object) -> str:
+    """Return a datetime, date or time of a subclass in ISO 8601, as orjson writes their bases.
+
+    orjson calls it for subclasses, such as those of freezegun, pendulum and pandas. Raises
+    TypeError for other types and for a missing time (`pandas.NaT`).
+    """
+    for base in _TIME_TYPES:
+        if isinstance(value, base) and value == value:  # noqa: PLR0124 - NaT differs from itself
+            return str(base.isoformat(value))
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
 
 
 def _is_iso_8601(text: str) -> bool:
@@ -137,9 +151,10 @@ def dump_json(value: object, what: str) -> bytes:
     `what` is the subject of the error message.
     """
     try:
-        data = orjson.dumps(value)
+        data = orjson.dumps(value, time_text)
     except (TypeError, RecursionError) as error:
-        raise InvalidEvent(f"{what} cannot be encoded as JSON: {error}.") from error
+        reason = error.__cause__ or error
+        raise InvalidEvent(f"{what} cannot be encoded as JSON: {reason}.") from error
     if _may_have_violations(data):
         for path, violation in _json_violations(value, ""):
             raise InvalidEvent(f"{what} has {violation} at {path or 'the top level'}.")

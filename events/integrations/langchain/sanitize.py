@@ -1,10 +1,12 @@
 """Sanitizer: converts values of a run to redacted JSON of limited size."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from events.codec import time_text
 from events.integrations.langchain.options import RecordOptions
 
 # A value is searched for secrets up to this multiple of its size limit.
@@ -30,7 +32,7 @@ class Sanitizer:
         if isinstance(value, str):
             return self.text(value)
         try:
-            data = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+            data = orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS)
         except TypeError:  # too deeply nested, or an integer of more than 64 bits
             return self.text(str(value))
         if len(data) > self.max_characters * _SEARCH_FACTOR:
@@ -56,6 +58,12 @@ class Sanitizer:
         if excess <= 0 and not dropped:
             return text
         return f"{text[: self.max_characters]} [... {max(excess, 0) + dropped} more characters]"
+
+
+def _text(value: object) -> str:
+    with suppress(TypeError):
+        return time_text(value)
+    return str(value)
 
 
 def replace_invalid(text: str) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 import orjson
 import pytest
+from freezegun import freeze_time
 
-from events.codec import decode_entry, dump_json, encode_event, event_json
+from events.codec import decode_entry, dump_json, encode_event, encode_events, event_json
 from events.exceptions import EventTooLarge, InvalidEvent
 
 
@@ -40,6 +41,49 @@ def test_datetime_is_encoded_as_iso_8601():
     assert timestamp == json.loads(data)["timestamp"] == "2026-01-02T00:00:00+00:00"
 
 
+class Moment(datetime):
+    """A subclass, like those of freezegun, pendulum and pandas."""
+
+    def isoformat(self, *args):
+        return "not ISO 8601"
+
+
+class Day(date):
+    pass
+
+
+class Clock(time):
+    pass
+
+
+class Missing(Moment):
+    """Differs from itself, like `pandas.NaT`."""
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = datetime.__hash__
+
+
+def test_subclasses_of_datetime_date_and_time_are_encoded_like_their_bases():
+    moment = Moment(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    event = {"timestamp": moment, "x": [moment, Day(2026, 1, 2), Clock(3, 4)]}
+    data, timestamp, _ = encode_event(event)
+    texts = ["2026-01-02T03:04:05.000006+00:00", "2026-01-02", "03:04:00"]
+    assert json.loads(data) == {"event_type": "unknown", "timestamp": timestamp, "x": texts}
+    assert timestamp == texts[0]
+    assert encode_events([event]) == [(data, timestamp, "unknown")]
+
+
+def test_frozen_time_is_encoded():
+    with freeze_time("2026-01-02 03:04:05"):
+        now = datetime.now(UTC)
+        encoded = encode_event({"now": now, "today": now.date()}), *encode_events([{}])
+    for data, timestamp, _ in encoded:
+        assert json.loads(data)["timestamp"] == timestamp == "2026-01-02T03:04:05+00:00"
+    assert json.loads(encoded[0][0])["today"] == "2026-01-02"
+
+
 @pytest.mark.parametrize(
     ("event", "message"),
     [
@@ -52,6 +96,9 @@ def test_datetime_is_encoded_as_iso_8601():
         ({"x": 2**64}, "64-bit"),
         ({"x": object()}, "not JSON serializable"),
         ({"x": Decimal(1)}, "not JSON serializable"),
+        ({"x": Missing(1, 1, 1)}, "not JSON serializable"),
+        ({"timestamp": Missing(1, 1, 1)}, "timestamp"),
+        ({"timestamp": Moment(1, 1, 1)}, "timestamp"),
         ({1: "x"}, "str"),
         ({"event_type": ""}, "event_type"),
         ({"event_type": None}, "event_type"),
