@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import ExitStack
-from enum import IntEnum
 from functools import partial
 from time import monotonic
 from typing import Any, Final, NoReturn, cast
@@ -61,22 +60,26 @@ MESSAGES_PER_SECOND: Final = 20
 MAX_UNAUTHENTICATED_SOCKETS: Final = 1000
 
 
-class CloseCode(IntEnum):
+class CloseCode:
     """Reason of a close by the server. Clients do not reconnect after 1000, and from 4500 on."""
 
-    END = 1000  # the job is finished, and all events were sent
-    TOO_MANY_MESSAGES = 1008
-    MESSAGE_TOO_BIG = 1009
-    INTERNAL_ERROR = 1011
-    RESTART = 1012  # the server shuts down
-    TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
-    UNAUTHENTICATED = 4401  # no user or ticket, or the session has ended
-    INVALID_TICKET = 4403
-    NOT_FOUND = 4404  # the job does not exist or is not visible
-    SEND_TIMEOUT = 4408  # the client reads too slowly
-    INVALID_REQUEST = 4500  # an invalid job_id, cursor or speed
+    # Plain integers: daphne refuses subclasses of int.
+
+    END: Final = 1000  # the job is finished, and all events were sent
+    TOO_MANY_MESSAGES: Final = 1008
+    MESSAGE_TOO_BIG: Final = 1009
+    INTERNAL_ERROR: Final = 1011
+    RESTART: Final = 1012  # the server shuts down
+    TRY_AGAIN_LATER: Final = 1013  # https://www.iana.org/assignments/websocket
+    UNAUTHENTICATED: Final = 4401  # no user or ticket, or the session has ended
+    INVALID_TICKET: Final = 4403
+    NOT_FOUND: Final = 4404  # the job does not exist or is not visible
+    SEND_TIMEOUT: Final = 4408  # the client reads too slowly
+    INVALID_REQUEST: Final = 4500  # an invalid job_id, cursor or speed
 
 
+# Added to the codes that a server refuses to send: daphne sends 1000 and 3000 to 4999 only.
+_PRIVATE_CODES: Final = 3000
 _REPORTED_ERRORS: Final = (EventsError, JobError, ValidationError, *UNAVAILABLE)
 # By the HTTP status of a rejected handshake; TRY_AGAIN_LATER for any other.
 _CLOSE_CODES: Final = {
@@ -140,7 +143,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Return whether the client is authenticated, or may be by this message."""
         return self._connection is not None or message.ticket is not None
 
-    def _violation(self, text: str | None, data: bytes | None) -> CloseCode | None:
+    def _violation(self, text: str | None, data: bytes | None) -> int | None:
         """Count a message; return a close code if it is too large or one too many."""
         if len((data or b"") if text is None else text.encode()) > MAX_MESSAGE_BYTES:
             return CloseCode.MESSAGE_TOO_BIG
@@ -149,7 +152,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         is_flood = self._next_message_at > now + burst / MESSAGES_PER_SECOND
         return CloseCode.TOO_MANY_MESSAGES if is_flood else None
 
-    async def _refuse(self, code: CloseCode) -> NoReturn:
+    async def _refuse(self, code: int) -> NoReturn:
         """Close the socket, and process no other message, of which many may have arrived."""
         self._abort(code)
         await asyncio.wait([cast(Any, self._delivery)], timeout=event_settings.SEND_TIMEOUT)
@@ -225,12 +228,21 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Close the socket: the job is no longer visible, or the session has ended (None)."""
         self._abort(CloseCode.UNAUTHENTICATED if job_id is None else CloseCode.NOT_FOUND)
 
-    def _abort(self, code: CloseCode) -> None:
+    def _abort(self, code: int) -> None:
         """Close without waiting for the message that is being sent."""
-        logger.info("socket_closed", extra={"code": int(code)})
+        logger.info("socket_closed", extra={"code": code})
         if self._delivery is not None:
             self._delivery.cancel()
         self._delivery = asyncio.create_task(self.close(code))
+
+    async def close(self, code: Any = None, reason: str | None = None) -> None:
+        """Close the socket, by a code for private use if the server refuses to send this one."""
+        try:
+            await super().close(code, reason)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - of Autobahn, which has no type for it
+            await super().close(_PRIVATE_CODES + code, reason)
 
     async def _reject(self, error: Exception) -> None:
         body = problem_of(error)
