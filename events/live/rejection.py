@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.template.response import SimpleTemplateResponse
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
 from events.database import UNAVAILABLE
@@ -27,6 +28,7 @@ View = Callable[..., HttpResponseBase]
 
 CONTENT_TYPE: Final = "application/problem+json"
 NO_STORE: Final = "private, no-store"
+REVALIDATE: Final = "private, no-cache"
 TYPE_PREFIX: Final = "urn:job-events:"
 _TRY_AGAIN_LATER: Final = 1013  # https://www.iana.org/assignments/websocket
 # https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
@@ -56,7 +58,7 @@ _UNAVAILABLE: Final = problem(503, "unavailable", "The database does not answer.
 def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str]] = dict) -> View:
     """Return the view of a page; it sends the status 503 while Redis or the database fails.
 
-    `headers` returns the headers to add to each response. ATOMIC_REQUESTS does not apply: it would
+    `headers` returns the headers to add to each response, which no cache shares. ATOMIC_REQUESTS does not apply: it would
     query the database before the view.
     """
 
@@ -73,6 +75,8 @@ def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str
             response = HttpResponse(page, status=503, headers={"Cache-Control": NO_STORE})
         for name, value in headers().items():
             response.headers[name] = value
+        response.headers.setdefault("Cache-Control", REVALIDATE)
+        patch_vary_headers(response, ("Cookie",))
         return response
 
     return guarded

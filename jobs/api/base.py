@@ -9,6 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import DataError, connection, transaction
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -22,7 +23,7 @@ from rest_framework.views import APIView
 from events.database import UNAVAILABLE
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
-from events.live.rejection import CONTENT_TYPE
+from events.live.rejection import CONTENT_TYPE, REVALIDATE
 from jobs.access.logins import Login, Logins, logins_of
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import use_ticket
@@ -105,6 +106,8 @@ class JobsAPIView(APIView):
     errors does not depend on the project's REST_FRAMEWORK setting.
     """
 
+    # Of every response, also of errors, unless the view sets another value.
+    cache_control = REVALIDATE
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
 
@@ -165,4 +168,6 @@ class JobsAPIView(APIView):
         renderer = getattr(final, "accepted_renderer", None)  # a streaming response has none
         if isinstance(renderer, OrjsonRenderer) and final.exception:
             final.content_type = CONTENT_TYPE
+        final.headers.setdefault("Cache-Control", self.cache_control)
+        patch_vary_headers(final, ("Authorization", "Cookie"))
         return final

@@ -46,8 +46,6 @@ _PUBLISH_PERMISSION: Final = "job_events_jobs.publish_events"
 # A request to publish may contain so many events of the maximum size.
 _MAX_LARGE_EVENTS: Final = 8
 _IMMUTABLE: Final = "private, max-age=31536000, immutable"
-_REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
-_VARY: Final = {"Vary": "Authorization, Cookie"}
 _FORWARD: Final = {"asc": "after", "desc": "before"}
 # By format: the content type, the start of the file, and the encoder of a page of events.
 _FORMATS: Final[dict[str, tuple[str, bytes, Callable[[list[Event]], bytes]]]] = {
@@ -73,8 +71,8 @@ class JobEventsView(JobsAPIView):
         """
         query = HistoryQuery.read(request)
         page = self.page(request, query)
-        caching = {"Cache-Control": _IMMUTABLE} if _is_immutable(query, page) else _REVALIDATE
-        return Response(page, headers=caching | _VARY)
+        caching = {"Cache-Control": _IMMUTABLE} if _is_immutable(query, page) else None
+        return Response(page, headers=caching)
 
     def post(self, request: Request, job_id: str) -> Response:
         """Publish one event, or an array of events, all or none; returns their ids.
@@ -190,7 +188,7 @@ class EventSearchView(JobsAPIView):
             "results": [event_dict(event) for event in found.events],
             "next": page_link(request, cursor=found.position) if found.position else None,
         }
-        return Response(page, headers=_REVALIDATE | _VARY)
+        return Response(page)
 
 
 class JobStreamView(JobsAPIView):
@@ -216,6 +214,7 @@ class JobStreamView(JobsAPIView):
 class JobEventExportView(JobsAPIView):
     """The log of a job as a file."""
 
+    cache_control = NO_STORE
     content_negotiation_class = AnyNegotiation
 
     def scopes(self, request: Request) -> list[str]:
@@ -255,8 +254,7 @@ def _file_response(
 ) -> StreamingHttpResponse:
     if is_asgi(request):
         return streaming_response(request, _iterate_in_threads(chunks), content_type)
-    headers = {"Cache-Control": NO_STORE}
-    return StreamingHttpResponse(chunks, content_type=content_type, headers=headers)
+    return StreamingHttpResponse(chunks, content_type=content_type)
 
 
 async def _iterate_in_threads(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -58,19 +58,14 @@ _NEEDS_ASGI: Final = (
 class LiveView(JobsAPIView):
     """Base class of live delivery; accepts tickets."""
 
+    cache_control = NO_STORE
+
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [TicketAuthentication(), *super().get_authenticators()]
 
     def get_authenticate_header(self, request: Request) -> str:
         """Return the challenge of the project's authentication; without one, DRF sends 403."""
         return super().get_authenticators()[0].authenticate_header(request) or ""
-
-    def finalize_response(
-        self, request: Request, response: Response, *args: Any, **kwargs: Any
-    ) -> Response:
-        final = super().finalize_response(request, response, *args, **kwargs)
-        final.headers.setdefault("Cache-Control", NO_STORE)
-        return final
 
     def connection(self, request: Request, job_ids: Iterable[str]) -> Connection:
         """Return the connection of the request, to check its access while it lasts."""
@@ -258,6 +253,8 @@ class JobEventPollView(LiveView, JobEventsView):
 class JobTicketView(JobsAPIView):
     """Tickets for clients that can send neither a cookie nor a header."""
 
+    cache_control = NO_STORE
+
     def post(self, request: Request, job_id: str) -> Response:
         """Create a ticket for the parameter `ticket` of the stream and the socket of a job.
 
@@ -267,4 +264,4 @@ class JobTicketView(JobsAPIView):
         job = visible_job(request.user, job_id)
         ticket = make_ticket(job, request.user, logins_of_request(request))
         answer = {"ticket": ticket, "expires_in": FIRST_USE_SECONDS}
-        return Response(answer, status.HTTP_201_CREATED, headers={"Cache-Control": NO_STORE})
+        return Response(answer, status.HTTP_201_CREATED)
