@@ -16,6 +16,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 # A page whose response is mocked has no address: Chromium would block its requests to localhost.
 ARGUMENTS += ["--disable-features=LocalNetworkAccessChecks"]
+# A host that is not localhost, at which plain HTTP is an insecure context.
+ARGUMENTS += ["--host-resolver-rules=MAP intranet.test 127.0.0.1"]
 # Tests cause error responses on purpose, which Chromium logs to the console.
 EXPECTED = ("Failed to load resource",)
 

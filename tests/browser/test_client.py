@@ -15,6 +15,7 @@ from tests.browser.support import (
     shown_ids,
     wait_for_state,
 )
+from tests.support.nginx import another_web
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -115,16 +116,32 @@ def test_frozen_page_resumes(
     assert_complete(page, site, job_id)
 
 
+@pytest.fixture
+def intranet(browser: Any, site: Site) -> Iterator[Any]:
+    """A context of demo at plain HTTP and not localhost: an insecure context."""
+    with another_web(site, DJANGO_ALLOWED_HOSTS="127.0.0.1,intranet.test") as other:
+        context = browser.new_context(base_url=f"http://intranet.test:{other.port}", locale="en-GB")
+        page = context.new_page()
+        page.goto("/jobs/")
+        assert page.evaluate("[isSecureContext, 'locks' in navigator]") == [False, False]
+        log_in(page)
+        page.close()
+        yield context
+        context.close()
+
+
+@pytest.mark.parametrize("fixture", ["context", "intranet"])
 def test_six_sse_tabs_leave_connections_for_requests(
-    context: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+    request: Any, fixture: str, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     """A browser allows six connections to a server; further tabs poll."""
+    context = request.getfixturevalue(fixture)
     context.add_init_script("delete globalThis.WebSocket")
-    pages = []
-    for _ in range(6):
-        pages.append(context.new_page())
-        pages[-1].goto(job_page(job_id))
-        pages[-1].wait_for_selector("html[data-live-state=live], html[data-live-state=polling]")
+    pages = [context.new_page() for _ in range(6)]
+    for page in pages:
+        page.goto(job_page(job_id), wait_until="commit")  # all at once
+    for page in pages:
+        page.wait_for_selector("html[data-live-state=live], html[data-live-state=polling]")
     last = publish(publisher, job_id, 5)
     for page in pages:
         wait_for_event(page, last)
@@ -135,10 +152,36 @@ def test_six_sse_tabs_leave_connections_for_requests(
     more.goto("/jobs/")
     more.get_by_role("heading", name="Jobs", exact=True).wait_for()
     # A closed tab releases its connection.
-    pages[0].close()
+    pages[states.index("live")].close(run_before_unload=True)
     late = context.new_page()
     late.goto(job_page(job_id))
     wait_for_state(late, "live")
+
+
+def test_leases_of_crashed_tabs_expire(
+    intranet: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    """Their leases are not renewed; neither are those that a wrong clock has dated."""
+    intranet.add_init_script("delete globalThis.WebSocket")
+    page = intranet.new_page()
+    page.goto("/jobs/")
+    page.evaluate(
+        """for (let n = 0; n < 4; n++) {
+          localStorage.setItem(`job-events-held-0-${n}`, n % 2 ? Date.now() - 1 : Date.now() * 2);
+        }"""
+    )
+    page.goto(job_page(job_id))
+    wait_for_state(page, "live")
+
+
+def test_page_without_storage_polls(intranet: Any, job_id: str) -> None:
+    intranet.add_init_script(
+        """delete globalThis.WebSocket;
+        Storage.prototype.setItem = () => { throw new Error("no storage"); };"""
+    )
+    page = intranet.new_page()
+    page.goto(job_page(job_id))
+    wait_for_state(page, "polling")
 
 
 def mock_websockets(page: Any, *handlers: Any) -> list[str]:

@@ -23,6 +23,10 @@ const PATIENCE = 3;
  * them, or nothing else can be loaded.
  */
 const HELD_CONNECTIONS = 4;
+/** Keys in localStorage. Browsers delay the timers of hidden pages, which renew the leases, by up to a minute. */
+const LEASE = "job-events-held-";
+const LEASE_MS = 120_000;
+const SETTLE_MS = 300;
 const nothing = () => {};
 
 /** After close codes from 4500 to 4999 reconnecting is useless. */
@@ -182,11 +186,7 @@ async function probeStream(link, url) {
  * Returns a function that releases it.
  */
 function holding(held, denied) {
-  // The Web Locks API exists only in secure contexts.
-  if (!navigator.locks) {
-    held();
-    return nothing;
-  }
+  if (!navigator.locks) return leasing(held, denied);
   let release = nothing;
   let wanted = true;
   const kept = new Promise((resolve) => (release = resolve));
@@ -204,6 +204,47 @@ function holding(held, denied) {
     wanted = false;
     release();
   };
+}
+
+/**
+ * The same on a page without the Web Locks API, which exists only in secure contexts. Each connection is a
+ * lease in localStorage, and the first HELD_CONNECTIONS leases are valid. A new one is compared with the
+ * others after SETTLE_MS, when each tab has seen the leases of the others.
+ */
+function leasing(held, denied) {
+  const key = `${LEASE}${Date.now()}-${Math.random()}`;
+  let timer = 0;
+  const renew = () => localStorage.setItem(key, Date.now() + LEASE_MS);
+  const release = () => {
+    clearTimeout(timer); // or the interval
+    localStorage.removeItem(key);
+  };
+  const decide = () => {
+    if (earlierLeases(key) >= HELD_CONNECTIONS) {
+      release();
+      return denied();
+    }
+    timer = setInterval(renew, LEASE_MS / 4);
+    held();
+  };
+  try {
+    renew();
+  } catch {
+    // No storage: the other tabs would not know of this connection.
+    timer = setTimeout(denied);
+    return () => clearTimeout(timer);
+  }
+  timer = setTimeout(decide, SETTLE_MS);
+  return release;
+}
+
+/** Counts the leases before `key`. Deletes those of pages that ended without releasing them. */
+function earlierLeases(key) {
+  const now = Date.now();
+  const leases = Object.keys(localStorage).filter((name) => name.startsWith(LEASE));
+  const left = (name) => localStorage.getItem(name) - now;
+  leases.filter((name) => !(left(name) > 0 && left(name) <= LEASE_MS)).forEach((name) => localStorage.removeItem(name));
+  return leases.filter((name) => name < key && left(name) > 0).length;
 }
 
 /** True if retrying would not help: the job is gone, the user logged out. */
