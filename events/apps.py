@@ -30,6 +30,7 @@ class EventsConfig(AppConfig):
         from events import checks  # noqa: PLC0415 - models exist now
 
         register(checks.check_settings)
+        register(checks.check_database)
         register(checks.check_processing, Tags.database)
         register(checks.check_redis, checks.REDIS_TAG, deploy=True)
 

@@ -1,15 +1,17 @@
 """System checks of settings; with `--database` also of the log, with `--deploy` of Redis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import django.db
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
 from django.db import router
+from django.db.models import Model
 
 from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
-from events.models import EventLog, Processor
+from events.database import write_alias
+from events.models import EventLog
 from events.processor.status import (
     ALIVE_SECONDS,
     is_running,
@@ -54,6 +56,29 @@ def _described(value: object, rule: Rule) -> str:
     return "not valid" if rule.is_secret else shown(value)
 
 
+def check_database(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check that all models of events/ are in one database."""
+    return misplaced_models(apps.get_app_config("job_events").get_models())
+
+
+def misplaced_models(models: Iterable[type[Model]]) -> list[CheckMessage]:
+    """Return an error for each model that a router writes to another database than the log."""
+    return [
+        Error(
+            f"{model._meta.label} is written to the database {router.db_for_write(model)!r}, the"  # noqa: SLF001 - documented by Django
+            f" log to {write_alias()!r}.",
+            hint="A router must select one database for the models of `events` and `jobs` and the"
+            " user model: they are written in one transaction, and have relations.",
+            id="job_events.E041",
+        )
+        for model in models
+        if router.db_for_write(model) != write_alias()
+    ]
+
+
 def check_processing(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
     databases: Sequence[str] | None = None,
@@ -63,21 +88,18 @@ def check_processing(
 
     Reports nothing without the tables or the database: other checks do.
     """
-    messages: list[CheckMessage] = []
-    for alias in databases or ():
-        if not router.allow_migrate_model(alias, Processor):
-            continue
-        try:
-            messages += [*_not_running(alias), *_stalled(alias)]
-        except django.db.Error:
-            continue
-    return messages
+    if write_alias() not in (databases or ()):
+        return []
+    try:
+        return [*_not_running(), *_stalled()]
+    except django.db.Error:
+        return []
 
 
-def _not_running(alias: str) -> Iterator[CheckMessage]:
-    if is_running(alias) or not EventLog.objects.using(alias).exists():
+def _not_running() -> Iterator[CheckMessage]:
+    if is_running() or not EventLog.objects.exists():
         return
-    outbox = outbox_status(alias)
+    outbox = outbox_status()
     pending = f"{outbox.depth} events are in the outbox" if outbox.late else "logs must be archived"
     yield Warning(
         f"process_events is not running: no heartbeat for {ALIVE_SECONDS} seconds, and {pending}.",
@@ -86,8 +108,8 @@ def _not_running(alias: str) -> Iterator[CheckMessage]:
     )
 
 
-def _stalled(alias: str) -> Iterator[CheckMessage]:
-    stalled = stalled_checkpoints(alias)
+def _stalled() -> Iterator[CheckMessage]:
+    stalled = stalled_checkpoints()
     first = stalled.order_by("failed_at", "pk").values_list("log__job_id", "error").first()
     if first is None:
         return

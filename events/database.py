@@ -1,12 +1,28 @@
-"""The database's clock, its errors, and its connections in threads that outlive a request."""
+"""The database of the apps: its alias, transactions, clock and errors, and its connections.
 
+All models of events/ and jobs/ are read and written in the database that a router selects for
+writing: a replica may not have what was just committed.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, connections
-from django.db.models import DateTimeField, Value
+from django.apps import apps
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.models import DateTimeField, Manager, Model, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
+
+M = TypeVar("M", bound=Model)
+V = TypeVar("V", bound=Callable[..., Any])
 
 # Raised while the database is locked, full, read-only, too slow or unreachable.
 UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError)
@@ -19,29 +35,71 @@ def is_unavailable(error: Exception) -> bool:
     return isinstance(error, (OperationalError, InterfaceError)) or sqlstate == _READ_ONLY
 
 
+class PrimaryManager(Manager[M]):
+    """Manager that reads from the database that a router selects for writing."""
+
+    def get_queryset(self) -> QuerySet[M]:
+        rows = super().get_queryset()
+        return rows if self._db else rows.using(router.db_for_write(self.model))
+
+
+def primary_rows(model: type[M]) -> QuerySet[M]:
+    """Return the rows of a model of the project, in the database where they are written."""
+    manager = model._default_manager  # noqa: SLF001 - documented by Django
+    return manager.using(router.db_for_write(model))
+
+
+def write_alias() -> str:
+    """Return the alias of the database of the apps."""
+    return router.db_for_write(apps.get_model("job_events", "EventLog"))
+
+
+def write_connection() -> Any:
+    """Return this thread's connection to the database of the apps."""
+    return connections[write_alias()]
+
+
+def atomic(*, savepoint: bool = True) -> transaction.Atomic:
+    """Return `transaction.atomic` in the database of the apps."""
+    return transaction.atomic(using=write_alias(), savepoint=savepoint)
+
+
+def on_commit(function: Callable[[], object]) -> None:
+    """Call a function when the transaction in the database of the apps commits."""
+    transaction.on_commit(function, using=write_alias())
+
+
+def non_atomic(view: V) -> V:
+    """Return a view to which the ATOMIC_REQUESTS of no database applies."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(alias)(view)
+    return view
+
+
 def database_now() -> datetime:
     """Return the time of the database's clock; on SQLite, of the machine's.
 
     Processes write and compare shared times by this clock: those of their machines may differ.
     """
-    if connection.vendor != "postgresql":
+    if write_connection().vendor != "postgresql":
         return timezone.now()
-    with connection.cursor() as cursor:
+    with write_connection().cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         return cast(datetime, cursor.fetchone()[0])
 
 
 def now_expression() -> Now | Value:
     """Return `database_now()` as an expression, which needs no query of its own."""
-    if connection.vendor == "postgresql":
+    if write_connection().vendor == "postgresql":
         return Now()
     return Value(timezone.now(), output_field=DateTimeField())
 
 
 def close_connections() -> None:
-    """Close this thread's database connections; the next query opens new ones."""
+    """Close this thread's connections outside of transactions; the next query opens new ones."""
     for each in connections.all(initialized_only=True):
-        each.close()
+        if not each.in_atomic_block:
+            each.close()
 
 
 def close_unusable_connections() -> None:

@@ -11,12 +11,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from events.archive.maintenance import Throttle
 from events.conf import event_settings
-from events.database import database_now, now_expression
+from events.database import atomic, database_now, now_expression, on_commit, write_connection
 from events.exceptions import EventsError
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap
 from events.outbox.writer import deferred_on_error, redis_breaker
@@ -42,13 +41,13 @@ def delete_log(job_id: str) -> None:
     log = EventLog.objects.filter(job_id=check_job_id(job_id))
     # A page is read with `truncated_before`, in one statement: its reader sees the deletion.
     mark = {"deleted_at": now_expression(), "erased_at": None, "truncated_before": MAX_CURSOR}
-    with transaction.atomic(savepoint=False):
+    with atomic(savepoint=False):
         if not log.update(**mark):
             EventLog.objects.get_or_create(job_id=job_id)
             log.update(**mark)
         # Waits for an archiver that inserts events; without a checkpoint none inserts any later.
         ArchiveCheckpoint.objects.filter(log__job_id=job_id).delete()
-        transaction.on_commit(partial(_start_erasure, job_id))
+        on_commit(partial(_start_erasure, job_id))
 
 
 def erase_log(job_id: str) -> None:
@@ -103,8 +102,8 @@ def _erase_streams(job_ids: Sequence[str]) -> dict[str, EventsError]:
 
 def _erase_events(logs: QuerySet[EventLog]) -> None:
     """Delete a batch of events; mark the logs that have no more as erased."""
-    with transaction.atomic():
-        if connection.features.has_select_for_update:
+    with atomic():
+        if write_connection().features.has_select_for_update:
             list(logs.select_for_update().order_by("pk"))  # in the same order in all processes
         logs.update(sequence=0)  # the first statement locks an SQLite database
         LogGap.objects.filter(log__in=logs).delete()

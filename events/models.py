@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from events.database import PrimaryManager
 from events.fields import CursorField, TermsField
 from events.types import START
 
@@ -41,7 +42,10 @@ class EventLog(models.Model):
         _("erased"), null=True, help_text=_("All events of the deleted log have been removed.")
     )
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("event log")
         verbose_name_plural = _("event logs")
         indexes = (
@@ -73,7 +77,10 @@ class ArchiveCheckpoint(models.Model):
     )
     failed_at = models.DateTimeField(_("stalled since"), null=True)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("archive checkpoint")
         verbose_name_plural = _("archive checkpoints")
         indexes = (
@@ -103,7 +110,10 @@ class ArchivedEvent(models.Model):
     written_at = models.DateTimeField(_("written"), null=True)
     terms = TermsField(_("terms"), null=True, editable=False, help_text=_("Indexed search terms."))
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("archived event")
         verbose_name_plural = _("archived events")
         constraints = (
@@ -140,7 +150,10 @@ class LogGap(models.Model):
     detected_at = models.DateTimeField(_("detected"), db_index=True)
     reported = models.BooleanField(_("reported"), default=False)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("log gap")
         verbose_name_plural = _("log gaps")
         constraints = (
@@ -162,7 +175,10 @@ class Processor(models.Model):
     heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
     loops = models.JSONField(_("loops"), default=dict)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("processor")
         verbose_name_plural = _("processors")
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 
-from events.checks import invalid_settings
+from events.checks import invalid_settings, misplaced_models
 from events.conf import SETTING, EventSettings, configured
 from jobs.conf import JobSettings
 from jobs.exceptions import JobError
@@ -17,8 +18,14 @@ def check_settings(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
     **_kwargs: Any,
 ) -> list[CheckMessage]:
-    """Check the keys that jobs/ reads, report unknown keys, and load the runners."""
-    return [*invalid_settings(JobSettings), *_unknown_keys(), *_broken_runners()]
+    """Check the keys that jobs/ reads, unknown keys, the runners and the database of the models."""
+    models = [*apps.get_app_config("job_events_jobs").get_models(), get_user_model()]
+    return [
+        *invalid_settings(JobSettings),
+        *_unknown_keys(),
+        *_broken_runners(),
+        *misplaced_models(models),
+    ]
 
 
 def _unknown_keys() -> Iterator[CheckMessage]:

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
 from django.utils import timezone
 
 from events.conf import event_settings
+from events.database import atomic, on_commit
 from events.exceptions import InvalidJobId
 from events.types import check_job_id, shown
 from jobs import services, transitions
@@ -41,7 +41,7 @@ def input_request(
     _check_name(name)
     prompt = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
     allowed = _validated_choices(choices)
-    with transaction.atomic():
+    with atomic():
         job = transitions.lock_job(check_job_id(job_id))
         transitions.check_allowed(transitions.INPUT, job, attempt)
         existing = job.inputs.filter(attempt=job.attempt, name=name).first()
@@ -64,7 +64,7 @@ def input_give(
     """
     value = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
     username = by.get_username() if by is not None else ""
-    with transaction.atomic():
+    with atomic():
         job = transitions.lock_job(check_job_id(job_id))
         transitions.check_allowed(transitions.INPUT, job, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
@@ -115,7 +115,7 @@ def resume_if_answered(job: Job) -> None:
     job.tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
     services.set_pickup_deadline(job)
     job.save_deadline()
-    transaction.on_commit(partial(_resume, job, tasks))
+    on_commit(partial(_resume, job, tasks))
 
 
 def _resume(job: Job, tasks: Sequence[Task]) -> None:

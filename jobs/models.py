@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from events.database import database_now
+from events.database import PrimaryManager, database_now
 from events.types import UNKNOWN
 from jobs.conf import user_model
 from jobs.validators import validate_text
@@ -104,7 +104,10 @@ class Job(models.Model):
 
     deleted_by: AbstractBaseUser | None = None  # the user who called `services.job_delete`
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
         permissions = (("publish_events", _("Can publish job events through the API")),)
@@ -204,7 +207,10 @@ class Task(models.Model):
     deadline = models.DateTimeField(_("time limit"), null=True)
     resume = models.JSONField(_("arguments to resume with"), null=True)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         constraints = (
@@ -242,7 +248,10 @@ class InputRequest(models.Model):
     answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
     value = models.JSONField(_("value"), null=True)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("input request")
         verbose_name_plural = _("input requests")
         ordering = ("asked_at", "id")
@@ -272,7 +281,10 @@ class Ticket(models.Model):
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     connection = models.UUIDField(_("connection"), null=True)
 
+    objects = PrimaryManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("ticket")
         verbose_name_plural = _("tickets")
         default_permissions = ()

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection
 from django.db.models import QuerySet
 
 from events.codec import dump_json
 from events.conf import event_settings, is_number
-from events.database import database_now, now_expression
+from events.database import database_now, now_expression, write_connection
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals
@@ -43,7 +42,7 @@ class JobProjection:
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
         """Lock the rows that these events affect; return those that others have locked."""
-        if not connection.features.has_select_for_update:
+        if not write_connection().features.has_select_for_update:
             return ()  # SQLite has one lock, which the archiver holds
         job_ids = [job_id for job_id, log in events.items() if _relevant(log)]
         jobs = Job.objects.filter(job_id__in=job_ids).order_by()
@@ -76,7 +75,8 @@ class JobProjection:
 
 def _lock(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """Lock the rows, without those that other transactions have locked."""
-    return jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+    features = write_connection().features
+    return jobs.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
 
 def _relevant(log: Sequence[Event]) -> list[Event]:

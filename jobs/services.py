@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from events.conf import event_settings, is_number
-from events.database import database_now
+from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
 from events.exceptions import LogDeleted
 from events.types import EventType, check_job_id, shown
@@ -57,14 +57,14 @@ def job_create(
     _check_fields(job)
     if job.task_type in job_settings.RUNNERS:
         set_pickup_deadline(job)
-    with transaction.atomic():
+    with atomic():
         _insert(job)
         try:
             transitions.publish(job, "job_created", title=job.title)
         except LogDeleted as error:
             raise JobExists(f"The job_id {job.job_id} is not available.") from error
         signals.send_on_commit(signals.job_created, job)
-        transaction.on_commit(partial(_dispatch, job))
+        on_commit(partial(_dispatch, job))
     return job
 
 
@@ -143,7 +143,7 @@ def job_cancel(
         job.status = Status.CANCELLED
         how = {"terminate": True} if terminate else {}
         transitions.publish(job, event_type, **_by(by), **how, **data)
-        transaction.on_commit(partial(dispatch.stop_tasks, tasks))
+        on_commit(partial(dispatch.stop_tasks, tasks))
     return job
 
 
@@ -172,7 +172,7 @@ def job_retry(
         transitions.publish(job, "job_retried", **_by(by), **data)
     # After the transition: its signals precede those of a runner that runs synchronously.
     if dispatch:
-        transaction.on_commit(partial(_dispatch, job))
+        on_commit(partial(_dispatch, job))
     return job
 
 
@@ -181,7 +181,7 @@ def job_delete(*, job_id: str, by: AbstractBaseUser | None = None) -> None:
 
     Its tasks are notified within a second, and stop at their next check. See `events.erasure`.
     """
-    with transaction.atomic():
+    with atomic():
         job = transitions.lock_job(check_job_id(job_id))
         job.deleted_by = by
         job.delete()
@@ -193,7 +193,7 @@ def on_job_delete(instance: Job, **_kwargs: Any) -> None:
         transitions.lock_job(instance.job_id)
     delete_log(instance.job_id)
     extra = {"job_id": instance.job_id, **_by(instance.deleted_by)}
-    transaction.on_commit(partial(logger.info, "job_deleted", extra=extra))
+    on_commit(partial(logger.info, "job_deleted", extra=extra))
     signals.send_on_commit(signals.job_deleted, instance, by=instance.deleted_by)
 
 
@@ -211,7 +211,7 @@ def _by(user: AbstractBaseUser | None) -> dict[str, str]:
 
 def _insert(job: Job) -> None:
     try:
-        with transaction.atomic():
+        with atomic():
             job.save(force_insert=True)
     except IntegrityError as error:
         if job.idempotency_key is not None:

@@ -7,9 +7,10 @@ Services send them in the process that calls the service; for events of workers 
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Model
 from django.dispatch import Signal
+
+from events.database import on_commit
 
 job_created = Signal()
 """Arguments: `job`."""
@@ -27,4 +28,4 @@ job_deleted = Signal()
 def send_on_commit(signal: Signal, job: Model, **arguments: Any) -> None:
     """Send a signal when the transaction commits."""
     send = partial(signal.send_robust, sender=type(job), job=job, **arguments)
-    transaction.on_commit(send)
+    on_commit(send)

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import orjson
-from django.db import connection, transaction
 from django.db.models import F
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from events.codec import dump_json
-from events.database import database_now
+from events.database import atomic, database_now, write_connection
 from events.exceptions import InvalidEvent
 from events.outbox import publish_event
 from events.types import check_job_id
@@ -56,7 +55,7 @@ def transition(
     A job that the body ends gets a finish time, no deadline and no open tasks. `locked_job` is the
     job if the transaction of the caller has locked it already.
     """
-    with transaction.atomic(savepoint=locked_job is None):
+    with atomic(savepoint=locked_job is None):
         job = locked_job or lock_job(check_job_id(job_id))
         check_allowed(kind, job, attempt)
         old_status = Status(job.status)
@@ -91,11 +90,11 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
 
     Without `wait`, also if another transaction has locked it, on databases with SKIP LOCKED.
     """
-    if not connection.features.has_select_for_update:
+    if not write_connection().features.has_select_for_update:
         # SQLite has one write lock. A transaction whose first statement takes it waits; one that
         # requests it after a read may fail at once.
         Job.objects.filter(job_id=job_id).update(progress=F("progress"))
-    skip = not wait and connection.features.has_select_for_update_skip_locked
+    skip = not wait and write_connection().features.has_select_for_update_skip_locked
     jobs = Job.objects.select_for_update(skip_locked=skip).defer("payload", "result")
     try:
         return jobs.get(job_id=job_id)

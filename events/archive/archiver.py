@@ -10,15 +10,13 @@ from itertools import chain, islice
 from time import monotonic
 from typing import Final
 
-from django.db import transaction
-
 from events.archive import store
 from events.archive.losses import record_breaks
 from events.archive.maintenance import Throttle, maintain
 from events.archive.projections import projections
 from events.archive.store import StreamState
 from events.conf import event_settings
-from events.database import is_unavailable
+from events.database import atomic, is_unavailable
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
 from events.streams.clients import get_redis, run, send_command, send_pipeline
@@ -173,7 +171,7 @@ class Archiver:
             return 0
 
     def _commit(self, batch: ArchiveBatch) -> int:
-        with transaction.atomic():
+        with atomic():
             positions = store.lock_checkpoints([stream.log_id for stream in batch])
             applicable = {s: batch[s] for s in batch if positions.get(s.log_id) == s.position}
             events = {stream.job_id: applicable[stream] for stream in applicable}

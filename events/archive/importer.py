@@ -6,11 +6,11 @@ from operator import attrgetter
 from typing import Final
 
 import orjson
-from django.db import transaction
 
 from events.archive import store
 from events.archive.reader import archived_data, is_deleted
 from events.conf import event_settings
+from events.database import atomic
 from events.exceptions import EventsError, LogDeleted
 from events.streams import commands
 from events.streams.clients import get_redis, run
@@ -40,7 +40,7 @@ def import_events(events: Iterable[Event]) -> int:
 
 def _import_batch(job_id: str, batch: list[Event]) -> int:
     _check_order(batch)
-    with transaction.atomic():
+    with atomic():
         log = store.get_or_create_checkpoints([job_id]).get(job_id)
         position = store.lock_checkpoints([log.log_id]).get(log.log_id) if log else None
         if log is None or position is None:

@@ -5,10 +5,10 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
-from django.db import connection
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
 from events.archive.filters import EventFilter
+from events.database import write_connection
 from events.models import ArchivedEvent
 
 EventRows = QuerySet[ArchivedEvent]
@@ -24,7 +24,7 @@ def apply_filter(rows: EventRows, event_filter: EventFilter) -> EventRows:
         return rows.none()  # an empty list of types
     if not event_filter:
         return rows
-    if connection.vendor == "postgresql":
+    if write_connection().vendor == "postgresql":
         query = _query(event_filter, " & ", " | ", _lexeme)
         return rows.filter(_condition(" @@ ", query, "%(expressions)s::tsquery"))
     keys = _indexed_keys(_query(event_filter, " AND ", " OR ", _phrase))
@@ -65,7 +65,7 @@ def _phrase(term: str) -> str:
 
 def _indexed_keys(query: str) -> list[int] | None:
     """The keys of the matching rows; None if there are more than MAX_INDEXED_ROWS."""
-    with connection.cursor() as cursor:
+    with write_connection().cursor() as cursor:
         cursor.execute(
             'SELECT "rowid" FROM "job_events_terms" WHERE "job_events_terms" MATCH %s LIMIT %s',
             [query, MAX_INDEXED_ROWS + 1],

@@ -8,12 +8,10 @@ after the checkpoint may be lost. Redis need not have the stream of a released c
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from django.db import transaction
-
 from events.archive.reader import archived_data, archived_log, latest_ids
 from events.archive.store import StreamState
 from events.codec import text_of
-from events.database import database_now
+from events.database import atomic, database_now
 from events.exceptions import EventsError
 from events.models import ArchiveCheckpoint, LogGap
 from events.streams import commands
@@ -80,7 +78,7 @@ def record_losses(losses: Iterable[Loss]) -> None:
     """Record the gap of each loss once; further ids are added, and the gap is reported again."""
     found, now = sorted(losses), database_now()
     gaps = [LogGap(log_id=log_id, after=after, detected_at=now) for log_id, after, _ in found]
-    with transaction.atomic():
+    with atomic():
         LogGap.objects.bulk_create(gaps, ignore_conflicts=True)
         for loss in found:
             if loss.ids:

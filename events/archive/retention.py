@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from django.db import transaction
-
 from events.archive.reader import archived_log, latest_ids
+from events.database import atomic
 from events.models import ArchivedEvent, EventLog
 from events.types import Cursor
 
@@ -48,7 +47,7 @@ def delete_before(log_id: int, point: Cursor, *, batch: int = _BATCH_EVENTS) -> 
     if not oldest:
         return 0
     last = Cursor.parse(oldest[-1][1])
-    with transaction.atomic():
+    with atomic():
         ArchivedEvent.objects.filter(pk__in=[pk for pk, _ in oldest]).delete()
         # A reader whose cursor is the last deleted event has missed nothing.
         logs = EventLog.objects.filter(pk=log_id, deleted_at=None)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 from django.db.models import F, Q, QuerySet
 
 from events.archive.terms import terms_of
 from events.conf import event_settings
-from events.database import now_expression
+from events.database import atomic, now_expression, write_connection
 from events.fields import pack, pack_id
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.streams.commands import Keys
@@ -78,10 +78,10 @@ def get_or_create_checkpoints(job_ids: Collection[str]) -> dict[str, StreamState
 
 def _create_log(job_id: str) -> None:
     try:
-        with transaction.atomic():
-            if connection.vendor == "postgresql":
+        with atomic():
+            if write_connection().vendor == "postgresql":
                 # A long transaction may be creating the log. Do not wait for its commit.
-                with connection.cursor() as cursor:
+                with write_connection().cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
             log, _ = EventLog.objects.select_for_update().get_or_create(job_id=job_id)
             if log.deleted_at is None:
@@ -142,7 +142,7 @@ def lock_checkpoints(log_ids: Sequence[int]) -> dict[int, Cursor]:
     Omits checkpoints that another transaction has locked.
     """
     rows = ArchiveCheckpoint.objects.filter(log_id__in=log_ids)
-    if connection.features.has_select_for_update_skip_locked:
+    if write_connection().features.has_select_for_update_skip_locked:
         rows = rows.select_for_update(skip_locked=True)
     else:
         # SQLite has one lock for all writers; the first writing statement waits for it.
@@ -152,7 +152,7 @@ def lock_checkpoints(log_ids: Sequence[int]) -> dict[int, Cursor]:
 
 def advance_checkpoints(positions: Mapping[int, Cursor]) -> None:
     """Set the archived positions of logs, which Redis has; clear their errors."""
-    with connection.cursor() as cursor:
+    with write_connection().cursor() as cursor:
         cursor.executemany(
             "UPDATE job_events_archivecheckpoint SET position = %s, released = %s, error = '',"
             " failed_at = NULL WHERE log_id = %s",
@@ -162,7 +162,7 @@ def advance_checkpoints(positions: Mapping[int, Cursor]) -> None:
 
 def release(positions: Mapping[int, Cursor]) -> None:
     """Record that Redis need not have the streams of logs that are still archived up to there."""
-    with connection.cursor() as cursor:
+    with write_connection().cursor() as cursor:
         cursor.executemany(
             "UPDATE job_events_archivecheckpoint SET released = %s"
             " WHERE log_id = %s AND position = %s",
@@ -176,7 +176,7 @@ def report_error(log_id: int, job_id: str, error: Exception) -> None:
     checkpoint = ArchiveCheckpoint.objects.filter(log_id=log_id)
     if checkpoint.filter(error=text).exists():
         return
-    with transaction.atomic():
+    with atomic():
         if log_id not in lock_checkpoints([log_id]):
             return  # an archiver has locked it; the caller reports again at its next step
         newly_stalled = checkpoint.filter(error="").update(failed_at=now_expression())
@@ -207,8 +207,8 @@ def _assign_ids(pairs: LogEvents) -> int:
     """Assign ids to rows of the outbox; return how many rows were updated."""
     if not pairs:
         return 0
-    terms = "%s::tsvector" if connection.vendor == "postgresql" else "%s"
-    with connection.cursor() as cursor:
+    terms = "%s::tsvector" if write_connection().vendor == "postgresql" else "%s"
+    with write_connection().cursor() as cursor:
         cursor.executemany(
             f"UPDATE job_events_archivedevent SET event_id = %s, terms = {terms}"  # noqa: S608
             " WHERE log_id = %s AND producer = %s AND event_id IS NULL AND data = %s",
@@ -261,11 +261,11 @@ def _insert(pairs: LogEvents) -> int:
     ]
     if not rows:
         return 0
-    if connection.vendor == "postgresql":
+    if write_connection().vendor == "postgresql":
         query = f"{_INSERT} SELECT * FROM unnest({_ARRAYS}) ON CONFLICT DO NOTHING"  # noqa: S608
         return _execute_with_arrays(query, [list(column) for column in zip(*rows, strict=True)])
     query = f"{_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
-    with connection.cursor() as cursor:
+    with write_connection().cursor() as cursor:
         cursor.executemany(query, rows)
         return int(cursor.rowcount)
 
@@ -276,7 +276,8 @@ def _execute_with_arrays(query: str, arrays: list[list[Any]]) -> int:
     Django's cursor interpolates parameters into the query text, which dominates the cost.
     psycopg's own cursor sends them in binary.
     """
-    psycopg: Any = connection.Database  # type: ignore[attr-defined]
+    connection = write_connection()
+    psycopg = connection.Database
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(query, arrays)
         return int(cursor.rowcount)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic, sleep
 from typing import Any, Final, Protocol, TypeVar
 
-from django.db import connection
 from django.utils.module_loading import import_string
 
-from events.database import UNAVAILABLE, close_connections
+from events.database import UNAVAILABLE, close_connections, write_connection
 from events.execution.run import Delivery, Question, Reason, TaskRun
 from events.log_format import log_failure
 
@@ -90,7 +89,7 @@ def persist(record: Callable[..., T], *arguments: Any, **named: Any) -> T:
         try:
             return record(*arguments, **named)
         except UNAVAILABLE as error:
-            if monotonic() > give_up_at or connection.in_atomic_block:
+            if monotonic() > give_up_at or write_connection().in_atomic_block:
                 raise
             log_failure(logger, "task_record_deferred", error)
         close_connections()

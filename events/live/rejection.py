@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -16,7 +15,7 @@ from django.template.response import SimpleTemplateResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
-from events.database import UNAVAILABLE
+from events.database import UNAVAILABLE, non_atomic
 from events.exceptions import EventsError
 from events.live.threads import MAX_WAIT_SECONDS
 from events.log_format import log_failure
@@ -58,11 +57,11 @@ _UNAVAILABLE: Final = problem(503, "unavailable", "The database does not answer.
 def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str]] = dict) -> View:
     """Return the view of a page; it sends the status 503 while Redis or the database fails.
 
-    `headers` returns the headers to add to each response, which no cache shares. ATOMIC_REQUESTS does not apply: it would
-    query the database before the view.
+    `headers` returns the headers to add to each response, which no cache shares. ATOMIC_REQUESTS
+    does not apply: it would query the database before the view.
     """
 
-    @transaction.non_atomic_requests
+    @non_atomic
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> HttpResponseBase:
         try:

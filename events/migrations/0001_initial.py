@@ -66,6 +66,7 @@ class Migration(migrations.Migration):
                 ('erased_at', models.DateTimeField(help_text='All events of the deleted log have been removed.', null=True, verbose_name='erased')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'event log',
                 'verbose_name_plural': 'event logs',
                 'indexes': [models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['erased_at', 'deleted_at'], name='job_events_deleted')],
@@ -81,6 +82,7 @@ class Migration(migrations.Migration):
                 ('loops', models.JSONField(default=dict, verbose_name='loops')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'processor',
                 'verbose_name_plural': 'processors',
             },
@@ -95,6 +97,7 @@ class Migration(migrations.Migration):
                 ('failed_at', models.DateTimeField(null=True, verbose_name='stalled since')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'archive checkpoint',
                 'verbose_name_plural': 'archive checkpoints',
                 'indexes': [models.Index(condition=models.Q(('error', ''), _negated=True), fields=['failed_at'], name='job_events_stalled')],
@@ -115,6 +118,7 @@ class Migration(migrations.Migration):
                 ('log', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='job_events.eventlog')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'archived event',
                 'verbose_name_plural': 'archived events',
                 'indexes': [models.Index(condition=models.Q(('event_id', None)), fields=['log', 'sequence'], name='job_events_outbox'), models.Index(condition=models.Q(('event_id__isnull', False)), fields=['event_id', 'log'], name='job_events_by_time')],
@@ -132,6 +136,7 @@ class Migration(migrations.Migration):
                 ('log', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='gaps', to='job_events.eventlog')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'log gap',
                 'verbose_name_plural': 'log gaps',
                 'indexes': [models.Index(condition=models.Q(('reported', False)), fields=['id'], name='job_events_unreported')],

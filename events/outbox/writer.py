@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError
 from django.db.models import Exists, F, OuterRef
 
 from events.archive.reader import is_deleted
 from events.circuit_breaker import CircuitBreaker
 from events.codec import encode_event
 from events.conf import event_settings
-from events.database import now_expression
+from events.database import atomic, now_expression, on_commit
 from events.exceptions import EventsError, LogDeleted, RedisUnavailable
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
@@ -44,7 +44,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
     check_job_id(job_id)
     data, timestamp, event_type = encode_event(event_data, limit=event_settings.MAX_EVENT_BYTES)
     # Without a savepoint an error here aborts the caller's transaction, and two queries are saved.
-    with transaction.atomic(savepoint=False):
+    with atomic(savepoint=False):
         log_id, sequence, position, is_archived = _next_sequence(job_id)
         event = OutboxEvent(sequence, epoch, timestamp, str(event_type), data.decode())
         ArchivedEvent.objects.create(
@@ -56,7 +56,7 @@ def publish_event(job_id: str, event_data: Mapping[str, Any], *, epoch: int = 0)
             sequence=sequence,
             written_at=now_expression(),
         )
-        transaction.on_commit(partial(_append, job_id, event, position, is_archived))
+        on_commit(partial(_append, job_id, event, position, is_archived))
 
 
 def _next_sequence(job_id: str) -> tuple[int, int, Cursor, bool]:
@@ -66,7 +66,7 @@ def _next_sequence(job_id: str) -> tuple[int, int, Cursor, bool]:
     """
     if not _increment(job_id):
         try:
-            with transaction.atomic():
+            with atomic():
                 log = EventLog.objects.create(job_id=job_id, sequence=1)
                 ArchiveCheckpoint.objects.create(log=log)
         except IntegrityError as error:

@@ -4,10 +4,9 @@ import logging
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from events.database import now_expression
+from events.database import atomic, now_expression
 from events.models import ArchivedEvent, LogGap
 from events.outbox import publish_event
 from events.types import EVENTS_LOST
@@ -35,7 +34,7 @@ def report_losses(delay: timedelta = REPORT_DELAY) -> int:
 
 def _report(pk: int) -> bool:
     """Publish a gap to its log, unless another processor has, or the log was deleted."""
-    with transaction.atomic():
+    with atomic():
         if not LogGap.objects.filter(pk=pk, reported=False).update(reported=True):
             return False
         gap = with_next_event(LogGap.objects.select_related("log")).get(pk=pk)

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection
 from django.utils import timezone
 
+from events.database import write_connection
 from events.processor.lag import ArchiveLag
 from events.processor.problems import Problem
 from events.processor.status import LogLoss, LogStatus, OutboxStatus
@@ -59,7 +59,7 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
         yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
         for name, loop in processor.loops.items():
             yield "", f"  {name:<11}{loop_text(loop)}"
-    yield "database", status.database_error or f"{connection.vendor}, responds"
+    yield "database", status.database_error or f"{write_connection().vendor}, responds"
     yield "redis", redis_text(status.redis)
     yield "outbox", _outbox_text(status.outbox)
     yield "archive", _archive_text(status.archive)

@@ -137,10 +137,10 @@ def status_without_database(error: Exception) -> LogStatus:
     return LogStatus(timezone.now(), redis_memory(), archive, database_error=text)
 
 
-def is_running(using: str | None = None) -> bool:
+def is_running() -> bool:
     """Whether a processor sent a heartbeat within ALIVE_SECONDS; costs one small query."""
-    processors = Processor.objects.using(using)
-    return processors.filter(heartbeat_at__range=alive_range(now_expression())).exists()
+    alive = alive_range(now_expression())
+    return Processor.objects.filter(heartbeat_at__range=alive).exists()
 
 
 def processing_problem() -> str | None:
@@ -164,17 +164,17 @@ def alive_range(now: Any) -> tuple[Any, Any]:
     return now - span, now + span
 
 
-def outbox_status(using: str | None = None) -> OutboxStatus:
+def outbox_status() -> OutboxStatus:
     """Count the events in the outbox, by its partial index."""
-    pending = ArchivedEvent.objects.using(using).filter(event_id=None)
+    pending = ArchivedEvent.objects.filter(event_id=None)
     found = pending.aggregate(depth=Count("pk"), age=now_expression() - Min("written_at"))
     age = found["age"]
     return OutboxStatus(found["depth"], None if age is None else max(age.total_seconds(), 0.0))
 
 
-def stalled_checkpoints(using: str | None = None) -> "QuerySet[ArchiveCheckpoint]":
+def stalled_checkpoints() -> "QuerySet[ArchiveCheckpoint]":
     """The archive checkpoints of logs that cannot be archived."""
-    return ArchiveCheckpoint.objects.using(using).exclude(error="")
+    return ArchiveCheckpoint.objects.exclude(error="")
 
 
 def stalled_logs() -> tuple[StalledLog, ...]:

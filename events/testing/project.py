@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 
 from events.archive.store import logs_in_outbox
+from events.database import write_connection
 from events.models import ArchivedEvent
 from events.outbox.relay import append_pending
 from events.outbox.writer import redis_breaker
@@ -94,7 +95,7 @@ def outbox_hint(job_id: str, events: list[Event]) -> str:
 def _has_database_access() -> bool:
     """Return whether the test may use the database; otherwise pytest-django raises RuntimeError."""
     try:
-        connection.ensure_connection()
+        write_connection().ensure_connection()
     except RuntimeError:
         return False
     return True

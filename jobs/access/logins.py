@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.db.models import Model
 from django.utils import timezone
 
+from events.database import primary_rows
 from jobs.conf import job_settings
 from jobs.models import Ticket
 from jobs.selectors import fetch_in_chunks
@@ -97,6 +98,5 @@ def _sessions(keys: Collection[str]) -> Collection[str]:
 
 def _rows(model: type[Model], keys: Iterable[Any], **conditions: Any) -> Collection[Any]:
     """Return the primary keys of those of the rows that exist and meet the conditions."""
-    rows = model._default_manager.filter(**conditions)  # noqa: SLF001 - documented by Django
-    pks = rows.values_list("pk", "pk")
+    pks = primary_rows(model).filter(**conditions).values_list("pk", "pk")
     return fetch_in_chunks(keys, lambda chunk: pks.filter(pk__in=chunk))

@@ -16,6 +16,7 @@ from typing import Any, Final, Self, cast
 from django.contrib.auth import get_user_model
 from django.utils.functional import LazyObject
 
+from events.database import primary_rows
 from events.exceptions import EventsError
 from events.live.presence import mark_watched
 from events.live.threads import in_database_thread
@@ -141,5 +142,5 @@ def _unwrapped(user: Any) -> Any:
 
 
 def _users(keys: Iterable[Any]) -> dict[Any, Any]:
-    users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
+    users = primary_rows(get_user_model())
     return fetch_in_chunks(keys, lambda chunk: users.in_bulk(chunk).items())

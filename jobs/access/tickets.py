@@ -17,6 +17,7 @@ from django.core.signing import BadSignature, Signer
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from events.database import primary_rows
 from jobs.access.logins import TICKET, Login, Logins, existing_logins, is_logged_in
 from jobs.exceptions import InvalidTicket
 from jobs.models import Job, Ticket
@@ -44,8 +45,8 @@ def use_ticket(ticket: str, job_id: str, connection: UUID) -> tuple[Any, Logins]
     with suppress(BadSignature, ObjectDoesNotExist):
         usable = Ticket.objects.filter(_usable(), pk=UUID(Signer(salt=_SALT).unsign(ticket)))
         row = usable.get(job__job_id=job_id)
-        users = get_user_model()._default_manager  # noqa: SLF001 - documented by Django
-        user, logins = users.get(pk=row.user_id), frozenset(Login(*each) for each in row.logins)
+        user = primary_rows(get_user_model()).get(pk=row.user_id)
+        logins = frozenset(Login(*each) for each in row.logins)
         is_valid = is_logged_in(user, logins, existing_logins(logins))
         if is_valid and usable.update(connection=connection):
             return user, logins | {Login(TICKET, (row.pk, connection))}

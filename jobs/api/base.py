@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DataError, connection, transaction
+from django.db import DataError
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from events.database import UNAVAILABLE
+from events.database import UNAVAILABLE, close_connections, non_atomic
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import CONTENT_TYPE, REVALIDATE
@@ -43,12 +43,11 @@ def is_asgi(request: Request) -> bool:
 def streaming_response(
     request: Request, frames: Frames, content_type: str = SSE_CONTENT_TYPE
 ) -> StreamingHttpResponse:
-    """Return a response with an asynchronous body; closes the database connection first.
+    """Return a response with an asynchronous body; closes this thread's database connections first.
 
     The body may last for hours and must not hold a connection.
     """
-    if not connection.in_atomic_block:
-        connection.close()
+    close_connections()
     return stream_response(request, frames, content_type)
 
 
@@ -117,7 +116,7 @@ class JobsAPIView(APIView):
 
         Each service is a transaction.
         """
-        return transaction.non_atomic_requests(super().as_view(**initkwargs))
+        return non_atomic(super().as_view(**initkwargs))
 
     def scopes(self, request: Request) -> list[str]:
         """Return the throttle scopes in which the request counts."""

@@ -12,9 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from django.db import transaction
-
-from events.database import database_now, is_unavailable, now_expression
+from events.database import atomic, database_now, is_unavailable, now_expression
 from events.execution.run import Reason
 from jobs import services, transitions
 from jobs.conf import job_settings
@@ -105,7 +103,7 @@ class Reaper:
 
 def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
     """Fail a job, unless its worker has sent a heartbeat or another process was faster."""
-    with transaction.atomic():
+    with atomic():
         job, task = _lock(job_id), silent_tasks(seconds).filter(pk=task_pk).first()
         if job is None or task is None:
             return False
@@ -121,7 +119,7 @@ def _fail_lost(job_id: str, task_pk: int, seconds: float) -> bool:
 
 
 def _expire_deadline(job_id: str) -> bool:
-    with transaction.atomic():
+    with atomic():
         job = _lock(job_id)
         if job is None or job.deadline_at is None or job.deadline_at > database_now():
             return False

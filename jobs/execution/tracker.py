@@ -14,12 +14,11 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from events.conf import event_settings
-from events.database import database_now
+from events.database import atomic, database_now
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.execution.tracker import RunTracker
@@ -65,7 +64,7 @@ class JobRunTracker(RunTracker):
 
     def record_enqueued(self, delivery: Delivery) -> None:
         """Publish `task_enqueued`, unless a worker has claimed the task. Raises JobNotFound."""
-        with transaction.atomic():
+        with atomic():
             job = transitions.lock_job(delivery.job_id)
             if not job.is_terminal and not _tasks(job, delivery).exists():
                 data = {"queue": delivery.queue, "external_id": delivery.external_id}
@@ -78,7 +77,7 @@ class JobRunTracker(RunTracker):
             "group_key": delivery.group,
             "state": State.QUEUED,
         }
-        with transaction.atomic():
+        with atomic():
             job = transitions.lock_job(delivery.job_id)
             if not job.is_terminal:
                 job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
@@ -91,7 +90,7 @@ class JobRunTracker(RunTracker):
         A redelivered task starts a new attempt, so that log and row fence the former worker. A task
         of a group stays in the attempt, because the other tasks of the group still run in it.
         """
-        with transaction.atomic():
+        with atomic():
             job = lock_claimed_job(delivery.job_id)
             task = _tasks(job, delivery).first()
             check_claimable(job, task, delivery)
@@ -125,7 +124,7 @@ class JobRunTracker(RunTracker):
         return [run for run in runs if run not in held]
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
-        with transaction.atomic():
+        with atomic():
             job = _finish_task(run)
             data = {"task_type": run.task_type, **_bounded_result(result)}
             continues = continues or job.tasks.filter(state__in=Task.OPEN).exists()
@@ -145,7 +144,7 @@ class JobRunTracker(RunTracker):
         data = {"task_type": run.task_type, "error_type": type(error).__name__}
         if reason is not None:
             data["reason"] = reason
-        with transaction.atomic():
+        with atomic():
             _fail_job(_finish_task(run), message or error, **data)
 
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
@@ -155,7 +154,7 @@ class JobRunTracker(RunTracker):
         return (False, None) if answered is None else (True, answered.value)
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
-        with transaction.atomic():
+        with atomic():
             job = _finish_task(run, State.AWAITING_INPUT)
             data = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
             _tasks(job, run.delivery).update(resume=data)
@@ -166,7 +165,7 @@ class JobRunTracker(RunTracker):
             inputs.resume_if_answered(job)  # the answer may be older than this transaction
 
     def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        with transaction.atomic():
+        with atomic():
             job = _finish_task(run, State.QUEUED)
             if error is not None:
                 data = {"error": clean_error(error), "retry_in": round(seconds, 3)}
@@ -180,7 +179,7 @@ class JobRunTracker(RunTracker):
 
     def mark_lost(self, delivery: Delivery, reason: Reason, error: str) -> None:
         """Fail the job, if the worker had claimed the task or was about to."""
-        with transaction.atomic():
+        with atomic():
             job, task = _lock_active(delivery)
             if job is None:
                 return
@@ -191,7 +190,7 @@ class JobRunTracker(RunTracker):
 
     def release(self, delivery: Delivery) -> None:
         """Release the task, so that the next delivery claims it without waiting."""
-        with transaction.atomic():
+        with atomic():
             _job, task = _lock_active(delivery)
             if task is not None:
                 Task.objects.filter(pk=task.pk).update(state=State.RELEASED)
@@ -200,7 +199,7 @@ class JobRunTracker(RunTracker):
         """Cancel the job, unless it has finished or the message is of an earlier attempt."""
         data: dict[str, Any] = {"task_type": delivery.task_type, "reason": reason}
         try:
-            with transaction.atomic():
+            with atomic():
                 job = transitions.lock_job(delivery.job_id)
                 if delivery.attempt in (None, job.attempt) or _tasks(job, delivery).exists():
                     services.job_cancel(job_id=job.job_id, event_type=TASK_REVOKED, **data)

@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='job_events_jobs', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'job',
                 'verbose_name_plural': 'jobs',
                 'ordering': ('-created_at', '-id'),
@@ -62,6 +63,7 @@ class Migration(migrations.Migration):
                 ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inputs', to='job_events_jobs.job', verbose_name='job')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'input request',
                 'verbose_name_plural': 'input requests',
                 'ordering': ('asked_at', 'id'),
@@ -85,6 +87,7 @@ class Migration(migrations.Migration):
                 ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='job_events_jobs.job', verbose_name='job')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'task',
                 'verbose_name_plural': 'tasks',
             },
@@ -156,6 +159,7 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
             options={
+                'base_manager_name': 'objects',
                 'verbose_name': 'ticket',
                 'verbose_name_plural': 'tickets',
                 'default_permissions': (),

@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from django.apps import apps
 from django.core import checks
 
 from events.checks import check_settings
 from events.conf import EventSettings, count, event_settings, is_number
+from events.database import PrimaryManager
 
 # Some of Django's own checks open the database.
 pytestmark = pytest.mark.django_db
@@ -185,3 +187,10 @@ def test_number_conditions():
     assert not is_number(100.01, most=100)
     assert all(count.holds(value) for value in (1, 2**40))
     assert not any(count.holds(value) for value in (0, 1.0, True, "1", None))
+
+
+@pytest.mark.parametrize("label", ["job_events", "job_events_jobs"])
+def test_all_models_are_read_where_they_are_written(label):
+    for model in apps.get_app_config(label).get_models():
+        assert isinstance(model._default_manager, PrimaryManager), model
+        assert isinstance(model._base_manager, PrimaryManager), model
