@@ -102,6 +102,21 @@ def close_connections() -> None:
             each.close()
 
 
+def release_connections() -> None:
+    """Return this thread's connections of a pool to it: other threads need them meanwhile."""
+    for each in connections.all(initialized_only=True):
+        if getattr(each, "pool", None) and not each.in_atomic_block:
+            each.close()
+
+
+def close_before_fork() -> None:
+    """Close this thread's connections, and pools, so that a child process inherits none."""
+    for each in connections.all(initialized_only=True):
+        each.close()
+        if getattr(each, "pool", None):
+            cast(Any, each).close_pool()
+
+
 def close_unusable_connections() -> None:
     """Close this thread's connections that the server has closed, for example after hours idle."""
     for each in connections.all(initialized_only=True):

@@ -9,7 +9,7 @@ import threading
 
 from django.db import connections
 
-from events.database import close_connections
+from events.database import close_connections, release_connections
 from events.execution.run import HEARTBEAT_SECONDS, TaskRun
 from events.execution.tracker import run_tracker
 from events.log_format import log_failure
@@ -64,6 +64,7 @@ class HeartbeatThread:
         try:
             for run in run_tracker().send_heartbeats(runs):
                 run.stopped = True
+            release_connections()
         except Exception as error:  # noqa: BLE001 - logged
             # The next round may succeed before WORKER_TIMEOUT: the thread must survive.
             log_failure(logger, "heartbeat_failed", error, runs=len(runs))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from events.database import close_connections
+from events.database import close_connections, release_connections
 from events.log_format import log_failure, summarize_error
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Loop:
         if self.failing:
             close_connections()
         done = self.step()
+        release_connections()
         self.rounds += 1
         self.events += done
         self.succeeded_at = timezone.now().isoformat()

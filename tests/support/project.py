@@ -10,7 +10,7 @@ from tests.support.site import Site
 
 
 @contextmanager
-def project(directory: Path, settings: str) -> Iterator[Site]:
+def project(directory: Path, settings: str, **environment: str) -> Iterator[Site]:
     """Start the Redis of a site whose settings module has additional lines; migrate nothing.
 
     `{directory}` in the lines is a folder for the files of the project.
@@ -18,7 +18,7 @@ def project(directory: Path, settings: str) -> Iterator[Site]:
     directory.mkdir()
     site = Site(directory)
     lines = settings.replace("{directory}", str(directory))
-    site.environment |= extend_settings(directory, lines)
+    site.environment |= extend_settings(directory, lines) | environment
     site.redis.start()
     try:
         yield site

@@ -9,8 +9,8 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.app.task import Context
 from celery.worker.request import Request
-from django.db import connections
 
+from events.database import close_before_fork
 from events.execution.run import Delivery, Reason
 from events.execution.tracker import run_tracker
 from events.integrations.celery.messages import (
@@ -62,7 +62,7 @@ def _record_outcome(
         logger.exception("task_outcome_not_recorded", extra={"external_id": request.id})
     finally:
         # Pool children are forked from this process and must not inherit its connections.
-        connections.close_all()
+        close_before_fork()
 
 
 def _mark_lost(error: BaseException) -> Record:

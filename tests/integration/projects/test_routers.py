@@ -124,10 +124,8 @@ call_command("check", databases=["default", "other"])
 
 
 @pytest.mark.parametrize("router", [REPLICA, MOVED], ids=["replica", "moved"])
-def test_everything_happens_in_the_database_for_writing(
-    short_tmp: Path, tmp_path: Path, router: str
-) -> None:
-    with project(short_tmp / tmp_path.name, DATABASES + router) as site:
+def test_everything_happens_in_the_database_for_writing(folder: Path, router: str) -> None:
+    with project(folder, DATABASES + router) as site:
         run_script(site, MIGRATE.replace("REPLICA", str(router == REPLICA)))
         run_script(site, SCRIPT)
         site.manage("process_events", "--once")
@@ -135,11 +133,9 @@ def test_everything_happens_in_the_database_for_writing(
 
 
 @pytest.mark.parametrize("router", [DIVIDED, SPLIT], ids=["users", "jobs"])
-def test_relations_between_databases_are_an_error(
-    short_tmp: Path, tmp_path: Path, router: str
-) -> None:
+def test_relations_between_databases_are_an_error(folder: Path, router: str) -> None:
     with (
-        project(short_tmp / tmp_path.name, DATABASES + router) as site,
+        project(folder, DATABASES + router) as site,
         pytest.raises(CalledProcessError) as error,
     ):
         site.manage("check")
