@@ -16,7 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from events.database import now_expression
+from events.database import aware_time, now_expression
 from events.live.rejection import guard_page
 from events.models import ArchivedEvent, EventLog, Processor
 from events.processor.report import duration_text, loop_text, loss_text, redis_text
@@ -217,7 +217,9 @@ class EventLogAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("stalled since"))
     def failed_at(self, log: Any) -> str:
         since = getattr(_checkpoint(log), "failed_at", None)
-        return date_format(timezone.localtime(since), "DATETIME_FORMAT") if since else "-"
+        return (
+            date_format(timezone.localtime(aware_time(since)), "DATETIME_FORMAT") if since else "-"
+        )
 
 
 def _checkpoint(log: Any) -> Any:

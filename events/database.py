@@ -85,7 +85,20 @@ def database_now() -> datetime:
         return timezone.now()
     with write_connection().cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        return cast(datetime, cursor.fetchone()[0])
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+def column_time(time: datetime) -> datetime:
+    """Return an aware time as columns have it: without USE_TZ, naive in the time zone of Django."""
+    is_aware = timezone.is_aware(timezone.now())
+    return time if is_aware else timezone.make_naive(time, timezone.get_default_timezone())
+
+
+def aware_time(time: datetime) -> datetime:
+    """Return the time of a column with its offset."""
+    is_aware = timezone.is_aware(time)
+    return time if is_aware else timezone.make_aware(time, timezone.get_default_timezone())
 
 
 def now_expression() -> Now | Value:

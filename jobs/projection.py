@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from events.codec import dump_json
 from events.conf import event_settings, is_number
-from events.database import database_now, now_expression, write_connection
+from events.database import column_time, database_now, now_expression, write_connection
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals
@@ -158,7 +158,8 @@ class _Row:
     def _time(self, event: Event) -> datetime:
         """Return the timestamp of the event, by default in UTC; at most the current time."""
         time = datetime.fromisoformat(event.timestamp)
-        return min(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC), self.now)
+        in_utc = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        return min(column_time(in_utc), self.now)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

@@ -5,7 +5,7 @@ from typing import Final
 
 from events.archive.retention import logs_after, retention_point
 from events.conf import DAY_SECONDS
-from events.database import database_now
+from events.database import aware_time, database_now
 from events.types import Cursor
 from jobs.conf import job_settings
 from jobs.models import Job
@@ -20,7 +20,7 @@ def due_truncations() -> Iterator[tuple[int, str, Cursor]]:
 
     The rule and the task_type of logs without a job are DEFAULT.
     """
-    rules, now = job_settings.RETENTION, database_now().timestamp()
+    rules, now = job_settings.RETENTION, aware_time(database_now()).timestamp()
     last = 0
     jobs = Job.objects.values_list("job_id", "task_type")
     while rules and (logs := logs_after(last, _MAX_LOGS)):

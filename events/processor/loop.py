@@ -8,11 +8,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
 from django.db import close_old_connections, connections
-from django.utils import timezone
 
 from events.database import close_connections, release_connections
 from events.log_format import log_failure, summarize_error
@@ -73,7 +73,7 @@ class Loop:
         release_connections()
         self.rounds += 1
         self.events += done
-        self.succeeded_at = timezone.now().isoformat()
+        self.succeeded_at = datetime.now(UTC).isoformat()
         self.failing = False
         self._retry_seconds = 0.0
         if monotonic() >= self._closed_old_at + _CLOSE_OLD_SECONDS:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from events.database import write_connection
+from events.database import aware_time, write_connection
 from events.processor.lag import ArchiveLag
 from events.processor.problems import Problem
 from events.processor.status import LogLoss, LogStatus, OutboxStatus
@@ -20,11 +20,18 @@ MIB: Final = 1024 * 1024
 _UNIT_SECONDS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
+class _StatusEncoder(DjangoJSONEncoder):
+    """JSON with offsets of all times."""
+
+    def default(self, o: Any) -> Any:
+        return super().default(aware_time(o) if isinstance(o, datetime) else o)
+
+
 def status_json(status: LogStatus) -> str:
     """The status as JSON; times are ISO 8601, ages are seconds, memory is bytes."""
     problems = [asdict(problem) for problem in status.problems]
     data = {"healthy": not problems, "problems": problems, **asdict(status)}
-    return json.dumps(data, cls=DjangoJSONEncoder, indent=2)
+    return json.dumps(data, cls=_StatusEncoder, indent=2)
 
 
 def status_table(status: LogStatus) -> str:
@@ -131,4 +138,4 @@ def duration_text(seconds: float) -> str:
 
 
 def _time_text(value: datetime) -> str:
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{timezone.localtime(aware_time(value)):%Y-%m-%d %H:%M:%S %Z}"

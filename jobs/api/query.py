@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from events.archive import MAX_CONDITIONS, EventFilter
 from events.archive.terms import MAX_PATH_CHARS
 from events.conf import event_settings
+from events.database import column_time
 from events.history import SearchCursor
 from events.live.replay import MAX_SPEED, MIN_SPEED
 from events.producer.external import MAX_SEQUENCE
@@ -28,6 +29,7 @@ from jobs.api.parameters import (
     ANY_TEXT,
     CURSOR,
     CURSORS,
+    ONE_CURSOR,
     TIME,
     Kind,
     Parameter,
@@ -45,15 +47,20 @@ MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
 MAX_JOB_LIMIT: Final = 200
 LAST_EVENT_ID: Final = "Last-Event-ID"
+# Sent by polyfills of EventSource, which cannot send the header to other origins.
+LAST_EVENT_PARAMETER: Final = "lastEventId"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 PRODUCER_ID: Final = "Producer-Id"
 PRODUCER_EPOCH: Final = "Producer-Epoch"
 PRODUCER_SEQUENCE: Final = "Producer-Sequence"
 PAGE_CURSOR: Final = "a cursor from a link of the list of jobs"
+# Whether the page precedes the time, the time in microseconds since 1970, and how many jobs of this
+# time to skip.
+PAGE_CURSOR_PATTERN: Final = r"(-?)([0-9]{0,17})\.([0-9]{1,3})"
 JOB_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example": "job_001"}
 # Content negotiation and authentication read these parameters.
 _IGNORED: Final = frozenset({"format", "ticket"})
-_POSITION: Final = {"type": "string", "pattern": "^[0-9]{1,20}-[0-9]{1,20}@[0-9]{1,18}$"}
+_POSITION: Final = {"type": "string", "pattern": f"^{ONE_CURSOR}@[0-9]{{1,18}}$"}
 _NAME: Final = matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters")
 _ORDER: Final = choice("asc", "desc")
 _PAGE_LIMIT: Final = number(1, lambda: event_settings.PAGE_LIMIT)
@@ -61,7 +68,8 @@ _VALUES: Final = {"maxItems": MAX_CONDITIONS}
 _AFTER: Final = "Only events after this position."
 _LIMIT: Final = "Maximum number of events."
 _RECONNECT: Final = "Overrides `after`. A browser sends it when it reconnects."
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_POLYFILL: Final = f"The same as the header {LAST_EVENT_ID}, which overrides it."
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTEMPT: Final = 2**31 - 1
 
 
@@ -80,9 +88,12 @@ class RequestParameters(serializers.Serializer[Any]):
         """Return the validated parameters by name. Raises ValidationError."""
         names = [name for name, field in cls.shared().fields.items() if field.header]
         headers = {name: request.headers[name] for name in names if name in request.headers}
+        query = dict(request.query_params.lists())
         if headers.get(LAST_EVENT_ID) == "":  # no event was received yet
             del headers[LAST_EVENT_ID]
-        return cls.validated(dict(request.query_params.lists()), headers)
+        if query.get(LAST_EVENT_PARAMETER) == [""]:
+            del query[LAST_EVENT_PARAMETER]
+        return cls.validated(query, headers)
 
     @classmethod
     def validated(
@@ -151,7 +162,7 @@ class EventConditions(RequestParameters):
 
 
 def _cursor_at(moment: datetime) -> Cursor:
-    milliseconds = math.ceil((moment - _EPOCH) / timedelta(milliseconds=1))
+    milliseconds = math.ceil((moment - EPOCH) / timedelta(milliseconds=1))
     return Cursor(max(milliseconds, 0), 0)
 
 
@@ -210,11 +221,13 @@ class StreamQuery(ReplayQuery):
 
     after = Parameter(CURSOR, _AFTER)
     last_event_id = Parameter(CURSOR, _RECONNECT, header=LAST_EVENT_ID)
+    lastEventId = Parameter(CURSOR, _POLYFILL)  # noqa: N815 - the name is fixed
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the header override `after`."""
         attrs = super().validate(attrs)
-        return {**attrs, "after": attrs[LAST_EVENT_ID] or attrs["after"] or START}
+        reconnect = attrs[LAST_EVENT_ID] or attrs[LAST_EVENT_PARAMETER]
+        return {**attrs, "after": reconnect or attrs["after"] or START}
 
 
 class MultiStreamQuery(RequestParameters):
@@ -233,11 +246,12 @@ class MultiStreamQuery(RequestParameters):
         " `job`, separated by commas.",
     )
     last_event_id = Parameter(CURSORS, _RECONNECT, header=LAST_EVENT_ID)
+    lastEventId = Parameter(CURSORS, _POLYFILL)  # noqa: N815 - the name is fixed
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a position with too few or too many cursors; let the header override `after`."""
         job_ids, positions = attrs["job"], [START] * len(attrs["job"])
-        for name in ("after", LAST_EVENT_ID):
+        for name in ("after", LAST_EVENT_PARAMETER, LAST_EVENT_ID):
             positions = attrs[name] or positions
             if len(positions) != len(job_ids):
                 counts = f"Jobs: {len(job_ids)}, cursors: {len(positions)}."
@@ -261,7 +275,11 @@ class JobConditions(RequestParameters):
             "created_at__gte": attrs.get("created_after"),
             "created_at__lt": attrs.get("created_before"),
         }
-        given = {lookup: value for lookup, value in lookups.items() if value is not None}
+        given = {
+            lookup: column_time(value) if isinstance(value, datetime) else value
+            for lookup, value in lookups.items()
+            if value is not None
+        }
         return {**attrs, "jobs": Q(**given)}
 
 
@@ -288,7 +306,7 @@ class JobListQuery(JobCountsQuery):
         default="-created_at",
     )
     limit = Parameter(number(1, MAX_JOB_LIMIT), "Maximum number of jobs.", default=50)
-    cursor = Parameter(matching(r"[A-Za-z0-9+/=]+", PAGE_CURSOR), "From `next` or `previous`.")
+    cursor = Parameter(matching(PAGE_CURSOR_PATTERN, PAGE_CURSOR), "From `next` or `previous`.")
 
 
 class SearchQuery(JobConditions, EventConditions):

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
+from django.db.models import DateTimeField
 from rest_framework import serializers
 
+from events.database import aware_time
 from events.types import shown
 from jobs.models import InputRequest, Job
 
@@ -17,10 +20,21 @@ def field_name(name: str) -> str:
     return name if _PLAIN_NAME.fullmatch(name) else shown(name)
 
 
+class TimeField(serializers.DateTimeField):
+    """A time in UTC, whatever the project's USE_TZ, TIME_ZONE and DATETIME_FORMAT."""
+
+    def to_representation(self, value: datetime) -> str:
+        return aware_time(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+_FIELDS: Final = {**serializers.ModelSerializer.serializer_field_mapping, DateTimeField: TimeField}
+
+
 class JobListSerializer(serializers.ModelSerializer[Job]):
     """A job without its payload and result."""
 
     owner = serializers.SerializerMethodField()
+    serializer_field_mapping = _FIELDS
 
     class Meta:
         model = Job
@@ -31,7 +45,7 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         read_only_fields = fields
 
     def get_owner(self, job: Job) -> str | None:
-        return job.owner.get_username() if job.owner else None
+        return str(job.owner.get_username()) if job.owner else None
 
 
 class JobSerializer(JobListSerializer):
@@ -50,6 +64,7 @@ class InputRequestSerializer(serializers.ModelSerializer[InputRequest]):
         child=serializers.CharField(), help_text="Allowed answers; empty if any is allowed."
     )
     value = serializers.JSONField(allow_null=True)
+    serializer_field_mapping = _FIELDS
 
     class Meta:
         model = InputRequest

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
 
 from events.archive.reader import is_deleted
+from events.database import now_expression
 from events.exceptions import DeliveryRejected
 from events.execution.run import Delivery
 from jobs import transitions
@@ -94,5 +94,6 @@ def silent_tasks(seconds: float) -> QuerySet[Task]:
     active = Task.objects.filter(state__in=Task.ACTIVE, job__status=Status.RUNNING)
     span = timedelta(seconds=seconds)
     # A heartbeat in the future was sent before the clock was turned back.
-    is_silent = Q(heartbeat_at__lt=Now() - span) | Q(heartbeat_at__gt=Now() + span)
+    now = now_expression()
+    is_silent = Q(heartbeat_at__lt=now - span) | Q(heartbeat_at__gt=now + span)
     return active.filter(is_silent)

@@ -15,10 +15,9 @@ from time import monotonic
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
 
 from events.conf import event_settings
-from events.database import atomic, database_now
+from events.database import atomic, database_now, now_expression
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.execution.tracker import RunTracker
@@ -118,7 +117,7 @@ class JobRunTracker(RunTracker):
         due = [run for run in held if run.delivery.sends_heartbeats and run.last_heartbeat <= until]
         if due:
             claimed = Task.objects.filter(pk__in=[held[run] for run in due], state=State.RUNNING)
-            claimed.update(heartbeat_at=Now())
+            claimed.update(heartbeat_at=now_expression())
             for run in due:  # after the update: if it fails, the next call repeats it
                 run.last_heartbeat = at
         return [run for run in runs if run not in held]
@@ -249,7 +248,7 @@ def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
     task.state = State.RUNNING
     task.delivery_count += 1
     task.started_at = now
-    task.heartbeat_at = Now() if delivery.sends_heartbeats else None
+    task.heartbeat_at = now_expression() if delivery.sends_heartbeats else None
     task.deadline = None if limit is None else now + timedelta(seconds=limit)
     optional = {"worker": delivery.worker, "retries": delivery.retries}
     data = {"task_type": delivery.task_type, **{k: v for k, v in optional.items() if v}}

@@ -25,6 +25,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param
 
+from events.database import aware_time
 from events.processor import processing_problem
 from jobs import services, transitions
 from jobs.access.login import login_url
@@ -82,7 +83,7 @@ class JobListPage(PageView):
         context["page_config"] = {
             "refreshMs": LIST_REFRESH_MS,
             "socketUrl": _socket_url("ws/events/"),
-            "now": timezone.now(),
+            "now": aware_time(timezone.now()),
             "strings": list_page_strings(),
         }
         return self.page("job_events_jobs/job_list.html", context)
@@ -128,7 +129,14 @@ def _job_row(job: Job) -> dict[str, Any]:
     percent = round(job.progress)
     shown = (str(job), job.status, job.attempt, percent, job.started_at, job.finished_at)
     row_hash = hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
-    return {"job": job, "percent": percent, "duration": duration_clock(job), "row_hash": row_hash}
+    return {
+        "job": job,
+        "percent": percent,
+        "created_at": aware_time(job.created_at),
+        "started_at": job.started_at and aware_time(job.started_at),
+        "duration": duration_clock(job),
+        "row_hash": row_hash,
+    }
 
 
 def duration_clock(job: Job) -> str:
@@ -201,6 +209,7 @@ class JobDetailPage(PageView):
         context = {
             "job": job,
             "percent": round(job.progress),
+            "created_at": aware_time(job.created_at),
             "duration": duration_clock(job),
             "may_change": may_change(request.user, job),
             "csrf_header": job_settings.CSRF_HEADER,
@@ -237,10 +246,10 @@ def _job_config(job: Job) -> dict[str, Any]:
             "attempt": job.attempt,
             "progress": round(job.progress),
             "error": job.error,
-            "started_at": job.started_at,
-            "finished_at": job.finished_at,
+            "started_at": job.started_at and aware_time(job.started_at),
+            "finished_at": job.finished_at and aware_time(job.finished_at),
         },
-        "now": timezone.now(),
+        "now": aware_time(timezone.now()),
         "strings": job_page_strings(),
     }
 

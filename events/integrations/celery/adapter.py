@@ -1,13 +1,13 @@
 """Queue adapter of Celery."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_app, current_task, signature
 from celery import exceptions as celery_exceptions
-from django.utils import timezone
 
+from events.database import aware_time
 from events.execution.adapter import Failed, Outcome, QueueAdapter, Retry, Unknown
 from events.execution.run import Delivery, Reason, TaskRun
 from events.integrations.celery.messages import ATTEMPT_HEADER, QUEUE, is_decorated
@@ -91,6 +91,5 @@ def _max_retries(task: Any) -> int | None:
 def _seconds_until(when: Any) -> float:
     """Return the delay of a retry, given as a datetime or in seconds."""
     if isinstance(when, datetime):
-        aware = when if timezone.is_aware(when) else timezone.make_aware(when)
-        return max((aware - timezone.now()).total_seconds(), 0.0)
+        return max((aware_time(when) - datetime.now(UTC)).total_seconds(), 0.0)
     return float(when or 0)

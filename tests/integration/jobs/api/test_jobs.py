@@ -514,14 +514,10 @@ def test_invalid_job_id_in_the_url(api):
             assert api.post(path.format(job_id)).status_code == 400, job_id
 
 
-BAD_POSITIONS = (
-    b"p=nonsense", b"p=2026-02-31 00:00:00", b"p=%00", b"p=9999999-01-01", b"p=2026-01-01 00:00:00",
-    b"p=0001-01-01 00:00:00%2B14:00", b"o=-1", b"o=x&p=2026-01-01", b"\xff\xfe",
-)  # fmt: skip
 BAD_QUERIES = [
     *[{"limit": limit} for limit in ("0", "-1", "201", "abc", "1.5", "", "9" * 5000, "٣", "\x00")],
-    *[{"cursor": cursor} for cursor in ("", "nonsense", "ü", "\x00")],
-    *[{"cursor": base64.b64encode(position).decode()} for position in BAD_POSITIONS],
+    *[{"cursor": cursor} for cursor in ("", "nonsense", "ü", "\x00", "0", "1.", "--1.0", "1.0000")],
+    *[{"cursor": cursor} for cursor in ("9" * 18 + ".0", "1.0.0", "+1.0", "1.-0")],
     *[{name: "x"} for name in ("page", "status", "", "\x00", "<script>", "a" * 5000)],
     *[{"status": "running", name: "x"} for name in ("created_after", "created_before", "ordering")],
     *[{"ordering": order} for order in ("", "id", "title", "--created_at", "\x00")],
