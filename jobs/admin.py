@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -71,7 +72,7 @@ class JobAdmin(GuardedAdmin):
         "page",
     )  # fmt: skip
     list_filter = ("status", "task_type", ("created_at", admin.DateFieldListFilter))
-    search_fields = ("job_id", "title", "task_type", "owner__username", "error")
+    search_fields = ("job_id", "title", "task_type", "error")
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
     ordering = ("-created_at", "-id")
@@ -88,6 +89,9 @@ class JobAdmin(GuardedAdmin):
         (_("Events"), {"fields": ("timeline",)}),
         (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
     )
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (*super().get_search_fields(request), f"owner__{get_user_model().USERNAME_FIELD}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """Return the jobs that VISIBLE_JOBS shows to the user, as the API and the pages do."""

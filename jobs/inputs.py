@@ -63,7 +63,7 @@ def input_give(
     Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound.
     """
     value = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
-    username = by.get_username() if by is not None else ""
+    username = str(by.get_username()) if by is not None else ""
     with atomic():
         job = transitions.lock_job(check_job_id(job_id))
         transitions.check_allowed(transitions.INPUT, job, None)

@@ -206,7 +206,7 @@ def set_pickup_deadline(job: Job, delay: float = 0.0) -> None:
 
 
 def _by(user: AbstractBaseUser | None) -> dict[str, str]:
-    return {"by": user.get_username()} if user is not None else {}
+    return {"by": str(user.get_username())} if user is not None else {}
 
 
 def _insert(job: Job) -> None:
