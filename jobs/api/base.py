@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.metadata import SimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
@@ -107,6 +108,9 @@ class JobsAPIView(APIView):
 
     # Of every response, also of errors, unless the view sets another value.
     cache_control = REVALIDATE
+    versioning_class = None
+    content_negotiation_class: Any = DefaultContentNegotiation
+    metadata_class = SimpleMetadata
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
 

@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from events import exceptions as log
@@ -124,7 +125,7 @@ def _field_errors(detail: Any, field: str = "") -> Iterator[tuple[str, str]]:
     """
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            own = "" if name in ("non_field_errors", "detail") else str(name)
+            own = "" if name in (api_settings.NON_FIELD_ERRORS_KEY, "detail") else str(name)
             yield from _field_errors(inner, ".".join(filter(None, (field, own))))
     elif isinstance(detail, Sequence) and not isinstance(detail, str):
         for inner in detail:

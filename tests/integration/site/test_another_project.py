@@ -1,6 +1,7 @@
 """The API in a project that changes all defaults of Django REST framework."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,11 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "UPLOADED_FILES_USE_URL": False,
     "DATETIME_FORMAT": "%d.%m.%Y",
+    "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.NamespaceVersioning",
+    "DEFAULT_VERSION": "v1",
+    "ALLOWED_VERSIONS": ["v1"],
+    "DEFAULT_METADATA_CLASS": None,
+    "URL_FORMAT_OVERRIDE": "format",
 }
 """
 TOKEN = """
@@ -63,6 +69,8 @@ def test_token_authentication_and_pagination_of_the_api(client: httpx.Client) ->
     assert [job["job_id"] for job in jobs] == ["token-2", "token-1", "token-0"]
     job = client.post("/api/jobs/token-0/cancel/").json()
     assert job["status"] == "cancelled"
+    assert datetime.fromisoformat(job["finished_at"]).utcoffset() == timedelta(0)
+    assert client.options("/api/jobs/").status_code == 200
     events = client.get("/api/jobs/token-0/events/").json()["results"]
     assert [event["event_type"] for event in events] == ["job_created", "job_cancelled"]
     assert client.get("/api/job-counts/?search=Tea").json()["pending"] == 2
@@ -87,6 +95,7 @@ def test_errors_are_problem_details(client: httpx.Client, url: str) -> None:
         assert anonymous.headers["WWW-Authenticate"] == "Token"
         assert anonymous.json()["type"] == "urn:job-events:not-authenticated"
     assert client.get("/api/jobs/none/").status_code == 404
+    assert "errors" not in client.post("/api/jobs/", json=[]).json()
 
 
 def test_throttle_rates_of_the_app_and_the_project(client: httpx.Client) -> None:
