@@ -144,6 +144,11 @@ class EventSettings(SettingsTable):
         False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )
 
+    @property
+    def SCRIPT_NAME(self) -> str:
+        """Django's FORCE_SCRIPT_NAME without the slash at its end."""
+        return (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+
 
 def configured() -> dict[str, Any]:
     """Return the project's `JOB_EVENTS`; empty if it is missing or not a dict."""

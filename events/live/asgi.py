@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, StreamingHttpResponse
 
+from events.conf import event_settings
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import NO_STORE, guard_handshake, send_unavailable
 from events.live.threads import NoFreeThread, request_thread
@@ -84,7 +85,7 @@ class DetachedStreamingMiddleware:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await guard_handshake(self._application, scope, receive, send)
+            await guard_handshake(self._application, _below_script_name(scope), receive, send)
         elif scope["type"] != "http":
             await self._application(scope, receive, send)
         elif frames := await self._handle_in_thread(scope, receive, send):
@@ -122,6 +123,13 @@ class DetachedStreamingMiddleware:
         extensions = {**(scope.get("extensions") or {}), _EXTENSION: detached}
         await self._application({**scope, "extensions": extensions}, observe, send_until_detached)
         return detached[0] if detached and is_connected else None
+
+
+def _below_script_name(scope: Any) -> Any:
+    """Let the routes of sockets begin below FORCE_SCRIPT_NAME, like those of Django."""
+    prefix = event_settings.SCRIPT_NAME
+    is_below = prefix and not scope.get("root_path") and scope["path"].startswith(f"{prefix}/")
+    return {**scope, "root_path": prefix} if is_below else scope
 
 
 async def _stream(frames: Frames, receive: Receive, send: Send) -> None:

@@ -1,22 +1,26 @@
 """The login page that anonymous users are redirected to."""
 
 from contextlib import suppress
-from urllib.parse import urlsplit
+from typing import Final
 
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
 from jobs.conf import job_settings
 
+_DEFAULT: Final = "/accounts/login/"  # of Django
+
 
 def login_url() -> str:
-    """Return LOGIN_URL if it is a page of the project, else the login page of this package."""
+    """Return LOGIN_URL, or the login page of this package if the project has set none.
+
+    An address that Django does not route may be a page of a front-end, unless it is the default.
+    """
     url = job_settings.LOGIN_URL
     try:
         url = resolve_url(url)
-        parts = urlsplit(url)
-        if not parts.netloc:
-            resolve("/" + parts.path.removeprefix(get_script_prefix()).lstrip("/"))
+        if url == _DEFAULT:
+            resolve(url)
     except (NoReverseMatch, Resolver404):
         with suppress(NoReverseMatch):  # the API may be included without the pages
             return reverse("job_events:login")

@@ -42,6 +42,29 @@ def test_login_page_complies_with_its_policy(browser: Any, site: Site) -> None:
     assert problems == []
 
 
+PROJECT_POLICY = "default-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+
+def test_admin_complies_with_the_policy_of_a_project(
+    page: Any, job_id: str, site: Site, publisher: SyncRedisStreamPublisher
+) -> None:
+    """A middleware of the project sends the policy."""
+
+    def restrict(route: Any) -> None:
+        response = route.fetch()
+        headers = {**response.headers, "content-security-policy": PROJECT_POLICY}
+        route.fulfill(response=response, headers=headers)
+
+    publisher.publish_event(job_id, {"event_type": "thought", "text": "<b>x</b>"})
+    page.route("**/admin/**", restrict)
+    page.goto("/admin/job_events_jobs/job/")
+    page.locator("#result_list th a").first.click()
+    page.get_by_text("job_created").first.wait_for()
+    for path in ("processor", "eventlog"):
+        page.goto(f"/admin/job_events/{path}/")
+        page.wait_for_load_state("networkidle")
+
+
 ATTACKS = {
     "HTML": "document.body.innerHTML = '<b>'",
     "parsed HTML": "new DOMParser().parseFromString('<b>', 'text/html')",

@@ -70,6 +70,7 @@ def test_page_redirects_to_the_login_and_back(client: Client, path: str, method:
         ("no-such-name", LOGIN),
         ("admin:login", "/admin/login/"),
         ("/admin/login/", "/admin/login/"),
+        ("/app/login", "/app/login"),
         ("https://sso.example.org/", "https://sso.example.org/"),
     ],
 )
