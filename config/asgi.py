@@ -6,7 +6,6 @@ import os
 import django
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
@@ -16,6 +15,7 @@ from config.handler import OneThreadHandler
 from config.static import with_static
 from events.live.asgi import DetachedStreamingMiddleware
 from events.log_format import TicketFilter
+from jobs.access.sockets import SocketOriginValidator
 from jobs.routing import websocket_urlpatterns
 
 # Of uvicorn: requests, and handshakes of WebSockets.
@@ -25,9 +25,7 @@ for name in ("uvicorn.access", "uvicorn.error"):
 routes = ProtocolTypeRouter(
     {
         "http": OneThreadHandler(),
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
+        "websocket": SocketOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
 application = with_static(DetachedStreamingMiddleware(routes))

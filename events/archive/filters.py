@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from events.archive.terms import EVENT_TYPE, MAX_PATH_CHARS, terms_of, value_term, words_of
-from events.types import Event, shown
+from events.types import Event
 
 MAX_CONDITIONS: Final = 20
 
@@ -37,7 +37,10 @@ class EventFilter:
             raise ValueError(  # noqa: TRY004 - the caller handles one error for all conditions
                 f"event_types must be a list of types, not a string. Given: {event_types!r}."
             )
-        clauses: list[tuple[str, ...]] = [(term,) for term in _search_terms(search)]
+        terms = _search_terms(search)
+        clauses: list[tuple[str, ...]] = [(term,) for term in terms]
+        if search and not terms:
+            clauses.append(())  # no event matches a text without a word
         for path, value in (where or {}).items():
             if not 0 < len(path) <= MAX_PATH_CHARS:
                 raise ValueError(f"A path must have 1 to {MAX_PATH_CHARS} characters.")
@@ -71,6 +74,4 @@ def _search_terms(search: str) -> list[str]:
         if words and part.endswith("*"):
             words[-1] += "*"
         found += words
-    if search and not found:
-        raise ValueError(f"The search text contains no word. Given: {shown(search)}.")
     return list(dict.fromkeys(found))

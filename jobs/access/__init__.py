@@ -1,6 +1,7 @@
 """Authorization and limits of requests and live connections.
 
     logins          what authenticated a user: session, token or password
+    sockets         Origin and Authorization header of a handshake
     session_guard   closes live connections when access is revoked
     tickets         signed tickets for one job, as a parameter of the URL
     throttling      rate limits

@@ -88,12 +88,9 @@ class RequestParameters(serializers.Serializer[Any]):
         """Return the validated parameters by name. Raises ValidationError."""
         names = [name for name, field in cls.shared().fields.items() if field.header]
         headers = {name: request.headers[name] for name in names if name in request.headers}
-        query = dict(request.query_params.lists())
         if headers.get(LAST_EVENT_ID) == "":  # no event was received yet
             del headers[LAST_EVENT_ID]
-        if query.get(LAST_EVENT_PARAMETER) == [""]:
-            del query[LAST_EVENT_PARAMETER]
-        return cls.validated(query, headers)
+        return cls.validated(dict(request.query_params.lists()), headers)
 
     @classmethod
     def validated(

@@ -20,7 +20,7 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException
 
 from events.conf import event_settings
 from events.database import UNAVAILABLE
@@ -37,6 +37,7 @@ from events.types import Cursor, check_job_id
 from jobs.access import throttling
 from jobs.access.logins import Logins, logins_of
 from jobs.access.session_guard import Connection
+from jobs.access.sockets import header_user
 from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import problem_of
 from jobs.completion import job_completion
@@ -80,10 +81,11 @@ class CloseCode:
 
 # Added to the codes that a server refuses to send: daphne sends 1000 and 3000 to 4999 only.
 _PRIVATE_CODES: Final = 3000
-_REPORTED_ERRORS: Final = (EventsError, JobError, ValidationError, *UNAVAILABLE)
+_REPORTED_ERRORS: Final = (EventsError, JobError, APIException, *UNAVAILABLE)
 # By the HTTP status of a rejected handshake; TRY_AGAIN_LATER for any other.
 _CLOSE_CODES: Final = {
-    400: CloseCode.INVALID_REQUEST, 403: CloseCode.INVALID_TICKET, 404: CloseCode.NOT_FOUND,
+    400: CloseCode.INVALID_REQUEST, 401: CloseCode.UNAUTHENTICATED,
+    403: CloseCode.INVALID_TICKET, 404: CloseCode.NOT_FOUND,
 }  # fmt: skip
 
 
@@ -97,6 +99,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     _actions = NO_ACTIONS  # of client messages
     _connection: Connection | None = None
     _delivery: asyncio.Task[None] | None = None
+    _header_logins: Logins = frozenset()
     _next_message_at = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -116,6 +119,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         try:
             self._count_unauthenticated()
+            await self._authenticate_by_header()
             await self._open()
         except _REPORTED_ERRORS as error:
             await self._reject(error)
@@ -202,6 +206,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._connection = connection
         return connection
 
+    async def _authenticate_by_header(self) -> None:
+        """Use the Authorization header, unless the middleware or a ticket has authenticated."""
+        if not self._user.is_authenticated and b"ticket=" not in self.scope["query_string"]:
+            user, self._header_logins = await database_sync_to_async(header_user)(self.scope)
+            cast(Any, self.scope)["user"] = user
+
     def _authenticate(self, job_id: str = "", ticket: str | None = None) -> tuple[Any, Logins]:
         """Return the user of the ticket, or of the session, and the logins."""
         if ticket is not None:
@@ -210,7 +220,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return self._user, frozenset()
         if self._connection is not None:  # the session guard has updated its user
             return self._connection.user, self._connection.logins
-        return self._user, logins_of(self._user, self.scope.get("session"))
+        session = self.scope.get("session")
+        return self._user, self._header_logins or logins_of(self._user, session)
 
     def _count_unauthenticated(self) -> None:
         """Raise TooOften if too many sockets are not authenticated."""
@@ -239,9 +250,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Close the socket, by a code for private use if the server refuses to send this one."""
         try:
             await super().close(code, reason)
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001 - of Autobahn, which has no type for it
+        except Exception as error:
+            if type(error) is not Exception:  # that of Autobahn has no type of its own
+                raise
             await super().close(_PRIVATE_CODES + code, reason)
 
     async def _reject(self, error: Exception) -> None:

@@ -42,7 +42,8 @@ def test_login_page_complies_with_its_policy(browser: Any, site: Site) -> None:
     assert problems == []
 
 
-PROJECT_POLICY = "default-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
+# The scripts of Django's admin do not support Trusted Types.
+PROJECT_POLICY = "default-src 'self'"
 
 
 def test_admin_complies_with_the_policy_of_a_project(
@@ -58,7 +59,7 @@ def test_admin_complies_with_the_policy_of_a_project(
     publisher.publish_event(job_id, {"event_type": "thought", "text": "<b>x</b>"})
     page.route("**/admin/**", restrict)
     page.goto("/admin/job_events_jobs/job/")
-    page.locator("#result_list th a").first.click()
+    page.locator("#result_list tbody th a").first.click()
     page.get_by_text("job_created").first.wait_for()
     for path in ("processor", "eventlog"):
         page.goto(f"/admin/job_events/{path}/")

@@ -380,8 +380,7 @@ async def message_of(principal, path, message=None):
 
 async def test_sockets(principal):
     principal, column = principal
-    # Sockets accept no passwords.
-    is_shown = LIVE[column] == SHOWN and not principal.authorization
+    expected = SHOWN if LIVE[column] == SHOWN else HIDDEN
     ticket = {"ticket": principal.ticket} if principal.ticket else {}
     query = f"ticket={principal.ticket}" if principal.ticket else ""
     subscribe = {"action": "subscribe", "job_id": "abc", **ticket}
@@ -390,7 +389,7 @@ async def test_sockets(principal):
         (f"/ws/jobs/abc/?replay=1&speed=10000&{query}", None),
         ("/ws/events/", subscribe),
     ):
-        assert await message_of(principal, path, message) == (SHOWN if is_shown else HIDDEN), path
+        assert await message_of(principal, path, message) == expected, path
 
 
 async def test_replays(principal):
