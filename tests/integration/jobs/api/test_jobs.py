@@ -227,6 +227,22 @@ def test_extreme_numbers(api, user, make_job, number):
     assert type(number)(again) == number
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_integers_beyond_64_bits_are_floats(api, number):
+    """As in the JSON of JavaScript."""
+    job_id = api.post("jobs/", body(payload={"x": number})).json()["job_id"]
+    assert float(api.get(f"jobs/{job_id}/").json()["payload"]["x"]) == float(number)
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "text/plain"])
+@pytest.mark.parametrize(("step", "status"), [("cancel", "pending"), ("retry", "failed")])
+def test_steps_without_a_body(api, user, make_job, step, status, kind):
+    job = make_job(owner=user, status=status)
+    path = f"/api/jobs/{job.job_id}/{step}/"
+    response = api.client.generic("POST", path, CONTENT_TYPE=kind, CONTENT_LENGTH="0")
+    assert response.status_code == 200, response.content
+
+
 def test_html_in_fields_is_plain_text(api):
     script = "<script>alert(1)</script>"
     response = api.post("jobs/", body(title=script, payload={script: script}))
