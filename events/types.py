@@ -16,7 +16,7 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _PRODUCER = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,18}):([0-9]{1,18})")
 _SHOWN: Final = 80
-MAX_PART: Final = 2**64 - 1  # Redis stores each part of an id in 64 bits
+_MAX_PART: Final = 2**64 - 1  # Redis stores each part of an id in 64 bits
 
 
 class EventType(StrEnum):
@@ -71,7 +71,10 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Parse an event id, or `0` for the start. Raises InvalidCursor."""
+        """Parse an event id, or `0` for the start. Larger parts count as the maximum.
+
+        Raises InvalidCursor.
+        """
         if isinstance(value, cls):
             return value
         if value == "0":
@@ -79,29 +82,26 @@ class Cursor(NamedTuple):
         match = _CURSOR.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise InvalidCursor(f"{InvalidCursor.__doc__} Given: {shown(value)}.")
-        cursor = cls(int(match[1]), int(match[2]))
-        if cursor.ms > MAX_PART or cursor.seq > MAX_PART:
-            raise InvalidCursor(f"Each part of a cursor is at most {MAX_PART}. Given: {value}.")
-        return cursor
+        return cls(*(min(int(part), _MAX_PART) for part in match.groups()))
 
     def next(self) -> Self | None:
         """The smallest id after this one; None after the largest."""
-        if self.seq < MAX_PART:
+        if self.seq < _MAX_PART:
             return type(self)(self.ms, self.seq + 1)
-        return type(self)(self.ms + 1, 0) if self.ms < MAX_PART else None
+        return type(self)(self.ms + 1, 0) if self.ms < _MAX_PART else None
 
     def previous(self) -> Self | None:
         """The largest id before this one; None before the smallest."""
         if self.seq > 0:
             return type(self)(self.ms, self.seq - 1)
-        return type(self)(self.ms - 1, MAX_PART) if self.ms > 0 else None
+        return type(self)(self.ms - 1, _MAX_PART) if self.ms > 0 else None
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 
 
 START: Final = Cursor(0, 0)
-MAX_CURSOR: Final = Cursor(MAX_PART, MAX_PART)
+MAX_CURSOR: Final = Cursor(_MAX_PART, _MAX_PART)
 OUTBOX: Final = "outbox"
 # The type of the event that reports what Redis lost.
 EVENTS_LOST: Final = "events_lost"

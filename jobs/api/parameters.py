@@ -12,20 +12,11 @@ from django.utils.timezone import make_aware
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from events.types import MAX_PART, Cursor, shown
+from events.types import Cursor, shown
 from jobs.validators import number_of
 
 _MAX_TEXT_CHARACTERS: Final = 200
-_UINT64 = "|".join(
-    # 1 to 19 digits; 20 digits up to the maximum, by the first digit that is smaller than there
-    ["[0-9]{1,19}", str(MAX_PART)]
-    + [
-        f"{str(MAX_PART)[:place]}[0-{int(digit) - 1}][0-9]{{{19 - place}}}"
-        for place, digit in enumerate(str(MAX_PART))
-        if digit != "0"
-    ]
-)
-ONE_CURSOR: Final = f"({_UINT64})-({_UINT64})"
+ONE_CURSOR: Final = "[0-9]{1,20}-[0-9]{1,20}"
 _ONE_CURSOR: Final = f"(0|{ONE_CURSOR})"
 _INTEGER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _UNENCODED_PLUS: Final = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)

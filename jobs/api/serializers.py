@@ -20,14 +20,17 @@ def field_name(name: str) -> str:
     return name if _PLAIN_NAME.fullmatch(name) else shown(name)
 
 
-class TimeField(serializers.DateTimeField):
+class UtcDateTimeField(serializers.DateTimeField):
     """A time in UTC, whatever the project's USE_TZ, TIME_ZONE and DATETIME_FORMAT."""
 
     def to_representation(self, value: datetime) -> str:
         return aware_time(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-_FIELDS: Final = {**serializers.ModelSerializer.serializer_field_mapping, DateTimeField: TimeField}
+_FIELDS: Final = {
+    **serializers.ModelSerializer.serializer_field_mapping,
+    DateTimeField: UtcDateTimeField,
+}
 
 
 class JobListSerializer(serializers.ModelSerializer[Job]):

@@ -139,7 +139,7 @@ def test_search_pages_are_complete(api, user, make_job, query_plan, order):
 BAD_SEARCHES = [
     *[{"cursor": cursor} for cursor in ("", "x", "1-0", "1-0@", "1-0@x", "@1", "1-0@1\x00")],
     *[{"limit": limit} for limit in ("0", "1001", "x")],
-    {"order": "up"}, {"status": "x"}, {"search": "?"}, {"data.": "x"}, {"since": "x"}, {"job": "a"},
+    {"order": "up"}, {"status": "x"}, {"data.": "x"}, {"since": "x"}, {"job": "a"},
     {"owner": "\x00"}, {"task_type": "x" * 201}, {"after": "1-0"},
 ]  # fmt: skip
 

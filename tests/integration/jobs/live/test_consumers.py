@@ -314,7 +314,7 @@ async def test_staff_may_watch_all_jobs(staff, job):
         "/ws/jobs/abc/?after=%00",
         "/ws/jobs/abc/?after=%ED%A0%80",
         "/ws/jobs/abc/?after=0&after=x",
-        "/ws/jobs/abc/?after=99999999999999999999-0",
+        "/ws/jobs/abc/?after=999999999999999999999-0",
     ],
 )
 async def test_invalid_job_id_or_cursor(user, job, path):
