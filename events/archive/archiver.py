@@ -19,7 +19,7 @@ from events.conf import event_settings
 from events.database import atomic, is_unavailable
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
-from events.streams.clients import get_redis, run, send_command, send_pipeline
+from events.streams.clients import get_redis, send_command, send_pipeline
 from events.streams.keys import StreamKeys
 from events.streams.memory import read_memory
 from events.streams.retry import raised
@@ -42,7 +42,7 @@ def scan_streams() -> Iterator[list[str]]:
     client, pattern = get_redis(), StreamKeys(event_settings.STREAM_PREFIX).pattern
     cursor = "0"
     while True:
-        reply = run(client, commands.scan(cursor, pattern, _SCAN_COUNT))
+        reply = send_command(client, commands.scan(cursor, pattern, _SCAN_COUNT))
         cursor, names = commands.scanned(reply)
         yield names
         if cursor == "0":

@@ -13,7 +13,7 @@ from events.conf import event_settings
 from events.database import atomic
 from events.exceptions import EventsError, LogDeleted
 from events.streams import commands
-from events.streams.clients import get_redis, run
+from events.streams.clients import get_redis, send_command
 from events.streams.keys import StreamKeys
 from events.types import START, Cursor, Event
 
@@ -61,7 +61,7 @@ def _check_order(batch: list[Event]) -> None:
     cursors = [event.cursor for event in batch]
     if cursors[0] <= START or any(a >= b for a, b in pairwise(cursors)):
         raise ImportConflict("The events of a log must be unique and in log order.")
-    seconds, microseconds = map(int, run(get_redis(), ("TIME",)))
+    seconds, microseconds = map(int, send_command(get_redis(), ("TIME",)))
     if cursors[-1].ms >= seconds * 1000 + microseconds // 1000:
         # Redis could not append above the id until its clock has passed it.
         raise ImportConflict(f"The id {cursors[-1]} is later than the clock of Redis.")
@@ -77,5 +77,5 @@ def _check_equal(log_id: int, batch: list[Event]) -> None:
 def _check_stream(job_id: str, position: Cursor) -> None:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     command = commands.xrange(key, after=position, before=None, limit=1, order="asc")
-    if command and run(get_redis(), command):
+    if command and send_command(get_redis(), command):
         raise ImportConflict(f"The stream of {job_id} has events that are not archived yet.")

@@ -11,7 +11,7 @@ from typing import Final
 from events.archive import reader, store
 from events.archive.store import StreamState
 from events.streams import commands
-from events.streams.clients import get_redis, run, send_command
+from events.streams.clients import get_redis, send_command
 from events.types import START, Cursor
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def _unarchived_ids(stream: StreamState) -> Iterator[str]:
     while command := commands.xrange(
         stream.keys[0], after=after, before=before, limit=_PAGE_EVENTS, order="asc"
     ):
-        events = commands.events_of_xrange(stream.job_id, run(get_redis(), command))
+        events = commands.events_of_xrange(stream.job_id, send_command(get_redis(), command))
         archived = reader.archived_data(stream.log_id, [event.id for event in events])
         for event in events:
             if event.cursor >= truncated_before and archived.get(event.id) != event.raw.decode():

@@ -20,7 +20,7 @@ from events.archive.reader import ArchivedLog, PageQuery, archived_log, archived
 from events.conf import event_settings
 from events.exceptions import CursorExpired, CursorLost, LogDeleted
 from events.streams import commands
-from events.streams.clients import arun, block_ms, get_async_redis, get_redis, run
+from events.streams.clients import asend_command, block_ms, get_async_redis, get_redis, send_command
 from events.streams.keys import StreamKeys
 from events.streams.scripts import Command
 from events.types import START, Cursor, Event, Order
@@ -64,7 +64,7 @@ def read_events(  # noqa: PLR0913 - keyword arguments
         except StopIteration as end:
             events: list[Event] = end.value
             return events
-        reply = request() if isinstance(request, partial) else run(get_redis(), request)
+        reply = request() if isinstance(request, partial) else send_command(get_redis(), request)
 
 
 async def aread_events(  # noqa: PLR0913 - keyword arguments
@@ -94,7 +94,7 @@ async def aread_events(  # noqa: PLR0913 - keyword arguments
         if isinstance(request, partial):
             reply = await database_sync_to_async(request)()
         else:
-            reply = await arun(get_async_redis(), request)
+            reply = await asend_command(get_async_redis(), request)
 
 
 def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
@@ -107,7 +107,7 @@ def wait_for_events(job_id: str, *, after: Cursor, seconds: float) -> bool:
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
     while (remaining_ms := int((deadline - monotonic()) * 1000)) > 0:
         block = min(remaining_ms, block_ms(client))
-        if run(client, commands.xread_block({key: after}, 1, block)):
+        if send_command(client, commands.xread_block({key: after}, 1, block)):
             return True
     return False
 
@@ -119,7 +119,7 @@ def has_log(job_id: str) -> bool:
     InvalidJobId, RedisUnavailable.
     """
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    return bool(run(get_redis(), ("EXISTS", key))) or archived_log(job_id) is not None
+    return bool(send_command(get_redis(), ("EXISTS", key))) or archived_log(job_id) is not None
 
 
 def archive_position(job_id: str) -> str | None:

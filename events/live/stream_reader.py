@@ -9,7 +9,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError, NotAStream, RedisCommandError
 from events.live.topic import Topic
 from events.streams import commands
-from events.streams.clients import arun, block_ms, get_async_redis
+from events.streams.clients import asend_command, block_ms, get_async_redis
 from events.streams.pinned import PinnedConnection
 from events.streams.retry import raise_lost_cancellation
 from events.types import START
@@ -53,7 +53,7 @@ class StreamReader:
         """Send CLIENT UNBLOCK until the XREAD of the earlier topics has ended."""
         try:
             while self._is_blocked and self._changed.is_set():
-                await arun(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id))
+                await asend_command(get_async_redis(), ("CLIENT", "UNBLOCK", self._connection_id))
                 await asyncio.sleep(_UNBLOCK_RETRY_SECONDS)
         except RedisCommandError:  # not permitted
             self._can_unblock, self._block_ms = False, min(self._block_ms, _SHORT_BLOCK_MS)
@@ -68,7 +68,7 @@ class StreamReader:
         connection = await PinnedConnection.open(client)
         self._block_ms = block_ms(client)
         try:
-            self._connection_id = await connection.send(("CLIENT", "ID"))
+            self._connection_id = await connection.check_role()
             self.is_open.set()
             while True:
                 raise_lost_cancellation(0)
@@ -141,12 +141,13 @@ class StreamReader:
         return intact
 
     async def _check_quiet_heads(self, connection: PinnedConnection) -> None:
-        """Detect the loss of a stream without new entries, which XREAD does not report."""
+        """Detect what XREAD does not report: a failover, and the loss of an idle stream."""
         now = monotonic()
         if now < self._check_heads_at:
             return
         interval = min(_HEAD_CHECK_SECONDS, event_settings.KEEP_ALIVE)
         self._check_heads_at = now + interval
+        await connection.check_role()
         quiet = [
             (topic, topic.epoch)
             for topic in self._verified_topics()

@@ -8,15 +8,17 @@ import redis
 import redis.asyncio
 from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.per_loop import PerLoop
-from events.streams.pinned import acquire, release
+from events.streams.pinned import aacquire, acquire, release
 from events.streams.retry import (
+    asend_commands,
     cancellations,
+    close_connection,
     raise_lost_cancellation,
     raised,
     send_commands,
@@ -78,7 +80,7 @@ def _create(
     client: type[_Client], retry: type[Retry] | type[AsyncRetry], address: _Address
 ) -> _Client:
     url, timeout = address
-    backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
+    backoff = EqualJitterBackoff(base=0.05, cap=0.5)
     try:
         return client.from_url(
             url,
@@ -151,3 +153,16 @@ def send_pipeline(client: redis.Redis, commands: Sequence[Command]) -> list[Any]
         return send_commands(connection, *commands) if commands else []
     finally:
         release(client, connection)
+
+
+async def asend_command(client: redis.asyncio.Redis, command: Command) -> Any:
+    """Async version of `send_command`."""
+    connection = await aacquire(client)
+    try:
+        (reply,) = await asend_commands(connection, command)
+    except BaseException:
+        await close_connection(connection)  # it may have an unread reply
+        raise
+    finally:
+        await client.connection_pool.release(connection)
+    return raised(reply)

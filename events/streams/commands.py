@@ -159,15 +159,26 @@ def fields_of_info(reply: Reply) -> dict[str, Any]:
     return {text_of(name): value for name, value in pairs}
 
 
+def hello() -> Command:
+    """Describe the connection; no ACL forbids it."""
+    return ("HELLO",)
+
+
+def id_and_role(reply: Reply) -> tuple[int, str]:
+    """Decode the connection's id and the role of its Redis, `master` or `replica`."""
+    fields = fields_of_info(reply)
+    return int(fields["id"]), text_of(fields["role"])
+
+
 def scan(cursor: str, pattern: str, count: int) -> Command:
     """Find keys of streams."""
     return ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "stream")
 
 
 def scanned(reply: Reply) -> tuple[str, list[str]]:
-    """Return the next cursor, `0` at the end, and the keys from a reply that redis-py parsed."""
+    """Return the next cursor, `0` at the end, and the keys."""
     cursor, names = reply
-    return str(cursor), [text_of(name) for name in names]
+    return text_of(cursor), [text_of(name) for name in names]
 
 
 def xrange(

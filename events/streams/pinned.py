@@ -9,6 +9,7 @@ import redis.asyncio
 from redis import exceptions
 
 from events.exceptions import RedisUnavailable
+from events.streams import commands
 from events.streams.retry import (
     cancellations,
     close_connection,
@@ -21,6 +22,8 @@ from events.streams.scripts import Command
 
 # Connections are reserved between calls only where the pool may have this many.
 MIN_POOL_CONNECTIONS: Final = 20
+# Before 5.3, redis-py requires the name of a command, and ignores it.
+_GET_CONNECTION_ARGUMENTS: Final = () if redis.VERSION >= (5, 3) else ("EVALSHA",)
 
 
 class PinnedConnection:
@@ -34,48 +37,52 @@ class PinnedConnection:
         self._pool: Any = client.connection_pool
         self._connection = connection
         self._is_open = True
-        self._awaits_reply = False
+        self._must_close = False
 
     @classmethod
     async def open(cls, client: redis.asyncio.Redis) -> Self:
         """Take a connection out of the client's pool. Raises RedisUnavailable."""
-        pool: Any = client.connection_pool
-        before = cancellations()
-        try:
-            pinned = cls(client, await pool.get_connection())
-        except exceptions.RedisError as error:
-            raise unavailable(error) from error
-        if cancellations() > before:
-            await pinned.close()
-            raise asyncio.CancelledError
-        return pinned
+        return cls(client, await aacquire(client))
 
     async def send(self, command: Command) -> Any:
         """Send a command and return its reply. Raises EventsError, for an error reply as well."""
         (reply,) = await self.send_all([command])
         return raised(reply)
 
-    async def send_all(self, commands: Sequence[Command]) -> list[Any]:
+    async def send_all(self, requests: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip; an error reply is an EventsError in the list.
 
         One call at a time. After a lost connection or a cancelled call, every call raises
         RedisUnavailable.
         """
-        if not self._is_open or self._awaits_reply or not self._connection.is_connected:
+        if not self._is_open or self._must_close or not self._connection.is_connected:
             raise RedisUnavailable
-        self._awaits_reply = True
+        self._must_close = True
         try:
-            replies = await send_once(self._connection, commands)
+            replies = await send_once(self._connection, requests)
         except exceptions.RedisError as error:
-            raise translated(error, commands[0]) from error
-        self._awaits_reply = False
+            raise translated(error, requests[0]) from error
+        self._must_close = False
         return replies
 
+    async def check_role(self) -> int:
+        """Return the connection's id; raise RedisUnavailable if a failover made it a replica's.
+
+        The former master would lack later events, if it still receives any. Idle connections of
+        the pool may lead to it, too.
+        """
+        connection_id, role = commands.id_and_role(await self.send(commands.hello()))
+        if role != "master":
+            self._must_close = True
+            await self._pool.disconnect(inuse_connections=False)
+            raise RedisUnavailable(f"The role of this Redis is {role}.")
+        return connection_id
+
     async def close(self) -> None:
-        """Return the connection to the pool; close it first if a reply is unread."""
+        """Return the connection to the pool; close it first if it must not be used again."""
         if self._is_open:
             self._is_open = False
-            if self._awaits_reply:
+            if self._must_close:
                 await close_connection(self._connection)
             await self._pool.release(self._connection)
 
@@ -87,9 +94,23 @@ def acquire(client: redis.Redis) -> Any:
     """
     pool = getattr(client, "connection_pool", None)
     try:
-        return client if pool is None else pool.get_connection()
+        return client if pool is None else pool.get_connection(*_GET_CONNECTION_ARGUMENTS)
     except exceptions.RedisError as error:
         raise unavailable(error) from error
+
+
+async def aacquire(client: redis.asyncio.Redis) -> Any:
+    """Async version of `acquire`; return the connection to the pool afterwards."""
+    pool: Any = client.connection_pool
+    before = cancellations()
+    try:
+        connection = await pool.get_connection(*_GET_CONNECTION_ARGUMENTS)
+    except exceptions.RedisError as error:
+        raise unavailable(error) from error
+    if cancellations() > before:
+        await pool.release(connection)
+        raise asyncio.CancelledError
+    return connection
 
 
 def release(client: redis.Redis, connection: Any) -> None:

@@ -34,12 +34,23 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
 _CONNECTION_ERRORS: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+# Replies of a node that cannot run commands now, such as a former master after a failover. It has
+# not run the command; a new connection may lead to another node.
+_NODE_ERRORS: Final = (
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,  # and MasterDownError
+    exceptions.TryAgainError,
+)
+_NODE_ERROR_CODES: Final = ("UNBLOCKED", "NOREPLICAS", "BUSY ")
 
 _ERRORS_BY_PREFIX: Final[dict[str, type[EventsError]]] = {
     "KEYCONFLICT": IdempotencyConflict,
     "LOGDELETED": LogDeleted,
     "OOM": RedisOutOfMemory,
 }
+
+# `disable_decoding` of redis-py: replies are bytes, also of a client with `decode_responses`.
+_AS_BYTES: Final = (True,)
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
@@ -49,9 +60,10 @@ _Steps = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
 def send_commands(connection: Any, *commands: Command) -> list[Any]:
     """Send commands and return their replies; an error reply is an EventsError in the list.
 
-    After a lost connection all commands are sent again, so they must be safe to repeat. A command
-    that Redis refuses in a later attempt may have been run in an earlier one: its error is then
-    RedisUnavailable. Raises RedisUnavailable.
+    After a lost connection, or a reply of a node that cannot run commands now, all commands are
+    sent again on a new connection, so they must be safe to repeat. A command that Redis refuses in
+    a later attempt may have been run in an earlier one: its error is then RedisUnavailable. Raises
+    RedisUnavailable.
     """
     if not hasattr(connection, "pack_command"):
         return [_run_on_cluster(connection, command) for command in commands]
@@ -129,7 +141,7 @@ def _attempts(
             replies: list[Any] = []
             for _ in commands:
                 try:
-                    replies.append((yield connection.read_response, ()))
+                    replies.append((yield connection.read_response, _AS_BYTES))
                 except exceptions.ResponseError as error:
                     replies.append(error)
             for number, reply in enumerate(replies):
@@ -149,15 +161,24 @@ def _attempts(
 
 
 def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> _Steps:
-    """Return the EventsError for an error reply; send the source of a script that Redis lacks."""
-    if not isinstance(error, exceptions.NoScriptError):
-        return translated(error, command)
-    source = scripts.with_source(command)
-    yield connection.send_packed_command, (_packed([source]), False)
-    try:
-        return (yield connection.read_response, ())
-    except exceptions.ResponseError as second:
-        return translated(second, command)
+    """Return the EventsError for an error reply; send the source of a script that Redis lacks.
+
+    Raises redis.exceptions.ConnectionError if the connection is of no use.
+    """
+    if isinstance(error, exceptions.NoScriptError):
+        source = scripts.with_source(command)
+        yield connection.send_packed_command, (_packed([source]), False)
+        try:
+            return (yield connection.read_response, _AS_BYTES)
+        except exceptions.ResponseError as second:
+            error = second
+    if _is_node_error(error):
+        raise exceptions.ConnectionError(str(error)) from error
+    return translated(error, command)
+
+
+def _is_node_error(error: Exception) -> bool:
+    return isinstance(error, _NODE_ERRORS) or str(error).startswith(_NODE_ERROR_CODES)
 
 
 def _packed(commands: Sequence[Command]) -> list[bytes]:
@@ -191,7 +212,7 @@ def unavailable(error: Exception) -> RedisUnavailable:
 def translated(error: exceptions.RedisError, command: Command) -> EventsError:
     """Return the error of this package for an error that redis-py raised for a command."""
     text = str(error)
-    if isinstance(error, _CONNECTION_ERRORS):
+    if isinstance(error, _CONNECTION_ERRORS) or _is_node_error(error):
         return unavailable(error)
     if text.startswith("STALEEPOCH"):
         return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")

@@ -11,7 +11,7 @@ from events.conf import event_settings
 from events.exceptions import EventsError
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher
 from events.streams import commands
-from events.streams.clients import get_async_redis, get_redis, run
+from events.streams.clients import get_async_redis, get_redis, send_command
 from events.streams.keys import StreamKeys
 from events.testing.assertions import Expected, check_events
 from events.transfer.ndjson import ndjson, read_lines
@@ -124,4 +124,4 @@ class JobEvents:
 def read_stream(job_id: str) -> list[Event]:
     """Return all events of a stream. Raises InvalidJobId, NotAStream, RedisUnavailable."""
     key = StreamKeys(event_settings.STREAM_PREFIX).stream(job_id)
-    return commands.events_of_xrange(job_id, run(get_redis(), ("XRANGE", key, "-", "+")))
+    return commands.events_of_xrange(job_id, send_command(get_redis(), ("XRANGE", key, "-", "+")))

@@ -43,7 +43,7 @@ def end_of_message(data: bytes, start: int = 0) -> int | None:
     kind, head = data[start : start + 1], data[start + 1 : stop]
     stop += 2
     if kind in _BULKS:
-        stop += max(int(head), -2) + 2
+        stop += int(head) + 2 if int(head) >= 0 else 0  # -1 is null
         return stop if stop <= len(data) else None
     for _ in range(_LISTS[kind] * int(head) if kind not in _LINES else 0):
         following = end_of_message(data, stop)
@@ -89,6 +89,10 @@ class Proxy:
         """Set what happens to the next calls, on any connection; later ones pass."""
         with self._lock:
             self._acts = deque(acts)
+
+    def redirect(self, redis_socket: Path) -> None:
+        """Connect new clients to another Redis; open connections remain."""
+        self._redis_socket = str(redis_socket)
 
     def refuse(self, count: int) -> None:
         """Close the next connections at once."""

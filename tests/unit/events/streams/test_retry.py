@@ -32,7 +32,8 @@ class Connection:
         assert check_health is False
         self.log.append("EVAL" if b"\r\nEVAL\r\n" in packed[0] else "send")
 
-    def read_response(self):
+    def read_response(self, disable_decoding):
+        assert disable_decoding
         self.log.append("read")
         reply = self.replies.pop(0)
         if isinstance(reply, BaseException):
@@ -48,8 +49,8 @@ class AsyncConnection(Connection):
     async def send_packed_command(self, *arguments):
         super().send_packed_command(*arguments)
 
-    async def read_response(self):
-        return super().read_response()
+    async def read_response(self, disable_decoding):
+        return super().read_response(disable_decoding)
 
     async def disconnect(self, nowait=False):
         super().disconnect()
@@ -133,6 +134,33 @@ def test_error_reply_after_a_lost_attempt_is_unavailable(drive):
     for refused in (OOM, REFUSED):
         _, replies, _ = drive([LOST, refused, b"2", fenced], PING, PING, PING)
         assert [type(reply) for reply in replies] == [RedisUnavailable, bytes, NotAStream]
+
+
+NODE_ERRORS = {
+    "READONLY": exceptions.ReadOnlyError("You can't write against a read only replica."),
+    "MASTERDOWN": exceptions.MasterDownError("Link with MASTER is down."),
+    "CLUSTERDOWN": exceptions.ClusterDownError("The cluster is down"),
+    "TRYAGAIN": exceptions.TryAgainError("Multiple keys request during rehashing of slot"),
+    "LOADING": exceptions.BusyLoadingError("Redis is loading the dataset in memory"),
+    "UNBLOCKED": exceptions.ResponseError("UNBLOCKED force unblock from blocking operation"),
+    "NOREPLICAS": exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
+    "BUSY": exceptions.ResponseError("BUSY Redis is busy running a script."),
+}
+
+
+@pytest.mark.parametrize("code", NODE_ERRORS)
+def test_reply_of_a_node_that_cannot_run_commands_closes_the_connection(drive, code):
+    log, replies, _ = drive([b"1", NODE_ERRORS[code], b"1", b"2"], PING, PING)
+    attempt = ["send", "read", "read"]
+    assert (log, replies) == ([*attempt, "disconnect", *attempt], [b"1", b"2"])
+    _, error, _ = drive([NODE_ERRORS[code]] * 4, PING)
+    assert isinstance(error, RedisUnavailable)
+
+
+def test_node_error_of_the_source_of_a_script_closes_the_connection(drive):
+    log, replies, _ = drive([NO_SCRIPT, NODE_ERRORS["READONLY"], b"1"], SCRIPT)
+    assert log == ["send", "read", "EVAL", "read", "disconnect", "send", "read"]
+    assert replies == [b"1"]
 
 
 class Interruption(BaseException):
