@@ -4,6 +4,7 @@ Accessors (`event_settings`), system checks and the settings reference are deriv
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -11,11 +12,14 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from events.codec import MAX_EVENT_BYTES
 
 SETTING: Final = "JOB_EVENTS"
 DAY_SECONDS: Final = 24 * 60 * 60
+
+_PREFIX: Final = re.compile(r"[^ {}]*(\{[^ {}]+\}[^ {}]*)?")
 
 T = TypeVar("T")
 
@@ -80,6 +84,13 @@ def _is_redis_url(value: object) -> bool:
         return False
 
 
+def _is_path_of_callable(value: object) -> bool:
+    try:
+        return isinstance(value, str) and callable(import_string(value))
+    except ImportError:
+        return False
+
+
 def seconds(least: int, most: int = DAY_SECONDS) -> Rule:
     """Return the rule for a number of seconds from `least` to `most`."""
     return Rule(
@@ -96,9 +107,10 @@ def duration(most: int = DAY_SECONDS) -> Rule:
 
 count: Final = Rule("an integer above 0", lambda value: _is_integer(value) and value > 0)
 _length: Final = Rule("an integer, 0 or above", _is_integer)
+# In a cluster, keys with the same hash tag are in one slot.
 _prefix: Final = Rule(
-    "a non-empty string without spaces",
-    lambda value: isinstance(value, str) and bool(value) and " " not in value,
+    "a non-empty string without spaces and braces, except for one hash tag `{…}`",
+    lambda value: isinstance(value, str) and bool(value) and bool(_PREFIX.fullmatch(value)),
 )
 _share: Final = Rule(
     "a number above 0, at most 1", lambda value: is_number(value, most=1) and value > 0
@@ -106,12 +118,24 @@ _share: Final = Rule(
 _boolean: Final = Rule("True or False", lambda value: isinstance(value, bool))
 _redis_url: Final = Rule("a redis://, rediss:// or unix:// URL", _is_redis_url, is_secret=True)
 
+_client_factory: Final = Rule(
+    "an empty string or the dotted path of a function",
+    lambda value: value == "" or _is_path_of_callable(value),
+)
+
 
 class EventSettings(SettingsTable):
     """The keys of `JOB_EVENTS` that events/ reads; without a Django project the defaults apply."""
 
     REDIS_URL = Setting(
         "redis://127.0.0.1:6379/0", _redis_url, "E002", "URL of Redis", variable="REDIS_URL"
+    )
+    REDIS_CLIENT_FACTORY = Setting(
+        "",
+        _client_factory,
+        "E016",
+        "creates the clients instead, called with `asynchronous=False` or `True`: for Sentinel,"
+        " Redis Cluster, and what a URL cannot describe",
     )
     REDIS_TIMEOUT = Setting(10.0, duration(), "E003", "time limit of a Redis command")
     STREAM_PREFIX = Setting("job_events:", _prefix, "E004", "prefix of stream keys")

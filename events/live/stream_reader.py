@@ -6,11 +6,11 @@ from time import monotonic
 from typing import Any, Final
 
 from events.conf import event_settings
-from events.exceptions import EventsError, NotAStream, RedisCommandError
+from events.exceptions import EventsError, NotAStream, RedisCommandError, RedisUnavailable
 from events.live.topic import Topic
 from events.streams import commands
 from events.streams.clients import asend_command, block_ms, get_async_redis
-from events.streams.pinned import PinnedConnection
+from events.streams.pinned import PinnedConnection, close_idle_connections
 from events.streams.retry import raise_lost_cancellation
 from events.types import START
 
@@ -73,6 +73,10 @@ class StreamReader:
             while True:
                 raise_lost_cancellation(0)
                 await self._read_once(connection)
+        except RedisUnavailable:
+            # After a failover, history must not be read from the former master.
+            await close_idle_connections(client)
+            raise
         finally:
             if self._unblocking is not None:
                 self._unblocking.cancel()

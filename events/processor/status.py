@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from events.conf import event_settings
 from events.database import database_now, now_expression
 from events.exceptions import EventsError, RedisUnavailable
 from events.log_format import summarize_error
@@ -15,7 +14,7 @@ from events.models import ArchiveCheckpoint, ArchivedEvent, LogGap, Processor
 from events.processor.lag import LATE_SECONDS, ArchiveLag, archive_lag
 from events.processor.losses import with_next_event
 from events.processor.problems import REDIS_LOOP, Problem, find_problems
-from events.streams.clients import get_redis, is_reachable
+from events.streams.clients import get_redis, is_available
 from events.streams.memory import RedisMemory, read_memory
 
 ALIVE_SECONDS: Final = 30
@@ -203,7 +202,7 @@ def redis_memory() -> RedisMemory:
     """The memory of Redis, or its error; detects an unresponsive Redis within a second."""
     try:
         client = get_redis()
-        if not is_reachable(event_settings.REDIS_URL):
+        if not is_available():
             raise RedisUnavailable
         return read_memory(client)
     except EventsError as error:

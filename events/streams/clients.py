@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
 import redis
 import redis.asyncio
+from django.utils.module_loading import import_string
 from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import EqualJitterBackoff, NoBackoff
@@ -16,6 +17,7 @@ from events.exceptions import RedisUnavailable
 from events.per_loop import PerLoop
 from events.streams.pinned import aacquire, acquire, release
 from events.streams.retry import (
+    CLIENT_ERRORS,
     asend_commands,
     cancellations,
     close_connection,
@@ -23,6 +25,7 @@ from events.streams.retry import (
     raised,
     send_commands,
     translated,
+    unavailable,
 )
 from events.streams.scripts import Command
 
@@ -35,33 +38,38 @@ MAX_BLOCK_SECONDS: Final = 5.0
 _PROBE_TIMEOUT_SECONDS: Final = 1.0
 
 
-_Address = tuple[str, float]
-_Client = TypeVar("_Client", redis.Redis, redis.asyncio.Redis)
+class _Source(NamedTuple):
+    """The settings from which clients are created."""
 
-# By the settings from which a client is created.
+    url: str
+    timeout: float
+    factory: str
+
+
 _lock = threading.Lock()
-_sync_clients: dict[_Address, redis.Redis] = {}
-_async_clients: Final = PerLoop[dict[_Address, redis.asyncio.Redis]]()
+_sync_clients: dict[_Source, redis.Redis] = {}
+_async_clients: Final = PerLoop[dict[_Source, redis.asyncio.Redis]]()
 
 
 def get_redis() -> redis.Redis:
-    """Return the sync client of this process, for `JOB_EVENTS["REDIS_URL"]`.
+    """Return the sync client of this process, for `REDIS_URL` or from `REDIS_CLIENT_FACTORY`.
 
-    Threads may share it. It opens connections on first use, and anew after a fork.
+    Threads may share it. It opens connections on first use, and anew after a fork. Raises
+    RedisUnavailable.
     """
-    address = _configured_address()
+    source = _configured_source()
     with _lock:
-        if address not in _sync_clients:
-            _sync_clients[address] = _create(redis.Redis, Retry, address)
-        return _sync_clients[address]
+        if source not in _sync_clients:
+            _sync_clients[source] = _create(source, asynchronous=False)
+        return _sync_clients[source]
 
 
 def get_async_redis() -> redis.asyncio.Redis:
-    """Return the client of the running event loop, for `JOB_EVENTS["REDIS_URL"]`."""
-    address, clients = _configured_address(), _async_clients.of_running_loop(lambda _: {})
-    if address not in clients:
-        clients[address] = _create(redis.asyncio.Redis, AsyncRetry, address)
-    return clients[address]
+    """Return the client of the running event loop; see `get_redis`."""
+    source, clients = _configured_source(), _async_clients.of_running_loop(lambda _: {})
+    if source not in clients:
+        clients[source] = _create(source, asynchronous=True)
+    return clients[source]
 
 
 async def close_async_redis() -> None:
@@ -70,28 +78,44 @@ async def close_async_redis() -> None:
     while clients:
         _, client = clients.popitem()
         await client.aclose()
+        manager = getattr(client.connection_pool, "sentinel_manager", None)
+        for sentinel in manager.sentinels if manager else ():
+            await sentinel.aclose()
 
 
-def _configured_address() -> _Address:
-    return event_settings.REDIS_URL, event_settings.REDIS_TIMEOUT
+def _configured_source() -> _Source:
+    settings = event_settings
+    return _Source(settings.REDIS_URL, settings.REDIS_TIMEOUT, settings.REDIS_CLIENT_FACTORY)
 
 
-def _create(
-    client: type[_Client], retry: type[Retry] | type[AsyncRetry], address: _Address
-) -> _Client:
-    url, timeout = address
-    backoff = EqualJitterBackoff(base=0.05, cap=0.5)
+def _create(source: _Source, *, asynchronous: bool) -> Any:
     try:
+        if source.factory:
+            return import_string(source.factory)(asynchronous=asynchronous)
+        client: Any = redis.asyncio.Redis if asynchronous else redis.Redis
+        retry: Any = AsyncRetry if asynchronous else Retry
         return client.from_url(
-            url,
-            retry=retry(backoff, MAX_RETRIES, _RETRIED_ERRORS),
+            source.url,
+            retry=retry(EqualJitterBackoff(base=0.05, cap=0.5), MAX_RETRIES, _RETRIED_ERRORS),
             max_connections=MAX_CONNECTIONS,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            socket_timeout=source.timeout,
+            socket_connect_timeout=source.timeout,
             health_check_interval=30,
         )
+    except CLIENT_ERRORS as error:  # a cluster client connects at once
+        raise unavailable(error) from error
     except ValueError:  # its text and its traceback may contain a part of the password
+        if source.factory:
+            raise
         raise RedisUnavailable("REDIS_URL is not the address of a Redis.") from None
+
+
+def is_available() -> bool:
+    """Return whether the project's Redis replies within a second.
+
+    True with `REDIS_CLIENT_FACTORY`: the timeouts of its clients apply.
+    """
+    return bool(event_settings.REDIS_CLIENT_FACTORY) or is_reachable(event_settings.REDIS_URL)
 
 
 def probe_client(url: str) -> redis.Redis:
@@ -124,7 +148,7 @@ def run(client: redis.Redis, command: Command) -> Any:
     execute: Callable[..., Any] = client.execute_command
     try:
         return execute(*command)
-    except exceptions.RedisError as error:
+    except CLIENT_ERRORS as error:
         raise translated(error, command) from error
 
 
@@ -134,7 +158,7 @@ async def arun(client: redis.asyncio.Redis, command: Command) -> Any:
     before = cancellations()
     try:
         reply = await execute(*command)
-    except exceptions.RedisError as error:
+    except CLIENT_ERRORS as error:
         raise translated(error, command) from error
     raise_lost_cancellation(before)
     return reply

@@ -13,6 +13,7 @@ from events.streams import commands
 from events.streams.retry import (
     cancellations,
     close_connection,
+    raise_lost_cancellation,
     raised,
     send_once,
     translated,
@@ -33,16 +34,28 @@ class PinnedConnection:
     connection raises RedisUnavailable.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, connection: Any) -> None:
-        self._pool: Any = client.connection_pool
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._is_open = True
-        self._must_close = False
+        self._is_usable = True
 
     @classmethod
     async def open(cls, client: redis.asyncio.Redis) -> Self:
-        """Take a connection out of the client's pool. Raises RedisUnavailable."""
-        return cls(client, await aacquire(client))
+        """Open a connection outside of the client's pool, which may be small.
+
+        Raises RedisUnavailable.
+        """
+        pool: Any = client.connection_pool
+        pinned = cls(pool.make_connection())
+        before = cancellations()
+        try:
+            await pinned._connection.connect()
+            raise_lost_cancellation(before)
+        except exceptions.RedisError as error:
+            raise unavailable(error) from error
+        except BaseException:
+            await pinned.close()
+            raise
+        return pinned
 
     async def send(self, command: Command) -> Any:
         """Send a command and return its reply. Raises EventsError, for an error reply as well."""
@@ -55,36 +68,29 @@ class PinnedConnection:
         One call at a time. After a lost connection or a cancelled call, every call raises
         RedisUnavailable.
         """
-        if not self._is_open or self._must_close or not self._connection.is_connected:
+        if not self._is_usable or not self._connection.is_connected:
             raise RedisUnavailable
-        self._must_close = True
+        self._is_usable = False
         try:
             replies = await send_once(self._connection, requests)
         except exceptions.RedisError as error:
             raise translated(error, requests[0]) from error
-        self._must_close = False
+        self._is_usable = True
         return replies
 
     async def check_role(self) -> int:
         """Return the connection's id; raise RedisUnavailable if a failover made it a replica's.
 
-        The former master would lack later events, if it still receives any. Idle connections of
-        the pool may lead to it, too.
+        The former master would lack later events, if it still receives any.
         """
         connection_id, role = commands.id_and_role(await self.send(commands.hello()))
         if role != "master":
-            self._must_close = True
-            await self._pool.disconnect(inuse_connections=False)
             raise RedisUnavailable(f"The role of this Redis is {role}.")
         return connection_id
 
     async def close(self) -> None:
-        """Return the connection to the pool; close it first if it must not be used again."""
-        if self._is_open:
-            self._is_open = False
-            if self._must_close:
-                await close_connection(self._connection)
-            await self._pool.release(self._connection)
+        self._is_usable = False
+        await close_connection(self._connection)
 
 
 def acquire(client: redis.Redis) -> Any:
@@ -123,6 +129,11 @@ def can_reserve(client: redis.Redis | redis.asyncio.Redis) -> bool:
     """Return whether the pool is large enough to reserve connections between calls."""
     pool = getattr(client, "connection_pool", None)
     return getattr(pool, "max_connections", 0) >= MIN_POOL_CONNECTIONS
+
+
+async def close_idle_connections(client: redis.asyncio.Redis) -> None:
+    """Close the connections of the pool that are not in use; they may lead to a former master."""
+    await client.connection_pool.disconnect(inuse_connections=False)
 
 
 async def reserve_connection(client: redis.asyncio.Redis, *, is_shared: bool) -> Any:

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 # The delay before each further attempt; there is none after the last.
 RETRY_DELAYS_SECONDS: Final = (0.02, 0.1, 0.5, 0.0)
 
+# What clients raise. RedisClusterException is no RedisError.
+CLIENT_ERRORS: Final = (exceptions.RedisError, exceptions.RedisClusterException)
 _CONNECTION_ERRORS: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 # Replies of a node that cannot run commands now, such as a former master after a failover. It has
 # not run the command; a new connection may lead to another node.
@@ -51,6 +53,11 @@ _ERRORS_BY_PREFIX: Final[dict[str, type[EventsError]]] = {
 
 # `disable_decoding` of redis-py: replies are bytes, also of a client with `decode_responses`.
 _AS_BYTES: Final = (True,)
+
+
+class SlotMoved(RedisUnavailable):
+    """The node does not serve this key, or no longer (MOVED, ASK)."""
+
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
@@ -137,6 +144,7 @@ def _attempts(
     packed, started = _packed(commands), monotonic()
     for attempt, delay in enumerate(RETRY_DELAYS_SECONDS):
         try:
+            yield from _connect(connection, again=attempt > 0)
             yield connection.send_packed_command, (packed, False)
             replies: list[Any] = []
             for _ in commands:
@@ -158,6 +166,12 @@ def _attempts(
         else:
             return [_of_later_attempt(reply) for reply in replies] if attempt else replies
     raise RedisUnavailable
+
+
+def _connect(connection: Any, *, again: bool) -> _Steps:
+    """Open a closed connection. Sending opens it, too, but not to the master of Sentinel."""
+    if again or not getattr(connection, "is_connected", True):
+        yield connection.connect, ()
 
 
 def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> _Steps:
@@ -209,11 +223,17 @@ def unavailable(error: Exception) -> RedisUnavailable:
     return RedisUnavailable(f"Redis did not answer: {error}")
 
 
-def translated(error: exceptions.RedisError, command: Command) -> EventsError:
+def translated(error: Exception, command: Command) -> EventsError:
     """Return the error of this package for an error that redis-py raised for a command."""
-    text = str(error)
-    if isinstance(error, _CONNECTION_ERRORS) or _is_node_error(error):
+    if isinstance(error, exceptions.AskError):
+        return SlotMoved(str(error))
+    if not isinstance(error, exceptions.ResponseError) or _is_node_error(error):
         return unavailable(error)
+    return _refusal(error, command)
+
+
+def _refusal(error: exceptions.ResponseError, command: Command) -> EventsError:
+    text = str(error)
     if text.startswith("STALEEPOCH"):
         return ProducerFenced(f"{ProducerFenced.__doc__} Redis replied: {error}.")
     if text.startswith("OUTOFORDER"):

@@ -63,7 +63,7 @@ def job_events(
 
     url, run = _job_events_redis
     prefix = f"{run}{token_hex(4)}:"
-    overrides = {"REDIS_URL": url, "STREAM_PREFIX": prefix}
+    overrides = {"REDIS_URL": url, "REDIS_CLIENT_FACTORY": "", "STREAM_PREFIX": prefix}
     with ExitStack() as stack:
         if apps.ready:
             _override_project_settings(request, stack, overrides)

@@ -108,7 +108,7 @@ def test_steps_of_the_processor_fail_during_the_failover_and_stall_no_log(pair):
 def test_archiver_fails_during_the_failover_and_stalls_no_log(pair):
     world = World()
     world.publish(400)
-    pair.replicate(pair.new, pair.old)
+    pair.new.replicate(pair.old)
     pair.stop_replication()
     pair.demote()
     with pytest.raises(RedisUnavailable):  # it trims
@@ -155,7 +155,7 @@ def test_follower_is_reset_to_the_last_event_that_the_replica_received(pair):
     world = World()
     world.commit(2)
     world.publish(2)
-    pair.replicate(pair.new, pair.old)
+    pair.new.replicate(pair.old)
     with LogFollower() as follower:
         follower.wait_for(4)
         pair.stop_replication()

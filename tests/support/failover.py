@@ -1,33 +1,11 @@
 """A Redis and its replica behind one address, as behind a load balancer or a Kubernetes Service."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import sleep
 
-import redis
-
-from events.testing.redis_server import EmbeddedRedis
 from tests.faults.proxy import Proxy, proxied
-from tests.support.site import free_port
-
-
-class Node:
-    """A Redis with a TCP port."""
-
-    def __init__(self, directory: Path, **options: str) -> None:
-        self.port = free_port()
-        options = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": "0", **options}
-        self.server = EmbeddedRedis(directory, port=str(self.port), bind="127.0.0.1", **options)
-        self.socket = directory / "redis.sock"
-        self.client = redis.Redis(port=self.port)
-        self.server.start()
-
-    def stop(self) -> None:
-        self.client.close()
-        self.server.kill()
-        shutil.rmtree(self.server.directory)
+from tests.support.redis_nodes import Node, nodes
 
 
 class FailoverPair:
@@ -35,17 +13,7 @@ class FailoverPair:
 
     def __init__(self, old: Node, new: Node, proxy: Proxy) -> None:
         self.old, self.new, self.proxy = old, new, proxy
-        self.replicate(new, old)
-
-    def replicate(self, replica: Node, primary: Node) -> None:
-        """Make a node a replica, and wait until it has all data."""
-        replica.client.replicaof("127.0.0.1", primary.port)
-        while replica.client.info("replication")["master_link_status"] != "up":
-            sleep(0.02)
-        primary.client.set("barrier", "1")
-        while not replica.client.get("barrier"):
-            sleep(0.02)
-        primary.client.delete("barrier")
+        new.replicate(old)
 
     def stop_replication(self) -> None:
         """Make the replica a primary that receives no more data."""
@@ -67,10 +35,5 @@ class FailoverPair:
 
 @contextmanager
 def failover_pair(directory: Path) -> Iterator[FailoverPair]:
-    nodes = [Node(directory / name) for name in ("old", "new")]
-    try:
-        with proxied(nodes[0].socket) as proxy:
-            yield FailoverPair(*nodes, proxy)
-    finally:
-        for node in nodes:
-            node.stop()
+    with nodes(directory, 2) as (old, new), proxied(old.socket) as proxy:
+        yield FailoverPair(old, new, proxy)

@@ -28,6 +28,9 @@ class Connection:
     def pack_command(self):
         raise NotImplementedError
 
+    def connect(self):
+        assert self.log[-1] == "disconnect"
+
     def send_packed_command(self, packed, check_health):
         assert check_health is False
         self.log.append("EVAL" if b"\r\nEVAL\r\n" in packed[0] else "send")
@@ -46,6 +49,9 @@ class Connection:
 
 
 class AsyncConnection(Connection):
+    async def connect(self):
+        super().connect()
+
     async def send_packed_command(self, *arguments):
         super().send_packed_command(*arguments)
 
