@@ -19,7 +19,7 @@ from events.conf import event_settings
 from events.database import atomic, is_unavailable
 from events.exceptions import EventsError, NotAStream, RedisUnavailable
 from events.streams import commands
-from events.streams.clients import get_redis, send_command, send_pipeline
+from events.streams.clients import get_redis, read_streams, scan_keys, send_pipeline
 from events.streams.keys import StreamKeys
 from events.streams.memory import read_memory
 from events.streams.retry import raised
@@ -38,15 +38,9 @@ ArchiveBatch = Mapping[StreamState, list[Event]]
 
 
 def scan_streams() -> Iterator[list[str]]:
-    """Yield the keys of streams with the configured prefix, one SCAN reply at a time."""
-    client, pattern = get_redis(), StreamKeys(event_settings.STREAM_PREFIX).pattern
-    cursor = "0"
-    while True:
-        reply = send_command(client, commands.scan(cursor, pattern, _SCAN_COUNT))
-        cursor, names = commands.scanned(reply)
-        yield names
-        if cursor == "0":
-            return
+    """Yield the keys of streams with the configured prefix; see `scan_keys`."""
+    pattern = StreamKeys(event_settings.STREAM_PREFIX).pattern
+    return scan_keys(get_redis(), pattern, _SCAN_COUNT)
 
 
 class _StreamsLost(Exception):
@@ -127,9 +121,9 @@ class Archiver:
     def _read(self, group: list[StreamState]) -> ArchiveBatch:
         by_key = {stream.keys[0]: stream for stream in group}
         limit = max(self._batch_size // len(group), 1)
-        command = commands.xread({key: by_key[key].position for key in by_key}, limit)
+        positions = {key: by_key[key].position for key in by_key}
         try:
-            reply = commands.entries_of_xread(send_command(get_redis(), command))
+            reply = read_streams(get_redis(), positions, limit)
         except NotAStream as error:
             if len(group) == 1:
                 self._stall(group[0], error)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import Error, connections
@@ -25,11 +25,13 @@ from events.exceptions import RedisUnavailable
 from events.history.reader import aread_events
 from events.live.completion import CompletionQueries
 from events.live.continuity import verify_continuity
-from events.live.stream_reader import MAX_STREAMS, StreamReader
+from events.live.stream_reader import ClusterStreamReader, StreamReader
 from events.live.threads import in_database_thread
 from events.live.topic import Completion, Topic, TopicSubscriber
 from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
+from events.streams.clients import get_async_redis
+from events.streams.cluster import find_node
 from events.streams.keys import StreamKeys
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
@@ -39,6 +41,7 @@ logger = logging.getLogger(__name__)
 _MIN_RETRY_SECONDS: Final = 0.1
 _MAX_RETRY_SECONDS: Final = 5.0
 DATABASE_RETRY_SECONDS: Final = 1.0
+SLOT_RETRY_SECONDS: Final = 0.1
 _MAX_CONCURRENT_READS: Final = 8  # of history
 _VERIFIED_EVENTS: Final = 32
 _UNSETTLED_EVENTS: Final = 100
@@ -195,7 +198,8 @@ class Hub(LoopService[TopicSubscriber]):
             if topic.is_done:  # not read any more, but a subscriber catches up
                 await self._verify(topic)
             elif topic.subscribers:
-                reader = self._reader_of(topic, group)
+                node = await find_node(get_async_redis(), topic.key)
+                reader = self._reader_of(topic, node, group)
                 await reader.is_open.wait()  # before the log is read: see the module
                 await self._verify(topic)
                 reader.interrupt()
@@ -225,16 +229,31 @@ class Hub(LoopService[TopicSubscriber]):
             if lost:
                 await _record_loss(topic.job_id, end.common, lost)
 
-    def _reader_of(self, topic: Topic, group: asyncio.TaskGroup) -> StreamReader:
-        readers = [each for each in self._readers if each.topics.get(topic.key) is topic]
-        readers += [each for each in self._readers if len(each.topics) < MAX_STREAMS]
+    def _reader_of(self, topic: Topic, node: Any, group: asyncio.TaskGroup) -> StreamReader:
+        readers = [each for each in self._readers if each.accepts(topic, node)]
+        readers.sort(key=lambda reader: topic.key not in reader.topics)
         if not readers:
-            lost_head = partial(self.invalidate, is_head_missing=True)
-            readers = [StreamReader(self._completions.add_if_terminal, lost_head)]
+            appended = self._completions.add_if_terminal
+            head_missing = partial(self.invalidate, is_head_missing=True)
+            readers = [
+                ClusterStreamReader(appended, head_missing, self._move, node)
+                if node
+                else StreamReader(appended, head_missing)
+            ]
             self._readers += readers
             group.create_task(readers[0].run())
         readers[0].topics[topic.key] = topic
         return readers[0]
+
+    def _move(self, topic: Topic) -> None:
+        """The slot of a topic moves to another node: verify until that node serves it.
+
+        Reading history meanwhile updates the client's map of the slots.
+        """
+        if topic.is_verified:
+            topic.invalidate()
+            loop = asyncio.get_running_loop()
+            loop.call_later(SLOT_RETRY_SECONDS, self._unverified.put_nowait, topic)
 
     def _finish(self, topic: Topic) -> None:
         """The job is finished: verify that the log was read to its end, and end the topic."""

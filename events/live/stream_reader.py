@@ -1,7 +1,12 @@
-"""Stream reader: one connection that waits with XREAD BLOCK for new entries of many streams."""
+"""Stream readers: one connection that reads new entries of many streams.
+
+It waits with XREAD BLOCK. The nodes of a cluster refuse to read streams of several slots in one
+command: from each master, one connection reads all streams in a pipeline, at an interval.
+"""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -10,8 +15,8 @@ from events.exceptions import EventsError, NotAStream, RedisCommandError, RedisU
 from events.live.topic import Topic
 from events.streams import commands
 from events.streams.clients import asend_command, block_ms, get_async_redis
-from events.streams.pinned import PinnedConnection, close_idle_connections
-from events.streams.retry import raise_lost_cancellation
+from events.streams.pinned import PinnedConnection, forget_nodes
+from events.streams.retry import SlotMoved, raise_lost_cancellation, raised
 from events.types import START
 
 # XREAD of 1,000 streams takes Redis one millisecond, and this process two more.
@@ -22,6 +27,9 @@ _HEAD_CHECK_SECONDS: Final = 5.0
 _BACKPRESSURE_MS: Final = 5
 _UNBLOCK_RETRY_SECONDS: Final = 0.005
 _SHORT_BLOCK_MS: Final = 100  # if CLIENT UNBLOCK is not permitted
+# Streams of a cluster are read at this interval; if reading takes long, a fifth of the time.
+CLUSTER_READ_SECONDS: Final = 0.025
+_READ_PAUSE_FACTOR: Final = 4
 
 
 class StreamReader:
@@ -31,7 +39,9 @@ class StreamReader:
     """
 
     def __init__(
-        self, appended: Callable[[Topic], None], head_missing: Callable[[Topic], None]
+        self,
+        appended: Callable[[Topic], None],
+        head_missing: Callable[[Topic], None],
     ) -> None:
         self.topics: dict[str, Topic] = {}
         self.is_open = asyncio.Event()
@@ -62,21 +72,32 @@ class StreamReader:
         finally:
             self._unblocking = None
 
+    def accepts(self, topic: Topic, node: Any) -> bool:
+        """Whether the topic, whose stream is on a node of a cluster, can be read here."""
+        return self.topics.get(topic.key) is topic or len(self.topics) < MAX_STREAMS
+
     async def run(self) -> None:
         """Read until the connection is lost; raises RedisUnavailable."""
         client = get_async_redis()
-        connection = await PinnedConnection.open(client)
+        try:
+            await self._run(client)
+        except RedisUnavailable:
+            # After a failover, history must not be read from the former master.
+            await forget_nodes(client)
+            raise
+
+    async def _open(self, client: Any) -> PinnedConnection:
         self._block_ms = block_ms(client)
+        return await PinnedConnection.open(client)
+
+    async def _run(self, client: Any) -> None:
+        connection = await self._open(client)
         try:
             self._connection_id = await connection.check_role()
             self.is_open.set()
             while True:
                 raise_lost_cancellation(0)
                 await self._read_once(connection)
-        except RedisUnavailable:
-            # After a failover, history must not be read from the former master.
-            await close_idle_connections(client)
-            raise
         finally:
             if self._unblocking is not None:
                 self._unblocking.cancel()
@@ -135,7 +156,9 @@ class StreamReader:
         replies = await connection.send_all([commands.entry(t.key, t.head) for t, _ in read])
         intact = []
         for (topic, epoch), reply in zip(read, replies, strict=True):
-            if topic.is_current(epoch):
+            if isinstance(reply, SlotMoved):
+                self._slot_moved(topic)
+            elif topic.is_current(epoch):
                 found = [] if isinstance(reply, EventsError) else reply
                 events = commands.events_of_xrange(topic.job_id, found)
                 if topic.head == START or any(map(topic.delivered.contains, events)):
@@ -143,6 +166,9 @@ class StreamReader:
                 else:
                     self._head_missing(topic)
         return intact
+
+    def _slot_moved(self, topic: Topic) -> None:
+        """Only in a cluster."""
 
     async def _check_quiet_heads(self, connection: PinnedConnection) -> None:
         """Detect what XREAD does not report: a failover, and the loss of an idle stream."""
@@ -168,3 +194,51 @@ class StreamReader:
         for topic, reply in zip(topics, replies, strict=True):
             if isinstance(reply, EventsError):
                 topic.fail(reply)
+
+
+class ClusterStreamReader(StreamReader):
+    """Reads all topics of one master of a cluster."""
+
+    def __init__(
+        self,
+        appended: Callable[[Topic], None],
+        head_missing: Callable[[Topic], None],
+        moved: Callable[[Topic], None],
+        node: Any,
+    ) -> None:
+        super().__init__(appended, head_missing)
+        self._moved, self._node = moved, node
+
+    def accepts(self, topic: Topic, node: Any) -> bool:
+        return bool(node.name == self._node.name)
+
+    async def _open(self, client: Any) -> PinnedConnection:
+        return await PinnedConnection.open(client, self._node)
+
+    async def _read(self, connection: PinnedConnection, topics: list[Topic], block: int) -> None:
+        started = monotonic()
+        for start in range(0, len(topics), MAX_STREAMS):
+            await self._read_some(connection, topics[start : start + MAX_STREAMS])
+        pause = max(CLUSTER_READ_SECONDS, (monotonic() - started) * _READ_PAUSE_FACTOR)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), pause)
+
+    async def _read_some(self, connection: PinnedConnection, topics: list[Topic]) -> None:
+        read = [(topic, topic.epoch) for topic in topics]
+        requests = [commands.xread({topic.key: topic.head}, _MAX_ENTRIES) for topic in topics]
+        entries: dict[str, Any] = {}
+        for topic, reply in zip(topics, await connection.send_all(requests), strict=True):
+            if isinstance(reply, SlotMoved):
+                self._slot_moved(topic)
+            elif isinstance(reply, NotAStream):
+                topic.fail(reply)
+            else:
+                entries |= commands.entries_of_xread(raised(reply))
+        if entries:
+            await self._append(
+                connection, [each for each in read if each[0].key in entries], entries
+            )
+
+    def _slot_moved(self, topic: Topic) -> None:
+        self.topics.pop(topic.key, None)
+        self._moved(topic)

@@ -1,7 +1,7 @@
 """Registry of the Redis clients of this process, and commands sent through a client."""
 
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -15,6 +15,8 @@ from redis.retry import Retry
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.per_loop import PerLoop
+from events.streams import commands
+from events.streams.cluster import ClusterSender, arun_on_cluster, is_cluster, masters_of
 from events.streams.pinned import aacquire, acquire, release
 from events.streams.retry import (
     CLIENT_ERRORS,
@@ -28,6 +30,7 @@ from events.streams.retry import (
     unavailable,
 )
 from events.streams.scripts import Command
+from events.types import Cursor
 
 MAX_RETRIES: Final = 3
 # Timeouts are not retried: each attempt at a Redis that hangs would last REDIS_TIMEOUT.
@@ -78,7 +81,8 @@ async def close_async_redis() -> None:
     while clients:
         _, client = clients.popitem()
         await client.aclose()
-        manager = getattr(client.connection_pool, "sentinel_manager", None)
+        pool = getattr(client, "connection_pool", None)  # a cluster client has none
+        manager = getattr(pool, "sentinel_manager", None)
         for sentinel in manager.sentinels if manager else ():
             await sentinel.aclose()
 
@@ -137,9 +141,10 @@ def is_reachable(url: str) -> bool:
         return False
 
 
-def block_ms(client: redis.Redis | redis.asyncio.Redis) -> int:
+def block_ms(client: Any) -> int:
     """Return how long a command may block: well below the socket timeout."""
-    timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or MAX_BLOCK_SECONDS
+    pool: Any = client.nodes_manager if is_cluster(client) else client.connection_pool
+    timeout = pool.connection_kwargs.get("socket_timeout") or MAX_BLOCK_SECONDS
     return max(int(min(timeout / 2, MAX_BLOCK_SECONDS) * 1000), 1)  # 0 blocks for ever
 
 
@@ -170,17 +175,51 @@ def send_command(client: redis.Redis, command: Command) -> Any:
     return raised(reply)
 
 
-def send_pipeline(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+def send_pipeline(client: redis.Redis, requests: Sequence[Command]) -> list[Any]:
     """Send commands that are safe to repeat in one round trip; see `send_commands`."""
     connection = acquire(client)
     try:
-        return send_commands(connection, *commands) if commands else []
+        return send_commands(connection, *requests) if requests else []
     finally:
         release(client, connection)
 
 
+def scan_keys(client: redis.Redis, pattern: str, count: int) -> Iterator[list[str]]:
+    """Yield the keys of streams that match a pattern, one SCAN reply at a time."""
+    for master in masters_of(client):
+        cursor = ""
+        while cursor != "0":
+            try:
+                reply = send_command(master, commands.scan(cursor or "0", pattern, count))
+            except RedisUnavailable:
+                if is_cluster(client):
+                    ClusterSender(client).refresh()
+                raise
+            cursor, names = commands.scanned(reply)
+            yield names
+
+
+def read_streams(
+    client: redis.Redis, positions: Mapping[str, Cursor], limit: int
+) -> dict[str, Any]:
+    """Return up to `limit` entries after a position of each stream that has some, by key.
+
+    Raises NotAStream, RedisUnavailable, RedisCommandError. A cluster refuses to read streams of
+    several slots at once.
+    """
+    requests = [commands.xread(positions, limit)]
+    if is_cluster(client):
+        requests = [commands.xread({key: positions[key]}, limit) for key in positions]
+    entries: dict[str, Any] = {}
+    for reply in send_pipeline(client, requests):
+        entries |= commands.entries_of_xread(raised(reply))
+    return entries
+
+
 async def asend_command(client: redis.asyncio.Redis, command: Command) -> Any:
     """Async version of `send_command`."""
+    if is_cluster(client):
+        return raised(await arun_on_cluster(client, command))
     connection = await aacquire(client)
     try:
         (reply,) = await asend_commands(connection, command)

@@ -20,6 +20,17 @@ Reply = Any
 NO_STREAM: Final = "no such key"
 
 
+_KEY_INDEXES: Final = {"EVALSHA": 3, "EVAL": 3, "XINFO": 2}
+
+
+def key_of(command: Command) -> str | None:
+    """Return the key that selects the node of a cluster; None for a command without keys."""
+    if len(command) == 1:
+        return None
+    index = command.index("STREAMS") + 1 if command[0] == "XREAD" else None
+    return str(command[index or _KEY_INDEXES.get(str(command[0]), 1)])
+
+
 def append(
     keys: Keys, producer: ProducerSequence, floor: str, events: Sequence[EncodedEvent]
 ) -> Command:

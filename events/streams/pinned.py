@@ -1,6 +1,7 @@
 """Connections taken out of a client's pool, to be used by one caller."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -10,21 +11,29 @@ from redis import exceptions
 
 from events.exceptions import RedisUnavailable
 from events.streams import commands
+from events.streams.cluster import (
+    GET_CONNECTION_ARGUMENTS,
+    AsyncClusterSender,
+    ClusterSender,
+    connection_to,
+    is_cluster,
+)
 from events.streams.retry import (
+    CLIENT_ERRORS,
+    asend_once,
     cancellations,
     close_connection,
     raise_lost_cancellation,
     raised,
-    send_once,
     translated,
     unavailable,
 )
 from events.streams.scripts import Command
 
+logger = logging.getLogger(__name__)
+
 # Connections are reserved between calls only where the pool may have this many.
 MIN_POOL_CONNECTIONS: Final = 20
-# Before 5.3, redis-py requires the name of a command, and ignores it.
-_GET_CONNECTION_ARGUMENTS: Final = () if redis.VERSION >= (5, 3) else ("EVALSHA",)
 
 
 class PinnedConnection:
@@ -39,13 +48,13 @@ class PinnedConnection:
         self._is_usable = True
 
     @classmethod
-    async def open(cls, client: redis.asyncio.Redis) -> Self:
+    async def open(cls, client: redis.asyncio.Redis, node: Any = None) -> Self:
         """Open a connection outside of the client's pool, which may be small.
 
-        Raises RedisUnavailable.
+        `node` is that of a cluster. Raises RedisUnavailable.
         """
-        pool: Any = client.connection_pool
-        pinned = cls(pool.make_connection())
+        pool: Any = None if node else client.connection_pool
+        pinned = cls(connection_to(node) if node else pool.make_connection())
         before = cancellations()
         try:
             await pinned._connection.connect()
@@ -72,7 +81,7 @@ class PinnedConnection:
             raise RedisUnavailable
         self._is_usable = False
         try:
-            replies = await send_once(self._connection, requests)
+            replies = await asend_once(self._connection, requests)
         except exceptions.RedisError as error:
             raise translated(error, requests[0]) from error
         self._is_usable = True
@@ -96,11 +105,13 @@ class PinnedConnection:
 def acquire(client: redis.Redis) -> Any:
     """Return a connection for `send_commands`; pass it to `release` afterwards.
 
-    A cluster client selects a connection for each key: it is returned itself.
+    For a cluster client, return a sender, which selects a connection for each key.
     """
-    pool = getattr(client, "connection_pool", None)
+    if is_cluster(client):
+        return ClusterSender(client)
+    pool: Any = client.connection_pool
     try:
-        return client if pool is None else pool.get_connection(*_GET_CONNECTION_ARGUMENTS)
+        return pool.get_connection(*GET_CONNECTION_ARGUMENTS)
     except exceptions.RedisError as error:
         raise unavailable(error) from error
 
@@ -110,7 +121,7 @@ async def aacquire(client: redis.asyncio.Redis) -> Any:
     pool: Any = client.connection_pool
     before = cancellations()
     try:
-        connection = await pool.get_connection(*_GET_CONNECTION_ARGUMENTS)
+        connection = await pool.get_connection(*GET_CONNECTION_ARGUMENTS)
     except exceptions.RedisError as error:
         raise unavailable(error) from error
     if cancellations() > before:
@@ -121,7 +132,7 @@ async def aacquire(client: redis.asyncio.Redis) -> Any:
 
 def release(client: redis.Redis, connection: Any) -> None:
     """Return a connection to the client's pool."""
-    if connection is not client:
+    if not is_cluster(client):
         client.connection_pool.release(connection)
 
 
@@ -131,9 +142,15 @@ def can_reserve(client: redis.Redis | redis.asyncio.Redis) -> bool:
     return getattr(pool, "max_connections", 0) >= MIN_POOL_CONNECTIONS
 
 
-async def close_idle_connections(client: redis.asyncio.Redis) -> None:
-    """Close the connections of the pool that are not in use; they may lead to a former master."""
-    await client.connection_pool.disconnect(inuse_connections=False)
+async def forget_nodes(client: Any) -> None:
+    """Forget where commands were sent: after a failover it may be a former master."""
+    try:
+        if is_cluster(client):
+            await client.nodes_manager.initialize()
+        else:
+            await client.connection_pool.disconnect(inuse_connections=False)
+    except CLIENT_ERRORS as error:
+        logger.debug("nodes_not_found", extra={"error": str(error)})
 
 
 async def reserve_connection(client: redis.asyncio.Redis, *, is_shared: bool) -> Any:
@@ -142,6 +159,8 @@ async def reserve_connection(client: redis.asyncio.Redis, *, is_shared: bool) ->
     It is closed with the client, unless the pool is small, exhausted, or shared with other loops:
     these could not close it, so it is then outside of the pool.
     """
+    if is_cluster(client):
+        return AsyncClusterSender(client)
     pool: Any = client.connection_pool
     if is_shared or not can_reserve(client):
         return pool.make_connection()

@@ -61,7 +61,7 @@ class SlotMoved(RedisUnavailable):
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
 # and sends the result back.
-_Steps = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
+Steps = Generator[tuple[Any, tuple[Any, ...]], Any, Any]
 
 
 def send_commands(connection: Any, *commands: Command) -> list[Any]:
@@ -72,9 +72,44 @@ def send_commands(connection: Any, *commands: Command) -> list[Any]:
     a later attempt may have been run in an earlier one: its error is then RedisUnavailable. Raises
     RedisUnavailable.
     """
+    if not hasattr(connection, "pack_command"):  # a ClusterSender
+        cluster_replies: list[Any] = connection.send_all(commands)
+        return cluster_replies
+    return _drive(connection, _attempts(connection, commands, _disconnect, sleep))
+
+
+async def asend_commands(connection: Any, *commands: Command) -> list[Any]:
+    """Async version of `send_commands`; a cancelled call leaves the connection to be closed."""
     if not hasattr(connection, "pack_command"):
-        return [_run_on_cluster(connection, command) for command in commands]
-    steps = _attempts(connection, commands, _disconnect, sleep)
+        cluster_replies: list[Any] = await connection.send_all(commands)
+        return cluster_replies
+    return await drive_async(_attempts(connection, commands, close_connection, asyncio.sleep))
+
+
+def send_once(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Send commands without retry; return what `send_commands` returns.
+
+    Raises redis.exceptions.RedisError if the connection is lost.
+    """
+    return _drive(connection, _attempts(connection, commands))
+
+
+async def asend_once(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Async version of `send_once`; a failed call leaves the connection to be closed."""
+    return await drive_async(_attempts(connection, commands))
+
+
+def _drive(connection: Any, steps: Steps) -> list[Any]:
+    try:
+        return drive(steps)
+    except BaseException:
+        # A signal handler may raise anywhere. An unread reply must not reach the next caller.
+        connection.disconnect()
+        raise
+
+
+def drive(steps: Steps) -> list[Any]:
+    """Run the steps of a generator, and return its result."""
     try:
         function, arguments = next(steps)
         while True:
@@ -87,23 +122,6 @@ def send_commands(connection: Any, *commands: Command) -> list[Any]:
     except StopIteration as stop:
         replies: list[Any] = stop.value
         return replies
-    except BaseException:
-        # A signal handler may raise anywhere. An unread reply must not reach the next caller.
-        connection.disconnect()
-        raise
-
-
-async def asend_commands(connection: Any, *commands: Command) -> list[Any]:
-    """Async version of `send_commands`; a cancelled call leaves the connection to be closed."""
-    return await _await_steps(_attempts(connection, commands, close_connection, asyncio.sleep))
-
-
-async def send_once(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """Send commands on an open connection without retry; return what `send_commands` returns.
-
-    Raises redis.exceptions.RedisError if the connection is lost.
-    """
-    return await _await_steps(_attempts(connection, commands))
 
 
 async def close_connection(connection: Any) -> None:
@@ -118,7 +136,8 @@ def _disconnect(connection: Any) -> None:
     connection.disconnect()
 
 
-async def _await_steps(steps: _Steps) -> list[Any]:
+async def drive_async(steps: Steps) -> list[Any]:
+    """Async version of `drive`."""
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
     try:
@@ -139,7 +158,7 @@ async def _await_steps(steps: _Steps) -> list[Any]:
 
 def _attempts(
     connection: Any, commands: Sequence[Command], disconnect: Any = None, pause: Any = None
-) -> _Steps:
+) -> Steps:
     """Send all commands, then read all replies; without `disconnect`, only once."""
     packed, started = _packed(commands), monotonic()
     for attempt, delay in enumerate(RETRY_DELAYS_SECONDS):
@@ -164,17 +183,17 @@ def _attempts(
                 raise unavailable(error) from error
             yield pause, (delay,)
         else:
-            return [_of_later_attempt(reply) for reply in replies] if attempt else replies
+            return [of_later_attempt(reply) for reply in replies] if attempt else replies
     raise RedisUnavailable
 
 
-def _connect(connection: Any, *, again: bool) -> _Steps:
+def _connect(connection: Any, *, again: bool) -> Steps:
     """Open a closed connection. Sending opens it, too, but not to the master of Sentinel."""
     if again or not getattr(connection, "is_connected", True):
         yield connection.connect, ()
 
 
-def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> _Steps:
+def _error_reply(connection: Any, command: Command, error: exceptions.ResponseError) -> Steps:
     """Return the EventsError for an error reply; send the source of a script that Redis lacks.
 
     Raises redis.exceptions.ConnectionError if the connection is of no use.
@@ -201,21 +220,9 @@ def _packed(commands: Sequence[Command]) -> list[bytes]:
     return [b"".join(map(pack, commands))]
 
 
-def _of_later_attempt(reply: Any) -> Any:
+def of_later_attempt(reply: Any) -> Any:
+    """Return RedisUnavailable for a refusal: an earlier attempt may have been run."""
     return RedisUnavailable(str(reply)) if isinstance(reply, RedisCommandError) else reply
-
-
-def _run_on_cluster(client: Any, command: Command) -> Any:
-    """Return the reply, or an EventsError for an error reply; the client retries by itself."""
-    try:
-        try:
-            return client.execute_command(*command)
-        except exceptions.NoScriptError:
-            return client.execute_command(*scripts.with_source(command))
-    except exceptions.ResponseError as error:
-        return translated(error, command)
-    except exceptions.RedisError as error:
-        raise unavailable(error) from error
 
 
 def unavailable(error: Exception) -> RedisUnavailable:

@@ -24,6 +24,9 @@ class Node:
     def __init__(self, directory: Path, **options: str) -> None:
         self.port = free_port()
         options = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": "0", **options}
+        if "cluster-enabled" in options:
+            options["cluster-port"] = str(free_port())  # by default above the range of ports
+        self.options = options
         self.server = EmbeddedRedis(directory, port=str(self.port), bind="127.0.0.1", **options)
         self.socket = directory / "redis.sock"
         self.client = redis.Redis(port=self.port)
@@ -63,6 +66,13 @@ def nodes(directory: Path, count: int, **options: str) -> Iterator[list[Node]]:
 
 
 @contextmanager
+def cluster(directory: Path, masters: int = 3, replicas: int = 0) -> Iterator["ClusterNodes"]:
+    options = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
+    with nodes(directory, masters + replicas, **options) as found:
+        yield ClusterNodes(found[:masters], found[masters:])
+
+
+@contextmanager
 def sentinel(directory: Path, primary: Node) -> Iterator[redis.Redis]:
     """Run a Sentinel that alone decides on a failover of `SERVICE`; yield a client of it."""
     directory.mkdir()
@@ -96,8 +106,9 @@ class ClusterNodes:
             node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
         for number, node in enumerate(everyone):
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        port, bus_port = everyone[0].port, everyone[0].options["cluster-port"]
         for node in everyone[1:]:
-            node.client.execute_command("CLUSTER", "MEET", "127.0.0.1", everyone[0].port)
+            self.command(node, "MEET", "127.0.0.1", port, bus_port)
         self.wait(len(everyone))
         for number, node in enumerate(self.replicas):
             self.command(node, "REPLICATE", self.id_of(masters[number % len(masters)]))

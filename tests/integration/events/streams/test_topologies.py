@@ -22,7 +22,7 @@ from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from events.types import START
 from tests.faults.loss import JOB, LogFollower, World
 from tests.support.need import need
-from tests.support.redis_nodes import SERVICE, make_certificate, nodes, sentinel
+from tests.support.redis_nodes import SERVICE, cluster, make_certificate, nodes, sentinel
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -43,6 +43,12 @@ def sentinel_service(asynchronous):
     return service.master_for(
         SERVICE, retry=(AsyncRetry if asynchronous else Retry)(NoBackoff(), 2)
     )
+
+
+def cluster_client(asynchronous):
+    module = redis.asyncio if asynchronous else redis
+    options = {"socket_timeout": 2, "socket_connect_timeout": 2, **target.get("options", {})}
+    return module.RedisCluster(host="127.0.0.1", port=target["port"], **options)
 
 
 def unreachable(asynchronous):
@@ -180,3 +186,12 @@ def test_error_of_a_factory(configure):
     with pytest.raises(RedisUnavailable, match="no route"):
         get_publisher()
     assert "no route" in get_status().archive.error
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_responses": True, "protocol": 3}])
+def test_cluster(configure, short_tmp, options):
+    with cluster(short_tmp) as nodes_of_cluster:
+        target.update(port=nodes_of_cluster.masters[0].port, options=options)
+        configure(f"redis://127.0.0.1:{target['port']}", "cluster_client")
+        use_the_log()
+        get_redis().close()

@@ -8,7 +8,7 @@ from redis import exceptions
 
 from events.exceptions import NotAStream, RedisNotWritable, RedisOutOfMemory, RedisUnavailable
 from events.streams import retry, scripts
-from events.streams.retry import asend_commands, send_commands, send_once
+from events.streams.retry import asend_commands, asend_once, send_commands
 
 NO_SCRIPT = exceptions.NoScriptError()
 OOM = exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
@@ -183,12 +183,12 @@ def test_interrupted_connection_is_closed():
 async def test_sending_once_raises_the_error_of_redis_py():
     connection = AsyncConnection(LOST)
     with pytest.raises(exceptions.ConnectionError):
-        await send_once(connection, [PING])
+        await asend_once(connection, [PING])
     assert connection.log == ["send", "read"]
-    assert await send_once(AsyncConnection(b"1"), [PING]) == [b"1"]
+    assert await asend_once(AsyncConnection(b"1"), [PING]) == [b"1"]
 
 
-@pytest.mark.parametrize("send", [asend_commands, lambda c, *commands: send_once(c, commands)])
+@pytest.mark.parametrize("send", [asend_commands, lambda c, *commands: asend_once(c, commands)])
 async def test_swallowed_cancellation_is_raised(send):
     """redis-py on Python 3.11 swallows a cancellation at the end of a write."""
 
