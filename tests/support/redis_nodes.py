@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -133,6 +133,37 @@ class ClusterNodes:
                 return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(count))
 
             wait_until(is_ready)
+
+    def slot_of(self, key: str) -> int:
+        slot: int = self.command(self.masters[0], "KEYSLOT", key)
+        return slot
+
+    def owner(self, key: str) -> Node:
+        """Return the node that serves a key."""
+        for node in [*self.masters, *self.replicas]:
+            with suppress(redis.RedisError):
+                if node.client.info("replication")["role"] == "master":
+                    node.client.exists(key)  # else MOVED
+                    return node
+        raise LookupError(key)
+
+    def start_migration(self, key: str) -> tuple[Node, Node]:
+        """Begin to move the slot of a key; return its node and the other one."""
+        source, slot = self.owner(key), self.slot_of(key)
+        target = next(node for node in self.masters if node is not source)
+        self.command(target, "SETSLOT", slot, "IMPORTING", self.id_of(source))
+        self.command(source, "SETSLOT", slot, "MIGRATING", self.id_of(target))
+        return source, target
+
+    def move_keys(self, source: Node, target: Node, *keys: str) -> None:
+        source.client.execute_command(
+            "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys
+        )
+
+    def end_migration(self, key: str, source: Node, target: Node) -> None:
+        slot, name = self.slot_of(key), self.id_of(target)
+        for node in [target, source, *self.masters]:
+            self.command(node, "SETSLOT", slot, "NODE", name)
 
     def _is_replica(self, node: Node) -> bool:
         info = node.client.info("replication")

@@ -1,0 +1,232 @@
+"""A cluster whose slots move, and whose masters fail, while it is used."""
+
+import asyncio
+import threading
+from collections import Counter
+from datetime import timedelta
+from time import monotonic, sleep
+
+import pytest
+import redis
+import redis.asyncio
+
+from events.archive.archiver import Archiver
+from events.exceptions import RedisUnavailable
+from events.history import read_events
+from events.live import follow
+from events.models import ArchiveCheckpoint
+from events.outbox import writer
+from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
+from events.streams.clients import close_async_redis, get_async_redis, get_redis
+from events.streams.cluster import node_of
+from events.types import Event
+from tests.faults.loss import JOB, KEY, STATE, LogFollower, World
+from tests.support.redis_nodes import cluster, wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
+
+target: dict = {}
+
+
+def create(asynchronous):
+    module = redis.asyncio if asynchronous else redis
+    options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    return module.RedisCluster(host="127.0.0.1", port=target["port"], **options)
+
+
+@pytest.fixture
+def start(short_tmp, settings, monkeypatch):
+    """Start a cluster and configure it."""
+    monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
+    contexts = []
+
+    def start(**options):
+        contexts.append(cluster(short_tmp, **options))
+        nodes = contexts[0].__enter__()
+        target["port"] = nodes.masters[0].port
+        settings.JOB_EVENTS = {
+            **settings.JOB_EVENTS,
+            "REDIS_URL": f"redis://127.0.0.1:{target['port']}",
+            "REDIS_CLIENT_FACTORY": f"{__name__}.create",
+            "REDIS_TIMEOUT": 2,
+            "STREAM_TAIL": 3,
+            "KEEP_ALIVE": 0.2,
+        }
+        writer.redis_breaker.record_success()
+        return nodes
+
+    yield start
+    get_redis().close()
+    writer.redis_breaker.record_success()
+    contexts[0].__exit__(None, None, None)
+
+
+def publish(world, which):
+    """Publish an event; retry while its outcome is unknown."""
+    event = {"event_type": "step", "n": world.next()}
+    if which == "sync":
+        return retried(get_publisher(), lambda publisher: publisher.publish_event(JOB, event))
+    return asyncio.run(publish_async(event))
+
+
+async def publish_async(event):
+    publisher = RedisStreamPublisher(get_async_redis())
+    try:
+        return await publisher.publish_event(JOB, event)
+    except RedisUnavailable as error:
+        return await publisher.retry(error.pending)
+    finally:
+        await close_async_redis()
+
+
+def retried(publisher, call):
+    deadline = monotonic() + 20
+    while True:
+        try:
+            return call(publisher)
+        except RedisUnavailable as error:
+            assert monotonic() < deadline
+            pending = error.pending
+            call = lambda publisher, pending=pending: publisher.retry(pending)  # noqa: E731
+            sleep(0.1)
+
+
+def stalled():
+    return list(ArchiveCheckpoint.objects.exclude(error="").values_list("error", flat=True))
+
+
+def test_jobs_of_all_nodes(start):
+    start()
+    jobs = [f"job{number}" for number in range(60)]
+    publisher = get_publisher()
+    assert len({node_of(get_redis(), f"job_events:{job}").name for job in jobs}) == 3
+    received = Counter()
+
+    async def read(job):
+        async for message in follow(job):
+            if isinstance(message, Event):
+                received[job] += 1
+                if received[job] == 4:
+                    return
+
+    async def main():
+        async with asyncio.timeout(20):
+            readers = [asyncio.create_task(read(job)) for job in jobs]
+            async_publisher = RedisStreamPublisher(get_async_redis())
+            await asyncio.gather(*[async_publisher.publish_event(job, {"n": 0}) for job in jobs])
+            await asyncio.to_thread(publish_all)
+            await asyncio.gather(*readers)
+        await close_async_redis()
+
+    def publish_all():
+        for job in jobs:
+            publisher.publish_event(job, {"n": 1})
+            publisher.publish_events(job, [{"n": 2}, {"n": 3}])
+
+    asyncio.run(main())
+    archiver = Archiver()
+    while archiver.step():
+        pass
+    for job in jobs:
+        assert [event.data["n"] for event in read_events(job)] == [0, 1, 2, 3]
+    assert ArchiveCheckpoint.objects.exclude(position=None).count() == 60
+
+
+@pytest.mark.parametrize("which", ["sync", "async"])
+def test_slot_moves(start, which):
+    nodes, world = start(), World()
+    world.commit(2)
+    publish(world, which)
+    with LogFollower() as follower:
+        follower.wait_for(3)
+        source, destination = nodes.start_migration(KEY)
+        publish(world, which)
+        world.commit()
+        nodes.move_keys(source, destination, KEY, STATE)
+        publish(world, which)
+        world.commit()
+        world.archive()
+        follower.wait_for(7)  # before the end of the migration
+        nodes.end_migration(KEY, source, destination)
+        publish(world, which)
+        world.commit()
+        follower.wait_for(9)
+        world.finish(follower)
+    assert follower.resets == []
+    assert stalled() == []
+
+
+def test_publisher_waits_while_one_of_two_keys_has_moved(start):
+    nodes, world = start(), World()
+    publish(world, "sync")
+    source, destination = nodes.start_migration(KEY)
+    nodes.move_keys(source, destination, KEY)
+    timer = threading.Timer(0.3, nodes.move_keys, (source, destination, STATE))
+    timer.start()
+    publish(world, "sync")
+    world.commit()
+    timer.join()
+    nodes.end_migration(KEY, source, destination)
+    world.finish()
+
+
+def test_master_is_replaced_while_it_runs(start):
+    nodes, world = start(masters=3, replicas=3), World()
+    world.commit()
+    publish(world, "sync")
+    with LogFollower() as follower:
+        follower.wait_for(2)
+        old = nodes.owner(KEY)
+        new = nodes.replicas[nodes.masters.index(old)]
+        nodes.command(new, "FAILOVER", "TAKEOVER")
+        wait_until(lambda: new.client.info("replication")["role"] == "master")
+        for which in ("sync", "async"):
+            publish(world, which)
+            world.commit()
+        world.archive()
+        follower.wait_for(6)
+        world.finish(follower)
+    assert follower.resets == []
+    assert stalled() == []
+
+
+def test_master_dies(start):
+    nodes, world = start(masters=3, replicas=3), World()
+    world.commit()
+    publish(world, "sync")
+    with LogFollower() as follower:
+        follower.wait_for(2)
+        old = nodes.owner(KEY)
+        new = nodes.replicas[nodes.masters.index(old)]
+        wait_until(lambda: new.client.info("replication")["master_link_status"] == "up")
+        old.server.kill()
+        world.commit()
+        with pytest.raises(RedisUnavailable):
+            Archiver().step()
+        publish(world, "sync")
+        publish(world, "async")
+        assert new.client.info("replication")["role"] == "master"
+        follower.wait_for(4)
+        writer.redis_breaker.record_success()
+        world.commit()
+        world.finish(follower)
+    assert stalled() == []
+
+
+def test_clients_of_users(start):
+    nodes = start()
+
+    async def publish():
+        client = redis.asyncio.RedisCluster(host="127.0.0.1", port=nodes.masters[1].port)
+        publisher = RedisStreamPublisher(client)
+        ids = [await publisher.publish_event(JOB, {"n": 1})]
+        ids += await publisher.publish_events(JOB, [{"n": 2}, {"n": 3}])
+        assert await publisher.get_stream_length(JOB) == 3
+        await client.aclose()
+        return ids
+
+    ids = asyncio.run(publish())
+    client = redis.RedisCluster(host="127.0.0.1", port=nodes.masters[2].port)
+    ids += [SyncRedisStreamPublisher(client).publish_event(JOB, {"n": 4})]
+    client.close()
+    assert [event.id for event in read_events(JOB)] == ids
