@@ -7,6 +7,7 @@ again, and the commands are sent to the present masters.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.client import NEVER_DECODE
+from redis.crc import key_slot
 
 from events.conf import event_settings
 from events.exceptions import RedisUnavailable
@@ -26,10 +28,12 @@ from events.streams.retry import (
     SlotMoved,
     Steps,
     asend_once,
+    cancellations,
     close_connection,
     drive,
     drive_async,
     of_later_attempt,
+    raise_lost_cancellation,
     send_once,
     translated,
     unavailable,
@@ -50,9 +54,14 @@ def is_cluster(client: object) -> bool:
 def node_of(client: Any, key: str) -> Any:
     """Return the master of a key's slot. Raises RedisUnavailable."""
     try:
-        return client.nodes_manager.get_node_from_slot(client.keyslot(key))
+        return client.nodes_manager.get_node_from_slot(_slot(key))
     except CLIENT_ERRORS as error:
         raise unavailable(error) from error
+
+
+@lru_cache(maxsize=1024)
+def _slot(key: str) -> int:
+    return key_slot(key.encode())
 
 
 async def find_node(client: Any, key: str) -> Any:
@@ -62,28 +71,35 @@ async def find_node(client: Any, key: str) -> Any:
     """
     if not is_cluster(client):
         return None
+    await initialize(client)
+    return node_of(client, key)
+
+
+async def initialize(client: Any) -> None:
+    """Find the nodes of the cluster, if that was not done yet. Raises RedisUnavailable."""
     try:
         await client.initialize()
     except CLIENT_ERRORS as error:
         raise unavailable(error) from error
-    return node_of(client, key)
 
 
 class ClusterSender:
     """Sends commands that are safe to repeat to the masters of their keys.
 
-    `send_commands` accepts it in place of a connection.
+    `send_commands` accepts it in place of a connection. It keeps a connection to each master.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._connections: dict[str, tuple[Any, Any]] = {}
 
     def send_all(self, commands: Sequence[Command]) -> list[Any]:
-        replies: list[Any] = drive(_steps(self, self._client, commands, sleep))
-        return replies
-
-    def disconnect(self) -> None:
-        """Do nothing: each connection was returned to the pool of its node."""
+        replies = None
+        if len(commands) == 1 and (key := key_of(commands[0])) is not None:
+            replies = self._send(node_of(self._client, key), commands)
+            if isinstance(replies, list) and not isinstance(replies[0], SlotMoved):
+                return replies
+        return drive(_steps(self, self._client, commands, sleep, attempted=replies is not None))
 
     def send_groups(self, commands: Sequence[Command], groups: Iterable[_Group]) -> list[Any]:
         """Return a list of replies, or an error, for each group."""
@@ -91,14 +107,24 @@ class ClusterSender:
 
     def _send(self, node: Any, commands: Sequence[Command]) -> Any:
         try:
-            pool = self._client.get_redis_connection(node).connection_pool
-            connection = pool.get_connection(*GET_CONNECTION_ARGUMENTS)
-            try:
-                return send_once(connection, commands)
-            finally:
-                pool.release(connection)
+            if node.name not in self._connections:
+                pool = self._client.get_redis_connection(node).connection_pool
+                connection = pool.get_connection(*GET_CONNECTION_ARGUMENTS)
+                self._connections[node.name] = pool, connection
+            return send_once(self._connections[node.name][1], commands)
         except CLIENT_ERRORS as error:
+            self._release(node.name)
             return error
+
+    def _release(self, name: str) -> None:
+        if name in self._connections:
+            pool, connection = self._connections.pop(name)
+            pool.release(connection)
+
+    def disconnect(self) -> None:
+        """Return the connections to the pools of their nodes."""
+        for name in list(self._connections):
+            self._release(name)
 
     def refresh(self) -> None:
         """Read the map of the slots again. Raises redis.exceptions.RedisError."""
@@ -112,18 +138,22 @@ class ClusterSender:
 
 
 class AsyncClusterSender:
-    """Async version of `ClusterSender`, with a connection of its own to each master."""
+    """Async version of `ClusterSender`; its connections are outside of the pools."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._connections: dict[str, Any] = {}
 
     async def send_all(self, commands: Sequence[Command]) -> list[Any]:
-        try:
-            await self._client.initialize()
-        except CLIENT_ERRORS as error:
-            raise unavailable(error) from error
-        return await drive_async(_steps(self, self._client, commands, asyncio.sleep))
+        if not self._connections:
+            await initialize(self._client)
+        replies = None
+        if len(commands) == 1 and (key := key_of(commands[0])) is not None:
+            replies = await self._send(node_of(self._client, key), commands)
+            if isinstance(replies, list) and not isinstance(replies[0], SlotMoved):
+                return replies
+        steps = _steps(self, self._client, commands, asyncio.sleep, attempted=replies is not None)
+        return await drive_async(steps)
 
     async def disconnect(self, *, nowait: bool = True) -> None:
         while self._connections:
@@ -165,7 +195,9 @@ def connection_to(node: Any) -> Any:
     return node.connection_class(**options)
 
 
-def _steps(sender: Any, client: Any, commands: Sequence[Command], pause: Any) -> Steps:
+def _steps(
+    sender: Any, client: Any, commands: Sequence[Command], pause: Any, *, attempted: bool
+) -> Steps:
     """Send commands; see `events.streams.retry` for the steps and the retry policy."""
     replies: dict[int, Any] = {}
     started, error = monotonic(), Exception()
@@ -176,7 +208,7 @@ def _steps(sender: Any, client: Any, commands: Sequence[Command], pause: Any) ->
             if isinstance(outcome, Exception):
                 failed.append(outcome)
             else:
-                found = map(of_later_attempt, outcome) if attempt else outcome
+                found = map(of_later_attempt, outcome) if attempt or attempted else outcome
                 replies |= zip(numbers, found, strict=True)
         if not failed:
             break
@@ -227,14 +259,16 @@ def run_on_cluster(client: Any, command: Command) -> Any:
 
 async def arun_on_cluster(client: Any, command: Command) -> Any:
     """Async version of `run_on_cluster`."""
-    execute = client.execute_command
+    execute, before = client.execute_command, cancellations()
     try:
         try:
-            return await execute(*command, **_OPTIONS)
+            reply = await execute(*command, **_OPTIONS)
         except exceptions.NoScriptError:
-            return await execute(*scripts.with_source(command), **_OPTIONS)
+            reply = await execute(*scripts.with_source(command), **_OPTIONS)
     except CLIENT_ERRORS as error:
         return translated(error, command)
+    raise_lost_cancellation(before)
+    return reply
 
 
 _OPTIONS: Final[dict[str, Any]] = {NEVER_DECODE: True}

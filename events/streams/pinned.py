@@ -132,14 +132,18 @@ async def aacquire(client: redis.asyncio.Redis) -> Any:
 
 def release(client: redis.Redis, connection: Any) -> None:
     """Return a connection to the client's pool."""
-    if not is_cluster(client):
+    if isinstance(connection, ClusterSender):
+        connection.disconnect()
+    else:
         client.connection_pool.release(connection)
 
 
-def can_reserve(client: redis.Redis | redis.asyncio.Redis) -> bool:
+def can_reserve(client: Any) -> bool:
     """Return whether the pool is large enough to reserve connections between calls."""
-    pool = getattr(client, "connection_pool", None)
-    return getattr(pool, "max_connections", 0) >= MIN_POOL_CONNECTIONS
+    if is_cluster(client):
+        options: Any = client.nodes_manager.connection_kwargs
+        return bool(options.get("max_connections", MIN_POOL_CONNECTIONS) >= MIN_POOL_CONNECTIONS)
+    return getattr(client.connection_pool, "max_connections", 0) >= MIN_POOL_CONNECTIONS
 
 
 async def forget_nodes(client: Any) -> None:
