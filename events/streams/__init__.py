@@ -1,6 +1,7 @@
 """Redis access: the only package that creates clients, names keys and sends commands.
 
     clients    registry of the process's clients; commands sent through a client
+    cluster    sending commands to the masters of a cluster
     commands   Redis commands as tuples, and decoders of their replies; no I/O
     keys       names of keys
     memory     use and limit of the memory of Redis
