@@ -1,5 +1,6 @@
 """Memory of Redis: how much it uses, how much it may use, and whether it refuses writes."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,9 @@ from events.codec import text_of
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisOutOfMemory
 from events.streams.clients import send_pipeline
+from events.streams.cluster import masters_of
 from events.streams.keys import StreamKeys
+from events.streams.retry import SlotMoved
 
 SAFE_POLICY: Final = "noeviction"
 
@@ -43,11 +46,24 @@ class RedisMemory:
 
 
 def read_memory(client: redis.Redis) -> RedisMemory:
-    """Query the memory, and send a write that changes nothing. Raises RedisUnavailable."""
+    """Query the memory, and send a write that changes nothing. Raises RedisUnavailable.
+
+    Returns the memory of the fullest master of a cluster.
+    """
+    return max(map(_read_memory, masters_of(client)), key=_fullness)
+
+
+def _fullness(memory: RedisMemory) -> tuple[bool, float]:
+    return bool(memory.refusal), memory.used / (memory.limit or math.inf)
+
+
+def _read_memory(client: redis.Redis) -> RedisMemory:
     probe = StreamKeys(event_settings.STREAM_PREFIX).probe
     info, written = send_pipeline(
         client, [("INFO", "memory"), ("XADD", probe, "NOMKSTREAM", "*", "probe", "")]
     )
+    if isinstance(written, SlotMoved):  # another master has the key
+        written = None
     refusal = str(written) if isinstance(written, EventsError) else ""
     is_full = isinstance(written, RedisOutOfMemory)
     if isinstance(info, EventsError):
