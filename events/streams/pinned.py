@@ -1,15 +1,15 @@
 """Connections taken out of a client's pool, to be used by one caller."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any, Final, Self
 
 import redis
 import redis.asyncio
 from redis import exceptions
 
-from events.exceptions import RedisUnavailable
+from events.exceptions import EventsError, RedisUnavailable
 from events.streams import commands
 from events.streams.cluster import (
     GET_CONNECTION_ARGUMENTS,
@@ -20,11 +20,13 @@ from events.streams.cluster import (
 )
 from events.streams.retry import (
     CLIENT_ERRORS,
+    asend_commands,
     asend_once,
     cancellations,
     close_connection,
     raise_lost_cancellation,
     raised,
+    send_commands,
     translated,
     unavailable,
 )
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 # Connections are reserved between calls only where the pool may have this many.
 MIN_POOL_CONNECTIONS: Final = 20
+ROLE_SECONDS: Final = 5.0
 
 
 class PinnedConnection:
@@ -110,24 +113,59 @@ def acquire(client: redis.Redis) -> Any:
     if is_cluster(client):
         return ClusterSender(client)
     pool: Any = client.connection_pool
+    connection = None
     try:
-        return pool.get_connection(*GET_CONNECTION_ARGUMENTS)
-    except exceptions.RedisError as error:
-        raise unavailable(error) from error
+        connection = pool.get_connection(*GET_CONNECTION_ARGUMENTS)
+        if _is_role_unknown(connection):
+            (reply,) = send_commands(connection, commands.hello())
+            if _is_of_replica(reply):
+                connection.disconnect()
+                connection.connect()
+    except BaseException as error:
+        if connection is not None:
+            pool.release(connection)
+        if isinstance(error, exceptions.RedisError):
+            raise unavailable(error) from error
+        raise
+    return connection
 
 
 async def aacquire(client: redis.asyncio.Redis) -> Any:
     """Async version of `acquire`; return the connection to the pool afterwards."""
     pool: Any = client.connection_pool
     before = cancellations()
+    connection = None
     try:
         connection = await pool.get_connection(*GET_CONNECTION_ARGUMENTS)
-    except exceptions.RedisError as error:
-        raise unavailable(error) from error
-    if cancellations() > before:
-        await pool.release(connection)
-        raise asyncio.CancelledError
+        if _is_role_unknown(connection):
+            (reply,) = await asend_commands(connection, commands.hello())
+            if _is_of_replica(reply):
+                await close_connection(connection)
+        raise_lost_cancellation(before)
+    except BaseException as error:
+        if connection is not None:
+            await close_connection(connection)
+            await pool.release(connection)
+        if isinstance(error, exceptions.RedisError):
+            raise unavailable(error) from error
+        raise
     return connection
+
+
+def _is_role_unknown(connection: Any) -> bool:
+    """Whether the role of the node was not queried recently; the caller queries it.
+
+    After a failover, a former master that leaves connections open would be read for ever.
+    """
+    now = monotonic()
+    if now < getattr(connection, "_job_events_role_until", 0.0):
+        return False
+    connection._job_events_role_until = now + ROLE_SECONDS  # noqa: SLF001 - an attribute of ours
+    return True
+
+
+def _is_of_replica(reply: Any) -> bool:
+    return not isinstance(reply, EventsError) and commands.id_and_role(reply)[1] != "master"
 
 
 def release(client: redis.Redis, connection: Any) -> None:

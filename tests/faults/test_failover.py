@@ -10,7 +10,7 @@ import pytest
 from events.archive.archiver import Archiver
 from events.erasure import delete_log, erase_log
 from events.exceptions import RedisUnavailable
-from events.history import read_events
+from events.history import aread_events, read_events
 from events.history.reader import wait_for_events
 from events.live.presence import mark_watched, seconds_since_watched
 from events.models import ArchiveCheckpoint
@@ -18,7 +18,7 @@ from events.outbox import writer
 from events.outbox.relay import Relay
 from events.processor.status import get_status
 from events.publisher import RedisStreamPublisher, get_publisher
-from events.streams.clients import close_async_redis, get_async_redis
+from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from events.types import START
 from tests.faults.clients import publishing
 from tests.faults.loss import JOB, KEY, LogFollower, World
@@ -164,10 +164,31 @@ def test_follower_is_reset_to_the_last_event_that_the_replica_received(pair):
         follower.wait_for(7)
         pair.move()
         pair.demote()
+        get_redis().connection_pool.disconnect()  # else the former primary may be archived
         world.publish(1)
         world.finish(follower)
     assert len(follower.resets) == 1
     assert len(follower.events) == 6  # the transactional event is appended again
+
+
+@pytest.mark.parametrize("which", ["sync", "async"])
+async def test_history_is_not_read_from_a_former_primary_that_receives_no_more_data(
+    pair, which, monkeypatch
+):
+    monkeypatch.setattr("events.streams.pinned.ROLE_SECONDS", 0.1)
+    await asyncio.to_thread(get_publisher().publish_event, JOB, {"n": 1})
+
+    async def read():
+        if which == "async":
+            return await aread_events(JOB)
+        return await asyncio.to_thread(read_events, JOB)
+
+    assert [event.data["n"] for event in await read()] == [1]
+    pair.fail_over()
+    pair.old.client.replicaof("127.0.0.1", "1")
+    await asyncio.to_thread(pair.new.client.xadd, KEY, {"data": '{"n":2}'})
+    await asyncio.sleep(0.2)
+    assert [event.data["n"] for event in await read()] == [1, 2]
 
 
 def test_wait_for_events_continues_on_the_new_primary(pair):
