@@ -121,13 +121,13 @@ def acquire(client: redis.Redis) -> Any:
             if _is_of_replica(reply):
                 connection.disconnect()
                 connection.connect()
+        return connection  # noqa: TRY300 - a signal handler may raise before it returns
     except BaseException as error:
         if connection is not None:
             pool.release(connection)
         if isinstance(error, exceptions.RedisError):
             raise unavailable(error) from error
         raise
-    return connection
 
 
 async def aacquire(client: redis.asyncio.Redis) -> Any:
