@@ -27,8 +27,8 @@ _HEAD_CHECK_SECONDS: Final = 5.0
 _BACKPRESSURE_MS: Final = 5
 _UNBLOCK_RETRY_SECONDS: Final = 0.005
 _SHORT_BLOCK_MS: Final = 100  # if CLIENT UNBLOCK is not permitted
-# Streams of a cluster are read at this interval; if reading takes long, a fifth of the time.
-CLUSTER_READ_SECONDS: Final = 0.025
+# Streams of a cluster are read at this interval; a pause is at least four times as long as a read.
+CLUSTER_READ_SECONDS: Final = 0.05
 _READ_PAUSE_FACTOR: Final = 4
 
 

@@ -189,9 +189,9 @@ def masters_of(client: Any) -> list[Any]:
     return [client.get_redis_connection(node) for node in client.get_primaries()]
 
 
-def connection_to(node: Any) -> Any:
+def connection_to(node: Any, **overrides: Any) -> Any:
     """Return a new connection to a node of an async cluster client, outside of its pool."""
-    options = {**node.connection_kwargs, "retry": AsyncRetry(NoBackoff(), 0)}
+    options = {**node.connection_kwargs, "retry": AsyncRetry(NoBackoff(), 0), **overrides}
     return node.connection_class(**options)
 
 

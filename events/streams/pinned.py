@@ -1,5 +1,6 @@
 """Connections taken out of a client's pool, to be used by one caller."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from time import monotonic
@@ -46,8 +47,8 @@ class PinnedConnection:
     connection raises RedisUnavailable.
     """
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, timeout: float | None = None) -> None:
+        self._connection, self._timeout = connection, timeout
         self._is_usable = True
 
     @classmethod
@@ -56,13 +57,20 @@ class PinnedConnection:
 
         `node` is that of a cluster. Raises RedisUnavailable.
         """
-        pool: Any = None if node else client.connection_pool
-        pinned = cls(connection_to(node) if node else pool.make_connection())
+        if node:
+            # A timeout of redis-py for each reply takes longer than reading it.
+            timeout = node.connection_kwargs.get("socket_timeout")
+            pinned = cls(connection_to(node, socket_timeout=None), timeout)
+        else:
+            pool: Any = client.connection_pool
+            pinned = cls(pool.make_connection())
         before = cancellations()
         try:
-            await pinned._connection.connect()
+            async with asyncio.timeout(pinned._timeout):
+                await pinned._connection.connect()
             raise_lost_cancellation(before)
-        except exceptions.RedisError as error:
+        except (exceptions.RedisError, TimeoutError) as error:
+            await pinned.close()
             raise unavailable(error) from error
         except BaseException:
             await pinned.close()
@@ -84,8 +92,9 @@ class PinnedConnection:
             raise RedisUnavailable
         self._is_usable = False
         try:
-            replies = await asend_once(self._connection, requests)
-        except exceptions.RedisError as error:
+            async with asyncio.timeout(self._timeout):
+                replies = await asend_once(self._connection, requests)
+        except (exceptions.RedisError, TimeoutError) as error:
             raise translated(error, requests[0]) from error
         self._is_usable = True
         return replies
