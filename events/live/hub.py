@@ -250,10 +250,9 @@ class Hub(LoopService[TopicSubscriber]):
 
         Reading history meanwhile updates the client's map of the slots.
         """
-        if topic.is_verified:
-            topic.invalidate()
-            loop = asyncio.get_running_loop()
-            loop.call_later(SLOT_RETRY_SECONDS, self._unverified.put_nowait, topic)
+        topic.invalidate()
+        loop = asyncio.get_running_loop()
+        loop.call_later(SLOT_RETRY_SECONDS, self._unverified.put_nowait, topic)
 
     def _finish(self, topic: Topic) -> None:
         """The job is finished: verify that the log was read to its end, and end the topic."""

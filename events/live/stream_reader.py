@@ -6,7 +6,6 @@ command: from each master, one connection reads all streams in a pipeline, at an
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -156,9 +155,11 @@ class StreamReader:
         replies = await connection.send_all([commands.entry(t.key, t.head) for t, _ in read])
         intact = []
         for (topic, epoch), reply in zip(read, replies, strict=True):
+            if not topic.is_current(epoch):
+                continue
             if isinstance(reply, SlotMoved):
                 self._slot_moved(topic)
-            elif topic.is_current(epoch):
+            else:
                 found = [] if isinstance(reply, EventsError) else reply
                 events = commands.events_of_xrange(topic.job_id, found)
                 if topic.head == START or any(map(topic.delivered.contains, events)):
@@ -219,17 +220,17 @@ class ClusterStreamReader(StreamReader):
         started = monotonic()
         for start in range(0, len(topics), MAX_STREAMS):
             await self._read_some(connection, topics[start : start + MAX_STREAMS])
-        pause = max(CLUSTER_READ_SECONDS, (monotonic() - started) * _READ_PAUSE_FACTOR)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), pause)
+        await asyncio.sleep(max(CLUSTER_READ_SECONDS, _READ_PAUSE_FACTOR * (monotonic() - started)))
 
     async def _read_some(self, connection: PinnedConnection, topics: list[Topic]) -> None:
         read = [(topic, topic.epoch) for topic in topics]
         requests = [commands.xread({topic.key: topic.head}, _MAX_ENTRIES) for topic in topics]
         entries: dict[str, Any] = {}
-        for topic, reply in zip(topics, await connection.send_all(requests), strict=True):
+        replies = await connection.send_all(requests)
+        for (topic, epoch), reply in zip(read, replies, strict=True):
             if isinstance(reply, SlotMoved):
-                self._slot_moved(topic)
+                if topic.is_current(epoch):
+                    self._slot_moved(topic)
             elif isinstance(reply, NotAStream):
                 topic.fail(reply)
             else:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import redis
 import redis.asyncio
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -16,7 +17,7 @@ from events.conf import event_settings
 from events.exceptions import RedisUnavailable
 from events.per_loop import PerLoop
 from events.streams import commands
-from events.streams.cluster import ClusterSender, arun_on_cluster, is_cluster, masters_of
+from events.streams.cluster import arun_on_cluster, is_cluster, masters_of, socket_timeout
 from events.streams.pinned import aacquire, acquire, release
 from events.streams.retry import (
     CLIENT_ERRORS,
@@ -95,7 +96,7 @@ def _configured_source() -> _Source:
 def _create(source: _Source, *, asynchronous: bool) -> Any:
     try:
         if source.factory:
-            return import_string(source.factory)(asynchronous=asynchronous)
+            return _of_masters(import_string(source.factory)(asynchronous=asynchronous))
         client: Any = redis.asyncio.Redis if asynchronous else redis.Redis
         retry: Any = AsyncRetry if asynchronous else Retry
         return client.from_url(
@@ -112,6 +113,14 @@ def _create(source: _Source, *, asynchronous: bool) -> Any:
         if source.factory:
             raise
         raise RedisUnavailable("REDIS_URL is not the address of a Redis.") from None
+
+
+def _of_masters(client: Any) -> Any:
+    """Return the client. Raises ImproperlyConfigured if it reads from replicas, which lag."""
+    names = "read_from_replicas", "load_balancing_strategy"
+    if is_cluster(client) and any(getattr(client, name, None) for name in names):
+        raise ImproperlyConfigured(f"A client of REDIS_CLIENT_FACTORY has one of {names}.")
+    return client
 
 
 def is_available() -> bool:
@@ -143,8 +152,7 @@ def is_reachable(url: str) -> bool:
 
 def block_ms(client: Any) -> int:
     """Return how long a command may block: well below the socket timeout."""
-    pool: Any = client.nodes_manager if is_cluster(client) else client.connection_pool
-    timeout = pool.connection_kwargs.get("socket_timeout") or MAX_BLOCK_SECONDS
+    timeout = socket_timeout(client.nodes_manager if is_cluster(client) else client.connection_pool)
     return max(int(min(timeout / 2, MAX_BLOCK_SECONDS) * 1000), 1)  # 0 blocks for ever
 
 
@@ -186,17 +194,13 @@ def send_pipeline(client: redis.Redis, requests: Sequence[Command]) -> list[Any]
 
 def scan_keys(client: redis.Redis, pattern: str, count: int) -> Iterator[list[str]]:
     """Yield the keys of streams that match a pattern, one SCAN reply at a time."""
-    for master in masters_of(client):
-        cursor = ""
-        while cursor != "0":
-            try:
+    with masters_of(client) as masters:
+        for master in masters:
+            cursor = ""
+            while cursor != "0":
                 reply = send_command(master, commands.scan(cursor or "0", pattern, count))
-            except RedisUnavailable:
-                if is_cluster(client):
-                    ClusterSender(client).refresh()
-                raise
-            cursor, names = commands.scanned(reply)
-            yield names
+                cursor, names = commands.scanned(reply)
+                yield names
 
 
 def read_streams(

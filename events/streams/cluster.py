@@ -6,10 +6,10 @@ again, and the commands are sent to the present masters.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
@@ -43,6 +43,8 @@ from events.streams.scripts import Command
 # Before 5.3, redis-py requires the name of a command, and ignores it.
 GET_CONNECTION_ARGUMENTS: Final = () if redis.VERSION >= (5, 3) else ("EVALSHA",)
 
+_DEFAULT_TIMEOUT_SECONDS: Final = 5.0
+
 _Group = tuple[Any, list[int]]
 
 
@@ -54,14 +56,9 @@ def is_cluster(client: object) -> bool:
 def node_of(client: Any, key: str) -> Any:
     """Return the master of a key's slot. Raises RedisUnavailable."""
     try:
-        return client.nodes_manager.get_node_from_slot(_slot(key))
+        return client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
     except CLIENT_ERRORS as error:
         raise unavailable(error) from error
-
-
-@lru_cache(maxsize=1024)
-def _slot(key: str) -> int:
-    return key_slot(key.encode())
 
 
 async def find_node(client: Any, key: str) -> Any:
@@ -90,16 +87,16 @@ class ClusterSender:
     """
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self.client = client
         self._connections: dict[str, tuple[Any, Any]] = {}
 
     def send_all(self, commands: Sequence[Command]) -> list[Any]:
-        replies = None
-        if len(commands) == 1 and (key := key_of(commands[0])) is not None:
-            replies = self._send(node_of(self._client, key), commands)
-            if isinstance(replies, list) and not isinstance(replies[0], SlotMoved):
-                return replies
-        return drive(_steps(self, self._client, commands, sleep, attempted=replies is not None))
+        first = None
+        if (node := _only_node(self.client, commands)) is not None:
+            first = self._send(node, commands)
+            if _is_final(first):
+                return cast(list[Any], first)
+        return drive(_steps(self, commands, run_on_cluster, sleep, first))
 
     def send_groups(self, commands: Sequence[Command], groups: Iterable[_Group]) -> list[Any]:
         """Return a list of replies, or an error, for each group."""
@@ -108,7 +105,7 @@ class ClusterSender:
     def _send(self, node: Any, commands: Sequence[Command]) -> Any:
         try:
             if node.name not in self._connections:
-                pool = self._client.get_redis_connection(node).connection_pool
+                pool = self.client.get_redis_connection(node).connection_pool
                 connection = pool.get_connection(*GET_CONNECTION_ARGUMENTS)
                 self._connections[node.name] = pool, connection
             return send_once(self._connections[node.name][1], commands)
@@ -126,34 +123,22 @@ class ClusterSender:
         for name in list(self._connections):
             self._release(name)
 
-    def refresh(self) -> None:
-        """Read the map of the slots again. Raises redis.exceptions.RedisError."""
-        try:
-            self._client.nodes_manager.initialize()
-        except exceptions.RedisClusterException as error:
-            raise exceptions.ConnectionError(str(error)) from error
-
-    def redirect(self, command: Command) -> Any:
-        return run_on_cluster(self._client, command)
-
 
 class AsyncClusterSender:
     """Async version of `ClusterSender`; its connections are outside of the pools."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self.client = client
         self._connections: dict[str, Any] = {}
 
     async def send_all(self, commands: Sequence[Command]) -> list[Any]:
-        if not self._connections:
-            await initialize(self._client)
-        replies = None
-        if len(commands) == 1 and (key := key_of(commands[0])) is not None:
-            replies = await self._send(node_of(self._client, key), commands)
-            if isinstance(replies, list) and not isinstance(replies[0], SlotMoved):
-                return replies
-        steps = _steps(self, self._client, commands, asyncio.sleep, attempted=replies is not None)
-        return await drive_async(steps)
+        await initialize(self.client)
+        first = None
+        if (node := _only_node(self.client, commands)) is not None:
+            first = await self._send(node, commands)
+            if _is_final(first):
+                return cast(list[Any], first)
+        return await drive_async(_steps(self, commands, arun_on_cluster, asyncio.sleep, first))
 
     async def disconnect(self, *, nowait: bool = True) -> None:
         while self._connections:
@@ -167,68 +152,92 @@ class AsyncClusterSender:
         if (connection := self._connections.get(node.name)) is None:
             connection = self._connections[node.name] = connection_to(node)
         try:
-            return await asend_once(connection, commands)
-        except CLIENT_ERRORS as error:
+            async with asyncio.timeout(socket_timeout(node)):
+                return await asend_once(connection, commands)
+        except (*CLIENT_ERRORS, TimeoutError) as error:
             await close_connection(connection)
             return error
 
-    async def refresh(self) -> None:
-        try:
-            await self._client.nodes_manager.initialize()
-        except exceptions.RedisClusterException as error:
-            raise exceptions.ConnectionError(str(error)) from error
 
-    async def redirect(self, command: Command) -> Any:
-        return await arun_on_cluster(self._client, command)
+@contextmanager
+def masters_of(client: Any) -> Iterator[list[Any]]:
+    """Enter with clients of the masters of a cluster; without one, with the client itself.
 
-
-def masters_of(client: Any) -> list[Any]:
-    """Return clients of the masters of a cluster; without one, the client itself."""
+    If one of them is unavailable, the map of the slots is read again for the next call.
+    """
     if not is_cluster(client):
-        return [client]
-    return [client.get_redis_connection(node) for node in client.get_primaries()]
+        yield [client]
+        return
+    try:
+        yield [client.get_redis_connection(node) for node in client.get_primaries()]
+    except RedisUnavailable:
+        with suppress(*CLIENT_ERRORS):
+            client.nodes_manager.initialize()
+        raise
 
 
-def connection_to(node: Any, **overrides: Any) -> Any:
-    """Return a new connection to a node of an async cluster client, outside of its pool."""
-    options = {**node.connection_kwargs, "retry": AsyncRetry(NoBackoff(), 0), **overrides}
-    return node.connection_class(**options)
+def connection_to(source: Any) -> Any:
+    """Return a new connection as of an async pool, or of a node of a cluster, outside of it.
+
+    Its caller limits the time of a call to `socket_timeout`. A timeout of redis-py for each reply
+    takes longer than reading it.
+    """
+    retry = AsyncRetry(NoBackoff(), 0)
+    options = {**source.connection_kwargs, "retry": retry, "socket_timeout": None}
+    return source.connection_class(**options)
+
+
+def socket_timeout(source: Any) -> float:
+    """Return the time limit of a pool, or of a node of a cluster, in seconds."""
+    return source.connection_kwargs.get("socket_timeout") or _DEFAULT_TIMEOUT_SECONDS
+
+
+def _only_node(client: Any, commands: Sequence[Command]) -> Any:
+    """Return the master of the key of a single command, which most calls send; otherwise None."""
+    key = key_of(commands[0]) if len(commands) == 1 else None
+    with suppress(RedisUnavailable):
+        return None if key is None else node_of(client, key)
+
+
+def _is_final(outcome: Any) -> bool:
+    return isinstance(outcome, list) and not isinstance(outcome[0], SlotMoved)
 
 
 def _steps(
-    sender: Any, client: Any, commands: Sequence[Command], pause: Any, *, attempted: bool
+    sender: Any, commands: Sequence[Command], redirect: Any, pause: Any, first: Any = None
 ) -> Steps:
-    """Send commands; see `events.streams.retry` for the steps and the retry policy."""
-    replies: dict[int, Any] = {}
-    started, error = monotonic(), Exception()
+    """Send commands; see `events.streams.retry` for the steps and the retry policy.
+
+    `first` is the outcome of the first attempt to send a single command.
+    """
+    client, replies, started = sender.client, dict[int, Any](), monotonic()
     for attempt, delay in enumerate(retry.RETRY_DELAYS_SECONDS):
-        groups, failed = _grouped(client, commands, replies)
-        outcomes = yield sender.send_groups, (commands, groups.values())
-        for (_, numbers), outcome in zip(groups.values(), outcomes, strict=True):
+        groups, errors, outcomes = [(None, [0])], list[Exception](), [first]
+        if attempt or first is None:
+            groups, errors = _grouped(client, commands, replies)
+            outcomes = yield sender.send_groups, (commands, groups)
+        for (_, numbers), outcome in zip(groups, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                failed.append(outcome)
+                errors.append(outcome)
             else:
-                found = map(of_later_attempt, outcome) if attempt or attempted else outcome
+                found = map(of_later_attempt, outcome) if attempt else outcome
                 replies |= zip(numbers, found, strict=True)
-        if not failed:
+        if not errors:
             break
-        error = failed[0]
         if not delay or monotonic() - started > event_settings.REDIS_TIMEOUT:
-            raise unavailable(error) from error
+            raise unavailable(errors[0]) from errors[0]
         yield pause, (delay,)
-        try:
-            yield sender.refresh, ()
-        except exceptions.RedisError as unreachable:
-            error = unreachable
+        with suppress(*CLIENT_ERRORS):
+            yield client.nodes_manager.initialize, ()
     for number, reply in replies.items():
-        if isinstance(reply, SlotMoved):
-            replies[number] = yield sender.redirect, (commands[number],)
+        if isinstance(reply, SlotMoved):  # the client may send the command several times
+            replies[number] = of_later_attempt((yield redirect, (client, commands[number])))
     return [replies[number] for number in range(len(commands))]
 
 
 def _grouped(
     client: Any, commands: Sequence[Command], replies: Mapping[int, Any]
-) -> tuple[dict[str, _Group], list[Exception]]:
+) -> tuple[list[_Group], list[Exception]]:
     """Group the commands without a reply by master; return also the errors of others."""
     groups: dict[str, _Group] = {}
     errors: list[Exception] = []
@@ -242,7 +251,7 @@ def _grouped(
             errors.append(error)
         else:
             groups.setdefault(node.name, (node, []))[1].append(number)
-    return groups, errors
+    return list(groups.values()), errors
 
 
 def run_on_cluster(client: Any, command: Command) -> Any:

@@ -50,7 +50,8 @@ def read_memory(client: redis.Redis) -> RedisMemory:
 
     Returns the memory of the fullest master of a cluster.
     """
-    return max(map(_read_memory, masters_of(client)), key=_fullness)
+    with masters_of(client) as masters:
+        return max(map(_read_memory, masters), key=_fullness)
 
 
 def _fullness(memory: RedisMemory) -> tuple[bool, float]:

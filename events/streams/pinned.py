@@ -18,6 +18,7 @@ from events.streams.cluster import (
     ClusterSender,
     connection_to,
     is_cluster,
+    socket_timeout,
 )
 from events.streams.retry import (
     CLIENT_ERRORS,
@@ -47,8 +48,8 @@ class PinnedConnection:
     connection raises RedisUnavailable.
     """
 
-    def __init__(self, connection: Any, timeout: float | None = None) -> None:
-        self._connection, self._timeout = connection, timeout
+    def __init__(self, source: Any) -> None:
+        self._connection, self._timeout = connection_to(source), socket_timeout(source)
         self._is_usable = True
 
     @classmethod
@@ -57,13 +58,7 @@ class PinnedConnection:
 
         `node` is that of a cluster. Raises RedisUnavailable.
         """
-        if node:
-            # A timeout of redis-py for each reply takes longer than reading it.
-            timeout = node.connection_kwargs.get("socket_timeout")
-            pinned = cls(connection_to(node, socket_timeout=None), timeout)
-        else:
-            pool: Any = client.connection_pool
-            pinned = cls(pool.make_connection())
+        pinned = cls(node or client.connection_pool)
         before = cancellations()
         try:
             async with asyncio.timeout(pinned._timeout):
@@ -125,7 +120,7 @@ def acquire(client: redis.Redis) -> Any:
     connection = None
     try:
         connection = pool.get_connection(*GET_CONNECTION_ARGUMENTS)
-        if _is_role_unknown(connection):
+        if _must_check_role(connection):
             (reply,) = send_commands(connection, commands.hello())
             if _is_of_replica(reply):
                 connection.disconnect()
@@ -146,7 +141,7 @@ async def aacquire(client: redis.asyncio.Redis) -> Any:
     connection = None
     try:
         connection = await pool.get_connection(*GET_CONNECTION_ARGUMENTS)
-        if _is_role_unknown(connection):
+        if _must_check_role(connection):
             (reply,) = await asend_commands(connection, commands.hello())
             if _is_of_replica(reply):
                 await close_connection(connection)
@@ -161,8 +156,8 @@ async def aacquire(client: redis.asyncio.Redis) -> Any:
     return connection
 
 
-def _is_role_unknown(connection: Any) -> bool:
-    """Whether the role of the node was not queried recently; the caller queries it.
+def _must_check_role(connection: Any) -> bool:
+    """Return whether the role of the node was not queried recently; record that it is now.
 
     After a failover, a former master that leaves connections open would be read for ever.
     """

@@ -56,7 +56,7 @@ _AS_BYTES: Final = (True,)
 
 
 class SlotMoved(RedisUnavailable):
-    """The node does not serve this key, or no longer (MOVED, ASK)."""
+    """The key is on another node of a Redis Cluster; this needs a client of a cluster."""
 
 
 # A step is a function and its arguments. The driver calls it, in async code awaits the result,
@@ -115,7 +115,7 @@ def drive(steps: Steps) -> list[Any]:
         while True:
             try:
                 result = function(*arguments)
-            except exceptions.RedisError as error:
+            except CLIENT_ERRORS as error:
                 function, arguments = steps.throw(error)
             else:
                 function, arguments = steps.send(result)
@@ -145,7 +145,7 @@ async def drive_async(steps: Steps) -> list[Any]:
         while True:
             try:
                 result = await function(*arguments)
-            except exceptions.RedisError as error:
+            except CLIENT_ERRORS as error:
                 function, arguments = steps.throw(error)
             else:
                 if task is not None and task.cancelling() > before:
@@ -232,8 +232,8 @@ def unavailable(error: Exception) -> RedisUnavailable:
 
 def translated(error: Exception, command: Command) -> EventsError:
     """Return the error of this package for an error that redis-py raised for a command."""
-    if isinstance(error, exceptions.AskError):
-        return SlotMoved(str(error))
+    if isinstance(error, exceptions.AskError):  # and MovedError
+        return SlotMoved(f"{SlotMoved.__doc__} Redis replied: {type(error).__name__} {error}.")
     if not isinstance(error, exceptions.ResponseError) or _is_node_error(error):
         return unavailable(error)
     return _refusal(error, command)

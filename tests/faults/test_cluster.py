@@ -19,11 +19,16 @@ from events.outbox import writer
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from events.streams.cluster import node_of
+from events.streams.memory import read_memory
 from events.types import Event
 from tests.faults.loss import JOB, KEY, STATE, LogFollower, World
 from tests.support.redis_nodes import cluster, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.extended,
+    pytest.mark.timeout(90),
+]
 
 target: dict = {}
 
@@ -211,6 +216,24 @@ def test_master_dies(start):
         world.commit()
         world.finish(follower)
     assert stalled() == []
+
+
+def test_all_masters_die(start):
+    nodes, world = start(), World()
+    publish(world, "sync")
+    for node in nodes.masters:
+        node.server.kill()
+    for step in (Archiver().step, lambda: read_memory(get_redis())):
+        with pytest.raises(RedisUnavailable):
+            step()
+
+
+def test_client_of_one_node(start):
+    nodes = start()
+    for node in nodes.masters:
+        if node is not nodes.owner(KEY):
+            with pytest.raises(RedisUnavailable, match="needs a client of a cluster"):
+                SyncRedisStreamPublisher(node.client).publish_event(JOB, {})
 
 
 def test_clients_of_users(start):

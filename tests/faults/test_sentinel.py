@@ -19,7 +19,11 @@ from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from tests.faults.loss import JOB, LogFollower, World
 from tests.support.redis_nodes import SERVICE, nodes, sentinel, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.extended,
+    pytest.mark.timeout(90),
+]
 
 RECOVERY_SECONDS = 30
 target: dict = {}

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import redis
 import redis.asyncio
+from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -24,7 +25,11 @@ from tests.faults.loss import JOB, LogFollower, World
 from tests.support.need import need
 from tests.support.redis_nodes import SERVICE, cluster, make_certificate, nodes, sentinel
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.redis,
+    pytest.mark.extended,
+]
 
 # What the factories of the settings below create clients for.
 target: dict = {}
@@ -186,6 +191,16 @@ def test_error_of_a_factory(configure):
     with pytest.raises(RedisUnavailable, match="no route"):
         get_publisher()
     assert "no route" in get_status().archive.error
+
+
+@pytest.mark.filterwarnings("ignore:Call to '__init__':DeprecationWarning")
+def test_cluster_client_that_reads_from_replicas(configure, short_tmp):
+    with cluster(short_tmp) as nodes_of_cluster:
+        port = nodes_of_cluster.masters[0].port
+        target.update(port=port, options={"read_from_replicas": True})
+        configure(factory="cluster_client")
+        with pytest.raises(ImproperlyConfigured):
+            get_redis()
 
 
 @pytest.mark.parametrize("options", [{}, {"decode_responses": True, "protocol": 3}])
