@@ -43,7 +43,12 @@ _NODE_ERRORS: Final = (
     exceptions.ClusterDownError,  # and MasterDownError
     exceptions.TryAgainError,
 )
-_NODE_ERROR_CODES: Final = ("UNBLOCKED", "NOREPLICAS", "BUSY ")
+# redis-py has no classes for the first; before 6, it has the others in cluster clients only.
+_NODE_ERROR_CODES: Final = (
+    *("UNBLOCKED ", "NOREPLICAS ", "BUSY "),
+    *("MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN "),
+)
+_MOVED_CODES: Final = ("MOVED ", "ASK ")
 
 _ERRORS_BY_PREFIX: Final[dict[str, type[EventsError]]] = {
     "KEYCONFLICT": IdempotencyConflict,
@@ -232,8 +237,8 @@ def unavailable(error: Exception) -> RedisUnavailable:
 
 def translated(error: Exception, command: Command) -> EventsError:
     """Return the error of this package for an error that redis-py raised for a command."""
-    if isinstance(error, exceptions.AskError):  # and MovedError
-        return SlotMoved(f"{SlotMoved.__doc__} Redis replied: {type(error).__name__} {error}.")
+    if isinstance(error, exceptions.AskError) or str(error).startswith(_MOVED_CODES):
+        return SlotMoved(f"{SlotMoved.__doc__} Redis replied: {error}.")  # MovedError, too
     if not isinstance(error, exceptions.ResponseError) or _is_node_error(error):
         return unavailable(error)
     return _refusal(error, command)

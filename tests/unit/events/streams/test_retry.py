@@ -8,7 +8,7 @@ from redis import exceptions
 
 from events.exceptions import NotAStream, RedisNotWritable, RedisOutOfMemory, RedisUnavailable
 from events.streams import retry, scripts
-from events.streams.retry import asend_commands, asend_once, send_commands
+from events.streams.retry import SlotMoved, asend_commands, asend_once, send_commands
 
 NO_SCRIPT = exceptions.NoScriptError()
 OOM = exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
@@ -151,6 +151,7 @@ NODE_ERRORS = {
     "UNBLOCKED": exceptions.ResponseError("UNBLOCKED force unblock from blocking operation"),
     "NOREPLICAS": exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
     "BUSY": exceptions.ResponseError("BUSY Redis is busy running a script."),
+    "MASTERDOWN as text": exceptions.ResponseError("MASTERDOWN Link with MASTER is down."),
 }
 
 
@@ -161,6 +162,20 @@ def test_reply_of_a_node_that_cannot_run_commands_closes_the_connection(drive, c
     assert (log, replies) == ([*attempt, "disconnect", *attempt], [b"1", b"2"])
     _, error, _ = drive([NODE_ERRORS[code]] * 4, PING)
     assert isinstance(error, RedisUnavailable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.MovedError("7 127.0.0.1:7001"),
+        exceptions.AskError("7 127.0.0.1:7001"),
+        exceptions.ResponseError("MOVED 7 127.0.0.1:7001"),
+    ],
+)
+def test_key_on_another_node_is_not_repeated(drive, error):
+    log, replies, _ = drive([error], PING)
+    assert log == ["send", "read"]
+    assert isinstance(replies[0], SlotMoved)
 
 
 def test_node_error_of_the_source_of_a_script_closes_the_connection(drive):
