@@ -1,9 +1,12 @@
 # Every target first builds $(VENV) with all dependencies; `make demo` needs only Python and make.
 PYTHON ?= python3
 VENV ?= .venv
+# A file of pins that replace those of constraints.txt, for another VENV.
+PINS ?=
 PORT ?= 8000
 # Test processes, each with its own servers. More than cores, because many tests wait.
 TEST_PROCESSES ?= -n 3
+FAULTS := tests/faults tests/integration/events/streams
 # Of make soak.
 MINUTES ?= 10
 DATABASE ?= sqlite
@@ -14,20 +17,22 @@ MAX_MODULE_LINES := 400
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-extended soak check check-source bench matrix format clean
+.PHONY: setup demo test test-extended extended test-faults soak check check-source bench matrix format clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(PINS)
 	@command -v $(PYTHON) >/dev/null || { \
 	    echo "There is no $(PYTHON) here. Install Python 3.11 or later, or name one: make PYTHON=python3.12 setup"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "$$($(PYTHON) --version) is too old: 3.11 or later is needed. Name one: make PYTHON=python3.12 setup"; exit 1; }
 	@test -x $(BIN)/pip || { echo "Making $(VENV) with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv --clear $(VENV); } || { \
 	    echo "Python could not make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@awk -F== 'FNR == 1 { file++ } file == 1 { pinned[$$1] } file == 1 || !($$1 in pinned)' \
+	    $(PINS) constraints.txt >$(VENV)/constraints.txt
 	@echo "Installing the pinned dependencies into $(VENV) (a minute or two the first time) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --prefer-binary \
-	    --constraint constraints.txt --editable '.[dev]' || { \
+	    --constraint $(VENV)/constraints.txt --editable '.[dev]' || { \
 	    echo; echo "The installation failed; pip says why above. No network: connect and run it again."; \
 	    echo "A missing compiler or header (gcc, Python.h): on Debian and Ubuntu, sudo apt install build-essential python3-dev"; \
 	    exit 1; }
@@ -38,7 +43,7 @@ demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 # Let the test processes share compiled modules even if the environment disables bytecode.
-test test-extended: export PYTHONDONTWRITEBYTECODE =
+test extended test-faults: export PYTHONDONTWRITEBYTECODE =
 
 # Then PostgreSQL and the Redis of the machine.
 test: setup
@@ -46,10 +51,19 @@ test: setup
 	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) --ignore tests/faults \
 	    -m "(database or redis) and not extended"
 
-# Tests that take long or need another server, and all fault tests on PostgreSQL and another Redis.
-test-extended: setup
+# Tests that take long or need another server, all fault tests on PostgreSQL and another Redis, and
+# with older versions of redis-py.
+test-extended: extended
+	for pins in lowest redis-6; do \
+	    $(MAKE) test-faults PINS=constraints-$$pins.txt VENV=.venv-$$pins || exit 1; \
+	done
+
+extended: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES) -m extended
-	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) tests/faults -m "database or redis"
+	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) $(FAULTS) -m "database or redis"
+
+test-faults: setup
+	$(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) -m "redis or not extended"
 
 # Random faults. Prints its seed; repeat a run with make soak SEED=7. DATABASE is sqlite or postgres.
 soak: setup
@@ -74,11 +88,13 @@ check: setup check-source
 bench: setup
 	$(BIN)/python -m bench
 
-# The suite on every Python; constraints.txt pins Django 5.2 for 3.11 and 6.1 for 3.12 and 3.13.
+# The suite on every Python, and on the lowest versions of the dependencies; constraints.txt pins
+# Django 5.2 for 3.11 and 6.1 for 3.12 and 3.13.
 matrix:
 	for version in 3.11 3.12 3.13; do \
-	    $(MAKE) test test-extended PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	    $(MAKE) test extended PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	done
+	$(MAKE) test extended PINS=constraints-lowest.txt VENV=.venv-lowest
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -66,7 +66,8 @@ def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
     server.start()
     settings.JOB_EVENTS["REDIS_URL"] = server.url
     settings.CHANNEL_LAYERS = {}
-    celery_app.conf.broker_url = broker_url(server.url)
+    # Before 5.7, Celery reads the settings over the configuration that is set before its first use.
+    settings.CELERY_BROKER_URL = celery_app.conf.broker_url = broker_url(server.url)
     yield server
     server.stop()
 

@@ -26,6 +26,7 @@ from tests.support.redis_nodes import cluster, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    pytest.mark.redis,
     pytest.mark.extended,
     pytest.mark.timeout(90),
 ]

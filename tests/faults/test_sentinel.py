@@ -21,6 +21,7 @@ from tests.support.redis_nodes import SERVICE, nodes, sentinel, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    pytest.mark.redis,
     pytest.mark.extended,
     pytest.mark.timeout(90),
 ]

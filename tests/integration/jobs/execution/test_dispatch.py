@@ -218,10 +218,10 @@ def test_failing_runner_does_not_block_other_commit_hooks(run_by):
 
 
 @pytest.mark.timeout(30)
-def test_unavailable_broker_fails_job_quickly(run_by, log):
+def test_unavailable_broker_fails_job_quickly(run_by, log, settings):
+    settings.CELERY_BROKER_URL = "redis+socket:///nonexistent/redis.sock"
     app = Celery("lost", set_as_current=False)
     app.config_from_object("django.conf:settings", namespace="CELERY")
-    app.conf.broker_url = "redis+socket:///nonexistent/redis.sock"
     run_by(app.task(record, name="record"))
     job = create(text="a")
     assert status_of(job) == "failed"
