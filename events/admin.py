@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from events.counts import CappedPaginator
 from events.database import aware_time, now_expression
 from events.live.rejection import guard_page
 from events.models import ArchivedEvent, EventLog, Processor
@@ -37,6 +38,24 @@ class GuardedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         for each in urls:
             each.callback = guard_page(each.callback, "job_events/unavailable.html")
         return urls
+
+
+class LargeTableAdmin(GuardedAdmin):
+    """An admin whose list ends after MAX_COUNT rows."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        changes: Any = getattr(response, "context_data", {}).get("cl")
+        if changes is not None and changes.paginator.has_more:
+            text = _("The list shows the first %(count)d rows. Search or filter to find others.")
+            self.message_user(request, text % {"count": changes.result_count})
+        return response
 
 
 class ReadOnlyAdmin(GuardedAdmin):
@@ -175,7 +194,7 @@ def _pending() -> QuerySet[ArchivedEvent]:
 
 
 @admin.register(EventLog)
-class EventLogAdmin(ReadOnlyAdmin):
+class EventLogAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """The logs: archived position, events in the outbox, and errors."""
 
     list_display = ("job_id", "position", "pending", "short_error", "failed_at")
@@ -183,8 +202,7 @@ class EventLogAdmin(ReadOnlyAdmin):
     search_fields = ("job_id__startswith",)
     search_help_text = gettext_lazy("Search by the start of a job id.")
     ordering = ("-pk",)
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ("job_id",)
     readonly_fields = ("position", "pending", "error", "failed_at")
     fields = (
         "job_id", *readonly_fields, "sequence", "truncated_before", "deleted_at", "erased_at",

@@ -42,13 +42,12 @@ class CursorField(_CursorBase):
 
 
 class TermsField(_TermsBase):
-    """The search terms of an event (`events.archive.terms`), separated by spaces.
+    """Search terms (`events.archive.terms`), separated by spaces; `term_index` indexes them.
 
-    A tsvector with a GIN index on PostgreSQL; text indexed by the FTS5 table `job_events_terms` on
-    SQLite. Migration 0001 creates the indexes.
+    A tsvector on PostgreSQL, text on SQLite.
     """
 
-    description = "Search terms of an event"
+    description = "Search terms"
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "tsvector" if connection.vendor == "postgresql" else "text"

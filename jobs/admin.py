@@ -16,17 +16,19 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from events.admin import GuardedAdmin
+from events.admin import LargeTableAdmin
+from events.database import primary_rows
 from events.exceptions import EventsError
 from events.history import read_events
 from jobs import services
 from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import InputRequest, Job, Task
-from jobs.selectors import user_of, visible_jobs
+from jobs.selectors import list_rows, search_jobs, user_of, visible_jobs
 from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
+NEWEST_JOBS = 1000
 
 
 class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]  # not subscriptable
@@ -63,18 +65,33 @@ class InputInline(ReadOnlyInline):
     )  # fmt: skip
 
 
+class TaskTypeFilter(admin.SimpleListFilter):
+    """Filters by the task types of the newest jobs."""
+
+    title = _("task type")
+    parameter_name = "task_type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = model_admin.get_queryset(request).values_list("task_type", flat=True)
+        found = {*newest[:NEWEST_JOBS], *filter(None, [self.value()])}
+        return [(task_type, task_type) for task_type in sorted(found)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset.filter(task_type=self.value()) if self.value() else queryset
+
+
 @admin.register(Job)
-class JobAdmin(GuardedAdmin):
+class JobAdmin(LargeTableAdmin):
     """List of jobs with filters and search; details with a timeline of events."""
 
     list_display = (
         "name", "status", "percent", "task_type", "attempt", "owner", "created_at", "finished_at",
         "page",
     )  # fmt: skip
-    list_filter = ("status", "task_type", ("created_at", admin.DateFieldListFilter))
-    search_fields = ("job_id", "title", "task_type", "error")
-    date_hierarchy = "created_at"
-    list_select_related = ("owner",)
+    list_filter = ("status", TaskTypeFilter, ("created_at", admin.DateFieldListFilter))
+    search_fields = ("terms",)
+    search_help_text = _("Search for words of title, type or ID, or for the name of an owner.")
+    sortable_by = ("created_at", "finished_at")
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
     inlines = (TaskInline, InputInline)
@@ -90,13 +107,18 @@ class JobAdmin(GuardedAdmin):
         (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
     )
 
-    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        return (*super().get_search_fields(request), f"owner__{get_user_model().USERNAME_FIELD}")
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """Return the jobs that VISIBLE_JOBS shows to the user, as the API and the pages do."""
-        jobs = visible_jobs(user_of(request)).order_by(*self.get_ordering(request))
-        return jobs.defer("payload", "result")
+        return list_rows(visible_jobs(user_of(request)).order_by(*self.get_ordering(request)))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        """Return the jobs with these words, and those of the user with this name."""
+        found = search_jobs(queryset, search_term)
+        names = {get_user_model().USERNAME_FIELD: search_term}
+        owner = primary_rows(get_user_model()).filter(**names).first()
+        return (found | queryset.filter(owner=owner) if owner else found), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # services create jobs, and dispatch them

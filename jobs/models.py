@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from events.database import PrimaryManager, database_now
 from events.types import UNKNOWN
 from jobs.conf import user_model
+from jobs.fields import JobTermsField
 from jobs.validators import validate_text
 
 
@@ -101,6 +102,8 @@ class Job(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
+
+    terms = JobTermsField(_("terms"), default="", editable=False, help_text=_("Indexed words."))
 
     deleted_by: AbstractBaseUser | None = None  # the user who called `services.job_delete`
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
+from events.archive.lookups import match_terms
+from events.archive.terms import words_of
 from events.types import check_job_id
 from jobs.conf import job_settings
 from jobs.exceptions import JobNotFound
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 # Databases limit the parameters of a query; SQLite to some thousand.
 _CHUNK_KEYS: Final = 500
+_MAX_SEARCH_WORDS: Final = 20
 
 
 def user_of(request: Any) -> AbstractUser:
@@ -81,9 +84,23 @@ def may_delete(user: Any, job: Job) -> bool:
     return job.owner_id == user.pk or has_permission(user, "job_events_jobs.delete_job")
 
 
-def has_text(text: str) -> Q:
-    """Return the condition that the title, task_type or job_id of a job contains a text."""
-    return Q(title__icontains=text) | Q(task_type__icontains=text) | Q(job_id__icontains=text)
+def list_rows(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Return the jobs with their owners, and without the large fields."""
+    return jobs.select_related("owner").defer("payload", "result", "terms")
+
+
+def search_jobs(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:
+    """Return the jobs whose title, task_type and job_id contain all words of a text.
+
+    A word may be the start of a longer one. An empty text matches all jobs, one without a word
+    none.
+    """
+    if not text:
+        return jobs
+    words = dict.fromkeys(words_of(text)[:_MAX_SEARCH_WORDS])
+    if not words:
+        return jobs.none()
+    return match_terms(jobs, [(f"{word}*",) for word in words], "job_events_jobs_terms")
 
 
 def visible_job(user: User, job_id: str) -> Job:

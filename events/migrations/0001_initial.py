@@ -1,50 +1,9 @@
-"""The tables of the log, and the full-text index of archived events.
-
-Django has no inverted index for all databases. PostgreSQL uses a GIN index, SQLite an FTS5 table
-that triggers update. A later migration that rebuilds the table of archived events on SQLite must
-create the triggers again.
-"""
-
-from typing import Any
-
 import django.core.validators
 import django.db.models.deletion
 import events.fields
 from django.db import migrations, models
 
-_POSTGRESQL = (
-    'CREATE INDEX "job_events_terms" ON "job_events_archivedevent" USING gin ("terms")',
-)
-_DELETE_OLD = """INSERT INTO "job_events_terms" ("job_events_terms", "rowid", "terms")
-    SELECT 'delete', old."id", old."terms" WHERE old."terms" IS NOT NULL;"""
-_INSERT_NEW = """INSERT INTO "job_events_terms" ("rowid", "terms")
-    SELECT new."id", new."terms" WHERE new."terms" IS NOT NULL;"""
-_SQLITE = (
-    """CREATE VIRTUAL TABLE "job_events_terms" USING fts5(
-        "terms", content='job_events_archivedevent', content_rowid='id', detail='none',
-        tokenize="ascii tokenchars '_='")""",
-    f"""CREATE TRIGGER "job_events_terms_insert" AFTER INSERT ON "job_events_archivedevent"
-        BEGIN {_INSERT_NEW} END""",
-    f"""CREATE TRIGGER "job_events_terms_update" AFTER UPDATE OF "terms" ON "job_events_archivedevent"
-        BEGIN {_DELETE_OLD} {_INSERT_NEW} END""",
-    f"""CREATE TRIGGER "job_events_terms_delete" AFTER DELETE ON "job_events_archivedevent"
-        BEGIN {_DELETE_OLD} END""",
-)
-
-
-def create_index(_apps: Any, schema_editor: Any) -> None:
-    is_postgresql = schema_editor.connection.vendor == "postgresql"
-    for statement in _POSTGRESQL if is_postgresql else _SQLITE:
-        schema_editor.execute(statement)
-
-
-def drop_index(_apps: Any, schema_editor: Any) -> None:
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute('DROP INDEX "job_events_terms"')
-        return
-    for name in ("insert", "update", "delete"):
-        schema_editor.execute(f'DROP TRIGGER "job_events_terms_{name}"')
-    schema_editor.execute('DROP TABLE "job_events_terms"')
+from events.term_index import term_index
 
 
 class Migration(migrations.Migration):
@@ -143,5 +102,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('log', 'after'), name='job_events_gap_once')],
             },
         ),
-        migrations.RunPython(create_index, drop_index),
+        term_index('job_events_terms', 'job_events_archivedevent'),
     ]

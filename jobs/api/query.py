@@ -41,7 +41,6 @@ from jobs.api.parameters import (
 from jobs.api.serializers import field_name
 from jobs.conf import job_settings
 from jobs.models import Job
-from jobs.selectors import has_text
 
 MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
@@ -285,13 +284,11 @@ class JobCountsQuery(JobConditions):
 
     created_after = Parameter(TIME, "Only jobs created at or after this time.")
     created_before = Parameter(TIME, "Only jobs created before this time.")
-    search = Parameter(text(), "Only jobs with this text in title, job_id or task_type.")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Add the text to the conditions."""
-        attrs = super().validate(attrs)
-        search = has_text(attrs["search"]) if attrs["search"] else Q()
-        return {**attrs, "jobs": attrs["jobs"] & search}
+    search = Parameter(
+        text(),
+        "Only jobs with all these words, or words that start with them, in title, job_id or"
+        " task_type.",
+    )
 
 
 class JobListQuery(JobCountsQuery):

@@ -1,11 +1,14 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import jobs.fields
 import jobs.models
 import jobs.validators
 import uuid
 from django.conf import settings
 from django.db import migrations, models
+
+from events.term_index import term_index
 
 
 class Migration(migrations.Migration):
@@ -38,6 +41,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('started_at', models.DateTimeField(editable=False, null=True, verbose_name='started')),
                 ('finished_at', models.DateTimeField(editable=False, null=True, verbose_name='finished')),
+                ('terms', jobs.fields.JobTermsField(default='', editable=False, help_text='Indexed words.', verbose_name='terms')),
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='job_events_jobs', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
             ],
             options={
@@ -165,4 +169,5 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
             },
         ),
+        term_index('job_events_jobs_terms', 'job_events_jobs_job'),
     ]

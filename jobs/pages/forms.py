@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Job
-from jobs.selectors import has_text
+from jobs.selectors import search_jobs
 
 
 class JobFilterForm(forms.Form):
@@ -33,7 +33,7 @@ class JobFilterForm(forms.Form):
         if status := self.cleaned_data.get("status"):
             jobs = jobs.filter(status=status)
         if words := self.cleaned_data.get("q"):
-            jobs = jobs.filter(has_text(words))
+            jobs = search_jobs(jobs, words)
         return jobs
 
     @property

@@ -36,7 +36,7 @@ from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.forms import JobFilterForm, PayloadForm
 from jobs.pages.strings import job_page_strings, list_page_strings
-from jobs.selectors import may_change, startable_task_types, user_of, visible_jobs
+from jobs.selectors import list_rows, may_change, startable_task_types, user_of, visible_jobs
 
 LIST_REFRESH_MS = 1500
 
@@ -75,7 +75,7 @@ class JobListPage(PageView):
     @method_decorator(conditional_page)
     def get(self, request: HttpRequest) -> HttpResponse:
         form = JobFilterForm(request.GET)
-        visible = visible_jobs(request.user).select_related("owner").defer("payload", "result")
+        visible = list_rows(visible_jobs(request.user))
         context = {"page": job_page(request, form.apply(visible)), "filtered": form.is_narrowing}
         if request.GET.get("rows"):
             return self.page("job_events_jobs/_job_table.html", context)

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import orjson
-from django.db.models import Count
+from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
 from rest_framework import status
@@ -11,6 +11,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from events.counts import capped_count
 from events.producer.external import digest_of
 from jobs import inputs, services
 from jobs.api.base import JobsAPIView, api_url
@@ -35,9 +36,11 @@ from jobs.exceptions import AlreadyCreated
 from jobs.models import Job
 from jobs.selectors import (
     has_permission,
+    list_rows,
     may_change,
     may_delete,
     may_start,
+    search_jobs,
     user_of,
     visible_job,
     visible_jobs,
@@ -45,6 +48,11 @@ from jobs.selectors import (
 
 # A chosen id may name the log of another program. Its errors show which ids exist.
 _CHOOSE_ID: Final = "job_events_jobs.add_job"
+
+
+def _found(request: Request, query: dict[str, Any]) -> QuerySet[Job]:
+    """Return the visible jobs that meet the conditions of a query."""
+    return search_jobs(visible_jobs(request.user).filter(query["jobs"]), query["search"] or "")
 
 
 class JobListView(JobsAPIView):
@@ -57,12 +65,11 @@ class JobListView(JobsAPIView):
         Ordered by `finished_at`, the list contains finished jobs only.
         """
         query = JobListQuery.read(request)
-        jobs = visible_jobs(request.user).filter(query["jobs"])
+        jobs = _found(request, query)
         if "finished_at" in query["ordering"]:
             jobs = jobs.filter(finished_at__isnull=False)
-        jobs = jobs.select_related("owner").defer("payload", "result")
         paginator = JobPagination(query)
-        page = paginator.paginate_queryset(jobs, request, view=self)
+        page = paginator.paginate_queryset(list_rows(jobs), request, view=self)
         return paginator.get_paginated_response(JobListSerializer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
@@ -112,11 +119,13 @@ class JobCountsView(JobsAPIView):
 
     @method_decorator(conditional_page)
     def get(self, request: Request) -> Response:
-        """Count the jobs visible to the caller, by status; a status without jobs has 0."""
-        query = JobCountsQuery.read(request)
-        jobs = visible_jobs(request.user).filter(query["jobs"]).order_by()
-        counts = dict(jobs.values_list("status").annotate(Count("pk")))
-        return Response({str(status): counts.get(str(status), 0) for status in Job.Status})
+        """Count the jobs visible to the caller, by status.
+
+        The count of more than 10,000 jobs is 10,001.
+        """
+        jobs = _found(request, JobCountsQuery.read(request))
+        counts = {str(status): capped_count(jobs.filter(status=status)) for status in Job.Status}
+        return Response(counts)
 
 
 class JobDetailView(JobsAPIView):

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.utils import timezone
 
+from events import counts
 from events.archive import lookups
 from events.history import search
 from events.publisher import get_publisher
@@ -180,6 +181,33 @@ def test_list_with_conditions(api, staff_api, jobs):
     assert listed(api, created_before=created.isoformat()) == ["one"]
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("tea", ["long", "short"]), ("TEA gro", ["long"]), ("grows tea", ["long"]), ("rows", []),
+        ("long", ["long"]), ("writing.te", ["long", "short"]), ("ab-12", ["ab-12c"]),
+        ("茶", ["short"]), ("", ["ab-12c", "long", "short"]), ("%", []), ("'; --", []),
+        ("tea's", ["short"]), ("x" * 150, []), (" ".join(["tea"] * 50), ["long", "short"]),
+    ],
+)  # fmt: skip
+def test_words_of_jobs(api, user, make_job, query_plan, search, found):
+    make_job(owner=user, job_id="short", title="Tea 茶道", task_type="writing.text")
+    make_job(owner=user, job_id="long", title="How tea grows", task_type="writing.text")
+    Job.objects.bulk_create([Job(owner=user, job_id="ab-12c")])
+    assert listed(api, search=search) == found
+
+
+def test_words_of_a_changed_title(api, user, make_job, query_plan):
+    job = make_job(owner=user, job_id="one", title="Tea")
+    job.title = "Coffee"
+    job.save()
+    assert listed(api, search="coffee") == ["one"]
+    assert listed(api, search="tea") == []
+    job.delete()
+    make_job(owner=user, job_id="two", title="Coffee")
+    assert listed(api, search="coffee") == ["two"]
+
+
 @pytest.mark.parametrize("ordering", ["finished_at", "-finished_at"])
 def test_list_by_finish_time(api, user, make_job, ordering):
     make_job(owner=user, job_id="running")
@@ -198,6 +226,15 @@ def test_counts(api, staff_api, jobs):
     assert staff_api.get("job-counts/").json()["pending"] == 2
     assert api.get("job-counts/", {"task_type": "type_one"}).json() == {**none, "cancelled": 1}
     assert api.get("job-counts/", {"x": "1"}).status_code == 400
+
+
+def test_counts_stop_at_a_maximum(staff_api, jobs, monkeypatch):
+    monkeypatch.setattr(counts, "MAX_COUNT", 1)
+    assert staff_api.get("job-counts/").json()["pending"] == 2
+    monkeypatch.setattr(counts, "MAX_COUNT", 3)
+    assert staff_api.get("job-counts/").json()["pending"] == 3
+    monkeypatch.setattr(counts, "MAX_COUNT", 2)
+    assert staff_api.get("job-counts/").json()["pending"] == 3
 
 
 # Caching
