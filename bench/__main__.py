@@ -10,6 +10,7 @@ BENCHMARKS = (
     "archiving",
     "archive_pages",
     "searching",
+    "lists",
     "pages",
     "exporting",
     "memory",
