@@ -1,7 +1,8 @@
 """Streaming responses in small chunks, and an ASGI middleware that releases the Django request.
 
 Django keeps a request, its middleware and a thread for as long as its response streams. The
-middleware also bounds the threads of requests, and rejects what the database cannot serve.
+middleware also bounds the threads of requests, rejects what the database cannot serve, and handles
+the signals of a shutdown.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from events.conf import event_settings
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import NO_STORE, guard_handshake, send_unavailable
+from events.live.shutdown import install_shutdown_handlers
 from events.live.threads import NoFreeThread, request_thread
 from events.log_format import log_failure
 
@@ -84,6 +86,7 @@ class DetachedStreamingMiddleware:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        install_shutdown_handlers()
         if scope["type"] == "websocket":
             await guard_handshake(self._application, _below_script_name(scope), receive, send)
         elif scope["type"] != "http":

@@ -55,9 +55,11 @@ _RECONNECT_SPREAD_MS: Final = 2  # per subscriber
 class Hub(LoopService[TopicSubscriber]):
     """The topics of an event loop; runs while there are subscribers."""
 
+    is_shutting_down = False  # the process has received a signal
+
     def __init__(self, forget: Callable[[], None]) -> None:
         super().__init__(forget)
-        self.is_closing = False
+        self.is_closing = self.is_shutting_down
         self._topics: dict[str, Topic] = {}
         self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
         self._readers: list[StreamReader] = []

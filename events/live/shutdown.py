@@ -10,13 +10,15 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from events.live.hub import Hub
 from events.live.subscription import disconnect_all
 
 
 def install_shutdown_handlers() -> None:
-    """Call `disconnect_all` on SIGINT and SIGTERM, before the handlers of the server.
+    """Send `Restart` to all subscribers, and to later ones, from SIGINT or SIGTERM on.
 
-    Call it on the event loop, after the server has installed its handlers; idempotent.
+    Call it on the event loop, after the server has installed its handlers; idempotent. They are
+    called next.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -29,5 +31,6 @@ def install_shutdown_handlers() -> None:
 def _disconnect_first(
     previous: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None
 ) -> None:
+    Hub.is_shutting_down = True
     disconnect_all()
     previous(number, frame)

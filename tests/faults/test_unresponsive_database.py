@@ -1,9 +1,12 @@
 """The site while PostgreSQL does not answer: threads are bounded, and everything recovers."""
 
 import asyncio
+import signal
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import httpx
 import psycopg
@@ -114,3 +117,20 @@ def test_read_only_server(site, server):
             assert client.get("/api/jobs/").status_code == 200
             connection.execute("ALTER DATABASE tests RESET default_transaction_read_only")
             assert client.post("/api/jobs/", json=JOB).status_code == 201
+
+
+@pytest.mark.timeout(180)
+def test_stream_that_starts_while_the_server_shuts_down(site, server):
+    """The server has not had a subscriber before the signal."""
+    web = site.start_web("--no-access-log")
+    with site.client("anna") as client:
+        job_id = client.post("/api/jobs/", json=JOB).json()["job_id"]
+        path = f"/api/jobs/{job_id}/events/stream/"
+        with ThreadPoolExecutor() as executor, server.paused():
+            response = executor.submit(client.get, path, timeout=60)
+            sleep(1)
+            web.send_signal(signal.SIGTERM)
+            sleep(1)
+            assert not response.done()
+    assert "event: restart" in response.result().text
+    web.wait(60)
