@@ -14,15 +14,39 @@ if TYPE_CHECKING:
 # The loop of a processor that fails while Redis refuses events.
 REDIS_LOOP: Final = "redis"
 RECENT_LOSS: Final = timedelta(hours=1)
+# Each has a heading in the runbook, and a check of `manage.py doctor`.
+PROBLEM_CODES: Final = (
+    "database-connection",
+    "redis-connection",
+    "redis-memory",
+    "redis-writes",
+    "processors",
+    "processor-loops",
+    "outbox-lag",
+    "archive-lag",
+    "stalled-logs",
+    "lost-events",
+    "redis-eviction",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that an operator has to act on; `since` is None if that is unknown."""
 
+    code: str
     what: str
     since: datetime | None
     action: str
+
+    @property
+    def runbook(self) -> str:
+        return runbook_link(self.code)
+
+
+def runbook_link(name: str) -> str:
+    """Return the heading of the runbook about a problem or a check, relative to the repository."""
+    return f"docs/operations.md#{name}"
 
 
 def find_problems(status: "LogStatus") -> Iterator[Problem]:
@@ -31,12 +55,13 @@ def find_problems(status: "LogStatus") -> Iterator[Problem]:
     yield from outages
     if not status.running and not status.database_error:
         action = "Start `manage.py process_events` and keep it running."
-        yield Problem("process_events is not running.", status.last_heartbeat_at, action)
+        what, since = "process_events is not running.", status.last_heartbeat_at
+        yield Problem("processors", what, since, action)
     elif not outages:
         yield from _delays(status)
     yield from _log_problems(status)
     if status.redis.eviction:
-        yield Problem(status.redis.eviction, None, f"Set it to {SAFE_POLICY}.")
+        yield Problem("redis-eviction", status.redis.eviction, None, f"Set it to {SAFE_POLICY}.")
 
 
 def _outages(status: "LogStatus") -> Iterator[Problem]:
@@ -44,14 +69,15 @@ def _outages(status: "LogStatus") -> Iterator[Problem]:
     if status.database_error:
         what = f"The database is not available or not migrated: {status.database_error}"
         action = "Check the database server and DATABASES, and run `manage.py migrate`."
-        yield Problem(what, None, action)
+        yield Problem("database-connection", what, None, action)
     if error := redis.error or ("" if status.database_error else status.archive.error):
-        yield Problem(error, since, "Check the Redis server and REDIS_URL.")
+        yield Problem("redis-connection", error, since, "Check the Redis server and REDIS_URL.")
     elif redis.is_full:
         action = "Let process_events free what is archived; then raise maxmemory or delete keys."
-        yield Problem(redis.refusal, since, action)
+        yield Problem("redis-memory", redis.refusal, since, action)
     elif redis.refusal:
-        yield Problem(redis.refusal, since, "Resolve the error that Redis returns.")
+        action = "Resolve the error that Redis returns."
+        yield Problem("redis-writes", redis.refusal, since, action)
 
 
 def _failing_loops(status: "LogStatus") -> dict[str, tuple[datetime, str]]:
@@ -70,12 +96,14 @@ def _delays(status: "LogStatus") -> Iterator[Problem]:
     for name, (since, error) in _failing_loops(status).items():
         if since < latest:
             what = f"The loop {name!r} of process_events fails: {error}."
-            yield Problem(what, since, "Resolve the error; the loop continues by itself.")
-    for done, lag in (("appended to streams", status.outbox), ("archived", status.archive)):
+            action = "Resolve the error; the loop continues by itself."
+            yield Problem("processor-loops", what, since, action)
+    outbox = "outbox-lag", "appended to streams", status.outbox
+    for code, done, lag in (outbox, ("archive-lag", "archived", status.archive)):
         if lag.late:
             since = status.at - timedelta(seconds=lag.oldest_age or 0.0)
             action = "Check the load of the database and of Redis, or start another process_events."
-            yield Problem(f"Events are not {done} in time.", since, action)
+            yield Problem(code, f"Events are not {done} in time.", since, action)
 
 
 def _log_problems(status: "LogStatus") -> Iterator[Problem]:
@@ -83,9 +111,9 @@ def _log_problems(status: "LogStatus") -> Iterator[Problem]:
         first = status.stalled[0]
         what = f"Stalled logs: {status.stalled_count}, first that of job {first.job_id}:"
         action = "Resolve the error; the log continues by itself."
-        yield Problem(f"{what} {first.error}", first.since, action)
+        yield Problem("stalled-logs", f"{what} {first.error}", first.since, action)
     if status.losses and status.losses[0].detected_at > status.at - RECENT_LOSS:
         last = status.losses[0]
         what = f"Redis lost events. Gaps in 24 hours: {status.loss_count}, last of {last.job_id}."
         action = "Read below what is lost; check the persistence of Redis and who deletes keys."
-        yield Problem(what, last.detected_at, action)
+        yield Problem("lost-events", what, last.detected_at, action)
