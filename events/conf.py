@@ -6,9 +6,9 @@ Accessors (`event_settings`), system checks and the settings reference are deriv
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -191,6 +191,29 @@ def raw_setting() -> object:
 def is_in_installed_apps(package: str) -> bool:
     """Return whether INSTALLED_APPS has an entry in a top-level package."""
     return any(entry.partition(".")[0] == package for entry in settings.INSTALLED_APPS)
+
+
+def is_debug() -> bool:
+    """Return the setting DEBUG."""
+    return bool(settings.DEBUG)
+
+
+def asgi_path() -> str:
+    """Return ASGI_APPLICATION, or the path that `startproject` gives the application."""
+    package = settings.ROOT_URLCONF.rpartition(".")[0]
+    return getattr(settings, "ASGI_APPLICATION", None) or f"{package}.asgi.application"
+
+
+def secrets_of_settings() -> Iterator[str]:
+    """Yield the secret key, and the passwords of Redis and of the databases."""
+    try:
+        password = urlsplit(event_settings.REDIS_URL).password or ""
+    except ValueError:
+        password = ""
+    databases: list[Any] = [each.get("PASSWORD") for each in settings.DATABASES.values()]
+    for secret in (password, unquote(password), settings.SECRET_KEY, *databases):
+        if isinstance(secret, str):
+            yield secret
 
 
 event_settings: Final = EventSettings()

@@ -27,6 +27,7 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from events.archive import projections  # noqa: PLC0415 - models are loaded now
+        from events.doctor.modules import modules  # noqa: PLC0415 - as above
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import services, signals  # noqa: PLC0415 - as above
@@ -44,6 +45,7 @@ class JobsConfig(AppConfig):
         signals.job_status_changed.connect(change_notifier.on_change)
         signals.job_status_changed.connect(on_status_changed)
         projections.append(JobProjection())
+        modules.append("jobs.doctor")
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
         register_run_tracker(JobRunTracker())

@@ -29,7 +29,7 @@ class _StatusEncoder(DjangoJSONEncoder):
 
 def status_json(status: LogStatus) -> str:
     """The status as JSON; times are ISO 8601, ages are seconds, memory is bytes."""
-    problems = [asdict(problem) for problem in status.problems]
+    problems = [{**asdict(each), "runbook": each.runbook} for each in status.problems]
     data = {"healthy": not problems, "problems": problems, **asdict(status)}
     return json.dumps(data, cls=_StatusEncoder, indent=2)
 
@@ -68,8 +68,8 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
             yield "", f"  {name:<11}{loop_text(loop)}"
     yield "database", status.database_error or f"{write_connection().vendor}, responds"
     yield "redis", redis_text(status.redis)
-    yield "outbox", _outbox_text(status.outbox)
-    yield "archive", _archive_text(status.archive)
+    yield "outbox", outbox_text(status.outbox)
+    yield "archive", archive_text(status.archive)
     yield "stalled logs", str(status.stalled_count)
     for stalled in status.stalled:
         since = f" since {_time_text(stalled.since)}" if stalled.since else ""
@@ -106,14 +106,16 @@ def loss_text(loss: LogLoss) -> str:
     return f"between {loss.after} and {first}, {known}"
 
 
-def _outbox_text(outbox: OutboxStatus) -> str:
+def outbox_text(outbox: OutboxStatus) -> str:
+    """Number and age of the events in the outbox, in one line."""
     if outbox.depth is None:
         return "unknown"
     depth = f"{_counted(outbox.depth, 'event')}{_oldest_text(outbox.oldest_age)}"
     return depth if outbox.depth else "empty"
 
 
-def _archive_text(archive: ArchiveLag) -> str:
+def archive_text(archive: ArchiveLag) -> str:
+    """Number and age of the streams that are not archived, in one line."""
     if archive.error:
         return f"unknown: {archive.error}"
     behind = f"{archive.behind} of {_counted(archive.streams or 0, 'stream')} behind"

@@ -5,6 +5,7 @@
     commands   Redis commands as tuples, and decoders of their replies; no I/O
     keys       names of keys
     memory     use and limit of the memory of Redis
+    permissions commands that the ACL of the Redis user forbids; no I/O
     pinned     connections taken out of a client's pool
     retry      sending commands with retry, and translation of redis-py's errors
     scripts    the Lua scripts and their digests

@@ -192,13 +192,16 @@ def send_pipeline(client: redis.Redis, requests: Sequence[Command]) -> list[Any]
         release(client, connection)
 
 
-def scan_keys(client: redis.Redis, pattern: str, count: int) -> Iterator[list[str]]:
-    """Yield the keys of streams that match a pattern, one SCAN reply at a time."""
+def scan_keys(
+    client: redis.Redis, pattern: str, count: int, *, any_type: bool = False
+) -> Iterator[list[str]]:
+    """Yield the keys that match a pattern, by default of streams, one SCAN reply at a time."""
     with masters_of(client) as masters:
         for master in masters:
             cursor = ""
             while cursor != "0":
-                reply = send_command(master, commands.scan(cursor or "0", pattern, count))
+                scan = commands.scan(cursor or "0", pattern, count, any_type=any_type)
+                reply = send_command(master, scan)
                 cursor, names = commands.scanned(reply)
                 yield names
 

@@ -176,14 +176,18 @@ def hello() -> Command:
 
 
 def id_and_role(reply: Reply) -> tuple[int, str]:
-    """Decode the connection's id and the role of its Redis, `master` or `replica`."""
+    """Decode the connection's id and the role of its Redis, `master` or `replica`.
+
+    A Sentinel has no role.
+    """
     fields = fields_of_info(reply)
-    return int(fields["id"]), text_of(fields["role"])
+    return int(fields["id"]), text_of(fields.get("role", ""))
 
 
-def scan(cursor: str, pattern: str, count: int) -> Command:
-    """Find keys of streams."""
-    return ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "stream")
+def scan(cursor: str, pattern: str, count: int, *, any_type: bool = False) -> Command:
+    """Find keys of streams, or of any type."""
+    scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+    return scan if any_type else (*scan, "TYPE", "stream")
 
 
 def scanned(reply: Reply) -> tuple[str, list[str]]:

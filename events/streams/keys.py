@@ -9,6 +9,9 @@ from events.types import check_job_id
 
 _GLOB_ESCAPES: Final = str.maketrans({char: f"\\{char}" for char in "*?[]^\\"})
 
+# The type of a key's value, by the end of the key.
+_KINDS: Final = ((":producers:watched", "string"), (":producers", "hash"), ("", "stream"))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamKeys:
@@ -43,6 +46,24 @@ class StreamKeys:
     def pattern(self) -> str:
         """The SCAN pattern of all streams; it may match other keys."""
         return f"{self.prefix.translate(_GLOB_ESCAPES)}*"
+
+    @property
+    def state_pattern(self) -> str:
+        """The SCAN pattern of all states and marks of subscribers; see `pattern`."""
+        return self.pattern if "{" in self.prefix else f"{{{self.pattern}"
+
+    def kind(self, key: str) -> tuple[str, str] | None:
+        """Return the job_id of a key and the type of its value; None for a key of others."""
+        for suffix, kind in _KINDS:
+            if not key.endswith(suffix):
+                continue
+            name = key.removesuffix(suffix)
+            if suffix and "{" not in self.prefix:
+                name = name.removeprefix("{").removesuffix("}")
+            job_id = self.job_id(name)
+            if job_id and key in (*self.pair(job_id), self.watched(job_id)):
+                return job_id, kind
+        return None
 
     def job_id(self, key: str) -> str | None:
         """Return the job_id of a stream's key; None if the key is not one."""

@@ -40,6 +40,7 @@ APPEND_IN_ORDER: Final = _load("append_in_order", "append")
 OUTBOX_STATE: Final = _load("outbox_state")
 OUTBOX_APPEND: Final = _load("outbox_append")
 ERASE: Final = _load("erase")
+PERMISSIONS: Final = _load("permissions")
 # These free memory: Redis runs them also when it is out of memory.
 TRIM: Final = _load("trim", flags="allow-oom")
 EXPIRE: Final = _load("expire", flags="allow-oom")
