@@ -14,6 +14,7 @@ BENCHMARKS = (
     "pages",
     "exporting",
     "memory",
+    "sizes",
     "fanout",
     "latency",
     "idle",

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import rq
+import yaml
 from asgiref.sync import sync_to_async
 from celery import shared_task
 from django.contrib import admin
@@ -97,6 +98,15 @@ def test_server_command_of_the_operations():
     options = namespace.Worker.CONFIG_KWARGS
     flags = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
     assert " ".join(flags).replace("False", "false") == " ".join(OPTIONS)
+
+
+@pytest.mark.parametrize(("language", "name"), [("ini", "systemd-web"), ("yaml", "compose")])
+def test_server_options_of_deployments(language, name):
+    code = snippets(ROOT / "docs" / "operations.md", language)[name]
+    words = (
+        code.split() if language == "ini" else yaml.safe_load(code)["services"]["web"]["command"]
+    )
+    assert " ".join(OPTIONS) in " ".join(words)
 
 
 def test_form_of_a_runner(settings, client, admin_user):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_documents import snippets
 from tests.support.need import need
-from tests.support.nginx import NGINX, another_web, behind_nginx, extend_settings
+from tests.support.nginx import NGINX, another_web, at_port, behind_nginx, extend_settings
 from tests.support.site import ROOT, Site, free_port, wait_for_port
 
 
@@ -109,3 +110,26 @@ def test_nginx_that_buffers(h11_site: Site, tmp_path: Any) -> None:
     assert finding["state"] == "error"
     assert "buffers" in finding["seen"]
     assert finding["runbook"] == "docs/operations.md#event-stream"
+
+
+@pytest.mark.extended
+def test_documented_nginx(h11_site: Site, tmp_path: Any) -> None:
+    static = tmp_path / "static"
+    environment = extend_settings(tmp_path, f"STATIC_ROOT = {str(static)!r}")
+    other = at_port(h11_site, h11_site.port)
+    other.environment = {**h11_site.environment, **environment}
+    other.manage("collectstatic", "--no-input", "--verbosity", "0")
+    port = free_port()
+    server = snippets(ROOT / "docs" / "operations.md", "nginx")["nginx-site"]
+    for documented, here in (
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("127.0.0.1:8000", f"127.0.0.1:{h11_site.port}"),
+        ("/srv/mysite/static/", f"{static}/"),
+    ):
+        assert documented in server
+        server = server.replace(documented, here)
+    types = "types { text/javascript js; }"
+    with behind_nginx(h11_site, tmp_path / "nginx", f"{types}\n{server}"):
+        _, findings = doctor(h11_site, "--url", f"http://127.0.0.1:{port}", **environment)
+    checks = "static-files", "served-static-files", "event-stream"
+    assert states(findings, *checks) == dict.fromkeys(checks, "ok")

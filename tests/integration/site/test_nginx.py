@@ -167,7 +167,7 @@ def test_nginx_buffers_responses_without_x_accel_buffering(h11_site, job_id, tmp
 
 
 def test_log_format_of_the_documentation_omits_tickets(site, job_id, tmp_path):
-    [snippet] = snippets(ROOT / "docs" / "operations.md", "nginx").values()
+    snippet = snippets(ROOT / "docs" / "operations.md", "nginx")["log-format"]
     more = snippet.replace("/var/log/nginx/access.log", "documented.log")
     path = f"/api/jobs/{job_id}/events/poll/"
     with site.client("anna") as client:
