@@ -32,6 +32,7 @@ class EventsConfig(AppConfig):
         register(checks.check_settings)
         register(checks.check_database)
         register(checks.check_processing, Tags.database)
+        register(checks.check_sqlite, Tags.database)
         register(checks.check_redis, checks.REDIS_TAG, deploy=True)
 
 

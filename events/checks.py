@@ -22,6 +22,13 @@ from events.processor.status import (
 from events.streams.memory import SAFE_POLICY
 from events.types import shown
 
+# Writers wait so long for each other; the default of 5 seconds is short beside busy workers.
+MIN_SQLITE_TIMEOUT_SECONDS: Final = 10
+SQLITE_OPTIONS: Final = (
+    '{"transaction_mode": "IMMEDIATE", "timeout": 20,'
+    ' "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"}'
+)
+
 # Checks that contact Redis. They are deployment checks, so that `migrate` does not run them.
 REDIS_TAG: Final = "redis"
 
@@ -119,6 +126,42 @@ def _stalled() -> Iterator[CheckMessage]:
         hint="`manage.py process_events --status` and the admin list all of them.",
         id="job_events.W011",
     )
+
+
+def check_sqlite(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
+    databases: Sequence[str] | None = None,
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Warn if the log is in an SQLite file that several processes cannot write."""
+    alias = router.db_for_write(EventLog)
+    connection = django.db.connections[alias]
+    if alias not in (databases or ()) or connection.vendor != "sqlite":
+        return []
+    try:
+        problems = list(_sqlite_problems(connection))
+    except django.db.Error:
+        return []
+    if not problems:
+        return []
+    message = (
+        f"The SQLite database {alias!r} {' and '.join(problems)}: web server, workers and"
+        " process_events fail with `database is locked` when they write at the same time."
+    )
+    hint = f"Set DATABASES[{alias!r}]['OPTIONS'] = {SQLITE_OPTIONS}."
+    return [Warning(message, hint=hint, id="job_events.W013")]
+
+
+def _sqlite_problems(connection: Any) -> Iterator[str]:
+    options = connection.settings_dict.get("OPTIONS", {})
+    if options.get("timeout", 5) < MIN_SQLITE_TIMEOUT_SECONDS:
+        yield f"has a timeout below {MIN_SQLITE_TIMEOUT_SECONDS} seconds"
+    if str(options.get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        yield "does not wait for other writers in transactions that begin with a query"
+    with connection.cursor() as cursor:
+        (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
+    if mode not in ("wal", "memory"):
+        yield "is not in WAL mode"
 
 
 def check_redis(

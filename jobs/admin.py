@@ -9,7 +9,6 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -155,11 +154,9 @@ class JobAdmin(LargeTableAdmin):
     @admin.display(description=_("live page"))
     def page(self, job: Job) -> SafeString | str:
         """Return a link to the page of the job, if the project includes the pages."""
-        try:
-            url = reverse("job_events:detail", kwargs={"job_id": job.job_id})
-        except NoReverseMatch:
+        if not job.page_url:
             return ""
-        return format_html('<a href="{}">{}</a>', url, _("Watch"))
+        return format_html('<a href="{}">{}</a>', job.page_url, _("Watch"))
 
     @admin.display(description=_("timeline"))
     def timeline(self, job: Job) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import pre_delete
 from django.utils.translation import gettext_lazy as _
@@ -31,7 +31,7 @@ class JobsConfig(AppConfig):
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import services, signals  # noqa: PLC0415 - as above
-        from jobs.checks import check_settings  # noqa: PLC0415 - as above
+        from jobs.checks import check_settings, check_urls  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
@@ -39,6 +39,7 @@ class JobsConfig(AppConfig):
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
+        register(check_urls, Tags.urls)
         pre_delete.connect(services.on_job_delete, sender=self.get_model("Job"))
         signals.job_created.connect(change_notifier.on_change)
         signals.job_progressed.connect(change_notifier.on_progress)

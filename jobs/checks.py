@@ -6,6 +6,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from events.checks import invalid_settings, misplaced_models
 from events.conf import SETTING, EventSettings, configured
@@ -26,6 +27,29 @@ def check_settings(
         *_broken_runners(),
         *misplaced_models(models),
     ]
+
+
+def check_urls(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Warn if another route of the project, such as a catch-all of an SPA, precedes ours."""
+    messages: list[CheckMessage] = []
+    for name in ("job_events:list", "job_events:api-job-list"):
+        try:
+            url = reverse(name)
+            found = resolve(url.removeprefix(get_script_prefix().rstrip("/")))
+        except NoReverseMatch:  # not included, or in another namespace
+            continue
+        if found.view_name != name:
+            messages.append(
+                Warning(
+                    f"The URL {url} leads to {found.view_name or found.func}, not to {name}.",
+                    hint="Move include('jobs.urls') before that route in `urlpatterns`.",
+                    id="job_events.W002",
+                )
+            )
+    return messages
 
 
 def _unknown_keys() -> Iterator[CheckMessage]:

@@ -8,6 +8,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager, database_now
@@ -161,6 +162,14 @@ class Job(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in self.TERMINAL_STATUSES
+
+    @property
+    def page_url(self) -> str | None:
+        """Path of the job's page; None if the project does not include the pages."""
+        try:
+            return reverse("job_events:detail", kwargs={"job_id": self.job_id})
+        except NoReverseMatch:
+            return None
 
     def set_deadline(self, *, in_seconds: float, status: Status) -> None:
         """Set when the job changes to `status` unless a worker starts it before."""

@@ -38,12 +38,18 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
 
     owner = serializers.SerializerMethodField()
     serializer_field_mapping = _FIELDS
+    url = serializers.CharField(
+        source="page_url",
+        read_only=True,
+        allow_null=True,
+        help_text="Path of the job's page; null if the project does not include the pages.",
+    )
 
     class Meta:
         model = Job
         fields: ClassVar[tuple[str, ...]] = (
             "job_id", "task_type", "title", "status", "attempt", "progress", "owner", "error",
-            "created_at", "started_at", "finished_at",
+            "created_at", "started_at", "finished_at", "url",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -25,14 +25,18 @@ export interface Job {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
+  /** Path of the job's page; null if the project does not include the pages. */
+  url: string | null;
 }
 
 /** State of the connection; "polling" is live with some seconds of delay. */
 export type Status = "connecting" | "live" | "reconnecting" | "polling" | "ended";
 
-/** Why the server refused: an HTTP status, or a close code from 4500. */
-export interface Refusal {
-  refused: number;
+/** The cause of "reconnecting", if it is known, and of "ended" if the server refused. */
+export interface Problem {
+  message: string;
+  /** An HTTP status, or a close code from 4500. */
+  refused?: number;
 }
 
 /** The log differs from what was delivered. Discard everything; the log is read again from the start. */
@@ -44,13 +48,13 @@ export interface Reset {
 interface Credentials {
   /** Called before each connection; returns a ticket of POST /api/jobs/{job_id}/ticket/. For other origins. */
   ticket?: () => string | Promise<string>;
-  onStatus?: (status: Status, detail?: Refusal) => void;
+  onStatus?: (status: Status, detail?: Problem) => void;
 }
 
 export interface WatchJobOptions extends Credentials {
   /** URL of the job list of the API, ending in "/"; "/api/jobs/" by default. */
   baseUrl?: string;
-  /** URL of the job sockets, ending in "/"; "/ws/jobs/" by default. */
+  /** URL of the job sockets, ending in "/"; "/ws/jobs/" on the server of `baseUrl` by default. */
   socketUrl?: string;
   /** Cursor: the events after it are delivered; "0", the default, for all. */
   after?: string;
@@ -72,10 +76,10 @@ export interface WatchJobsOptions {
   onJob?: (job: Job) => void;
   /** Subscribed: query the list now. Called again after each reconnect. */
   onLive?: () => void;
-  onStatus?: (status: Status, detail?: Refusal) => void;
+  onStatus?: (status: Status, detail?: Problem) => void;
 }
 
-/** Follows a job from a cursor. */
+/** Follows a job from a cursor. Throws a TypeError for invalid arguments, with the reason. */
 export function watchJob(jobId: string, options?: WatchJobOptions): { close(): void; readonly cursor: string };
 
 /** Reports the jobs visible to the user as they are created and change. */

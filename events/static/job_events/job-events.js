@@ -19,7 +19,60 @@ const ASLEEP_MS = 20_000;
 /** Upper bound for the reconnect delay that a restarting server requests. */
 const LAST_RETURN_MS = 60_000;
 const CURSOR = /^(\d{1,20})(?:-(\d{1,20}))?$/;
+const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const nothing = () => {};
+
+const isFunction = (value) => typeof value === "function";
+const isFolder = (value) => typeof value === "string" && value.endsWith("/");
+const NOT_LOGGED_IN = "Not logged in; a page of another origin needs the option `ticket`.";
+const INVALID = "The job_id or the cursor is invalid.";
+/** By HTTP status or close code. */
+const REFUSALS = {
+  400: INVALID,
+  401: NOT_LOGGED_IN,
+  403: NOT_LOGGED_IN,
+  404: "The job does not exist, or the user may not see it.",
+  501: "This browser has no WebSocket.",
+  4500: INVALID,
+};
+
+const FUNCTION = [isFunction, "a function"];
+const FOLDER = [isFolder, 'a URL that ends in "/"'];
+/** By option: its condition, and the description of allowed values. */
+const OPTIONS = {
+  onEvent: FUNCTION,
+  onJob: FUNCTION,
+  onLive: FUNCTION,
+  onEnd: FUNCTION,
+  onReset: FUNCTION,
+  onStatus: FUNCTION,
+  ticket: FUNCTION,
+  baseUrl: FOLDER,
+  socketUrl: FOLDER,
+  after: [(value) => CURSOR.test(value), 'a cursor such as "1795315967958-0", or "0"'],
+  transports: [
+    (value) => Array.isArray(value) && value.length > 0 && value.every(isFunction),
+    "an array of transports",
+  ],
+};
+const JOB_OPTIONS = Object.keys(OPTIONS).filter((name) => name !== "onJob");
+const JOBS_OPTIONS = ["onJob", "onLive", "onStatus", "socketUrl"];
+
+const shown = (value) => (isFunction(value) ? "a function" : (JSON.stringify(value) ?? String(value)));
+
+/** Throws a TypeError for an option that is unknown or has an invalid value. */
+function validate(caller, options, names) {
+  if (!isObject(options)) throw new TypeError(`${caller}: the options must be an object.`);
+  for (const [name, value] of Object.entries(options)) {
+    if (!names.includes(name)) {
+      throw new TypeError(`${caller}: unknown option ${name}. The options are ${names.join(", ")}.`);
+    }
+    const [holds, allowed] = OPTIONS[name];
+    if (value !== undefined && value !== null && !holds(value)) {
+      throw new TypeError(`${caller}: ${name} must be ${allowed}. Given: ${shown(value)}.`);
+    }
+  }
+}
 
 /** Compares two cursors numerically, without losing digits. Returns a number below 0, 0 or above 0. */
 export function compareCursors(a, b) {
@@ -42,6 +95,10 @@ function retryDelay(failures) {
 
 /** Follows a job from a cursor. See job-events.d.ts. */
 export function watchJob(jobId, options = {}) {
+  if (typeof jobId !== "string" || !JOB_ID.test(jobId)) {
+    throw new TypeError(`watchJob: a job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: ${shown(jobId)}.`);
+  }
+  validate("watchJob", options, JOB_OPTIONS);
   const watch = new JobWatch(jobId, options);
   watch.open();
   return {
@@ -54,6 +111,7 @@ export function watchJob(jobId, options = {}) {
 
 /** Reports the jobs visible to the user as they are created and change. See job-events.d.ts. */
 export function watchJobs(options = {}) {
+  validate("watchJobs", options, JOBS_OPTIONS);
   const watch = new JobsWatch(options);
   watch.open();
   return { close: () => watch.close() };
@@ -111,22 +169,25 @@ class Watch {
     if (this.failures === 0) this.on.onStatus("connecting");
     const run = {};
     this.run = run;
-    const query = await this.credentials();
+    let query;
+    try {
+      query = await this.credentials();
+    } catch (error) {
+      if (this.run === run) this.lost(undefined, `No ticket: ${error?.message ?? error}`);
+      return;
+    }
     if (this.run !== run) return;
-    if (query === null) return this.lost();
     const stop = this.start(run, query);
     if (this.run === run) this.stop = stop;
     else stop();
   }
 
-  /** Additional query parameters: a new ticket, if the page has a ticket source; null if that failed. */
+  /** Additional query parameters: a new ticket, if the page has a ticket source. */
   async credentials() {
     if (!this.ticket) return "";
-    try {
-      return `&ticket=${encodeURIComponent(await this.ticket())}`;
-    } catch {
-      return null;
-    }
+    const ticket = await this.ticket();
+    if (typeof ticket !== "string" || !ticket) throw new TypeError(`ticket() returned ${shown(ticket)}, not a ticket.`);
+    return `&ticket=${encodeURIComponent(ticket)}`;
   }
 
   /** Wraps callbacks so that they are ignored once `run` is stopped. */
@@ -139,11 +200,20 @@ class Watch {
     this.on.onStatus("ended", detail);
   }
 
-  /** @param {number} [after]  Delay in milliseconds, if the server requested one. */
-  lost(after) {
+  /** Reports that the server refused, and why as far as its status says. */
+  refuse(status) {
+    const reason = REFUSALS[status] ?? "The server refused the connection.";
+    this.finish({ refused: status, message: `${reason} (${status})` });
+  }
+
+  /**
+   * @param {number} [after]  Delay in milliseconds, if the server requested one.
+   * @param {string} [message]  The cause, if it is known.
+   */
+  lost(after, message) {
     this.halt();
     this.failures += 1;
-    this.on.onStatus("reconnecting");
+    this.on.onStatus("reconnecting", message && { message });
     const requested = Number.isFinite(after) ? Math.min(Math.max(after, 0), LAST_RETURN_MS) : null;
     this.timer = setTimeout(() => this.connect(), requested ?? retryDelay(this.failures));
   }
@@ -152,10 +222,11 @@ class Watch {
 class JobWatch extends Watch {
   constructor(jobId, options) {
     super(options, ["onEvent", "onLive", "onEnd", "onReset", "onStatus"]);
-    const { baseUrl = "/api/jobs/", socketUrl = "/ws/jobs/", after = "0" } = options;
-    const id = encodeURIComponent(jobId);
-    this.addresses = { root: `${baseUrl}${id}/events/`, socket: `${socketUrl}${id}/` };
-    this.cursor = after;
+    const baseUrl = options.baseUrl ?? "/api/jobs/";
+    // Sockets are on the server of the API.
+    const socketUrl = options.socketUrl ?? new URL("/ws/jobs/", new URL(baseUrl, location.href)).href;
+    this.addresses = { root: `${baseUrl}${jobId}/events/`, socket: `${socketUrl}${jobId}/` };
+    this.cursor = options.after ?? "0";
     this.transports = options.transports ?? [webSocket, eventSource, polling];
     this.rung = 0;
     this.proven = new Set();
@@ -181,7 +252,7 @@ class JobWatch extends Watch {
       reset: current((info) => this.reset(info)),
       lost: current((after) => this.lost(after)),
       unavailable: current(() => this.unavailable()),
-      refused: current((status) => this.finish({ refused: status })),
+      refused: current((status) => this.refuse(status)),
     };
   }
 
@@ -227,7 +298,7 @@ class JobsWatch extends Watch {
 
   start(run) {
     if (!("WebSocket" in globalThis)) {
-      this.finish({ refused: 501 });
+      this.refuse(501);
       return nothing;
     }
     const current = this.whileCurrent(run);
@@ -251,7 +322,7 @@ class JobsWatch extends Watch {
   }
 
   closed(code) {
-    if (isFinal(code)) this.finish({ refused: code });
+    if (isFinal(code)) this.refuse(code);
     else this.lost();
   }
 }

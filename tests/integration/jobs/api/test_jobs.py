@@ -58,6 +58,7 @@ def test_create(api, user, log_types):
         "error": "",
         "started_at": None,
         "finished_at": None,
+        "url": f"/jobs/job/{job.job_id}/",
         "payload": {"text": "ü€😀", "n": [1, 2.5, None]},
         "result": None,
     }
