@@ -72,12 +72,14 @@ def test_relative_links_exist(document):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_publisher_snippet_of_the_readme(redis_server):
+def test_publisher_snippet_of_the_readme(client, admin_user):
     namespace: dict = {}
-    exec(replace_redis_url(snippets(ROOT / "README.md")["0"], redis_server.url), namespace)
-    await namespace["work"]()
-    events = [event.event_type for event in await aread_events("job_001")]
-    assert events == ["task_started", "thought", "task_completed"]
+    exec(snippets(ROOT / "README.md")["0"], namespace)
+    url = namespace["write_report"](admin_user)
+    client.force_login(admin_user)
+    assert "My report" in client.get(url).text
+    events = [event.event_type for event in read_events(Job.objects.get().job_id)]
+    assert events == ["job_created", "task_started", "thought", "task_completed"]
 
 
 def test_commands_of_the_readme_exist():
@@ -207,10 +209,13 @@ def test_quickstart(quickstart_project):
     run = quickstart_project
     assert "no issues" in run("manage.py", "check")
     run("manage.py", "migrate")
+    assert "no issues" in run("manage.py", "check", "--database", "default")
     script = (
+        "import time\n"
         "from jobs import services\n"
         "services.job_create(task_type='report', job_id='r', payload={'pages': 2})\n"
         "from jobs.models import Job\n"
+        "while not Job.objects.get().is_terminal: time.sleep(0.1)\n"
         "print(Job.objects.get().status, Job.objects.get().result)"
     )
     assert "completed {'pages': 2}" in run("manage.py", "shell", "-c", script)
