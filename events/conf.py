@@ -164,6 +164,9 @@ class EventSettings(SettingsTable):
     MAX_REQUESTS = Setting(
         64, count, "E015", "maximum number of requests that an ASGI server process handles at once"
     )
+    MIRROR_PUBSUB = Setting(
+        False, _boolean, "E018", "publishes appended events to the Pub/Sub channel of the job, too"
+    )
     LOG_ONLY = Setting(
         False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )

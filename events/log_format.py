@@ -3,7 +3,8 @@
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from time import monotonic
 from typing import Any, Final
@@ -114,6 +115,23 @@ class TicketFilter(logging.Filter):
 
 def _without_tickets(value: object) -> object:
     return _TICKET.sub("[redacted]", value) if isinstance(value, str) else value
+
+
+@contextmanager
+def logs_on(write: Callable[[str], object]) -> Iterator[None]:
+    """Pass log lines to `write` if the project has configured no handler for `events`."""
+    log = logging.getLogger("events")
+    if log.hasHandlers():
+        yield
+        return
+    handler, level = LineHandler(write), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 class LineHandler(logging.Handler):

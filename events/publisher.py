@@ -17,6 +17,7 @@ from events.producer.sender import async_sender, senders_of, sync_sender
 from events.streams import commands
 from events.streams.clients import arun, get_redis, run
 from events.streams.keys import StreamKeys
+from events.streams.pubsub import mirror_channel
 from events.types import EventType
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Publisher(ABC, Generic[_Id]):
         else:
             events = [encode_event(data[0], limit=limit)]
         key_id = "" if key is None else idempotency_id(key, data)
-        return PendingAppend(keys, self._epoch, events, is_list, key_id)
+        return PendingAppend(keys, self._epoch, events, is_list, key_id, mirror_channel(job_id))
 
 
 class SyncRedisStreamPublisher(Publisher[str]):

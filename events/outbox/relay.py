@@ -18,6 +18,8 @@ from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.commands import OutboxEvent
 from events.streams.keys import StreamKeys
+from events.streams.pubsub import mirror_channel
+from events.streams.scripts import mirrored
 from events.types import START, Cursor, Producer
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def append_pending(job_id: str) -> int:
         if not events:
             return appended
         command = commands.outbox_append(keys, end and end[0], str(position), events)
-        reply = send_command(client, command)
+        reply = send_command(client, mirrored(command, mirror_channel(job_id)))
         if reply[1]:  # empty if another process appended, or Redis lost data: read again
             appended += len(events)
 

@@ -24,6 +24,8 @@ from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.commands import OutboxEvent
 from events.streams.keys import StreamKeys
+from events.streams.pubsub import mirror_channel
+from events.streams.scripts import mirrored
 from events.types import OUTBOX, START, Cursor, Producer, check_job_id
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ def _append(job_id: str, event: OutboxEvent, position: Cursor, is_archived: bool
     # Earlier events of the outbox are committed, and usually appended.
     expected = event.sequence - 1 or None
     command = commands.outbox_append(keys, expected, str(position), [event], archived=is_archived)
+    command = mirrored(command, mirror_channel(job_id))
     with deferred_on_error(
         logger, "job_event_deferred", job_id=job_id, event_type=event.event_type
     ):

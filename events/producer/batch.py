@@ -16,7 +16,7 @@ from events.codec import EncodedEvent
 from events.exceptions import EventsError, RedisUnavailable, RetryExpired
 from events.streams import commands
 from events.streams.commands import Keys
-from events.streams.scripts import Command
+from events.streams.scripts import Command, mirrored
 from events.types import Cursor
 
 # Redis keeps the state of a producer for twice as long; see STATE_MS in helpers.lua.
@@ -55,6 +55,7 @@ class PendingAppend:
     events: Sequence[EncodedEvent]
     is_list: bool = False
     key_id: str = ""  # the producer id for an idempotency key
+    channel: str = ""  # of Pub/Sub, to which the events are mirrored
     batch: AppendBatch | None = None
     first: int = 0  # the index of its first event in the batch
     error: EventsError | None = None
@@ -120,6 +121,7 @@ def number(
     if not append.key_id:
         producer.sequence += len(events)
     command = commands.append(append.keys, numbered, last_acked.get(append.keys, ""), events)
+    command = mirrored(command, append.channel)
     last = numbered[2] + len(events) - 1
     batch = AppendBatch(append.keys, command, len(events), last, monotonic())
     first = 0
@@ -138,8 +140,8 @@ def batches_of(
     """
     groups: dict[Any, list[PendingAppend]] = {}
     for append in appends:
-        key = append.batch or (append if append.key_id else (append.keys, append.epoch))
-        groups.setdefault(key, []).append(append)
+        alike = append if append.key_id else (append.keys, append.epoch, append.channel)
+        groups.setdefault(append.batch or alike, []).append(append)
     return {
         group[0].batch or number(group, producer, last_acked): group for group in groups.values()
     }

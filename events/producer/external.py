@@ -12,6 +12,8 @@ from events.exceptions import InvalidEvent
 from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.keys import StreamKeys
+from events.streams.pubsub import mirror_channel
+from events.streams.scripts import mirrored
 from events.types import shown
 
 # Lua numbers are floating point.
@@ -28,12 +30,14 @@ def publish_sequenced(
     producer: Sequence[str],
     epoch: int = 0,
     sequence: int,
+    mirror: bool = True,
 ) -> list[str]:
     """Append events, the first with the number `sequence`, all or none; return their ids.
 
     The last call of a producer and epoch may be repeated, for at least two hours: it is appended
     once. `producer` is the name of the producer in parts, such as a user's key and a name of
-    theirs. `epoch` is the job's attempt for which it publishes, 0 for none in particular.
+    theirs. `epoch` is the job's attempt for which it publishes, 0 for none in particular. With
+    `mirror=False`, MIRROR_PUBSUB does not apply.
 
     Raises InvalidJobId, InvalidEvent, EventTooLarge, OutOfOrderSequence, ProducerFenced,
     LogDeleted, NotAStream, RedisUnavailable, RedisCommandError.
@@ -44,7 +48,8 @@ def publish_sequenced(
         return []
     # The id has 24 characters; those of publishers have 12, those of idempotency keys 32.
     numbered = (digest_of(producer), epoch, sequence)
-    reply = send_command(get_redis(), commands.append_in_order(keys, numbered, encoded))
+    command = commands.append_in_order(keys, numbered, encoded)
+    reply = send_command(get_redis(), mirrored(command, mirror_channel(job_id) if mirror else ""))
     return commands.ids_of_append(reply, len(encoded))
 
 

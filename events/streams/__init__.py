@@ -7,6 +7,7 @@
     memory     use and limit of the memory of Redis
     permissions commands that the ACL of the Redis user forbids; no I/O
     pinned     connections taken out of a client's pool
+    pubsub     the Pub/Sub channels of the first callback handler
     retry      sending commands with retry, and translation of redis-py's errors
     scripts    the Lua scripts and their digests
 

@@ -43,6 +43,11 @@ class StreamKeys:
         return f"{self.prefix}:"
 
     @property
+    def markers(self) -> str:
+        """Return the channel of the markers of `bridge_pubsub`, and the prefix of their keys."""
+        return f"{self.prefix}:markers"
+
+    @property
     def pattern(self) -> str:
         """The SCAN pattern of all streams; it may match other keys."""
         return f"{self.prefix.translate(_GLOB_ESCAPES)}*"

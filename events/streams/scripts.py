@@ -48,6 +48,21 @@ RESEQUENCE: Final = _load("resequence", flags="allow-oom")
 BURY: Final = _load("bury", flags="allow-oom")
 
 
+# The scripts that append, by digest, in versions that publish what they append.
+_MIRRORED: Final = {
+    APPEND.sha: _load("mirror", "append"),
+    APPEND_IN_ORDER.sha: _load("mirror", "append_in_order", "append"),
+    OUTBOX_APPEND.sha: _load("mirror", "outbox_append"),
+}
+
+
+def mirrored(command: Command, channel: str) -> Command:
+    """Return the call of a script that appends and publishes to a channel; as it is if empty."""
+    if not channel:
+        return command
+    return ("EVALSHA", _MIRRORED[str(command[1])].sha, *command[2:], channel)
+
+
 def with_source(command: Command) -> Command:
     """Return a call of a script that sends its source, for a Redis that does not have it."""
     return ("EVAL", _sources[str(command[1])], *command[2:])

@@ -1,9 +1,7 @@
 """`manage.py process_events`: runs relay, archiver, projections and reaper."""
 
-import logging
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import django.db
@@ -13,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from events.checks import REDIS_TAG
 from events.exceptions import EventsError
-from events.log_format import LineHandler, summarize_error
+from events.log_format import logs_on, summarize_error
 from events.processor import get_status
 from events.processor.processor import (
     STOP_TIMEOUT_SECONDS,
@@ -105,19 +103,5 @@ class Command(BaseCommand):
         if not status.healthy:
             raise SystemExit(1)
 
-    @contextmanager
-    def _logs_on_stderr(self) -> Iterator[None]:
-        """Log to stderr if the project has configured no handler for `events`."""
-        logger = logging.getLogger("events")
-        if logger.hasHandlers():
-            yield
-            return
-        handler = LineHandler(lambda line: self.stderr.write(line, style_func=str))
-        level = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
+    def _logs_on_stderr(self) -> AbstractContextManager[None]:
+        return logs_on(lambda line: self.stderr.write(line, style_func=str))

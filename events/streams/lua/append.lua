@@ -57,6 +57,7 @@ while start < #ARGV do
         end
         last = call('XADD', stream, id, 'data', ARGV[i], 'timestamp', timestamp,
             'event_type', event_type, 'producer', mark .. number)
+        if mirror then mirror(last, ARGV[i], timestamp, event_type) end
         first = first or last
         sequence = sequence + 1
     end

@@ -12,6 +12,7 @@
 --   expiring  set while stream and state have a time to live; `deleted` in a tombstone, the state
 --             of a deleted log: appends are refused
 local call, match, sub = redis.call, string.match, string.sub
+local mirror -- a function if mirror.lua runs
 local stream, state = KEYS[1], KEYS[2]
 -- Publishers retry an append for an hour. The second hour is for clocks that differ.
 local STATE_MS = 7200000

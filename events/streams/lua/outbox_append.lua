@@ -26,8 +26,11 @@ end
 for i = 5, #ARGV, 4 do
     local producer = 'outbox:' .. ARGV[i] .. ':' .. string.format('%d', sequence)
     last = found[producer .. ' ' .. ARGV[i + 3]]
-        or call('XADD', stream, '*', 'data', ARGV[i + 3], 'timestamp', ARGV[i + 1],
+    if not last then
+        last = call('XADD', stream, '*', 'data', ARGV[i + 3], 'timestamp', ARGV[i + 1],
             'event_type', ARGV[i + 2], 'producer', producer)
+        if mirror then mirror(last, ARGV[i + 3], ARGV[i + 1], ARGV[i + 2]) end
+    end
     if ARGV[i] ~= '0' then fence = ARGV[i] end
     sequence = sequence + 1
 end

@@ -32,6 +32,7 @@ GOOD = {
     "SEND_TIMEOUT": [30, 0.1],
     "MAX_REQUESTS": [1, 1000],
     "LOG_ONLY": [True, False],
+    "MIRROR_PUBSUB": [True, False],
     "STREAM_TAIL": [0, 1, 1000],
     "STREAM_TTL": [0, 0.5, 3600, 30 * 24 * 60 * 60],
     "TOMBSTONE_TTL": [7200, 30 * 24 * 60 * 60],
@@ -66,6 +67,7 @@ BAD = {
     "SEND_TIMEOUT": INVALID_DURATIONS,
     "MAX_REQUESTS": [0, -1, 1.5, True, None],
     "LOG_ONLY": [None, 1, "yes"],
+    "MIRROR_PUBSUB": [None, 1, "yes"],
     "STREAM_TAIL": [-1, 1.5, "1", None, True],
     "STREAM_TTL": [-1, "1", None, True, math.nan, math.inf, 30 * 24 * 60 * 60 + 1],
     "TOMBSTONE_TTL": [0, 7199, "7200", None, True, math.nan, math.inf],
@@ -84,6 +86,7 @@ IDS = {
     "MAX_REQUESTS": "job_events.E015",
     "MEMORY_PRESSURE": "job_events.E013",
     "LOG_ONLY": "job_events.E011",
+    "MIRROR_PUBSUB": "job_events.E018",
     "TOMBSTONE_TTL": "job_events.E012",
 }
 
