@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from secrets import token_urlsafe
 from typing import Any, Final, NamedTuple
 
-import redis
 from redis import exceptions
 
 from events.codec import text_of
@@ -42,12 +41,12 @@ class ChannelMessage(NamedTuple):
 class ChannelSubscription:
     """A subscription to the channels of all jobs, and to markers, which divide their messages.
 
-    Redis delivers messages and markers in one order to all subscriptions of a server. Every method
-    raises EventsError.
+    Redis delivers messages and markers in one order to all subscriptions of a server. `client` is a
+    sync client. Every method raises EventsError.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client: Any = client
+    def __init__(self, client: Any) -> None:
+        self._client = client
         self._pubsub: Any = self._client.pubsub()
         self._markers = StreamKeys(event_settings.STREAM_PREFIX).markers
         self.is_open = True

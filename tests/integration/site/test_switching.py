@@ -41,9 +41,9 @@ print(json.dumps(events))
 
 
 @pytest.fixture
-def site(short_tmp: Path) -> Iterator[Site]:
+def site(short_tmp: Path, tmp_path: Path) -> Iterator[Site]:
     mirrored = 'JOB_EVENTS = {**JOB_EVENTS, "MIRROR_PUBSUB": True}'
-    with project(short_tmp / "switching", mirrored) as site:
+    with project(short_tmp / tmp_path.name, mirrored) as site:
         site.manage("migrate")
         site.start_processor()
         yield site
@@ -112,7 +112,7 @@ def test_switch_without_losing_what_the_bridges_received(site: Site) -> None:
         second = start_bridge(site, "bridge-2")
         publisher.start()
         sleep(1)
-        first.send_signal(signal.SIGKILL)  # the other one continues
+        site.stop_child(first, signal.SIGKILL)  # the other one continues
         sleep(1)
         third = start_bridge(site, "bridge-3")
         second.send_signal(signal.SIGSTOP)  # a machine that is suspended
@@ -126,7 +126,6 @@ def test_switch_without_losing_what_the_bridges_received(site: Site) -> None:
         run_script(site, PUBLISH.format(start=300, end=400))
         site.stop_child(second)
         site.stop_child(fourth)
-        site._children.remove(first)
         listener.stop()
     events = events_of(site)
     assert [n for kind, n, _ in events if kind == "old"] == [*range(publisher.sent)]
