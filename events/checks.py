@@ -134,7 +134,7 @@ def check_sqlite(
     **_kwargs: Any,
 ) -> list[CheckMessage]:
     """Warn if the log is in an SQLite file that several processes cannot write."""
-    alias = router.db_for_write(EventLog)
+    alias = write_alias()
     connection = django.db.connections[alias]
     if alias not in (databases or ()) or connection.vendor != "sqlite":
         return []
