@@ -32,7 +32,7 @@ IS_SQLITE = connections["default"].vendor == "sqlite"
 
 
 def executed(code: str) -> dict[str, Any]:
-    namespace: dict[str, Any] = {"__name__": "documented"}
+    namespace: dict[str, Any] = {"__name__": "documented_projects"}
     exec(code, namespace)
     return namespace
 
