@@ -28,7 +28,17 @@ def test_append_in_order_ends_with_append():
 
 def test_each_file_is_used():
     names = {path.name.removesuffix(".lua") for path in FOLDER.iterdir()}
-    assert names == {"helpers", *(name.lower() for name in SCRIPTS)}
+    assert names == {"helpers", "mirror", *(name.lower() for name in SCRIPTS)}
+
+
+@pytest.mark.parametrize("name", ["APPEND", "APPEND_IN_ORDER", "OUTBOX_APPEND"])
+def test_mirrored_call_has_the_channel_as_its_last_argument(name):
+    call = SCRIPTS[name].call(("stream", "state"), ("a", 1))
+    assert scripts.mirrored(call, "") == call
+    mirrored = scripts.mirrored(call, "channel")
+    assert mirrored[2:] == (*call[2:], "channel")
+    body = SCRIPTS[name].source.removeprefix(source("helpers"))
+    assert scripts.with_source(mirrored)[1] == source("helpers") + source("mirror") + body
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
