@@ -10,7 +10,7 @@ from django.db import router
 from django.db.models import Model
 
 from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
-from events.database import write_alias
+from events.database import sqlite_faults, write_alias, write_connection
 from events.models import EventLog
 from events.processor.status import (
     ALIVE_SECONDS,
@@ -22,8 +22,6 @@ from events.processor.status import (
 from events.streams.memory import SAFE_POLICY
 from events.types import shown
 
-# Writers wait so long for each other; the default of 5 seconds is short beside busy workers.
-MIN_SQLITE_TIMEOUT_SECONDS: Final = 10
 SQLITE_OPTIONS: Final = (
     '{"transaction_mode": "IMMEDIATE", "timeout": 20,'
     ' "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"}'
@@ -134,34 +132,19 @@ def check_sqlite(
     **_kwargs: Any,
 ) -> list[CheckMessage]:
     """Warn if the log is in an SQLite file that several processes cannot write."""
-    alias = write_alias()
-    connection = django.db.connections[alias]
-    if alias not in (databases or ()) or connection.vendor != "sqlite":
+    connection = write_connection()
+    is_checked = connection.alias in (databases or ()) and connection.vendor == "sqlite"
+    if not is_checked or connection.is_in_memory_db():  # of tests
         return []
     try:
-        problems = list(_sqlite_problems(connection))
+        faults = "; ".join(sqlite_faults(connection))
     except django.db.Error:
         return []
-    if not problems:
+    if not faults:
         return []
-    message = (
-        f"The SQLite database {alias!r} {' and '.join(problems)}: web server, workers and"
-        " process_events fail with `database is locked` when they write at the same time."
-    )
-    hint = f"Set DATABASES[{alias!r}]['OPTIONS'] = {SQLITE_OPTIONS}."
+    message = f"The SQLite database {connection.alias!r}: {faults}."
+    hint = f"Set DATABASES[{connection.alias!r}]['OPTIONS'] = {SQLITE_OPTIONS}."
     return [Warning(message, hint=hint, id="job_events.W013")]
-
-
-def _sqlite_problems(connection: Any) -> Iterator[str]:
-    options = connection.settings_dict.get("OPTIONS", {})
-    if options.get("timeout", 5) < MIN_SQLITE_TIMEOUT_SECONDS:
-        yield f"has a timeout below {MIN_SQLITE_TIMEOUT_SECONDS} seconds"
-    if str(options.get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
-        yield "does not wait for other writers in transactions that begin with a query"
-    with connection.cursor() as cursor:
-        (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
-    if mode not in ("wal", "memory"):
-        yield "is not in WAL mode"
 
 
 def check_redis(

@@ -4,7 +4,7 @@ All models of events/ and jobs/ are read and written in the database that a rout
 writing: a replica may not have what was just committed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
@@ -26,6 +26,8 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 # Raised while the database is locked, full, read-only, too slow or unreachable.
 UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError)
+# The default of 5 seconds is short beside busy workers.
+MIN_SQLITE_TIMEOUT_MS: Final = 10_000
 _READ_ONLY: Final = "25006"  # SQLSTATE read_only_sql_transaction of PostgreSQL
 
 
@@ -136,3 +138,19 @@ def close_unusable_connections() -> None:
         is_open = each.connection is not None and not each.in_atomic_block
         if is_open and not each.is_usable():
             each.close()
+
+
+def sqlite_faults(connection: Any) -> Iterator[str]:
+    """Yield why several processes cannot use an SQLite database well."""
+    if connection.is_in_memory_db():
+        yield "the database is in the memory of one process"
+        return
+    with connection.cursor() as cursor:
+        (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
+        (timeout,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+    if mode != "wal":
+        yield f"the journal_mode is {mode}: readers and writers wait for each other"
+    if timeout < MIN_SQLITE_TIMEOUT_MS:
+        yield f"the timeout is {timeout} ms: writers fail instead of waiting"
+    if str(connection.transaction_mode).upper() != "IMMEDIATE":
+        yield "the transaction_mode is not IMMEDIATE: a transaction may fail at its first write"

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from django.db.migrations.executor import MigrationExecutor
 
-from events.database import atomic, write_connection
+from events.database import atomic, sqlite_faults, write_connection
 from events.doctor.checks import CONNECTION_SECONDS, Check, Examination
 from events.doctor.findings import Finding, error, ok, warning
 from events.models import EventLog
 
-MIN_SQLITE_TIMEOUT_MS: Final = 5000
 MAX_CONNECTION_SHARE: Final = 0.8
 _LABELS: Final = ("job_events", "job_events_jobs")
 
@@ -51,24 +50,11 @@ def check_migrations(_examination: Examination) -> Finding:
 def check_settings(_examination: Examination) -> Finding:
     """The database is used as many processes need it."""
     connection = write_connection()
-    faults = {"sqlite": _sqlite_faults, "postgresql": _postgresql_faults}.get(connection.vendor)
+    faults = {"sqlite": sqlite_faults, "postgresql": _postgresql_faults}.get(connection.vendor)
     if faults is None:
         return warning(f"{connection.display_name} is not tested.", "Use PostgreSQL or SQLite.")
     found = list(faults(connection))
     return warning("; ".join(found) + ".") if found else ok("As recommended.")
-
-
-def _sqlite_faults(connection: Any) -> Iterator[str]:
-    if connection.is_in_memory_db():
-        yield "the database is in the memory of one process"
-        return
-    if (mode := _value(connection, "PRAGMA journal_mode")) != "wal":
-        yield f"the journal_mode is {mode}: readers and writers wait for each other"
-    timeout = int(_value(connection, "PRAGMA busy_timeout"))
-    if timeout < MIN_SQLITE_TIMEOUT_MS:
-        yield f"the timeout is {timeout} ms: writers fail instead of waiting"
-    if str(connection.transaction_mode).upper() != "IMMEDIATE":
-        yield "the transaction_mode is not IMMEDIATE: a transaction may fail at its first write"
 
 
 def _postgresql_faults(connection: Any) -> Iterator[str]:

@@ -10,9 +10,11 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http import Http404
 from django.urls import path, re_path
 
+from events import checks
 from events.checks import check_sqlite
 from events.history import aread_events, read_events
 from events.publisher import get_publisher
@@ -162,31 +164,25 @@ def test_check_of_urls_without_ours(settings):
 
 
 @pytest.mark.skipif(not IS_SQLITE, reason="about SQLite")
-def test_check_of_sqlite(monkeypatch):
-    connection = connections["default"]
-    documented = executed(PROJECTS["sqlite"])["DATABASES"]["default"]["OPTIONS"]
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", documented)
-    assert check_sqlite(None, databases=["default"]) == []
+@pytest.mark.parametrize(
+    ("option", "value", "fault"),
+    [
+        ("timeout", 5, "the timeout is 5000 ms"),
+        ("transaction_mode", None, "the transaction_mode is not IMMEDIATE"),
+        ("init_command", "PRAGMA journal_mode=DELETE", "the journal_mode is delete"),
+    ],
+)
+def test_check_of_sqlite(monkeypatch, tmp_path, option, value, fault):
+    options = executed(PROJECTS["sqlite"])["DATABASES"]["default"]["OPTIONS"]
+    database = {**connections["default"].settings_dict, "NAME": str(tmp_path / "db.sqlite3")}
+    for given, faults in [(options, []), ({**options, option: value}, [fault])]:
+        connection = DatabaseWrapper({**database, "OPTIONS": given}, "default")
+        monkeypatch.setattr(checks, "write_connection", lambda connection=connection: connection)
+        messages = check_sqlite(None, databases=["default"])
+        connection.close()
+        assert [message.id for message in messages] == ["job_events.W013"] * len(faults)
+        assert all(fault in messages[0].msg for fault in faults)
     assert check_sqlite(None) == []
-    short = {**documented, "timeout": 5, "transaction_mode": None}
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", short)
-    (message,) = check_sqlite(None, databases=["default"])
-    assert message.id == "job_events.W013"
-    assert "timeout below 10 seconds and does not wait" in message.msg
-    assert "WAL" not in message.msg
-
-
-@pytest.mark.skipif(not IS_SQLITE, reason="about SQLite")
-def test_check_of_sqlite_without_wal():
-    connection = connections["default"]
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA journal_mode=DELETE")
-    try:
-        (message,) = check_sqlite(None, databases=["default"])
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA journal_mode=WAL")
-    assert "is not in WAL mode" in message.msg
 
 
 # migrating.md

@@ -22,7 +22,8 @@ def checked():
 
 
 def sources(pattern):
-    own = ("events/doctor", "events/testing", "permissions")
+    # Without PUBLISH, events are appended and not mirrored; `bridge_pubsub` needs Pub/Sub.
+    own = ("events/doctor", "events/testing", "permissions", "streams/pubsub", "lua/mirror")
     for path in sorted((ROOT / "events").rglob(pattern)):
         if not any(part in str(path) for part in own):
             yield path.read_text()
