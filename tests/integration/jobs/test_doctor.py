@@ -11,7 +11,11 @@ from jobs import services
 from jobs.models import Job
 from tests.integration.events.doctor.conftest import find
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # channels_redis 4.2 with Channels 4.2
+    pytest.mark.filterwarnings("ignore:valid_group_name is deprecated:DeprecationWarning"),
+]
 
 
 @pytest.mark.database
