@@ -62,7 +62,7 @@ def _classify(names: Sequence[str], keys: StreamKeys, found: KeysFound) -> None:
     types = send_pipeline(get_redis(), [("TYPE", name) for name in names])
     for name, reply in zip(names, types, strict=True):
         kind, actual = keys.kind(name), text_of(raised(reply))
-        if actual == "none":  # it was removed meanwhile
+        if actual == "none" or keys.is_shared(name):  # "none": it was removed meanwhile
             continue
         if kind is None or kind[1] != actual:
             found.foreign.append(f"{name} ({actual})")

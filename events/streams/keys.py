@@ -57,6 +57,10 @@ class StreamKeys:
         """The SCAN pattern of all states and marks of subscribers; see `pattern`."""
         return self.pattern if "{" in self.prefix else f"{{{self.pattern}"
 
+    def is_shared(self, key: str) -> bool:
+        """Return whether a key is ours, but of no job: `:` is not part of a job_id."""
+        return key.startswith(self.probe)
+
     def kind(self, key: str) -> tuple[str, str] | None:
         """Return the job_id of a key and the type of its value; None for a key of others."""
         for suffix, kind in _KINDS:

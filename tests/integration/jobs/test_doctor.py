@@ -14,7 +14,7 @@ from tests.integration.events.doctor.conftest import find
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     # channels_redis 4.2 with Channels 4.2
-    pytest.mark.filterwarnings("ignore:valid_group_name is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:valid_.*_name is deprecated:DeprecationWarning"),
 ]
 
 

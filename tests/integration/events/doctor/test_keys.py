@@ -10,6 +10,7 @@ from events.doctor.key_scan import find_keys
 from events.erasure import delete_log
 from events.live.presence import mark_watched
 from events.publisher import get_publisher
+from events.streams.pubsub import ChannelSubscription
 from tests.integration.events.doctor.conftest import find
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -33,6 +34,15 @@ def test_our_own_keys_are_recognized(settings, prefix):
     assert (found.streams, found.states) == ({"a", "b"}, {"a", "b", "deleted"})
     assert (found.foreign, found.complete) == ([], True)
     assert {name: find(name).state for name in CHECKS} == dict.fromkeys(CHECKS, "ok")
+
+
+def test_markers_of_the_bridge_are_recognized(redis_client):
+    subscription = ChannelSubscription(redis_client)
+    subscription.mark()
+    assert redis_client.keys("job_events::*")
+    found = find_keys()
+    subscription.close()
+    assert found.foreign == []
 
 
 def test_stream_without_a_log(redis_client):
