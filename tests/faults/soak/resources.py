@@ -16,7 +16,8 @@ from tests.faults.soak.stage import Stage
 MAX_DIFFERENCE = 0.05
 # Clients connect again, unread connections are aborted, and rings of quiet logs are released.
 _SETTLE_SECONDS = 12.0
-_SAMPLES, _SAMPLE_SECONDS = 20, 0.5
+# Longer than SEND_TIMEOUT, after which clients that do not read are aborted and connect again.
+_SAMPLES, _SAMPLE_SECONDS = 60, 0.5
 _BACKENDS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
