@@ -9,8 +9,10 @@ from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 
 from django.db import router
 from django.db.models import Model
 
+from events.archive.ownership import check_owner
 from events.conf import SETTING, EventSettings, Rule, SettingsTable, configured, raw_setting
 from events.database import sqlite_faults, write_alias, write_connection
+from events.exceptions import EventsError, StreamsOwned
 from events.models import EventLog
 from events.processor.status import (
     ALIVE_SECONDS,
@@ -29,6 +31,10 @@ SQLITE_OPTIONS: Final = (
 
 # Checks that contact Redis. They are deployment checks, so that `migrate` does not run them.
 REDIS_TAG: Final = "redis"
+OWNER_HINT: Final = (
+    "Use another STREAM_PREFIX or Redis database. If this database replaces the other one, run"
+    " `manage.py process_events --take-over` once."
+)
 
 
 def check_settings(
@@ -151,7 +157,7 @@ def check_redis(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
     **_kwargs: Any,
 ) -> list[CheckMessage]:
-    """Check that Redis evicts nothing and accepts events."""
+    """Check that Redis evicts nothing, accepts events, and is not archived by another project."""
     memory = redis_memory()
     if not memory.policy:
         message = "The memory settings of Redis were not checked: INFO has no reply."
@@ -164,4 +170,13 @@ def check_redis(
     if memory.refusal:
         hint = "`manage.py process_events --status` shows since when."
         messages.append(Warning(memory.refusal, hint=hint, id="job_events.W012"))
-    return messages
+    return [*messages, *_owned_streams()]
+
+
+def _owned_streams() -> Iterator[CheckMessage]:
+    try:
+        check_owner()
+    except StreamsOwned as error:
+        yield Error(str(error), hint=OWNER_HINT, id="job_events.E042")
+    except (EventsError, django.db.Error):
+        return  # the database is not migrated, or Redis does not answer

@@ -125,6 +125,10 @@ class InputPending(EventsError):
         self.questions = questions
 
 
+class StreamsOwned(EventsError):
+    """The streams in Redis belong to the archive of another project, or of another database."""
+
+
 class RedisUnavailable(EventsError):
     """Redis did not answer.
 

@@ -4,6 +4,9 @@ The row of an event in the outbox has no `event_id`: the event was written in a 
 not been read from its stream yet. docs/explanation.md shows the states.
 """
 
+from typing import ClassVar
+from uuid import uuid4
+
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -165,6 +168,25 @@ class LogGap(models.Model):
 
     def __str__(self) -> str:
         return f"{self.log_id} after {self.after}"
+
+
+class ArchiveIdentity(models.Model):
+    """The id of this archive, in the only row of the table; see `events.archive.ownership`."""
+
+    PK: ClassVar = 1
+
+    uuid = models.UUIDField(_("id"), default=uuid4, editable=False)
+
+    objects = PrimaryManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        default_permissions = ()
+        verbose_name = _("archive identity")
+        verbose_name_plural = _("archive identities")
+
+    def __str__(self) -> str:
+        return str(self.uuid)
 
 
 class Processor(models.Model):

@@ -5,6 +5,7 @@
     archiver     copies streams to the archive
     maintenance  trims and expires archived streams
     repair       repairs streams that were rewound
+    ownership    claims the streams for one archive
     losses       records what Redis lost before it was archived
     retention    deletes old events
     importer     imports exported logs

@@ -1,3 +1,5 @@
+import uuid
+
 import django.core.validators
 import django.db.models.deletion
 import events.fields
@@ -14,6 +16,19 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name='ArchiveIdentity',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, verbose_name='id')),
+            ],
+            options={
+                'base_manager_name': 'objects',
+                'verbose_name': 'archive identity',
+                'verbose_name_plural': 'archive identities',
+                'default_permissions': (),
+            },
+        ),
         migrations.CreateModel(
             name='EventLog',
             fields=[

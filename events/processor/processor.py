@@ -15,6 +15,7 @@ from typing import Any, Final
 import django.db
 
 from events.archive.archiver import Archiver
+from events.archive.ownership import owned
 from events.database import database_now
 from events.erasure import Eraser
 from events.exceptions import RedisCommandError
@@ -54,10 +55,10 @@ def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     delay = timedelta() if single_pass else REPORT_DELAY
     return {
         # First: a Redis that is out of memory refuses what the relay appends.
-        "archiver": Archiver().step,
-        "relay": Relay().step,
+        "archiver": owned(Archiver().step),
+        "relay": owned(Relay().step),
         "losses": partial(report_losses, delay),
-        "eraser": Eraser().step,
+        "eraser": owned(Eraser().step),
         **registered,
     }
 

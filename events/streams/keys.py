@@ -48,6 +48,11 @@ class StreamKeys:
         return f"{self.prefix}:markers"
 
     @property
+    def owner(self) -> str:
+        """Return the key with the id of the archive that copies and trims the streams."""
+        return f"{self.prefix}:owner"
+
+    @property
     def pattern(self) -> str:
         """The SCAN pattern of all streams; it may match other keys."""
         return f"{self.prefix.translate(_GLOB_ESCAPES)}*"

@@ -32,6 +32,7 @@ _REQUIRED: Final = (
     "DEL {state}",
     "EXISTS {state}",
     "UNLINK {state}",
+    "GET {state}:watched",
     "SET {state}:watched 1",
     "EVAL return 1 {stream}",
     "EVALSHA 0 1 {stream}",

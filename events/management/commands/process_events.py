@@ -1,7 +1,7 @@
 """`manage.py process_events`: runs relay, archiver, projections and reaper."""
 
 from argparse import ArgumentParser
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import django.db
@@ -9,8 +9,9 @@ from django.core.checks import CRITICAL
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
-from events.checks import REDIS_TAG
-from events.exceptions import EventsError
+from events.archive.ownership import claim_streams
+from events.checks import OWNER_HINT, REDIS_TAG
+from events.exceptions import EventsError, RedisUnavailable, StreamsOwned
 from events.log_format import logs_on, summarize_error
 from events.processor import get_status
 from events.processor.processor import (
@@ -45,21 +46,31 @@ class Command(BaseCommand):
         )
         parser.add_argument("--json", action="store_true", help="print the status as JSON")
         parser.add_argument(
+            "--take-over",
+            action="store_true",
+            help="first claim the streams, if they belong to the archive of another database that"
+            " this one replaces",
+        )
+        parser.add_argument(
             "--timeout", type=float, default=60.0, help="maximum seconds of --once (60)"
         )
 
     def handle(
-        self, *_args: Any, once: bool, status: bool, json: bool, timeout: float, **_options: Any
+        self, *_args: Any, once: bool, status: bool, json: bool, timeout: float, **options: Any
     ) -> None:
         if json and not status:
             raise CommandError("--json requires --status.")
         try:
+            if options["take_over"]:
+                claim_streams(force=True)
             if status:
                 self._print_status(json)
             elif once:
                 self._run_once(timeout)
             else:
                 self._run()
+        except StreamsOwned as error:
+            raise CommandError(f"{error} {OWNER_HINT}") from error
         except EventsError as error:
             raise CommandError(str(error)) from error
         except django.db.Error as error:
@@ -72,6 +83,8 @@ class Command(BaseCommand):
 
     def _run(self) -> None:
         self._check_redis()
+        with suppress(RedisUnavailable, django.db.Error):  # the loops wait for both
+            claim_streams()
         with self._logs_on_stderr(), stop_on_signals() as should_stop:
             unfinished = EventProcessor(build_steps()).run(should_stop)
         if unfinished:
