@@ -132,7 +132,7 @@ CHANNEL_LAYERS = {
     }
 }
 
-JOB_EVENTS = {
+JOB_EVENTS: dict[str, Any] = {
     "REDIS_URL": REDIS_URL,
     "RUNNERS": demo.RUNNERS,
     "CHAT_MODEL": demo.CHAT_MODEL,

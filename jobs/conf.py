@@ -55,6 +55,7 @@ _chat_model: Final = Rule(
     "'provider:model', 'offline:seconds per token', or empty",
     lambda value: isinstance(value, str) and (not value or ":" in value[1:-1]),
 )
+_boolean: Final = Rule("True or False", lambda value: isinstance(value, bool))
 _auto_cancel: Final = seconds(MIN_AUTO_CANCEL_SECONDS, DAY_SECONDS // 2)
 _timeout: Final = duration(_CENTURY_DAYS * DAY_SECONDS)
 _optional_timeout: Final = Rule(
@@ -86,8 +87,24 @@ class JobSettings(SettingsTable):
     QUEUE_TIMEOUT = Setting[float | None](
         86400.0, _optional_timeout, "E033", "time limit for a worker to start a job's next task"
     )
+    RUN_TIMEOUT = Setting[Mapping[str, float | None]](
+        {"*": 86400.0},
+        _by_task_type(_optional_timeout),
+        "E037",
+        "time limit for finishing a job whose worker sends no heartbeats; `*` for other types",
+    )
     AUTO_CANCEL_SECONDS = Setting[Mapping[str, float]](
         {}, _by_task_type(_auto_cancel), "E034", "time without subscribers until a job is cancelled"
+    )
+
+    MAY_START = Setting[Any](
+        "jobs.selectors.has_start_permission",
+        _callable,
+        "E035",
+        "`(user, task_type)`: whether a user may start such jobs by the API and the page",
+    )
+    JOBS_WITHOUT_RUNNER = Setting(
+        False, _boolean, "E036", "permits the API to create jobs whose task_type has no runner"
     )
 
     @property
@@ -105,4 +122,12 @@ class JobSettings(SettingsTable):
 
 
 job_settings: Final = JobSettings()
+
+
+def run_timeout(task_type: str) -> float | None:
+    """Return RUN_TIMEOUT of a task_type in seconds; None if it has none."""
+    timeouts = job_settings.RUN_TIMEOUT
+    return timeouts.get(task_type, timeouts.get("*"))
+
+
 user_model: Final = settings.AUTH_USER_MODEL

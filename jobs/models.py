@@ -1,7 +1,7 @@
 """Models: jobs, their tasks, input requests and tickets."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager, database_now
 from events.types import UNKNOWN
-from jobs.conf import user_model
+from jobs.conf import run_timeout, user_model
 from jobs.fields import JobTermsField
 from jobs.validators import validate_text
 
@@ -171,10 +171,19 @@ class Job(models.Model):
         except NoReverseMatch:
             return None
 
-    def set_deadline(self, *, in_seconds: float, status: Status) -> None:
-        """Set when the job changes to `status` unless a worker starts it before."""
-        self.deadline_at = database_now() + timedelta(seconds=in_seconds)
+    def set_deadline(
+        self, *, in_seconds: float, status: Status, now: datetime | None = None
+    ) -> None:
+        """Set when the job changes to `status` unless a worker starts or ends it before."""
+        self.deadline_at = (now or database_now()) + timedelta(seconds=in_seconds)
         self.deadline_status = status
+
+    def set_run_deadline(self, now: datetime | None = None) -> None:
+        """Fail the job after RUN_TIMEOUT; that of a worker with heartbeats needs no deadline."""
+        self.clear_deadline()
+        timeout = run_timeout(self.task_type)
+        if timeout is not None:
+            self.set_deadline(in_seconds=timeout, status=self.Status.FAILED, now=now)
 
     def clear_deadline(self) -> None:
         self.deadline_at, self.deadline_status = None, ""

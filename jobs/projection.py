@@ -124,7 +124,9 @@ class _Row:
         if status is not None and status in Job.TERMINAL_STATUSES:
             self._finish(status, event, data)
         elif status == Status.RUNNING and self.job.status == Status.PENDING:
-            self._set(started_at=self._time(event), deadline_at=None, deadline_status="")
+            self._set(started_at=self._time(event))
+            self.job.set_run_deadline(self.now)
+            self.changed |= {"deadline_at", "deadline_status"}
             self._set_status(status)
         if self.job.status == Status.RUNNING:
             self._set_progress(data.get("progress"))

@@ -36,9 +36,13 @@ def visible_jobs(user: User) -> QuerySet[Job]:
     """
     if not user.is_authenticated or not user.is_active:
         return Job.objects.none()
-    rule = job_settings.VISIBLE_JOBS
-    jobs: QuerySet[Job] = (import_string(rule) if isinstance(rule, str) else rule)(user)
+    jobs: QuerySet[Job] = _function(job_settings.VISIBLE_JOBS)(user)
     return jobs
+
+
+def _function(rule: Any) -> Callable[..., Any]:
+    function: Callable[..., Any] = import_string(rule) if isinstance(rule, str) else rule
+    return function
 
 
 def own_jobs(user: AbstractBaseUser) -> QuerySet[Job]:
@@ -58,9 +62,14 @@ def has_permission(user: Any, name: str) -> bool:
 
 
 def may_start(user: Any, task_type: str) -> bool:
-    """Return whether a user may start jobs of a task_type: its entry in RUNNERS may restrict it."""
-    permission = runner_entry(task_type).get("permission")
-    return not permission or has_permission(user, permission)
+    """Return whether a user may start jobs of a task_type, as the setting MAY_START defines."""
+    return bool(_function(job_settings.MAY_START)(user, task_type))
+
+
+def has_start_permission(user: Any, task_type: str) -> bool:
+    """Return whether a user has the `permission` of the runner, by default that to add jobs."""
+    permission = runner_entry(task_type).get("permission", "job_events_jobs.add_job")
+    return has_permission(user, permission)
 
 
 def startable_task_types(user: Any) -> list[str]:

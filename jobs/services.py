@@ -79,7 +79,7 @@ def job_start(
     with transition(transitions.START, job_id, attempt, locked_job) as job:
         job.status = Status.RUNNING
         job.started_at = database_now()
-        job.clear_deadline()
+        job.set_run_deadline(job.started_at)
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 

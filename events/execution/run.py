@@ -37,6 +37,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     TIMED_OUT = "timed_out"
     QUEUE_TIMEOUT = "queue_timeout"
+    RUN_TIMEOUT = "run_timeout"
     REVOKED = "revoked"
     TERMINATED = "terminated"
     EXPIRED = "expired"

@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from events.database import aware_time
 from events.types import shown
+from jobs.conf import job_settings
 from jobs.models import InputRequest, Job
 
 _PLAIN_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
@@ -154,6 +155,13 @@ class JobCreateSerializer(BodySerializer):
         help_text="Requires the permission job_events_jobs.add_job.",
     )
     payload = ObjectField(default=dict, help_text="The arguments of the runner.")
+
+    def validate_task_type(self, task_type: str) -> str:
+        """Refuse a task_type without a runner, unless JOBS_WITHOUT_RUNNER permits it."""
+        if task_type in job_settings.RUNNERS or job_settings.JOBS_WITHOUT_RUNNER:
+            return task_type
+        allowed = ", ".join(job_settings.RUNNERS) or "none, as RUNNERS is empty"
+        raise serializers.ValidationError(f"The allowed ones are: {allowed}.")
 
 
 class InputGiveSerializer(BodySerializer):

@@ -3,7 +3,8 @@
 A runner is a Celery task (`apply_async`), an object with `enqueue(job_id, **payload)`, such as a
 task of `django.tasks`, or a callable with these arguments. An entry of RUNNERS is a runner, the
 dotted path of one, or a mapping: `run` is the runner, `form` a `forms.Form` for the page "New job",
-`result_template` a template for the job page, `permission` what a user needs to start the job.
+`result_template` a template for the job page, `permission` what a user needs to start the job by
+the API or the page.
 """
 
 import inspect
@@ -61,9 +62,9 @@ def check_entry(task_type: str) -> None:
     """Raise RunnerNotFound if the entry of a task_type is malformed."""
     if unknown := sorted(map(str, runner_entry(task_type).keys() - ENTRY_KEYS)):
         raise RunnerNotFound(f"The entry of {task_type!r} has unknown keys: {', '.join(unknown)}.")
-    permission = runner_entry(task_type).get("permission", "")
-    if not isinstance(permission, str):
-        raise RunnerNotFound(f"The permission {permission!r} of {task_type!r} is not a string.")
+    permission = runner_entry(task_type).get("permission", "app.name")
+    if not (isinstance(permission, str) and "." in permission[1:-1]):
+        raise RunnerNotFound(f"The permission {permission!r} of {task_type!r} is no 'app.name'.")
     get_runner(task_type)
     get_form(task_type)
     if template := runner_entry(task_type).get("result_template"):

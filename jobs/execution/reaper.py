@@ -12,6 +12,8 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+from django.db.models import Q
+
 from events.database import atomic, database_now, is_unavailable, now_expression
 from events.execution.run import Reason
 from jobs import services, transitions
@@ -124,21 +126,42 @@ def _expire_deadline(job_id: str) -> bool:
         if job is None or job.deadline_at is None or job.deadline_at > database_now():
             return False
         status = job.deadline_status
-        if job.is_terminal or job.tasks.filter(state__in=Task.ACTIVE).exists():
+        if job.is_terminal or _has_heartbeats(job):
             job.clear_deadline()
             job.save_deadline()
             return False
         try:
             if status == Status.COMPLETED:
                 services.job_complete(job_id=job_id, attempt=job.attempt)
-            else:
-                error = f"No worker claimed the job for {job_settings.QUEUE_TIMEOUT:g} s."
-                reason = Reason.QUEUE_TIMEOUT
-                services.job_fail(job_id=job_id, attempt=job.attempt, error=error, reason=reason)
+            elif not _fail_late(job):
+                return False
         except InvalidTransition:
             logger.info("job_deadline_obsolete", extra={"job_id": job_id})
             return False
     logger.info("job_deadline_expired", extra={"job_id": job_id, "status": status})
+    return True
+
+
+def _has_heartbeats(job: Job) -> bool:
+    """Return whether a worker with heartbeats has a task of the job."""
+    return job.tasks.filter(state__in=Task.ACTIVE, heartbeat_at__isnull=False).exists()
+
+
+def _fail_late(job: Job) -> bool:
+    """Fail a job that was not started or not finished in time; return False if it awaits input."""
+    in_process = Q(state__in=Task.ACTIVE, heartbeat_at=None)
+    is_started = job.status == Status.RUNNING
+    if is_started and (job.tasks.filter(in_process).exists() or not job.tasks.exists()):
+        if job.inputs.filter(attempt=job.attempt, answered_at=None).exists():
+            job.set_run_deadline()  # an answer may take any time
+            job.save_deadline()
+            return False
+        reason = Reason.RUN_TIMEOUT
+        error = "The job did not finish within RUN_TIMEOUT; its worker sends no heartbeats."
+    else:
+        reason = Reason.QUEUE_TIMEOUT
+        error = f"No worker claimed the job for {job_settings.QUEUE_TIMEOUT:g} s."
+    services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, reason=reason)
     return True
 
 

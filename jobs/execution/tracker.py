@@ -256,8 +256,11 @@ def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
         services.job_start(job_id=job.job_id, attempt=job.attempt, locked_job=job, **data)
     else:
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
+    if delivery.sends_heartbeats:
         job.clear_deadline()
-        job.save_deadline()
+    else:
+        job.set_run_deadline(now)
+    job.save_deadline()
     task.save()
     return task.delivery_count
 

@@ -19,6 +19,7 @@ from events.live.rejection import CONTENT_TYPE
 from jobs.api.base import JobsAPIView
 from jobs.api.openapi import operations
 from jobs.api.query import JOB_ID
+from jobs.conf import job_settings
 
 _DESCRIPTION: Final = """
 One durable, ordered log of events for each job. A cursor is the id of an event, `<ms>-<seq>`, or
@@ -78,7 +79,8 @@ class _OperationSchema(AutoSchema):
     def _get_request_body(self, direction: str = "request") -> Any:
         # drf-spectacular derives `required` from a serializer, and not from a JSON schema.
         body = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
-        return body and {**body, "required": True}
+        is_serializer = isinstance(self._operation.body, type)
+        return body if is_serializer or not body else {**body, "required": True}
 
     def get_response_serializers(self) -> Any:
         operation, responses = self._operation, dict[Any, Any]()
@@ -128,6 +130,9 @@ class BodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
+        if job_settings.RUNNERS and not job_settings.JOBS_WITHOUT_RUNNER:
+            for name in schema["properties"].keys() & {"task_type"}:
+                schema["properties"][name]["enum"] = list(job_settings.RUNNERS)
         return {**schema, "additionalProperties": False}
 
 

@@ -28,6 +28,9 @@ GOOD = {
     "CHAT_MODEL": ["", "openai:gpt", "ollama:llama:7b", "offline:0.02"],
     "RETENTION": [{}, {"*": {"days": 0.5}}, {"a": {"days": 90, "events": 1}, "*": {"events": 9}}],
     "VISIBLE_JOBS": [print, "jobs.selectors.own_jobs"],
+    "MAY_START": [print, "jobs.selectors.has_start_permission"],
+    "JOBS_WITHOUT_RUNNER": [True, False],
+    "RUN_TIMEOUT": [{}, {"*": None, "report": 60, "other": 0.5}],
 }
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in DURATIONS},
@@ -52,6 +55,9 @@ BAD = {
         {"*": {"days": None}},
     ],
     "VISIBLE_JOBS": [None, "", "own_jobs", "jobs.selectors.nothing", "no.such.module", 5, []],
+    "MAY_START": [None, 5, "nowhere.at_all"],
+    "JOBS_WITHOUT_RUNNER": [None, 1, "yes"],
+    "RUN_TIMEOUT": [None, 60, {"*": 0}, {"*": "60"}, {5: 60}],
 }
 IDS = {
     "RUNNERS": "job_events.E020",
@@ -66,6 +72,9 @@ IDS = {
     "AUTO_CANCEL_SECONDS": "job_events.E034",
     "WORKER_TIMEOUT": "job_events.E032",
     "QUEUE_TIMEOUT": "job_events.E033",
+    "MAY_START": "job_events.E035",
+    "JOBS_WITHOUT_RUNNER": "job_events.E036",
+    "RUN_TIMEOUT": "job_events.E037",
 }
 
 NOT_CALLABLE = "text"
@@ -124,7 +133,8 @@ def test_runner_that_cannot_be_imported(settings, path):
         ({"run": print, "form": dict}, "is not a subclass of forms.Form"),
         ({"run": print, "form": 5}, "is not a subclass of forms.Form"),
         ({"run": print, "result_template": "no.html"}, "result template 'no.html' of 'it' cannot"),
-        ({"run": print, "permission": 5}, "permission 5 of 'it' is not"),
+        ({"run": print, "permission": 5}, "permission 5 of 'it' is no"),
+        ({"run": print, "permission": ""}, "permission '' of 'it' is no"),
     ],
 )
 def test_malformed_entry_of_runners(settings, entry, message):

@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from events.archive.ownership import claim_streams
 from events.checks import check_redis
+from events.doctor.key_scan import find_keys
 from events.exceptions import StreamsOwned
 from events.history import read_events
 from events.models import ArchiveIdentity
@@ -33,6 +34,7 @@ def test_first_archive_claims_the_streams(redis_client):
     claim_streams()
     assert redis_client.get(OWNER).decode() == str(ArchiveIdentity.objects.get().uuid)
     assert check_redis(None) == []
+    assert find_keys().foreign == []
 
 
 def test_processor_of_another_project_refuses_to_start(other_project):

@@ -14,6 +14,7 @@ from rest_framework.authentication import BasicAuthentication
 from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
+from jobs.api.openapi.extensions import api_schema
 from jobs.models import Job
 from tests.integration.jobs.conftest import Api, response_text
 
@@ -187,13 +188,45 @@ def run_it(job_id, word):
     services.job_complete(job_id=job_id, result={"said": word})
 
 
-def test_runner_without_permission(api, user, settings):
-    entry = {"run": lambda job_id: None, "permission": "job_events_jobs.add_job"}
-    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {"report": entry}}
-    assert api.post("jobs/", body(task_type="report")).status_code == 403
+@pytest.mark.parametrize(
+    ("entry", "permission"),
+    [({}, "add_job"), ({"permission": "job_events_jobs.publish_events"}, "publish_events")],
+)
+def test_starting_a_job_requires_the_permission_of_its_runner(
+    api, user, settings, entry, permission
+):
+    runners = {"report": {"run": lambda job_id: None, **entry}}
+    settings.JOB_EVENTS = {"REDIS_URL": settings.JOB_EVENTS["REDIS_URL"], "RUNNERS": runners}
+    assert api.post("jobs/", {"task_type": "report"}).status_code == 403
     assert not Job.objects.exists()
-    user.user_permissions.add(Permission.objects.get(codename="add_job"))
-    assert api.post("jobs/", body(task_type="report")).status_code == 201
+    user.user_permissions.add(Permission.objects.get(codename=permission))
+    assert api.post("jobs/", {"task_type": "report"}).status_code == 201
+
+
+def test_function_of_the_project_decides_who_may_start(api, user, settings):
+    def may_start(who, task_type):
+        assert who == user
+        return task_type == "report"
+
+    runners = dict.fromkeys(("report", "other"), lambda job_id: None)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": runners, "MAY_START": may_start}
+    assert api.post("jobs/", {"task_type": "other"}).status_code == 403
+    assert api.post("jobs/", {"task_type": "report"}).status_code == 201
+
+
+def test_task_type_without_a_runner_is_refused_by_default(api, settings):
+    runners = dict.fromkeys(("report", "other"), lambda job_id: None)
+    changes = {"RUNNERS": runners, "JOBS_WITHOUT_RUNNER": False}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, **changes}
+    response = api.post("jobs/", {"task_type": "reprot"})
+    assert response.status_code == 400
+    assert response.json()["detail"] == "task_type: The allowed ones are: report, other."
+    schemas = api_schema()["components"]["schemas"]
+    assert schemas["TaskTypeEnum"]["enum"] == ["report", "other"]
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUNNERS": {}}
+    assert "RUNNERS is empty" in response_text(api.post("jobs/", {"task_type": "reprot"}))
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "JOBS_WITHOUT_RUNNER": True}
+    assert api.post("jobs/", {"task_type": "reprot"}).status_code == 201
 
 
 def test_payload_does_not_match_the_runner(api, settings):

@@ -11,12 +11,13 @@ from django.utils import timezone
 from events.exceptions import DeliveryRejected, InputPending
 from events.execution.run import Delivery, Question, Reason, TaskRun
 from events.history import read_events
+from events.publisher import get_publisher
 from jobs import inputs, services
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.execution.reaper import Reaper
 from jobs.execution.tracker import MAX_DELIVERIES, JobRunTracker
 from jobs.models import Job, Task
-from tests.integration.jobs.conftest import locked_elsewhere
+from tests.integration.jobs.conftest import archived, locked_elsewhere
 from tests.support.database import read_only_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -481,9 +482,66 @@ def test_reaper_reports_time_limit():
     assert read_events("abc")[-1].data["reason"] == "timed_out"
 
 
-def test_reaper_ignores_tasks_without_heartbeats():
+def start_by_service():
+    services.job_start(job_id="abc")
+
+
+def start_in_process():
     claim(sends_heartbeats=False)
+
+
+def start_in_the_log():
+    """Like a worker that has no database."""
+    get_publisher().publish_task_started("abc", "manual")
+    archived()
+
+
+def expire_deadline():
+    """Let the time of the deadline pass, if the job has one; return how many jobs end."""
+    Job.objects.filter(deadline_at__isnull=False).update(deadline_at=timezone.now())
+    return Reaper(single_pass=True).step()
+
+
+@pytest.mark.parametrize("start", [start_by_service, start_in_process, start_in_the_log])
+def test_job_without_heartbeats_fails_after_run_timeout(settings, start):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUN_TIMEOUT": {"manual": 60, "*": 5000}}
+    start()
+    seconds = (row().deadline_at - timezone.now()).total_seconds()
+    assert 50 < seconds <= 60
     assert Reaper(single_pass=True).step() == 0
+    assert expire_deadline() == 1
+    assert row().status == "failed"
+    assert read_events("abc")[-1].data["reason"] == "run_timeout"
+
+
+@pytest.mark.parametrize("start", [start_by_service, start_in_process, start_in_the_log])
+def test_run_timeout_may_be_none(settings, start):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "RUN_TIMEOUT": {"manual": None, "*": 60}}
+    start()
+    assert row().deadline_at is None
+
+
+def test_other_task_types_have_a_day():
+    start_by_service()
+    assert row().deadline_at > timezone.now() + timedelta(hours=23)
+
+
+def test_heartbeats_replace_the_run_timeout():
+    claim()
+    assert row().deadline_at is None
+    Job.objects.update(deadline_at=timezone.now(), deadline_status="failed")
+    assert expire_deadline() == 0
+    assert (row().status, row().deadline_at) == ("running", None)
+
+
+def test_open_question_extends_the_run_timeout():
+    start_by_service()
+    inputs.input_request(job_id="abc", name="q", prompt="?")
+    assert expire_deadline() == 0
+    assert row().deadline_at > timezone.now() + timedelta(hours=23)
+    inputs.input_give(job_id="abc", name="q", value=1)
+    assert expire_deadline() == 1
+    assert row().status == "failed"
 
 
 def test_queue_timeout(settings):
