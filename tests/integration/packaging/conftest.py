@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
@@ -59,8 +58,13 @@ class Environment:
 
 @pytest.fixture(scope="package")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", out, ROOT)
+    """The wheel, built by the commands of the README in an environment without anything else."""
+    assert "pip install build && python -m build --wheel " in (ROOT / "README.md").read_text()
+    out, builder = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("builder")
+    venv.create(builder, with_pip=True, symlinks=True)
+    python = builder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "build")
+    run(python, "-m", "build", "--wheel", "--outdir", out, ROOT)
     (wheel,) = out.glob("*.whl")
     return wheel
 
