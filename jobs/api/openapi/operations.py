@@ -93,10 +93,13 @@ _JobCounts: Final = _object(
 )
 _InputList: Final = _object("InputList", results=bodies.InputRequestSerializer(many=True))
 _TEXT: Final = {"type": "string"}
-_SSE_MESSAGE: Final = {
-    "type": "object",
-    "description": "A message; an event is unnamed, and its `id` is its cursor.",
-    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
+# As a response, text for generated clients; schemathesis validates each message as an object.
+_SSE_MESSAGES: Final = {
+    "description": "Messages with `data`, `event` and `id`. Events are unnamed; `id` is the cursor.",
+    "oneOf": [
+        _TEXT,
+        {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}},
+    ],
 }
 _EVENT_TYPE: Final = {
     **_TEXT,
@@ -149,10 +152,10 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     events.JobEventExportView.get: Operation("event_export", _TEXT, _EXPORT, query.ExportQuery),
     live.JobEventPollView.get: Operation("event_poll", _PolledPage, _LOG, query.PollQuery),
     live.JobEventStreamView.get: Operation(
-        "event_stream", _SSE_MESSAGE, _STREAM, query.StreamQuery
+        "event_stream", _SSE_MESSAGES, _STREAM, query.StreamQuery
     ),
     live.EventStreamView.get: Operation(
-        "events_stream", _SSE_MESSAGE, _STREAM, query.MultiStreamQuery
+        "events_stream", _SSE_MESSAGES, _STREAM, query.MultiStreamQuery
     ),
     live.JobTicketView.post: Operation("job_ticket", _Ticket, _JOB),
 }

@@ -133,3 +133,17 @@ def test_operation_conforms_to_the_schema(
     )
     if response.status_code < 300:
         GUARDED.add(label)
+
+
+def test_generated_clients_can_read_all_responses() -> None:
+    """They parse JSON by its schema, and return another type as text."""
+    responses = (
+        operation["responses"].get("200", {}).get("content", {})
+        for path in api_schema()["paths"].values()
+        for operation in path.values()
+    )
+    schemas = {kind: body["schema"] for content in responses for kind, body in content.items()}
+    assert schemas.pop("application/json")
+    assert schemas.keys() == {"text/event-stream", "application/x-ndjson", "text/csv"}
+    for schema in schemas.values():
+        assert {"type": "string"} in schema.get("oneOf", [schema])
