@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from events.checks import invalid_settings, misplaced_models
 from events.conf import SETTING, EventSettings, configured
-from jobs.conf import JobSettings
+from jobs.conf import JobSettings, has_routes
 from jobs.exceptions import JobError
 from jobs.execution.dispatch import check_entry
 
@@ -35,6 +35,8 @@ def check_urls(
 ) -> list[CheckMessage]:
     """Warn if another route of the project, such as a catch-all of an SPA, precedes ours."""
     messages: list[CheckMessage] = []
+    if not has_routes():
+        return messages
     for name in ("job_events:list", "job_events:api-job-list"):
         try:
             url = reverse(name)

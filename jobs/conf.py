@@ -131,3 +131,8 @@ def run_timeout(task_type: str) -> float | None:
 
 
 user_model: Final = settings.AUTH_USER_MODEL
+
+
+def has_routes() -> bool:
+    """Return whether the project has URLs; the settings of a worker may have none."""
+    return bool(getattr(settings, "ROOT_URLCONF", None))

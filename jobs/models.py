@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager, database_now
 from events.types import UNKNOWN
-from jobs.conf import run_timeout, user_model
+from jobs.conf import has_routes, run_timeout, user_model
 from jobs.fields import JobTermsField
 from jobs.validators import validate_text
 
@@ -166,6 +166,8 @@ class Job(models.Model):
     @property
     def page_url(self) -> str | None:
         """Path of the job's page; None if the project does not include the pages."""
+        if not has_routes():
+            return None
         try:
             return reverse("job_events:detail", kwargs={"job_id": self.job_id})
         except NoReverseMatch:

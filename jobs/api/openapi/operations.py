@@ -95,7 +95,7 @@ _InputList: Final = _object("InputList", results=bodies.InputRequestSerializer(m
 _TEXT: Final = {"type": "string"}
 # As a response, text for generated clients; schemathesis validates each message as an object.
 _SSE_MESSAGES: Final = {
-    "description": "Messages with `data`, `event` and `id`. Events are unnamed; `id` is the cursor.",
+    "description": "Messages. Those of events are unnamed, and their `id` is the cursor.",
     "oneOf": [
         _TEXT,
         {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}},

@@ -22,6 +22,12 @@ STATIC_URL = "/static/"
 ROOT_URLCONF = "myproject.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
+if os.environ["DATABASE_URL"].startswith("sqlite"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    }
 PACKAGE_APPS, PROJECT_APPS = ["events", "jobs"], ["apps.jobs", "myproject.events"]
 INSTALLED_APPS = [
     "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",

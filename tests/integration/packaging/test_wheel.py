@@ -24,6 +24,7 @@ INSTALLED_APPS += [
     "events",
     "jobs",
 ]
+JOB_EVENTS = {"JOBS_WITHOUT_RUNNER": True}
 """
 
 URLS = """
