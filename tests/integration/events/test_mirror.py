@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 import redis
 import redis.asyncio
+from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from events import outbox
@@ -93,7 +94,7 @@ async def test_async_publisher(listener, redis_server):
     await client.aclose()
     messages = await asyncio.to_thread(listener.received, 50)
     assert len(messages) == 50
-    await asyncio.to_thread(assert_mirrored, messages)
+    await sync_to_async(assert_mirrored)(messages)
 
 
 def test_transactional_events_and_the_relay(listener, settings):
