@@ -17,8 +17,10 @@ pytest.register_assert_rewrite("tests.faults.loss", "tests.faults.clients")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all but extended tests, which have the marker themselves if they depend on Redis."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        is_extended = item.get_closest_marker("extended") is not None
+        if item.path.is_relative_to(Path(__file__).parent) and not is_extended:
             item.add_marker("redis")
 
 
