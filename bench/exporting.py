@@ -58,7 +58,7 @@ def export_lines(user: Any) -> Iterator[bytes]:
 
     client = Client(SERVER_NAME="localhost")
     client.force_login(user)
-    response: Any = client.get(f"/api/jobs/{JOB}/events/export/")
+    response: Any = client.get(f"/api/jobs/{JOB}/events/export/", secure=True)
     yield from response.streaming_content
 
 

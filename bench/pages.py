@@ -69,7 +69,7 @@ def getter(user: Any) -> Callable[[str], Callable[[], None]]:
 
     def request_of(path: str) -> Callable[[], None]:
         def get() -> None:
-            response = client.get(path)
+            response = client.get(path, secure=True)
             if response.status_code != 200 or response.content.count(b'"event_type"') < PAGE:
                 raise RuntimeError(f"not the whole page: {response.content[:200]!r}")
 

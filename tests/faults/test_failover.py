@@ -6,6 +6,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from events.archive.archiver import Archiver
 from events.erasure import delete_log, erase_log
@@ -181,7 +182,7 @@ async def test_history_is_not_read_from_a_former_primary_that_receives_no_more_d
     async def read():
         if which == "async":
             return await aread_events(JOB)
-        return await asyncio.to_thread(read_events, JOB)
+        return await sync_to_async(read_events)(JOB)
 
     assert [event.data["n"] for event in await read()] == [1]
     pair.fail_over()
