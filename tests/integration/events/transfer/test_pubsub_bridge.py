@@ -212,6 +212,7 @@ def test_one_of_two_connections_is_killed_while_messages_arrive():
     with bridges(2):
         for n in range(300):
             if n in (100, 200):
+                wait_for(lambda: len(get_redis().client_list(_type="pubsub")) == 2)
                 client_id = int(get_redis().client_list(_type="pubsub")[n // 200]["id"])
                 get_redis().client_kill_filter(_id=client_id)
             send({"n": n})
