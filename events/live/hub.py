@@ -33,7 +33,6 @@ from events.per_loop import LoopService, PerLoop
 from events.streams.clients import get_async_redis
 from events.streams.cluster import find_node
 from events.streams.keys import StreamKeys
-from events.streams.pinned import forget_nodes
 from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
 
@@ -64,7 +63,6 @@ class Hub(LoopService[TopicSubscriber]):
         self._topics: dict[str, Topic] = {}
         self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
         self._readers: list[StreamReader] = []
-        self._has_moved_slots = False
         self._completions = CompletionQueries(self._finish)
         self._page_slots = asyncio.Semaphore(_MAX_CONCURRENT_READS)
         self._page_tasks: set[asyncio.Task[list[Event]]] = set()
@@ -202,9 +200,6 @@ class Hub(LoopService[TopicSubscriber]):
             if topic.is_done:  # not read any more, but a subscriber catches up
                 await self._verify(topic)
             elif topic.subscribers:
-                if self._has_moved_slots:
-                    self._has_moved_slots = False
-                    await forget_nodes(get_async_redis())
                 node = await find_node(get_async_redis(), topic.key)
                 reader = self._reader_of(topic, node, group)
                 await reader.is_open.wait()  # before the log is read: see the module
@@ -253,9 +248,11 @@ class Hub(LoopService[TopicSubscriber]):
         return readers[0]
 
     def _move(self, topic: Topic) -> None:
-        """The slot of a topic moves to another node: verify until that node serves it."""
+        """The slot of a topic moves to another node: verify until that node serves it.
+
+        Reading history meanwhile updates the client's map of the slots.
+        """
         topic.invalidate()
-        self._has_moved_slots = True
         loop = asyncio.get_running_loop()
         loop.call_later(SLOT_RETRY_SECONDS, self._unverified.put_nowait, topic)
 
