@@ -40,13 +40,8 @@ def sqlite() -> Iterator[str]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="jb", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
-        try:
-            yield server.url
-        finally:
-            server.stop()
+    with PostgresServer.running() as server:
+        yield server.url
 
 
 def _run(module: str, name: str, environment: dict[str, str], options: dict[str, int]) -> None:

@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from tests.support.postgres import PostgresServer, find_binary
 
@@ -25,15 +23,10 @@ def main() -> int:
             return 1
     else:
         subprocess.run([redis_server, "--version"], check=True)
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
-        try:
-            command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
-            servers = {"DATABASE_URL": server.url, "REDIS_SERVER": redis_server or ""}
-            return subprocess.run(command, env={**os.environ, **servers}, check=False).returncode
-        finally:
-            server.stop()
+    with PostgresServer.running() as server:
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+        servers = {"DATABASE_URL": server.url, "REDIS_SERVER": redis_server or ""}
+        return subprocess.run(command, env={**os.environ, **servers}, check=False).returncode
 
 
 if __name__ == "__main__":

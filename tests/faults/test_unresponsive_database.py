@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,11 +28,8 @@ JOB = {"task_type": "manual"}
 @pytest.fixture
 def server(request):
     need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
+    with PostgresServer.running() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture

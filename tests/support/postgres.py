@@ -6,10 +6,12 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Self
 
 UNPRIVILEGED_UID = 65534
 
@@ -29,6 +31,18 @@ class PostgresServer:
         self.url = f"postgres://tester@/tests?host={directory}"
         self._user = _server_user()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[Self]:
+        """Run a server in a temporary folder: its user may not enter those of pytest."""
+        with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
+            server = cls(Path(directory))
+            try:
+                server.start()
+                yield server
+            finally:
+                server.stop()
 
     def start(self) -> None:
         self.directory.chmod(0o755)

@@ -1,6 +1,5 @@
 """A project with apps that have the labels `events` and `jobs` and contain equal names."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,14 +227,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'db.sqlite3'}"
         return
     need(request, all(map(find_binary, BINARIES)), "PostgreSQL's initdb, postgres and createdb")
-    # The user of PostgreSQL cannot access the directories of pytest.
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        try:
-            server.start()
-            yield server.url
-        finally:
-            server.stop()
+    with PostgresServer.running() as server:
+        yield server.url
 
 
 def test_project_apps_with_the_same_labels(

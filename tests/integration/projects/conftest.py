@@ -1,6 +1,5 @@
 """Fixtures of the tests of other projects."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,8 @@ from tests.support.postgres import BINARIES, PostgresServer, find_binary
 @pytest.fixture
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server (initdb, postgres)")
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    with PostgresServer.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import tempfile
-from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -88,12 +86,8 @@ def test_database_is_down(manage, url):  # noqa: F811
 @pytest.fixture
 def postgres(request):
     need(request, all(map(find_binary, BINARIES)), "a PostgreSQL server")
-    # Its user may not enter the folders of pytest.
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as directory:
-        server = PostgresServer(Path(directory))
-        server.start()
+    with PostgresServer.running() as server:
         yield server
-        server.stop()
 
 
 @pytest.mark.extended
