@@ -3,8 +3,10 @@
 import asyncio
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -176,13 +178,12 @@ def test_publisher_waits_while_one_of_two_keys_has_moved(start):
     world.finish()
 
 
-def wait_for_replica(old, new):
-    """Wait until a replica has all writes; a failover loses the others."""
-    written = old.client.info("replication")["master_repl_offset"]
-    wait_until(lambda: new.client.info("replication")["slave_repl_offset"] >= written)
+@contextmanager
+def followed_log(start):
+    """A log of two events with a follower; its master, whose replica has them, and the replica.
 
-
-def test_master_is_replaced_while_it_runs(start):
+    A failover loses the writes that the replica has not received.
+    """
     nodes, world = start(masters=3, replicas=3), World()
     world.commit()
     publish(world, "sync")
@@ -190,39 +191,38 @@ def test_master_is_replaced_while_it_runs(start):
         follower.wait_for(2)
         old = nodes.owner(KEY)
         new = nodes.replicas[nodes.masters.index(old)]
-        wait_for_replica(old, new)
-        nodes.command(new, "FAILOVER", "TAKEOVER")
-        wait_until(lambda: new.client.info("replication")["role"] == "master")
+        written = old.client.info("replication")["master_repl_offset"]
+        wait_until(lambda: new.client.info("replication")["slave_repl_offset"] >= written)
+        yield SimpleNamespace(nodes=nodes, world=world, follower=follower, old=old, new=new)
+
+
+def test_master_is_replaced_while_it_runs(start):
+    with followed_log(start) as log:
+        log.nodes.command(log.new, "FAILOVER", "TAKEOVER")
+        wait_until(lambda: log.new.client.info("replication")["role"] == "master")
         for which in ("sync", "async"):
-            publish(world, which)
-            world.commit()
-        world.archive()
-        follower.wait_for(6)
-        world.finish(follower)
-    assert follower.resets == []
+            publish(log.world, which)
+            log.world.commit()
+        log.world.archive()
+        log.follower.wait_for(6)
+        log.world.finish(log.follower)
+    assert log.follower.resets == []
     assert stalled() == []
 
 
 def test_master_dies(start):
-    nodes, world = start(masters=3, replicas=3), World()
-    world.commit()
-    publish(world, "sync")
-    with LogFollower() as follower:
-        follower.wait_for(2)
-        old = nodes.owner(KEY)
-        new = nodes.replicas[nodes.masters.index(old)]
-        wait_for_replica(old, new)
-        old.server.kill()
-        world.commit()
+    with followed_log(start) as log:
+        log.old.server.kill()
+        log.world.commit()
         with pytest.raises(RedisUnavailable):
             Archiver().step()
-        publish(world, "sync")
-        publish(world, "async")
-        assert new.client.info("replication")["role"] == "master"
-        follower.wait_for(4)
+        publish(log.world, "sync")
+        publish(log.world, "async")
+        assert log.new.client.info("replication")["role"] == "master"
+        log.follower.wait_for(4)
         writer.redis_breaker.record_success()
-        world.commit()
-        world.finish(follower)
+        log.world.commit()
+        log.world.finish(log.follower)
     assert stalled() == []
 
 
