@@ -35,18 +35,22 @@ def check_owner() -> None:
     _check(_owner(), str(archive.uuid) if archive else "")
 
 
-def owned(step: Callable[[], int]) -> Callable[[], int]:
-    """Return a step that claims the streams first, again after Redis may have lost the claim."""
-    due_at = float("-inf")
+class RepeatedClaim:
+    """The claim of a processor, repeated every second: Redis may have lost it."""
 
-    def claim_and_step() -> int:
-        nonlocal due_at
-        if monotonic() >= due_at:
-            claim_streams()
-            due_at = monotonic() + _CHECK_SECONDS
-        return step()
+    def __init__(self) -> None:
+        self._due_at = float("-inf")
 
-    return claim_and_step
+    def before(self, step: Callable[[], int]) -> Callable[[], int]:
+        """Return a step that claims the streams first, unless another step has just done so."""
+
+        def claim_and_step() -> int:
+            if monotonic() >= self._due_at:
+                claim_streams()
+                self._due_at = monotonic() + _CHECK_SECONDS
+            return step()
+
+        return claim_and_step
 
 
 def _owner(*first: tuple[str, ...]) -> str:

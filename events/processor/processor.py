@@ -15,7 +15,7 @@ from typing import Any, Final
 import django.db
 
 from events.archive.archiver import Archiver
-from events.archive.ownership import owned
+from events.archive.ownership import RepeatedClaim
 from events.database import database_now
 from events.erasure import Eraser
 from events.exceptions import RedisCommandError
@@ -53,12 +53,13 @@ def build_steps(*, single_pass: bool = False) -> dict[str, Step]:
     """The steps of a process by the names of their loops; `single_pass` for `--once`."""
     registered = {name: factory(single_pass) for name, factory in _factories.items()}
     delay = timedelta() if single_pass else REPORT_DELAY
+    claim = RepeatedClaim()
     return {
         # First: a Redis that is out of memory refuses what the relay appends.
-        "archiver": owned(Archiver().step),
-        "relay": owned(Relay().step),
+        "archiver": claim.before(Archiver().step),
+        "relay": claim.before(Relay().step),
         "losses": partial(report_losses, delay),
-        "eraser": owned(Eraser().step),
+        "eraser": claim.before(Eraser().step),
         **registered,
     }
 
