@@ -154,9 +154,10 @@ class JobAdmin(LargeTableAdmin):
     @admin.display(description=_("live page"))
     def page(self, job: Job) -> SafeString | str:
         """Return a link to the page of the job, if the project includes the pages."""
-        if not job.page_url:
+        url = job.page_url
+        if url is None:
             return ""
-        return format_html('<a href="{}">{}</a>', job.page_url, _("Watch"))
+        return format_html('<a href="{}">{}</a>', url, _("Watch"))
 
     @admin.display(description=_("timeline"))
     def timeline(self, job: Job) -> str:

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef
 from django.urls import NoReverseMatch, get_resolver, reverse
 
 from events.database import primary_rows
-from events.doctor.checks import Check, Examination
+from events.doctor.checks import TABLES, Check, Examination
 from events.doctor.findings import Finding, error, ok, skipped, warning
 from events.doctor.responses import TIMEOUT_SECONDS, FirstByte, first_byte
 from events.doctor.round_trip import erase_temporary_log, temporary_job_id
@@ -147,7 +147,6 @@ def _stream_path(job_id: str) -> str:
     raise NoReverseMatch("ROOT_URLCONF does not include `jobs.urls` or `jobs.api.urls`.")
 
 
-_TABLES: Final = ("database-connection", "database-migrations")
 _PROXY: Final = "Let the proxy pass /api/ without buffering or compression, to an ASGI server."
 
 CHECKS: Final = (
@@ -155,7 +154,7 @@ CHECKS: Final = (
         "logs-without-job",
         check_logs,
         "Create the job first, with `services.job_create` or the API.",
-        _TABLES,
+        TABLES,
     ),
     Check("channel-layer", check_layer, "Set CHANNEL_LAYERS to channels_redis."),
     Check("served-static-files", check_served, "Let the proxy or the ASGI application serve them."),

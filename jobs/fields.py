@@ -15,8 +15,9 @@ class JobTermsField(TermsField):
     def pre_save(self, model_instance: Model, add: bool) -> str:
         job: Any = model_instance
         words = words_of(f"{job.title} {job.task_type} {job.job_id}")
-        setattr(job, self.attname, " ".join(dict.fromkeys(words)))
-        return str(getattr(job, self.attname))
+        terms = " ".join(dict.fromkeys(words))
+        setattr(job, self.attname, terms)
+        return terms
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         return "%s::tsvector" if connection.vendor == "postgresql" else "%s"

@@ -21,6 +21,8 @@ from events.streams.memory import RedisMemory
 
 CONNECTION_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 15.0
+# The checks that those of the tables need.
+TABLES: Final = ("database-connection", "database-migrations")
 # Shorter ones would replace parts of other words.
 _MIN_SECRET_CHARACTERS: Final = 4
 

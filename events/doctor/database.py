@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from secrets import token_hex
 from time import perf_counter
 from typing import Any, Final
 
 from django.db.migrations.executor import MigrationExecutor
 
 from events.database import atomic, sqlite_faults, write_connection
-from events.doctor.checks import CONNECTION_SECONDS, Check, Examination
+from events.doctor.checks import CONNECTION_SECONDS, TABLES, Check, Examination
 from events.doctor.findings import Finding, error, ok, warning
+from events.doctor.round_trip import temporary_job_id
 from events.models import EventLog
 
 MAX_CONNECTION_SHARE: Final = 0.8
@@ -85,13 +85,12 @@ def check_writes(_examination: Examination) -> Finding:
     """The database accepts a row, which is rolled back."""
     start = perf_counter()
     with suppress(_Rollback), atomic():
-        EventLog.objects.create(job_id=f"doctor-{token_hex(8)}")
+        EventLog.objects.create(job_id=temporary_job_id())
         raise _Rollback
     return ok(f"A row was inserted and rolled back in {(perf_counter() - start) * 1000:.1f} ms.")
 
 
 _CONNECTION: Final = ("database-connection",)
-_TABLES: Final = ("database-connection", "database-migrations")
 
 CHECKS: Final = (
     Check(
@@ -102,5 +101,5 @@ CHECKS: Final = (
     ),
     Check("database-migrations", check_migrations, "Run `manage.py migrate`.", _CONNECTION),
     Check("database-settings", check_settings, "Set OPTIONS of DATABASES.", _CONNECTION),
-    Check("database-writes", check_writes, "Resolve the error of the database.", _TABLES),
+    Check("database-writes", check_writes, "Resolve the error of the database.", TABLES),
 )

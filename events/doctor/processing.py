@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from events.doctor.checks import Check, Examination
+from events.doctor.checks import TABLES, Check, Examination
 from events.doctor.findings import Finding, error, ok
 from events.processor.report import archive_text, outbox_text, problem_line
 from events.processor.status import LogStatus
@@ -43,7 +43,6 @@ _FIGURES: Final[dict[str, Callable[[LogStatus], str]]] = {
     "stalled-logs": lambda status: f"Stalled: {status.stalled_count}",
     "lost-events": lambda status: f"Gaps in 24 hours: {status.loss_count}",
 }
-_TABLES: Final = ("database-connection", "database-migrations")
 # Without a processor, these have no problem of their own.
 _DELAYS: Final = ("processor-loops", "outbox-lag", "archive-lag")
 _ACTION: Final = "Run `manage.py process_events --status`."
@@ -53,7 +52,7 @@ CHECKS: Final = tuple(
         code,
         partial(find_problem, code, figure),
         _ACTION,
-        ("redis-connection", "processors") if code in _DELAYS else _TABLES,
+        ("redis-connection", "processors") if code in _DELAYS else TABLES,
     )
     for code, figure in _FIGURES.items()
 )

@@ -38,9 +38,7 @@ class StreamReader:
     """
 
     def __init__(
-        self,
-        appended: Callable[[Topic], None],
-        head_missing: Callable[[Topic], None],
+        self, appended: Callable[[Topic], None], head_missing: Callable[[Topic], None]
     ) -> None:
         self.topics: dict[str, Topic] = {}
         self.is_open = asyncio.Event()
