@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from events.archive import reader, store
-from events.archive.losses import record_breaks, record_missing
+from events.archive.losses import record_breaks, record_missing, skip_trimmed, trimmed_id
 from events.archive.projections import projections
 from events.archive.repair import repair_stream
 from events.archive.store import StreamState
@@ -64,6 +64,9 @@ def maintain(
     while group := list(islice(remaining, _MAX_PIPELINE_STREAMS)):
         record_breaks(group)
         for stream, info, fields in _inspect(group):
+            if (trimmed := trimmed_id(fields)) > stream.position:
+                with _rejections_logged(stream):
+                    skip_trimmed(stream, trimmed)
             if isinstance(info, EventsError):
                 if commands.NO_STREAM in str(info):
                     missing.append(stream)
@@ -98,7 +101,7 @@ def _maintain_stream(
     stream: StreamState, info: dict[str, Any], fields: Sequence[Any], tail: int
 ) -> bool:
     """Repair or trim a stream; return whether it is archived to its end."""
-    rewound_at, missing = (text_of(field or b"") for field in fields)
+    rewound_at, missing, _ = (text_of(field or b"") for field in fields)
     if missing:
         record_missing(stream, [Cursor.parse(each) for each in missing.split()])
     last, length = Cursor.parse(text_of(info["last-generated-id"])), int(info["length"])

@@ -145,8 +145,8 @@ def resequence(
 
 
 def state_fields(keys: Keys) -> Command:
-    """Read the fields `rewound` and `missing` of the state."""
-    return ("HMGET", keys[1], "rewound", "missing")
+    """Read the fields `rewound`, `missing` and `trimmed` of the state."""
+    return ("HMGET", keys[1], "rewound", "missing", "trimmed")
 
 
 def forget_missing(keys: Keys) -> Command:
