@@ -23,6 +23,7 @@ from events.execution.run import (
     current_run,
 )
 from events.execution.tracker import RunTracker, persist, run_tracker
+from events.spans import enter_span, exit_span
 from events.streams.clients import close_async_redis
 
 logger = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ class QueueAdapter:
         run = TaskRun(delivery, attempt, delivery_count, tracker, outer=current_run())
         try:
             active_run.set(run)
+            run.span = enter_span(run.job_id, run.span_id)
             heartbeat_thread.register(run)
         except BaseException:  # `finish` will not follow: the heartbeats would never end
             self._exit(run)
@@ -202,6 +204,8 @@ class QueueAdapter:
     @staticmethod
     def _exit(run: TaskRun) -> None:
         heartbeat_thread.unregister(run)
+        if run.span is not None:
+            exit_span(run.span)
         if current_run() is run:
             active_run.set(run.outer)
 

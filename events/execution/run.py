@@ -21,6 +21,7 @@ from events.exceptions import (
     RedisUnavailable,
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
+from events.spans import Span
 from events.streams.clients import get_async_redis
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class TaskRun:
     stopped: bool = False
     next_tasks: list[Callable[[], Any]] = field(default_factory=list)
     last_heartbeat: float = field(default_factory=monotonic)
+    span: Span | None = field(default=None, init=False)
     _questions: int = field(default=0, init=False)
 
     @property
@@ -96,6 +98,11 @@ class TaskRun:
     @property
     def task_type(self) -> str:
         return self.delivery.task_type
+
+    @property
+    def span_id(self) -> str:
+        """The `run_id` of the task's span, unique for each delivery."""
+        return span_id(self.delivery.external_id, self.delivery_count)
 
     @cached_property
     def publisher(self) -> SyncRedisStreamPublisher:
@@ -162,6 +169,11 @@ class TaskRun:
         if pending:
             raise InputPending(pending)
         return [value for _, value in answers]
+
+
+def span_id(external_id: str, delivery_count: int) -> str:
+    """Return the `run_id` of the span of one delivery of a task."""
+    return f"{external_id}.{delivery_count}"
 
 
 active_run: Final[ContextVar[TaskRun | None]] = ContextVar("job_run", default=None)
