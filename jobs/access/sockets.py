@@ -1,6 +1,7 @@
 """Credentials of the handshake of a WebSocket: its Origin and its Authorization header."""
 
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.contrib.auth.models import AnonymousUser
@@ -14,11 +15,18 @@ from jobs.access.logins import Logins, logins_of
 _HEADER: Final = b"authorization"
 
 
+def has_ticket(scope: Any) -> bool:
+    """Return whether the URL of a handshake has a ticket."""
+    query = scope["query_string"].decode("latin-1")
+    return "ticket" in parse_qs(query, keep_blank_values=True)
+
+
 class SocketOriginValidator:
     """ASGI application that checks the Origin, like Channels' `AllowedHostsOriginValidator`.
 
-    Browsers always send an Origin. A handshake without one is of a program, which may authenticate
-    by a ticket or an Authorization header; its cookies are removed.
+    A ticket in the URL is valid from any Origin, and alone: the browser adds cookies, and perhaps
+    an Authorization header, to what a page of another site sends. A handshake without an Origin is
+    of a program; its cookies are removed.
     """
 
     def __init__(self, application: Any) -> None:
@@ -26,10 +34,12 @@ class SocketOriginValidator:
         self._validated: Any = AllowedHostsOriginValidator(application)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if any(name == b"origin" for name, _value in scope["headers"]):
+        has_origin = any(name == b"origin" for name, _value in scope["headers"])
+        if has_origin and not has_ticket(scope):
             await self._validated(scope, receive, send)
             return
-        headers = [header for header in scope["headers"] if header[0] != b"cookie"]
+        removed = (b"cookie", _HEADER) if has_origin else (b"cookie",)
+        headers = [header for header in scope["headers"] if header[0] not in removed]
         await self._application({**scope, "headers": headers}, receive, send)
 
 

@@ -37,7 +37,7 @@ from events.types import Cursor, check_job_id
 from jobs.access import throttling
 from jobs.access.logins import Logins, logins_of
 from jobs.access.session_guard import Connection
-from jobs.access.sockets import header_user
+from jobs.access.sockets import has_ticket, header_user
 from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import problem_of
 from jobs.completion import job_completion
@@ -208,7 +208,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _authenticate_by_header(self) -> None:
         """Use the Authorization header, unless the middleware or a ticket has authenticated."""
-        if not self._user.is_authenticated and b"ticket=" not in self.scope["query_string"]:
+        if not self._user.is_authenticated and not has_ticket(self.scope):
             user, self._header_logins = await database_sync_to_async(header_user)(self.scope)
             cast(Any, self.scope)["user"] = user
 

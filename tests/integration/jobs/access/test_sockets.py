@@ -58,11 +58,24 @@ async def test_cookies_without_an_origin_do_not_count(user, other_user, job):
     assert await Socket(PATH, [*cookie, *basic("bert:bert")]).connect() == 4404
 
 
-async def test_another_origin_is_refused_with_any_credentials(user, job):
+@pytest.mark.parametrize("origin", [b"http://evil.example", b"null"])
+async def test_another_origin_is_refused_without_a_ticket(user, job, origin):
+    """The browser adds cookies and the password of HTTP Basic authentication by itself."""
+    cookie = [(b"cookie", (await cookie_of(user)).encode())]
+    for headers in (cookie, basic("anna:anna")):
+        for path in (PATH, f"{PATH}?x_ticket=1", "/ws/events/"):
+            assert await Socket(path, [(b"origin", origin), *headers]).connect() is not None
+
+
+@pytest.mark.parametrize("origin", [b"https://app.example.org", b"null", ORIGIN])
+async def test_ticket_from_any_origin_counts_alone(user, other_user, job, origin):
     ticket = await sync_to_async(new_ticket)(user)
-    evil = [(b"origin", b"http://evil.example")]
-    for path, headers in ((f"{PATH}?ticket={ticket}", evil), (PATH, evil + basic("anna:anna"))):
-        assert await Socket(path, headers).connect() is not None
+    cookie = (b"cookie", (await cookie_of(other_user)).encode())
+    headers = [(b"origin", origin), cookie, *basic("bert:bert")]
+    await assert_live(Socket(f"{PATH}?ticket={ticket}", headers))
+    valid = [(b"origin", origin), (b"cookie", (await cookie_of(user)).encode())]
+    for invalid in ("x", ""):
+        assert await Socket(f"{PATH}?ticket={invalid}", valid).connect() == 4403
 
 
 @pytest.mark.parametrize("origin", [[], [(b"origin", ORIGIN)]])
