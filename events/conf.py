@@ -202,9 +202,13 @@ def is_debug() -> bool:
 
 
 def asgi_path() -> str:
-    """Return ASGI_APPLICATION, or the path that `startproject` gives the application."""
-    package = settings.ROOT_URLCONF.rpartition(".")[0]
-    return getattr(settings, "ASGI_APPLICATION", None) or f"{package}.asgi.application"
+    """Return ASGI_APPLICATION, or the path that `startproject` gives the application.
+
+    Settings may have no ROOT_URLCONF, and it may be a module outside of packages.
+    """
+    package = (getattr(settings, "ROOT_URLCONF", None) or "").rpartition(".")[0]
+    usual = f"{package}.asgi.application".lstrip(".")
+    return getattr(settings, "ASGI_APPLICATION", None) or usual
 
 
 def secrets_of_settings() -> Iterator[str]:

@@ -58,6 +58,19 @@ def test_application_of_a_project_without_the_setting(settings, module, monkeypa
     assert find("asgi-application").seen.startswith("mysite.asgi.application ")
 
 
+@pytest.mark.parametrize("urlconf", ["urls", None])
+def test_application_of_a_project_without_a_package(settings, module, monkeypatch, urlconf):
+    monkeypatch.setitem(sys.modules, "asgi", module)
+    settings.ASGI_APPLICATION = None
+    settings.ROOT_URLCONF = urlconf
+    if urlconf is None:
+        del settings.ROOT_URLCONF
+    module.application = get_asgi_application()
+    assert find("asgi-application").seen.startswith("asgi.application has ")
+    settings.ASGI_APPLICATION = "doctored.application"
+    assert find("asgi-application").seen.startswith("doctored.application has ")
+
+
 @pytest.fixture
 def static_root(settings, tmp_path):
     settings.DEBUG = False
