@@ -19,6 +19,7 @@ from events.streams.cluster import masters_of
 from events.streams.keys import StreamKeys
 from events.streams.memory import SAFE_POLICY
 from events.streams.permissions import denied_of, permissions
+from events.streams.pubsub import mirror_channel
 from events.streams.retry import raised
 from events.streams.scripts import Command
 
@@ -27,6 +28,7 @@ CLOCK_WARNING_SECONDS: Final = 1.0
 CLOCK_ERROR_SECONDS: Final = 60.0
 SLOW_PING_MS: Final = 10.0
 _PINGS: Final = 20
+_JOB_ID: Final = "doctor"
 _MS: Final = 1000
 
 
@@ -142,10 +144,12 @@ def check_writes(examination: Examination) -> Finding:
 
 def check_access(_examination: Examination) -> Finding:
     """The ACL of the Redis user permits all commands that are used."""
-    keys = StreamKeys(event_settings.STREAM_PREFIX).pair("doctor")
-    required, optional = denied_of(send_command(get_redis(), permissions(keys)))
+    keys, channel = StreamKeys(event_settings.STREAM_PREFIX), mirror_channel(_JOB_ID)
+    reply = send_command(get_redis(), permissions(keys, _JOB_ID, channel))
+    required, optional = denied_of(reply)
     if required:
-        return error(f"The Redis user may not run {', '.join(required)} for {keys[0]}.")
+        names = " and ".join(filter(None, (keys.stream(_JOB_ID), channel)))
+        return error(f"The Redis user may not run {', '.join(required)} for {names}.")
     if optional:
         return ok(f"All required commands; not the optional {', '.join(optional)}.")
     return ok("All commands.")

@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from events.codec import text_of
 from events.streams import scripts
+from events.streams.keys import StreamKeys
 from events.streams.scripts import Command
 
-# Arguments that Redis accepts as a command: `{stream}` and `{state}` are the keys of a job.
+# Arguments that Redis accepts as a command: `{stream}` and `{state}` are the keys of a job,
+# `{owner}` the key of the archive.
 _REQUIRED: Final = (
     "XADD {stream} * field value",
     "XDEL {stream} 0-1",
@@ -34,6 +36,8 @@ _REQUIRED: Final = (
     "UNLINK {state}",
     "GET {state}:watched",
     "SET {state}:watched 1",
+    "GET {owner}",
+    "SET {owner} id",
     "EVAL return 1 {stream}",
     "EVALSHA 0 1 {stream}",
     "SCAN 0",
@@ -44,18 +48,26 @@ _OPTIONAL: Final = ("CLIENT UNBLOCK 1", "CONFIG GET save", "INFO", "TYPE {stream
 OPTIONAL_COMMANDS: Final = frozenset(each.split()[0] for each in _OPTIONAL)
 
 
-def permissions(keys: tuple[str, str]) -> Command:
-    """Query which commands Redis refuses; `denied_of` decodes the reply."""
-    stream, state = keys
-    calls = [
-        [word.replace("{stream}", stream).replace("{state}", state) for word in call.split()]
-        for call in (*_REQUIRED, *_OPTIONAL)
-    ]
-    return scripts.PERMISSIONS.call(keys, [json.dumps(calls)])
+def permissions(keys: StreamKeys, job_id: str, channel: str) -> Command:
+    """Query which commands Redis refuses; `denied_of` decodes the reply.
+
+    `channel` is the Pub/Sub channel that events are mirrored to, or empty.
+    """
+    stream, state = keys.pair(job_id)
+    names = {"{stream}": stream, "{state}": state, "{owner}": keys.owner}
+    calls = [*_REQUIRED, *_OPTIONAL, *([f"PUBLISH {channel} message"] if channel else [])]
+    words = [[_replaced(word, names) for word in call.split()] for call in calls]
+    return scripts.PERMISSIONS.call((stream, state), [json.dumps(words)])
+
+
+def _replaced(word: str, names: dict[str, str]) -> str:
+    for name, key in names.items():
+        word = word.replace(name, key)
+    return word
 
 
 def denied_of(reply: Any) -> tuple[list[str], list[str]]:
     """Return the refused commands: those that are required, and those that are optional."""
-    denied = sorted(map(text_of, reply))
+    denied = sorted(set(map(text_of, reply)))
     required = [name for name in denied if name not in OPTIONAL_COMMANDS]
     return required, [name for name in denied if name in OPTIONAL_COMMANDS]

@@ -111,6 +111,7 @@ DOCUMENTED = (
     "~job_events:*", "~{job_events:*", "+@stream", "+@hash", "+@string", "+@keyspace",
     "+@connection", "+eval", "+evalsha", "+scan", "+time", "-client",
 )  # fmt: skip
+MIRRORED = ("+publish", "&job:*:events")
 
 
 def test_user_with_the_documented_permissions(acl_user):
@@ -135,6 +136,26 @@ def test_missing_permission(acl_user, command):
     finding = find("redis-access")
     assert finding.state == "error"
     assert command.upper() in finding.seen
+
+
+def test_channel_that_events_are_mirrored_to(acl_user, settings):
+    acl_user(*DOCUMENTED, "resetchannels")
+    assert find("redis-access").state == "ok"
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MIRROR_PUBSUB": True}
+    finding = find("redis-access")
+    assert finding.state == "error"
+    assert "may not run PUBLISH for job_events:doctor and job:doctor:events." in finding.seen
+    acl_user(*DOCUMENTED, "+publish")
+    assert find("redis-access").state == "error"
+    acl_user(*DOCUMENTED, *MIRRORED)
+    assert find("redis-access").state == "ok"
+
+
+def test_key_of_the_owner(acl_user):
+    """Without it, `process_events` archives nothing."""
+    acl_user(*DOCUMENTED[2:], "~job_events:[a-z]*", "~{job_events:*")
+    finding = find("redis-access")
+    assert (finding.state, "GET, SET" in finding.seen) == ("error", True)
 
 
 def test_keys_that_are_not_permitted(acl_user):
