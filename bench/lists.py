@@ -6,6 +6,7 @@ an owner. The baseline is the time of the same request before the other jobs and
 
 import argparse
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from statistics import median
 from typing import Any
@@ -16,10 +17,10 @@ from bench.databases import run_benchmark, set_up_django
 from bench.ratio import seconds
 
 FEW = 10_000
-BATCH_JOBS = 5_000
 OWNERS = 50
 REPETITIONS = 9
 FIRST = 1_700_000_000_000
+STARTED_AT = datetime.fromtimestamp(FIRST // 1000, UTC)
 ADMIN_JOBS, ADMIN_LOGS = "/admin/job_events_jobs/job/", "/admin/job_events/eventlog/"
 PATHS = {
     "staff": (
@@ -35,19 +36,36 @@ PATHS = {
         "/api/events/?search=cinnamon",
     ),
 }  # fmt: skip
+POSTGRESQL_FUNCTIONS = """
+CREATE FUNCTION renumbered(value text, job_id text, shift bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT replace(value, substr(job_id, 5), (substr(job_id, 5)::bigint + shift)::text)
+$$;
+CREATE FUNCTION later(value timestamptz, shift bigint) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT value + shift * interval '1 second'
+$$;
+CREATE FUNCTION moved(value bytea, shift bigint) RETURNS bytea LANGUAGE sql AS $$
+    SELECT int8send(('x' || encode(substr(value, 1, 8), 'hex'))::bit(64)::bigint + shift)
+        || substr(value, 9)
+$$;
+"""
 
 
 def measure(options: argparse.Namespace) -> None:
     set_up_django()
-    owners = make_users()
-    fill(range(FEW), owners, options.events * FEW // options.jobs)
+    owners, events_per_job = make_users(), options.events // options.jobs
+    fill(range(FEW), owners, events_per_job)
+    analyse()
     before = {path: took(request) for path, request in requests()}
-    fill(range(FEW, options.jobs), owners, options.events)
+    multiply(options.jobs)
+    verify(options.jobs - FEW + 7, owners, events_per_job)
+    analyse()
     for path, request in requests():
         after = took(request)
         print(
             f"{path} with {options.jobs} jobs and {options.events} events on {options.on}:"
-            f" {after / before[path]:.2f} of the time with {FEW} jobs (at most 3)"
+            f" {after / before[path]:.2f} of the time with {FEW} jobs (at most 3),"
+            f" {after * 1000:.0f} ms",
+            flush=True,
         )
 
 
@@ -82,47 +100,168 @@ def make_users() -> list[Any]:
     return [users.create_user(f"owner{number}") for number in range(OWNERS)]
 
 
-def fill(numbers: range, owners: list[Any], events: int) -> None:
-    """Add jobs and their events; a thousandth of the jobs has a rare title and type."""
-    from django.utils import timezone
-
+def fill(numbers: range, owners: list[Any], events_per_job: int) -> None:
+    """Add jobs as the product does; a thousandth of them has a rare title and type."""
     from jobs.models import Job
 
-    per_job, now = max(1, events // numbers.stop), timezone.now()
-    for start in range(numbers.start, numbers.stop, BATCH_JOBS):
-        batch = range(start, min(start + BATCH_JOBS, numbers.stop))
-        Job.objects.bulk_create(
-            Job(
-                job_id=f"job-{n}",
-                owner=owners[n % OWNERS],
-                title=f"Report {n}" + (" cinnamon" if n % 1000 == 7 else ""),
-                task_type="rare" if n % 1000 == 7 else "manual",
-                status="failed" if n % 100 == 7 else "completed",
-                started_at=now,
-                finished_at=now,
-            )
-            for n in batch
+    Job.objects.bulk_create(
+        Job(
+            job_id=f"job-{n}",
+            owner=owners[n % OWNERS],
+            title=f"Report {n}" + (" cinnamon" if n % 1000 == 7 else ""),
+            task_type="rare" if n % 1000 == 7 else "manual",
+            status="failed" if n % 100 == 7 else "completed",
+            started_at=STARTED_AT + timedelta(seconds=n),
+            finished_at=STARTED_AT + timedelta(seconds=n),
         )
-        fill_events([f"job-{n}" for n in batch], per_job, start)
-    analyse()
+        for n in numbers
+    )
+    fill_events(numbers, events_per_job)
 
 
-def fill_events(job_ids: list[str], per_job: int, start: int) -> None:
+def fill_events(numbers: range, events_per_job: int) -> None:
+    """Add the events of jobs as the archiver does."""
     from django.db import transaction
 
     from events.archive import store
     from events.types import Cursor, Event
 
     with transaction.atomic():
-        checkpoints, batch = store.get_or_create_checkpoints(job_ids), {}
-        for number, job_id in enumerate(job_ids, start):
-            text = "cinnamon" if number % 1000 == 7 else "tea"
+        checkpoints = store.get_or_create_checkpoints([f"job-{n}" for n in numbers])
+        batch = {}
+        for n in numbers:
+            text = "cinnamon" if n % 1000 == 7 else "tea"
             raw = orjson.dumps({"event_type": "thought", "text": text})
-            ids = (str(Cursor(FIRST + number, sequence)) for sequence in range(per_job))
-            events = [Event(each, job_id, "thought", "", raw) for each in ids]
-            batch[checkpoints[job_id].log_id] = events
+            ids = (str(Cursor(FIRST + n, sequence)) for sequence in range(events_per_job))
+            events = [Event(each, f"job-{n}", "thought", "", raw) for each in ids]
+            batch[checkpoints[f"job-{n}"].log_id] = events
         store.insert_batch(batch)
         store.advance_checkpoints({pk: own[-1].cursor for pk, own in batch.items()})
+
+
+def multiply(jobs: int) -> None:
+    """Copy the first FEW jobs and their events within the database until there are enough.
+
+    Job n becomes the jobs n + FEW, n + 2 FEW and so on. Writing a million jobs as the product does
+    takes hours. Triggers index the terms on SQLite, as they do for the product.
+    """
+    from django.db import connection, transaction
+
+    create_functions()
+    statements = copy_statements()
+    for shift in range(FEW, jobs, FEW):
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement.replace(":shift", str(shift)))
+
+
+def create_functions() -> None:
+    """Define SQL functions that add to the number of a job, to a time and to an event id."""
+    from django.db import connection
+
+    from events.fields import pack, unpack
+    from events.types import Cursor
+
+    def renumbered(value: str, job_id: str, shift: int) -> str:
+        number = job_id.removeprefix("job-")
+        return value.replace(number, str(int(number) + shift))
+
+    def later(value: str, shift: int) -> str:
+        return str(datetime.fromisoformat(value) + timedelta(seconds=shift))
+
+    def moved(value: bytes, shift: int) -> bytes:
+        ms, sequence = unpack(value)
+        return pack(Cursor(ms + shift, sequence))
+
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(POSTGRESQL_FUNCTIONS)
+        return
+    for function in (renumbered, later, moved):
+        count = function.__code__.co_argcount
+        connection.connection.create_function(function.__name__, count, function)
+
+
+def copy_statements() -> list[str]:
+    """Return the statements that copy the first FEW jobs and logs."""
+    from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
+    from jobs.models import Job
+
+    text = "CAST(renumbered(CAST({column} AS text), job_id, :shift) AS {type})"
+    # Primary keys are consecutive: those of the copied logs are greater by :shift.
+    of_log, cursor = {"log_id": "log_id + :shift"}, "moved({column}, :shift)"
+    texts = dict.fromkeys(("job_id", "title", "terms"), text)
+    times = dict.fromkeys(("created_at", "started_at", "finished_at"), "later({column}, :shift)")
+    return [
+        copy_statement(Job, texts | times),
+        copy_statement(EventLog, {"job_id": text}),
+        copy_statement(ArchiveCheckpoint, of_log | {"position": cursor}, "log_id"),
+        copy_statement(ArchivedEvent, of_log | {"event_id": cursor}, "log_id"),
+    ]
+
+
+def copy_statement(model: Any, changed: dict[str, str], key: str = "id") -> str:
+    """Return the statement that copies the rows with a key of at most FEW, some columns changed."""
+    from django.db import connection
+
+    options = model._meta  # noqa: SLF001 - documented by Django
+    fields = [each for each in options.concrete_fields if each.column != "id"]
+    columns = ", ".join(f'"{each.column}"' for each in fields)
+    values = ", ".join(
+        changed.get(each.column, "{column}").format(
+            column=f'"{each.column}"', type=each.db_type(connection)
+        )
+        for each in fields
+    )
+    table = options.db_table
+    return (
+        f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table}"
+        f" WHERE {key} <= {FEW} ORDER BY {options.pk.column}"
+    )
+
+
+def verify(number: int, owners: list[Any], events_per_job: int) -> None:
+    """Raise an error if the rows of a copied job are not those that the product writes for it."""
+    from django.db import connection, transaction
+
+    from events.archive.lookups import match_terms
+    from events.models import ArchivedEvent, EventLog
+    from jobs.models import Job
+
+    copied = rows_of(number)
+    for model, index in ((Job, "job_events_jobs_terms"), (ArchivedEvent, "job_events_terms")):
+        found = match_terms(model.objects.all(), [("cinnamon",)], index).count()
+        if found != model.objects.count() // 1000:
+            raise RuntimeError(f"The index {index} has {found} rows.")
+    with transaction.atomic():
+        EventLog.objects.filter(job_id=f"job-{number}").delete()
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM job_events_jobs_job WHERE job_id = %s", [f"job-{number}"])
+        fill(range(number, number + 1), owners, events_per_job)
+        written = rows_of(number)
+        transaction.set_rollback(True)
+    if copied != written or len(copied) != 3 + events_per_job:
+        raise RuntimeError(f"The product writes {written}, and the copy is {copied}.")
+
+
+def rows_of(number: int) -> list[dict[str, Any]]:
+    """Return the rows of a job and its log without what depends on when they are written."""
+    from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
+    from jobs.models import Job
+
+    job_id, found = f"job-{number}", list[dict[str, Any]]()
+    for rows in (
+        Job.objects.filter(job_id=job_id),
+        EventLog.objects.filter(job_id=job_id),
+        ArchiveCheckpoint.objects.filter(log__job_id=job_id),
+        ArchivedEvent.objects.filter(log__job_id=job_id).order_by("event_id"),
+    ):
+        found += rows.values()
+    for row in found:
+        for name in ("id", "log_id", "created_at"):
+            row.pop(name, None)
+        row["terms"] = sorted((row.get("terms") or "").split())
+    return found
 
 
 def analyse() -> None:
