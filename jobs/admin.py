@@ -23,7 +23,7 @@ from jobs import services
 from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import InputRequest, Job, Task
-from jobs.selectors import list_rows, search_jobs, user_of, visible_jobs
+from jobs.selectors import list_rows, search_jobs, user_of, usernames, visible_jobs
 from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
@@ -115,7 +115,7 @@ class JobAdmin(LargeTableAdmin):
     ) -> tuple[QuerySet[Job], bool]:
         """Return the jobs with these words, and those of the user with this name."""
         found = search_jobs(queryset, search_term)
-        names = {get_user_model().USERNAME_FIELD: search_term}
+        names = {f"{get_user_model().USERNAME_FIELD}__in": usernames([search_term])}
         owner = primary_rows(get_user_model()).filter(**names).first()
         return (found | queryset.filter(owner=owner) if owner else found), False
 

@@ -1,9 +1,12 @@
 """Selectors: queries of jobs, and the permissions of users."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AbstractUser, AnonymousUser
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
@@ -96,6 +99,16 @@ def may_delete(user: Any, job: Job) -> bool:
 def list_rows(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """Return the jobs with their owners, and without the large fields."""
     return jobs.select_related("owner").defer("payload", "result", "terms")
+
+
+def usernames(texts: Iterable[str]) -> list[Any]:
+    """Return the values of the USERNAME_FIELD for texts, without those that it cannot have."""
+    model, values = get_user_model(), list[Any]()
+    field: Any = model._meta.get_field(model.USERNAME_FIELD)  # noqa: SLF001 - documented by Django
+    for text in texts:
+        with suppress(ValidationError):  # of a number or a UUID
+            values.append(field.to_python(text))
+    return values
 
 
 def search_jobs(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:

@@ -2,9 +2,12 @@
 
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
+from django.http import HttpRequest
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.translation import get_language
 
 from jobs.conf import job_settings
 
@@ -25,3 +28,11 @@ def login_url() -> str:
         with suppress(NoReverseMatch):  # the API may be included without the pages
             return reverse("job_events:login")
     return url
+
+
+def leads_here(url: str, request: HttpRequest) -> bool:
+    """Return whether a URL is that of the request, perhaps without its language or last slash."""
+    address = urlsplit(url)
+    own_paths = (request.path, request.path.replace(f"/{get_language()}/", "/", 1))
+    is_own_path = f"{address.path.rstrip('/')}/" in own_paths
+    return is_own_path and address.netloc in ("", request.get_host())

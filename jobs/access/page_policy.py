@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.templatetags.static import static
 
 from events.live.rejection import View, guard_page
+from jobs.access.login import login_url
 
 _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
@@ -20,16 +21,22 @@ _HEADERS: Final = {
 def content_security_policy(trusted_types: str) -> str:
     """Return the policy: files of the site and of STATIC_URL only, no inline code, no frames.
 
-    `trusted_types` names the functions that may convert text to HTML.
+    `trusted_types` names the functions that may convert text to HTML. A form may be redirected to
+    the login page, also on another site.
     """
-    address = urlsplit(static("job_events_jobs/jobs.css"))
-    scheme = f"{address.scheme}://" if address.scheme else ""
-    sources = f"'self' {scheme}{address.netloc}".strip()
+    sources = f"'self' {_origin(static('job_events_jobs/jobs.css'))}".strip()
+    targets = f"'self' {_origin(login_url())}".strip()
     return (
         f"default-src {sources}; img-src {sources} data:; object-src 'none'; base-uri 'none';"
-        " form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script';"
+        f" form-action {targets}; frame-ancestors 'none'; require-trusted-types-for 'script';"
         f" trusted-types {trusted_types}"
     )
+
+
+def _origin(url: str) -> str:
+    """Return the scheme and the host of a URL; an empty text if it has none."""
+    address = urlsplit(url)
+    return f"{address.scheme}://{address.netloc}" if address.scheme else address.netloc
 
 
 def restricted(view: View, trusted_types: str = "'none'") -> View:

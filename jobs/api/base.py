@@ -1,6 +1,5 @@
 """The base class of the API views: formats, authentication, throttling, error responses."""
 
-from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
@@ -34,6 +34,10 @@ from jobs.conf import job_settings
 from jobs.exceptions import InvalidTicket
 
 _ENVELOPE_BYTES: Final = 64 * 1024
+# Instead of those of the project: no key of REST_FRAMEWORK changes what a parameter means.
+_SETTINGS: Final = APISettings(
+    {"EXCEPTION_HANDLER": problem_response, "FORMAT_SUFFIX_KWARG": None}, DEFAULTS, IMPORT_STRINGS
+)
 
 
 def is_asgi(request: Request) -> bool:
@@ -59,7 +63,13 @@ def api_url(request: Request | HttpRequest, name: str, **kwargs: str) -> str:
     return reverse(f"{namespace}:{name}" if namespace else name, kwargs=kwargs)
 
 
-class AnyNegotiation(DefaultContentNegotiation):
+class JobsNegotiation(DefaultContentNegotiation):
+    """Negotiates by the Accept header, and by the parameter `format`."""
+
+    settings = _SETTINGS
+
+
+class AnyNegotiation(JobsNegotiation):
     """Ignores the Accept header: the view chooses the format, errors are JSON."""
 
     def select_renderer(
@@ -108,8 +118,9 @@ class JobsAPIView(APIView):
 
     # Of every response, also of errors, unless the view sets another value.
     cache_control = REVALIDATE
+    settings = _SETTINGS
     versioning_class = None
-    content_negotiation_class: Any = DefaultContentNegotiation
+    content_negotiation_class: Any = JobsNegotiation
     metadata_class = SimpleMetadata
     permission_classes = (IsAuthenticated,)
     parser_classes = (OrjsonParser,)
@@ -160,9 +171,6 @@ class JobsAPIView(APIView):
             self.request.accepted_renderer = renderer
             self.request.accepted_media_type = renderer.media_type
         return super().handle_exception(exc)
-
-    def get_exception_handler(self) -> Callable[[Exception, Any], Response | None]:
-        return problem_response
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any

@@ -41,6 +41,7 @@ from jobs.api.parameters import (
 from jobs.api.serializers import field_name
 from jobs.conf import job_settings
 from jobs.models import Job
+from jobs.selectors import usernames
 
 MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
@@ -267,7 +268,8 @@ class JobConditions(RequestParameters):
         lookups = {
             "status__in": attrs["status"],
             "task_type__in": attrs["task_type"],
-            f"owner__{get_user_model().USERNAME_FIELD}__in": attrs["owner"],
+            f"owner__{get_user_model().USERNAME_FIELD}__in": attrs["owner"]
+            and usernames(attrs["owner"]),
             "created_at__gte": attrs.get("created_after"),
             "created_at__lt": attrs.get("created_before"),
         }

@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix, reverse
@@ -28,7 +30,7 @@ from rest_framework.utils.urls import remove_query_param
 from events.database import aware_time
 from events.processor import processing_problem
 from jobs import services, transitions
-from jobs.access.login import login_url
+from jobs.access.login import leads_here, login_url
 from jobs.api.problem_details import problem_of
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
@@ -255,10 +257,20 @@ def _job_config(job: Job) -> dict[str, Any]:
 
 
 class JobLoginPage(LoginView):
-    """A login page for projects that have none."""
+    """A login page for projects that have none.
+
+    It redirects to the one of LOGIN_URL, which may require more than a password.
+    """
 
     template_name = "job_events_jobs/login.html"
     redirect_authenticated_user = True
+
+    @method_decorator(login_not_required)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        url = login_url()
+        if leads_here(url, request):
+            return super().dispatch(request, *args, **kwargs)
+        return redirect_to_login(self.get_success_url(), url)
 
     def get_default_redirect_url(self) -> str:
         return reverse("job_events:list")  # LOGIN_REDIRECT_URL of the project may not resolve

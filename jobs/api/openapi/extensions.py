@@ -1,5 +1,6 @@
 """Extensions of drf-spectacular; they apply to our schema and to that of the project."""
 
+import threading
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final
@@ -13,6 +14,7 @@ from drf_spectacular.extensions import (
 )
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.settings import SPECTACULAR_DEFAULTS, patched_settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
 from events.live.rejection import CONTENT_TYPE
@@ -30,6 +32,13 @@ details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` comple
 EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
 _JSON: Final = "application/json"
 _NO_CONTENT: Final = OpenApiResponse(description="Done; the response has no body.")
+# Without those that drf-spectacular refuses to replace.
+_DEFAULTS: Final = {
+    name: value
+    for name, value in SPECTACULAR_DEFAULTS.items()
+    if name != "DEFAULT_GENERATOR_CLASS" and not name.startswith("SERVE_")
+}
+_replaced_settings: Final = threading.Lock()
 _NOT_MODIFIED: Final = OpenApiResponse(description="Not modified: the ETag sent is current.")
 
 
@@ -157,8 +166,12 @@ class _JobsGenerator(SchemaGenerator):
 
 
 def api_schema() -> dict[str, Any]:
-    """Return the schema of this API alone, with its URLs in this project."""
-    schema = _JobsGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    """Return the schema of this API alone, with its URLs in this project.
+
+    It does not depend on SPECTACULAR_SETTINGS: hooks of the project may expect its own views.
+    """
+    with _replaced_settings, patched_settings(_DEFAULTS):  # type: ignore[no-untyped-call]
+        schema = _JobsGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     info = {"title": "Job events", "version": "1", "description": _DESCRIPTION.strip()}
     prefix = get_script_prefix().rstrip("/")
     return {**schema, "info": info, "servers": [{"url": prefix or "/"}]}

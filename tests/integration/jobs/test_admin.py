@@ -106,6 +106,16 @@ def test_invalid_queries(admin, make_job, query):
     assert admin.get(LIST, query, follow=True).status_code in (200, 400)
 
 
+def test_search_with_numbers_as_usernames(admin, make_job, user, monkeypatch):
+    monkeypatch.setattr(type(user), "USERNAME_FIELD", "id")
+    monkeypatch.setattr(type(user), "__str__", lambda _user: "anna")
+    make_job(owner=user, title="Tea")
+    for query, is_found in ((str(user.pk), True), ("tea", True), ("coffee", False)):
+        response = admin.get(LIST, {"q": query})
+        assert response.status_code == 200
+        assert ("Tea" in response.text) == is_found
+
+
 def test_list_of_many_jobs_ends(admin, make_job, user, monkeypatch):
     monkeypatch.setattr(counts, "MAX_COUNT", 3)
     monkeypatch.setattr(JobAdmin, "list_per_page", 2)

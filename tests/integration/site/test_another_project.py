@@ -26,6 +26,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {"user": "1000/min", "job_events_export": "2/min"},
     "EXCEPTION_HANDLER": "builtins.print",
     "NON_FIELD_ERRORS_KEY": "whole",
+    "FORMAT_SUFFIX_KWARG": "job_id",
     "UNAUTHENTICATED_USER": None,
     "UPLOADED_FILES_USE_URL": False,
     "DATETIME_FORMAT": "%d.%m.%Y",
@@ -33,7 +34,7 @@ REST_FRAMEWORK = {
     "DEFAULT_VERSION": "v1",
     "ALLOWED_VERSIONS": ["v1"],
     "DEFAULT_METADATA_CLASS": None,
-    "URL_FORMAT_OVERRIDE": "format",
+    "URL_FORMAT_OVERRIDE": "limit",
 }
 """
 TOKEN = """

@@ -65,6 +65,19 @@ def test_files_may_come_from_the_host_of_static_url(
     assert (policy["default-src"], policy["img-src"]) == (sources, f"{sources} data:")
 
 
+@pytest.mark.parametrize(
+    ("url", "targets"),
+    [("https://sso.example/in?a=1", "'self' https://sso.example"), ("admin:login", "'self'")],
+)
+def test_forms_may_be_redirected_to_the_login_page(
+    client: Client, user: Any, settings: Any, url: str, targets: str
+) -> None:
+    """The session may have ended before a form is sent."""
+    settings.LOGIN_URL = url
+    client.force_login(user)
+    assert directives(client.get("/jobs/"))["form-action"] == targets
+
+
 def own_page(request: Any) -> HttpResponse:
     return HttpResponse("own")
 

@@ -329,6 +329,13 @@ def test_list_by_role(api, other_api, staff_api, make_job, user, other_user):
     assert listed(staff_api) == [foreign, own]
 
 
+def test_owners_with_numbers_as_usernames(api, user, make_job, monkeypatch):
+    make_job(owner=user)
+    monkeypatch.setattr(type(user), "USERNAME_FIELD", "id")
+    for owner, count in ((str(user.pk), 1), ("anna", 0)):
+        assert len(api.get("jobs/", {"owner": owner}).json()["results"]) == count
+
+
 def test_staff_may_change_every_job(staff_api, user, make_job):
     job_id = make_job(owner=user).job_id
     assert staff_api.get(f"jobs/{job_id}/").json()["owner"] == "anna"

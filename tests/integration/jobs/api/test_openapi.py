@@ -8,6 +8,12 @@ from django.test import Client
 from django.urls import set_script_prefix
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import (
+    IMPORT_STRINGS,
+    SPECTACULAR_DEFAULTS,
+    SpectacularSettings,
+    spectacular_settings,
+)
 from drf_spectacular.validation import validate_schema
 
 from events.live.frames import SSE_OPENING, sse_frame
@@ -48,6 +54,21 @@ def test_every_route_is_in_the_schema():
     routes = {f"/{route}".replace("<str:job_id>", "{job_id}") for route, _view in VIEWS.values()}
     described = {route for route in routes if route.startswith("/api/")} - undescribed
     assert set(schema()["paths"]) == described
+
+
+def test_schema_does_not_depend_on_the_settings_of_the_project(monkeypatch):
+    before = schema()
+    broken = {
+        "POSTPROCESSING_HOOKS": ["builtins.len"],
+        "SCHEMA_PATH_PREFIX": "/api",
+        "SCHEMA_PATH_PREFIX_TRIM": True,
+        "CAMELIZE_NAMES": True,
+    }
+    own = SpectacularSettings(broken, SPECTACULAR_DEFAULTS, IMPORT_STRINGS)
+    for name in broken:
+        monkeypatch.setattr(spectacular_settings, name, getattr(own, name))
+    assert schema() == before
+    assert spectacular_settings.SCHEMA_PATH_PREFIX == "/api"
 
 
 def test_every_operation_has_examples_and_problems():

@@ -7,15 +7,18 @@ from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django import forms
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.http import HttpResponse
+from django.shortcuts import resolve_url
 from django.test import Client
-from django.urls import reverse
+from django.urls import include, re_path, reverse
 from django.utils import timezone
 
 from jobs import services
@@ -79,6 +82,45 @@ def test_login_page_of_the_project_takes_precedence(
 ) -> None:
     settings.LOGIN_URL = configured
     assert client.get(LIST)["Location"].split("?")[0] == used
+
+
+@pytest.mark.parametrize("url", ["admin:login", "/login/", "https://sso.example.org/jobs/login/"])
+def test_own_login_page_does_not_replace_that_of_the_project(
+    client: Client, user: Any, settings: Any, url: str
+) -> None:
+    settings.LOGIN_URL = url
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    for response in (
+        client.get(f"{LOGIN}?next=/jobs/new/"),
+        client.post(LOGIN, {"username": "anna", "password": "anna", "next": NEW}),
+    ):
+        assert response["Location"] == f"{resolve_url(url)}?next={NEW}"
+    assert client.get(LIST).status_code == 302
+
+
+OWN_LOGINS = ("/jobs/login", "http://testserver/jobs/login/", "/base/jobs/login/")
+
+
+@pytest.mark.parametrize("url", OWN_LOGINS)
+def test_own_login_page_is_used_if_login_url_leads_to_it(
+    client: Client, settings: Any, url: str
+) -> None:
+    settings.LOGIN_URL = url
+    prefix = "/base" if url.startswith("/base") else ""
+    response = client.get("/jobs/login/", SCRIPT_NAME=prefix)
+    assert response.status_code == 200
+
+
+def test_own_login_page_below_a_language(client: Client, settings: Any) -> None:
+    settings.LOGIN_URL = "/jobs/login/"
+    settings.ROOT_URLCONF = ModuleType("urls_with_language")
+    settings.ROOT_URLCONF.urlpatterns = i18n_patterns(re_path("", include("jobs.urls")))
+    response = client.get("/jobs/login/", follow=True)
+    assert response.redirect_chain == [("/en/jobs/login/", 302)]
+    assert response.status_code == 200
 
 
 def test_login_page_redirects_to_the_list(client: Client, user: Any) -> None:
