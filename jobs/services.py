@@ -197,12 +197,12 @@ def on_job_delete(instance: Job, **_kwargs: Any) -> None:
     signals.send_on_commit(signals.job_deleted, instance, by=instance.deleted_by)
 
 
-def set_pickup_deadline(job: Job, delay: float = 0.0) -> None:
-    """Fail the job QUEUE_TIMEOUT after `delay` seconds, in case the message to a worker is lost."""
+def set_pickup_deadline(job: Job) -> None:
+    """Fail the job after QUEUE_TIMEOUT, in case the message to a worker is lost."""
     job.clear_deadline()
     timeout = job_settings.QUEUE_TIMEOUT
     if timeout is not None:
-        job.set_deadline(in_seconds=delay + timeout, status=Status.FAILED)
+        job.set_deadline(in_seconds=timeout, status=Status.FAILED)
 
 
 def _by(user: AbstractBaseUser | None) -> dict[str, str]:

@@ -9,11 +9,21 @@
 Allowed imports: `events.publisher`, `events.outbox` and the packages below them.
 """
 
-from events.execution.adapter import Failed, QueueAdapter, Retry, Unknown, register_adapter
+from events.execution.adapter import (
+    Cancelled,
+    Completed,
+    Failed,
+    Lost,
+    QueueAdapter,
+    Retry,
+    Unknown,
+    register_adapter,
+)
 from events.execution.run import Delivery, Question, Reason, TaskRun, current_run
 from events.execution.tracker import RunTracker, register_run_tracker, run_tracker
 
 __all__ = [
-    "Delivery", "Failed", "Question", "QueueAdapter", "Reason", "Retry", "RunTracker", "TaskRun",
-    "Unknown", "current_run", "register_adapter", "register_run_tracker", "run_tracker",
+    "Cancelled", "Completed", "Delivery", "Failed", "Lost", "Question", "QueueAdapter", "Reason",
+    "Retry", "RunTracker", "TaskRun", "Unknown", "current_run", "register_adapter",
+    "register_run_tracker", "run_tracker",
 ]  # fmt: skip

@@ -41,10 +41,31 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The queue redelivers the task after a delay. Without an error, nothing is published."""
+    """The queue delivers the task again, after a delay."""
 
     seconds: float
     error: object = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The task ended without a result. The other tasks of its job, if any, continue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The queue discards the task: its job is cancelled."""
+
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The process of the task ends. A redelivery of the task starts a new attempt."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,10 @@ class Unknown:
     """The outcome is unknown; the queue or missing heartbeats report it later."""
 
 
-Outcome = Failed | Retry | Unknown
+# Exceptions that end the process of a worker, or are raised by it.
+EXITS: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
+
+Outcome = Failed | Retry | Completed | Cancelled | Lost | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +99,7 @@ class QueueAdapter:
 
     def outcome(self, error: BaseException) -> Outcome:
         """Return what an exception raised by a task means to the queue."""
-        return Failed() if isinstance(error, Exception) else Unknown()
+        return Unknown() if isinstance(error, EXITS) else Failed()
 
     def refuse(self, delivery: Delivery, refusal: DeliveryRejected) -> Any:
         """Handle a rejected delivery; return the result of the task, or raise.
@@ -182,13 +206,28 @@ class QueueAdapter:
         try:
             if isinstance(error, InputPending):
                 self._request_input(run, error)
-            elif isinstance(outcome := self.outcome(error), Failed):
-                persist(tracker.fail, run, error, outcome.reason, outcome.message)
-            elif isinstance(outcome, Retry):
-                persist(tracker.schedule_retry, run, outcome.error, outcome.seconds)
+            else:
+                self._record(run, error, self.outcome(error))
         except tracker.fencing_errors as refusal:
             _log("task_outcome_fenced", run.delivery, refusal)
         return isinstance(error, InputPending)
+
+    @staticmethod
+    def _record(run: TaskRun, error: BaseException, outcome: Outcome) -> None:
+        tracker: RunTracker = run.tracker
+        if isinstance(outcome, Unknown) and not run.delivery.sends_heartbeats:
+            outcome = Lost(f"The task raised {type(error).__name__}.")  # nothing reports it later
+        match outcome:
+            case Failed(reason, message):
+                persist(tracker.fail, run, error, reason, message)
+            case Retry(seconds, cause, reason):
+                persist(tracker.schedule_retry, run, cause, seconds, reason)
+            case Completed():
+                persist(tracker.complete, run, None, continues=False)
+            case Cancelled(reason, message):
+                persist(tracker.cancel, run, reason, message)
+            case Lost(message):
+                persist(tracker.mark_lost, run.delivery, Reason.TERMINATED, message)
 
     def _request_input(self, run: TaskRun, pending: InputPending) -> None:
         try:

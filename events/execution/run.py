@@ -33,7 +33,7 @@ HEARTBEAT_SECONDS: Final = 1.0
 
 
 class Reason(StrEnum):
-    """Why a task failed or was revoked, if not because of an exception that it raised."""
+    """Why a task ended or starts again, if not because of an exception that it raised."""
 
     WORKER_LOST = "worker_lost"
     TIMED_OUT = "timed_out"
@@ -42,6 +42,10 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     TERMINATED = "terminated"
     EXPIRED = "expired"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
+    REQUEUED = "requeued"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,16 @@ class StreamRunTracker(RunTracker):
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         self.mark_lost(run.delivery, reason, message or _redacted(error))
 
-    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        if error is not None:
-            data = {"error": _redacted(error), "retry_in": seconds, **_RUNNING}
-            self._publish(run.delivery, "task_retry", **data)
+    def schedule_retry(
+        self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
+    ) -> None:
+        data = {"error": _redacted(error)} if error is not None else {}
+        data |= {"reason": reason} if reason else {}
+        self._publish(run.delivery, "task_retry", retry_in=seconds, **data, **_RUNNING)
+
+    def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
+        data = {"message": DEFAULT_REDACTOR.text(message)} if message else {}
+        self._publish(run.delivery, "task_revoked", reason=reason, job_status="cancelled", **data)
 
     def mark_lost(self, delivery: Delivery, reason: Reason | None, error: str) -> None:
         data = {"reason": reason} if reason else {}

@@ -35,8 +35,14 @@ class RunTracker(Protocol):
     def record_enqueued(self, delivery: Delivery) -> None:
         """Record that a queue has accepted a task. Raises LookupError if the job is unknown."""
 
-    def announce(self, delivery: Delivery) -> None:
-        """Record that a task is about to be sent; the job does not complete before its end."""
+    def announce(self, delivery: Delivery, delay: float = 0.0) -> None:
+        """Record that a task is about to be sent; the job does not complete before its end.
+
+        `delay` is the number of seconds for which its queue keeps it back.
+        """
+
+    def postpone(self, job_id: str, delay: float) -> None:
+        """Record that the queue keeps back the next task of a job for some seconds."""
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
         """Claim a task for a worker; return the job's attempt and the delivery count of the task.
@@ -54,8 +60,13 @@ class RunTracker(Protocol):
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         """Record that a task failed, and fail its job. An empty message means `str(error)`."""
 
-    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
-        """Record that the queue redelivers a task after a delay; publish an error, if any."""
+    def schedule_retry(
+        self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
+    ) -> None:
+        """Record that the queue delivers a task again after a delay."""
+
+    def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
+        """Record that the queue discards a task, and cancel its job."""
 
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         """Return whether a question of the attempt is answered, and the answer."""

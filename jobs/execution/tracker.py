@@ -10,11 +10,11 @@ Failures: docs/explanation.md, "Tasks and their workers".
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 
 from events.conf import event_settings
 from events.database import atomic, database_now, now_expression
@@ -48,6 +48,7 @@ _MAX_WORKER_CHARACTERS: Final = 255
 # A group is sent task by task: its first task may end before the last one is announced.
 _GROUP_SECONDS: Final = 3.0
 _HEARTBEATS_PER_TIMEOUT: Final = 6
+_STARTED: Final = (State.RUNNING, State.AWAITING_INPUT, State.FINISHED)
 _CLAIM_FIELDS: Final = ("job__job_id", "external_id", "delivery_count", "job__attempt")
 
 
@@ -69,12 +70,13 @@ class JobRunTracker(RunTracker):
                 data = {"queue": delivery.queue, "external_id": delivery.external_id}
                 transitions.publish(job, TASK_ENQUEUED, task_type=delivery.task_type, **data)
 
-    def announce(self, delivery: Delivery) -> None:
+    def announce(self, delivery: Delivery, delay: float = 0.0) -> None:
         defaults = {
             "queue": delivery.queue,
             "task_type": delivery.task_type,
             "group_key": delivery.group,
             "state": State.QUEUED,
+            "deadline": _pickup_deadline(delay) if delay else None,
         }
         with atomic():
             job = transitions.lock_job(delivery.job_id)
@@ -82,6 +84,14 @@ class JobRunTracker(RunTracker):
                 job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
                     _await_worker(job)
+
+    def postpone(self, job_id: str, delay: float) -> None:
+        """Extend the deadline of a job that waits for a worker."""
+        with atomic():
+            job, until = transitions.lock_job(job_id), _pickup_deadline(delay)
+            if until and job.deadline_at and job.deadline_at < until:
+                job.deadline_at = until
+                job.save_deadline()
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
         """Claim a task, unless it is claimed by a worker that sends heartbeats, or has ended.
@@ -163,13 +173,25 @@ class JobRunTracker(RunTracker):
             job.save_deadline()
             inputs.resume_if_answered(job)  # the answer may be older than this transaction
 
-    def schedule_retry(self, run: TaskRun, error: object, seconds: float) -> None:
+    def schedule_retry(
+        self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
+    ) -> None:
+        data: dict[str, Any] = {"error": clean_error(error)} if error is not None else {}
+        data |= {"reason": reason} if reason else {}
         with atomic():
-            job = _finish_task(run, State.QUEUED)
-            if error is not None:
-                data = {"error": clean_error(error), "retry_in": round(seconds, 3)}
-                transitions.publish(job, TASK_RETRY, task_type=run.task_type, **data)
-            _await_worker(job, seconds)
+            job = _finish_task(run, State.QUEUED, deadline=_pickup_deadline(seconds))
+            data["retry_in"] = round(seconds, 3)
+            transitions.publish(job, TASK_RETRY, task_type=run.task_type, **data)
+            _await_worker(job)
+
+    def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
+        data: dict[str, Any] = {"task_type": run.task_type, "reason": reason}
+        data |= {"message": clean_error(message)} if message else {}
+        with atomic():
+            job = _finish_task(run)
+            services.job_cancel(
+                job_id=job.job_id, attempt=run.attempt, event_type=TASK_REVOKED, **data
+            )
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         services.job_fail(
@@ -184,7 +206,7 @@ class JobRunTracker(RunTracker):
                 return
             if task is not None:
                 fail_lost_task(job, task, reason, error)
-            elif _is_unclaimed(job, delivery):
+            elif _is_unclaimed(job, delivery, is_rejected=reason == Reason.REJECTED):
                 _fail_job(job, error, task_type=delivery.task_type, reason=reason)
 
     def release(self, delivery: Delivery) -> None:
@@ -195,11 +217,17 @@ class JobRunTracker(RunTracker):
                 Task.objects.filter(pk=task.pk).update(state=State.RELEASED)
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
-        """Cancel the job, unless it has finished or the message is of an earlier attempt."""
+        """Cancel the job, unless it has finished or the message is of an earlier attempt.
+
+        A message that expires after the start of its task is a duplicate.
+        """
         data: dict[str, Any] = {"task_type": delivery.task_type, "reason": reason}
         try:
             with atomic():
                 job = transitions.lock_job(delivery.job_id)
+                started = _tasks(job, delivery).filter(state__in=_STARTED)
+                if reason == Reason.EXPIRED and started.exists():
+                    return
                 if delivery.attempt in (None, job.attempt) or _tasks(job, delivery).exists():
                     services.job_cancel(job_id=job.job_id, event_type=TASK_REVOKED, **data)
         except (InvalidTransition, JobNotFound) as error:
@@ -265,11 +293,11 @@ def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
     return task.delivery_count
 
 
-def _finish_task(run: TaskRun, state: State = State.FINISHED) -> Job:
+def _finish_task(run: TaskRun, state: State = State.FINISHED, **fields: Any) -> Job:
     """Lock the job and set the state of the task; raise StaleAttempt if the run lost its claim."""
     job = transitions.lock_job(run.job_id)
     held = _tasks(job, run.delivery).filter(delivery_count=run.delivery_count, state=State.RUNNING)
-    if job.attempt != run.attempt or not held.update(state=state):
+    if job.attempt != run.attempt or not held.update(state=state, **fields):
         raise StaleAttempt(f"Job {run.job_id} has finished or was given to another worker.")
     return job
 
@@ -283,11 +311,21 @@ def _bounded_result(result: Any) -> dict[str, Any]:
         return {"result": None, "result_omitted": error.message}
 
 
-def _await_worker(job: Job, delay: float = 0.0) -> None:
+def _await_worker(job: Job) -> None:
     """Set the deadline for the next claim, unless a task awaits input, which may take any time."""
-    if not job.tasks.filter(state=State.AWAITING_INPUT).exists():
-        services.set_pickup_deadline(job, delay)
-        job.save_deadline()
+    if job.tasks.filter(state=State.AWAITING_INPUT).exists():
+        return
+    services.set_pickup_deadline(job)
+    delayed = job.tasks.filter(state=State.QUEUED).aggregate(until=Max("deadline"))["until"]
+    if job.deadline_at and delayed:
+        job.deadline_at = max(job.deadline_at, delayed)
+    job.save_deadline()
+
+
+def _pickup_deadline(delay: float) -> datetime | None:
+    """Return until when a worker must claim a task that its queue keeps back for some seconds."""
+    timeout = job_settings.QUEUE_TIMEOUT
+    return None if timeout is None else database_now() + timedelta(seconds=delay + timeout)
 
 
 def _lock_active(delivery: Delivery) -> tuple[Job | None, Task | None]:
@@ -300,9 +338,13 @@ def _lock_active(delivery: Delivery) -> tuple[Job | None, Task | None]:
     return job, (tasks.filter(worker=_worker_name(delivery)) if delivery.worker else tasks).first()
 
 
-def _is_unclaimed(job: Job, delivery: Delivery) -> bool:
-    """Return whether the job waits for a message that no worker has claimed."""
-    claimed = _tasks(job, delivery).exclude(state=State.QUEUED, delivery_count=0)
+def _is_unclaimed(job: Job, delivery: Delivery, *, is_rejected: bool) -> bool:
+    """Return whether the job waits for a message that no worker has claimed.
+
+    A process that dies may have claimed a message and scheduled a retry.
+    """
+    fields = {} if is_rejected else {"delivery_count": 0}
+    claimed = _tasks(job, delivery).exclude(state=State.QUEUED, **fields)
     return not job.is_terminal and delivery.attempt == job.attempt and not claimed.exists()
 
 

@@ -86,5 +86,10 @@ def leaves(job_id: str) -> None:
 
 
 @task
+def raises_cancelled(job_id: str) -> None:
+    raise asyncio.CancelledError
+
+
+@task
 def requests_input(job_id: str) -> None:
     current_run().ask("What is your name?")

@@ -3,6 +3,7 @@
 task            `JobTask` and `follows_job`
 adapter         queue adapter of Celery
 messages        job, attempt and options of task messages
+canvas          tasks of the same job in what a task sends and in what follows it
 worker_events   lost workers and revoked tasks, reported by the main process of a worker
 
 Allowed imports: `events.execution` and the packages below it.

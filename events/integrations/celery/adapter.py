@@ -1,16 +1,37 @@
 """Queue adapter of Celery."""
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.process import current_process
 from celery import current_app, current_task, signature
 from celery import exceptions as celery_exceptions
 
-from events.database import aware_time
-from events.execution.adapter import Failed, Outcome, QueueAdapter, Retry, Unknown
-from events.execution.run import Delivery, Reason, TaskRun
-from events.integrations.celery.messages import ATTEMPT_HEADER, QUEUE, is_decorated
+from events.execution.adapter import (
+    EXITS,
+    Cancelled,
+    Completed,
+    Failed,
+    Lost,
+    Outcome,
+    QueueAdapter,
+    Retry,
+    Unknown,
+)
+from events.execution.run import Delivery, Reason, TaskRun, current_run
+from events.integrations.celery.canvas import Sent, sent_by
+from events.integrations.celery.messages import (
+    ATTEMPT_HEADER,
+    QUEUE,
+    is_decorated,
+    seconds_until,
+)
+from events.log_format import error_text
+
+_NOT_FOLLOWING: Final = (
+    "The task was replaced by {}, which does not follow the job. Use JobTask or follows_job for it,"
+    " and pass the job_id."
+)
 
 
 class CeleryAdapter(QueueAdapter):
@@ -21,15 +42,16 @@ class CeleryAdapter(QueueAdapter):
     def outcome(self, error: BaseException) -> Outcome:
         """Map an exception of a task; Celery raises its own ones for retries and `replace`."""
         if isinstance(error, celery_exceptions.Retry):
-            return Retry(_seconds_until(error.when), error.exc or error)
+            return Retry(seconds_until(error.when), error.exc or error)
         if isinstance(error, SoftTimeLimitExceeded):
             return Failed(Reason.TIMED_OUT, "The task exceeded its soft time limit.")
-        is_requeued = isinstance(error, celery_exceptions.Reject) and cast(Any, error).requeue
-        if isinstance(error, celery_exceptions.Ignore) or is_requeued:
-            return Retry(0.0)  # `replace` sends a task with the same id
-        if not isinstance(error, Exception):
-            return Unknown()
-        return _autoretry(error) or Failed()
+        if isinstance(error, celery_exceptions.Reject):
+            return _rejected(cast(Any, error))
+        if isinstance(error, celery_exceptions.Ignore):
+            return _ignored(error)
+        if isinstance(error, EXITS):
+            return _exited(error)
+        return _autoretry(error) or super().outcome(error)
 
     def refuse(self, delivery: Delivery, refusal: Any) -> Any:
         """Acknowledge the message; send it again if another worker still has the task."""
@@ -53,7 +75,9 @@ class CeleryAdapter(QueueAdapter):
         task = cast(Any, current_task)
         if not task:
             raise RuntimeError("A task that is called directly cannot wait for input.")
-        return dict(task.signature_from_request(task.request, retries=task.request.retries))
+        request = task.request
+        # The task began in time: an answer may arrive after its `expires`.
+        return dict(task.signature_from_request(request, retries=request.retries, expires=None))
 
     def resume(self, data: Any, attempt: int) -> None:
         task = cast(Any, signature(data, app=current_app))
@@ -65,7 +89,40 @@ class CeleryAdapter(QueueAdapter):
         current_app.control.revoke(external_id, terminate=True)
 
 
-def _autoretry(error: Exception) -> Retry | None:
+def _rejected(error: Any) -> Outcome:
+    """Return Retry if the broker delivers a rejected message again, which needs a late ack."""
+    task = cast(Any, current_task)
+    if error.requeue and task and task.acks_late and not task.request.is_eager:
+        return Retry(0.0, reason=Reason.REQUEUED)
+    return Failed(Reason.REJECTED, error_text(error.reason or "") or "The task was rejected.")
+
+
+def _ignored(error: BaseException) -> Outcome:
+    """Return what a task means that ends without a result: is there another message of the job?
+
+    The message of `replace` has the id of the task. A chain or chord ends with an ignored task,
+    while the other tasks of a group continue.
+    """
+    run = current_run()
+    sent = Sent() if run is None else sent_by(run)
+    if sent.resent_in is not None:
+        return Retry(sent.resent_in, reason=Reason.REPLACED)
+    if sent.others:
+        return Completed()
+    if sent.replacement:
+        return Failed(Reason.REPLACED, _NOT_FOLLOWING.format(sent.replacement))
+    if run is not None and run.delivery.group and not cast(Any, current_task).request.chord:
+        return Completed()
+    return Cancelled(Reason.IGNORED, error_text(error))
+
+
+def _exited(error: BaseException) -> Outcome:
+    """Return Unknown in a child of a pool, whose main process reports its end."""
+    is_child = current_process().name != "MainProcess"
+    return Unknown() if is_child else Lost(f"The task raised {error!r}.")
+
+
+def _autoretry(error: BaseException) -> Retry | None:
     """Return a Retry if `autoretry_for` applies to an exception of a decorated task.
 
     Celery's wrapper is outside of `follows_job`, which sees the original exception.
@@ -86,10 +143,3 @@ def _max_retries(task: Any) -> int | None:
     limit = (getattr(task, "retry_kwargs", None) or {}).get("max_retries")
     limit = getattr(task, "override_max_retries", limit)
     return cast(int | None, task.max_retries if limit is None else limit)
-
-
-def _seconds_until(when: Any) -> float:
-    """Return the delay of a retry, given as a datetime or in seconds."""
-    if isinstance(when, datetime):
-        return max((aware_time(when) - datetime.now(UTC)).total_seconds(), 0.0)
-    return float(when or 0)

@@ -2,11 +2,14 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from events.database import aware_time
 from events.execution.run import Delivery
 
 ATTEMPT_HEADER: Final = "job_attempt"
+JOB_HEADER: Final = "job_attempt_of"
 QUEUE: Final = "celery"
 
 
@@ -29,8 +32,13 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
     )
 
 
-def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Return the value of the job argument; raise TypeError if the task has no such argument."""
+def job_id_of(
+    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], default: str | None = None
+) -> str | None:
+    """Return the value of the job argument, or `default` if the arguments do not fit.
+
+    Raises TypeError if the task has no such argument.
+    """
     name = option(task, "job_argument")
     signature = inspect.signature(task.run)
     extra = [each.name for each in signature.parameters.values() if each.kind is each.VAR_KEYWORD]
@@ -39,7 +47,7 @@ def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str 
     try:
         bound = signature.bind_partial(*args, **kwargs)
     except TypeError:  # the call itself raises it
-        return None
+        return default
     bound.apply_defaults()
     arguments = dict(bound.arguments)
     for each in extra:
@@ -58,10 +66,24 @@ def task_type_of(task: Any) -> str:
     return option(task, "task_type") or str(task.name).rsplit(".", 1)[-1]
 
 
+def header_of(request: Any, name: str) -> Any:
+    """Return a header of the message of a request."""
+    return request.get(name) or (request.headers or {}).get(name)
+
+
 def attempt_of(request: Any) -> int | None:
     """Return the attempt that a task was sent for; None if another producer sent it."""
-    attempt = request.get(ATTEMPT_HEADER) or (request.headers or {}).get(ATTEMPT_HEADER)
+    attempt = header_of(request, ATTEMPT_HEADER)
     return attempt if isinstance(attempt, int) else None
+
+
+def seconds_until(when: Any) -> float:
+    """Return the delay of a message, given as a datetime, as its text or in seconds."""
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    if isinstance(when, datetime):
+        return max((aware_time(when) - datetime.now(UTC)).total_seconds(), 0.0)
+    return float(when or 0)
 
 
 def _time_limit(task: Any, request: Any) -> float | None:

@@ -5,11 +5,12 @@ failing task fails it. See docs/how-to.md, "Run jobs with Celery".
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
 
-from celery import current_app, current_task, signals
+from celery import current_app, current_task, signals, states
 from celery.contrib.django.task import DjangoTask
 
 from events.exceptions import InputPending, JobCancelled
@@ -17,13 +18,18 @@ from events.execution.adapter import FollowOptions, run_coroutine
 from events.execution.run import Delivery, TaskRun, current_run
 from events.execution.tracker import run_tracker
 from events.integrations.celery.adapter import CeleryAdapter
+from events.integrations.celery.canvas import sent_by, tasks_in, works_for
 from events.integrations.celery.messages import (
     ATTEMPT_HEADER,
+    JOB_HEADER,
     QUEUE,
     delivery_of,
+    header_of,
     is_decorated,
+    is_followed,
     job_id_of,
     option,
+    seconds_until,
     task_type_of,
 )
 from events.publisher import SyncRedisStreamPublisher
@@ -32,6 +38,9 @@ if TYPE_CHECKING:  # the class is generic in celery-types only
     _Base = DjangoTask[..., Any]
 else:
     _Base = DjangoTask
+
+# Attribute of the request of a task whose function was called.
+_CALLED: Final = "job_function_called"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -67,9 +76,10 @@ class JobTask(_Base):
         job_id = job_id_of(self, args or (), kwargs or {})
         if job_id is not None:
             task_id = task_id or str(uuid4())
-            attempt = _announce(self, job_id, task_id, options)
-            if attempt is not None:
-                options["headers"] = {**(options.get("headers") or {}), ATTEMPT_HEADER: attempt}
+            delay = seconds_until(options.get("eta") or options.get("countdown"))
+            group = "" if options.get("chord") else options.get("group_id") or ""
+            added = _announce(self, job_id, task_id, group, delay)
+            options["headers"] = {**(options.get("headers") or {}), **added}
         return super().apply_async(args, kwargs, task_id=task_id, **options)
 
     @property
@@ -124,7 +134,8 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
 
 
 def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Any:
-    job_id = job_id_of(task, args, kwargs)
+    vars(task.request)[_CALLED] = True
+    job_id = job_id_of(task, args, kwargs, header_of(task.request, JOB_HEADER))
     if job_id is None:
         return function(*args, **kwargs)
 
@@ -132,37 +143,92 @@ def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: A
         result = function(*args, **kwargs)
         return run_coroutine(cast(Any, result)) if isinstance(result, Coroutine) else result
 
+    return _run_for(job_id, task, call)
+
+
+def _run_for(job_id: str, task: Any, call: Callable[[], Any]) -> Any:
     request = task.request
-    continues = bool(request.chain or request.chord) or not option(task, "ends_job")
+    following = tasks_in(request.callbacks, request.chain, request.chord)
+    continues = not option(task, "ends_job") or any(works_for(each, job_id) for each in following)
     return CeleryAdapter().run(delivery_of(task, job_id, request), call, continues=continues)
 
 
-def _announce(task: Any, job_id: str, task_id: str, options: Mapping[str, Any]) -> int | None:
-    """Return the attempt to send a task for, and announce the task unless its chain implies it.
+def _announce(
+    task: Any, job_id: str, task_id: str, group: str, delay: float
+) -> dict[str, int | str]:
+    """Return headers of a message, and announce its task unless its chain implies it.
 
     The next task of a chain or chord is sent when the one before it completes.
     """
     run = current_run()
     if run is not None and run.job_id != job_id:
         run = None
-    group = "" if options.get("chord") else options.get("group_id") or ""
     attempt = run_tracker().current_attempt(job_id) if run is None else run.attempt
-    is_retry = run is not None and run.delivery.external_id == task_id
-    if attempt is not None and (run is not None or group) and not is_retry:
-        run_tracker().announce(
-            Delivery(QUEUE, task_id, job_id, task_type_of(task), attempt, group=group)
-        )
-    return attempt
+    if attempt is None:
+        return {}
+    if run is not None and run.delivery.external_id == task_id:
+        sent_by(run).resent_in = delay
+    elif run is not None or group:
+        delivery = Delivery(QUEUE, task_id, job_id, task_type_of(task), attempt, group=group)
+        run_tracker().announce(delivery, delay)
+        if run is not None:
+            sent_by(run).others = True
+    elif delay:
+        run_tracker().postpone(job_id, delay)
+    return {ATTEMPT_HEADER: attempt, JOB_HEADER: job_id}
 
 
 @signals.before_task_publish.connect(dispatch_uid="job_events")
 def _on_publish(sender: str = "", body: Any = None, headers: Any = None, **_kwargs: Any) -> None:
-    """Set the attempt of a decorated task, as `JobTask.apply_async` does."""
-    task = current_app.tasks.get(sender)
-    if not is_decorated(task) or not isinstance(body, tuple):  # a dict in protocol version 1
+    """Do for a decorated task what `JobTask.apply_async` does, and announce what follows it."""
+    if not isinstance(body, tuple):  # a dict in protocol version 1
         return
     args, kwargs, embed = body
-    job_id = job_id_of(task, args, kwargs)
-    if job_id is not None:
-        options = {"group_id": headers.get("group"), "chord": embed.get("chord")}
-        headers[ATTEMPT_HEADER] = _announce(task, job_id, headers["id"], options)
+    task, run = current_app.tasks.get(sender), current_run()
+    job_id = job_id_of(task, args, kwargs) if is_followed(task) else None
+    if job_id is not None and (is_decorated(task) or ATTEMPT_HEADER not in headers):
+        group = "" if embed.get("chord") else headers.get("group") or ""
+        delay = seconds_until(headers.get("eta"))
+        for name, value in _announce(task, job_id, headers["id"], group, delay).items():
+            headers.setdefault(name, value)
+    if run is not None:
+        _announce_following(run, job_id, sender, headers["id"], embed)
+
+
+def _announce_following(
+    run: TaskRun, job_id: str | None, name: str, task_id: str, embed: Mapping[str, Any]
+) -> None:
+    """Announce the tasks that follow a message of a run, unless the message implies them."""
+    sent, own_id = sent_by(run), run.delivery.external_id
+    works = job_id == run.job_id
+    if task_id == own_id and not works:
+        sent.replacement = name
+    for each in tasks_in(embed.get("callbacks"), embed.get("chain"), embed.get("chord")):
+        task_id = (each.get("options") or {}).get("task_id") or ""
+        task = current_app.tasks.get(each["task"])
+        if not works_for(each, run.job_id):
+            sent.replacement = each["task"] if task_id == own_id else sent.replacement
+        elif task is not None and task_id and (task_id == own_id or not works):
+            _announce(task, run.job_id, task_id, "", 0.0)
+
+
+@signals.task_postrun.connect(dispatch_uid="job_events")
+def _on_postrun(task: Any, args: Any, kwargs: Any, retval: Any, state: Any, **_kwargs: Any) -> None:
+    """Record the end of a task whose function was not called, as if the function had ended so.
+
+    For example, `before_start` raises, or the arguments do not fit.
+    """
+    request = task.request
+    if not is_followed(task) or state in (None, states.RETRY) or _CALLED in vars(request):
+        return
+    job_id = job_id_of(task, args, kwargs, header_of(request, JOB_HEADER))
+    if job_id is None:
+        return
+
+    def end() -> Any:
+        if isinstance(retval, BaseException):
+            raise retval
+        return retval
+
+    with suppress(Exception):
+        _run_for(job_id, task, end)

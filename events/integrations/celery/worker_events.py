@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from events.execution.run import Delivery, Reason
 from events.execution.tracker import run_tracker
 from events.integrations.celery.messages import (
     ATTEMPT_HEADER,
+    JOB_HEADER,
     QUEUE,
     attempt_of,
     is_decorated,
@@ -22,6 +24,7 @@ from events.integrations.celery.messages import (
     job_id_of,
     task_type_of,
 )
+from events.log_format import error_text
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,10 @@ class JobRequest(Request):
         """Record a dead child; release its task if the broker redelivers it."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt)):
-            is_redelivered = self.task.acks_late and self.task.reject_on_worker_lost
+            # A cold shutdown returns a task that it cancels to the broker.
+            is_cancelled = getattr(self, "_already_cancelled", False)
+            is_returned = self.task.reject_on_worker_lost or is_cancelled
+            is_redelivered = self.task.acks_late and is_returned
             self._record(run_tracker().release if is_redelivered else _mark_lost(error))
         return super().on_failure(exc_info, *args, **kwargs)
 
@@ -53,13 +59,19 @@ class JobRequest(Request):
 def _record_outcome(
     record: Record, task: Any, request: Any, attempt: int | None, worker: str = ""
 ) -> None:
-    """Call a method of the run tracker; an error must not stop the main process."""
-    try:
+    with suppress(TypeError):  # the task has no argument for a job
         job_id = job_id_of(task, request.args or (), request.kwargs or {})
         if job_id is not None:
-            record(Delivery(QUEUE, request.id, job_id, task_type_of(task), attempt, worker))
+            task_type = task_type_of(task)
+            _record(record, Delivery(QUEUE, request.id, job_id, task_type, attempt, worker))
+
+
+def _record(record: Record, delivery: Delivery) -> None:
+    """Call a method of the run tracker; an error must not stop the main process."""
+    try:
+        record(delivery)
     except Exception:
-        logger.exception("task_outcome_not_recorded", extra={"external_id": request.id})
+        logger.exception("task_outcome_not_recorded", extra={"external_id": delivery.external_id})
     finally:
         # Pool children are forked from this process and must not inherit its connections.
         close_before_fork()
@@ -80,6 +92,23 @@ def _on_failure(sender: Any, exception: BaseException, **kwargs: Any) -> None:
         return
     request = Context(id=kwargs["task_id"], args=kwargs["args"], kwargs=kwargs["kwargs"])
     _record_outcome(_mark_lost(exception), sender, request, attempt_of(sender.request))
+
+
+@signals.task_unknown.connect(dispatch_uid="job_events")
+@signals.task_rejected.connect(dispatch_uid="job_events")
+def _on_rejected(message: Any, exc: BaseException | None = None, **_kwargs: Any) -> None:
+    """Fail the job of a message that the worker discards, such as that of an unknown task."""
+    headers = message.headers or {}
+    job_id, name = headers.get(JOB_HEADER), str(headers.get("task"))
+    if job_id is None:
+        return
+    if isinstance(exc, KeyError):
+        error = f"The worker does not know the task {name}."
+    else:
+        error = f"The worker rejected the message of {name}: {error_text(exc)}"
+    task_type, attempt = name.rsplit(".", 1)[-1], headers.get(ATTEMPT_HEADER)
+    record = partial(run_tracker().mark_lost, reason=Reason.REJECTED, error=error)
+    _record(record, Delivery(QUEUE, headers["id"], job_id, task_type, attempt))
 
 
 @signals.task_revoked.connect(dispatch_uid="job_events")

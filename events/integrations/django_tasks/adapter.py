@@ -7,7 +7,14 @@ from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from events.exceptions import InvalidJobId
-from events.execution.adapter import Failed, FollowOptions, Outcome, QueueAdapter, cancel_with_job
+from events.execution.adapter import (
+    EXITS,
+    Failed,
+    FollowOptions,
+    Outcome,
+    QueueAdapter,
+    cancel_with_job,
+)
 from events.execution.run import Delivery, Reason, TaskRun
 from events.types import check_job_id
 
@@ -27,9 +34,9 @@ class DjangoTasksAdapter(QueueAdapter):
 
     def outcome(self, error: BaseException) -> Outcome:
         """Return Failed for every exception: backends do not retry."""
-        if isinstance(error, Exception):
-            return Failed()
-        return Failed(Reason.TERMINATED, "The worker was terminated while the task ran.")
+        if isinstance(error, EXITS):
+            return Failed(Reason.TERMINATED, "The worker was terminated while the task ran.")
+        return Failed()
 
     def finish_with(self, run: TaskRun, task_result: Any) -> None:
         """Report the outcome of a task result."""

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.utils import timezone
 
 from events.execution.run import TaskRun, current_run
 from events.execution.tracker import run_tracker
@@ -38,11 +39,14 @@ class DjangoTasksConfig(AppConfig):
         delivery = delivery_of(task_result)
         if delivery is None:
             return
-        run = current_run()
+        run, run_after = current_run(), task_result.task.run_after
+        delay = (run_after - timezone.now()).total_seconds() if run_after else 0.0
         try:
             run_tracker().record_enqueued(delivery)
             if run is not None and run.job_id == delivery.job_id:
-                run_tracker().announce(delivery)
+                run_tracker().announce(delivery, max(delay, 0.0))
+            elif delay > 0:
+                run_tracker().postpone(delivery.job_id, delay)
         except LookupError:
             _log_unknown_job(delivery.job_id, delivery.external_id)
 

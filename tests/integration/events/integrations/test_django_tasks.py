@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from types import ModuleType
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import transaction
+from django.utils import timezone
 
 from events.exceptions import DeliveryRejected
 from events.execution import run
@@ -19,6 +21,7 @@ from events.integrations.django_tasks.apps import task_signals
 from jobs import services
 from jobs.checks import check_settings
 from jobs.exceptions import InvalidJob
+from jobs.models import Job
 from tests.support import queue_tasks as tasks
 from tests.support.followed import followed_tasks
 from tests.support.site import ROOT
@@ -90,6 +93,20 @@ def task_error():
 def test_terminated_worker(job):
     tasks.leaves.enqueue("abc")
     assert (last()["event_type"], last()["reason"]) == ("task_failed", "terminated")
+
+
+def test_cancelled_error_is_a_failure(job):
+    tasks.raises_cancelled.enqueue("abc")
+    assert (last()["event_type"], last()["error"]) == ("task_failed", "CancelledError")
+
+
+def test_delayed_task_extends_the_deadline(job):
+    now = timezone.now()
+    Job.objects.update(deadline_at=now + timedelta(days=1), deadline_status="failed")
+    later = tasks.steps.using(backend="dummy", run_after=now + timedelta(days=2))
+    later.enqueue("abc")
+    job.refresh_from_db()
+    assert timedelta(days=2.9) < job.deadline_at - now <= timedelta(days=3.1)
 
 
 def test_queued_task(job):

@@ -594,3 +594,37 @@ def test_failing_resume_fails_job():
     inputs.input_give(job_id="abc", name="a", value=1)
     assert row().status == "failed"
     assert "Unknown queue adapter 'test'" in row().error
+
+
+def test_expired_duplicate_of_a_started_task():
+    """The broker delivers the message of a long task again, after its `expires`."""
+    claim()
+    TRACKER.revoke(message(), Reason.EXPIRED)
+    assert row().status == "running"
+    TRACKER.revoke(message("k2"), Reason.EXPIRED)
+    assert row().status == "cancelled"
+
+
+def test_delayed_retry_of_a_group_keeps_its_deadline():
+    """Another task of the group ends long before it is due."""
+    group = {"group": "g"}
+    first, second = claim("k1", **group), claim("k2", relatives=("g",), **group)
+    TRACKER.schedule_retry(first, None, 172800, Reason.REQUEUED)
+    TRACKER.complete(second, None, continues=False)
+    assert row().deadline_at - timezone.now() > timedelta(days=2.9)
+    assert [event.data.get("reason") for event in read_events("abc")][-2] == "requeued"
+
+
+@pytest.mark.parametrize("timeout", [None, 3600])
+def test_postponed_message_without_deadline(settings, timeout):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "QUEUE_TIMEOUT": timeout}
+    TRACKER.postpone("abc", 60)
+    assert row().deadline_at is None
+
+
+def test_ignored_task_cancels_its_job():
+    run = claim()
+    TRACKER.cancel(run, Reason.IGNORED, "done by another worker")
+    assert ends() == [(1, "task_revoked", "cancelled")]
+    with pytest.raises(StaleAttempt):
+        TRACKER.cancel(run, Reason.IGNORED, "")
