@@ -7,6 +7,9 @@ PORT ?= 8000
 # Test processes, each with its own servers. More than cores, because many tests wait.
 TEST_PROCESSES ?= -n 3
 FAULTS := tests/faults tests/integration/events/streams
+# Processes and the channel layer; they run on further servers besides the tests marked `redis`.
+PROCESSES := $(addprefix tests/integration/,events/management/test_process_events.py \
+    jobs/live/test_job_list.py jobs/test_doctor.py)
 # Of make soak.
 MINUTES ?= 10
 DATABASE ?= sqlite
@@ -51,8 +54,8 @@ test: setup
 	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) --ignore tests/faults \
 	    -m "(database or redis) and not extended"
 
-# Tests that take long or need another server, all fault tests on PostgreSQL and another Redis, and
-# with older versions of redis-py.
+# Tests that take long or need another server, all fault tests on PostgreSQL and another Redis,
+# Valkey, Redis with TLS, and older versions of redis-py.
 test-extended: extended
 	for pins in lowest redis-6; do \
 	    $(MAKE) test-faults PINS=constraints-$$pins.txt VENV=.venv-$$pins || exit 1; \
@@ -61,6 +64,11 @@ test-extended: extended
 extended: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES) -m extended
 	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) $(FAULTS) -m "database or redis"
+	for server in valkey tls; do \
+	    $(BIN)/python -m tests.on_other_servers --$$server $(TEST_PROCESSES) $(PROCESSES) && \
+	    $(BIN)/python -m tests.on_other_servers --$$server $(TEST_PROCESSES) tests/integration \
+	        -m "redis and not extended" || exit 1; \
+	done
 
 test-faults: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) -m "redis or not extended"

@@ -1,6 +1,7 @@
 """Shared fixtures: Redis, users, and the site as processes."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,7 @@ from events.producer.sender import senders_of, sync_sender
 from events.streams.clients import close_async_redis, get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import receive_missing, report_missing, send_missing
+from tests.support.redis_tls import require_tls
 from tests.support.scheduling import FolderScheduling, make_ids_unique
 from tests.support.site import Site, started
 
@@ -62,14 +64,17 @@ def short_tmp() -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
     """The Redis of this test run; the settings and Celery use it."""
-    server = EmbeddedRedis(short_tmp / "redis", save="")
-    server.start()
-    settings.JOB_EVENTS["REDIS_URL"] = server.url
-    settings.CHANNEL_LAYERS = {}
-    # Before 5.7, Celery reads the settings over the configuration that is set before its first use.
-    settings.CELERY_BROKER_URL = celery_app.conf.broker_url = broker_url(server.url)
-    yield server
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("TEST_REDIS_TLS"):
+            require_tls(short_tmp, patch)
+        server = EmbeddedRedis(short_tmp / "redis", save="")
+        server.start()
+        settings.JOB_EVENTS["REDIS_URL"] = server.url
+        settings.CHANNEL_LAYERS = {}
+        # Before 5.7, Celery reads the settings over what is configured before its first use.
+        settings.CELERY_BROKER_URL = celery_app.conf.broker_url = broker_url(server.url)
+        yield server
+        server.stop()
 
 
 @pytest.fixture(autouse=True)

