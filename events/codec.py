@@ -143,15 +143,15 @@ def _is_iso_8601(text: str) -> bool:
     return MINYEAR < year < MAXYEAR
 
 
-def dump_json(value: object, what: str) -> bytes:
+def dump_json(value: object, what: str, options: int = 0) -> bytes:
     """Encode `value` as JSON that Redis, SQLite, PostgreSQL and browsers read alike.
 
     Raises InvalidEvent for types without a JSON form, NaN and infinities, NUL (not supported by
     PostgreSQL), lone surrogates (not UTF-8), integers beyond 64 bits and more than 254 levels.
-    `what` is the subject of the error message.
+    `what` is the subject of the error message, `options` are those of orjson.
     """
     try:
-        data = orjson.dumps(value, time_text)
+        data = orjson.dumps(value, time_text, options)
     except (TypeError, RecursionError) as error:
         reason = error.__cause__ or error
         raise InvalidEvent(f"{what} cannot be encoded as JSON: {reason}.") from error

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import django.db
 
+from events.error_report import error_message, error_type
 from events.exceptions import EventsError
 from events.redaction import DEFAULT_REDACTOR
 
@@ -24,16 +25,8 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 def summarize_error(error: BaseException) -> str:
     """Return the type and first line of an error; further lines may contain user data."""
-    line = error_text(error).replace("\0", "").partition("\n")[0]
-    return f"{type(error).__name__}: {line}"[:_MAX_SUMMARY_CHARACTERS]
-
-
-def error_text(error: object) -> str:
-    """Return `str(error)`; empty if that raises, as the `__str__` of a project's error may."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - it must not replace the error
-        return ""
+    line = error_message(error).replace("\0", "").partition("\n")[0]
+    return f"{error_type(error)}: {line}"[:_MAX_SUMMARY_CHARACTERS]
 
 
 def log_failure(log: logging.Logger, event: str, error: BaseException, **extra: Any) -> None:

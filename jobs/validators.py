@@ -6,7 +6,7 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from events.log_format import error_text
+from events.error_report import error_message, error_type
 from events.redaction import DEFAULT_REDACTOR
 
 MAX_ERROR_CHARACTERS: Final = 10_000
@@ -38,7 +38,9 @@ def cut_text(text: str, limit: int) -> str:
 
 def clean_error(error: object) -> str:
     """Return the redacted text of an exception, cut to MAX_ERROR_CHARACTERS."""
-    text = DEFAULT_REDACTOR.text(clean_text(error_text(error))) or type(error).__name__
+    text = DEFAULT_REDACTOR.text(clean_text(error_message(error, with_causes=True))) or error_type(
+        error
+    )
     return cut_text(text, MAX_ERROR_CHARACTERS)
 
 

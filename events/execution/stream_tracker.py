@@ -6,10 +6,10 @@ if the queue does.
 
 from typing import Any, Final
 
+from events.error_report import error_message, error_type
 from events.exceptions import DeliveryRejected, LogDeleted
 from events.execution.run import TASK_ENQUEUED, Delivery, Reason, TaskRun
 from events.execution.tracker import RunTracker
-from events.log_format import error_text
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
@@ -68,4 +68,4 @@ class StreamRunTracker(RunTracker):
 
 
 def _redacted(error: object) -> str:
-    return DEFAULT_REDACTOR.text(error_text(error)) or type(error).__name__
+    return DEFAULT_REDACTOR.text(error_message(error, with_causes=True)) or error_type(error)

@@ -18,6 +18,7 @@ from django.db.models import Max, Q, QuerySet
 
 from events.conf import event_settings
 from events.database import atomic, database_now, now_expression
+from events.error_report import error_type
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
 from events.execution.tracker import RunTracker
@@ -150,7 +151,7 @@ class JobRunTracker(RunTracker):
                 job.save_deadline()
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        data = {"task_type": run.task_type, "error_type": type(error).__name__}
+        data = {"task_type": run.task_type, "error_type": error_type(error)}
         if reason is not None:
             data["reason"] = reason
         with atomic():

@@ -7,6 +7,7 @@ from billiard.process import current_process
 from celery import current_app, current_task, signature
 from celery import exceptions as celery_exceptions
 
+from events.error_report import error_text
 from events.execution.adapter import (
     EXITS,
     Cancelled,
@@ -26,7 +27,6 @@ from events.integrations.celery.messages import (
     is_decorated,
     seconds_until,
 )
-from events.log_format import error_text
 
 _NOT_FOLLOWING: Final = (
     "The task was replaced by {}, which does not follow the job. Use JobTask or follows_job for it,"

@@ -12,6 +12,7 @@ from celery.app.task import Context
 from celery.worker.request import Request
 
 from events.database import close_before_fork
+from events.error_report import error_text
 from events.execution.run import Delivery, Reason
 from events.execution.tracker import run_tracker
 from events.integrations.celery.messages import (
@@ -24,7 +25,6 @@ from events.integrations.celery.messages import (
     job_id_of,
     task_type_of,
 )
-from events.log_format import error_text
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any, Final, TypedDict, Unpack, overload
 from uuid import UUID
 
 from events.circuit_breaker import CircuitBreaker
+from events.error_report import error_message, error_traceback, error_type
 from events.exceptions import JobCancelled, RedisUnavailable
-from events.log_format import error_text
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 
 try:
@@ -27,7 +27,7 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
-from events.integrations.langchain.errors import GraphBubbleUp, trimmed_traceback
+from events.integrations.langchain.errors import GraphBubbleUp
 from events.integrations.langchain.extract import delta_text
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.recorder import Events, RunRecorder
@@ -173,8 +173,8 @@ class _Handler:
             extra["error"] = type(error).__name__
             redacted = self._recorder.sanitizer.text
             try:
-                extra["error"] = redacted(f"{type(error).__name__}: {error_text(error)}")
-                extra["traceback"] = redacted(trimmed_traceback(error))
+                extra["error"] = redacted(f"{error_type(error)}: {error_message(error)}")
+                extra["traceback"] = redacted(error_traceback(error))
             except Exception:  # noqa: BLE001 - the user's redactor; the class name was logged
                 extra["redactor"] = "failed"
         logger.warning(event, extra=extra)

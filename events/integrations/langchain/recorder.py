@@ -8,14 +8,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from events.codec import MAX_EVENT_BYTES, utc_now
+from events.error_report import error_message, error_traceback, error_type
 from events.exceptions import JobCancelled
 from events.integrations.langchain import extract
-from events.integrations.langchain.errors import (
-    GraphBubbleUp,
-    GraphInterrupt,
-    error_message,
-    trimmed_traceback,
-)
+from events.integrations.langchain.errors import GraphBubbleUp, GraphInterrupt
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.run_state import RunState
 from events.integrations.langchain.sanitize import Sanitizer, replace_invalid, split_text
@@ -166,7 +162,7 @@ class RunRecorder:
         run = self._runs.get(run_id) or _unknown_run(run_id)
         data = {"name": run.name, "attempt": state.attempt_number + 1}
         if state.outcome and (error := state.outcome.exception()):
-            data |= {"error_type": type(error).__name__, "message": error_message(error)}
+            data |= {"error_type": error_type(error), "message": error_message(error)}
         return [self._event(EventType.RETRY, run, **data)]
 
     def failed(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> Events:
@@ -190,8 +186,8 @@ class RunRecorder:
         return events if is_reported else [*events, self._error(run, error)]
 
     def _error(self, run: RunState, error: BaseException) -> dict[str, Any]:
-        trace = trimmed_traceback(error) if self._record.tracebacks else ""
-        data = {"message": error_message(error), "error_type": type(error).__name__}
+        trace = error_traceback(error) if self._record.tracebacks else ""
+        data = {"message": error_message(error), "error_type": error_type(error)}
         return self._event(EventType.ERROR, run, **data, **_present(traceback=trace))
 
     def _model_start(

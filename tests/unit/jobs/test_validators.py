@@ -51,7 +51,7 @@ class ErrorWithInvalidText(Exception):
         (ValueError(), "ValueError"),
         (ValueError("a", "b"), "('a', 'b')"),
         (OSError(2, "No such file"), "[Errno 2] No such file"),
-        (ExceptionGroup("both", [ValueError("a")]), "both (1 sub-exception)"),
+        (ExceptionGroup("both", [ValueError("a")]), "both (1 sub-exception): ValueError: a"),
         (ValueError("a\x00\ud800"), "a\ufffd\ufffd"),
         (None, "None"),
         (5, "5"),

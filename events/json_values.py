@@ -1,0 +1,341 @@
+"""Conversion of arbitrary values to JSON that an event can hold. Does no I/O and raises nothing.
+
+docs/reference.md, "Values", has the table. `convert` changes types, `fit` shortens to a size. Types
+of other packages are recognized by attributes of their classes, without importing the packages.
+"""
+
+import base64
+import math
+import sys
+from collections import UserList, deque
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
+from operator import index
+from pathlib import PurePath
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from events.codec import dump_json, time_text
+from events.exceptions import InvalidEvent
+from events.json_size import OMITTED, fit, unused_key
+
+__all__ = ["convert", "fit", "number", "replace_invalid", "to_json", "type_name"]
+
+MAX_DEPTH: Final = 64
+MAX_ITEMS: Final = 10_000
+MAX_NODES: Final = 100_000
+_MAX_BYTES_SHOWN: Final = 256
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
+
+_TEXT_TYPES: Final = (
+    Decimal, UUID, PurePath, complex, IPv4Address, IPv6Address, IPv4Network, IPv6Network,
+)  # fmt: skip
+_LISTS: Final = (list, tuple, deque, range, UserList, KeysView, ValuesView, ItemsView)
+
+
+def to_json(value: Any, max_bytes: int) -> Any:
+    """Return a JSON value of at most `max_bytes`: `value` itself if it is one, else a new one."""
+    try:
+        # orjson writes dataclasses without the fields whose names begin with an underscore.
+        if len(dump_json(value, "", orjson.OPT_PASSTHROUGH_DATACLASS)) <= max_bytes:
+            return value
+    except InvalidEvent:
+        pass
+    return fit(convert(value), max_bytes)
+
+
+def convert(value: Any) -> Any:
+    """Return a value as JSON: a new value, except for texts and numbers."""
+    return _Conversion().value(value)
+
+
+def number(value: Any) -> Any:
+    """Return a Decimal, a numpy scalar or another number as int or float; other values as is."""
+    kind = type(value)
+    if isinstance(value, (str, bool)) or kind in (int, float):
+        return value
+    for name, function in (("__index__", index), ("__float__", float)):
+        if hasattr(kind, name):
+            with suppress(Exception):
+                return function(value)
+    return value
+
+
+def replace_invalid(text: str) -> str:
+    """Replace NUL and unpaired surrogates, which JSON columns do not accept, by U+FFFD."""
+    if text.isascii():
+        return text.replace("\x00", "\ufffd") if "\x00" in text else str.__str__(text)
+    data = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass")
+    return data.decode("utf-16", "replace")
+
+
+def type_name(kind: type) -> str:
+    """Return the dotted path of a class, without the module for types of Python's own values."""
+    try:
+        is_plain = kind.__module__ == "builtins" and not issubclass(kind, BaseException)
+        name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"
+        return replace_invalid(name)
+    except Exception:  # noqa: BLE001 - code of a metaclass
+        return "type"
+
+
+class _Conversion:
+    """One call of `convert`: counts the nodes, and holds the containers that enclose a value."""
+
+    def __init__(self) -> None:
+        self._nodes = MAX_NODES
+        self._enclosing: set[int] = set()
+
+    def value(self, value: Any) -> Any:
+        self._nodes -= 1
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is str:
+            return replace_invalid(value)
+        try:
+            plain, is_plain = _plain(value, kind)
+            return plain if is_plain else self._compound(value, kind)
+        except Exception:  # noqa: BLE001 - methods of the value may raise anything
+            return {"$type": type_name(kind)}
+
+    def _compound(self, value: Any, kind: type) -> Any:
+        """Convert a value that contains others, unless it is too deep or contains itself."""
+        parts = _parts(value, kind)
+        if parts is None:
+            return _marker(value, kind)
+        if id(value) in self._enclosing:
+            return {"$type": type_name(kind), "omitted": "cycle"}
+        if len(self._enclosing) >= MAX_DEPTH:
+            return {"$type": type_name(kind), "omitted": "depth"}
+        self._enclosing.add(id(value))
+        try:
+            return self._contents(parts)
+        finally:
+            self._enclosing.discard(id(value))
+
+    def _contents(self, parts: Any) -> Any:
+        if isinstance(parts, _Value):
+            return self.value(parts.value)
+        if isinstance(parts, Mapping):
+            return self._object(parts)
+        items: list[Any] = []
+        for item in islice(parts, MAX_ITEMS):
+            if self._nodes <= 0:
+                break
+            items.append(self.value(item))
+        omitted = len(parts) - len(items)
+        return [*items, {OMITTED: omitted}] if omitted > 0 else items
+
+    def _object(self, parts: Mapping[Any, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        duplicates: dict[str, int] = {}
+        pairs = list(islice(_items(parts), MAX_ITEMS))
+        for key, item in pairs:
+            if self._nodes <= 0:
+                break
+            result[unused_key(self._key(key), result, duplicates)] = self.value(item)
+        omitted = len(parts) - len(result)
+        if omitted > 0:
+            result[unused_key(OMITTED, result, duplicates)] = omitted
+        return result
+
+    def _key(self, key: Any) -> str:
+        """Return the text of a key: of a number as JSON, of a list as the JSON of its items."""
+        if type(key) is str:
+            return replace_invalid(key)
+        if isinstance(key, bytes):
+            return replace_invalid(key.decode("utf-8", "replace"))
+        converted = self.value(key)
+        if isinstance(converted, dict) and "$type" in converted:
+            converted = converted.get("text") or converted["$type"]
+        return converted if isinstance(converted, str) else orjson.dumps(converted).decode()
+
+
+class _Value:
+    """The parts of a value that stands for another one."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _plain(value: Any, kind: type) -> tuple[Any, bool]:
+    """Return the JSON of a value without parts, and whether it is one."""
+    if not issubclass(kind, Enum):  # an IntEnum is an int, too
+        for types, function in _PLAIN:
+            if issubclass(kind, types):
+                return function(value), True
+        if _is_lazy_text(kind):
+            return _text(value), True
+    return None, False
+
+
+def _text(value: object) -> str:
+    return replace_invalid(str(value))
+
+
+def _integer(value: int) -> Any:
+    if _MIN_INTEGER <= value <= _MAX_INTEGER:
+        return value
+    try:
+        return str(value)
+    except ValueError:  # sys.get_int_max_str_digits
+        return {"$type": "int", "bits": value.bit_length()}
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _time(value: Any) -> str:
+    try:
+        return time_text(value)
+    except TypeError:  # pandas.NaT
+        return _text(value)
+
+
+def _duration(value: timedelta) -> str:
+    """Return the duration in ISO 8601, as Django's encoder writes it."""
+    sign, value = ("-", -value) if value < timedelta(0) else ("", value)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{value.microseconds:06d}" if value.microseconds else ""
+    return f"{sign}P{value.days}DT{hours:02d}H{minutes:02d}M{seconds:02d}{fraction}S"
+
+
+def _bytes(value: memoryview) -> dict[str, Any]:
+    data = {"$type": "bytes", "size": value.nbytes}
+    if value.nbytes > _MAX_BYTES_SHOWN:
+        return data
+    return {**data, "base64": base64.b64encode(value.tobytes()).decode()}
+
+
+# In this order: subclasses of numpy have two bases.
+_PLAIN: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (str, lambda value: replace_invalid(str.__str__(value))),
+    (int, lambda value: _integer(int.__int__(value))),
+    (float, lambda value: _float(float.__float__(value))),
+    ((datetime, date, time), _time),
+    (timedelta, _duration),
+    (_TEXT_TYPES, _text),
+    ((bytes, bytearray, memoryview), lambda value: _bytes(memoryview(value))),
+)
+
+
+def _is_lazy_text(kind: type) -> bool:
+    functional = sys.modules.get("django.utils.functional")
+    return functional is not None and issubclass(kind, functional.Promise)
+
+
+def _parts(value: Any, kind: type) -> Any:
+    """Return a mapping or a sized iterable of the parts of a value; None if it has none."""
+    if issubclass(kind, Enum):
+        return _Value(value.value)
+    if callable(getattr(kind, "__json__", None)):
+        return _Value(value.__json__())
+    if issubclass(kind, (Mapping, *_LISTS)):
+        return value
+    if issubclass(kind, (set, frozenset)):
+        return _sorted(value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, (numpy.generic, numpy.ndarray)):
+        return _numpy_parts(value, numpy)
+    return _fields(value, kind)
+
+
+def _items(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    # The values that orjson writes, for subclasses too.
+    return list(dict.items(value)) if isinstance(value, dict) else value.items()
+
+
+def _sorted(value: Iterable[Any]) -> list[Any]:
+    try:
+        return sorted(value)
+    except Exception:  # noqa: BLE001 - items of several types, or without an order
+        return list(value)
+
+
+def _numpy_parts(value: Any, numpy: Any) -> Any:
+    if isinstance(value, numpy.ndarray) and value.ndim:
+        return value
+    if value.dtype.kind in "mM":  # dates and durations: their numbers have various units
+        return _Value(str(value))
+    item = value.item()
+    return _Value(float(item) if isinstance(item, numpy.generic) else item)
+
+
+def _fields(value: Any, kind: type) -> Any:
+    """Return the fields of an object of a declared structure."""
+    if hasattr(kind, "__pydantic_fields__"):
+        return _pydantic_parts(value, kind)
+    if issubclass(kind, BaseException):
+        return None
+    names: Iterator[str] | None = None
+    if hasattr(kind, "__dataclass_fields__"):
+        names = (name for name, each in _dataclass_fields(kind) if each)
+    elif hasattr(kind, "__attrs_attrs__"):
+        names = (each.name for each in kind.__attrs_attrs__)
+    elif hasattr(kind, "__fields__") and hasattr(kind, "__fields_set__"):  # pydantic 1
+        names = iter(kind.__fields__)
+    if names is None:
+        return None
+    return _attributes(value, names)
+
+
+def _dataclass_fields(kind: Any) -> Iterator[tuple[str, bool]]:
+    for name, each in kind.__dataclass_fields__.items():
+        # `ClassVar` and `InitVar` are no fields of an instance.
+        yield name, getattr(each._field_type, "name", "") == "_FIELD"  # noqa: SLF001
+
+
+def _attributes(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return attributes that are set; of a property that raises, the error."""
+    found: dict[str, Any] = {}
+    for name in names:
+        try:
+            found[name] = getattr(value, name)
+        except AttributeError:
+            continue
+        except Exception as error:  # noqa: BLE001 - code of the value
+            found[name] = error
+    return found
+
+
+def _pydantic_parts(value: Any, kind: Any) -> Any:
+    """Return all fields of a pydantic model, also those that its `model_dump` omits for a subclass.
+
+    Only models with serializers of their own are dumped by them, unless they raise.
+    """
+    declared = kind.__pydantic_decorators__
+    if declared.model_serializers or declared.field_serializers:
+        with suppress(Exception):
+            return _Value(value.model_dump(warnings=False))
+    excluded = {name for name, each in kind.__pydantic_fields__.items() if each.exclude is True}
+    fields = _attributes(value, [n for n in kind.__pydantic_fields__ if n not in excluded])
+    if getattr(kind, "__pydantic_root_model__", False):
+        return _Value(fields.get("root"))
+    extra = getattr(value, "__pydantic_extra__", None) or {}
+    return {**fields, **extra, **_attributes(value, declared.computed_fields)}
+
+
+def _marker(value: Any, kind: type) -> dict[str, Any]:
+    """Return the type of a value, and the text that its class defines, which is never `repr`."""
+    marker = {"$type": type_name(kind)}
+    is_error = issubclass(kind, BaseException)
+    method: Any = kind.__str__
+    if is_error or method is not object.__str__:
+        with suppress(Exception):
+            marker["message" if is_error else "text"] = _text(value)
+    return marker
