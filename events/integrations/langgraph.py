@@ -1,16 +1,20 @@
 """LangGraph's `interrupt()` as input requests of a job.
 
 Each interrupt becomes a question of the job, with secrets redacted. After all answers the task runs
-again and resumes the graph from its checkpointer with them.
+again and resumes the graph from its checkpointer with them. A stop before or after a node
+(`interrupt_before`, `interrupt_after`) becomes a question whose only answer is `continue`.
 """
 
 from collections.abc import Generator, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables.config import var_child_runnable_config
 
 from events.execution.run import Question, TaskRun
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
+from events.integrations.langchain.handlers import JobHandler
 from events.integrations.langchain.options import DEFAULTS
 
 try:
@@ -37,8 +41,10 @@ def invoke(
 
     `graph` has a checkpointer that all workers share; `run` is `task.job_run` or `current_run()`.
     The thread is named after job and attempt, unless `config` names one. A callback handler
-    publishes the run according to `record`, and stops the graph if the job is cancelled. A task
-    that runs again in the same attempt resumes from the last checkpoint.
+    publishes the run according to `record`, and stops the graph if the job is cancelled; it is not
+    added if `config` or the calling run already has one of this job. A task that runs again in the
+    same attempt resumes from the last checkpoint. Called in a node or tool of another graph, the
+    graph is a subgraph of it: it needs no checkpointer, and the outer graph handles its interrupts.
 
     Raises InputPending until all questions are answered; it must end the task. Raises ValueError
     for a graph without a checkpointer.
@@ -81,23 +87,59 @@ def _steps(
     record: RecordOptions,
 ) -> _Steps:
     """Run the graph from its thread's state to its end; performs no I/O itself."""
+    if _is_in_graph():
+        merged = {**(config or {}), "callbacks": _callbacks(run, publisher, config, record)}
+        return (yield graph.invoke, graph.ainvoke, graph_input, merged)
     thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
     state = yield graph.get_state, graph.aget_state, thread
     questions = _questions(state, record)
     is_ended = is_attempt_thread and state.created_at is not None and not state.next
     if is_ended and not questions:
         return state.values  # the graph ended in an earlier run of the task, which then failed
-    graph_input = None if state.next else graph_input
+    if state.next:
+        graph_input = None
+        if not questions and (yield from _is_at_breakpoint(graph, state)):
+            questions = [_breakpoint(state)]
     while True:
         if questions:
             answers = yield run.ask_all, sync_to_async(run.ask_all), questions
             names = [question.name for question in questions]
-            graph_input = Command(resume=dict(zip(names, answers, strict=True)))
+            resume = dict(zip(names, answers, strict=True))
+            graph_input = Command(resume=resume) if state.interrupts else None
         result = yield graph.invoke, graph.ainvoke, graph_input, thread
         state = yield graph.get_state, graph.aget_state, thread
         questions = _questions(state, record)
+        if not questions and state.next:
+            questions = [_breakpoint(state)]
         if not questions:
             return result
+
+
+def _is_in_graph() -> bool:
+    """Return whether the caller is a node or tool of a graph."""
+    config = var_child_runnable_config.get() or {}
+    return "langgraph_node" in (config.get("metadata") or {})
+
+
+def _is_at_breakpoint(graph: Any, state: Any) -> _Steps:
+    """Return whether an earlier run of the task stopped at a breakpoint, not within a node."""
+    if _includes(graph.interrupt_before_nodes, state.next):
+        return True
+    if not graph.interrupt_after_nodes or state.parent_config is None:
+        return False
+    parent = yield graph.get_state, graph.aget_state, state.parent_config
+    return _includes(graph.interrupt_after_nodes, parent.next)
+
+
+def _includes(breakpoints: Any, nodes: Any) -> bool:
+    return bool(nodes) and (breakpoints == "*" or not set(breakpoints).isdisjoint(nodes))
+
+
+def _breakpoint(state: Any) -> Question:
+    """Return the question of a graph that stopped before or after a node."""
+    checkpoint_id = state.config["configurable"]["checkpoint_id"]
+    prompt = f"Continue with {', '.join(state.next)}?"
+    return Question(f"breakpoint-{checkpoint_id}", prompt, ("continue",))
 
 
 def _questions(state: Any, record: RecordOptions) -> list[Question]:
@@ -127,8 +169,23 @@ def _thread(
     configurable = dict(merged.get("configurable") or {})
     is_attempt_thread = "thread_id" not in configurable
     configurable.setdefault("thread_id", f"{run.job_id}:{run.attempt}")
+    callbacks = _callbacks(run, publisher, config, record)
+    return {**merged, "configurable": configurable, "callbacks": callbacks}, is_attempt_thread
+
+
+def _callbacks(run: TaskRun, publisher: Any, config: Config | None, record: RecordOptions) -> Any:
+    """Return the callbacks of the config or the calling run, with a handler of the job."""
+    calling = var_child_runnable_config.get() or {}
+    given: Any = (config or {}).get("callbacks") or calling.get("callbacks") or []
+    is_manager = isinstance(given, BaseCallbackManager)
+    handlers = given.handlers if is_manager else given
+    if any(isinstance(one, JobHandler) and one.job_id == run.job_id for one in handlers):
+        return given
     handler: Any = create_redis_callback_handler(
         run.job_id, publisher, record=record, should_cancel=run.should_cancel
     )
-    callbacks = [*(merged.get("callbacks") or ()), handler]
-    return {**merged, "configurable": configurable, "callbacks": callbacks}, is_attempt_thread
+    if not is_manager:
+        return [*handlers, handler]
+    manager = given.copy()
+    manager.add_handler(handler)
+    return manager

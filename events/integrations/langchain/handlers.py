@@ -27,6 +27,14 @@ except ImportError as error:
         "The callback handler needs LangChain: pip install 'django-job-events[langgraph]'"
     ) from error
 
+try:
+    from langgraph.callbacks import GraphCallbackHandler
+except ImportError:  # only LangChain is installed
+
+    class GraphCallbackHandler(BaseCallbackHandler):  # type: ignore[no-redef]
+        """Receives the lifecycle callbacks of graphs."""
+
+
 from events.integrations.langchain.errors import GraphBubbleUp
 from events.integrations.langchain.extract import delta_text
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
@@ -40,7 +48,7 @@ Record = Callable[..., Events]
 _CALLBACKS: Final = (
     "chain_start", "chain_end", "chain_error", "tool_start", "tool_end", "tool_error",
     "retriever_start", "retriever_end", "retriever_error", "llm_start", "chat_model_start",
-    "llm_end", "llm_error", "custom_event", "retry",
+    "llm_end", "llm_error", "custom_event", "retry", "interrupt",
 )  # fmt: skip
 _NOT_CANCELLING: Final = (RunRecorder.failed, RunRecorder.flush)
 
@@ -62,7 +70,7 @@ class HandlerOptions(TypedDict, total=False):
     should_cancel: Callable[[], bool] | None
 
 
-class _Handler:
+class JobHandler:
     """State and callbacks that both handlers share."""
 
     raise_error = True  # otherwise LangChain discards the exceptions of handlers
@@ -180,7 +188,7 @@ class _Handler:
         logger.warning(event, extra=extra)
 
 
-class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
+class SyncRedisCallbackHandler(JobHandler, GraphCallbackHandler):
     """Handler for `invoke` and `stream` that publishes through a SyncRedisStreamPublisher.
 
     Parallel branches call it from several threads, and a timer thread flushes the text of models.
@@ -201,7 +209,7 @@ class SyncRedisCallbackHandler(_Handler, BaseCallbackHandler):
         timer.start()
 
 
-class RedisCallbackHandler(_Handler, AsyncCallbackHandler):
+class RedisCallbackHandler(JobHandler, AsyncCallbackHandler, GraphCallbackHandler):
     """Handler for `ainvoke` and `astream` that publishes through a RedisStreamPublisher.
 
     LangChain runs the callbacks of sync nodes in other event loops, possibly while the node blocks

@@ -165,6 +165,12 @@ class RunRecorder:
             data |= {"error_type": error_type(error), "message": error_message(error)}
         return [self._event(EventType.RETRY, run, **data)]
 
+    def interrupt(self, event: Any) -> Events:
+        """Remember that a graph was interrupted, also before or after a node."""
+        if run := self._runs.get(event.run_id):
+            run.tree_root.interrupted = True
+        return []
+
     def failed(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> Events:
         """Record the failure of a run; an error that passes through several runs is recorded once.
 
