@@ -64,9 +64,17 @@ def api_url(request: Request | HttpRequest, name: str, **kwargs: str) -> str:
 
 
 class JobsNegotiation(DefaultContentNegotiation):
-    """Negotiates by the Accept header, and by the parameter `format`."""
+    """Negotiates by the Accept header, and by the parameter `format`.
+
+    Generated clients accept problems alone, if the response to a success has no body.
+    """
 
     settings = _SETTINGS
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        accepted: list[str] = super().get_accept_list(request)
+        has_problem = any(each.partition(";")[0] == CONTENT_TYPE for each in accepted)
+        return [*accepted, OrjsonRenderer.media_type] if has_problem else accepted
 
 
 class AnyNegotiation(JobsNegotiation):

@@ -14,6 +14,7 @@ from drf_spectacular.extensions import (
 )
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.settings import SPECTACULAR_DEFAULTS, patched_settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRequest, OpenApiResponse
 
@@ -31,6 +32,9 @@ details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` comple
 # By serializer name, media type or operation id.
 EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
 _JSON: Final = "application/json"
+_NEW_EVENT: Final = ResolvedComponent(
+    "NewEvent", ResolvedComponent.SCHEMA, operations.NEW_EVENT, "NewEvent"
+)
 _NO_CONTENT: Final = OpenApiResponse(description="Done; the response has no body.")
 # Without those that drf-spectacular refuses to replace.
 _DEFAULTS: Final = {
@@ -83,6 +87,8 @@ class _OperationSchema(AutoSchema):
     def get_request_serializer(self) -> Any:
         if (body := self._operation.body) is None:
             return None
+        if body is operations.NEW_EVENTS:
+            self.registry.register_on_missing(_NEW_EVENT)
         return {_JSON: OpenApiRequest(body, examples=[self._example(body, _JSON)])}
 
     def _get_request_body(self, direction: str = "request") -> Any:
@@ -93,13 +99,13 @@ class _OperationSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         operation, responses = self._operation, dict[Any, Any]()
-        if operation.result is None:
-            responses[204] = _NO_CONTENT
-        for media_type in operations.MEDIA_TYPES.get(operation.id, (_JSON,)):
-            examples = [self._example(operation.result, media_type)]
+        media_types = {_JSON: operation.result} if operation.result else {}
+        for media_type, schema in operations.MEDIA_TYPES.get(operation.id, media_types).items():
+            examples = [self._example(schema, media_type)]
             for status in operations.STATUSES.get(operation.id, (200,)):
-                response = OpenApiResponse(operation.result, examples=examples)
-                responses[status, media_type] = response
+                responses[status, media_type] = OpenApiResponse(schema, examples=examples)
+        if not responses:
+            responses[204] = _NO_CONTENT
         body_problems = operations.BODY_PROBLEMS if operation.body else ()
         for name in (*operations.COMMON_PROBLEMS, *body_problems, *operation.problems):
             example = OpenApiExample(name, EXAMPLES["problems"][name])

@@ -22,7 +22,8 @@ from jobs.models import Job
 class Operation(NamedTuple):
     """What the schema contains beside the path, and the docstring of the method.
 
-    `result` and `body` are serializers or JSON schemas.
+    `result` and `body` are serializers or JSON schemas. Without a `result`, MEDIA_TYPES has the
+    response; without an entry there, it has no body.
     """
 
     id: str
@@ -93,13 +94,11 @@ _JobCounts: Final = _object(
 )
 _InputList: Final = _object("InputList", results=bodies.InputRequestSerializer(many=True))
 _TEXT: Final = {"type": "string"}
-# As a response, text for generated clients; schemathesis validates each message as an object.
-_SSE_MESSAGES: Final = {
-    "description": "Messages. Those of events are unnamed, and their `id` is the cursor.",
-    "oneOf": [
-        _TEXT,
-        {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}},
-    ],
+_FILE: Final = {**_TEXT, "format": "binary"}
+_SSE_MESSAGE: Final = {
+    "type": "object",
+    "description": "A message. That of an event is unnamed, and its `id` is the cursor.",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
 }
 _EVENT_TYPE: Final = {
     **_TEXT,
@@ -107,12 +106,16 @@ _EVENT_TYPE: Final = {
     "default": "unknown",
 }
 _TIME: Final = {"format": "date-time", "description": "By default the time of the append, in UTC."}
-_NEW_EVENT: Final = {
+# A component: generators give it one name. Without `additionalProperties`, some drop other keys.
+NEW_EVENT: Final = {
     "type": "object",
+    "description": "An event: any keys beside these.",
     "properties": {"event_type": _EVENT_TYPE, "timestamp": {**_TEXT, **_TIME}},
+    "additionalProperties": {},
 }
+_NEW: Final = {"$ref": "#/components/schemas/NewEvent"}
 _MANY: Final = {"minItems": 1, "maxItems": query.MAX_PUBLISHED_EVENTS}
-_NEW_EVENTS: Final = {"oneOf": [_NEW_EVENT, {"type": "array", "items": _NEW_EVENT, **_MANY}]}
+NEW_EVENTS: Final = {"oneOf": [_NEW, {"type": "array", "items": _NEW, **_MANY}]}
 
 COMMON_PROBLEMS: Final = (
     "invalid", "not-authenticated", "permission-denied", "not-acceptable", "unavailable",
@@ -145,26 +148,24 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     ),
     events.JobEventsView.get: Operation("event_list", _HistoryPage, _LOG, query.HistoryQuery),
     events.JobEventsView.post: Operation(
-        "event_publish", _Published, _PUBLISH, query.ProducerHeaders, _NEW_EVENTS
+        "event_publish", _Published, _PUBLISH, query.ProducerHeaders, NEW_EVENTS
     ),
     events.EventSearchView.get: Operation("event_search", _FoundPage, (), query.SearchQuery),
     events.JobStreamView.get: Operation("stream_state", _StreamState, _LOG),
-    events.JobEventExportView.get: Operation("event_export", _TEXT, _EXPORT, query.ExportQuery),
+    events.JobEventExportView.get: Operation("event_export", None, _EXPORT, query.ExportQuery),
     live.JobEventPollView.get: Operation("event_poll", _PolledPage, _LOG, query.PollQuery),
-    live.JobEventStreamView.get: Operation(
-        "event_stream", _SSE_MESSAGES, _STREAM, query.StreamQuery
-    ),
-    live.EventStreamView.get: Operation(
-        "events_stream", _SSE_MESSAGES, _STREAM, query.MultiStreamQuery
-    ),
+    live.JobEventStreamView.get: Operation("event_stream", None, _STREAM, query.StreamQuery),
+    live.EventStreamView.get: Operation("events_stream", None, _STREAM, query.MultiStreamQuery),
     live.JobTicketView.post: Operation("job_ticket", _Ticket, _JOB),
 }
 # What differs from one response of status 200, in JSON, without an ETag; by operation id.
 STATUSES: Final = {"job_create": (201, 200), "job_ticket": (201,), "event_publish": (201,)}
-MEDIA_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
-    "job_delete": (),
-    "event_export": ("application/x-ndjson", "text/csv"),
-    "event_stream": ("text/event-stream",),
-    "events_stream": ("text/event-stream",),
+# Generated clients return what the first media type describes. That of OpenAPI Generator for Python
+# reads text only as text/*. The schema of a stream describes each message.
+_MESSAGES: Final = {"text/*": _TEXT, "text/event-stream": _SSE_MESSAGE}
+MEDIA_TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "event_export": {"application/x-ndjson": _FILE, "text/csv": _TEXT},
+    "event_stream": _MESSAGES,
+    "events_stream": _MESSAGES,
 }
 WITH_ETAG: Final = {"job_list", "job_counts", "job_retrieve", "event_list", "event_search"}

@@ -597,6 +597,17 @@ def test_not_acceptable(api, accept):
     assert api.get("jobs/", accept=accept).status_code == 406
 
 
+def test_client_that_accepts_problems_alone(api, user, make_job):
+    """Generated clients do so, if the response to a success has no body."""
+    job = make_job("failed", owner=user)
+    for accept in ("application/problem+json", "application/problem+json; charset=utf-8"):
+        assert api.get("jobs/", accept=accept).status_code == 200
+    response = api.client.delete(
+        f"/api/jobs/{job.job_id}/", headers={"accept": "application/problem+json"}
+    )
+    assert response.status_code == 204
+
+
 def test_browsable_api(api, user, make_job):
     job = make_job("failed", owner=user, title="<script>alert(1)</script>", payload={"x": "<b>"})
     paths = ["jobs/", *(path.format(job.job_id) for path in READS if "stream" not in path)]

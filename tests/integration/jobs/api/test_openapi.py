@@ -83,6 +83,13 @@ def test_every_operation_has_examples_and_problems():
                 assert (kind == "application/problem+json") == (int(code) >= 400)
 
 
+def test_generated_clients_can_publish_any_keys():
+    """Some generators drop the keys that a schema does not mention."""
+    assert schema()["components"]["schemas"]["NewEvent"]["additionalProperties"] == {}
+    paths = SchemaGenerator().get_schema(request=None, public=True)
+    assert "NewEvent" in paths["components"]["schemas"]  # in that of the project
+
+
 def test_problem_types_of_the_reference_have_examples():
     reference = (ROOT / "docs" / "reference.md").read_text()
     section = reference.partition("### Errors")[2].partition("## Event types")[0]
