@@ -223,7 +223,7 @@ class QueueAdapter:
             case Retry(seconds, cause, reason):
                 persist(tracker.schedule_retry, run, cause, seconds, reason)
             case Completed():
-                persist(tracker.complete, run, None, continues=False)
+                persist(tracker.complete, run, None, continues=None)
             case Cancelled(reason, message):
                 persist(tracker.cancel, run, reason, message)
             case Lost(message):

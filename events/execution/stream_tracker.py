@@ -37,8 +37,8 @@ class StreamRunTracker(RunTracker):
             raise DeliveryRejected(str(error)) from error
         return 0, 1
 
-    def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
-        data = _RUNNING if continues else {}
+    def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
+        data = {} if continues is False else _RUNNING
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:

@@ -54,8 +54,11 @@ class RunTracker(Protocol):
         """Record that runs are alive; return those that have to stop."""
         return ()
 
-    def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
-        """Record that a task completed; with `continues`, another task of the job follows."""
+    def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
+        """Record that a task completed; with `continues`, another task of the job follows.
+
+        None: other tasks of the job were sent, which may have ended.
+        """
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         """Record that a task failed, and fail its job. An empty message means `str(error)`."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from django.db.models import Max, Q, QuerySet
 
-from events.conf import event_settings
+from events.conf import DAY_SECONDS, event_settings
 from events.database import atomic, database_now, now_expression
 from events.error_report import error_type
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
@@ -48,6 +48,7 @@ MAX_DELIVERIES: Final = 5
 _MAX_WORKER_CHARACTERS: Final = 255
 # A group is sent task by task: its first task may end before the last one is announced.
 _GROUP_SECONDS: Final = 3.0
+_MAX_DELAY_SECONDS: Final = 10 * 365 * DAY_SECONDS
 _HEARTBEATS_PER_TIMEOUT: Final = 6
 _STARTED: Final = (State.RUNNING, State.AWAITING_INPUT, State.FINISHED)
 _CLAIM_FIELDS: Final = ("job__job_id", "external_id", "delivery_count", "job__attempt")
@@ -133,7 +134,7 @@ class JobRunTracker(RunTracker):
                 run.last_heartbeat = at
         return [run for run in runs if run not in held]
 
-    def complete(self, run: TaskRun, result: Any, *, continues: bool) -> None:
+    def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
         with atomic():
             job = _finish_task(run)
             data = {"task_type": run.task_type, **_bounded_result(result)}
@@ -325,8 +326,9 @@ def _await_worker(job: Job) -> None:
 
 def _pickup_deadline(delay: float) -> datetime | None:
     """Return until when a worker must claim a task that its queue keeps back for some seconds."""
-    timeout = job_settings.QUEUE_TIMEOUT
-    return None if timeout is None else database_now() + timedelta(seconds=delay + timeout)
+    if (timeout := job_settings.QUEUE_TIMEOUT) is None:
+        return None
+    return database_now() + timedelta(seconds=min(delay, _MAX_DELAY_SECONDS) + timeout)
 
 
 def _lock_active(delivery: Delivery) -> tuple[Job | None, Task | None]:

@@ -6,6 +6,6 @@ from config.celery import app
 
 django.setup()
 
-from tests.support import graph_tasks, worker_tasks  # noqa: E402, F401
+from tests.support import graph_tasks, outcome_tasks, worker_tasks  # noqa: E402, F401
 
 __all__ = ["app"]

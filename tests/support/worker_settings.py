@@ -16,9 +16,17 @@ JOB_EVENTS = {
             "requests_input_in_chain", "interrupted_graph", "async_interrupted_graph",
             "parallel_interrupts_graph", "endless_graph", "killed_graph", "leaky_graph",
         )
+    } | {
+        name: f"tests.support.outcome_tasks.{name}"
+        for name in (
+            "raises", "decorated_raises", "late_raises_once", "prepared", "replaces",
+            "decorated_replaces", "replaced_in_chain", "sends_and_ignores", "canvas",
+            "asks_before_expiry", "long", "long_with_expiry", "late_waits", "added",
+        )
     },
 }  # fmt: skip
 
 CELERY_TASK_IGNORE_RESULT = False
 CELERY_RESULT_BACKEND = REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_BROKER_TRANSPORT_OPTIONS = {**CELERY_BROKER_TRANSPORT_OPTIONS, "visibility_timeout": 3}
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 2.0

@@ -43,15 +43,9 @@ class CeleryAdapter(QueueAdapter):
         """Map an exception of a task; Celery raises its own ones for retries and `replace`."""
         if isinstance(error, celery_exceptions.Retry):
             return Retry(seconds_until(error.when), error.exc or error)
-        if isinstance(error, SoftTimeLimitExceeded):
-            return Failed(Reason.TIMED_OUT, "The task exceeded its soft time limit.")
-        if isinstance(error, celery_exceptions.Reject):
-            return _rejected(cast(Any, error))
         if isinstance(error, celery_exceptions.Ignore):
             return _ignored(error)
-        if isinstance(error, EXITS):
-            return _exited(error)
-        return _autoretry(error) or super().outcome(error)
+        return _autoretry(error) or _ended(error) or super().outcome(error)
 
     def refuse(self, delivery: Delivery, refusal: Any) -> Any:
         """Acknowledge the message; send it again if another worker still has the task."""
@@ -73,7 +67,7 @@ class CeleryAdapter(QueueAdapter):
     def resume_data(self, run: TaskRun) -> Any:
         """Return the signature of the task, with its chain and chord."""
         task = cast(Any, current_task)
-        if not task:
+        if not task or task.request.id != run.delivery.external_id:
             raise RuntimeError("A task that is called directly cannot wait for input.")
         request = task.request
         # The task began in time: an answer may arrive after its `expires`.
@@ -89,10 +83,20 @@ class CeleryAdapter(QueueAdapter):
         current_app.control.revoke(external_id, terminate=True)
 
 
+def _ended(error: BaseException) -> Outcome | None:
+    """Return the outcome of an exception of Celery or of the process."""
+    if isinstance(error, SoftTimeLimitExceeded):
+        return Failed(Reason.TIMED_OUT, "The task exceeded its soft time limit.")
+    if isinstance(error, celery_exceptions.Reject):
+        return _rejected(error)
+    return _exited(error) if isinstance(error, EXITS) else None
+
+
 def _rejected(error: Any) -> Outcome:
     """Return Retry if the broker delivers a rejected message again, which needs a late ack."""
-    task = cast(Any, current_task)
-    if error.requeue and task and task.acks_late and not task.request.is_eager:
+    run = current_run()
+    has_message = run is not None and run.delivery.sends_heartbeats  # not eager or called
+    if error.requeue and has_message and cast(Any, current_task).acks_late:
         return Retry(0.0, reason=Reason.REQUEUED)
     return Failed(Reason.REJECTED, error_text(error.reason or "") or "The task was rejected.")
 
