@@ -24,16 +24,17 @@ STARTED_AT = datetime.fromtimestamp(FIRST // 1000, UTC)
 ADMIN_JOBS, ADMIN_LOGS = "/admin/job_events_jobs/job/", "/admin/job_events/eventlog/"
 PATHS = {
     "staff": (
-        ADMIN_JOBS, f"{ADMIN_JOBS}?p=99", f"{ADMIN_JOBS}?q=job-77", f"{ADMIN_JOBS}?q=cinnamon",
-        f"{ADMIN_JOBS}?q=report", f"{ADMIN_JOBS}?q=owner7", f"{ADMIN_JOBS}?task_type=rare",
-        f"{ADMIN_JOBS}?status__exact=failed", ADMIN_LOGS, f"{ADMIN_LOGS}?p=99",
-        f"{ADMIN_LOGS}?q=job-77", "/jobs/", "/jobs/?q=cinnamon", "/jobs/?status=failed",
+        ADMIN_JOBS, f"{ADMIN_JOBS}?p=99", f"{ADMIN_JOBS}?q=job-77", f"{ADMIN_JOBS}?q=7777",
+        f"{ADMIN_JOBS}?q=cinnamon", f"{ADMIN_JOBS}?q=report", f"{ADMIN_JOBS}?q=owner7",
+        f"{ADMIN_JOBS}?task_type=rare", f"{ADMIN_JOBS}?status__exact=failed", ADMIN_LOGS,
+        f"{ADMIN_LOGS}?p=99", f"{ADMIN_LOGS}?q=job-77", "/jobs/", "/jobs/?q=cinnamon",
+        "/jobs/?status=failed",
     ),
     "owner7": (
-        "/api/jobs/", "/api/jobs/?search=job-77", "/api/jobs/?search=cinnamon",
-        "/api/jobs/?search=report", "/api/jobs/?status=failed", "/api/jobs/?ordering=-finished_at",
-        "/api/job-counts/", "/api/jobs/job-7/events/", "/api/events/",
-        "/api/events/?search=cinnamon",
+        "/api/jobs/", "/api/jobs/?search=job-77", "/api/jobs/?search=7757",
+        "/api/jobs/?search=cinnamon", "/api/jobs/?search=report", "/api/jobs/?status=failed",
+        "/api/jobs/?ordering=-finished_at", "/api/job-counts/", "/api/jobs/job-7/events/",
+        "/api/events/", "/api/events/?search=cinnamon",
     ),
 }  # fmt: skip
 POSTGRESQL_FUNCTIONS = """
@@ -101,16 +102,16 @@ def make_users() -> list[Any]:
 
 
 def fill(numbers: range, owners: list[Any], events_per_job: int) -> None:
-    """Add jobs as the product does; a thousandth of them has a rare title and type."""
+    """Add jobs as the product does; a hundredth of them has a rare title and type."""
     from jobs.models import Job
 
     Job.objects.bulk_create(
         Job(
             job_id=f"job-{n}",
             owner=owners[n % OWNERS],
-            title=f"Report {n}" + (" cinnamon" if n % 1000 == 7 else ""),
-            task_type="rare" if n % 1000 == 7 else "manual",
-            status="failed" if n % 100 == 7 else "completed",
+            title=f"Report {n}" + (" cinnamon" if n % 100 == 7 else ""),
+            task_type="rare" if n % 100 == 7 else "manual",
+            status="failed" if n % 100 == 57 else "completed",
             started_at=STARTED_AT + timedelta(seconds=n),
             finished_at=STARTED_AT + timedelta(seconds=n),
         )
@@ -130,7 +131,7 @@ def fill_events(numbers: range, events_per_job: int) -> None:
         checkpoints = store.get_or_create_checkpoints([f"job-{n}" for n in numbers])
         batch = {}
         for n in numbers:
-            text = "cinnamon" if n % 1000 == 7 else "tea"
+            text = "cinnamon" if n % 100 == 7 else "tea"
             raw = orjson.dumps({"event_type": "thought", "text": text})
             ids = (str(Cursor(FIRST + n, sequence)) for sequence in range(events_per_job))
             events = [Event(each, f"job-{n}", "thought", "", raw) for each in ids]
@@ -231,7 +232,7 @@ def verify(number: int, owners: list[Any], events_per_job: int) -> None:
     copied = rows_of(number)
     for model, index in ((Job, "job_events_jobs_terms"), (ArchivedEvent, "job_events_terms")):
         found = match_terms(model.objects.all(), [("cinnamon",)], index).count()
-        if found != model.objects.count() // 1000:
+        if found != model.objects.count() // 100:
             raise RuntimeError(f"The index {index} has {found} rows.")
     with transaction.atomic():
         EventLog.objects.filter(job_id=f"job-{number}").delete()

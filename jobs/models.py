@@ -61,6 +61,7 @@ class Job(models.Model):
         blank=True,
         related_name="job_events_jobs",
         verbose_name=_("owner"),
+        db_index=False,  # an index of several columns starts with it
     )
     task_type = models.CharField(
         _("task type"),
@@ -121,6 +122,10 @@ class Job(models.Model):
             *(
                 models.Index(fields=(name, "-created_at", "-id"), name=f"job_events_jobs_by_{name}")
                 for name in ("owner", "status", "task_type")
+            ),
+            models.Index(
+                fields=("owner", "status", "-created_at", "-id"),
+                name="job_events_jobs_by_state",
             ),
             models.Index(fields=("-finished_at", "-id"), name="job_events_jobs_by_finish"),
             models.Index(

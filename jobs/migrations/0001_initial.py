@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(editable=False, null=True, verbose_name='started')),
                 ('finished_at', models.DateTimeField(editable=False, null=True, verbose_name='finished')),
                 ('terms', jobs.fields.JobTermsField(default='', editable=False, help_text='Indexed words.', verbose_name='terms')),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='job_events_jobs', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
+                ('owner', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='job_events_jobs', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
             ],
             options={
                 'base_manager_name': 'objects',
@@ -111,6 +111,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='job',
             index=models.Index(fields=['task_type', '-created_at', '-id'], name='job_events_jobs_by_task_type'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(fields=['owner', 'status', '-created_at', '-id'], name='job_events_jobs_by_state'),
         ),
         migrations.AddIndex(
             model_name='job',

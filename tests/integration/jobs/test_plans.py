@@ -183,3 +183,38 @@ def assert_full_scans_are_detected():
     ):
         [(_, plan)] = plans([{"sql": sql}])
         assert full_scans(plan)
+
+
+def test_search_does_not_depend_on_the_estimate_of_a_prefix(large, staff, client, monkeypatch):
+    """PostgreSQL assumes that a prefix is in 2 % of the rows."""
+    client.force_login(staff)
+    key = "INTEGER PRIMARY KEY" if connection.vendor == "sqlite" else "job_events_jobs_job_pkey"
+    monkeypatch.setattr("events.archive.lookups.MAX_INDEXED_ROWS", JOBS // 10)
+    for path in ("/api/jobs/?search=job-2999&limit=1", "/api/jobs/?search=rare&limit=1"):
+        assert key in plan_of_page(client, path)
+    for path in ("/api/jobs/?search=manual&limit=50", "/api/jobs/?search=job&limit=50"):
+        assert "jobs_by_time" in plan_of_page(client, path)
+
+
+def plan_of_page(client, path):
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).json()["results"]
+    [plan] = (plan for sql, plan in plans(captured.captured_queries) if "ORDER BY" in sql)
+    return plan
+
+
+def test_counts_of_an_owner_read_an_index_only(large, user, client):
+    client.force_login(user)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # the table is small: other plans cost the same
+            cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get("/api/job-counts/").json()["completed"] == JOBS // 2 - 1
+    counts = [plan for sql, plan in plans(captured.captured_queries) if "COUNT(*)" in sql]
+    assert len(counts) == len(Job.Status)
+    for plan in counts:
+        assert re.search(
+            "(Index Only Scan using|COVERING INDEX) job_events_jobs_by_state",
+            plan,
+        )
+    connection.close()
