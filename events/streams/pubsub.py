@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from secrets import token_urlsafe
 from typing import Any, Final, NamedTuple
 
-from redis import exceptions
-
 from events.codec import text_of
 from events.conf import event_settings
 from events.streams.keys import StreamKeys
-from events.streams.retry import translated
+from events.streams.retry import CLIENT_ERRORS, translated
 
 _PREFIX: Final = "job:"
 _SUFFIX: Final = ":events"
@@ -27,7 +25,7 @@ def mirror_channel(job_id: str) -> str:
 def _translated(command: str) -> Iterator[None]:
     try:
         yield
-    except exceptions.RedisError as error:
+    except CLIENT_ERRORS as error:
         raise translated(error, (command,)) from error
 
 
@@ -51,6 +49,9 @@ class ChannelSubscription:
         self._markers = StreamKeys(event_settings.STREAM_PREFIX).markers
         self.is_open = True
         with _translated("SUBSCRIBE"):
+            # A client of a cluster subscribes at the node of the first channel's slot, the same one
+            # as other clients. It finds the present master for other commands only.
+            self._client.exists(self._markers)
             # First: whatever subscription has messages has the markers between them.
             self._pubsub.subscribe(self._markers)
             self._pubsub.psubscribe(_PATTERN)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from time import monotonic, sleep
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 
 from events.archive.archiver import Archiver
-from events.exceptions import RedisUnavailable
+from events.exceptions import EventsError, RedisUnavailable
 from events.history import read_events
 from events.live import follow
 from events.models import ArchiveCheckpoint
@@ -21,9 +21,19 @@ from events.outbox import writer
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
 from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from events.streams.cluster import node_of
+from events.streams.keys import StreamKeys
 from events.streams.memory import read_memory
+from events.streams.pubsub import ChannelSubscription
 from events.types import Event
 from tests.faults.loss import JOB, KEY, STATE, LogFollower, World
+from tests.integration.events.test_mirror import Listener
+from tests.integration.events.transfer.test_pubsub_bridge import (
+    bridges,
+    check_bridges_after_failure,
+    send,
+    wait_for,
+    wait_for_numbers,
+)
 from tests.support.redis_nodes import cluster, wait_until
 
 pytestmark = [
@@ -261,3 +271,73 @@ def test_clients_of_users(start):
     ids += [SyncRedisStreamPublisher(client).publish_event(JOB, {"n": 4})]
     client.close()
     assert [event.id for event in read_events(JOB)] == ids
+
+
+JOBS = [f"job-{n}" for n in range(8)]
+
+
+def send_to_all(first, end):
+    for n in range(first, end):
+        for job_id in JOBS:
+            send({"n": n}, job_id=job_id)
+
+
+def test_bridges_that_join_and_leave(start):
+    """All of them subscribe at one node, so that they receive one order."""
+    start()
+    with bridges() as (first,):
+        send_to_all(0, 50)
+        with bridges(2) as others:
+            send_to_all(50, 100)
+            first.stop()
+            send_to_all(100, 150)
+            for job_id in JOBS:
+                wait_for_numbers([*range(150)], job_id)
+            assert {len(each.bridge._numbers) for each in others} == {len(JOBS)}
+
+
+def test_events_are_mirrored_to_listeners_at_all_nodes(start, settings):
+    nodes = start()
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MIRROR_PUBSUB": True}
+    listeners = [Listener(node.client, JOB) for node in nodes.masters]
+    with bridges(2) as running:
+        for n in range(20):
+            get_publisher().publish_event(JOB, {"n": n})
+        for listener in listeners:
+            assert [each["data"]["n"] for each in listener.received(20)] == [*range(20)]
+            listener.close()
+        wait_for(lambda: all(each.count.get("mirrored") == 20 for each in running))
+    wait_for_numbers([*range(20)], JOB)
+
+
+def test_node_of_the_bridges_dies(start):
+    nodes = start(replicas=3)
+    with bridges(2):
+        send({"n": 0})
+        wait_for_numbers([0])
+        nodes.owner(StreamKeys("job_events:").markers).server.kill()
+        check_bridges_after_failure(30)
+
+
+def test_subscription_finds_the_new_master(start):
+    """The process sends nothing else, from which the client would learn where it is."""
+    nodes = start(replicas=3)
+    client, _ = create(asynchronous=False), get_redis()
+    owner = nodes.owner(StreamKeys("job_events:").markers)
+    ChannelSubscription(client).close()
+    owner.server.kill()
+    wait_until(lambda: any(map(is_master, nodes.replicas)))
+    wait_until(lambda: can_subscribe(client))
+    client.close()
+
+
+def is_master(node):
+    return node.client.info("replication")["role"] == "master"
+
+
+def can_subscribe(client):
+    try:
+        with closing(ChannelSubscription(client)) as subscription:
+            return subscription.receive(1) or subscription.receive(1)
+    except EventsError:
+        return False

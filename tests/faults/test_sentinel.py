@@ -17,6 +17,12 @@ from events.outbox import writer
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import close_async_redis, get_async_redis, get_redis
 from tests.faults.loss import JOB, LogFollower, World
+from tests.integration.events.transfer.test_pubsub_bridge import (
+    bridges,
+    check_bridges_after_failure,
+    send,
+    wait_for_numbers,
+)
 from tests.support.redis_nodes import SERVICE, nodes, sentinel, wait_until
 
 pytestmark = [
@@ -155,3 +161,16 @@ def try_to_archive(world):
         world.archive()
     except EventsError:
         sleep(0.2)
+
+
+@pytest.mark.parametrize("how", ["killed", "demoted"])
+def test_failover_under_bridges(service, how):
+    primary, _, watching = service
+    with bridges(2):
+        send({"n": 0})
+        wait_for_numbers([0])
+        if how == "killed":
+            primary.server.kill()
+        else:
+            watching.sentinel_failover(SERVICE)
+        check_bridges_after_failure(RECOVERY_SECONDS)

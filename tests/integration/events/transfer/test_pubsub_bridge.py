@@ -3,15 +3,17 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
+from events.exceptions import RedisUnavailable
 from events.history import read_events
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
+from events.streams.retry import CLIENT_ERRORS
 from events.testing.redis_server import EmbeddedRedis
 from events.transfer import pubsub_bridge
 from events.transfer.pubsub_bridge import PubSubBridge, event_of
@@ -73,6 +75,28 @@ def wait_for_numbers(expected, job_id="abc"):
     wait_for(lambda: len(numbers(job_id)) >= len(expected))
     sleep(0.2)
     assert numbers(job_id) == expected
+
+
+def check_bridges_after_failure(seconds):
+    """Send until the bridges are connected again, and check what is in the log.
+
+    Pub/Sub loses messages while there is no master.
+    """
+    n, began = 1, monotonic()
+    while True:
+        with suppress(*CLIENT_ERRORS, RedisUnavailable):
+            send({"n": n})
+            if monotonic() > began + 2 and numbers()[-1] == n - 1:
+                break
+        n += 1
+        assert monotonic() < began + seconds
+        sleep(0.1)
+    sleep(2)  # the other bridges
+    later = [*range(n + 1, n + 21)]
+    for each in later:
+        send({"n": each})
+    wait_for(lambda: numbers()[-20:] == later)
+    assert numbers() == sorted({*numbers()})
 
 
 @pytest.mark.parametrize(
