@@ -232,11 +232,18 @@ def test_connections_that_are_killed(caplog):
         wait_for_numbers([*range(20)])
 
 
+def markers_of(running):
+    return {each.bridge._marker for each in running}
+
+
 def test_one_of_two_connections_is_killed_while_messages_arrive():
-    with bridges(2):
+    with bridges(2) as running:
+        seen = {""}
         for n in range(300):
             if n in (100, 200):
-                wait_for(lambda: len(get_redis().client_list(_type="pubsub")) == 2)
+                # Both listen again: they have received the same new marker.
+                wait_for(lambda: len(markers_of(running)) == len(markers_of(running) - seen) == 1)
+                seen.update(markers_of(running))
                 client_id = int(get_redis().client_list(_type="pubsub")[n // 200]["id"])
                 get_redis().client_kill_filter(_id=client_id)
             send({"n": n})
