@@ -6,6 +6,7 @@ from typing import Any, Final
 import django.db
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import Model
 
@@ -21,6 +22,7 @@ from events.processor.status import (
     redis_memory,
     stalled_checkpoints,
 )
+from events.streams.clients import check_clients
 from events.streams.memory import SAFE_POLICY
 from events.types import shown
 
@@ -157,13 +159,22 @@ def check_redis(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - signature of a system check
     **_kwargs: Any,
 ) -> list[CheckMessage]:
-    """Check that Redis evicts nothing, accepts events, and is not archived by another project."""
+    """Check the clients, that Redis evicts nothing and accepts events, and who archives them."""
+    try:
+        check_clients()
+    except ImproperlyConfigured as error:
+        hint = "The factory must return a new client of redis-py that uses masters only."
+        return [Error(str(error), hint=hint, id="job_events.E016")]
+    except EventsError:
+        pass  # reported below
     memory = redis_memory()
+    messages: list[CheckMessage] = []
     if not memory.policy:
         message = "The memory settings of Redis were not checked: INFO has no reply."
         hint = "Check REDIS_URL and the ACL of its user."
-        return [Info(message, hint=hint, id="job_events.I012")]
-    messages: list[CheckMessage] = []
+        messages.append(Info(message, hint=hint, id="job_events.I012"))
+    if memory.error:
+        return messages
     if memory.eviction:
         hint = f"Run `CONFIG SET maxmemory-policy {SAFE_POLICY}`, and set it in redis.conf."
         messages.append(Error(memory.eviction, hint=hint, id="job_events.E040"))

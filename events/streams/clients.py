@@ -96,10 +96,11 @@ def _configured_source() -> _Source:
 def _create(source: _Source, *, asynchronous: bool) -> Any:
     try:
         if source.factory:
-            return _of_masters(import_string(source.factory)(asynchronous=asynchronous))
-        client: Any = redis.asyncio.Redis if asynchronous else redis.Redis
+            client = import_string(source.factory)(asynchronous=asynchronous)
+            return _supported(client, asynchronous=asynchronous)
+        kind: Any = redis.asyncio.Redis if asynchronous else redis.Redis
         retry: Any = AsyncRetry if asynchronous else Retry
-        return client.from_url(
+        return kind.from_url(
             source.url,
             retry=retry(EqualJitterBackoff(base=0.05, cap=0.5), MAX_RETRIES, _RETRIED_ERRORS),
             max_connections=MAX_CONNECTIONS,
@@ -115,12 +116,27 @@ def _create(source: _Source, *, asynchronous: bool) -> Any:
         raise RedisUnavailable("REDIS_URL is not the address of a Redis.") from None
 
 
-def _of_masters(client: Any) -> Any:
-    """Return the client. Raises ImproperlyConfigured if it reads from replicas, which lag."""
+def _supported(client: Any, *, asynchronous: bool) -> Any:
+    """Return the client of a factory.
+
+    Raises ImproperlyConfigured if it is not one of redis-py, or reads from replicas, which lag.
+    """
+    module: Any = redis.asyncio if asynchronous else redis
+    if not isinstance(client, (module.Redis, module.RedisCluster)):
+        raise ImproperlyConfigured(
+            f"REDIS_CLIENT_FACTORY returned {type(client)} with asynchronous={asynchronous}, not a"
+            f" Redis or RedisCluster of {module.__name__}."
+        )
     names = "read_from_replicas", "load_balancing_strategy"
     if is_cluster(client) and any(getattr(client, name, None) for name in names):
         raise ImproperlyConfigured(f"A client of REDIS_CLIENT_FACTORY has one of {names}.")
     return client
+
+
+def check_clients() -> None:
+    """Create clients of both kinds. Raises ImproperlyConfigured, RedisUnavailable."""
+    get_redis()
+    _create(_configured_source(), asynchronous=True)
 
 
 def is_available() -> bool:

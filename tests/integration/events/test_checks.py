@@ -6,13 +6,18 @@ import sys
 from datetime import timedelta
 
 import pytest
+import redis
+import redis.asyncio
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.utils import timezone
 
 from events.checks import check_processing, check_redis
+from events.conf import configured
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, Processor
+from events.streams.clients import get_redis
+from events.streams.memory import RedisMemory
 from tests.support.site import ROOT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -151,6 +156,39 @@ def test_unreachable_redis_is_no_failure(settings, url):
     """The settings of a deployment may be checked where its Redis is not reachable."""
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": url}
     assert redis_messages() == [("job_events.I012", checks.INFO)]
+
+
+def other_kind(asynchronous):
+    return redis.Redis() if asynchronous else redis.asyncio.Redis()
+
+
+def sync_only(asynchronous):
+    return get_redis() if asynchronous else redis.Redis.from_url(configured()["REDIS_URL"])
+
+
+async def coroutine(asynchronous):
+    """Not awaited by the caller."""
+
+
+def nothing(asynchronous):
+    return None
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("factory", [other_kind, sync_only, coroutine, nothing])
+def test_factory_of_other_clients(settings, factory):
+    path = f"{__name__}.{factory.__name__}"
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_CLIENT_FACTORY": path}
+    (message,) = check_redis(None)
+    assert (message.id, message.level) == ("job_events.E016", checks.ERROR)
+    assert "REDIS_CLIENT_FACTORY returned" in message.msg
+
+
+def test_owner_without_info(settings, redis_client, monkeypatch):
+    """A user of Redis who may not run INFO."""
+    monkeypatch.setattr("events.processor.status.read_memory", lambda client: RedisMemory())
+    redis_client.set("job_events::owner", "another")
+    assert [each.id for each in check_redis(None)] == ["job_events.I012", "job_events.E042"]
 
 
 def test_redis_is_contacted_by_deployment_checks_only(redis_config, capsys):
