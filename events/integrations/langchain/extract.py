@@ -7,6 +7,7 @@ from typing import Any, Final
 _INTERNAL_TAGS: Final = re.compile(r"(?:seq:step|graph:step|map:key|retry:attempt|langsmith):.*")
 _RETRY: Final = re.compile(r"retry:attempt:([0-9]{1,9})")
 _INTERNAL_METADATA: Final = ("langgraph_", "ls_", "lc_", "checkpoint_", "__")
+TEXT: Final = "text"
 # LangChain's names of token counts, and those of some providers.
 _USAGE: Final = {
     "input_tokens": "prompt_tokens",
@@ -17,36 +18,15 @@ _USAGE: Final = {
 Usage = dict[str, int]
 
 
-def token_text(token: Any) -> str:
-    """Return the text of a streamed token: a string, or a list of content blocks."""
-    if isinstance(token, str):
-        return token
-    blocks = token if isinstance(token, list) else []
-    texts = [block.get("text") if isinstance(block, dict) else block for block in blocks]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def delta_text(event: Any) -> str:
-    """Return the text of an event of `stream_events(version="v3")`; most have none."""
-    delta = event.get("delta") if isinstance(event, Mapping) else None
-    text = delta.get("text") if isinstance(delta, Mapping) else None
-    return text if isinstance(text, str) else ""
-
-
-def response_text(response: Any) -> str:
-    """Return the text of the first generation of an LLMResult."""
-    text = getattr(_first_generation(response), "text", "")
-    return text if isinstance(text, str) else ""
-
-
-def _first_generation(response: Any) -> Any:
+def first_generation(response: Any) -> Any:
+    """Return the first generation of an LLMResult, None without one."""
     generations: Sequence[Sequence[Any]] = getattr(response, "generations", None) or [[]]
     return generations[0][0] if generations[0] else None
 
 
 def response_model(response: Any) -> str | None:
     """Return the model's name, if the provider reports it."""
-    message = getattr(_first_generation(response), "message", None)
+    message = getattr(first_generation(response), "message", None)
     sources = getattr(message, "response_metadata", None), getattr(response, "llm_output", None)
     mappings = [source for source in sources if isinstance(source, Mapping)]
     names = [source.get(key) for source in mappings for key in ("model_name", "model")]
@@ -72,20 +52,6 @@ def add_usage(total: Usage, usage: Any) -> None:
         count = usage.get(name, usage.get(other_name))
         if isinstance(count, int):
             total[name] = total.get(name, 0) + count
-
-
-def messages(batch: Any) -> list[tuple[str, Any]]:
-    """Return role and content of each message to a model."""
-    return [
-        (str(getattr(message, "type", "message")), getattr(message, "content", None))
-        for conversation in batch or []
-        for message in conversation
-    ]
-
-
-def tool_output(output: Any) -> tuple[Any, bool]:
-    """Return the content of a tool's output, and whether it reports an error."""
-    return getattr(output, "content", output), getattr(output, "status", None) == "error"
 
 
 def document(found: Any) -> dict[str, Any]:
@@ -114,3 +80,8 @@ def namespace(metadata: Mapping[str, Any]) -> list[str]:
     """Return the names of the enclosing nodes in nested graphs, outermost first."""
     path = str(metadata.get("langgraph_checkpoint_ns") or "")
     return [part.partition(":")[0] for part in path.split("|") if part]
+
+
+def present(**values: Any) -> dict[str, Any]:
+    """Return the values that are not None and not empty."""
+    return {key: value for key, value in values.items() if value not in (None, "", [], {})}

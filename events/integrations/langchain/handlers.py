@@ -36,9 +36,10 @@ except ImportError:  # only LangChain is installed
 
 
 from events.integrations.langchain.errors import GraphBubbleUp
-from events.integrations.langchain.extract import delta_text
+from events.integrations.langchain.messages import delta_token
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
-from events.integrations.langchain.recorder import Events, RunRecorder
+from events.integrations.langchain.recorder import RunRecorder
+from events.integrations.langchain.span_recorder import Events
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,10 @@ _CALLBACKS: Final = (
     "retriever_start", "retriever_end", "retriever_error", "llm_start", "chat_model_start",
     "llm_end", "llm_error", "custom_event", "retry", "interrupt",
 )  # fmt: skip
-_NOT_CANCELLING: Final = (RunRecorder.failed, RunRecorder.flush)
+_CANCELLING: Final = (
+    RunRecorder.chain_start, RunRecorder.tool_start, RunRecorder.retriever_start,
+    RunRecorder.llm_start, RunRecorder.chat_model_start, RunRecorder.custom_event,
+)  # fmt: skip
 
 
 class GraphCancelled(JobCancelled, GraphBubbleUp):
@@ -113,7 +117,7 @@ class JobHandler:
         if self._should_cancel is not None:
             self._raise_if_cancelled()
         try:
-            seconds = self._recorder.llm_token(token, run_id, protocol=protocol)
+            seconds = self._recorder.llm_token(token, run_id, chunk, protocol=protocol)
             if seconds is not None:
                 self._schedule_flush(seconds)
         except Exception as error:  # noqa: BLE001 - a graph must not fail because its log does
@@ -122,7 +126,7 @@ class JobHandler:
 
     def take_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
         """Buffer the text of an event of `stream_events(version="v3")`."""
-        self.take_token(delta_text(event), run_id=run_id, protocol=True)
+        self.take_token(delta_token(event), run_id=run_id, protocol=True)
 
     on_llm_new_token: Any = take_token
     on_stream_event: Any = take_stream_event
@@ -132,7 +136,7 @@ class JobHandler:
 
     def _record(self, record: Record, *args: Any, **kwargs: Any) -> None:
         """Append the events of a callback to the pending ones; raises only GraphCancelled."""
-        if record not in _NOT_CANCELLING:
+        if record in _CANCELLING:
             self._raise_if_cancelled()
         with self._suppressing(), self._lock:
             self._pending.extend(record(self._recorder, *args, **kwargs))

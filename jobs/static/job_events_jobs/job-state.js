@@ -146,7 +146,8 @@ function addToolCall(state, data) {
 
 function addToolResult(state, data) {
   const tool = runningTool(state, data) ?? pushed(state.tools, newTool(data));
-  Object.assign(tool, { output: asText(data.output), status: "done" });
+  const isFailed = data.status === "failed" || data.status === "error";
+  Object.assign(tool, { output: asText(data.output), status: isFailed ? "failed" : "done" });
   state.changed.add("tools");
 }
 
@@ -165,6 +166,8 @@ function handlerError(state, data) {
     Object.assign(tool, { output: asText(data.message), status: "failed" });
     state.changed.add("tools");
   }
+  // The run that raised the error has reported it.
+  if (data.error_run_id && data.error_run_id !== data.run_id) return;
   addError(state, { message: data.message ?? data.error, type: data.error_type });
 }
 

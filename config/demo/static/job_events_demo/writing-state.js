@@ -29,9 +29,10 @@ const REDUCERS = new Map([
 
 function addThought(state, data) {
   const runId = asText(data.run_id);
-  const last = state.thoughts.findLast((thought) => thought.runId === runId);
+  const kind = asText(data.kind);
+  const last = state.thoughts.findLast((thought) => thought.runId === runId && thought.kind === kind);
   if (last) last.text += asText(data.text);
-  else state.thoughts.push({ runId, node: asLabel(data.node), text: asText(data.text) });
+  else if (data.text) state.thoughts.push({ runId, kind, node: asLabel(data.node), text: asText(data.text) });
 }
 
 function setOutline(state, data) {

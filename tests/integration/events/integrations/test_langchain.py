@@ -102,7 +102,8 @@ async def test_sync_model_that_blocks_the_loop_of_an_async_graph():
     handler = async_handler()
     await graph.compile().ainvoke(QUESTION, config={"callbacks": [handler]})
     assert handler.failures == 0
-    assert event_types() == ["phase_update", *["phase_update", "thought"] * 3, "done"]
+    node = ["phase_update", "model_call", "thought", "model_result", "phase_result"]
+    assert event_types() == ["phase_update", *node * 3, "done"]
 
 
 def test_thoughts_of_a_streamed_answer_are_its_text():
@@ -124,17 +125,27 @@ async def test_async_streaming_keeps_the_order():
     assert thought_text(published()) == text
 
 
-def test_failing_tool_is_one_error_and_no_done():
+def test_failing_tool_is_an_error_that_becomes_fatal():
     handler = sync_handler()
     graph = make_graph(call("broken", a=1), tools=[broken], stream=False)
     with pytest.raises(ValueError, match="no 1"):
         graph.invoke(QUESTION, config={"callbacks": [handler]})
     errors = [e["data"] for e in published() if e["event_type"] == "error"]
-    assert [(e["message"], e["error_type"]) for e in errors] == [("no 1", "ValueError")]
+    raised, fatal = errors
+    assert (raised["message"], raised["error_type"], raised["fatal"]) == (
+        "no 1",
+        "ValueError",
+        False,
+    )
+    assert (raised["tool"], raised["status"]) == ("broken", "failed")
+    assert (fatal["phase"], fatal["fatal"]) == ("LangGraph", True)
+    assert fatal["error_run_id"] == raised["run_id"]
+    assert "traceback" in raised
+    assert "traceback" not in fatal
     assert "done" not in event_types()
 
 
-async def test_failing_node_is_one_error():
+async def test_failing_node_is_an_error_that_becomes_fatal():
     def explode(_state: State):
         raise RuntimeError("boom \x00 \ud800")
 
@@ -144,12 +155,12 @@ async def test_failing_node_is_one_error():
     handler = async_handler()
     with pytest.raises(RuntimeError):
         await graph.compile().ainvoke(QUESTION, config={"callbacks": [handler]})
-    assert event_types() == ["phase_update", "phase_update", "error"]
-    assert published()[-1]["data"]["message"] == "boom \ufffd ?"
+    assert event_types() == ["phase_update", "phase_update", "error", "error"]
+    assert published()[2]["data"]["message"] == "boom \ufffd ?"
     assert handler.failures == 0
 
 
-def test_control_flow_exceptions_are_not_recorded():
+def test_control_flow_exceptions_are_no_errors():
     class Enough(Exception):
         pass
 
@@ -159,7 +170,7 @@ def test_control_flow_exceptions_are_not_recorded():
     handler = SyncRedisCallbackHandler("abc", get_publisher(), control_flow=(Enough,))
     with pytest.raises(Enough):
         RunnableLambda(stop).invoke(1, config={"callbacks": [handler]})
-    assert event_types() == ["phase_update"]
+    assert event_types() == ["phase_update", "cancelled"]
 
 
 def test_each_root_run_of_one_handler_is_done_once():
@@ -278,7 +289,9 @@ def test_alternating_errors_are_recorded_once_each():
         recorder.chain_start({"name": "step"}, None, run_id=run, parent_run_id=root)
         events += recorder.failed(error, run_id=run)
     events += recorder.failed(second, run_id=root)
-    assert [event["data"]["message"] for event in events] == ["a", "b"]
+    errors = [event["data"] for event in events if event["event_type"] == "error"]
+    assert [error["message"] for error in errors] == ["a", "b", "b"]
+    assert errors[1]["run_id"] == errors[2]["error_run_id"]
 
 
 def test_error_is_recorded_once_if_another_graph_ends_in_between():
@@ -291,7 +304,8 @@ def test_error_is_recorded_once_if_another_graph_ends_in_between():
     events = recorder.failed(error, run_id=step)
     events += recorder.failed(ValueError("b"), run_id=other)
     events += recorder.failed(error, run_id=root)
-    assert [event["data"]["message"] for event in events] == ["a", "b"]
+    assert [event["data"]["message"] for event in events] == ["a", "b", "a"]
+    assert [event["data"]["fatal"] for event in events] == [False, True, True]
 
 
 def test_handler_keeps_no_reference_to_handled_errors():

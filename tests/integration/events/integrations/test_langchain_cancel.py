@@ -34,6 +34,14 @@ from tests.support.graphs import (
     sync_handler,
     thought_text,
 )
+from tests.support.spans import span_trees
+
+
+@pytest.fixture(autouse=True)
+def _check_spans():
+    yield
+    span_trees(published())
+
 
 WORDS = "one two three four five six seven eight nine ten"
 
@@ -63,7 +71,9 @@ def astreaming(tokens):
 def assert_stopped(handler, tokens):
     assert "".join(tokens) in ("one two", "one two ")
     assert thought_text(published()) in ("one two", "one two ")
-    assert not {"error", "done", "cancelled"} & set(event_types())
+    assert not {"error", "done"} & set(event_types())
+    assert event_types()[-1] == "cancelled"
+    assert {data["status"] for data in data_of("phase_result")} == {"cancelled"}
     assert handler.failures == 0
 
 
@@ -135,7 +145,8 @@ def test_no_tool_node_and_no_retry_policy_handles_a_cancellation():
     assert not used
     assert ends.outputs
     assert "ToolMessage" not in str(ends.outputs)
-    assert event_types() == ["phase_update"] * 3
+    phases = [kind for kind in event_types() if kind != "phase_update"]
+    assert phases == ["phase_result", "phase_result", "cancelled"]
 
 
 def test_parallel_branch_is_stopped():
@@ -216,7 +227,7 @@ async def test_cancelled_task():
     assert event_types()[-1] == "cancelled"
     assert "error" not in event_types()
     assert WORDS.startswith(thought_text(published()))
-    assert event_types()[-2] == "thought"
+    assert event_types()[-4:-2] == ["thought", "model_result"]
     assert handler.failures == 0
 
 
@@ -239,7 +250,7 @@ async def test_cancelling_a_task_publishes_no_event_twice():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert event_types() == ["phase_update", "phase_update", "cancelled"]
+    assert event_types() == ["phase_update", "phase_update", "phase_result", "cancelled"]
     assert handler.failures == 0
 
 

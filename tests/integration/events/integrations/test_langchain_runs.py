@@ -35,6 +35,13 @@ from tests.support.graphs import (
     sync_handler,
     thought_text,
 )
+from tests.support.spans import span_trees
+
+
+@pytest.fixture(autouse=True)
+def _check_spans():
+    yield
+    span_trees(published())
 
 
 def invoke(graph, given=QUESTION, **options):
@@ -112,7 +119,7 @@ def test_node_with_a_retry_policy():
     invoke(node_graph(flaky, "flaky", retry_policy=policy))
     assert event_types() == [
         "phase_update", "phase_update", "error", "retry", "phase_update", "error", "retry",
-        "phase_update", "done",
+        "phase_update", "phase_result", "done",
     ]  # fmt: skip
     assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("flaky", 2), ("flaky", 3)]
 
@@ -209,7 +216,7 @@ def test_usage_and_model_names():
         return {"messages": [model.invoke("x", config), model.invoke("y", config)]}
 
     invoke(node_graph(think))
-    usages = data_of("model_usage")
+    usages = data_of("model_result")
     assert [(data["model"], data["usage"]) for data in usages] == [("gpt-x", usage)] * 2
     (done,) = data_of("done")
     assert done["usage"] == {"gpt-x": {name: count * 2 for name, count in usage.items()}}
@@ -224,7 +231,8 @@ def test_traceback_of_an_error_has_user_frames_only():
     handler = sync_handler()
     with pytest.raises(ValueError, match="no luck"):
         node_graph(explode).invoke(QUESTION, config={"callbacks": [handler]})
-    (error,) = data_of("error")
+    error, fatal = data_of("error")
+    assert (error["fatal"], fatal["fatal"]) == (False, True)
     assert error["message"] == "no luck with password=[redacted]"
     assert error["error_type"] == "ValueError"
     location, source, cause = error["traceback"].splitlines()
@@ -232,6 +240,7 @@ def test_traceback_of_an_error_has_user_frames_only():
     assert location.endswith("in explode")
     assert source.strip().startswith("raise ValueError(")
     assert cause == "Caused by KeyError: 'why'"
+    assert fatal["error_run_id"] == error["run_id"]
     assert secret not in str(published())
 
 
@@ -267,7 +276,8 @@ def test_prompts_and_arguments_are_withheld_by_default():
     invoke(graph)
     assert "What is 2 + 3?" not in str(published())
     assert [data["withheld"] for data in data_of("tool_call")] == [["input"]]
-    assert "model_call" not in event_types()
+    assert [data["withheld"] for data in data_of("model_call")] == [["messages"]] * 2
+    assert data_of("model_result")[0]["withheld"] == ["tool_calls.args"]
     assert data_of("tool_result")[0]["output"] == "20205"
     assert thought_text(published()) == "It is five."
     assert "20202" not in str([e for e in published() if e["event_type"] != "tool_result"])
@@ -283,10 +293,11 @@ def test_record_options():
     model_calls = data_of("model_call")
     assert model_calls[0]["messages"] == [{"role": "human", "content": "What is 2 + 3?"}]
     assert [message["role"] for message in model_calls[1]["messages"]] == ["human"]
+    assert model_calls[1]["withheld"] == ["messages.ai", "messages.tool"]
     (used,) = data_of("tool_call")
     assert (used["input"], used["withheld"]) == ({"a": 2}, ["input.b"])
     assert [data["withheld"] for data in data_of("tool_result")] == [["output"]]
-    assert [data["withheld"] for data in data_of("thought")] == [["text"]]
+    assert [(data["withheld"], data["end"]) for data in data_of("thought")] == [(["text"], True)]
     assert published()[0]["data"]["metadata"] == {"customer": 7}
     assert handler.failures == 0
 
@@ -336,9 +347,10 @@ def test_interrupt_and_resume():
     asking = graph.compile(checkpointer=InMemorySaver())
     config = {"callbacks": [sync_handler()], "configurable": {"thread_id": "1"}}
     asking.invoke(QUESTION, config=config)
-    assert event_types() == ["phase_update", "phase_update", "interrupted"]
+    started = ["phase_update", "phase_update"]
+    assert event_types() == [*started, "phase_result", "interrupted"]
     asking.invoke(Command(resume="yes"), config=config)
-    assert event_types()[3:] == ["phase_update", "phase_update", "done"]
+    assert event_types()[4:] == [*started, "phase_result", "done"]
 
 
 async def test_astream_events_and_a_handled_tool_error():
@@ -361,7 +373,7 @@ async def test_astream_events_and_a_handled_tool_error():
     names = [e["event"] async for e in graph.compile().astream_events(QUESTION, config=config)]
     assert "on_chat_model_stream" in names
     assert [data["tool"] for data in data_of("tool_call")] == ["soft"]
-    assert [data["message"] for data in data_of("error")] == ["no 1"]
+    assert [(data["message"], data["fatal"]) for data in data_of("error")] == [("no 1", False)]
     assert (event_types()[-1], thought_text(published())) == ("done", "Pity.")
 
 

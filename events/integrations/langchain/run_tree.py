@@ -1,0 +1,109 @@
+"""RunTree: the runs that have started and not ended."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from events.integrations.langchain import extract
+from events.integrations.langchain.run_state import ModelOutput, RunKind, RunState
+from events.integrations.langchain.sanitize import Sanitizer
+from events.spans import current_span
+
+Serialized = Mapping[str, Any] | None
+
+_HIDDEN_TAG: Final = "langsmith:hidden"
+_UNRECORDED_TYPES: Final = ("prompt", "parser")
+# Callbacks of ended runs and in them may still arrive, from threads and tasks that were abandoned.
+_MAX_ENDED_RUNS: Final = 10_000
+
+
+class RunTree:
+    """The runs that have started and not ended, by LangChain's ids."""
+
+    def __init__(self, job_id: str, sanitizer: Sanitizer) -> None:
+        self._job_id = job_id
+        self._sanitizer = sanitizer
+        self._runs: dict[UUID, RunState] = {}
+        self._ended: OrderedDict[UUID, None] = OrderedDict()
+
+    def get(self, run_id: UUID | None) -> RunState | None:
+        return self._runs.get(run_id)  # type: ignore[arg-type]
+
+    def open_runs(self) -> list[RunState]:
+        """Return the runs in the order in which they started."""
+        return list(self._runs.values())
+
+    def start(
+        self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
+    ) -> RunState | None:
+        """Add a run; return None for a run that starts in one that has ended."""
+        run_id, parent_id = kwargs["run_id"], kwargs.get("parent_run_id")
+        if parent_id in self._ended:
+            self._remember(run_id)
+            return None
+        self._ended.pop(run_id, None)
+        run = self._new_run(kind, serialized, kwargs)
+        run.parent = self.get(parent_id)
+        run.is_recorded = _is_recorded(run, kwargs)
+        if run.parent is None:
+            run.is_top = parent_id is None
+            run.parent_run_id = current_span(self._job_id)
+        elif run.is_recorded:
+            run.parent_run_id = run.parent.span.run_id
+        self._runs[run_id] = run
+        return run
+
+    def end(self, run_id: UUID) -> RunState | None:
+        """Remove and return a run; return None if it is unknown or has ended."""
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            self._remember(run_id)
+        return run
+
+    def end_within(self, outer: RunState) -> list[RunState]:
+        """Remove and return the runs that are still open in another one, innermost first."""
+        found = [run_id for run_id, run in self._runs.items() if run.is_within(outer)]
+        return [run for run_id in reversed(found) if (run := self.end(run_id))]
+
+    def _remember(self, run_id: UUID) -> None:
+        self._ended[run_id] = None
+        if len(self._ended) > _MAX_ENDED_RUNS:
+            self._ended.popitem(last=False)
+
+    def _new_run(
+        self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
+    ) -> RunState:
+        metadata = kwargs.get("metadata") or {}
+        name = str(kwargs.get("name") or (serialized or {}).get("name") or "run")
+        fields = {
+            "node": metadata.get("langgraph_node"),
+            **extract.present(
+                namespace=extract.namespace(metadata),
+                step=metadata.get("langgraph_step"),
+                tags=extract.user_tags(kwargs.get("tags")),
+            ),
+        }
+        fields = {key: self._sanitizer.value(value) for key, value in fields.items()}
+        run = RunState(kind, self._sanitizer.text(name), str(kwargs["run_id"]), fields)
+        run.checkpoint_ns = str(metadata.get("langgraph_checkpoint_ns") or "")
+        if kind is RunKind.MODEL:
+            run.output = ModelOutput()
+        parent = self.get(kwargs.get("parent_run_id"))
+        # The root of a subgraph may have the name of its node, but is in the node's namespace.
+        is_in_node = parent is not None and parent.checkpoint_ns == run.checkpoint_ns
+        if kind is RunKind.PHASE and name == metadata.get("langgraph_node") and not is_in_node:
+            run.step = (run.checkpoint_ns, name)
+        return run
+
+
+def _is_recorded(run: RunState, kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a run is a root, a node, a model, a tool, or a chain outside of graphs.
+
+    Roots of subgraphs are recognized when their first node starts.
+    """
+    if run.parent is None or run.kind is not RunKind.PHASE or run.step is not None:
+        return True
+    is_hidden = _HIDDEN_TAG in (kwargs.get("tags") or ())
+    is_minor = is_hidden or kwargs.get("run_type") in _UNRECORDED_TYPES
+    return run.fields["node"] is None and not is_minor
