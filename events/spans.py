@@ -7,7 +7,7 @@ starts within another one of its job has the `run_id` of that span as `parent_ru
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 
@@ -33,6 +33,11 @@ def current_span(job_id: str | None = None) -> str | None:
 def new_span_id() -> str:
     """Return a random run_id."""
     return str(uuid4())
+
+
+def span_fields(run_id: str, parent_run_id: str | None, **data: Any) -> dict[str, Any]:
+    """Return the field of an event that starts or ends a span."""
+    return {"data": {"run_id": run_id, "parent_run_id": parent_run_id, **data}}
 
 
 def enter_span(job_id: str, run_id: str) -> Span:

@@ -109,10 +109,10 @@ def resume_if_answered(job: Job) -> None:
     """Enqueue the suspended tasks of a locked job, if all its requests are answered."""
     if job.inputs.filter(attempt=job.attempt, answered_at=None).exists():
         return
-    tasks = list(job.tasks.filter(state=Task.State.AWAITING_INPUT))
+    tasks = list(job.current_tasks.filter(state=Task.State.AWAITING_INPUT))
     if not tasks:
         return
-    job.tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
+    job.current_tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
     services.set_pickup_deadline(job)
     job.save_deadline()
     on_commit(partial(_resume, job, tasks))

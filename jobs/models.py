@@ -1,7 +1,8 @@
-"""Models: jobs, their tasks, input requests and tickets."""
+"""Models: jobs, their attempts and tasks, input requests and tickets."""
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
@@ -9,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager, database_now
@@ -104,10 +106,16 @@ class Job(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
+    # The following columns describe the archived log; the projection updates them.
+    first_event_at = models.DateTimeField(_("first event"), null=True, editable=False)
+    last_event_at = models.DateTimeField(_("last event"), null=True, editable=False)
+    event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
+    phase = models.CharField(_("phase"), max_length=200, blank=True, editable=False)
 
     terms = JobTermsField(_("terms"), default="", editable=False, help_text=_("Indexed words."))
 
     deleted_by: AbstractBaseUser | None = None  # the user who called `services.job_delete`
+    end_reason: str = ""  # of the attempt that a service ends
 
     objects = PrimaryManager()
 
@@ -164,6 +172,28 @@ class Job(models.Model):
     def __str__(self) -> str:
         return self.title or self.job_id
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save the job; the row of its first attempt is inserted with it."""
+        is_new = self._state.adding
+        super().save(*args, **options)
+        if is_new:
+            Attempt.of(self).save(using=self._state.db, force_insert=True)
+
+    @property
+    def attempt_key(self) -> str:
+        """Primary key of the current attempt."""
+        return f"{self.job_id}.{self.attempt}"
+
+    @property
+    def current_tasks(self) -> models.QuerySet["Task"]:
+        """The tasks of the current attempt."""
+        return self.tasks.filter(attempt_id=self.attempt_key)
+
+    @cached_property
+    def open_tasks(self) -> list["Task"]:
+        """The unfinished tasks of the current attempt, for a transaction that locks the job."""
+        return list(self.current_tasks.filter(state__in=Task.OPEN))
+
     @property
     def is_terminal(self) -> bool:
         return self.status in self.TERMINAL_STATUSES
@@ -199,8 +229,53 @@ class Job(models.Model):
         self.save(update_fields=("deadline_at", "deadline_status"))
 
 
+class Attempt(models.Model):
+    """One attempt of a job. The row of the current one has the status and times of its job.
+
+    `key` is `<job_id>.<number>`, so that a task can be saved without a query for its attempt.
+    `jobs.transitions` and `jobs.projection` write the rows under the lock of the job's row.
+    """
+
+    FOLLOWED = ("status", "started_at", "finished_at", "error")
+
+    key = models.CharField(_("key"), max_length=80, primary_key=True, editable=False)
+    job = models.ForeignKey(
+        Job, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("job")
+    )
+    number = models.PositiveIntegerField(_("number"))
+    created_at = models.DateTimeField(_("queued"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    status = models.CharField(_("status"), max_length=16, choices=Job.Status)
+    error = models.TextField(_("error"), blank=True)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+
+    objects = PrimaryManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "number"), name="job_events_jobs_unique_number"),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+    @classmethod
+    def of(cls, job: Job, created_at: datetime | None = None) -> Self:
+        """Return the row of the current attempt of a job, unsaved."""
+        row = cls(key=job.attempt_key, job=job, number=job.attempt, reason=job.end_reason)
+        row.created_at = created_at or job.created_at
+        for name in cls.FOLLOWED:
+            setattr(row, name, getattr(job, name))
+        return row
+
+
 class Task(models.Model):
-    """One step of the current attempt, executed by a worker.
+    """One step of an attempt, executed by a worker.
 
     `delivery_count` counts deliveries to workers. A worker with a lower number is fenced.
     `jobs.execution.tracker` and `jobs.execution.reaper` write the rows under the lock of the job's
@@ -223,6 +298,9 @@ class Task(models.Model):
     job = models.ForeignKey(
         Job, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("job")
     )
+    attempt = models.ForeignKey(
+        Attempt, on_delete=models.CASCADE, related_name="tasks", verbose_name=_("attempt")
+    )
     queue = models.CharField(_("queue"), max_length=32)
     external_id = models.CharField(_("external id"), max_length=255)
     task_type = models.CharField(_("task type"), max_length=100)
@@ -243,7 +321,7 @@ class Task(models.Model):
         verbose_name_plural = _("tasks")
         constraints = (
             models.UniqueConstraint(
-                fields=("job", "external_id"), name="job_events_jobs_unique_external_id"
+                fields=("attempt", "external_id"), name="job_events_jobs_unique_external_id"
             ),
         )
         indexes = (

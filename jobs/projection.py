@@ -6,7 +6,7 @@ Events of other producers may contain any JSON; invalid values are ignored, and 
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,9 +18,9 @@ from events.conf import event_settings, is_number
 from events.database import column_time, database_now, now_expression, write_connection
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
-from jobs import signals
+from jobs import signals, transitions
 from jobs.models import Job
-from jobs.validators import clean_error
+from jobs.validators import clean_error, clean_reason, clean_text
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ _STATUS_OF_TYPE: Final[Mapping[str, Status]] = {
     EventType.TASK_COMPLETED: Status.COMPLETED,
     EventType.TASK_FAILED: Status.FAILED,
 }
+_MAX_PHASE_CHARACTERS: Final = 200
+_RELEVANT_TYPES: Final = frozenset({*_STATUS_OF_TYPE, EventType.PHASE_UPDATE})
 
 
 class JobProjection:
@@ -44,25 +46,26 @@ class JobProjection:
         """Lock the rows that these events affect; return those that others have locked."""
         if not write_connection().features.has_select_for_update:
             return ()  # SQLite has one lock, which the archiver holds
-        job_ids = [job_id for job_id, log in events.items() if _relevant(log)]
-        jobs = Job.objects.filter(job_id__in=job_ids).order_by()
+        jobs = Job.objects.filter(job_id__in=events).order_by()
         locked = set(_lock(jobs).values_list("job_id", flat=True))
-        if len(locked) == len(job_ids):
+        if len(locked) == len(events):
             return ()
         return set(jobs.values_list("job_id", flat=True)) - locked
 
     def apply(self, events: Mapping[str, Sequence[Event]]) -> None:
         """Update the rows from these events; jobs without a row are ignored."""
-        relevant = {job_id: found for job_id, log in events.items() if (found := _relevant(log))}
+        logs = {job_id: log for job_id, log in events.items() if log}
         # A row that `lock` did not find was inserted after these events were read.
-        jobs = _lock(Job.objects.filter(job_id__in=relevant).order_by())
+        jobs = _lock(Job.objects.filter(job_id__in=logs).order_by())
         locked = list(jobs.defer("payload", "result"))
         if not locked:
             return
         now = database_now()
         rows = [_Row(job, now) for job in locked]
         for row in rows:
-            for event in relevant[row.job.job_id]:
+            log = logs[row.job.job_id]
+            row.count(log)
+            for event in _relevant(log):
                 row.apply(event)
         _save(rows)
 
@@ -84,7 +87,7 @@ def _relevant(log: Sequence[Event]) -> list[Event]:
     return [
         event
         for event in log
-        if event.event_type in _STATUS_OF_TYPE or event.producer.startswith(f"{OUTBOX}:")
+        if event.event_type in _RELEVANT_TYPES or event.producer.startswith(f"{OUTBOX}:")
     ]
 
 
@@ -95,16 +98,29 @@ class _Row:
     job: Job
     now: datetime
     changed: set[str] = field(default_factory=set)
+    is_status_changed: bool = False
+
+    def count(self, log: Sequence[Event]) -> None:
+        """Update the columns that describe the log."""
+        self._set(
+            first_event_at=self.job.first_event_at or self._time(log[0]),
+            last_event_at=self._time(log[-1]),
+            event_count=self.job.event_count + len(log),
+        )
 
     def apply(self, event: Event) -> None:
         """Update the row from an event, unless the job is terminal or at another attempt."""
         producer = Producer.parse(event.producer)
-        if producer is not None and producer.id == OUTBOX:
+        is_outbox = producer is not None and producer.id == OUTBOX
+        if producer is not None and is_outbox:
             self._advance_attempt(producer.epoch)
-        elif event.event_type in _STATUS_OF_TYPE and not self.job.is_terminal:
-            data = event.data
-            if self._is_of_current_attempt(producer, data):
-                self._update(event, data)
+        update: Callable[[Event, Mapping[str, Any]], None] | None = None
+        if event.event_type == EventType.PHASE_UPDATE:
+            update = self._set_phase
+        elif event.event_type in _STATUS_OF_TYPE and not (is_outbox or self.job.is_terminal):
+            update = self._update
+        if update is not None and self._is_of_current_attempt(producer, data := event.data):
+            update(event, data)
 
     def _advance_attempt(self, attempt: int) -> None:
         """Set the attempt of the following events; ignore one that the job has not reached."""
@@ -143,7 +159,14 @@ class _Row:
         elif status == Status.FAILED:
             error = data.get("error")
             self._set(error=clean_error(error) if error not in (None, "") else "")
+        self.job.end_reason = clean_reason(data)
         self._set_status(status)
+
+    def _set_phase(self, _event: Event, data: Mapping[str, Any]) -> None:
+        nested = data.get("data")
+        phase = data.get("phase", nested.get("phase") if isinstance(nested, dict) else None)
+        if isinstance(phase, str):
+            self._set(phase=clean_text(phase)[:_MAX_PHASE_CHARACTERS])
 
     def _set_progress(self, progress: Any) -> None:
         if not is_number(progress, most=100) or progress <= self.job.progress:
@@ -155,6 +178,7 @@ class _Row:
     def _set_status(self, status: Status) -> None:
         change = {"old_status": Status(self.job.status), "new_status": status}
         self._set(status=status)
+        self.is_status_changed = True
         signals.send_on_commit(signals.job_status_changed, self.job, **change)
 
     def _time(self, event: Event) -> datetime:
@@ -169,8 +193,10 @@ class _Row:
         self.changed.update(values)
 
 
-def _save(rows: Iterable[_Row]) -> None:
+def _save(rows: Sequence[_Row]) -> None:
     """Save the changed fields, with the same number of statements for any number of rows."""
+    if ended_or_begun := [row.job for row in rows if row.is_status_changed]:
+        transitions.save_attempts(ended_or_begun)
     changed = [row for row in rows if row.changed]
     small = set[str]().union(*(row.changed for row in changed)) - {"result"}
     if small:

@@ -25,9 +25,9 @@ from jobs import signals, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists, JobNotFound
 from jobs.execution import dispatch
-from jobs.models import Job, Task
+from jobs.models import Job
 from jobs.transitions import transition
-from jobs.validators import clean_error
+from jobs.validators import clean_error, clean_reason
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def job_complete(
         job.progress = 100.0
         job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
         event = {"status": "completed", "result": job.result, **data}
-        transitions.publish(job, EventType.TASK_COMPLETED, **event)
+        transitions.publish_end(job, EventType.TASK_COMPLETED, **event)
     return job
 
 
@@ -118,9 +118,9 @@ def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: 
     """Change pending or running to failed. `error` is a message or an exception."""
     with transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
-        job.error = clean_error(error)
+        job.error, job.end_reason = clean_error(error), clean_reason(data)
         event = {"status": "failed", "error": job.error, **data}
-        transitions.publish(job, EventType.TASK_FAILED, **event)
+        transitions.publish_end(job, EventType.TASK_FAILED, **event)
     return job
 
 
@@ -139,10 +139,11 @@ def job_cancel(
     queues are also requested to kill them, if they can.
     """
     with transition(transitions.CANCEL, job_id, attempt) as job:
-        tasks = list(job.tasks.filter(state__in=Task.OPEN)) if terminate else []
+        tasks = job.open_tasks if terminate else []
         job.status = Status.CANCELLED
+        job.end_reason = clean_reason(data)
         how = {"terminate": True} if terminate else {}
-        transitions.publish(job, event_type, **_by(by), **how, **data)
+        transitions.publish_end(job, event_type, **_by(by), **how, **data)
         on_commit(partial(dispatch.stop_tasks, tasks))
     return job
 
@@ -160,13 +161,13 @@ def job_retry(
     The attempt is passed to the runner; with `dispatch=False` the caller runs it.
     """
     with transition(transitions.RETRY, job_id, attempt) as job:
+        transitions.stop_tasks(job)
         job.status = Status.PENDING
         job.attempt += 1
         job.progress = 0.0
         job.result = None
-        job.error = ""
+        job.error = job.phase = ""
         job.started_at = job.finished_at = None
-        job.tasks.all().delete()
         if job.task_type in job_settings.RUNNERS:
             set_pickup_deadline(job)
         transitions.publish(job, "job_retried", **_by(by), **data)

@@ -3,7 +3,7 @@
 A transition locks the row of the job, checks the status, writes an event to the outbox and saves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +16,13 @@ from django.utils.translation import gettext_lazy
 from events.codec import dump_json
 from events.database import atomic, database_now, write_connection
 from events.exceptions import InvalidEvent
+from events.execution.run import TASK_STOPPED, span_id
 from events.outbox import publish_event
+from events.spans import span_fields
 from events.types import check_job_id
 from jobs import signals
 from jobs.exceptions import InvalidJob, InvalidTransition, JobNotFound, StaleAttempt
-from jobs.models import Job, Task
+from jobs.models import Attempt, Job, Task
 
 Status = Job.Status
 
@@ -40,8 +42,15 @@ INPUT: Final = Transition(gettext_lazy("given input"), (Status.RUNNING,))
 CANCEL: Final = Transition(gettext_lazy("cancelled"), (Status.PENDING, Status.RUNNING))
 RETRY: Final = Transition(gettext_lazy("retried"), (Status.FAILED, Status.CANCELLED))
 
+# Status of the spans that the end of a job ends.
+SPAN_STATUSES: Final = {
+    Status.COMPLETED: "done",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
+
 _MUTABLE: Final = (
-    "status", "attempt", "progress", "error", "started_at", "finished_at", "deadline_at",
+    "status", "attempt", "progress", "phase", "error", "started_at", "finished_at", "deadline_at",
     "deadline_status",
 )  # fmt: skip
 
@@ -58,20 +67,67 @@ def transition(
     with atomic(savepoint=locked_job is None):
         job = locked_job or lock_job(check_job_id(job_id))
         check_allowed(kind, job, attempt)
-        old_status = Status(job.status)
+        old_status, old_attempt = Status(job.status), job.attempt
         yield job
         if job.is_terminal:
             now = database_now()
             # Not before the start, even if the clock has gone backwards.
             job.finished_at = max(now, job.started_at or now)
             job.clear_deadline()
-            job.tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
         # An unchanged result is not loaded: it may be large.
         result = () if "result" in job.get_deferred_fields() else ("result",)
         job.save(update_fields=(*_MUTABLE, *result))
+        if job.attempt != old_attempt:
+            Attempt.of(job, database_now()).save(force_insert=True)
+        elif job.status != old_status:
+            save_attempts([job])
         if job.status != old_status:
             change = {"old_status": old_status, "new_status": Status(job.status)}
             signals.send_on_commit(signals.job_status_changed, job, **change)
+
+
+def save_attempts(jobs: Iterable[Job]) -> None:
+    """Copy status, times and error of jobs to the rows of their attempts, in one statement."""
+    Attempt.objects.bulk_create(
+        [Attempt.of(job) for job in jobs],
+        update_conflicts=True,
+        unique_fields=("key",),
+        update_fields=(*Attempt.FOLLOWED, "reason"),
+    )
+
+
+def publish_end(job: Job, event_type: str, **data: Any) -> None:
+    """Publish the event that ends an attempt, and finish its open tasks.
+
+    The event also ends the span of a task that runs, if it has no other span.
+    """
+    running = [task for task in job.open_tasks if task.state in Task.ACTIVE]
+    if running and "data" not in data:
+        data |= span_end(running.pop(), SPAN_STATUSES[Status(job.status)])
+    _stop(job, running)
+    publish(job, event_type, **data)
+
+
+def stop_tasks(job: Job) -> None:
+    """Finish the open tasks of an attempt that its log has ended."""
+    _stop(job, [task for task in job.open_tasks if task.state in Task.ACTIVE])
+
+
+def _stop(job: Job, running: Iterable[Task]) -> None:
+    for task in running:
+        # `job_status` keeps subscribers connected: the log continues.
+        data = {"job_status": Status.RUNNING, **span_end(task, SPAN_STATUSES[Status(job.status)])}
+        publish(job, TASK_STOPPED, **{"task_type": task.task_type, **data})
+    if job.open_tasks:
+        job.current_tasks.filter(state__in=Task.OPEN).update(state=Task.State.FINISHED)
+
+
+def span_end(task: Task, status: str) -> dict[str, Any]:
+    """Return the fields of the event that ends the span of a task whose worker does not."""
+    started_at = task.started_at or database_now()
+    seconds = max((database_now() - started_at).total_seconds(), 0.0)
+    run_id = span_id(task.external_id, task.delivery_count)
+    return span_fields(run_id, None, status=status, seconds=round(seconds, 3))
 
 
 def check_allowed(kind: Transition, job: Job, attempt: int | None) -> None:

@@ -1,6 +1,7 @@
 """Validation and cleaning of text that databases, browsers and terminals accept."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from django.core.exceptions import ValidationError
@@ -10,6 +11,7 @@ from events.error_report import error_message, error_type
 from events.redaction import DEFAULT_REDACTOR
 
 MAX_ERROR_CHARACTERS: Final = 10_000
+MAX_REASON_CHARACTERS: Final = 64
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
@@ -42,6 +44,12 @@ def clean_error(error: object) -> str:
         error
     )
     return cut_text(text, MAX_ERROR_CHARACTERS)
+
+
+def clean_reason(data: Mapping[str, object]) -> str:
+    """Return the `reason` of an event as the column of an attempt stores it."""
+    reason = data.get("reason")
+    return clean_text(reason)[:MAX_REASON_CHARACTERS] if isinstance(reason, str) else ""
 
 
 def number_of(text: str, least: float, most: float) -> float | None:

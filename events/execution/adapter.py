@@ -23,7 +23,7 @@ from events.execution.run import (
     current_run,
 )
 from events.execution.tracker import RunTracker, persist, run_tracker
-from events.spans import enter_span, exit_span
+from events.spans import current_span, enter_span, exit_span
 from events.streams.clients import close_async_redis
 
 logger = logging.getLogger(__name__)
@@ -150,6 +150,7 @@ class QueueAdapter:
             _log("delivery_rejected", delivery, refusal)
             raise
         run = TaskRun(delivery, attempt, delivery_count, tracker, outer=current_run())
+        run.parent_run_id = current_span(delivery.job_id)
         try:
             active_run.set(run)
             run.span = enter_span(run.job_id, run.span_id)
@@ -202,6 +203,7 @@ class QueueAdapter:
         may_be_stopped = isinstance(error, (JobCancelled, *tracker.fencing_errors))
         if may_be_stopped and (run.stopped or run in persist(tracker.send_heartbeats, [run])):
             _log("task_stopped", run.delivery, error)
+            persist(tracker.stop, run)
             return True
         try:
             if isinstance(error, InputPending):
@@ -210,6 +212,7 @@ class QueueAdapter:
                 self._record(run, error, self.outcome(error))
         except tracker.fencing_errors as refusal:
             _log("task_outcome_fenced", run.delivery, refusal)
+            persist(tracker.stop, run)
         return isinstance(error, InputPending)
 
     @staticmethod

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from time import monotonic
@@ -21,12 +22,15 @@ from events.exceptions import (
     RedisUnavailable,
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
-from events.spans import Span
+from events.spans import Span, span_fields
 from events.streams.clients import get_async_redis
 
 logger = logging.getLogger(__name__)
 
 TASK_ENQUEUED: Final = "task_enqueued"
+# End of a run that awaits input, and of one whose job has ended or was given to another worker.
+TASK_SUSPENDED: Final = "task_suspended"
+TASK_STOPPED: Final = "task_stopped"
 
 # Interval of heartbeats, and maximum delay until a worker detects that its job is cancelled.
 HEARTBEAT_SECONDS: Final = 1.0
@@ -55,7 +59,8 @@ class Delivery:
     `external_id` is the queue's id of the task; a redelivery has the same one. `attempt` is the
     attempt of the job that the message was sent for, None if unknown. `relatives` are the external
     ids of the parent tasks and of the group. `time_limit` is the queue's hard limit in seconds.
-    `retries` counts the earlier tries of the task by the queue.
+    `retries` counts the earlier tries of the task by the queue. `enqueued_at` is the time, with an
+    offset, from which the task waited for a worker.
     """
 
     queue: str
@@ -69,6 +74,7 @@ class Delivery:
     time_limit: float | None = None
     retries: int = 0
     sends_heartbeats: bool = True
+    enqueued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,9 @@ class TaskRun:
     stopped: bool = False
     next_tasks: list[Callable[[], Any]] = field(default_factory=list)
     last_heartbeat: float = field(default_factory=monotonic)
+    parent_run_id: str | None = None
     span: Span | None = field(default=None, init=False)
+    _started: float = field(default_factory=monotonic, init=False)
     _questions: int = field(default=0, init=False)
 
     @property
@@ -107,6 +115,11 @@ class TaskRun:
     def span_id(self) -> str:
         """The `run_id` of the task's span, unique for each delivery."""
         return span_id(self.delivery.external_id, self.delivery_count)
+
+    def span_end(self, status: str) -> dict[str, Any]:
+        """Return the fields of the event that ends the span."""
+        seconds = round(monotonic() - self._started, 3)
+        return span_fields(self.span_id, self.parent_run_id, status=status, seconds=seconds)
 
     @cached_property
     def publisher(self) -> SyncRedisStreamPublisher:
@@ -178,6 +191,13 @@ class TaskRun:
 def span_id(external_id: str, delivery_count: int) -> str:
     """Return the `run_id` of the span of one delivery of a task."""
     return f"{external_id}.{delivery_count}"
+
+
+def queue_fields(enqueued_at: datetime | None, now: datetime) -> dict[str, float]:
+    """Return how long a task waited for a worker, if that is known."""
+    if enqueued_at is None:
+        return {}
+    return {"queue_seconds": max(round((now - enqueued_at).total_seconds(), 3), 0.0)}
 
 
 active_run: Final[ContextVar[TaskRun | None]] = ContextVar("job_run", default=None)

@@ -4,18 +4,33 @@ It cannot detect that a job has finished, so it rejects no delivery; it reports 
 if the queue does.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from events.error_report import error_message, error_type
-from events.exceptions import DeliveryRejected, LogDeleted
-from events.execution.run import TASK_ENQUEUED, Delivery, Reason, TaskRun
+from events.exceptions import DeliveryRejected, EventsError, LogDeleted
+from events.execution.run import (
+    TASK_ENQUEUED,
+    TASK_STOPPED,
+    Delivery,
+    Reason,
+    TaskRun,
+    queue_fields,
+    span_id,
+)
 from events.execution.tracker import RunTracker
+from events.history import read_events
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
 from events.redaction import DEFAULT_REDACTOR
+from events.spans import current_span, span_fields
 from events.types import EventType
 
 _RUNNING: Final = {"job_status": "running"}
+# Starts of tasks among which the one of a dead worker is searched.
+_MAX_STARTS: Final = 200
 
 
 class StreamRunTracker(RunTracker):
@@ -30,41 +45,78 @@ class StreamRunTracker(RunTracker):
         publish_event(delivery.job_id, {**event, **data})
 
     def claim(self, delivery: Delivery) -> tuple[int, int]:
-        """Publish `task_started`; every delivery is accepted, unless the log was deleted."""
+        """Publish `task_started`; every delivery is accepted, unless the log was deleted.
+
+        The delivery count is the time in milliseconds, because earlier deliveries are unknown.
+        """
+        now = datetime.now(UTC)
+        delivery_count = round(now.timestamp() * 1000)
+        run_id = span_id(delivery.external_id, delivery_count)
+        parent_run_id = current_span(delivery.job_id)
+        data = span_fields(run_id, parent_run_id, **queue_fields(delivery.enqueued_at, now))
         try:
-            get_publisher().publish_task_started(delivery.job_id, delivery.task_type)
+            get_publisher().publish_task_started(delivery.job_id, delivery.task_type, **data)
         except LogDeleted as error:
             raise DeliveryRejected(str(error)) from error
-        return 0, 1
+        return 0, delivery_count
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
-        data = {} if continues is False else _RUNNING
+        data = {**run.span_end("done"), **({} if continues is False else _RUNNING)}
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        self.mark_lost(run.delivery, reason, message or _redacted(error))
+        self._fail(run.delivery, reason, message or _redacted(error), run.span_end("failed"))
 
     def schedule_retry(
         self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
     ) -> None:
-        data = {"error": _redacted(error)} if error is not None else {}
+        data: dict[str, Any] = {"error": _redacted(error)} if error is not None else {}
         data |= {"reason": reason} if reason else {}
-        self._publish(run.delivery, "task_retry", retry_in=seconds, **data, **_RUNNING)
+        data |= {"retry_in": seconds, **run.span_end("retry"), **_RUNNING}
+        self._publish(run.delivery, "task_retry", **data)
 
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
-        data = {"message": DEFAULT_REDACTOR.text(message)} if message else {}
-        self._publish(run.delivery, "task_revoked", reason=reason, job_status="cancelled", **data)
+        data: dict[str, Any] = {"message": DEFAULT_REDACTOR.text(message)} if message else {}
+        data |= {"reason": reason, "job_status": "cancelled", **run.span_end("cancelled")}
+        self._publish(run.delivery, "task_revoked", **data)
 
-    def mark_lost(self, delivery: Delivery, reason: Reason | None, error: str) -> None:
-        data = {"reason": reason} if reason else {}
-        self._publish(delivery, EventType.TASK_FAILED, status="failed", error=error, **data)
+    def stop(self, run: TaskRun) -> None:
+        with suppress(LogDeleted):
+            self._publish(run.delivery, TASK_STOPPED, **run.span_end("cancelled"), **_RUNNING)
+
+    def mark_lost(self, delivery: Delivery, reason: Reason, error: str) -> None:
+        self._fail(delivery, reason, error, _open_span(delivery, "failed"))
 
     def revoke(self, delivery: Delivery, reason: Reason) -> None:
-        self._publish(delivery, "task_revoked", reason=reason, job_status="cancelled")
+        data = {"reason": reason, "job_status": "cancelled", **_open_span(delivery, "cancelled")}
+        self._publish(delivery, "task_revoked", **data)
+
+    def _fail(
+        self, delivery: Delivery, reason: Reason | None, error: str, data: Mapping[str, Any]
+    ) -> None:
+        if reason:
+            data = {**data, "reason": reason}
+        self._publish(delivery, EventType.TASK_FAILED, status="failed", error=error, **data)
 
     def _publish(self, delivery: Delivery, event_type: str, **data: Any) -> None:
         event = {"event_type": event_type, "task_type": delivery.task_type, **data}
         get_publisher().publish_event(delivery.job_id, event)
+
+
+def _open_span(delivery: Delivery, status: str) -> dict[str, Any]:
+    """Return the fields that end the latest span of a task whose worker is dead, if it is found."""
+    with suppress(EventsError):
+        for event in read_events(
+            delivery.job_id,
+            order="desc",
+            limit=_MAX_STARTS,
+            event_types=(EventType.TASK_STARTED,),
+        ):
+            data = event.data.get("data")
+            run_id = data.get("run_id") if isinstance(data, dict) else None
+            if isinstance(run_id, str) and run_id.rpartition(".")[0] == delivery.external_id:
+                return span_fields(run_id, None, status=status)
+    return {}
 
 
 def _redacted(error: object) -> str:

@@ -71,6 +71,9 @@ class RunTracker(Protocol):
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
         """Record that the queue discards a task, and cancel its job."""
 
+    def stop(self, run: TaskRun) -> None:
+        """Record that a task returned after its job had ended; other tasks are not recorded."""
+
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         """Return whether a question of the attempt is answered, and the answer."""
         raise NotImplementedError("Requests for input need the app `jobs`.")

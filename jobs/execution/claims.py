@@ -51,7 +51,7 @@ def _is_duplicate(job: Job, delivery: Delivery) -> bool:
     """Return whether the task was sent twice, and not as two steps of one canvas."""
     if not delivery.sends_heartbeats:  # without a queue, there are no messages
         return False
-    tasks = job.tasks.order_by()
+    tasks = job.current_tasks.order_by()
     if tasks.filter(Q(external_id__in=delivery.relatives) | _in_group(delivery.group)).exists():
         return False
     return tasks.filter(task_type=delivery.task_type).exists()
@@ -59,7 +59,7 @@ def _is_duplicate(job: Job, delivery: Delivery) -> bool:
 
 def _has_siblings(job: Job, task: Task) -> bool:
     """Return whether a task's group has other tasks, which no message redelivers."""
-    return job.tasks.filter(_in_group(task.group_key)).exclude(pk=task.pk).exists()
+    return job.current_tasks.filter(_in_group(task.group_key)).exclude(pk=task.pk).exists()
 
 
 def _in_group(group: str) -> Q:
@@ -78,7 +78,9 @@ def check_lease_expired(job: Job, task: Task) -> None:
 
 def _is_stuck(job: Job) -> bool:
     """Return whether a running job has no unfinished task."""
-    return job.status == Status.RUNNING and not job.tasks.filter(state__in=Task.OPEN).exists()
+    return (
+        job.status == Status.RUNNING and not job.current_tasks.filter(state__in=Task.OPEN).exists()
+    )
 
 
 def _lease_seconds(task: Task) -> float:

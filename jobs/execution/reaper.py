@@ -20,7 +20,7 @@ from jobs import services, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import InvalidTransition, JobNotFound
 from jobs.execution.claims import silent_tasks
-from jobs.execution.tracker import fail_lost_task
+from jobs.execution.deliveries import fail_lost_task
 from jobs.models import Job, Task
 
 logger = logging.getLogger(__name__)
@@ -144,14 +144,16 @@ def _expire_deadline(job_id: str) -> bool:
 
 def _has_heartbeats(job: Job) -> bool:
     """Return whether a worker with heartbeats has a task of the job."""
-    return job.tasks.filter(state__in=Task.ACTIVE, heartbeat_at__isnull=False).exists()
+    return job.current_tasks.filter(state__in=Task.ACTIVE, heartbeat_at__isnull=False).exists()
 
 
 def _fail_late(job: Job) -> bool:
     """Fail a job that was not started or not finished in time; return False if it awaits input."""
     in_process = Q(state__in=Task.ACTIVE, heartbeat_at=None)
     is_started = job.status == Status.RUNNING
-    if is_started and (job.tasks.filter(in_process).exists() or not job.tasks.exists()):
+    if is_started and (
+        job.current_tasks.filter(in_process).exists() or not job.current_tasks.exists()
+    ):
         if job.inputs.filter(attempt=job.attempt, answered_at=None).exists():
             job.set_run_deadline()  # an answer may take any time
             job.save_deadline()

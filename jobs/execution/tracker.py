@@ -9,7 +9,8 @@ Failures: docs/explanation.md, "Tasks and their workers".
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final
@@ -20,7 +21,15 @@ from events.conf import DAY_SECONDS, event_settings
 from events.database import atomic, database_now, now_expression
 from events.error_report import error_type
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
-from events.execution.run import TASK_ENQUEUED, Delivery, Question, Reason, TaskRun
+from events.execution.run import (
+    TASK_ENQUEUED,
+    TASK_STOPPED,
+    TASK_SUSPENDED,
+    Delivery,
+    Question,
+    Reason,
+    TaskRun,
+)
 from events.execution.tracker import RunTracker
 from events.types import EventType
 from jobs import inputs, services, transitions
@@ -32,20 +41,27 @@ from jobs.execution.claims import (
     is_nested,
     lock_claimed_job,
 )
+from jobs.execution.deliveries import (
+    TASK_RETRY,
+    end_span,
+    fail_job,
+    fail_lost_task,
+    start_attempt,
+    start_task,
+    worker_name,
+)
 from jobs.models import InputRequest, Job, Task
-from jobs.validators import clean_error, clean_text
+from jobs.validators import clean_error
 
 logger = logging.getLogger(__name__)
 
 State = Task.State
 Status = Job.Status
 
-TASK_RETRY: Final = "task_retry"
 TASK_REVOKED: Final = "task_revoked"
 
 # Deliveries of a task that kills its worker each time.
 MAX_DELIVERIES: Final = 5
-_MAX_WORKER_CHARACTERS: Final = 255
 # A group is sent task by task: its first task may end before the last one is announced.
 _GROUP_SECONDS: Final = 3.0
 _MAX_DELAY_SECONDS: Final = 10 * 365 * DAY_SECONDS
@@ -83,7 +99,9 @@ class JobRunTracker(RunTracker):
         with atomic():
             job = transitions.lock_job(delivery.job_id)
             if not job.is_terminal:
-                job.tasks.get_or_create(external_id=delivery.external_id, defaults=defaults)
+                job.tasks.get_or_create(
+                    attempt_id=job.attempt_key, external_id=delivery.external_id, defaults=defaults
+                )
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
                     _await_worker(job)
 
@@ -103,15 +121,20 @@ class JobRunTracker(RunTracker):
         """
         with atomic():
             job = lock_claimed_job(delivery.job_id)
-            task = _tasks(job, delivery).first()
+            rows = list(job.tasks.filter(external_id=delivery.external_id))  # of all attempts
+            count = max((each.delivery_count for each in rows), default=0)
+            task = next((each for each in rows if each.attempt_id == job.attempt_key), None)
             check_claimable(job, task, delivery)
             if task is None or task.state == State.QUEUED or is_nested(task, delivery):
-                return job.attempt, _start_task(job, task, delivery)
+                return job.attempt, start_task(job, task, delivery, count)
             check_lease_expired(job, task)
             if task.delivery_count < MAX_DELIVERIES:
-                task = task if task.group_key and not job.is_terminal else _start_attempt(job, task)
-                job = transitions.lock_job(delivery.job_id)
-                return job.attempt, _start_task(job, task, delivery)
+                delivery = replace(delivery, enqueued_at=None)
+                if job.is_terminal or not task.group_key:
+                    start_attempt(job, task)
+                    task = None
+                    job = transitions.lock_job(delivery.job_id)
+                return job.attempt, start_task(job, task, delivery, count)
             error = f"The worker died {task.delivery_count} times."
             fail_lost_task(job, task, Reason.WORKER_LOST, error)
         raise DeliveryRejected(f"The task was delivered {task.delivery_count} times.")
@@ -137,8 +160,8 @@ class JobRunTracker(RunTracker):
     def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
         with atomic():
             job = _finish_task(run)
-            data = {"task_type": run.task_type, **_bounded_result(result)}
-            continues = continues or job.tasks.filter(state__in=Task.OPEN).exists()
+            data = {"task_type": run.task_type, **_bounded_result(result), **run.span_end("done")}
+            continues = continues or bool(job.open_tasks)
             if not continues and not run.delivery.group:
                 services.job_complete(
                     job_id=job.job_id, attempt=run.attempt, locked_job=job, **data
@@ -153,10 +176,11 @@ class JobRunTracker(RunTracker):
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         data = {"task_type": run.task_type, "error_type": error_type(error)}
+        data |= run.span_end("failed")
         if reason is not None:
             data["reason"] = reason
         with atomic():
-            _fail_job(_finish_task(run), message or error, **data)
+            fail_job(_finish_task(run), message or error, **data)
 
     def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
         answered = InputRequest.objects.filter(
@@ -167,8 +191,11 @@ class JobRunTracker(RunTracker):
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         with atomic():
             job = _finish_task(run, State.AWAITING_INPUT)
-            data = transitions.normalized_json("arguments", resume, job_settings.MAX_PAYLOAD_BYTES)
-            _tasks(job, run.delivery).update(resume=data)
+            limit = job_settings.MAX_PAYLOAD_BYTES
+            arguments = transitions.normalized_json("arguments", resume, limit)
+            _tasks(job, run.delivery).update(resume=arguments)
+            data = run.span_end("interrupted")
+            transitions.publish(job, TASK_SUSPENDED, task_type=run.task_type, **data)
             for question in map(asdict, questions):
                 inputs.input_request(job_id=job.job_id, task_type=run.task_type, **question)
             job.clear_deadline()
@@ -182,18 +209,26 @@ class JobRunTracker(RunTracker):
         data |= {"reason": reason} if reason else {}
         with atomic():
             job = _finish_task(run, State.QUEUED, deadline=_pickup_deadline(seconds))
-            data["retry_in"] = round(seconds, 3)
+            data |= {"retry_in": round(seconds, 3), **run.span_end("retry")}
             transitions.publish(job, TASK_RETRY, task_type=run.task_type, **data)
             _await_worker(job)
 
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
         data: dict[str, Any] = {"task_type": run.task_type, "reason": reason}
         data |= {"message": clean_error(message)} if message else {}
+        data |= run.span_end("cancelled")
         with atomic():
             job = _finish_task(run)
             services.job_cancel(
                 job_id=job.job_id, attempt=run.attempt, event_type=TASK_REVOKED, **data
             )
+
+    def stop(self, run: TaskRun) -> None:
+        """Publish the end of the task's span, unless that of its job was in another transaction."""
+        with suppress(JobNotFound, StaleAttempt, LogDeleted), atomic():
+            job = _finish_task(run)
+            data = run.span_end(transitions.SPAN_STATUSES.get(Status(job.status), "cancelled"))
+            transitions.publish(job, TASK_STOPPED, task_type=run.task_type, **data)
 
     def abort(self, run: TaskRun, error: BaseException) -> None:
         services.job_fail(
@@ -209,7 +244,7 @@ class JobRunTracker(RunTracker):
             if task is not None:
                 fail_lost_task(job, task, reason, error)
             elif _is_unclaimed(job, delivery, is_rejected=reason == Reason.REJECTED):
-                _fail_job(job, error, task_type=delivery.task_type, reason=reason)
+                fail_job(job, error, task_type=delivery.task_type, reason=reason)
 
     def release(self, delivery: Delivery) -> None:
         """Release the task, so that the next delivery claims it without waiting."""
@@ -227,72 +262,20 @@ class JobRunTracker(RunTracker):
         try:
             with atomic():
                 job = transitions.lock_job(delivery.job_id)
-                started = _tasks(job, delivery).filter(state__in=_STARTED)
-                if reason == Reason.EXPIRED and started.exists():
+                task = _tasks(job, delivery).first()
+                if reason == Reason.EXPIRED and task is not None and task.state in _STARTED:
                     return
-                if delivery.attempt in (None, job.attempt) or _tasks(job, delivery).exists():
+                if task is not None:
+                    data |= end_span(task, "cancelled", State.FINISHED)
+                if task is not None or delivery.attempt in (None, job.attempt):
                     services.job_cancel(job_id=job.job_id, event_type=TASK_REVOKED, **data)
         except (InvalidTransition, JobNotFound) as error:
             extra = {"job_id": delivery.job_id, "reason": str(error)}
             logger.info("task_revocation_ignored", extra=extra)
 
 
-def fail_lost_task(job: Job, task: Task, reason: Reason, error: str) -> None:
-    """Fail a locked job because the worker of a task is dead."""
-    state = State.LOST
-    try:
-        _fail_job(job, error, task_type=task.task_type, reason=reason, worker=task.worker)
-    except InvalidTransition:
-        # The log has already ended the job: a redelivery must not start a new attempt.
-        logger.info("task_lost_after_end", extra={"job_id": job.job_id})
-        state = State.FINISHED
-    Task.objects.filter(pk=task.pk).update(state=state)
-
-
-def _fail_job(job: Job, error: object, **data: Any) -> None:
-    services.job_fail(job_id=job.job_id, attempt=job.attempt, error=error, **data)
-
-
 def _tasks(job: Job, delivery: Delivery) -> QuerySet[Task]:
-    return job.tasks.filter(external_id=delivery.external_id)
-
-
-def _start_attempt(job: Job, task: Task) -> Task:
-    """Start a new attempt of the job for a redelivered task; return the task of the attempt."""
-    delivery_count = task.delivery_count
-    if not job.is_terminal:
-        error = f"Worker {task.worker} was lost; the queue redelivered the task."
-        # `job_status` keeps subscribers connected: the log continues.
-        data = {"reason": Reason.WORKER_LOST, "job_status": Status.RUNNING, "worker": task.worker}
-        _fail_job(job, error, task_type=task.task_type, **data)
-    services.job_retry(job_id=job.job_id, dispatch=False, reason="redelivered")
-    return Task(job=job, external_id=task.external_id, delivery_count=delivery_count)
-
-
-def _start_task(job: Job, task: Task | None, delivery: Delivery) -> int:
-    """Save a task as running; return its delivery count."""
-    task = task or Task(job=job, external_id=delivery.external_id)
-    now, limit = database_now(), delivery.time_limit
-    task.queue, task.task_type = delivery.queue, delivery.task_type
-    task.group_key, task.worker = delivery.group, _worker_name(delivery)
-    task.state = State.RUNNING
-    task.delivery_count += 1
-    task.started_at = now
-    task.heartbeat_at = now_expression() if delivery.sends_heartbeats else None
-    task.deadline = None if limit is None else now + timedelta(seconds=limit)
-    optional = {"worker": delivery.worker, "retries": delivery.retries}
-    data = {"task_type": delivery.task_type, **{k: v for k, v in optional.items() if v}}
-    if job.status == Status.PENDING:
-        services.job_start(job_id=job.job_id, attempt=job.attempt, locked_job=job, **data)
-    else:
-        transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
-    if delivery.sends_heartbeats:
-        job.clear_deadline()
-    else:
-        job.set_run_deadline(now)
-    job.save_deadline()
-    task.save()
-    return task.delivery_count
+    return job.current_tasks.filter(external_id=delivery.external_id)
 
 
 def _finish_task(run: TaskRun, state: State = State.FINISHED, **fields: Any) -> Job:
@@ -315,10 +298,10 @@ def _bounded_result(result: Any) -> dict[str, Any]:
 
 def _await_worker(job: Job) -> None:
     """Set the deadline for the next claim, unless a task awaits input, which may take any time."""
-    if job.tasks.filter(state=State.AWAITING_INPUT).exists():
+    if job.current_tasks.filter(state=State.AWAITING_INPUT).exists():
         return
     services.set_pickup_deadline(job)
-    delayed = job.tasks.filter(state=State.QUEUED).aggregate(until=Max("deadline"))["until"]
+    delayed = job.current_tasks.filter(state=State.QUEUED).aggregate(until=Max("deadline"))["until"]
     if job.deadline_at and delayed:
         job.deadline_at = max(job.deadline_at, delayed)
     job.save_deadline()
@@ -338,7 +321,7 @@ def _lock_active(delivery: Delivery) -> tuple[Job | None, Task | None]:
     except JobError:
         return None, None
     tasks = _tasks(job, delivery).filter(state__in=Task.ACTIVE)
-    return job, (tasks.filter(worker=_worker_name(delivery)) if delivery.worker else tasks).first()
+    return job, (tasks.filter(worker=worker_name(delivery)) if delivery.worker else tasks).first()
 
 
 def _is_unclaimed(job: Job, delivery: Delivery, *, is_rejected: bool) -> bool:
@@ -349,10 +332,6 @@ def _is_unclaimed(job: Job, delivery: Delivery, *, is_rejected: bool) -> bool:
     fields = {} if is_rejected else {"delivery_count": 0}
     claimed = _tasks(job, delivery).exclude(state=State.QUEUED, **fields)
     return not job.is_terminal and delivery.attempt == job.attempt and not claimed.exists()
-
-
-def _worker_name(delivery: Delivery) -> str:
-    return clean_text(delivery.worker)[:_MAX_WORKER_CHARACTERS]
 
 
 def _claim(run: TaskRun) -> tuple[str, str, int, int]:

@@ -76,8 +76,13 @@ def row(job_id="abc"):
     return Job.objects.get(job_id=job_id)
 
 
+OF_LOG = ("first_event_at", "last_event_at", "event_count", "phase")
+
+
 def values(job_id="abc"):
-    return Job.objects.filter(job_id=job_id).values().get()
+    """Return the columns, without those that describe the log and change with each event."""
+    columns = Job.objects.filter(job_id=job_id).values().get()
+    return {name: value for name, value in columns.items() if name not in OF_LOG}
 
 
 def test_projection_is_registered_once():
@@ -627,11 +632,87 @@ def test_number_of_queries_of_a_batch_is_constant(django_assert_max_num_queries)
     assert row("job-7").result == {"of": "job-7"}
 
 
-def test_irrelevant_events_run_no_query(log, django_assert_num_queries):
+def test_other_events_cost_one_read_and_one_update(log, django_assert_max_num_queries):
     create("running")
+    create("pending", job_id="job-2")
     tokens = [log.event("thought", text="token") for _ in range(1000)]
-    with transaction.atomic(), django_assert_num_queries(0):
-        JobProjection().apply({"abc": tokens, "other": []})
+    with transaction.atomic(), django_assert_max_num_queries(3) as captured:
+        JobProjection().apply({"abc": tokens, "job-2": tokens, "other": []})
+    assert [sql.split()[0] for sql in queries(captured.captured_queries)].count("UPDATE") == 1
+
+
+# Columns that describe the log
+
+
+def time(second):
+    return WHEN.replace(second=second)
+
+
+def at(second):
+    return time(second).isoformat()
+
+
+def of_log(job_id="abc"):
+    return tuple(getattr(row(job_id), name) for name in OF_LOG)
+
+
+def test_first_and_last_event_and_their_number(log):
+    create()
+    assert of_log() == (None, None, 0, "")
+    first, *others = (log.event("thought", timestamp=at(second)) for second in range(1, 6))
+    apply(first)
+    assert of_log()[:3] == (time(1), time(1), 1)
+    apply(*others)
+    assert of_log()[:3] == (time(1), time(5), 5)
+
+
+def test_events_after_the_end_are_counted(log):
+    create("completed")
+    apply(log.event("thought", timestamp=at(1)), log.event("done", timestamp=at(2)))
+    assert of_log()[1:3] == (time(2), 2)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_latest_phase(log, nested):
+    create("running")
+    for phase in ("plan", "x" * 300 + "\0", "write\0"):
+        data = {"data": {"phase": phase}} if nested else {"phase": phase}
+        apply(log.event("phase_update", **data))
+        assert of_log()[3] == phase.replace("\0", "\ufffd")[:200]
+
+
+@pytest.mark.parametrize("data", [{}, {"phase": 1}, {"data": [1]}, {"data": {"phase": None}}])
+def test_phase_that_is_no_text_is_ignored(log, data):
+    create("running")
+    apply(log.event("phase_update", phase="plan"))
+    apply(log.event("phase_update", **data))
+    assert of_log()[3] == "plan"
+
+
+def test_retry_has_no_phase_and_ignores_that_of_the_former_attempt(log):
+    services.job_create(job_id="abc", task_type="manual")
+    services.job_fail(job_id="abc", error="boom")
+    apply(log.event("phase_update", phase="plan", attempt=1))
+    assert row().phase == "plan"
+    services.job_retry(job_id="abc")
+    for attempt, phase in ((1, ""), (2, "write")):
+        apply(log.event("phase_update", phase="write", attempt=attempt))
+        assert row().phase == phase
+
+
+# Attempts
+
+
+def test_attempt_follows_the_log(log):
+    create()
+    apply(log.event("task_started", timestamp=at(1)))
+    attempt = row().attempts.get()
+    assert (attempt.number, attempt.status, attempt.started_at) == (1, "running", time(1))
+    assert attempt.finished_at is None
+    apply(log.event("task_failed", error="boom", reason="terminated", timestamp=at(2)))
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.error, attempt.reason) == ("failed", "boom", "terminated")
+    assert attempt.finished_at == time(2)
 
 
 def test_payload_and_result_are_not_loaded(log, django_assert_max_num_queries):

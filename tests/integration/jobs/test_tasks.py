@@ -153,9 +153,10 @@ def test_job_stays_running_between_the_tasks(job, monkeypatch):
     generate_outline_from_query_task(job.job_id, "Tea: leaves, water and time")
     assert rows == [{"status": "running", "progress": 40, "result": None}]
     job.refresh_from_db()
-    before = Job.objects.values().get()
+    columns = ("status", "attempt", "progress", "result", "error", "started_at", "finished_at")
+    before = Job.objects.values(*columns).get()
     archived()
-    assert (job.status, Job.objects.values().get()) == ("completed", before)
+    assert (job.status, Job.objects.values(*columns).get()) == ("completed", before)
 
 
 def test_duplicate_message_does_not_run_the_task_again(job, monkeypatch):

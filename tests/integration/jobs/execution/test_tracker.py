@@ -296,7 +296,7 @@ def test_report_of_former_worker_is_ignored(method):
     ):
         args = (Reason.WORKER_LOST, "It died.") if method == "mark_lost" else ()
         getattr(TRACKER, method)(message(worker=worker), *args)
-        assert Task.objects.get().state == state
+        assert row().current_tasks.get().state == state
     assert row().attempt == second.attempt
 
 
