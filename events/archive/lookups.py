@@ -37,7 +37,7 @@ def match_terms(rows: Rows, clauses: Clauses, index: str) -> Rows:
     if not clauses:
         return rows
     if write_connection().vendor == "postgresql":
-        conditions = [_matches(clauses, _word_or_prefix)]
+        conditions: list[Any] = [_matches(clauses, _word_or_prefix)]
         keys = _keys_of_prefixes(rows, clauses)
     else:
         conditions = [reduce(or_, map(_contains_term, clause)) for clause in clauses]

@@ -1,6 +1,6 @@
 """The base class of the API views: formats, authentication, throttling, error responses."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from django.apps import apps
@@ -36,7 +36,9 @@ from jobs.exceptions import InvalidTicket
 _ENVELOPE_BYTES: Final = 64 * 1024
 # Instead of those of the project: no key of REST_FRAMEWORK changes what a parameter means.
 _SETTINGS: Final = APISettings(
-    {"EXCEPTION_HANDLER": problem_response, "FORMAT_SUFFIX_KWARG": None}, DEFAULTS, IMPORT_STRINGS
+    cast(Any, {"EXCEPTION_HANDLER": problem_response, "FORMAT_SUFFIX_KWARG": None}),
+    DEFAULTS,
+    IMPORT_STRINGS,
 )
 
 
@@ -69,7 +71,7 @@ class JobsNegotiation(DefaultContentNegotiation):
     Generated clients accept problems alone, if the response to a success has no body.
     """
 
-    settings = _SETTINGS
+    settings: Any = _SETTINGS
 
     def get_accept_list(self, request: Request) -> list[str]:
         accepted: list[str] = super().get_accept_list(request)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from django.urls import get_script_prefix
@@ -32,7 +32,7 @@ details (RFC 9457). The WebSockets `/ws/jobs/{job_id}/` and `/ws/events/` comple
 # By serializer name, media type or operation id.
 EXAMPLES: Final[dict[str, Any]] = orjson.loads((files(__package__) / "examples.json").read_bytes())
 _JSON: Final = "application/json"
-_NEW_EVENT: Final = ResolvedComponent(
+_NEW_EVENT: Final = cast(Any, ResolvedComponent)(
     "NewEvent", ResolvedComponent.SCHEMA, operations.NEW_EVENT, "NewEvent"
 )
 _NO_CONTENT: Final = OpenApiResponse(description="Done; the response has no body.")
@@ -176,7 +176,7 @@ def api_schema() -> dict[str, Any]:
 
     It does not depend on SPECTACULAR_SETTINGS: hooks of the project may expect its own views.
     """
-    with _replaced_settings, patched_settings(_DEFAULTS):  # type: ignore[no-untyped-call]
+    with _replaced_settings, cast(Any, patched_settings)(_DEFAULTS):
         schema = _JobsGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     info = {"title": "Job events", "version": "1", "description": _DESCRIPTION.strip()}
     prefix = get_script_prefix().rstrip("/")
