@@ -109,14 +109,14 @@ def test_duplicate_of_a_long_task_expires(workers):
     job_id = workers.job("long_with_expiry")
     workers.until(job_id, "at_gate")
     time.sleep(4)
+    first = workers.worker
     workers.start_worker(name="second")
-    second = workers.worker
     try:
         workers.until_log("Discarding revoked task", workers.external_id_of(job_id))
         workers.open(job_id)
         assert outcome(workers, job_id) == ("completed", None, "through")
     finally:
-        workers.kill_worker(second)
+        workers.kill_worker(first)
 
 
 def test_unknown_task(workers):
