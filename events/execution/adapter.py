@@ -101,6 +101,10 @@ class QueueAdapter:
         """Return what an exception raised by a task means to the queue."""
         return Unknown() if isinstance(error, EXITS) else Failed()
 
+    def unfinished(self, run: TaskRun) -> Outcome | None:
+        """Return the outcome of a task that returned without being finished; None if it is."""
+        return None
+
     def refuse(self, delivery: Delivery, refusal: DeliveryRejected) -> Any:
         """Handle a rejected delivery; return the result of the task, or raise.
 
@@ -183,6 +187,9 @@ class QueueAdapter:
                 result = call()
             finally:
                 close_unusable_connections()
+            if outcome := self.unfinished(run):
+                self._record(run, None, outcome)
+                return result
             continues = continues or bool(run.next_tasks)
             persist(run.tracker.complete, run, result, continues=continues)
         except BaseException as error:
@@ -216,7 +223,7 @@ class QueueAdapter:
         return isinstance(error, InputPending)
 
     @staticmethod
-    def _record(run: TaskRun, error: BaseException, outcome: Outcome) -> None:
+    def _record(run: TaskRun, error: Any, outcome: Outcome) -> None:
         tracker: RunTracker = run.tracker
         if isinstance(outcome, Unknown) and not run.delivery.sends_heartbeats:
             outcome = Lost(f"The task raised {type(error).__name__}.")  # nothing reports it later

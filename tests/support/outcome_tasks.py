@@ -124,6 +124,27 @@ def canvas(job_id: str, how: str) -> None:
 
 
 @shared_task(base=JobTask, bind=True)
+def retries_and_returns(self, job_id: str) -> str:
+    if not self.request.retries:
+        self.retry(countdown=0.2, throw=False)
+    return f"retried {self.request.retries}"
+
+
+@shared_task(bind=True, autoretry_for=(Exception,), retry_kwargs={"countdown": 0})
+@follows_job
+def retries_rejected(self, job_id: str) -> str:
+    if not self.request.retries:
+        raise Reject("busy")
+    return "accepted"
+
+
+@shared_task(base=JobTask, bind=True)
+def sends_ahead(self, job_id: str) -> str:
+    chain(plain.s(), part.s(job_id, " later")).delay()
+    return "sent"
+
+
+@shared_task(base=JobTask, bind=True)
 def asks(self, job_id: str) -> str:
     return self.ask("Who?")
 

@@ -21,6 +21,7 @@ JOB_EVENTS = {
         for name in (
             "raises", "decorated_raises", "late_raises_once", "prepared", "replaces",
             "decorated_replaces", "replaced_in_chain", "sends_and_ignores", "canvas",
+            "retries_and_returns", "retries_rejected", "sends_ahead",
             "asks_before_expiry", "long", "long_with_expiry", "late_waits", "added",
         )
     },

@@ -47,6 +47,11 @@ class CeleryAdapter(QueueAdapter):
             return _ignored(error)
         return _autoretry(error) or _ended(error) or super().outcome(error)
 
+    def unfinished(self, run: TaskRun) -> Outcome | None:
+        """Return Retry if the task has sent itself again, as by `retry(throw=False)`."""
+        delay = sent_by(run).resent_in
+        return None if delay is None else Retry(delay)
+
     def refuse(self, delivery: Delivery, refusal: Any) -> Any:
         """Acknowledge the message; send it again if another worker still has the task."""
         task = cast(Any, current_task)

@@ -82,6 +82,18 @@ def test_task_that_has_sent_another(workers):
     }
 
 
+@pytest.mark.parametrize(
+    ("task", "result"),
+    [
+        ("retries_and_returns", "retried 1"),
+        ("retries_rejected", "accepted"),
+        ("sends_ahead", "plain later"),
+    ],
+)
+def test_task_that_returns_before_another_message_of_its_job(workers, task, result):
+    assert outcome(workers, workers.job(task)) == ("completed", None, result)
+
+
 def test_canvas_whose_tasks_do_not_all_follow(workers):
     expected = {
         "chain to plain": ("completed", None, "1"),

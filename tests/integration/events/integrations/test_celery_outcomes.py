@@ -1,6 +1,7 @@
 """Outcomes of Celery tasks that end without a result, in eager mode and on message level."""
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from events.integrations.celery import ATTEMPT_HEADER, JobTask, follows_job
 from events.integrations.celery.canvas import tasks_in, works_for
 from events.integrations.celery.messages import JOB_HEADER
 from jobs import inputs, services
+from jobs.execution.reaper import Reaper
 from jobs.models import Job, Task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,6 +196,16 @@ def test_delayed_message_extends_the_deadline(queued, waiting, task, when):
     task.apply_async(("abc", "ignore"), **when)
     remaining = row().deadline_at - datetime.now(UTC)
     assert timedelta(days=2.9) < remaining <= timedelta(days=3)
+
+
+def test_reaper_waits_for_a_delayed_message(queued, settings):
+    """A runner delays its task for longer than QUEUE_TIMEOUT."""
+    runners = {"later": lambda job_id: work.apply_async((job_id,), countdown=60)}
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "QUEUE_TIMEOUT": 0.1, "RUNNERS": runners}
+    services.job_create(job_id="later", task_type="later")
+    time.sleep(0.2)
+    Reaper(single_pass=True).step()
+    assert Job.objects.get(job_id="later").status == "pending"
 
 
 def test_message_without_delay_keeps_the_deadline(queued, waiting):
