@@ -184,6 +184,33 @@ def test_page_without_storage_polls(intranet: Any, job_id: str) -> None:
     wait_for_state(page, "polling")
 
 
+def test_tabs_keep_their_leases_if_the_storage_is_cleared(intranet: Any, job_id: str) -> None:
+    """Pages of the project may do so, for example at logout."""
+    intranet.add_init_script("delete globalThis.WebSocket")
+    for _ in range(4):
+        page = intranet.new_page()
+        page.goto(job_page(job_id))
+        wait_for_state(page, "live")
+    other = intranet.new_page()
+    other.goto("/jobs/")
+    other.evaluate("localStorage.clear()")
+    other.goto(job_page(job_id))
+    wait_for_state(other, "polling")
+
+
+@pytest.mark.parametrize("storage", [True, False])
+def test_page_that_may_not_use_locks(page: Any, job_id: str, storage: bool) -> None:
+    """In a sandboxed frame without an origin, for example."""
+    page.add_init_script(
+        """delete globalThis.WebSocket;
+        navigator.locks.request = () => Promise.reject(new DOMException("no", "SecurityError"));"""
+    )
+    if not storage:
+        page.add_init_script("Storage.prototype.setItem = () => { throw new Error('no storage'); }")
+    page.goto(job_page(job_id))
+    wait_for_state(page, "live" if storage else "polling")
+
+
 def mock_websockets(page: Any, *handlers: Any) -> list[str]:
     """Handle each new WebSocket with the next handler (None: the server); return their URLs."""
     urls: list[str] = []

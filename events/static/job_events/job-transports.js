@@ -199,7 +199,8 @@ function holding(held, denied) {
     });
     return taken || take(slot + 1);
   };
-  take(0);
+  // A document without an origin, such as a sandboxed frame, may not use locks.
+  take(0).catch(() => wanted && (release = leasing(held, denied)));
   return () => {
     wanted = false;
     release();
@@ -215,8 +216,11 @@ function leasing(held, denied) {
   const key = `${LEASE}${Date.now()}-${Math.random()}`;
   let timer = 0;
   const renew = () => localStorage.setItem(key, Date.now() + LEASE_MS);
+  // Another tab has cleared the storage, as some pages do at logout.
+  const restore = (change) => [key, null].includes(change.key) && renew();
   const release = () => {
     clearTimeout(timer); // or the interval
+    removeEventListener("storage", restore);
     localStorage.removeItem(key);
   };
   const decide = () => {
@@ -234,6 +238,7 @@ function leasing(held, denied) {
     timer = setTimeout(denied);
     return () => clearTimeout(timer);
   }
+  addEventListener("storage", restore);
   timer = setTimeout(decide, SETTLE_MS);
   return release;
 }
