@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 
 from events.archive.ownership import claim_streams
 from events.checks import OWNER_HINT, REDIS_TAG
+from events.database import close_connections
 from events.exceptions import EventsError, RedisUnavailable, StreamsOwned
 from events.log_format import logs_on, summarize_error
 from events.processor import get_status
@@ -85,6 +86,7 @@ class Command(BaseCommand):
         self._check_redis()
         with suppress(RedisUnavailable, django.db.Error):  # the loops wait for both
             claim_streams()
+        close_connections()  # this thread waits for the loops
         with self._logs_on_stderr(), stop_on_signals() as should_stop:
             unfinished = EventProcessor(build_steps()).run(should_stop)
         if unfinished:

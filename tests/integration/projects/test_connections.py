@@ -18,7 +18,7 @@ pytestmark = pytest.mark.extended
 # Fewer connections than `process_events` has loops, or the server has subscribers.
 POOL = """
 options = DATABASES["default"].setdefault("OPTIONS", {})
-options["pool"] = {"min_size": 1, "max_size": 3, "timeout": 5}
+options["pool"] = {"min_size": 1, "max_size": 1, "timeout": 5}
 """
 PERSISTENT = """
 DATABASES["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": True}

@@ -5,6 +5,7 @@ from subprocess import CalledProcessError
 
 import pytest
 
+from tests.support.postgres import PostgresServer
 from tests.support.project import project, run_script
 
 pytestmark = pytest.mark.extended
@@ -124,8 +125,16 @@ call_command("check", databases=["default", "other"])
 
 
 @pytest.mark.parametrize("router", [REPLICA, MOVED], ids=["replica", "moved"])
-def test_everything_happens_in_the_database_for_writing(folder: Path, router: str) -> None:
-    with project(folder, DATABASES + router) as site:
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_everything_happens_in_the_database_for_writing(
+    folder: Path, router: str, database: str, request: pytest.FixtureRequest
+) -> None:
+    settings, environment = DATABASES + router, {}
+    if database == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        environment["DATABASE_URL"] = server.url
+        settings = settings.replace("{directory}/other.sqlite3", "postgres")  # of initdb
+    with project(folder, settings, **environment) as site:
         run_script(site, MIGRATE.replace("REPLICA", str(router == REPLICA)))
         run_script(site, SCRIPT)
         site.manage("process_events", "--once")
