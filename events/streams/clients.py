@@ -82,7 +82,9 @@ async def close_async_redis() -> None:
     while clients:
         _, client = clients.popitem()
         await client.aclose()
-        pool = getattr(client, "connection_pool", None)  # a cluster client has none
+        pool: Any = getattr(client, "connection_pool", None)  # a cluster client has none
+        if pool is not None:
+            await pool.disconnect()  # a client leaves a pool open that it was given
         manager = getattr(pool, "sentinel_manager", None)
         for sentinel in manager.sentinels if manager else ():
             await sentinel.aclose()

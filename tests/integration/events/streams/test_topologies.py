@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from datetime import timedelta
+from time import sleep
 
 import pytest
 import redis
@@ -39,6 +40,18 @@ def blocking_pool(asynchronous):
     module = redis.asyncio if asynchronous else redis
     pool = module.BlockingConnectionPool.from_url(target["url"], max_connections=2, timeout=2)
     return module.Redis.from_pool(pool)
+
+
+def own_pool(asynchronous):
+    module = redis.asyncio if asynchronous else redis
+    pool = module.BlockingConnectionPool.from_url(target["url"], max_connections=1, timeout=1)
+    return module.Redis(connection_pool=pool)
+
+
+def single_connection(asynchronous):
+    module = redis.asyncio if asynchronous else redis
+    options = {"protocol": 3, "decode_responses": True, "health_check_interval": 1}
+    return module.Redis.from_url(target["url"], single_connection_client=True, **options)
 
 
 def sentinel_service(asynchronous):
@@ -148,16 +161,19 @@ def test_urls(configure, node, address):
         assert node.client.dbsize() == 0
 
 
-@pytest.mark.parametrize("rules", ["-config -client -script", "-@dangerous -@admin -@connection"])
+@pytest.mark.parametrize(
+    "rules", ["-config -client -script -info -type", "-@dangerous -@admin -@connection"]
+)
 def test_user_without_administrative_commands(configure, node, rules):
     allowed = "+@all", *rules.split(), "+auth", "+hello", "+select", "+ping"
-    node.client.execute_command("ACL", "SETUSER", "app", "on", ">pass", "~*", "&*", *allowed)
-    configure(f"redis://app:pass@127.0.0.1:{node.port}/0")
+    node.client.execute_command("ACL", "SETUSER", "a:p/p", "on", ">p@s #?", "~*", "&*", *allowed)
+    configure(f"redis://a%3Ap%2Fp:p%40s%20%23%3F@127.0.0.1:{node.port}/0")
     use_the_log()
 
 
-def test_small_blocking_pool(configure, node):
-    configure(f"redis://127.0.0.1:{node.port}/0", "blocking_pool")
+@pytest.mark.parametrize("factory", ["blocking_pool", "own_pool", "single_connection"])
+def test_pools(configure, node, factory):
+    configure(f"redis://127.0.0.1:{node.port}/0", factory)
     use_the_log()
 
 
@@ -214,3 +230,25 @@ def test_cluster(configure, short_tmp, options):
         configure(f"redis://127.0.0.1:{target['port']}", "cluster_client")
         use_the_log()
         get_redis().close()
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}", "unix://{socket}"])
+def test_server_that_closes_connections(configure, node, url):
+    """Idle ones after a second, and all of them now and then."""
+    configure(url.format(port=node.port, socket=node.socket))
+    node.client.config_set("timeout", 1)
+    world = World()
+    with LogFollower() as follower:
+        for how in ("idle", "killed"):
+            world.publish(3)
+            world.commit(2)
+            asyncio.run(publish_async([world.next() for _ in range(40)]))
+            world.archive()
+            if how == "idle":
+                sleep(2.5)
+            else:
+                node.client.client_kill_filter(_type="normal", skipme=True)
+        world.publish(3)
+        world.commit(2)
+        assert len(world.finish(follower)) == 95
+    assert follower.resets == []
