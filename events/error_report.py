@@ -52,6 +52,11 @@ def error_message(error: object, *, with_causes: bool = False) -> str:
         return error_text(error)
 
 
+def redacted_error(error: object) -> str:
+    """Return the message of an error with its causes and without secrets, or its type."""
+    return DEFAULT_REDACTOR.text(error_message(error, with_causes=True)) or error_type(error)
+
+
 def error_traceback(error: BaseException) -> str:
     """Return the innermost frames outside of LangChain and LangGraph, innermost last.
 

@@ -26,12 +26,22 @@ from events.codec import dump_json, time_text
 from events.exceptions import InvalidEvent
 from events.json_size import OMITTED, fit, unused_key
 
-__all__ = ["convert", "fit", "number", "replace_invalid", "to_json", "type_name"]
+__all__ = [
+    "convert",
+    "event_of_values",
+    "fit",
+    "marked_paths",
+    "number",
+    "replace_invalid",
+    "to_json",
+    "type_name",
+]
 
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 10_000
 MAX_NODES: Final = 100_000
 _MAX_BYTES_SHOWN: Final = 256
+_ENVELOPE_BYTES: Final = 256  # of an event: its timestamp
 _MIN_INTEGER: Final = -(2**63)
 _MAX_INTEGER: Final = 2**64 - 1
 
@@ -50,6 +60,11 @@ def to_json(value: Any, max_bytes: int) -> Any:
     except InvalidEvent:
         pass
     return fit(convert(value), max_bytes)
+
+
+def event_of_values(event: dict[str, Any], max_bytes: int) -> Any:
+    """Return an event dict with any values as one that `encode_event` accepts."""
+    return to_json(event, max(max_bytes - _ENVELOPE_BYTES, max_bytes // 2))
 
 
 def convert(value: Any) -> Any:
@@ -87,6 +102,28 @@ def type_name(kind: type) -> str:
         return "type"
 
 
+def marked_paths(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the paths in a value of `convert` to what it replaced or omitted."""
+    if isinstance(value, (_Marker, _RepairedText)):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from marked_paths(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from marked_paths(item, f"{path}[{position}]")
+
+
+class _Marker(dict[str, Any]):
+    """The JSON of what `convert` did not represent completely."""
+
+
+class _RepairedText(str):
+    """A text with invalid characters replaced."""
+
+    __slots__ = ()
+
+
 class _Conversion:
     """One call of `convert`: counts the nodes, and holds the containers that enclose a value."""
 
@@ -100,12 +137,12 @@ class _Conversion:
         if value is None or kind is bool:
             return value
         if kind is str:
-            return replace_invalid(value)
+            return _text(value)
         try:
             plain, is_plain = _plain(value, kind)
             return plain if is_plain else self._compound(value, kind)
         except Exception:  # noqa: BLE001 - methods of the value may raise anything
-            return {"$type": type_name(kind)}
+            return _Marker({"$type": type_name(kind)})
 
     def _compound(self, value: Any, kind: type) -> Any:
         """Convert a value that contains others, unless it is too deep or contains itself."""
@@ -113,9 +150,9 @@ class _Conversion:
         if parts is None:
             return _marker(value, kind)
         if id(value) in self._enclosing:
-            return {"$type": type_name(kind), "omitted": "cycle"}
+            return _Marker({"$type": type_name(kind), "omitted": "cycle"})
         if len(self._enclosing) >= MAX_DEPTH:
-            return {"$type": type_name(kind), "omitted": "depth"}
+            return _Marker({"$type": type_name(kind), "omitted": "depth"})
         self._enclosing.add(id(value))
         try:
             return self._contents(parts)
@@ -133,25 +170,28 @@ class _Conversion:
                 break
             items.append(self.value(item))
         omitted = len(parts) - len(items)
-        return [*items, {OMITTED: omitted}] if omitted > 0 else items
+        return [*items, _Marker({OMITTED: omitted})] if omitted > 0 else items
 
     def _object(self, parts: Mapping[Any, Any]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         duplicates: dict[str, int] = {}
-        pairs = list(islice(_items(parts), MAX_ITEMS))
-        for key, item in pairs:
+        for key, item in islice(_items(parts), MAX_ITEMS):
             if self._nodes <= 0:
                 break
-            result[unused_key(self._key(key), result, duplicates)] = self.value(item)
+            name = self._key(key)
+            if isinstance(name, _RepairedText):
+                name, result = str(name), _Marker(result)
+            result[unused_key(name, result, duplicates)] = self.value(item)
         omitted = len(parts) - len(result)
         if omitted > 0:
             result[unused_key(OMITTED, result, duplicates)] = omitted
+            return _Marker(result)
         return result
 
     def _key(self, key: Any) -> str:
         """Return the text of a key: of a number as JSON, of a list as the JSON of its items."""
         if type(key) is str:
-            return replace_invalid(key)
+            return _text(key)
         if isinstance(key, bytes):
             return replace_invalid(key.decode("utf-8", "replace"))
         converted = self.value(key)
@@ -181,7 +221,9 @@ def _plain(value: Any, kind: type) -> tuple[Any, bool]:
 
 
 def _text(value: object) -> str:
-    return replace_invalid(str(value))
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    valid = replace_invalid(text)
+    return text if valid == text else _RepairedText(valid)
 
 
 def _integer(value: int) -> Any:
@@ -190,7 +232,7 @@ def _integer(value: int) -> Any:
     try:
         return str(value)
     except ValueError:  # sys.get_int_max_str_digits
-        return {"$type": "int", "bits": value.bit_length()}
+        return _Marker({"$type": "int", "bits": value.bit_length()})
 
 
 def _float(value: float) -> float | str:
@@ -216,15 +258,15 @@ def _duration(value: timedelta) -> str:
 
 
 def _bytes(value: memoryview) -> dict[str, Any]:
-    data = {"$type": "bytes", "size": value.nbytes}
-    if value.nbytes > _MAX_BYTES_SHOWN:
-        return data
-    return {**data, "base64": base64.b64encode(value.tobytes()).decode()}
+    marker = _Marker({"$type": "bytes", "size": value.nbytes})
+    if value.nbytes <= _MAX_BYTES_SHOWN:
+        marker["base64"] = base64.b64encode(value.tobytes()).decode()
+    return marker
 
 
 # In this order: subclasses of numpy have two bases.
 _PLAIN: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
-    (str, lambda value: replace_invalid(str.__str__(value))),
+    (str, _text),
     (int, lambda value: _integer(int.__int__(value))),
     (float, lambda value: _float(float.__float__(value))),
     ((datetime, date, time), _time),
@@ -332,7 +374,7 @@ def _pydantic_parts(value: Any, kind: Any) -> Any:
 
 def _marker(value: Any, kind: type) -> dict[str, Any]:
     """Return the type of a value, and the text that its class defines, which is never `repr`."""
-    marker = {"$type": type_name(kind)}
+    marker = _Marker({"$type": type_name(kind)})
     is_error = issubclass(kind, BaseException)
     method: Any = kind.__str__
     if is_error or method is not object.__str__:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
+from events.error_report import redacted_error
 from events.exceptions import RedisCommandError
+from events.json_values import event_of_values, number
 from events.producer.batch import PendingAppend, retried
 from events.producer.external import idempotency_id
 from events.producer.sender import async_sender, senders_of, sync_sender
@@ -30,6 +32,9 @@ EventData = Mapping[str, Any]
 
 class Publisher(ABC, Generic[_Id]):
     """The methods of both publishers.
+
+    `publish_event` and `publish_events` take JSON. The other methods take any values: what JSON
+    cannot represent is converted, and what is too long is shortened.
 
     Every publishing method returns the event's id, `<ms>-<seq>`, and raises InvalidJobId,
     InvalidEvent (EventTooLarge), NotAStream, ProducerFenced, LogDeleted, RedisUnavailable or
@@ -69,7 +74,7 @@ class Publisher(ABC, Generic[_Id]):
         self, job_id: str, task_type: str, progress: float | str, **kwargs: Any
     ) -> _Id:
         """Publish the progress of a task: a number from 0 to 100, or text."""
-        data = {"status": "running", "progress": progress, **kwargs}
+        data = {"status": "running", "progress": number(progress), **kwargs}
         return self._publish_task(job_id, EventType.TASK_PROGRESS, task_type, data)
 
     def publish_task_completed(
@@ -78,22 +83,26 @@ class Publisher(ABC, Generic[_Id]):
         data = {"status": "completed", "result": result, **kwargs}
         return self._publish_task(job_id, EventType.TASK_COMPLETED, task_type, data)
 
-    def publish_task_failed(self, job_id: str, task_type: str, error: str, **kwargs: Any) -> _Id:
-        data = {"status": "failed", "error": error, **kwargs}
+    def publish_task_failed(
+        self, job_id: str, task_type: str, error: str | BaseException, **kwargs: Any
+    ) -> _Id:
+        text = redacted_error(error) if isinstance(error, BaseException) else error
+        data = {"status": "failed", "error": text, **kwargs}
         return self._publish_task(job_id, EventType.TASK_FAILED, task_type, data)
 
     def publish_outline_generated(self, job_id: str, outline: Any) -> _Id:
-        event = {"event_type": EventType.OUTLINE_GENERATED, "outline": outline}
-        return self.publish_event(job_id, event)
+        return self._publish(job_id, EventType.OUTLINE_GENERATED, {"outline": outline})
 
     def publish_document_generated(self, job_id: str, document: Any) -> _Id:
-        event = {"event_type": EventType.DOCUMENT_GENERATED, "document": document}
-        return self.publish_event(job_id, event)
+        return self._publish(job_id, EventType.DOCUMENT_GENERATED, {"document": document})
 
     def _publish_task(
         self, job_id: str, event_type: EventType, task_type: str, data: dict[str, Any]
     ) -> _Id:
-        event = {"event_type": event_type, "task_type": task_type, **data}
+        return self._publish(job_id, event_type, {"task_type": task_type, **data})
+
+    def _publish(self, job_id: str, event_type: EventType, data: dict[str, Any]) -> _Id:
+        event = event_of_values({"event_type": event_type, **data}, self.max_event_bytes)
         return self.publish_event(job_id, event)
 
     def _encoded(

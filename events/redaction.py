@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from events.json_size import unused_key
+
 REDACTED: Final = "[redacted]"
 
 # Limits of the text that is held back because it may be part of an incomplete secret, and of the
@@ -203,10 +205,7 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {
-                self.text(key) if isinstance(key, str) else key: self._item(key, item)
-                for key, item in value.items()
-            }
+            return self._object(value)
         if not isinstance(value, (list, tuple)):
             return value
         if len(value) == 2 and isinstance(value[0], str):  # noqa: PLR2004 - a header as a pair
@@ -256,6 +255,14 @@ class Redactor:
     def _applicable_rules(self, text: str) -> list[_Rule]:
         lowered = text.lower()
         return [rule for rule in self._rules if any(hint in lowered for hint in rule.hints)]
+
+    def _object(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        counts: dict[str, int] = {}
+        for key, item in value.items():
+            shown = unused_key(self.text(key), found, counts) if isinstance(key, str) else key
+            found[shown] = self._item(key, item)
+        return found
 
     def _item(self, key: object, item: Any) -> Any:
         is_empty = item is None or isinstance(item, bool)

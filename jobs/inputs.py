@@ -9,13 +9,16 @@ from functools import partial
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import JSONField, Value
 from django.utils import timezone
 
 from events.conf import event_settings
 from events.database import atomic, on_commit
 from events.exceptions import InvalidJobId
+from events.json_values import convert
 from events.types import check_job_id, shown
 from jobs import services, transitions
+from jobs.conf import job_settings
 from jobs.exceptions import AlreadyAnswered, InputNotFound, InvalidJob
 from jobs.execution.dispatch import resume_task
 from jobs.models import InputRequest, Job, Task
@@ -34,12 +37,12 @@ def input_request(
 ) -> InputRequest:
     """Request input; return the existing request if the attempt has one of this name.
 
-    `name` has the form of a job_id, `prompt` is text or any JSON value, `choices` are the allowed
-    answers. Raises InvalidTransition unless the job is running, StaleAttempt, InvalidJob,
-    JobNotFound.
+    `name` has the form of a job_id, `prompt` is any value, which the event may shorten, `choices`
+    are the allowed answers. Raises InvalidTransition unless the job is running, StaleAttempt,
+    InvalidJob, JobNotFound.
     """
     _check_name(name)
-    prompt = transitions.normalized_json("prompt", prompt, event_settings.MAX_EVENT_BYTES // 2)
+    prompt = transitions.converted_json(prompt, job_settings.MAX_PAYLOAD_BYTES)
     allowed = _validated_choices(choices)
     with atomic():
         job = transitions.lock_job(check_job_id(job_id))
@@ -47,9 +50,12 @@ def input_request(
         existing = job.inputs.filter(attempt=job.attempt, name=name).first()
         if existing is not None:
             return existing
+        # A plain None would be NULL in SQL.
+        stored = Value(None, JSONField()) if prompt is None else prompt
         request = InputRequest.objects.create(
-            job=job, attempt=job.attempt, name=name, prompt=prompt, choices=allowed
+            job=job, attempt=job.attempt, name=name, prompt=stored, choices=allowed
         )
+        request.prompt = prompt
         data = {**data, **({"choices": allowed} if allowed else {})}
         transitions.publish(job, "input_requested", name=name, prompt=prompt, **data)
     return request
@@ -96,7 +102,7 @@ def _check_name(name: str) -> None:
 
 
 def _validated_choices(choices: Sequence[str]) -> list[str]:
-    texts: list[Any] = [None] if isinstance(choices, str) else list(choices)
+    texts: list[Any] = [None] if isinstance(choices, str) else convert(list(choices))
     is_valid = all(isinstance(text, str) and text != "" for text in texts)
     if not is_valid or len(texts) > _MAX_CHOICES:
         raise InvalidJob("choices", f"are at most {_MAX_CHOICES} texts, none of them empty.")

@@ -10,16 +10,18 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
+from events.codec import dump_json
 from events.conf import event_settings, is_number
 from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
-from events.exceptions import LogDeleted
+from events.exceptions import InvalidEvent, LogDeleted
+from events.json_values import convert, marked_paths, number
 from events.types import EventType, check_job_id, shown
 from jobs import signals, transitions
 from jobs.conf import job_settings
@@ -30,6 +32,8 @@ from jobs.transitions import transition
 from jobs.validators import clean_error, clean_reason
 
 logger = logging.getLogger(__name__)
+
+_EVENT_FIELDS_BYTES: Final = 4 * 1024
 
 Status = Job.Status
 
@@ -85,7 +89,11 @@ def job_start(
 
 
 def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **data: Any) -> Job:
-    """Set the progress of a running job in per cent. Raises InvalidJob unless it is 0 to 100."""
+    """Set the progress of a running job in per cent. Raises InvalidJob unless it is 0 to 100.
+
+    `data`, here and below, are any values: what JSON cannot represent is converted.
+    """
+    progress = number(progress)
     if not is_number(progress, most=100):
         raise InvalidJob("progress", f"must be a number from 0 to 100. Given: {shown(progress)}.")
     with transition(transitions.PROGRESS, job_id, attempt) as job:
@@ -104,11 +112,11 @@ def job_complete(
     locked_job: Job | None = None,
     **data: Any,
 ) -> Job:
-    """Change running to completed. Raises InvalidJob for a result that is not JSON."""
+    """Change running to completed. `result` is any value, shortened if an event cannot hold it."""
     with transition(transitions.COMPLETE, job_id, attempt, locked_job) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = transitions.normalized_json("result", result, event_settings.MAX_EVENT_BYTES)
+        job.result = transitions.converted_json(result, _max_result_bytes())
         event = {"status": "completed", "result": job.result, **data}
         transitions.publish_end(job, EventType.TASK_COMPLETED, **event)
     return job
@@ -225,18 +233,37 @@ def _insert(job: Job) -> None:
 
 
 def _check_fields(job: Job) -> None:
-    if not isinstance(job.payload, Mapping):
+    if not isinstance(job.payload, Mapping) or not all(isinstance(k, str) for k in job.payload):
         raise InvalidJob("payload", "must be an object whose keys are arguments of the runner.")
     if not isinstance(job.title, str):
         raise InvalidJob("title", f"must be a string. Given: {shown(job.title)}.")
     limit = job_settings.MAX_PAYLOAD_BYTES
-    job.payload = transitions.normalized_json("payload", job.payload, limit)
+    job.payload = transitions.normalized_json("payload", _arguments(job.payload), limit)
     try:
         job.clean_fields(exclude={"owner", "result"})
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidJob(field, messages[0]) from error
     dispatch.check_payload(job.task_type, job.payload)
+
+
+def _max_result_bytes() -> int:
+    """Return the size limit of a result, whose event has other fields."""
+    limit = event_settings.MAX_EVENT_BYTES
+    return max(limit - _EVENT_FIELDS_BYTES, limit // 2)
+
+
+def _arguments(payload: Mapping[str, Any]) -> Any:
+    """Return the payload with its values converted; raise InvalidJob if one would be lost."""
+    try:
+        dump_json(payload, "it")
+    except InvalidEvent:
+        converted = convert(payload)
+        for path in marked_paths(converted):
+            reason = f"has a value at {path or 'the top level'} that JSON cannot represent."
+            raise InvalidJob("payload", reason) from None
+        return converted
+    return payload
 
 
 def _dispatch(job: Job) -> None:

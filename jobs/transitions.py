@@ -13,10 +13,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from events.codec import dump_json
+from events.codec import dump_json, time_text
+from events.conf import event_settings
 from events.database import atomic, database_now, write_connection
 from events.exceptions import InvalidEvent
 from events.execution.run import TASK_STOPPED, span_id
+from events.json_values import event_of_values, to_json
 from events.outbox import publish_event
 from events.spans import span_fields
 from events.types import check_job_id
@@ -159,12 +161,19 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
 
 
 def publish(job: Job, event_type: str, **data: Any) -> None:
-    """Publish an event if the transaction commits. Raises InvalidJob."""
+    """Publish an event with any values if the transaction commits. Raises InvalidJob."""
     state = {"task_type": job.task_type, "job_status": job.status, "attempt": job.attempt}
+    event = {"event_type": event_type, **state, **data}
     try:
-        publish_event(job.job_id, {"event_type": event_type, **state, **data}, epoch=job.attempt)
+        event = event_of_values(event, event_settings.MAX_EVENT_BYTES)
+        publish_event(job.job_id, event, epoch=job.attempt)
     except InvalidEvent as error:
         raise InvalidJob("event", str(error)) from error
+
+
+def converted_json(value: object, limit: int) -> Any:
+    """Return any value as JSON of at most `limit` bytes, for a column."""
+    return orjson.loads(orjson.dumps(to_json(value, limit), time_text))
 
 
 def normalized_json(field: str, value: object, limit: int) -> Any:

@@ -15,6 +15,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from events.exceptions import (
     InputPending,
+    InvalidEvent,
     JobCancelled,
     LogDeleted,
     ProducerFenced,
@@ -79,7 +80,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request for input: `name` has the form of a job_id, `prompt` is any JSON value."""
+    """A request for input: `name` has the form of a job_id, `prompt` any value."""
 
     name: str
     prompt: Any
@@ -133,8 +134,8 @@ class TaskRun:
     def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
         """Publish the progress of the task, 0 to 100; return the event's id.
 
-        Returns None if Redis is unavailable, as that must not fail the task. Raises InvalidEvent,
-        and JobCancelled if the job is at a later attempt or was deleted.
+        `data` are any values. Returns None if Redis is unavailable, or a timestamp is invalid: that
+        must not fail the task. Raises JobCancelled if the job is at a later attempt or was deleted.
         """
         data = {"attempt": self.attempt, **({"message": message} if message else {}), **data}
         try:
@@ -144,7 +145,7 @@ class TaskRun:
         except (ProducerFenced, LogDeleted) as error:
             self.stopped = True
             raise JobCancelled from error
-        except (RedisUnavailable, RedisCommandError) as error:
+        except (RedisUnavailable, RedisCommandError, InvalidEvent) as error:
             extra = {"job_id": self.job_id, "error": str(error)}
             logger.warning("progress_not_published", extra=extra)
             return None
@@ -171,7 +172,7 @@ class TaskRun:
         """Return the answer of a person; raise InputPending while there is none.
 
         InputPending ends the task and frees its worker. After the answer the task runs again from
-        its start. `prompt` is text or any JSON value; with `choices` the answer is one of them.
+        its start. `prompt` is any value; with `choices` the answer is one of them.
         `name` identifies the question within the attempt, by default by its order: `input-1`, …
         """
         if not name:

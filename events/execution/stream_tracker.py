@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from events.error_report import error_message, error_type
+from events.error_report import redacted_error
 from events.exceptions import DeliveryRejected, EventsError, LogDeleted
 from events.execution.run import (
     TASK_ENQUEUED,
@@ -22,9 +22,9 @@ from events.execution.run import (
 )
 from events.execution.tracker import RunTracker
 from events.history import read_events
+from events.json_values import event_of_values
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
-from events.redaction import DEFAULT_REDACTOR
 from events.spans import current_span, span_fields
 from events.types import EventType
 
@@ -65,18 +65,18 @@ class StreamRunTracker(RunTracker):
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        self._fail(run.delivery, reason, message or _redacted(error), run.span_end("failed"))
+        self._fail(run.delivery, reason, message or redacted_error(error), run.span_end("failed"))
 
     def schedule_retry(
         self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
     ) -> None:
-        data: dict[str, Any] = {"error": _redacted(error)} if error is not None else {}
+        data: dict[str, Any] = {"error": redacted_error(error)} if error is not None else {}
         data |= {"reason": reason} if reason else {}
         data |= {"retry_in": seconds, **run.span_end("retry"), **_RUNNING}
         self._publish(run.delivery, "task_retry", **data)
 
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
-        data: dict[str, Any] = {"message": DEFAULT_REDACTOR.text(message)} if message else {}
+        data: dict[str, Any] = {"message": redacted_error(message)} if message else {}
         data |= {"reason": reason, "job_status": "cancelled", **run.span_end("cancelled")}
         self._publish(run.delivery, "task_revoked", **data)
 
@@ -100,7 +100,9 @@ class StreamRunTracker(RunTracker):
 
     def _publish(self, delivery: Delivery, event_type: str, **data: Any) -> None:
         event = {"event_type": event_type, "task_type": delivery.task_type, **data}
-        get_publisher().publish_event(delivery.job_id, event)
+        publisher = get_publisher()
+        event = event_of_values(event, publisher.max_event_bytes)
+        publisher.publish_event(delivery.job_id, event)
 
 
 def _open_span(delivery: Delivery, status: str) -> dict[str, Any]:
@@ -117,7 +119,3 @@ def _open_span(delivery: Delivery, status: str) -> dict[str, Any]:
             if isinstance(run_id, str) and run_id.rpartition(".")[0] == delivery.external_id:
                 return span_fields(run_id, None, status=status)
     return {}
-
-
-def _redacted(error: object) -> str:
-    return DEFAULT_REDACTOR.text(error_message(error, with_causes=True)) or error_type(error)

@@ -16,6 +16,7 @@ from events.execution.run import Question, TaskRun
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
 from events.integrations.langchain.handlers import JobHandler
 from events.integrations.langchain.options import DEFAULTS
+from events.json_values import convert
 
 try:
     from langgraph.types import Command
@@ -145,7 +146,7 @@ def _breakpoint(state: Any) -> Question:
 def _questions(state: Any, record: RecordOptions) -> list[Question]:
     """Return the graph's interrupts as questions. Choices are not redacted: they are answers."""
     return [
-        Question(each.id, record.redactor.value(each.value), _choices(each.value))
+        Question(each.id, record.redactor.value(convert(each.value)), _choices(each.value))
         for each in state.interrupts
     ]
 

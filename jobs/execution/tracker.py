@@ -10,14 +10,14 @@ Failures: docs/explanation.md, "Tasks and their workers".
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
 from django.db.models import Max, Q, QuerySet
 
-from events.conf import DAY_SECONDS, event_settings
+from events.conf import DAY_SECONDS
 from events.database import atomic, database_now, now_expression
 from events.error_report import error_type
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
@@ -34,7 +34,7 @@ from events.execution.tracker import RunTracker
 from events.types import EventType
 from jobs import inputs, services, transitions
 from jobs.conf import job_settings
-from jobs.exceptions import InvalidJob, InvalidTransition, JobError, JobNotFound, StaleAttempt
+from jobs.exceptions import InvalidTransition, JobError, JobNotFound, StaleAttempt
 from jobs.execution.claims import (
     check_claimable,
     check_lease_expired,
@@ -160,7 +160,7 @@ class JobRunTracker(RunTracker):
     def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
         with atomic():
             job = _finish_task(run)
-            data = {"task_type": run.task_type, **_bounded_result(result), **run.span_end("done")}
+            data = {"task_type": run.task_type, "result": result, **run.span_end("done")}
             continues = continues or bool(job.open_tasks)
             if not continues and not run.delivery.group:
                 services.job_complete(
@@ -196,7 +196,8 @@ class JobRunTracker(RunTracker):
             _tasks(job, run.delivery).update(resume=arguments)
             data = run.span_end("interrupted")
             transitions.publish(job, TASK_SUSPENDED, task_type=run.task_type, **data)
-            for question in map(asdict, questions):
+            for each in questions:
+                question = {"name": each.name, "prompt": each.prompt, "choices": each.choices}
                 inputs.input_request(job_id=job.job_id, task_type=run.task_type, **question)
             job.clear_deadline()
             job.save_deadline()
@@ -285,15 +286,6 @@ def _finish_task(run: TaskRun, state: State = State.FINISHED, **fields: Any) -> 
     if job.attempt != run.attempt or not held.update(state=state, **fields):
         raise StaleAttempt(f"Job {run.job_id} has finished or was given to another worker.")
     return job
-
-
-def _bounded_result(result: Any) -> dict[str, Any]:
-    """Return the result as JSON, or why it is omitted: it must not fail the task."""
-    try:
-        limit = event_settings.MAX_EVENT_BYTES // 2
-        return {"result": transitions.normalized_json("result", result, limit)}
-    except InvalidJob as error:
-        return {"result": None, "result_omitted": error.message}
 
 
 def _await_worker(job: Job) -> None:

@@ -17,7 +17,8 @@ from events.integrations.langchain.run_state import (
     RunStatus,
 )
 from events.integrations.langchain.run_tree import RunTree, Serialized
-from events.integrations.langchain.sanitize import Sanitizer, replace_invalid, split_text
+from events.integrations.langchain.sanitize import Sanitizer, split_text
+from events.json_values import replace_invalid
 from events.types import EventType, check_job_id
 
 Events = list[dict[str, Any]]

@@ -1,7 +1,10 @@
 """Requests for input and their answers."""
 
+from decimal import Decimal
+
 import pytest
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from events.history import read_events
 from jobs import inputs, services
@@ -12,7 +15,7 @@ from jobs.exceptions import (
     InvalidTransition,
     StaleAttempt,
 )
-from jobs.models import InputRequest
+from jobs.models import InputRequest, Job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -98,11 +101,33 @@ def test_invalid_choices(job, choices):
     assert input_events() == []
 
 
-@pytest.mark.parametrize("prompt", [object(), float("nan"), "\x00", "x" * 300_000])
-def test_invalid_prompt(job, prompt):
-    with pytest.raises(InvalidJob):
-        request_input(prompt=prompt)
-    assert not InputRequest.objects.exists()
+@pytest.mark.parametrize(
+    ("prompt", "form"),
+    [
+        (object(), {"$type": "object"}),
+        ({"loss": float("nan"), "of": (Decimal(1),)}, {"loss": "NaN", "of": ["1"]}),
+        ("\x00", "\ufffd"),
+        ({2, 1}, [1, 2]),
+        (None, None),
+    ],
+)
+def test_prompt_of_any_type(job, prompt, form):
+    assert request_input(prompt=prompt).prompt == InputRequest.objects.get().prompt == form
+    assert input_events()[-1]["prompt"] == form
+
+
+def test_event_shortens_a_long_prompt(job):
+    prompt = {"text": "x" * 300_000, "question": "Send it?", "images": ["iVBO" + "Ab1+" * 90_000]}
+    request_input(prompt=prompt)
+    assert InputRequest.objects.get().prompt == prompt
+    found = input_events()[-1]["prompt"]
+    assert (found["question"], found["images"]) == ("Send it?", ["[360,004 bytes of base64]"])
+    assert found["text"].endswith("more characters]")
+
+
+def test_choices_are_texts_of_any_type(job):
+    request = request_input(choices=[gettext_lazy("Yes"), Job.Status.FAILED])
+    assert request.choices == ["Yes", "failed"]
 
 
 def test_only_running_job_has_requests(job):

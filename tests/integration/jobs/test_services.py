@@ -12,6 +12,7 @@ from threading import Barrier, Thread
 import pytest
 from django.db import connections, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from events.codec import MAX_EVENT_BYTES
 from events.exceptions import InvalidJobId
@@ -59,22 +60,30 @@ def nested(levels):
     return value
 
 
-NOT_JSON = [
-    math.nan,
-    -math.inf,
+# What arguments of a runner cannot be, as it would change.
+LOST = [
     "a\x00b",
     "\ud800",
-    2**70,
+    {"\x00": 1},
     10**5000,
     nested(20_000),
     nested(300),
     object(),
-    {1, 2},
     b"bytes",
-    Decimal(1),
+    ValueError("a"),
     Page("a\x00b"),
-    Page([math.nan]),
+    Page([object()]),
     Mark.NUL,
+    [Decimal(1)] * 20_000,
+]
+CONVERTED = [
+    (math.nan, "NaN"),
+    (-math.inf, "-Infinity"),
+    (2**70, str(2**70)),
+    ({2, 1}, [1, 2]),
+    (Decimal("1.50"), "1.50"),
+    (Page([math.nan]), {"number": ["NaN"]}),
+    ({1: gettext_lazy("Add")}, {"1": "Add"}),
 ]
 
 
@@ -305,10 +314,10 @@ def test_refused_transition_keeps_the_outer_transaction_usable(make_job, log_typ
 # Invalid values
 
 
-@pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_payload_that_is_not_json(value, log):
-    with pytest.raises(InvalidJob) as caught:
-        services.job_create(task_type="manual", job_id="abc", payload={"x": value})
+@pytest.mark.parametrize("value", LOST, ids=range(len(LOST)))
+def test_payload_that_would_change(value, log):
+    with pytest.raises(InvalidJob, match=r"payload: has a value at x") as caught:
+        services.job_create(task_type="manual", job_id="abc", payload={"x": value, "d": Decimal(1)})
     assert caught.value.field == "payload"
     assert len(str(caught.value)) < 500
     assert not Job.objects.exists()
@@ -323,24 +332,19 @@ def test_payload_that_is_not_an_object(payload):
     assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize("value", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_result_that_is_not_json(make_job, log, value):
-    job = make_job("running")
-    before, events = state(job), log(job)
-    with pytest.raises(InvalidJob) as caught:
-        services.job_complete(job_id=job.job_id, result=value)
-    assert caught.value.field == "result"
-    assert (state(job), log(job)) == (before, events)
+@pytest.mark.parametrize(("value", "form"), CONVERTED, ids=range(len(CONVERTED)))
+def test_payload_of_other_types_is_converted(value, form):
+    job = services.job_create(task_type="manual", payload={"x": value})
+    assert job.payload == state(job)["payload"] == {"x": form}
 
 
+@pytest.mark.parametrize("value", [*LOST, *(value for value, _ in CONVERTED)], ids=range(20))
 @pytest.mark.parametrize("service", ["job_start", "job_progress", "job_complete", "job_fail"])
-def test_event_data_that_is_not_json(make_job, log, service):
+def test_event_data_of_any_type(make_job, log, service, value):
     job = make_job("pending" if service == "job_start" else "running")
-    before, events = state(job), log(job)
-    for value in NOT_JSON:
-        with pytest.raises(InvalidJob):
-            call(service, job, more=value)
-        assert (state(job), log(job)) == (before, events)
+    call(service, job, more=value)
+    assert "more" in log(job)[-1].data
+    assert state(job)["status"] != "pending"
 
 
 # Types that orjson serializes and the json module does not.
@@ -371,9 +375,8 @@ def test_runner_receives_the_payload_of_the_row():
     assert answer.payload == state(answer)["payload"] == PLAIN
 
 
-def test_mapping_that_is_not_json_is_not_a_payload():
-    with pytest.raises(InvalidJob, match="payload"):
-        services.job_create(task_type="manual", payload=UserDict(a=1))
+def test_payload_is_any_mapping():
+    assert services.job_create(task_type="manual", payload=UserDict(a=1)).payload == {"a": 1}
 
 
 @pytest.mark.parametrize("result", [None, False, 0, "", [], {}, "text", [1, None], {"ü": "€😀"}])
@@ -394,19 +397,21 @@ def test_size_limit_of_a_payload(settings):
     assert Job.objects.count() == 1
 
 
-def test_result_above_the_limit_leaves_the_job_running(make_job, log_types):
+def test_result_above_the_limit_is_shortened(make_job, log):
     job = make_job("running")
-    for result in ("x" * MAX_EVENT_BYTES, "x" * (MAX_EVENT_BYTES - 10)):
-        with pytest.raises(InvalidJob, match=f"{MAX_EVENT_BYTES}"):
-            services.job_complete(job_id=job.job_id, result=result)
-    assert state(job)["status"] == "running"
-    assert log_types(job) == ["job_created", "task_started"]
+    result = {"text": "x" * MAX_EVENT_BYTES, "pages": [{"page": n} for n in range(10)]}
+    services.job_complete(job_id=job.job_id, result=result)
+    found = state(job)["result"]
+    assert found == log(job)[-1].data["result"]
+    assert found["pages"] == result["pages"]
+    assert found["text"].endswith("more characters]")
+    assert len(found["text"]) > MAX_EVENT_BYTES - 5_000
 
 
 @pytest.mark.parametrize(
     "progress",
     [-0.1, 100.1, math.nan, math.inf, -math.inf, True, False, "50", None, [], 2**70, 10**5000,
-     -(10**5000), Decimal(5), nested(20_000)],
+     -(10**5000), Decimal("NaN"), nested(20_000)],
     ids=range(15),
 )  # fmt: skip
 def test_invalid_progress(make_job, log, progress):
@@ -420,7 +425,7 @@ def test_invalid_progress(make_job, log, progress):
     assert log(job) == events
 
 
-@pytest.mark.parametrize("progress", [0, 0.0, 1, 33.3, 100, 100.0])
+@pytest.mark.parametrize("progress", [0, 0.0, 1, 33.3, 100, 100.0, Decimal("12.5")])
 def test_valid_progress(make_job, progress):
     job = make_job("running")
     services.job_progress(job_id=job.job_id, progress=progress)

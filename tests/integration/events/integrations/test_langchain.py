@@ -156,7 +156,7 @@ async def test_failing_node_is_an_error_that_becomes_fatal():
     with pytest.raises(RuntimeError):
         await graph.compile().ainvoke(QUESTION, config={"callbacks": [handler]})
     assert event_types() == ["phase_update", "phase_update", "error", "error"]
-    assert published()[2]["data"]["message"] == "boom \ufffd ?"
+    assert published()[2]["data"]["message"] == "boom \ufffd \ufffd"
     assert handler.failures == 0
 
 
@@ -182,9 +182,9 @@ def test_each_root_run_of_one_handler_is_done_once():
     assert event_types()[-1] == "done"
 
 
-def test_values_other_than_json_are_recorded_as_text():
+def test_values_other_than_json_are_converted():
     class Odd:
-        def __repr__(self):
+        def __str__(self):
             return "odd \x00"
 
     @tool
@@ -196,9 +196,10 @@ def test_values_other_than_json_are_recorded_as_text():
     odd.invoke({"x": "\x00"}, config={"callbacks": [handler]})
     assert handler.failures == 0
     call_event, result = published()
-    assert call_event["data"]["input"] == '{"x":"\\u0000"}'
-    assert "odd" in result["data"]["output"]
-    assert "more characters" in result["data"]["output"]
+    assert call_event["data"]["input"] == {"x": "\ufffd"}
+    output = result["data"]["output"]
+    assert (output["odd"]["text"], output["5"]) == ("odd \ufffd", "NaN")
+    assert output["big"].endswith("more characters]")
     assert len(json.dumps(result)) < 40_000
 
 

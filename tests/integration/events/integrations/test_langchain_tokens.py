@@ -195,7 +195,7 @@ def test_text_larger_than_an_event_is_split(letter):
 def test_surrogates_and_nul_are_replaced():
     handler = sync_handler()
     speaking(lambda: ["a\x00", "\ud83d", " b"]).invoke(QUESTION, config={"callbacks": [handler]})
-    assert thought_text(published()) == "a\ufffd? b"
+    assert thought_text(published()) == "a\ufffd\ufffd b"
     assert handler.failures == 0
 
 
