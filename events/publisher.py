@@ -4,8 +4,10 @@ Two siblings over one encoder, each native to its redis-py client. `Publisher` h
 both share; they return what `publish_event` returns: an id, or an awaitable of one.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from events.codec import encode_event, encode_events
@@ -13,18 +15,23 @@ from events.conf import event_settings
 from events.error_report import redacted_error
 from events.exceptions import RedisCommandError
 from events.json_values import event_of_values, number
+from events.log_format import log_failure
 from events.producer.batch import PendingAppend, retried
 from events.producer.external import idempotency_id
 from events.producer.sender import async_sender, senders_of, sync_sender
+from events.span_events import SpanEvents
+from events.spans import span_context
 from events.streams import commands
 from events.streams.clients import arun, get_redis, run
 from events.streams.keys import StreamKeys
 from events.streams.pubsub import mirror_channel
-from events.types import EventType
+from events.types import EventType, check_job_id
 
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
+
+logger = logging.getLogger(__name__)
 
 _Id = TypeVar("_Id")
 EventData = Mapping[str, Any]
@@ -96,6 +103,19 @@ class Publisher(ABC, Generic[_Id]):
     def publish_document_generated(self, job_id: str, document: Any) -> _Id:
         return self._publish(job_id, EventType.DOCUMENT_GENERATED, {"document": document})
 
+    @abstractmethod
+    def span(self, job_id: str, name: str, **data: Any) -> Any:
+        """Publish `span_started` and `span_finished` around the body of a `with` statement.
+
+        Returns a context manager, of the async publisher for `async with`; its value is the run_id.
+        `data` are any values, added to the first event. Spans in the body are children of this one,
+        as are graphs, and asyncio tasks started there. An exception of the body is recorded and
+        raised, even if the end cannot be published, which is logged then.
+        """
+
+    def _span_events(self, job_id: str, name: str, data: EventData) -> SpanEvents:
+        return SpanEvents(check_job_id(job_id), name, data, self.max_event_bytes)
+
     def _publish_task(
         self, job_id: str, event_type: EventType, task_type: str, data: dict[str, Any]
     ) -> _Id:
@@ -146,6 +166,19 @@ class SyncRedisStreamPublisher(Publisher[str]):
         data = list(events)
         append = self._encoded(job_id, data, idempotency_key, is_list=True)
         return sync_sender(self._senders).append(self._redis, append) if data else []
+
+    @contextmanager
+    def span(self, job_id: str, name: str, **data: Any) -> Iterator[str]:
+        events = self._span_events(job_id, name, data)
+        self.publish_event(job_id, events.start())
+        try:
+            with span_context(job_id, events.run_id):
+                yield events.run_id
+        except BaseException as error:
+            with _logged_failure(job_id):
+                self.publish_event(job_id, events.end(error))
+            raise
+        self.publish_event(job_id, events.end())
 
     def retry(self, pending: PendingAppend) -> str | list[str]:
         """Send the append of a RedisUnavailable again; return what the publish would have returned.
@@ -201,6 +234,19 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
         append = self._encoded(job_id, data, idempotency_key, is_list=True)
         return await async_sender(self._senders).append(self._redis, append) if data else []
 
+    @asynccontextmanager
+    async def span(self, job_id: str, name: str, **data: Any) -> AsyncIterator[str]:
+        events = self._span_events(job_id, name, data)
+        await self.publish_event(job_id, events.start())
+        try:
+            with span_context(job_id, events.run_id):
+                yield events.run_id
+        except BaseException as error:
+            with _logged_failure(job_id):
+                await self.publish_event(job_id, events.end(error))
+            raise
+        await self.publish_event(job_id, events.end())
+
     async def retry(self, pending: PendingAppend) -> str | list[str]:
         """Send a failed append again; see `SyncRedisStreamPublisher.retry`."""
         append = retried(pending)
@@ -219,6 +265,15 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
 
     async def get_stream_length(self, job_id: str) -> int:
         return int(await arun(self._redis, commands.length(self._keys.stream(job_id))))
+
+
+@contextmanager
+def _logged_failure(job_id: str) -> Iterator[None]:
+    """Log an exception of the body, which must not replace the one being handled."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - logged
+        log_failure(logger, "span_end_not_published", error, job_id=job_id)
 
 
 def get_publisher(*, epoch: int = 0) -> SyncRedisStreamPublisher:

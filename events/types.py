@@ -40,6 +40,8 @@ class EventType(StrEnum):
     RETRIEVER_CALL = "retriever_call"
     RETRIEVER_RESULT = "retriever_result"
     CUSTOM_EVENT = "custom_event"
+    SPAN_STARTED = "span_started"
+    SPAN_FINISHED = "span_finished"
     RETRY = "retry"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
