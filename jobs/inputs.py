@@ -119,8 +119,7 @@ def resume_if_answered(job: Job) -> None:
     if not tasks:
         return
     job.current_tasks.filter(state=Task.State.AWAITING_INPUT).update(state=Task.State.QUEUED)
-    services.set_pickup_deadline(job)
-    job.save_deadline()
+    services.await_worker(job)
     on_commit(partial(_resume, job, tasks))
 
 

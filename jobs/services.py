@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.db.models import Max
 
 from events.codec import dump_json
 from events.conf import event_settings, is_number
@@ -27,7 +28,7 @@ from jobs import signals, transitions
 from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists, JobNotFound
 from jobs.execution import dispatch
-from jobs.models import Job
+from jobs.models import Job, Task
 from jobs.transitions import transition
 from jobs.validators import clean_error, clean_reason
 
@@ -204,6 +205,18 @@ def on_job_delete(instance: Job, **_kwargs: Any) -> None:
     extra = {"job_id": instance.job_id, **_by(instance.deleted_by)}
     on_commit(partial(logger.info, "job_deleted", extra=extra))
     signals.send_on_commit(signals.job_deleted, instance, by=instance.deleted_by)
+
+
+def await_worker(job: Job) -> None:
+    """Set the deadline for the next claim, unless a task awaits input, which may take any time."""
+    if job.current_tasks.filter(state=Task.State.AWAITING_INPUT).exists():
+        return
+    set_pickup_deadline(job)
+    queued = job.current_tasks.filter(state=Task.State.QUEUED)
+    delayed = queued.aggregate(until=Max("deadline"))["until"]
+    if job.deadline_at and delayed:
+        job.deadline_at = max(job.deadline_at, delayed)
+    job.save_deadline()
 
 
 def set_pickup_deadline(job: Job) -> None:

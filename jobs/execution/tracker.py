@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from events.conf import DAY_SECONDS
 from events.database import atomic, database_now, now_expression
@@ -103,7 +103,7 @@ class JobRunTracker(RunTracker):
                     attempt_id=job.attempt_key, external_id=delivery.external_id, defaults=defaults
                 )
                 if job.deadline_status == Status.COMPLETED:  # the group was taken for complete
-                    _await_worker(job)
+                    services.await_worker(job)
 
     def postpone(self, job_id: str, delay: float) -> None:
         """Extend the deadline of a job that waits for a worker."""
@@ -169,7 +169,7 @@ class JobRunTracker(RunTracker):
                 return
             transitions.publish(job, EventType.TASK_COMPLETED, **{"status": "completed", **data})
             if continues:
-                _await_worker(job)
+                services.await_worker(job)
             else:  # probably the last task of its group
                 job.set_deadline(in_seconds=_GROUP_SECONDS, status=Status.COMPLETED)
                 job.save_deadline()
@@ -212,7 +212,7 @@ class JobRunTracker(RunTracker):
             job = _finish_task(run, State.QUEUED, deadline=_pickup_deadline(seconds))
             data |= {"retry_in": round(seconds, 3), **run.span_end("retry")}
             transitions.publish(job, TASK_RETRY, task_type=run.task_type, **data)
-            _await_worker(job)
+            services.await_worker(job)
 
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
         data: dict[str, Any] = {"task_type": run.task_type, "reason": reason}
@@ -286,17 +286,6 @@ def _finish_task(run: TaskRun, state: State = State.FINISHED, **fields: Any) -> 
     if job.attempt != run.attempt or not held.update(state=state, **fields):
         raise StaleAttempt(f"Job {run.job_id} has finished or was given to another worker.")
     return job
-
-
-def _await_worker(job: Job) -> None:
-    """Set the deadline for the next claim, unless a task awaits input, which may take any time."""
-    if job.current_tasks.filter(state=State.AWAITING_INPUT).exists():
-        return
-    services.set_pickup_deadline(job)
-    delayed = job.current_tasks.filter(state=State.QUEUED).aggregate(until=Max("deadline"))["until"]
-    if job.deadline_at and delayed:
-        job.deadline_at = max(job.deadline_at, delayed)
-    job.save_deadline()
 
 
 def _pickup_deadline(delay: float) -> datetime | None:

@@ -142,6 +142,8 @@ def test_exits(workers):
     jobs = {error: workers.job("raises", error=error) for error in ("exit", "shutdown")}
     for job_id in jobs.values():
         assert outcome(workers, job_id)[:2] == ("failed", "worker_lost")
+    job_id = workers.job("decorated_raises", error="exit")
+    assert outcome(workers, job_id)[:2] == ("failed", "worker_lost")
     job_id = workers.job("late_raises_once", error="exit")
     assert workers.finished(job_id)["status"] == "failed"
     assert outcome(workers, workers.job("replaces", by="task"))[0] == "completed"

@@ -18,6 +18,7 @@ settings.configure(
 )
 django.setup()
 from celery import Celery
+from celery.exceptions import Ignore, Reject
 from events.integrations.celery import JobTask
 app = Celery("project", task_cls=JobTask)
 app.conf.task_always_eager = True
@@ -29,11 +30,15 @@ def work(self, job_id, how):
         raise ValueError("with sk-ant-api03-" + "a" * 40)
     if how == "tries" and not self.request.retries:
         raise self.retry(countdown=0, exc=ValueError("try again"))
+    if how == "ignores":
+        raise Ignore("done by another worker")
+    if how == "rejects":
+        raise Reject("busy", requeue=True)
     if how == "requests_input":
         self.ask("Sure?")
     return how
 
-for how in ("works", "fails", "tries", "requests_input"):
+for how in ("works", "fails", "tries", "ignores", "rejects", "requests_input"):
     try:
         work.delay(how, how).get()
     except Exception as error:
@@ -62,6 +67,13 @@ def test_tasks_publish_lifecycle_events(redis_server):
     assert kinds("fails") == [*started, "task_failed"]
     assert logged("fails")[-1]["error"] == "with [redacted]"
     assert kinds("tries") == [*started, "task_retry", *started, "task_completed"]
+    assert kinds("ignores") == [*started, "task_revoked"]
+    ignored = logged("ignores")[-1]
+    assert (ignored["reason"], ignored["message"], ignored["job_status"]) == (
+        "ignored", "done by another worker", "cancelled",
+    )  # fmt: skip
+    assert kinds("rejects") == [*started, "task_failed"]
+    assert (logged("rejects")[-1]["reason"], logged("rejects")[-1]["error"]) == ("rejected", "busy")
     assert kinds("requests_input") == [*started, "task_failed"]
     assert not logged("deleted")
     assert "need the app `jobs`" in logged("requests_input")[-1]["error"]

@@ -1,6 +1,7 @@
 """Claims, heartbeats and outcomes of tasks, and the reaper; on both databases."""
 
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from django.db import InternalError, OperationalError, connection
@@ -627,3 +628,14 @@ def test_ignored_task_cancels_its_job():
     assert ends() == [(1, "task_revoked", "cancelled")]
     with pytest.raises(StaleAttempt):
         TRACKER.cancel(run, Reason.IGNORED, "")
+
+
+def test_answer_keeps_the_deadline_of_a_delayed_task():
+    """Another task of the job was sent with a delay."""
+    TRACKER.announce(message("k2", attempt=1), 172800)
+    TRACKER.request_input(claim(), [Question("q", "Sure?")], {})
+    inputs.input_request(job_id="abc", name="other", prompt="?")
+    with patch.object(inputs, "resume_task"):
+        for name in ("q", "other"):
+            inputs.input_give(job_id="abc", name=name, value="yes")
+    assert row().deadline_at - timezone.now() > timedelta(days=2.9)
