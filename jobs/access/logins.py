@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
 from django.db.models import Model
 from django.utils import timezone
@@ -33,6 +34,14 @@ class Login(NamedTuple):
 
 
 Logins = frozenset[Login]
+
+
+def stored_user(user: Any) -> Any:
+    """Return the row of a user; a stateless token authenticates an object that is no model."""
+    if user is None or isinstance(user, Model | AnonymousUser):
+        return user
+    rows = primary_rows(get_user_model())
+    return rows.filter(pk=getattr(user, "pk", None)).first() or AnonymousUser()
 
 
 def logins_of(user: Any, session: Any = None, token: Any = None) -> Logins:

@@ -10,7 +10,7 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from jobs.access.logins import Logins, logins_of
+from jobs.access.logins import Logins, logins_of, stored_user
 
 _HEADER: Final = b"authorization"
 
@@ -59,5 +59,6 @@ def header_user(scope: Any) -> tuple[Any, Logins]:
         authenticators = [each() for each in classes if not issubclass(each, SessionAuthentication)]
         found: Any = Request(request, authenticators=authenticators)
         if found.successful_authenticator is not None:
-            return found.user, logins_of(found.user, token=found.auth)
+            user = stored_user(found.user)
+            return user, logins_of(user, token=found.auth)
     return AnonymousUser(), frozenset()

@@ -25,7 +25,7 @@ from events.database import UNAVAILABLE, close_connections, non_atomic
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import CONTENT_TYPE, REVALIDATE
-from jobs.access.logins import Login, Logins, logins_of
+from jobs.access.logins import Login, Logins, logins_of, stored_user
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import use_ticket
 from jobs.api.problem_details import problem_response
@@ -171,6 +171,7 @@ class JobsAPIView(APIView):
         """Authenticate; treat a username with NUL, which PostgreSQL refuses, as unknown."""
         try:
             super().perform_authentication(request)
+            request.user = stored_user(request.user)
         except DataError as error:
             raise exceptions.AuthenticationFailed from error
 

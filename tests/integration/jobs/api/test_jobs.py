@@ -3,13 +3,14 @@
 import base64
 import json
 from datetime import datetime
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
-from rest_framework.authentication import BasicAuthentication
+from rest_framework.authentication import BaseAuthentication, BasicAuthentication
 
 from events.publisher import get_publisher
 from jobs import services
@@ -623,6 +624,28 @@ def test_session_authentication_is_always_enabled(client, user, monkeypatch):
     monkeypatch.setattr(JobsAPIView, "authentication_classes", [BasicAuthentication])
     client.force_login(user)
     assert client.get("/api/jobs/").status_code == 200
+
+
+class StatelessAuthentication(BaseAuthentication):
+    """Authenticates like a stateless token: its user is no model."""
+
+    def authenticate(self, request):
+        pk = request.headers.get("Token-User")
+        user = SimpleNamespace(pk=pk, is_authenticated=True, is_active=True, is_superuser=True)
+        return (user, "a token") if pk else None
+
+
+def test_user_of_a_stateless_token(anonymous_api, user, make_job, monkeypatch):
+    monkeypatch.setattr(JobsAPIView, "authentication_classes", [StatelessAuthentication])
+    token = {"Token-User": str(user.pk)}
+    created = anonymous_api.post("jobs/", body(), **token)
+    assert created.json()["owner"] == "anna"
+    path = f"jobs/{created.json()['job_id']}"
+    assert anonymous_api.get(f"{path}/", **token).status_code == 200
+    ticket = anonymous_api.post(f"{path}/ticket/", {}, **token).json()["ticket"]
+    assert anonymous_api.get(f"{path}/events/poll/?ticket={ticket}").status_code == 200
+    user.delete()
+    assert anonymous_api.get("jobs/", **token).status_code in (401, 403)
 
 
 def test_unknown_field(api):
