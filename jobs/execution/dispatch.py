@@ -28,6 +28,11 @@ if TYPE_CHECKING:  # `jobs.checks` imports this module before models are loaded
 logger = logging.getLogger(__name__)
 
 Runner = Callable[..., Any]
+_NAMED: Final = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+    inspect.Parameter.VAR_KEYWORD,
+)
 ENTRY_KEYS: Final = frozenset({"run", "form", "result_template", "permission"})
 
 
@@ -99,6 +104,15 @@ def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
         signature.bind("", **payload)
     except TypeError as error:
         raise InvalidJob("payload", f"does not fit {task_type}: {error}.") from error
+
+
+def payload_parameters(task_type: str) -> list[inspect.Parameter] | None:
+    """Return the arguments that a payload may contain; None if any. Raises RunnerNotFound."""
+    runner = get_runner(task_type)
+    signature = _signature(runner) if runner is not None else None
+    if signature is None:
+        return None
+    return [each for each in list(signature.parameters.values())[1:] if each.kind in _NAMED]
 
 
 def _signature(runner: Runner) -> inspect.Signature | None:

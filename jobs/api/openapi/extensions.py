@@ -23,6 +23,7 @@ from jobs.api.base import JobsAPIView
 from jobs.api.openapi import operations
 from jobs.api.query import JOB_ID
 from jobs.conf import job_settings
+from jobs.execution import dispatch
 
 _DESCRIPTION: Final = """
 One durable, ordered log of events for each job. A cursor is the id of an event, `<ms>-<seq>`, or
@@ -145,10 +146,38 @@ class BodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001 - its documented way
-        if job_settings.RUNNERS and not job_settings.JOBS_WITHOUT_RUNNER:
-            for name in schema["properties"].keys() & {"task_type"}:
-                schema["properties"][name]["enum"] = list(job_settings.RUNNERS)
-        return {**schema, "additionalProperties": False}
+        schema = {**schema, "additionalProperties": False}
+        is_new_job = "task_type" in schema["properties"]
+        if not is_new_job or job_settings.JOBS_WITHOUT_RUNNER or not job_settings.RUNNERS:
+            return schema
+        return {"oneOf": [_with_arguments(schema, task_type) for task_type in job_settings.RUNNERS]}
+
+
+def _with_arguments(schema: dict[str, Any], task_type: str) -> dict[str, Any]:
+    """Return the schema of a new job of a task_type: its payload has the runner's arguments."""
+    arguments = dispatch.payload_parameters(task_type)
+    if arguments is None:
+        payload, required = {}, []
+    else:
+        named = [each for each in arguments if each.kind is not each.VAR_KEYWORD]
+        required = [each.name for each in named if each.default is each.empty]
+        payload = {
+            "properties": {each.name: {} for each in named},
+            "additionalProperties": len(named) < len(arguments),
+            **({"required": required} if required else {}),
+        }
+    of, properties = ["payload"] if required else [], schema["properties"]
+    return {
+        **schema,
+        "title": f"New job {task_type}",
+        "required": [*schema["required"], *of],
+        "properties": {
+            **properties,
+            # Not as `enum`: drf-spectacular would make one component of those of all types.
+            "task_type": {"allOf": [{"type": "string", "enum": [task_type]}]},
+            "payload": {**properties["payload"], **payload},
+        },
+    }
 
 
 class TicketExtension(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
