@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
 from events.error_report import redacted_error
-from events.exceptions import RedisCommandError
+from events.exceptions import EventsError, RedisCommandError
 from events.json_values import event_of_values, number
 from events.log_format import log_failure
 from events.producer.batch import PendingAppend, retried
@@ -170,13 +170,16 @@ class SyncRedisStreamPublisher(Publisher[str]):
     @contextmanager
     def span(self, job_id: str, name: str, **data: Any) -> Iterator[str]:
         events = self._span_events(job_id, name, data)
-        self.publish_event(job_id, events.start())
         try:
+            self.publish_event(job_id, events.start())
             with span_context(job_id, events.run_id):
+                events.is_started = True
                 yield events.run_id
         except BaseException as error:
-            with _logged_failure(job_id):
-                self.publish_event(job_id, events.end(error))
+            # An interrupted publish of the start is sent.
+            if events.is_started or not isinstance(error, EventsError):
+                with _logged_failure(job_id):
+                    self.publish_event(job_id, events.end(error))
             raise
         self.publish_event(job_id, events.end())
 
@@ -237,13 +240,16 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
     @asynccontextmanager
     async def span(self, job_id: str, name: str, **data: Any) -> AsyncIterator[str]:
         events = self._span_events(job_id, name, data)
-        await self.publish_event(job_id, events.start())
         try:
+            await self.publish_event(job_id, events.start())
             with span_context(job_id, events.run_id):
+                events.is_started = True
                 yield events.run_id
         except BaseException as error:
-            with _logged_failure(job_id):
-                await self.publish_event(job_id, events.end(error))
+            # An interrupted publish of the start is sent.
+            if events.is_started or not isinstance(error, EventsError):
+                with _logged_failure(job_id):
+                    await self.publish_event(job_id, events.end(error))
             raise
         await self.publish_event(job_id, events.end())
 

@@ -36,7 +36,7 @@ class SpanEvents:
     """The two events of a span of a job. Its parent is the span that is current when it begins."""
 
     def __init__(self, job_id: str, name: str, data: Mapping[str, Any], max_bytes: int) -> None:
-        self.run_id = new_span_id()
+        self.run_id, self.is_started = new_span_id(), False
         self._parent_run_id = current_span(job_id)
         self._max_bytes = max_bytes - _ENVELOPE_BYTES
         self._name: str = to_json(str(name), max_bytes // 4)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from events.exceptions import InputPending, InvalidJobId, JobCancelled, RedisUnavailable
+from events.exceptions import InputPending, InvalidJobId, JobCancelled, NotAStream, RedisUnavailable
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.spans import current_span, span_context
 
@@ -242,9 +242,25 @@ async def test_own_keys_have_priority(span):
 
 async def test_timeout(span):
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01), span("abc", "step"):
+        async with asyncio.timeout(1), span("abc", "step"):
             await asyncio.sleep(60)
     assert span.ends()["step"]["status"] == "cancelled"
+
+
+async def test_cancellation_of_the_publish_of_the_start(redis_client, async_redis):
+    spans = Spans(RedisStreamPublisher(async_redis), redis_client)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0), spans("abc", "step"):
+            pytest.fail("the body ran")
+    assert spans.ends()["step"]["status"] == "cancelled"
+
+
+async def test_refused_start_has_no_end(span, redis_client):
+    redis_client.set("job_events:abc", "no stream")
+    with pytest.raises(NotAStream):
+        async with span("abc", "step"):
+            pytest.fail("the body ran")
+    assert current_span() is None
 
 
 async def test_generator_that_is_closed_early(span):
