@@ -47,10 +47,10 @@ class StreamRunTracker(RunTracker):
     def claim(self, delivery: Delivery) -> tuple[int, int]:
         """Publish `task_started`; every delivery is accepted, unless the log was deleted.
 
-        The delivery count is the time in milliseconds, because earlier deliveries are unknown.
+        The delivery count is the time in microseconds, because earlier deliveries are unknown.
         """
         now = datetime.now(UTC)
-        delivery_count = round(now.timestamp() * 1000)
+        delivery_count = round(now.timestamp() * 1_000_000)
         run_id = span_id(delivery.external_id, delivery_count)
         parent_run_id = current_span(delivery.job_id)
         data = span_fields(run_id, parent_run_id, **queue_fields(delivery.enqueued_at, now))
@@ -117,5 +117,7 @@ def _open_span(delivery: Delivery, status: str) -> dict[str, Any]:
             data = event.data.get("data")
             run_id = data.get("run_id") if isinstance(data, dict) else None
             if isinstance(run_id, str) and run_id.rpartition(".")[0] == delivery.external_id:
-                return span_fields(run_id, None, status=status)
+                started_at = datetime.fromisoformat(event.timestamp)
+                seconds = (datetime.now(UTC) - started_at.astimezone(UTC)).total_seconds()
+                return span_fields(run_id, None, status=status, seconds=max(round(seconds, 3), 0))
     return {}

@@ -1,6 +1,7 @@
 """Task messages of Celery: job, attempt and options."""
 
 import inspect
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -10,6 +11,7 @@ from events.execution.run import Delivery
 
 ATTEMPT_HEADER: Final = "job_attempt"
 JOB_HEADER: Final = "job_attempt_of"
+DUE_HEADER: Final = "job_due_at"
 QUEUE: Final = "celery"
 
 
@@ -29,6 +31,7 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
         time_limit=_time_limit(task, request),
         retries=request.retries or 0,
         sends_heartbeats=not request.is_eager,
+        enqueued_at=_due_at(request),
     )
 
 
@@ -75,6 +78,18 @@ def attempt_of(request: Any) -> int | None:
     """Return the attempt that a task was sent for; None if another producer sent it."""
     attempt = header_of(request, ATTEMPT_HEADER)
     return attempt if isinstance(attempt, int) else None
+
+
+def due_at(delay: float) -> float:
+    """Return the time from which a message waits for a worker, for DUE_HEADER."""
+    return round(time.time() + delay, 3)
+
+
+def _due_at(request: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(header_of(request, DUE_HEADER), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):  # of another producer
+        return None
 
 
 def seconds_until(when: Any) -> float:

@@ -21,9 +21,11 @@ from events.integrations.celery.adapter import CeleryAdapter
 from events.integrations.celery.canvas import sent_by, tasks_in, works_for
 from events.integrations.celery.messages import (
     ATTEMPT_HEADER,
+    DUE_HEADER,
     JOB_HEADER,
     QUEUE,
     delivery_of,
+    due_at,
     header_of,
     is_decorated,
     is_followed,
@@ -155,7 +157,7 @@ def _run_for(job_id: str, task: Any, call: Callable[[], Any]) -> Any:
 
 def _announce(
     task: Any, job_id: str, task_id: str, group: str, delay: float
-) -> dict[str, int | str]:
+) -> dict[str, int | str | float]:
     """Return headers of a message, and announce its task unless its chain implies it.
 
     The next task of a chain or chord is sent when the one before it completes.
@@ -175,7 +177,7 @@ def _announce(
             sent_by(run).others = True
     elif delay:
         run_tracker().postpone(job_id, delay)
-    return {ATTEMPT_HEADER: attempt, JOB_HEADER: job_id}
+    return {ATTEMPT_HEADER: attempt, JOB_HEADER: job_id, DUE_HEADER: due_at(delay)}
 
 
 @signals.before_task_publish.connect(dispatch_uid="job_events")
@@ -189,6 +191,7 @@ def _on_publish(sender: str = "", body: Any = None, headers: Any = None, **_kwar
     if job_id is not None and (is_decorated(task) or ATTEMPT_HEADER not in headers):
         group = "" if embed.get("chord") else headers.get("group") or ""
         delay = seconds_until(headers.get("eta"))
+        headers.pop(DUE_HEADER, None)  # of the message that is retried
         for name, value in _announce(task, job_id, headers["id"], group, delay).items():
             headers.setdefault(name, value)
     if run is not None:

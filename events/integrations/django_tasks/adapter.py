@@ -3,9 +3,11 @@
 import inspect
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+from events.database import aware_time
 from events.exceptions import InvalidJobId
 from events.execution.adapter import (
     EXITS,
@@ -81,7 +83,14 @@ def delivery_of(task_result: Any) -> Delivery | None:
         worker=workers[-1] if workers else "",
         # The task runs in its caller's transaction, which the heartbeat thread cannot see.
         sends_heartbeats=not any(base.__name__ == "ImmediateBackend" for base in backend.__mro__),
+        enqueued_at=_due_at(task_result),
     )
+
+
+def _due_at(task_result: Any) -> datetime | None:
+    """Return the time from which a task waits for a worker."""
+    times = (task_result.enqueued_at, task_result.task.run_after)
+    return max((aware_time(each) for each in times if each is not None), default=None)
 
 
 def _error_of(task_result: Any) -> BaseException | None:

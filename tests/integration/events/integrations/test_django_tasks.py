@@ -25,6 +25,7 @@ from jobs.models import Job
 from tests.support import queue_tasks as tasks
 from tests.support.followed import followed_tasks
 from tests.support.site import ROOT
+from tests.support.span_tree import ended_spans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -63,6 +64,13 @@ def test_completed_task(job):
     enqueued = read_events("abc")[1].data
     assert enqueued["external_id"] == result.id
     assert (enqueued["queue"], enqueued["task_type"]) == ("django_tasks", "steps")
+
+
+def test_each_task_is_a_span(job):
+    tasks.steps.enqueue("abc")
+    events = [event.data for event in read_events("abc")]
+    assert [end[1:] for end in ended_spans(events)] == [("task_completed", "done")]
+    assert 0 <= events[2]["data"]["queue_seconds"] < 30
 
 
 def test_failed_task(job):

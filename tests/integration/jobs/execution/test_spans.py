@@ -16,6 +16,7 @@ from jobs import inputs, services
 from jobs.execution.reaper import Reaper
 from jobs.execution.tracker import JobRunTracker
 from jobs.models import Job, Task
+from tests.support.span_tree import ended_spans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -44,24 +45,7 @@ def row():
 
 
 def spans():
-    """Return each span as (run_id, type of its end, status); every start has one end after it."""
-    starts, ends = {}, {}
-    for event in (each.data for each in read_events("abc")):
-        data = event.get("data") or {}
-        run_id = data.get("run_id")
-        if run_id is None:
-            continue
-        if "status" in data:
-            assert run_id in starts
-            assert run_id not in ends
-            assert data["seconds"] >= 0
-            ends[run_id] = (run_id, event["event_type"], data["status"])
-        else:
-            assert run_id not in starts
-            assert data["parent_run_id"] is None or data["parent_run_id"] in starts
-            starts[run_id] = data
-    assert starts.keys() == ends.keys()
-    return list(ends.values())
+    return ended_spans(event.data for event in read_events("abc"))
 
 
 def age_heartbeat(seconds=31):
