@@ -40,7 +40,7 @@ def stored_user(user: Any) -> Any:
     """Return the row of a user; a stateless token authenticates an object that is no model."""
     if user is None or isinstance(user, Model | AnonymousUser):
         return user
-    rows = primary_rows(get_user_model())
+    rows: Any = primary_rows(get_user_model())
     return rows.filter(pk=getattr(user, "pk", None)).first() or AnonymousUser()
 
 
