@@ -8,10 +8,14 @@ from tests.support.workers import ends, kinds
 
 
 def outcome(workers, job_id):
-    """Return status, reason and result or error of a finished job."""
+    """Return status, reason and result or error of a finished job; each of its tasks has an end."""
     row = workers.finished(job_id)
-    last = workers.log(job_id)[-1]
-    assert len(ends(workers.log(job_id))) == 1
+    log = workers.log(job_id)
+    last = log[-1]
+    assert len(ends(log)) == 1
+    started = [each["data"]["run_id"] for each in log if each["event_type"] == "task_started"]
+    spans = [each["data"] for each in log if "status" in (each.get("data") or {})]
+    assert sorted(span["run_id"] for span in spans) == sorted(started)
     return row["status"], last.get("reason"), row["error"] or row["result"]
 
 

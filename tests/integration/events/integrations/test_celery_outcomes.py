@@ -31,7 +31,12 @@ def eager():
 
 @pytest.fixture(autouse=True)
 def job():
-    return services.job_create(job_id="abc", task_type="manual")
+    """A job, in whose log every start of a task has one end."""
+    yield services.job_create(job_id="abc", task_type="manual")
+    started = [each for each in log() if each["event_type"] == "task_started"]
+    ended = [each for each in log() if "status" in (each.get("data") or {})]
+    runs = [each["data"]["run_id"] for each in ended]
+    assert sorted(runs) == sorted(each["data"]["run_id"] for each in started)
 
 
 def row():
