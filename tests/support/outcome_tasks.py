@@ -138,6 +138,19 @@ def retries_rejected(self, job_id: str) -> str:
     return "accepted"
 
 
+@shared_task(base=JobTask)
+def unserializable(job_id: str) -> Any:
+    return object()
+
+
+def unserializable_in_chain(job_id: str) -> None:
+    chain(unserializable.si(job_id), part.s(job_id, "next")).delay()
+
+
+def unserializable_in_chord(job_id: str) -> None:
+    chord([unserializable.si(job_id), part.si("", job_id, "1")], part.s(job_id, "body")).delay()
+
+
 @shared_task(base=JobTask, bind=True)
 def sends_ahead(self, job_id: str) -> str:
     chain(plain.s(), part.s(job_id, " later")).delay()

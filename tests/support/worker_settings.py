@@ -22,6 +22,7 @@ JOB_EVENTS = {
             "raises", "decorated_raises", "late_raises_once", "prepared", "replaces",
             "decorated_replaces", "replaced_in_chain", "sends_and_ignores", "canvas",
             "retries_and_returns", "retries_rejected", "sends_ahead",
+            "unserializable_in_chain", "unserializable_in_chord",
             "asks_before_expiry", "long", "long_with_expiry", "late_waits", "added",
         )
     },

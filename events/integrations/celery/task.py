@@ -41,8 +41,10 @@ if TYPE_CHECKING:  # the class is generic in celery-types only
 else:
     _Base = DjangoTask
 
-# Attribute of the request of a task whose function was called.
+# Attributes of the request of a task: whether its function was called, and the run of a task that
+# has returned before others of its job.
 _CALLED: Final = "job_function_called"
+_RETURNED: Final = "job_run_returned"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -151,8 +153,15 @@ def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: A
 def _run_for(job_id: str, task: Any, call: Callable[[], Any]) -> Any:
     request = task.request
     following = tasks_in(request.callbacks, request.chain, request.chord)
-    continues = not option(task, "ends_job") or any(works_for(each, job_id) for each in following)
-    return CeleryAdapter().run(delivery_of(task, job_id, request), call, continues=continues)
+    is_followed_by = any(works_for(each, job_id) for each in following)
+
+    def run() -> Any:
+        result = call()
+        vars(request)[_RETURNED] = current_run() if is_followed_by else None
+        return result
+
+    continues = is_followed_by or not option(task, "ends_job")
+    return CeleryAdapter().run(delivery_of(task, job_id, request), run, continues=continues)
 
 
 def _announce(
@@ -217,21 +226,29 @@ def _announce_following(
 
 @signals.task_postrun.connect(dispatch_uid="job_events")
 def _on_postrun(task: Any, args: Any, kwargs: Any, retval: Any, state: Any, **_kwargs: Any) -> None:
-    """Record the end of a task whose function was not called, as if the function had ended so.
+    """Record what happened before or after the function of a task.
 
-    For example, `before_start` raises, or the arguments do not fit.
+    If it was not called, because `before_start` raises or the arguments do not fit, the job ends as
+    if the function had ended so. If the next task could not be sent, for example because the result
+    of this one cannot be serialized, the job fails.
     """
-    request = task.request
-    if not is_followed(task) or state in (None, states.RETRY) or _CALLED in vars(request):
+    if not is_followed(task):
         return
-    job_id = job_id_of(task, args, kwargs, header_of(request, JOB_HEADER))
-    if job_id is None:
-        return
+    known = vars(task.request)
+    run = known.get(_RETURNED)
+    with suppress(Exception):
+        if state == states.FAILURE and run is not None:
+            run.tracker.abort(run, retval)
+        elif state not in (None, states.RETRY) and _CALLED not in known:
+            _record_uncalled(task, args, kwargs, retval)
 
+
+def _record_uncalled(task: Any, args: Any, kwargs: Any, retval: Any) -> None:
     def end() -> Any:
         if isinstance(retval, BaseException):
             raise retval
         return retval
 
-    with suppress(Exception):
+    job_id = job_id_of(task, args, kwargs, header_of(task.request, JOB_HEADER))
+    if job_id is not None:
         _run_for(job_id, task, end)

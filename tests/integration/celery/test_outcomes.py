@@ -98,6 +98,14 @@ def test_task_that_returns_before_another_message_of_its_job(workers, task, resu
     assert outcome(workers, workers.job(task)) == ("completed", None, result)
 
 
+@pytest.mark.parametrize("canvas", ["chain", "chord"])
+def test_result_that_the_next_task_cannot_receive(workers, canvas):
+    """Celery cannot send the message of the next task."""
+    status, _, error = outcome(workers, workers.job(f"unserializable_in_{canvas}"))
+    assert status == "failed"
+    assert "not JSON serializable" in error
+
+
 def test_canvas_whose_tasks_do_not_all_follow(workers):
     expected = {
         "chain to plain": ("completed", None, "1"),
