@@ -4,6 +4,7 @@ Errors that Celery and billiard wrap to send them to another process are recogni
 """
 
 import linecache
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePath
@@ -21,6 +22,10 @@ _MAX_NOTES: Final = 10
 _MAX_SUMMARY_CHARACTERS: Final = 1_000
 _MAX_WRAPPERS: Final = 5
 _MAX_REMOTE_LINES: Final = 20
+_HEADERS: Final = ("Traceback (most recent call last)", "Exception Group Traceback (most recent")
+_CHAINED: Final = ("The above exception was the direct", "During handling of the above exception")
+_GROUP_LINE: Final = re.compile(r"\s*\+-")  # between the errors of a group
+_GROUP_PREFIX: Final = re.compile(r"\s*[|+] ")
 _INTERNAL: Final = frozenset((
     "langchain", "langchain_core", "langchain_classic", "langgraph", "langsmith", "asyncio",
     "concurrent", "threading", "contextlib", "contextvars", "functools", "tenacity", "pydantic",
@@ -70,6 +75,25 @@ def error_traceback(error: BaseException) -> str:
             parts += [f"Sub-exception {_summary(leaf)}\n", *_frames(leaf.__traceback__)]
             parts += _caused_by(leaf)
     return "".join([*parts, *_caused_by(error)]).rstrip()
+
+
+def message_of_traceback(text: str) -> str:
+    """Return what a formatted traceback says of its error; of a group with its leaf errors."""
+    messages: list[list[str]] = [[]]
+    in_frames = False
+    for line in text.strip().splitlines():
+        content = _GROUP_PREFIX.sub("", line)
+        if content.startswith(_CHAINED):  # the message so far is that of a cause
+            messages = [[]]
+        elif content.startswith(_HEADERS):
+            in_frames = True
+        elif _GROUP_LINE.match(line):
+            messages.append([])
+        elif not (in_frames and content.startswith("  ")):
+            in_frames = False
+            messages[-1].append(content)
+    first, *leaves = ["\n".join(lines).strip() for lines in messages]
+    return f"{first}: {'; '.join(filter(None, leaves))}" if any(leaves) else first
 
 
 def _caused_by(error: BaseException) -> Iterator[str]:

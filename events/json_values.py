@@ -75,7 +75,7 @@ def convert(value: Any) -> Any:
 def number(value: Any) -> Any:
     """Return a Decimal, a numpy scalar or another number as int or float; other values as is."""
     kind = type(value)
-    if isinstance(value, (str, bool)) or kind in (int, float):
+    if kind in (int, float) or issubclass(kind, (str, bool)):
         return value
     for name, function in (("__index__", index), ("__float__", float)):
         if hasattr(kind, name):
@@ -311,7 +311,8 @@ def _sorted(value: Iterable[Any]) -> list[Any]:
 
 def _numpy_parts(value: Any, numpy: Any) -> Any:
     if isinstance(value, numpy.ndarray) and value.ndim:
-        return value
+        is_simple = value.dtype.kind in "biufU" and value.size <= MAX_NODES
+        return _Value(value.tolist()) if is_simple else value
     if value.dtype.kind in "mM":  # dates and durations: their numbers have various units
         return _Value(str(value))
     item = value.item()

@@ -16,6 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import Max
+from django.utils.functional import Promise
 
 from events.codec import dump_json
 from events.conf import event_settings, is_number
@@ -248,6 +249,8 @@ def _insert(job: Job) -> None:
 def _check_fields(job: Job) -> None:
     if not isinstance(job.payload, Mapping) or not all(isinstance(k, str) for k in job.payload):
         raise InvalidJob("payload", "must be an object whose keys are arguments of the runner.")
+    if isinstance(job.title, Promise):  # a lazy translation
+        job.title = str(job.title)
     if not isinstance(job.title, str):
         raise InvalidJob("title", f"must be a string. Given: {shown(job.title)}.")
     limit = job_settings.MAX_PAYLOAD_BYTES

@@ -1,11 +1,13 @@
 """Queue adapter of Celery."""
 
+import json
 from typing import Any, ClassVar, Final, cast
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.process import current_process
 from celery import current_app, current_task, signature
 from celery import exceptions as celery_exceptions
+from kombu.utils import json as kombu_json
 
 from events.error_report import error_text
 from events.execution.adapter import (
@@ -76,9 +78,15 @@ class CeleryAdapter(QueueAdapter):
             raise RuntimeError("A task that is called directly cannot wait for input.")
         request = task.request
         # The task began in time: an answer may arrive after its `expires`.
-        return dict(task.signature_from_request(request, retries=request.retries, expires=None))
+        data = dict(task.signature_from_request(request, retries=request.retries, expires=None))
+        try:
+            # As Celery sends it: arguments such as Decimal keep their type.
+            return json.loads(kombu_json.dumps(data))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"The arguments of the task cannot be stored: {error}") from error
 
     def resume(self, data: Any, attempt: int) -> None:
+        data = kombu_json.loads(json.dumps(data))
         task = cast(Any, signature(data, app=current_app))
         headers = task.options.get("headers") or {}
         task.apply_async(headers={**headers, ATTEMPT_HEADER: attempt})

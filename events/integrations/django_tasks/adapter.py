@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from events.database import aware_time
+from events.error_report import message_of_traceback
 from events.exceptions import InvalidJobId
 from events.execution.adapter import (
     EXITS,
@@ -101,8 +102,8 @@ def _error_of(task_result: Any) -> BaseException | None:
     error, kind = sys.exception(), type(sys.exception())
     if f"{kind.__module__}.{kind.__qualname__}" == recorded.exception_class_path:
         return error
-    last_line = recorded.traceback.strip().rpartition("\n")[2]
-    return TaskFailed(last_line or recorded.exception_class_path)
+    message = message_of_traceback(recorded.traceback)
+    return TaskFailed(message or recorded.exception_class_path)
 
 
 def _job_id_of(task_result: Any, name: str | None) -> str | None:

@@ -124,6 +124,9 @@ def test_publishers_and_services(name):
     publisher.publish_task_progress("abc", "work", 5, value=value)
     publisher.publish_document_generated("abc", value)
     assert last("task_progress")["value"] == last("document_generated")["document"] == form
+    with publisher.span("abc", "step", value=value):
+        pass
+    assert last("span_started")["data"]["value"] == form
     services.job_create(task_type="manual", job_id="abc")
     services.job_start(job_id="abc", value=value)
     assert last("task_started")["value"] == form

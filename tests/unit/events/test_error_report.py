@@ -1,5 +1,6 @@
 import asyncio
 import re
+import traceback
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from celery.exceptions import Retry
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from pydantic import BaseModel
 
-from events.error_report import error_message, error_traceback, error_type
+from events.error_report import error_message, error_traceback, error_type, message_of_traceback
 
 
 def refuse():
@@ -177,3 +178,29 @@ def test_errors_of_other_packages():
 @pytest.mark.parametrize("value", ["text", None, 5, WithoutText])
 def test_message_of_another_value(value):
     assert error_message(value) == str(value)
+
+
+def text_of(error):
+    return "".join(traceback.format_exception(raised(rethrow, error)))
+
+
+def rethrow(error):
+    raise error
+
+
+def test_message_of_a_traceback():
+    noted = ValueError("bad")
+    noted.add_note("row 7\n  of prices")
+    assert message_of_traceback(text_of(noted)) == "ValueError: bad\nrow 7\n  of prices"
+    group = ExceptionGroup("g", [ValueError("a\nb"), ExceptionGroup("h", [noted])])
+    group.__cause__ = raised(refuse)
+    assert message_of_traceback(text_of(group)) == (
+        "ExceptionGroup: g (2 sub-exceptions): ValueError: a\nb;"
+        " ExceptionGroup: h (1 sub-exception); ValueError: bad\nrow 7\n  of prices"
+    )
+    for text in (
+        "",
+        "ValueError: late",
+        "Traceback (most recent call last):\n  ...\nValueError: late",
+    ):
+        assert message_of_traceback(text) == text.rpartition("\n")[2]

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from billiard.exceptions import WorkerLostError
@@ -245,6 +248,21 @@ def test_answer_resumes_task(job):
     assert (row().status, kinds()[-1]) == ("running", "input_requested")
     inputs.input_give(job_id="abc", name="input-1", value="Anna")
     assert (row().status, row().result) == ("completed", "Anna")
+
+
+def test_arguments_of_a_resumed_task_keep_their_types(job):
+    arguments = (Decimal("1.50"), datetime(2026, 1, 2, tzinfo=UTC), UUID(int=7), date(2026, 1, 2))
+    given = []
+
+    @shared_task(base=JobTask, bind=True, name="eager.resumed_with")
+    def resumed_with(self, job_id, *args, **kwargs):
+        given.append((args, kwargs))
+        return self.ask("Who?")
+
+    resumed_with.delay("abc", *arguments, price=Decimal(2))
+    inputs.input_give(job_id="abc", name="input-1", value="Anna")
+    assert row().result == "Anna"
+    assert given == [(arguments, {"price": Decimal(2)})] * 2
 
 
 def test_error_names_missing_extra():
