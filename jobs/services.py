@@ -273,11 +273,11 @@ def _arguments(payload: Mapping[str, Any]) -> Any:
     """Return the payload with its values converted; raise InvalidJob if one would be lost."""
     try:
         dump_json(payload, "it")
-    except InvalidEvent:
+    except InvalidEvent as error:
         converted = convert(payload)
         for path in marked_paths(converted):
-            reason = f"has a value at {path or 'the top level'} that JSON cannot represent."
-            raise InvalidJob("payload", reason) from None
+            reason = f"has a value at {path or 'the top level'} that JSON cannot represent: {error}"
+            raise InvalidJob("payload", reason) from error
         return converted
     return payload
 

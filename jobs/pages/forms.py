@@ -48,12 +48,17 @@ class JSONObjectField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         try:
-            decoded = json.loads(super().to_python(value) or "{}")
+            text = super().to_python(value) or "{}"
+            decoded = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             decoded = None
         if not isinstance(decoded, dict):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return decoded
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")
 
 
 class PayloadForm(forms.Form):
