@@ -33,6 +33,7 @@ _CALL_BLOCKS: Final = (
 _SERVER_CALL_BLOCKS: Final = ("server_tool_call", "server_tool_use", "mcp_tool_use")
 _SERVER_CALL_SUFFIX: Final = "_call"  # web_search_call, code_interpreter_call, … of OpenAI
 _SERVER_RESULT_SUFFIX: Final = "_result"
+_ARGUMENTS: Final = ("args", "input", "arguments", "action", "code", "queries")
 _CITATIONS: Final = ("citations", "annotations", "search_results", "grounding_metadata")
 
 Pieces = list[tuple[str, str]]
@@ -135,9 +136,7 @@ def tool_calls(message: Any) -> list[dict[str, Any]]:
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    args: Any = next(
-        (call[key] for key in ("args", "input", "arguments", "action") if key in call), {}
-    )
+    args: Any = next((call[key] for key in _ARGUMENTS if key in call), {})
     return {"name": call.get("name") or call.get("type"), "id": call.get("id"), "args": args}
 
 
@@ -254,10 +253,8 @@ def _update(command: Any) -> Any:
 def _command_fields(command: Any, update: Any) -> dict[str, Any]:
     goto = command.goto
     nodes = [_target(one) for one in goto] if isinstance(goto, (list, tuple)) else _target(goto)
-    if isinstance(update, Mapping):
-        update = {key: _plain(value) for key, value in update.items()}
     fields = present(goto=nodes, graph=command.graph, resume=command.resume)
-    return {**({} if update is None else {"update": update}), **fields}
+    return {**({} if update is None else {"update": _plain(update)}), **fields}
 
 
 def _target(node: Any) -> Any:
@@ -270,6 +267,8 @@ def _plain(value: Any) -> Any:
         return {"type": value.type, **message_fields(value)}
     if isinstance(value, list):
         return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
     return value
 
 

@@ -192,6 +192,8 @@ class RunRecorder(SpanRecorder):
             run.root.failures[run.step] += 1
         events = self._handled_errors(run, error)
         origin = run.origin(error)
+        if run.is_recorded:
+            run.held_errors = []  # it is reported as an error of this run
         if run.parent is None:
             data = self._error_data(error, run, is_fatal=True)
             return [*events, *self._finish(run, status, EventType.ERROR, **data)]

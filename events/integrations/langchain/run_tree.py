@@ -25,7 +25,7 @@ class RunTree:
         self._job_id = job_id
         self._sanitizer = sanitizer
         self._runs: dict[UUID, RunState] = {}
-        self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._ended: OrderedDict[UUID, UUID | None] = OrderedDict()  # with their parents
 
     def get(self, run_id: UUID | None) -> RunState | None:
         return self._runs.get(run_id)  # type: ignore[arg-type]
@@ -37,10 +37,17 @@ class RunTree:
     def start(
         self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
     ) -> RunState | None:
-        """Add a run; return None for a run that starts in one that has ended."""
-        run_id, parent_id = kwargs["run_id"], kwargs.get("parent_run_id")
-        if parent_id in self._ended:
-            self._remember(run_id)
+        """Add a run; return None if it belongs to a tree whose root has ended.
+
+        A run that starts in one that has ended, in a thread or task, is added to the run around it.
+        """
+        run_id: UUID = kwargs["run_id"]
+        parent_id: Any = kwargs.get("parent_run_id")
+        is_late = parent_id in self._ended
+        while parent_id in self._ended:
+            parent_id = self._ended[parent_id]
+        if is_late and parent_id not in self._runs:
+            self._remember(run_id, None)
             return None
         self._ended.pop(run_id, None)
         run = self._new_run(kind, serialized, kwargs)
@@ -58,7 +65,7 @@ class RunTree:
         """Remove and return a run; return None if it is unknown or has ended."""
         run = self._runs.pop(run_id, None)
         if run is not None:
-            self._remember(run_id)
+            self._remember(run_id, UUID(run.parent.run_id) if run.parent else None)
         return run
 
     def end_within(self, outer: RunState) -> list[RunState]:
@@ -66,8 +73,8 @@ class RunTree:
         found = [run_id for run_id, run in self._runs.items() if run.is_within(outer)]
         return [run for run_id in reversed(found) if (run := self.end(run_id))]
 
-    def _remember(self, run_id: UUID) -> None:
-        self._ended[run_id] = None
+    def _remember(self, run_id: UUID, parent_id: UUID | None) -> None:
+        self._ended[run_id] = parent_id
         if len(self._ended) > _MAX_ENDED_RUNS:
             self._ended.popitem(last=False)
 
