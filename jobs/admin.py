@@ -22,7 +22,7 @@ from events.history import read_events
 from jobs import services
 from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
-from jobs.models import InputRequest, Job, Task
+from jobs.models import Attempt, InputRequest, Job, Task
 from jobs.selectors import list_rows, search_jobs, user_of, usernames, visible_jobs
 from jobs.timeline import timeline_rows
 
@@ -45,14 +45,27 @@ class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]  # not subs
         return True
 
 
+class AttemptInline(ReadOnlyInline):
+    """The attempts of the job."""
+
+    model = Attempt
+    fields = readonly_fields = (
+        "number", "status", "created_at", "started_at", "finished_at", "error", "reason",
+    )  # fmt: skip
+
+
 class TaskInline(ReadOnlyInline):
-    """The tasks of the current attempt, with worker and heartbeat."""
+    """The tasks of all attempts, with worker and heartbeat."""
 
     model = Task
     fields = readonly_fields = (
-        "task_type", "state", "worker", "delivery_count", "started_at", "heartbeat_at",
-        "deadline", "external_id",
+        "attempt_number", "task_type", "state", "worker", "delivery_count", "started_at",
+        "heartbeat_at", "deadline", "external_id",
     )  # fmt: skip
+
+    @admin.display(description=_("attempt"))
+    def attempt_number(self, task: Task) -> str:
+        return task.attempt_id.rpartition(".")[2]  # without a query
 
 
 class InputInline(ReadOnlyInline):
@@ -93,16 +106,17 @@ class JobAdmin(LargeTableAdmin):
     sortable_by = ("created_at", "finished_at")
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
-    inlines = (TaskInline, InputInline)
+    inlines = (AttemptInline, TaskInline, InputInline)
     readonly_fields = (
         "job_id", "task_type", "title", "owner", "status", "attempt", "percent", "created_at",
-        "started_at", "finished_at", "error", "payload", "result", "page", "timeline",
+        "started_at", "finished_at", "error", "payload", "result", "page", "timeline", "phase",
+        "first_event_at", "last_event_at", "event_count",
     )  # fmt: skip
     fieldsets = (
         (None, {"fields": (("job_id", "page"), "title", ("task_type", "owner"))}),
-        (_("State"), {"fields": (("status", "percent", "attempt"), "error")}),
+        (_("State"), {"fields": (("status", "percent", "phase", "attempt"), "error")}),
         (_("Times"), {"fields": (("created_at", "started_at", "finished_at"),)}),
-        (_("Events"), {"fields": ("timeline",)}),
+        (_("Events"), {"fields": (("first_event_at", "last_event_at", "event_count"), "timeline")}),
         (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
     )
 

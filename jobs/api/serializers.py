@@ -11,7 +11,7 @@ from rest_framework import serializers
 from events.database import aware_time
 from events.types import shown
 from jobs.conf import job_settings
-from jobs.models import InputRequest, Job
+from jobs.models import Attempt, InputRequest, Job
 
 _PLAIN_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
@@ -50,7 +50,8 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar[tuple[str, ...]] = (
             "job_id", "task_type", "title", "status", "attempt", "progress", "owner", "error",
-            "created_at", "started_at", "finished_at", "url",
+            "created_at", "started_at", "finished_at", "first_event_at", "last_event_at",
+            "event_count", "phase", "url",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -58,11 +59,26 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         return str(job.owner.get_username()) if job.owner else None
 
 
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    """An attempt of a job."""
+
+    serializer_field_mapping = _FIELDS
+
+    class Meta:
+        model = Attempt
+        fields: ClassVar[tuple[str, ...]] = (
+            "number", "status", "created_at", "started_at", "finished_at", "error", "reason",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
 class JobSerializer(JobListSerializer):
     """A job."""
 
+    attempts = AttemptSerializer(many=True, read_only=True, help_text="The oldest first.")
+
     class Meta(JobListSerializer.Meta):
-        fields = (*JobListSerializer.Meta.fields, "payload", "result")
+        fields = (*JobListSerializer.Meta.fields, "payload", "result", "attempts")
         read_only_fields = fields
 
 

@@ -25,6 +25,11 @@ export interface Job {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
+  /** Of the archived log, with its number of events and its latest phase. */
+  first_event_at: string | null;
+  last_event_at: string | null;
+  event_count: number;
+  phase: string;
   /** Path of the job's page; null if the project does not include the pages. */
   url: string | null;
 }

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication
 
+from events.archive.archiver import Archiver
 from events.publisher import get_publisher
 from jobs import services
 from jobs.api.base import JobsAPIView
@@ -48,7 +49,8 @@ def test_create(api, user, log_types):
     created = response.json()
     assert response.status_code == 201
     assert response["Location"] == f"/api/jobs/{created['job_id']}/"
-    assert datetime.fromisoformat(created.pop("created_at")) <= timezone.now()
+    created_at, (attempt,) = created.pop("created_at"), created["attempts"]
+    assert datetime.fromisoformat(created_at) <= timezone.now()
     job = Job.objects.get(job_id=created["job_id"])
     assert created == {
         "job_id": job.job_id,
@@ -61,12 +63,48 @@ def test_create(api, user, log_types):
         "error": "",
         "started_at": None,
         "finished_at": None,
+        "first_event_at": None,
+        "last_event_at": None,
+        "event_count": 0,
+        "phase": "",
         "url": f"/jobs/job/{job.job_id}/",
         "payload": {"text": "ü€😀", "n": [1, 2.5, None]},
         "result": None,
+        "attempts": [attempt],
+    }
+    assert attempt == {
+        "number": 1,
+        "status": "pending",
+        "created_at": created_at,
+        "started_at": None,
+        "finished_at": None,
+        "error": "",
+        "reason": "",
     }
     assert job.owner == user
     assert log_types(job) == ["job_created"]
+
+
+def test_attempts_and_columns_of_the_log(api, user):
+    job = services.job_create(task_type="manual", owner=user)
+    services.job_start(job_id=job.job_id)
+    get_publisher(epoch=1).publish_event(job.job_id, {"event_type": "phase_update", "phase": "a"})
+    services.job_fail(job_id=job.job_id, error="boom", reason="worker_lost")
+    Archiver().step()
+    detail = api.get(f"jobs/{job.job_id}/").json()
+    (first,) = detail["attempts"]
+    assert (first["number"], first["status"], first["error"]) == (1, "failed", "boom")
+    assert (first["reason"], first["finished_at"]) == ("worker_lost", detail["finished_at"])
+    assert (detail["event_count"], detail["phase"]) == (4, "a")
+    assert detail["created_at"][:10] <= detail["first_event_at"] <= detail["last_event_at"]
+    services.job_retry(job_id=job.job_id)
+    detail = api.get(f"jobs/{job.job_id}/").json()
+    assert [(each["number"], each["status"]) for each in detail["attempts"]] == [
+        (1, "failed"), (2, "pending"),
+    ]  # fmt: skip
+    (listed,) = api.get("jobs/").json()["results"]
+    assert listed == {name: detail[name] for name in listed}
+    assert "attempts" not in listed
 
 
 def test_create_with_job_id(staff_api):
