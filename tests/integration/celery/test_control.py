@@ -137,8 +137,8 @@ def test_request_for_input_in_chain(workers):
     log = workers.log(job_id)
     assert kinds(log) == [
         "job_created",
-        "task_started", "begun", "input_requested", "input_received",
-        "task_started", "begun", "input_requested", "input_received",
+        "task_started", "begun", "task_suspended", "input_requested", "input_received",
+        "task_started", "begun", "task_suspended", "input_requested", "input_received",
         "task_started", "begun", "task_completed",
         "task_started", "linked", "task_completed",
     ]  # fmt: skip
