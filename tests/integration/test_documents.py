@@ -33,6 +33,7 @@ from events.history import aread_events, read_events
 from events.integrations.celery import JobTask
 from events.integrations.uvicorn import OPTIONS
 from events.producer import sender
+from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.checks import check_settings
@@ -42,6 +43,7 @@ from tests.support import rq_adapter
 from tests.support.followed import followed_tasks
 from tests.support.queue_tasks import FRAMEWORK
 from tests.support.site import ROOT
+from tests.support.span_tree import ended_spans
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -292,6 +294,19 @@ def test_outbox_snippet():
     with pytest.raises(ValueError, match="nothing"):
         namespace["pay"](bill)
     assert [event.data["amount"] for event in read_events("abc")] == [5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_spans_snippet(monkeypatch):
+    namespace: dict = {}
+    exec(snippets(ROOT / "docs" / "how-to.md")["spans"], namespace)
+    run = SimpleNamespace(publisher=get_publisher())
+    monkeypatch.setitem(namespace, "current_run", lambda: run)
+    namespace["import_rows"]("abc", [SimpleNamespace(save=lambda: None)] * 2)
+    log = [event.data for event in read_events("abc")]
+    assert len(ended_spans(log)) == 3
+    assert log[0]["data"]["rows"] == 2
+    assert log[1]["data"]["parent_run_id"] == log[0]["data"]["run_id"]
 
 
 @pytest.mark.django_db(transaction=True)
