@@ -24,6 +24,8 @@ _MAX_WRAPPERS: Final = 5
 _MAX_REMOTE_LINES: Final = 20
 _HEADERS: Final = ("Traceback (most recent call last)", "Exception Group Traceback (most recent")
 _CHAINED: Final = ("The above exception was the direct", "During handling of the above exception")
+# Names the node and a random id, which the events of the graph have.
+_LANGGRAPH_NOTE: Final = "During task with name "
 _GROUP_LINE: Final = re.compile(r"\s*\+-")  # between the errors of a group
 _GROUP_PREFIX: Final = re.compile(r"\s*[|+] ")
 _INTERNAL: Final = frozenset((
@@ -143,7 +145,8 @@ def _message(error: object) -> str:
         lines = [f"{lines[0]}: {'; '.join(shown + more)}"]
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, (list, tuple)):
-        lines += [error_text(note) for note in notes[:_MAX_NOTES]]
+        texts = [error_text(note) for note in notes[:_MAX_NOTES]]
+        lines += [text for text in texts if not text.startswith(_LANGGRAPH_NOTE)]
     return "\n".join(filter(None, lines))
 
 

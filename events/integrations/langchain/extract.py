@@ -56,7 +56,7 @@ def add_usage(total: Usage, usage: Any) -> None:
 
 def document(found: Any) -> dict[str, Any]:
     """Return text and metadata of a retrieved document."""
-    text = getattr(found, "page_content", str(found))
+    text = getattr(found, "page_content", found)
     return {"text": text, "metadata": getattr(found, "metadata", {})}
 
 

@@ -72,6 +72,7 @@ def test_causes_and_notes():
         except OSError as cause:
             error = RuntimeError("step failed")
             error.add_note("in row 7")
+            error.add_note("During task with name 'n' and id '4b86'")  # of LangGraph
             raise error from cause
     except RuntimeError as caught:
         error = caught
