@@ -101,6 +101,7 @@ class TaskRun:
     last_heartbeat: float = field(default_factory=monotonic)
     parent_run_id: str | None = None
     span: Span | None = field(default=None, init=False)
+    pending_error: type[InputPending] = field(default=InputPending, init=False)
     _started: float = field(default_factory=monotonic, init=False)
     _questions: int = field(default=0, init=False)
 
@@ -185,7 +186,7 @@ class TaskRun:
         answers = [self.tracker.find_answer(self, each.name) for each in questions]
         pending = [each for each, (known, _) in zip(questions, answers, strict=True) if not known]
         if pending:
-            raise InputPending(pending)
+            raise self.pending_error(pending)
         return [value for _, value in answers]
 
 

@@ -12,8 +12,10 @@ from asgiref.sync import sync_to_async
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables.config import var_child_runnable_config
 
+from events.exceptions import InputPending
 from events.execution.run import Question, TaskRun
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
+from events.integrations.langchain.errors import GraphBubbleUp
 from events.integrations.langchain.handlers import JobHandler
 from events.integrations.langchain.options import DEFAULTS
 from events.json_values import convert
@@ -24,6 +26,11 @@ except ImportError as error:
     raise ImportError(
         "Interrupts need LangGraph: pip install 'django-job-events[langgraph]'"
     ) from error
+
+
+class GraphInputPending(InputPending, GraphBubbleUp):
+    """The task awaits input. As a GraphBubbleUp it passes RetryPolicy and ToolNode unhandled."""
+
 
 Config = Mapping[str, Any]
 # Yields a sync function, its async version and their arguments; receives what it returns.
@@ -44,8 +51,9 @@ def invoke(
     The thread is named after job and attempt, unless `config` names one. A callback handler
     publishes the run according to `record`, and stops the graph if the job is cancelled; it is not
     added if `config` or the calling run already has one of this job. A task that runs again in the
-    same attempt resumes from the last checkpoint. Called in a node or tool of another graph, the
-    graph is a subgraph of it: it needs no checkpointer, and the outer graph handles its interrupts.
+    same attempt resumes from the last checkpoint. Called in a node or tool of another graph without
+    a thread of its own, the graph is a subgraph: it needs no checkpointer, and the outer graph
+    handles its interrupts.
 
     Raises InputPending until all questions are answered; it must end the task. Raises ValueError
     for a graph without a checkpointer.
@@ -88,7 +96,8 @@ def _steps(
     record: RecordOptions,
 ) -> _Steps:
     """Run the graph from its thread's state to its end; performs no I/O itself."""
-    if _is_in_graph():
+    run.pending_error = GraphInputPending  # a tool may ask, too
+    if _is_subgraph(config):
         merged = {**(config or {}), "callbacks": _callbacks(run, publisher, config, record)}
         return (yield graph.invoke, graph.ainvoke, graph_input, merged)
     thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
@@ -116,10 +125,14 @@ def _steps(
             return result
 
 
-def _is_in_graph() -> bool:
-    """Return whether the caller is a node or tool of a graph."""
-    config = var_child_runnable_config.get() or {}
-    return "langgraph_node" in (config.get("metadata") or {})
+def _is_subgraph(config: Config | None) -> bool:
+    """Return whether the caller is a node or tool of a graph, and the graph has its thread."""
+    calling = var_child_runnable_config.get() or {}
+    thread_ids = [
+        (one.get("configurable") or {}).get("thread_id") for one in (calling, config or {})
+    ]
+    is_in_graph = "langgraph_node" in (calling.get("metadata") or {})
+    return is_in_graph and thread_ids[1] in (None, thread_ids[0])
 
 
 def _is_at_breakpoint(graph: Any, state: Any) -> _Steps:

@@ -216,9 +216,13 @@ class RunRecorder(SpanRecorder):
     ) -> Events:
         roles = self._record.prompts
         shown = [one for one in given if roles is True or (roles and one["role"] in roles)]
-        hidden = sorted({one["role"] for one in given if one not in shown})
+        hidden = [one["role"] for one in given if one not in shown]
+        for one in shown:
+            if calls := one.get("tool_calls"):
+                one["tool_calls"], names = self._tool_calls(calls)
+                hidden += names
         data = {"messages": shown} if roles else {}
-        withheld = [f"messages.{role}" for role in hidden] if roles else ["messages"]
+        withheld = [f"messages.{name}" for name in sorted(set(hidden))] if roles else ["messages"]
         name = (kwargs.get("metadata") or {}).get("ls_model_name")
         kwargs = {**kwargs, **({"name": name} if isinstance(name, str) and name else {})}
         return self._start(RunKind.MODEL, serialized, kwargs, **data, **present(withheld=withheld))
@@ -227,12 +231,8 @@ class RunRecorder(SpanRecorder):
         """Return the output of a model other than text, and what of its output is withheld."""
         output, record = run.output or ModelOutput(), self._record
         withheld = [] if record.model_text else list(output.kinds)
-        calls, hidden_args = [], []
-        for call in messages.tool_calls(message):
-            shown = self._arguments("args", call.pop("args"))
-            hidden_args += shown.pop("withheld", [])
-            calls.append({**call, **shown})
-        withheld += [f"tool_calls.{name}" for name in dict.fromkeys(hidden_args)]
+        calls, hidden_args = self._tool_calls(messages.tool_calls(message))
+        withheld += hidden_args
         content = messages.other_content(message, with_results=record.tool_outputs)
         if messages.has_server_results(message) and not record.tool_outputs:
             withheld.append("content.results")
@@ -249,6 +249,14 @@ class RunRecorder(SpanRecorder):
             **other,
             "withheld": withheld,
         }
+
+    def _tool_calls(self, calls: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the tool calls of a message, and the names of withheld arguments."""
+        shown = [{**call, "args": None, **self._arguments("args", call["args"])} for call in calls]
+        names = [name for call in shown for name in call.pop("withheld", ())]
+        return [present(**call) for call in shown], [
+            f"tool_calls.{name}" for name in dict.fromkeys(names)
+        ]
 
     def _arguments(self, key: str, given: Any) -> dict[str, Any]:
         """Return the arguments of a tool that are recorded, and the names of the others."""

@@ -11,9 +11,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.types import interrupt
+from langgraph.types import RetryPolicy, interrupt
 
 from events.exceptions import InputPending
+from events.execution.run import Question
 from events.integrations import langgraph
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_async_redis
@@ -47,6 +48,8 @@ class FakeRun:
         self.publisher, self.asked, self.answers = get_publisher(), [], list(answers)
         self.given: dict[str, Any] = {}
 
+    pending_error = InputPending
+
     def async_publisher(self):
         return RedisStreamPublisher(get_async_redis())
 
@@ -55,7 +58,7 @@ class FakeRun:
         for question in questions:
             if question.name not in self.given:
                 if not self.answers:
-                    raise InputPending(questions)
+                    raise self.pending_error(questions)
                 self.given[question.name] = self.answers.pop(0)
         return [self.given[question.name] for question in questions]
 
@@ -213,3 +216,66 @@ def test_graph_in_a_tool(passes_config):
     assert [question.prompt for question in run.asked] == ["What?"] * 2
     assert event_types().count("interrupted") == event_types().count("done") == 1
     assert {data["phase"] for data in data_of("phase_update")} >= {"tools", "ask"}
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_graph_with_its_own_thread_in_a_tool(how):
+    """It is no subgraph: it asks its questions itself, and continues when the tool runs again."""
+    run, saver = FakeRun(), InMemorySaver()
+    inner = StateGraph(Letter)
+    inner.add_node("write", lambda _state: {"steps": ["write"]})
+    inner.add_node("ask", lambda _state: {"steps": [interrupt("What?")]})
+    inner.add_edge(START, "write")
+    inner.add_edge("write", "ask")
+    graph = inner.compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "mine"}}
+
+    @tool
+    def write() -> str:
+        """Write."""
+        return str(langgraph.invoke(graph, {}, run, config=config)["steps"])
+
+    outer = node_graph(ToolNode([write], handle_tool_errors=True), "tools")
+    outer.checkpointer = saver
+    state: State = {"messages": [call("write")]}
+
+    def invoke():
+        if how == "invoke":
+            return langgraph.invoke(outer, state, run)
+        return asyncio.run(langgraph.ainvoke(outer, state, run))
+
+    with pytest.raises(InputPending):
+        invoke()
+    assert event_types()[-1] == "interrupted"
+    run.answers = ["tea"]
+    assert invoke()["messages"][-1].content == "['write', 'tea']"
+    assert event_types()[-1] == "done"
+    assert {data["status"] for data in data_of("tool_result")} == {"interrupted", "done"}
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_question_of_a_tool_is_no_error_of_the_tool(how):
+    run, tries = FakeRun(), []
+
+    @tool
+    def write() -> str:
+        """Write."""
+        tries.append(1)
+        return run.ask_all([Question("what", "What?")])[0]
+
+    nodes = ToolNode([write], handle_tool_errors=True)
+    graph = node_graph(nodes, "tools", retry_policy=RetryPolicy(retry_on=lambda _error: True))
+    graph.checkpointer = InMemorySaver()
+    state: State = {"messages": [call("write")]}
+
+    def invoke():
+        if how == "invoke":
+            return langgraph.invoke(graph, state, run)
+        return asyncio.run(langgraph.ainvoke(graph, state, run))
+
+    with pytest.raises(InputPending) as raised:
+        invoke()
+    assert [question.name for question in raised.value.questions] == ["what"]
+    assert tries == [1]
+    assert event_types()[-1] == "interrupted"
+    assert "error" not in event_types()
