@@ -200,10 +200,26 @@ def _save(rows: Sequence[_Row]) -> None:
     changed = [row for row in rows if row.changed]
     small = set[str]().union(*(row.changed for row in changed)) - {"result"}
     if small:
-        Job.objects.bulk_update([row.job for row in changed], sorted(small))
+        _update([row.job for row in changed], sorted(small))
     with_result = [row.job for row in changed if "result" in row.changed]
     if with_result:
-        Job.objects.bulk_update(with_result, ["result"])
+        _update(with_result, ["result"])
+
+
+def _update(jobs: Sequence[Job], names: Sequence[str]) -> None:
+    """Save fields of all jobs in one round trip: `bulk_update` takes 50 times as long."""
+    connection, meta = write_connection(), Job._meta  # noqa: SLF001 - documented by Django
+    quote = connection.ops.quote_name
+    fields: list[Any] = [meta.get_field(name) for name in names]
+
+    def values(job: Job) -> list[Any]:
+        given = ((each, getattr(job, each.attname)) for each in fields)
+        return [*(each.get_db_prep_save(value, connection) for each, value in given), job.pk]
+
+    columns = ", ".join(f"{quote(each.column)} = %s" for each in fields)
+    statement = f"UPDATE {quote(meta.db_table)} SET {columns} WHERE id = %s"  # noqa: S608 - names
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, list(map(values, jobs)))
 
 
 def reported_status(event_type: str, data: Mapping[str, Any]) -> Status | None:
