@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -19,7 +19,7 @@ from django.db.models import Max
 from django.utils.functional import Promise
 
 from events.codec import dump_json
-from events.conf import event_settings, is_number
+from events.conf import is_number
 from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
 from events.exceptions import InvalidEvent, LogDeleted
@@ -34,8 +34,6 @@ from jobs.transitions import transition
 from jobs.validators import clean_error, clean_reason
 
 logger = logging.getLogger(__name__)
-
-_EVENT_FIELDS_BYTES: Final = 4 * 1024
 
 Status = Job.Status
 
@@ -115,11 +113,12 @@ def job_complete(
     **data: Any,
 ) -> Job:
     """Change running to completed. `result` is any value, shortened if an event cannot hold it."""
+    result = transitions.converted_result(result)
     with transition(transitions.COMPLETE, job_id, attempt, locked_job) as job:
         job.status = Status.COMPLETED
         job.progress = 100.0
-        job.result = transitions.converted_json(result, _max_result_bytes())
-        event = {"status": "completed", "result": job.result, **data}
+        job.result = result
+        event = {"status": "completed", "result": result, **data}
         transitions.publish_end(job, EventType.TASK_COMPLETED, **event)
     return job
 
@@ -261,12 +260,6 @@ def _check_fields(job: Job) -> None:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidJob(field, messages[0]) from error
     dispatch.check_payload(job.task_type, job.payload)
-
-
-def _max_result_bytes() -> int:
-    """Return the size limit of a result, whose event has other fields."""
-    limit = event_settings.MAX_EVENT_BYTES
-    return max(limit - _EVENT_FIELDS_BYTES, limit // 2)
 
 
 def _arguments(payload: Mapping[str, Any]) -> Any:

@@ -28,6 +28,8 @@ from jobs.models import Attempt, Job, Task
 
 Status = Job.Status
 
+_EVENT_FIELDS_BYTES: Final = 4 * 1024
+
 
 class Transition(NamedTuple):
     """A transition: what the error message calls it, and the statuses that allow it."""
@@ -174,6 +176,12 @@ def publish(job: Job, event_type: str, **data: Any) -> None:
 def converted_json(value: object, limit: int) -> Any:
     """Return any value as JSON of at most `limit` bytes, for a column."""
     return orjson.loads(orjson.dumps(to_json(value, limit), time_text))
+
+
+def converted_result(result: object) -> Any:
+    """Return any value as JSON that an event can hold besides its other fields."""
+    limit = event_settings.MAX_EVENT_BYTES
+    return converted_json(result, max(limit - _EVENT_FIELDS_BYTES, limit // 2))
 
 
 def normalized_json(field: str, value: object, limit: int) -> Any:

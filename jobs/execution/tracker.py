@@ -158,6 +158,8 @@ class JobRunTracker(RunTracker):
         return [run for run in runs if run not in held]
 
     def complete(self, run: TaskRun, result: Any, *, continues: bool | None) -> None:
+        # Before the transaction: methods of the result may take long, query, or fail a query.
+        result = transitions.converted_result(result)
         with atomic():
             job = _finish_task(run)
             data = {"task_type": run.task_type, "result": result, **run.span_end("done")}
@@ -189,15 +191,16 @@ class JobRunTracker(RunTracker):
         return (False, None) if answered is None else (True, answered.value)
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
+        limit = job_settings.MAX_PAYLOAD_BYTES
+        prompts = [transitions.converted_json(each.prompt, limit) for each in questions]
         with atomic():
             job = _finish_task(run, State.AWAITING_INPUT)
-            limit = job_settings.MAX_PAYLOAD_BYTES
             arguments = transitions.normalized_json("arguments", resume, limit)
             _tasks(job, run.delivery).update(resume=arguments)
             data = run.span_end("interrupted")
             transitions.publish(job, TASK_SUSPENDED, task_type=run.task_type, **data)
-            for each in questions:
-                question = {"name": each.name, "prompt": each.prompt, "choices": each.choices}
+            for each, prompt in zip(questions, prompts, strict=True):
+                question = {"name": each.name, "prompt": prompt, "choices": each.choices}
                 inputs.input_request(job_id=job.job_id, task_type=run.task_type, **question)
             job.clear_deadline()
             job.save_deadline()
