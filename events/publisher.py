@@ -8,7 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, SupportsFloat, TypeVar
 
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
@@ -78,7 +78,7 @@ class Publisher(ABC, Generic[_Id]):
         return self._publish_task(job_id, EventType.TASK_STARTED, task_type, data)
 
     def publish_task_progress(
-        self, job_id: str, task_type: str, progress: float | str, **kwargs: Any
+        self, job_id: str, task_type: str, progress: SupportsFloat | str, **kwargs: Any
     ) -> _Id:
         """Publish the progress of a task: a number from 0 to 100, or text."""
         data = {"status": "running", "progress": number(progress), **kwargs}

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -88,7 +88,9 @@ def job_start(
     return job
 
 
-def job_progress(*, job_id: str, progress: float, attempt: int | None = None, **data: Any) -> Job:
+def job_progress(
+    *, job_id: str, progress: SupportsFloat, attempt: int | None = None, **data: Any
+) -> Job:
     """Set the progress of a running job in per cent. Raises InvalidJob unless it is 0 to 100.
 
     `data`, here and below, are any values: what JSON cannot represent is converted.

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat
 
 from django.core.exceptions import SynchronousOnlyOperation
 
@@ -132,7 +132,7 @@ class TaskRun:
         """Return an async publisher for the attempt, bound to the running event loop."""
         return RedisStreamPublisher(get_async_redis(), epoch=self.attempt)
 
-    def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
+    def progress(self, progress: SupportsFloat, message: str = "", **data: Any) -> str | None:
         """Publish the progress of the task, 0 to 100; return the event's id.
 
         `data` are any values. Returns None if Redis is unavailable, or a timestamp is invalid: that

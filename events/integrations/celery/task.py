@@ -7,7 +7,7 @@ failing task fails it. See docs/how-to.md, "Run jobs with Celery".
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, SupportsFloat, TypeVar, cast
 from uuid import uuid4
 
 from celery import current_app, current_task, signals, states
@@ -98,7 +98,7 @@ class JobTask(_Base):
     def publisher(self) -> SyncRedisStreamPublisher:
         return self.job_run.publisher
 
-    def progress(self, progress: float, message: str = "", **data: Any) -> str | None:
+    def progress(self, progress: SupportsFloat, message: str = "", **data: Any) -> str | None:
         return self.job_run.progress(progress, message, **data)
 
     def should_cancel(self) -> bool:
