@@ -20,6 +20,7 @@ from events.integrations import langgraph
 from events.integrations.celery import JobTask
 from events.integrations.langchain import RecordOptions
 from tests.support.graphs import State, call, node_graph
+from tests.support.survey import survey
 from tests.support.worker_tasks import kill_at
 
 FILE = str(settings.LOCAL_DIR / "checkpoints.sqlite3")
@@ -119,3 +120,22 @@ def leaky_graph(self, job_id: str, prompt: str) -> None:
     with saver() as checkpointer:
         graph.checkpointer = checkpointer
         langgraph.invoke(graph, state, self.job_run, record=RecordOptions(tool_inputs=True))
+
+
+@shared_task(base=JobTask, bind=True)
+def survey_graph(self, job_id: str) -> Any:
+    with saver() as checkpointer:
+        return langgraph.invoke(survey(checkpointer, is_async=False), {}, self.job_run)
+
+
+@shared_task(base=JobTask, bind=True)
+async def async_survey_graph(self, job_id: str) -> Any:
+    async with AsyncSqliteSaver.from_conn_string(FILE) as checkpointer:
+        return await langgraph.ainvoke(survey(checkpointer, is_async=True), {}, self.job_run)
+
+
+@shared_task(base=JobTask, bind=True)
+def breakpoint_graph(self, job_id: str) -> Any:
+    with saver() as checkpointer:
+        graph = letter().compile(checkpointer, interrupt_before=["send"])
+        return langgraph.invoke(graph, {"drafts": 0}, self.job_run)

@@ -4,16 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+# Types of start events, and the key of the span's name. Other events with a status end a span.
 STARTS = {
+    "task_started": "task_type",
+    "span_started": "name",
     "phase_update": "phase",
     "model_call": "model",
     "tool_call": "tool",
     "retriever_call": "retriever",
 }
-ENDS = {
-    "phase_result", "model_result", "tool_result", "retriever_result", "done", "interrupted",
-    "cancelled", "error",
-}  # fmt: skip
 
 
 @dataclass
@@ -41,15 +40,16 @@ def span_trees(events: Iterable[dict[str, Any]]) -> list[Node]:
     nodes: dict[str, Node] = {}
     roots = []
     for event in events:
-        data, kind = event.get("data") or {}, event["event_type"]
+        kind = event["event_type"]
+        data = found if isinstance(found := event.get("data"), dict) else {}
         if kind in STARTS:
             assert data["run_id"] not in nodes, f"second start of {data}"
-            node = nodes[data["run_id"]] = Node(data[STARTS[kind]], event)
+            node = nodes[data["run_id"]] = Node({**event, **data}[STARTS[kind]], event)
             parent_id = data["parent_run_id"]
             assert parent_id is None or parent_id in nodes, f"unknown parent of {data}"
             assert parent_id is None or not nodes[parent_id].end, f"ended parent of {data}"
             (roots if parent_id is None else nodes[parent_id].children).append(node)
-        elif kind in ENDS:
+        elif "status" in data and "run_id" in data:
             node = nodes[data["run_id"]]
             assert not node.end, f"second end of {node.name}: {node.end['event_type']}, {kind}"
             assert all(child.end for child in node.children), f"open spans in {node.name}"

@@ -15,6 +15,7 @@ JOB_EVENTS = {
             "chain_fails", "chord_in_chain", "late", "waits_for_file", "requests_input",
             "requests_input_in_chain", "interrupted_graph", "async_interrupted_graph",
             "parallel_interrupts_graph", "endless_graph", "killed_graph", "leaky_graph",
+            "survey_graph", "async_survey_graph", "breakpoint_graph",
         )
     } | {
         name: f"tests.support.outcome_tasks.{name}"

@@ -93,14 +93,15 @@ class RunRecorder(SpanRecorder):
         Some models stream each token twice, the second time as a protocol event; the first form
         that arrives is used. Takes no lock and reads no clock, as it is called for each token.
         """
-        run = self._tree.get(run_id)
-        output = run.output if run is not None else None
-        if output is None:
+        run = self._runs.get(run_id)
+        if run is None or (output := run.output) is None:
             return None
-        is_text = token.__class__ is str and token and output.kind == TEXT
-        if not is_text or output.is_protocol is not protocol:
+        is_answer = output.kind == TEXT and output.is_protocol is protocol
+        if not is_answer or not token or token.__class__ is not str:
             token = self._begin_pieces(output, token, chunk, protocol=protocol)
-        if not (token and self._record.model_text):
+            if not token:
+                return None
+        if not self._record.model_text:
             return None
         output.parts.append(token)
         output.size += len(token)

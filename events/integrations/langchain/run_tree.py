@@ -24,15 +24,15 @@ class RunTree:
     def __init__(self, job_id: str, sanitizer: Sanitizer) -> None:
         self._job_id = job_id
         self._sanitizer = sanitizer
-        self._runs: dict[UUID, RunState] = {}
+        self.runs: dict[UUID, RunState] = {}
         self._ended: OrderedDict[UUID, UUID | None] = OrderedDict()  # with their parents
 
     def get(self, run_id: UUID | None) -> RunState | None:
-        return self._runs.get(run_id)  # type: ignore[arg-type]
+        return self.runs.get(run_id)  # type: ignore[arg-type]
 
     def open_runs(self) -> list[RunState]:
         """Return the runs in the order in which they started."""
-        return list(self._runs.values())
+        return list(self.runs.values())
 
     def start(
         self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
@@ -46,7 +46,7 @@ class RunTree:
         is_late = parent_id in self._ended
         while parent_id in self._ended:
             parent_id = self._ended[parent_id]
-        if is_late and parent_id not in self._runs:
+        if is_late and parent_id not in self.runs:
             self._remember(run_id, None)
             return None
         self._ended.pop(run_id, None)
@@ -58,19 +58,19 @@ class RunTree:
             run.parent_run_id = current_span(self._job_id)
         elif run.is_recorded:
             run.parent_run_id = run.parent.span.run_id
-        self._runs[run_id] = run
+        self.runs[run_id] = run
         return run
 
     def end(self, run_id: UUID) -> RunState | None:
         """Remove and return a run; return None if it is unknown or has ended."""
-        run = self._runs.pop(run_id, None)
+        run = self.runs.pop(run_id, None)
         if run is not None:
             self._remember(run_id, UUID(run.parent.run_id) if run.parent else None)
         return run
 
     def end_within(self, outer: RunState) -> list[RunState]:
         """Remove and return the runs that are still open in another one, innermost first."""
-        found = [run_id for run_id, run in self._runs.items() if run.is_within(outer)]
+        found = [run_id for run_id, run in self.runs.items() if run.is_within(outer)]
         return [run for run_id in reversed(found) if (run := self.end(run_id))]
 
     def _remember(self, run_id: UUID, parent_id: UUID | None) -> None:

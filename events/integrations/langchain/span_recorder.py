@@ -61,6 +61,7 @@ class SpanRecorder:
         self._record = record
         self._max_text = max(max_event_bytes - _ENVELOPE_BYTES, max_event_bytes // 2)
         self._tree = RunTree(job_id, self.sanitizer)
+        self._runs = self._tree.runs
         self._flush_scheduled = False
 
     def _start(

@@ -1,5 +1,9 @@
 """Graphs in tasks of a real worker: events, cancellation, interrupts and resumption."""
 
+import pytest
+
+from tests.support.spans import span_trees
+from tests.support.survey import assert_survey
 from tests.support.workers import ends, kinds
 
 
@@ -47,6 +51,31 @@ def test_interrupted_async_graph_resumes(workers):
     workers.post(job_id, "inputs", name=question["name"], value="yes")
     assert workers.finished(job_id)["result"] == {"drafts": 1, "sent": "yes"}
     assert kinds(workers.log(job_id)).count("done") == 1
+
+
+@pytest.mark.parametrize("task", ["survey_graph", "async_survey_graph"])
+def test_spans_of_a_graph_in_tasks(workers, task):
+    """The spans of both deliveries of the task contain those of the graph."""
+    job_id = workers.job(task)
+    question = wait_for_question(workers, job_id)
+    workers.post(job_id, "inputs", name=question["name"], value="yes")
+    assert workers.finished(job_id)["status"] == "failed"
+    log = workers.log(job_id)
+    first, second = span_trees(log)
+    assert [first.name, second.name] == [task] * 2
+    assert [first.status, second.status] == ["interrupted", "failed"]
+    assert_survey(log, [*first.children, *second.children])
+
+
+def test_breakpoint_is_a_question(workers):
+    job_id = workers.job("breakpoint_graph")
+    question = wait_for_question(workers, job_id)
+    assert (question["prompt"], question["choices"]) == ("Continue with send?", ["continue"])
+    assert kinds(workers.log(job_id)).count("interrupted") == 1
+    workers.post(job_id, "inputs", name=question["name"], value="continue")
+    question = wait_for_question(workers, job_id, 2)
+    workers.post(job_id, "inputs", name=question["name"], value="yes")
+    assert workers.finished(job_id)["result"] == {"drafts": 1, "sent": "yes"}
 
 
 def test_cancelled_graph_stops(workers):
