@@ -140,6 +140,12 @@ def close_unusable_connections() -> None:
             each.close()
 
 
+def locks_at_begin() -> bool:
+    """Return whether BEGIN takes the write lock, as SQLite does with this `transaction_mode`."""
+    mode = getattr(write_connection(), "transaction_mode", None)
+    return str(mode).upper() in {"IMMEDIATE", "EXCLUSIVE"}
+
+
 def sqlite_faults(connection: Any) -> Iterator[str]:
     """Yield why several processes cannot use an SQLite database well."""
     if connection.is_in_memory_db():

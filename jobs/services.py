@@ -9,6 +9,7 @@ Every function raises JobNotFound, InvalidJobId and InvalidTransition, and Stale
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, SupportsFloat, cast
 
@@ -73,17 +74,26 @@ def job_create(
 
 
 def job_start(
-    *, job_id: str, attempt: int | None = None, locked_job: Job | None = None, **data: Any
+    *,
+    job_id: str,
+    attempt: int | None = None,
+    locked_job: Job | None = None,
+    started_at: datetime | None = None,
+    has_deadline: bool = True,
+    **data: Any,
 ) -> Job:
-    """Change pending to running.
+    """Change pending to running; with a deadline, if the setting RUN_TIMEOUT defines one.
 
     `data` is added to the event, and `locked_job` is the job if the transaction of the caller has
     locked it, here and below.
     """
     with transition(transitions.START, job_id, attempt, locked_job) as job:
         job.status = Status.RUNNING
-        job.started_at = database_now()
-        job.set_run_deadline(job.started_at)
+        job.started_at = started_at or database_now()
+        if has_deadline:
+            job.set_run_deadline(job.started_at)
+        else:
+            job.clear_deadline()
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
     return job
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from events.codec import dump_json, time_text
 from events.conf import event_settings
-from events.database import atomic, database_now, write_connection
+from events.database import atomic, database_now, locks_at_begin, write_connection
 from events.exceptions import InvalidEvent
 from events.execution.run import TASK_STOPPED, span_id
 from events.json_values import event_of_values, to_json
@@ -150,7 +150,7 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
 
     Without `wait`, also if another transaction has locked it, on databases with SKIP LOCKED.
     """
-    if not write_connection().features.has_select_for_update:
+    if not (write_connection().features.has_select_for_update or locks_at_begin()):
         # SQLite has one write lock. A transaction whose first statement takes it waits; one that
         # requests it after a read may fail at once.
         Job.objects.filter(job_id=job_id).update(progress=F("progress"))

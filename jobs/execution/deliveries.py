@@ -62,8 +62,8 @@ def start_task(job: Job, task: Task | None, delivery: Delivery, count: int) -> i
     if task is None:
         task = Task(job=job, attempt_id=job.attempt_key, external_id=delivery.external_id)
     elif task.state in Task.ACTIVE:  # the attempt continues without its last worker
-        data = transitions.span_end(task, "retry")
-        transitions.publish(job, TASK_RETRY, task_type=task.task_type, **data)
+        end = transitions.span_end(task, "retry")
+        transitions.publish(job, TASK_RETRY, task_type=task.task_type, **end)
     now, limit = database_now(), delivery.time_limit
     task.queue, task.task_type = delivery.queue, delivery.task_type
     task.group_key, task.worker = delivery.group, worker_name(delivery)
@@ -73,18 +73,20 @@ def start_task(job: Job, task: Task | None, delivery: Delivery, count: int) -> i
     task.heartbeat_at = now_expression() if delivery.sends_heartbeats else None
     task.deadline = None if limit is None else now + timedelta(seconds=limit)
     optional = {"worker": delivery.worker, "retries": delivery.retries}
-    data = {"task_type": delivery.task_type, **{k: v for k, v in optional.items() if v}}
+    data: dict[str, Any] = {"task_type": delivery.task_type}
+    data |= {name: value for name, value in optional.items() if value}
     run_id, parent_run_id = span_id(task.external_id, count + 1), current_span(job.job_id)
     data |= span_fields(run_id, parent_run_id, **_queue_fields(job, delivery, now))
     if job.status == Status.PENDING:
+        data |= {"started_at": now, "has_deadline": not delivery.sends_heartbeats}
         services.job_start(job_id=job.job_id, attempt=job.attempt, locked_job=job, **data)
     else:
         transitions.publish(job, EventType.TASK_STARTED, **{"status": "started", **data})
-    if delivery.sends_heartbeats:
-        job.clear_deadline()
-    else:
-        job.set_run_deadline(now)
-    job.save_deadline()
+        if delivery.sends_heartbeats:
+            job.clear_deadline()
+        else:
+            job.set_run_deadline(now)
+        job.save_deadline()
     task.save()
     return task.delivery_count
 

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events.archive.archiver import Archiver
@@ -306,6 +308,17 @@ def test_message_of_an_earlier_attempt_with_the_same_id():
     complete(second)
     assert len(spans()) == 2
     assert [task.state for task in Task.objects.order_by("pk")] == ["finished", "finished"]
+
+
+def test_statements_of_a_start_and_an_end():
+    with CaptureQueriesContext(connection) as start:
+        run = claim()
+    with CaptureQueriesContext(connection) as end:
+        complete(run)
+    outside = ("BEGIN", "COMMIT")
+    for captured in (start, end):
+        sql = [each["sql"] for each in captured if not each["sql"].startswith(outside)]
+        assert len(sql) <= 9, sql
 
 
 def test_job_that_was_inserted_without_its_attempt():
