@@ -17,7 +17,8 @@ from uuid import UUID
 
 from events.circuit_breaker import CircuitBreaker
 from events.error_report import error_message, error_traceback, error_type
-from events.exceptions import JobCancelled, RedisUnavailable
+from events.exceptions import EventTooLarge, JobCancelled, RedisUnavailable
+from events.json_values import fit
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 
 try:
@@ -172,6 +173,10 @@ class JobHandler:
             self._record_failure()
         return None
 
+    def _fitted(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return an event whose values fit one by one, but not together, with shorter ones."""
+        return {**event, "data": fit(event["data"], self._publisher.max_event_bytes * 3 // 4)}
+
     def _record_failure(self, error: Exception | None = None) -> None:
         self.failures += 1
         self._warn("callback_not_published", error)
@@ -204,7 +209,10 @@ class SyncRedisCallbackHandler(JobHandler, GraphCallbackHandler):
         with self._lock:
             while event := self._next_event():
                 with self._suppressing():
-                    self._publisher.publish_event(self.job_id, event)
+                    try:
+                        self._publisher.publish_event(self.job_id, event)
+                    except EventTooLarge:
+                        self._publisher.publish_event(self.job_id, self._fitted(event))
                     self._breaker.record_success()
 
     def _schedule_flush(self, seconds: float) -> None:
@@ -258,7 +266,10 @@ class RedisCallbackHandler(JobHandler, AsyncCallbackHandler, GraphCallbackHandle
         async with self._delivery_lock:
             while event := self._next_event():
                 with self._suppressing():
-                    await self._publisher.publish_event(self.job_id, event)
+                    try:
+                        await self._publisher.publish_event(self.job_id, event)
+                    except EventTooLarge:
+                        await self._publisher.publish_event(self.job_id, self._fitted(event))
                     self._breaker.record_success()
 
     def _schedule_flush(self, seconds: float) -> None:

@@ -337,3 +337,24 @@ def test_without_langchain_the_import_error_names_the_extra():
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert "pip install 'django-job-events[langgraph]'" in ran.stderr
+
+
+def test_without_langgraph():
+    """LangChain alone is enough for the handlers."""
+    script = """
+import sys
+sys.modules["langgraph"] = None
+import django
+from django.conf import settings
+settings.configure(JOB_EVENTS={})
+from uuid import uuid4
+from events.integrations.langchain import RunRecorder
+recorder, run = RunRecorder("abc"), uuid4()
+recorder.tool_start({"name": "add"}, "", run_id=run)
+(event,) = recorder.tool_end({"n": 1}, run_id=run)
+print(event["data"]["output"], event["data"]["status"])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "{'n': 1} done\n", ran.stderr

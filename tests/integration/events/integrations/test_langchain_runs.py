@@ -329,6 +329,37 @@ def test_values_are_limited_by_the_event_size(settings):
     assert data_of("tool_result")[0]["output"].endswith(f"x [... {10_000 - 512} more characters]")
 
 
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_event_whose_values_are_too_large_together(settings, how):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "MAX_EVENT_BYTES": 4096}
+
+    @tool
+    async def aread(text: str) -> str:
+        """Read."""
+        return text
+
+    @tool
+    def read(text: str) -> str:
+        """Read."""
+        return text
+
+    text = "\x01" * 600  # six bytes each
+    config = {"tags": [text], "run_name": text}
+    handler = (sync_handler if how == "invoke" else async_handler)(
+        record=RecordOptions(tool_inputs=True)
+    )
+    config["callbacks"] = [handler]
+    if how == "invoke":
+        read.invoke({"text": text}, config)
+    else:
+        await aread.ainvoke({"text": text}, config)
+    assert handler.failures == 0
+    assert event_types() == ["tool_call", "tool_result"]
+    (data,) = data_of("tool_result")
+    assert data["output"].startswith("\x01")
+    assert data["status"] == "done"
+
+
 def test_secret_at_the_cut_is_redacted():
     @tool
     def read() -> str:

@@ -77,9 +77,12 @@ def test_subgraphs_as_node_in_a_function_and_in_a_tool():
         """Go deep."""
         return str(inner.invoke({}))
 
+    def function(state, config: RunnableConfig):
+        return inner.invoke(state, config)
+
     outer = graph(
         inner=inner,  # the root of the subgraph has the name of its node
-        function=inner.invoke,
+        function=function,
         tools=ToolNode([deep]),
     )
     outer.invoke({"messages": [call("deep")]}, config())
