@@ -40,6 +40,8 @@ __all__ = [
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 10_000
 MAX_NODES: Final = 100_000
+# A large item leaves as many nodes to each one after it, but at most half of the nodes to all.
+_RESERVED_NODES: Final = 1_000
 _MAX_BYTES_SHOWN: Final = 256
 _ENVELOPE_BYTES: Final = 256  # of an event: its timestamp
 _MIN_INTEGER: Final = -(2**63)
@@ -131,7 +133,8 @@ class _Conversion:
         self._nodes = MAX_NODES
         self._enclosing: set[int] = set()
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any, later: int = 0) -> Any:
+        """Convert a value, which is followed by `later` items in its container."""
         self._nodes -= 1
         kind = type(value)
         if value is None or kind is bool:
@@ -140,11 +143,11 @@ class _Conversion:
             return _text(value)
         try:
             plain, is_plain = _plain(value, kind)
-            return plain if is_plain else self._compound(value, kind)
+            return plain if is_plain else self._compound(value, kind, later)
         except Exception:  # noqa: BLE001 - methods of the value may raise anything
             return _Marker({"$type": type_name(kind)})
 
-    def _compound(self, value: Any, kind: type) -> Any:
+    def _compound(self, value: Any, kind: type, later: int) -> Any:
         """Convert a value that contains others, unless it is too deep or contains itself."""
         parts = _parts(value, kind)
         if parts is None:
@@ -153,10 +156,13 @@ class _Conversion:
             return _Marker({"$type": type_name(kind), "omitted": "cycle"})
         if len(self._enclosing) >= MAX_DEPTH:
             return _Marker({"$type": type_name(kind), "omitted": "depth"})
+        reserved = min(_RESERVED_NODES * max(later, 0), max(self._nodes // 2, 0))
+        self._nodes -= reserved
         self._enclosing.add(id(value))
         try:
             return self._contents(parts)
         finally:
+            self._nodes += reserved
             self._enclosing.discard(id(value))
 
     def _contents(self, parts: Any) -> Any:
@@ -168,7 +174,7 @@ class _Conversion:
         for item in islice(parts, MAX_ITEMS):
             if self._nodes <= 0:
                 break
-            items.append(self.value(item))
+            items.append(self.value(item, len(parts) - len(items) - 1))
         omitted = len(parts) - len(items)
         return [*items, _Marker({OMITTED: omitted})] if omitted > 0 else items
 
@@ -181,7 +187,8 @@ class _Conversion:
             name = self._key(key)
             if isinstance(name, _RepairedText):
                 name, result = str(name), _Marker(result)
-            result[unused_key(name, result, duplicates)] = self.value(item)
+            later = len(parts) - len(result) - 1
+            result[unused_key(name, result, duplicates)] = self.value(item, later)
         omitted = len(parts) - len(result)
         if omitted > 0:
             result[unused_key(OMITTED, result, duplicates)] = omitted

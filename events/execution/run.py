@@ -138,7 +138,9 @@ class TaskRun:
         `data` are any values. Returns None if Redis is unavailable, or a timestamp is invalid: that
         must not fail the task. Raises JobCancelled if the job is at a later attempt or was deleted.
         """
-        data = {"attempt": self.attempt, **({"message": message} if message else {}), **data}
+        data = {"attempt": self.attempt, **data}
+        if message is not None and not (type(message) is str and not message):  # any value
+            data = {"message": message, **data}
         try:
             return self.publisher.publish_task_progress(
                 self.job_id, self.task_type, progress, **data

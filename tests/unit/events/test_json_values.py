@@ -66,6 +66,15 @@ def test_wide_values():
     assert (len(found), found["$omitted"]) == (10_001, 3)
 
 
+def test_large_item_leaves_room_for_later_ones():
+    table = [[0.5] * 768] * 1000
+    found = convert({"pages": [{"table": table, "title": "A"}, {"title": "B"}], "answer": "yes"})
+    assert [page["title"] for page in found["pages"]] == ["A", "B"]
+    assert found["answer"] == "yes"
+    rows = found["pages"][0]["table"]
+    assert rows[-1]["$omitted"] + len(rows) == 1001
+
+
 def test_number_of_nodes_is_limited():
     value = ["x", 1j]
     for _ in range(40):
