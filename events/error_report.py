@@ -6,6 +6,7 @@ Errors that Celery and billiard wrap to send them to another process are recogni
 import linecache
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import PurePath
 from traceback import walk_tb
@@ -45,7 +46,7 @@ def error_text(error: object) -> str:
 def error_type(error: object) -> str:
     """Return the name of the class of an error, of a wrapper that of the original error."""
     error = _unwrapped(error)
-    return str(getattr(error, "exc_cls_name", None) or type(error).__name__)
+    return str(_attribute(error, "exc_cls_name") or type(error).__name__)
 
 
 def error_message(error: object, *, with_causes: bool = False) -> str:
@@ -54,7 +55,8 @@ def error_message(error: object, *, with_causes: bool = False) -> str:
     A group lists its leaf errors. A pydantic error is described without the rejected values.
     """
     try:
-        return _message_with_causes(_unwrapped(error)) if with_causes else _message(error)
+        text = _message_with_causes(_unwrapped(error)) if with_causes else _message(error)
+        return f"{error_type(error)} {text}" if text.startswith("(caused by ") else text
     except Exception:  # noqa: BLE001 - attributes of the error may raise anything
         return error_text(error)
 
@@ -107,20 +109,21 @@ def _caused_by(error: BaseException) -> Iterator[str]:
             yield "".join([f"Caused by {_summary(cause)}\n", *_frames(cause.__traceback__)])
 
 
-def _message_with_causes(error: Any) -> str:
+def _message_with_causes(error: Any, *, in_group: bool = False) -> str:
     message = _message(error)
     causes = []
     for cause in _causes(error, is_explicit=True) if isinstance(error, BaseException) else ():
-        text = _message(cause)
+        text = _message(cause, in_group=in_group)
         # Django and others repeat the message of the driver's error.
         if not _is_remote_traceback(cause) and not (text and text in message):
-            causes.append(f"caused by {_summary(cause)}")
+            causes.append(f"caused by {_summary(cause, in_group=in_group)}")
     return f"{message} ({'; '.join(causes)})".strip() if causes else message
 
 
-def _summary(error: BaseException) -> str:
+def _summary(error: BaseException, *, in_group: bool = False) -> str:
     """Return the type and the message of an error within another one, cut if it is long."""
-    return _shortened(f"{error_type(error)}: {_message(error)}".removesuffix(": "))
+    message = _message(error, in_group=in_group)
+    return _shortened(f"{error_type(error)}: {message}".removesuffix(": "))
 
 
 def _shortened(text: str) -> str:
@@ -131,19 +134,24 @@ def _shortened(text: str) -> str:
     return cut_text(text, end)
 
 
-def _message(error: object) -> str:
-    """Return the message of one error with its notes, without its cause."""
+def _message(error: object, *, in_group: bool = False) -> str:
+    """Return the message of one error with its notes, without its cause.
+
+    The leaf errors of a group have their causes, unless the group is such a cause: it may be the
+    cause of its own leaf error.
+    """
     error = _unwrapped(error)
     lines = [_own_message(error)]
     if isinstance(error, BaseExceptionGroup):
         leaves = list(_leaves(error))
+        message = _message if in_group else partial(_message_with_causes, in_group=True)
         shown = [
-            _shortened(f"{error_type(leaf)}: {_message_with_causes(leaf)}".removesuffix(": "))
+            _shortened(f"{error_type(leaf)}: {message(leaf)}".removesuffix(": "))
             for leaf in leaves[:_MAX_LEAVES]
         ]
         more = [f"{len(leaves) - _MAX_LEAVES} more"] if len(leaves) > _MAX_LEAVES else []
         lines = [f"{lines[0]}: {'; '.join(shown + more)}"]
-    notes = getattr(error, "__notes__", None)
+    notes = _attribute(error, "__notes__")
     if isinstance(notes, (list, tuple)):
         texts = [error_text(note) for note in notes[:_MAX_NOTES]]
         lines += [text for text in texts if not text.startswith(_LANGGRAPH_NOTE)]
@@ -151,15 +159,15 @@ def _message(error: object) -> str:
 
 
 def _own_message(error: object) -> str:
-    errors = getattr(error, "errors", None)
+    errors = _attribute(error, "errors")
     if type(error).__name__ == "ValidationError" and callable(errors):
         try:
             details = errors(include_input=False, include_context=False, include_url=False)
             return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
         except Exception:  # noqa: BLE001 - another package's ValidationError
             return error_text(error)
-    if hasattr(error, "exc_cls_name"):  # of an error that could not be pickled
-        return error_text(getattr(error, "text", None) or getattr(error, "exc_args", ""))
+    if _attribute(error, "exc_cls_name"):  # of an error that could not be pickled
+        return error_text(_attribute(error, "text") or _attribute(error, "exc_args") or "")
     return error_text(error)
 
 
@@ -178,10 +186,18 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
             yield error
 
 
+def _attribute(error: object, name: str) -> Any:
+    """Return an attribute; None if it is missing or raises, as `__getattr__` of an error may."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - it must not replace the error
+        return None
+
+
 def _unwrapped(error: Any) -> Any:
     """Return the error within wrappers of Celery and billiard: those with the attribute `exc`."""
     for _ in range(_MAX_WRAPPERS):
-        inner = getattr(error, "exc", None) or getattr(error, "exception", None)
+        inner = _attribute(error, "exc") or _attribute(error, "exception")
         is_wrapper = type(error).__module__.partition(".")[0] in ("billiard", "celery")
         if not is_wrapper or not isinstance(inner, BaseException):
             break

@@ -132,14 +132,15 @@ class TaskRun:
         """Return an async publisher for the attempt, bound to the running event loop."""
         return RedisStreamPublisher(get_async_redis(), epoch=self.attempt)
 
-    def progress(self, progress: SupportsFloat, message: str = "", **data: Any) -> str | None:
+    def progress(self, progress: SupportsFloat, message: Any = "", **data: Any) -> str | None:
         """Publish the progress of the task, 0 to 100; return the event's id.
 
-        `data` are any values. Returns None if Redis is unavailable, or a timestamp is invalid: that
-        must not fail the task. Raises JobCancelled if the job is at a later attempt or was deleted.
+        `message` and `data` are any values. Returns None if Redis is unavailable, or a timestamp is
+        invalid: that must not fail the task. Raises JobCancelled if the job is at a later attempt
+        or was deleted.
         """
         data = {"attempt": self.attempt, **data}
-        if message is not None and not (type(message) is str and not message):  # any value
+        if message is not None and not (type(message) is str and not message):
             data = {"message": message, **data}
         try:
             return self.publisher.publish_task_progress(

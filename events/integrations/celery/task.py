@@ -98,7 +98,7 @@ class JobTask(_Base):
     def publisher(self) -> SyncRedisStreamPublisher:
         return self.job_run.publisher
 
-    def progress(self, progress: SupportsFloat, message: str = "", **data: Any) -> str | None:
+    def progress(self, progress: SupportsFloat, message: Any = "", **data: Any) -> str | None:
         return self.job_run.progress(progress, message, **data)
 
     def should_cancel(self) -> bool:

@@ -48,7 +48,8 @@ def related_origin(error: BaseException, run: RunState) -> str | None:
             break
         if origin := run.origin(one):
             return origin
-        related = [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+        members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        related = [one.__cause__, one.__context__, *members]
         for each in related:
             if isinstance(each, BaseException) and id(each) not in seen:
                 seen.add(id(each))

@@ -69,10 +69,26 @@ def test_progress_and_result(name):
     assert last("task_completed")["result"] == job.result == FORMS[name]
 
 
+class Delegating(Exception):
+    def __getattr__(self, name):
+        return getattr(self.response, name)
+
+
+def test_error_whose_attributes_raise():
+    def work():
+        raise Delegating("the server failed")
+
+    with pytest.raises(Delegating):
+        run(work)
+    job = Job.objects.get()
+    assert (job.status, job.error) == ("failed", "the server failed")
+
+
 def test_progress_that_is_not_a_number():
     def work():
         for progress in (float("nan"), Mute(), "half", None, [50]):
             current_run().progress(progress)
+            current_run().progress(10, np.array([progress, progress], dtype=object))
         current_run().progress(10, timestamp="yesterday")
         return current_run().progress(20, event_type="bad\n")
 

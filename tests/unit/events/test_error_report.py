@@ -120,6 +120,50 @@ def test_cycle_of_causes():
     assert error_traceback(first) == "Caused by KeyError: 'b'"
 
 
+def test_group_that_is_the_cause_of_its_leaf():
+    leaf = ValueError("inner")
+    leaf.__cause__ = group = ExceptionGroup("outer", [leaf])
+    assert error_message(group, with_causes=True).startswith("outer (1 sub-exception): ValueError")
+    assert "inner" in error_message(group, with_causes=True)
+    assert "inner" in error_traceback(group)
+
+
+def test_error_without_text_that_has_a_cause():
+    error = TimeoutError()
+    error.__cause__ = KeyError("a")
+    expected = "TimeoutError (caused by KeyError: 'a')"
+    assert error_message(error, with_causes=True) == expected
+    group = error_message(ExceptionGroup("g", [error]), with_causes=True)
+    assert group.endswith("TimeoutError: (caused by KeyError: 'a')")
+
+
+class Delegating(Exception):
+    def __getattr__(self, name):
+        return getattr(self.response, name)
+
+
+class Looking(Exception):
+    def __getattr__(self, name):
+        return self.args[0][name]
+
+
+class Wrapping(Exception):
+    @property
+    def exc(self):
+        raise RuntimeError("no inner error")
+
+
+@pytest.mark.parametrize("kind", [Delegating, Looking, Wrapping])
+def test_error_whose_attributes_raise(kind):
+    error = kind({"a": 1})
+    assert error_message(error) == "{'a': 1}"
+    assert error_type(error) == kind.__name__
+    assert "{'a': 1}" in error_message(ExceptionGroup("g", [error]))
+    caused = ValueError("b")
+    caused.__cause__ = error
+    assert "Caused by" in error_traceback(caused)
+
+
 class WithoutText(Exception):
     def __str__(self):
         raise RuntimeError
