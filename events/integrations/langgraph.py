@@ -102,26 +102,27 @@ def _steps(
         return (yield graph.invoke, graph.ainvoke, graph_input, merged)
     thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
     state = yield graph.get_state, graph.aget_state, thread
-    questions = _questions(state, record)
+    questions = yield from _questions(graph, state, record)
     is_ended = is_attempt_thread and state.created_at is not None and not state.next
     if is_ended and not questions:
         return state.values  # the graph ended in an earlier run of the task, which then failed
-    if state.next:
-        graph_input = None
-        if not questions and (yield from _is_at_breakpoint(graph, state)):
-            questions = [_breakpoint(state)]
+    if not (is_ended or state.next):
+        questions = []  # those of an earlier run in a thread of several jobs
+    graph_input = None if state.next else graph_input
     while True:
         if questions:
             answers = yield run.ask_all, sync_to_async(run.ask_all), questions
+            if not state.next:
+                return state.values  # it stopped after its last node
             names = [question.name for question in questions]
             resume = dict(zip(names, answers, strict=True))
             graph_input = Command(resume=resume) if state.interrupts else None
         result = yield graph.invoke, graph.ainvoke, graph_input, thread
         state = yield graph.get_state, graph.aget_state, thread
-        questions = _questions(state, record)
-        if not questions and state.next:
+        questions = yield from _questions(graph, state, record)
+        if not questions and state.next:  # a subgraph stopped at a breakpoint
             questions = [_breakpoint(state)]
-        if not questions:
+        if not questions or not (is_attempt_thread or state.next):
             return result
 
 
@@ -136,13 +137,14 @@ def _is_subgraph(config: Config | None) -> bool:
 
 
 def _is_at_breakpoint(graph: Any, state: Any) -> _Steps:
-    """Return whether an earlier run of the task stopped at a breakpoint, not within a node."""
-    if _includes(graph.interrupt_before_nodes, state.next):
+    """Return whether the graph stopped before or after a node, not within one."""
+    if _includes(getattr(graph, "interrupt_before_nodes", ()), state.next):
         return True
-    if not graph.interrupt_after_nodes or state.parent_config is None:
+    after = getattr(graph, "interrupt_after_nodes", ())
+    if not after or state.parent_config is None:
         return False
-    parent = yield graph.get_state, graph.aget_state, state.parent_config
-    return _includes(graph.interrupt_after_nodes, parent.next)
+    previous = yield graph.get_state, graph.aget_state, state.parent_config
+    return _includes(after, previous.next)
 
 
 def _includes(breakpoints: Any, nodes: Any) -> bool:
@@ -152,12 +154,17 @@ def _includes(breakpoints: Any, nodes: Any) -> bool:
 def _breakpoint(state: Any) -> Question:
     """Return the question of a graph that stopped before or after a node."""
     checkpoint_id = state.config["configurable"]["checkpoint_id"]
-    prompt = f"Continue with {', '.join(state.next)}?"
+    prompt = f"Continue with {', '.join(state.next)}?" if state.next else "Finish?"
     return Question(f"breakpoint-{checkpoint_id}", prompt, ("continue",))
 
 
-def _questions(state: Any, record: RecordOptions) -> list[Question]:
-    """Return the graph's interrupts as questions. Choices are not redacted: they are answers."""
+def _questions(graph: Any, state: Any, record: RecordOptions) -> _Steps:
+    """Return the interrupts of a graph, or its stop at a breakpoint, as questions.
+
+    Choices are not redacted: they are answers.
+    """
+    if not state.interrupts and (yield from _is_at_breakpoint(graph, state)):
+        return [_breakpoint(state)]
     return [
         Question(each.id, record.redactor.value(convert(each.value)), _choices(each.value))
         for each in state.interrupts

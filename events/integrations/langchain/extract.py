@@ -24,6 +24,11 @@ def first_generation(response: Any) -> Any:
     return generations[0][0] if generations[0] else None
 
 
+def has_alternatives(response: Any) -> bool:
+    """Return whether a model returned several answers; only the first one is recorded."""
+    return any(len(one) > 1 for one in getattr(response, "generations", None) or [])
+
+
 def response_model(response: Any) -> str | None:
     """Return the model's name, if the provider reports it."""
     message = getattr(first_generation(response), "message", None)

@@ -154,6 +154,8 @@ class RunRecorder(SpanRecorder):
         usage = extract.response_usage(response)
         extract.add_usage(run.root.usage.setdefault(run.name, {}), usage)
         result = self._model_result(run, messages.output_message(response))
+        if extract.has_alternatives(response):
+            result["withheld"].append("alternatives")
         return self._finish(run, RunStatus.DONE, **present(usage=usage), **result)
 
     def custom_event(self, name: str, data: Any, *, run_id: UUID, **_kwargs: Any) -> Events:

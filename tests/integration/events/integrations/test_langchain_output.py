@@ -1,16 +1,17 @@
 """Output of models other than text, and results of tools that are messages or commands."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from langchain_core.tools import tool
 from langgraph.types import Command, Send
 
-from events.integrations.langchain import RecordOptions
+from events.integrations.langchain import RecordOptions, RunRecorder
 from tests.support.graphs import data_of, event_types, published, sync_handler
 from tests.support.spans import span_trees
 
@@ -226,6 +227,15 @@ def test_other_content(fields, record):
     else:
         assert names & set(result["withheld"])
         assert "https://i" not in str(published())
+
+
+def test_alternative_answers():
+    recorder, run = RunRecorder("abc"), uuid4()
+    recorder.chat_model_start({}, [], run_id=run)
+    answers = [ChatGeneration(message=AIMessage(text)) for text in ("one", "two")]
+    thought, result = recorder.llm_end(LLMResult(generations=[answers]), run_id=run)
+    assert thought["data"]["text"] == "one"
+    assert result["data"]["withheld"] == ["alternatives"]
 
 
 def test_prompt_with_tool_calls_and_results():

@@ -99,6 +99,26 @@ def test_breakpoint_is_a_question(breakpoints, how):
     assert event_types()[-1] == "done"
 
 
+def test_breakpoint_after_the_last_node():
+    graph, run = letter(InMemorySaver(), interrupt_after=["send"]), FakeRun()
+    for _ in range(2):
+        with pytest.raises(InputPending):
+            langgraph.invoke(graph, {}, run)
+    assert [question.prompt for question in run.asked] == ["Finish?"] * 2
+    run.answers = ["continue"]
+    assert langgraph.invoke(graph, {}, run) == {"steps": ["write", "check", "send"]}
+    assert [kind for kind in event_types() if "phase" not in kind] == ["interrupted"]
+
+
+def test_breakpoints_in_a_thread_of_several_jobs():
+    graph, run = letter(InMemorySaver(), interrupt_after=["send"]), FakeRun()
+    config = {"configurable": {"thread_id": "shared"}}
+    for count in (1, 2):
+        result = langgraph.invoke(graph, {}, run, config=config)
+        assert result["steps"] == ["write", "check", "send"] * count
+    assert run.asked == []
+
+
 def test_breakpoints_before_all_nodes():
     run = FakeRun(*["continue"] * 3)
     result = langgraph.invoke(letter(InMemorySaver(), interrupt_before="*"), {}, run)
