@@ -103,16 +103,16 @@ def _steps(
     thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
     state = yield graph.get_state, graph.aget_state, thread
     questions = yield from _questions(graph, state, record)
-    is_ended = is_attempt_thread and state.created_at is not None and not state.next
-    if is_ended and not questions:
+    is_ended = state.created_at is not None and not _is_unfinished(state)
+    if is_ended and is_attempt_thread and not questions:
         return state.values  # the graph ended in an earlier run of the task, which then failed
-    if not (is_ended or state.next):
+    if is_ended and not is_attempt_thread:
         questions = []  # those of an earlier run in a thread of several jobs
     graph_input = None if state.next else graph_input
     while True:
         if questions:
             answers = yield run.ask_all, sync_to_async(run.ask_all), questions
-            if not state.next:
+            if not _is_unfinished(state):
                 return state.values  # it stopped after its last node
             names = [question.name for question in questions]
             resume = dict(zip(names, answers, strict=True))
@@ -122,7 +122,7 @@ def _steps(
         questions = yield from _questions(graph, state, record)
         if not questions and state.next:  # a subgraph stopped at a breakpoint
             questions = [_breakpoint(state)]
-        if not questions or not (is_attempt_thread or state.next):
+        if not questions or not (is_attempt_thread or _is_unfinished(state)):
             return result
 
 
@@ -134,6 +134,11 @@ def _is_subgraph(config: Config | None) -> bool:
     ]
     is_in_graph = "langgraph_node" in (calling.get("metadata") or {})
     return is_in_graph and thread_ids[1] in (None, thread_ids[0])
+
+
+def _is_unfinished(state: Any) -> bool:
+    """Return whether nodes remain; `next` lacks a node that calls `interrupt` a second time."""
+    return bool(state.next or state.interrupts)
 
 
 def _is_at_breakpoint(graph: Any, state: Any) -> _Steps:

@@ -138,6 +138,20 @@ def test_breakpoint_in_a_subgraph():
     assert langgraph.invoke(outer, {}, run) == {"steps": ["write", "check", "send"]}
 
 
+@pytest.mark.parametrize("thread", [{}, {"configurable": {"thread_id": "mine"}}])
+def test_node_that_asks_twice(thread):
+    graph, run = StateGraph(Letter), FakeRun()
+    graph.add_node("write", lambda _state: {"steps": [interrupt("What?"), interrupt("Whom?")]})
+    graph.add_edge(START, "write")
+    compiled = graph.compile(InMemorySaver())
+    for answer in ("tea", "Bo"):
+        with pytest.raises(InputPending):
+            langgraph.invoke(compiled, {}, run, config=thread)
+        run.answers = [answer]
+    assert langgraph.invoke(compiled, {}, run, config=thread) == {"steps": ["tea", "Bo"]}
+    assert {question.prompt for question in run.asked} == {"What?", "Whom?"}
+
+
 def test_breakpoint_and_interrupt():
     graph = StateGraph(Letter)
     graph.add_node("write", lambda _state: {"steps": [interrupt("What?")]})
