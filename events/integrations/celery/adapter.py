@@ -43,11 +43,9 @@ class CeleryAdapter(QueueAdapter):
 
     def outcome(self, error: BaseException) -> Outcome:
         """Map an exception of a task; Celery raises its own ones for retries and `replace`."""
-        if isinstance(error, celery_exceptions.Retry):
-            return Retry(seconds_until(error.when), error.exc or error)
         if isinstance(error, celery_exceptions.Ignore):
             return _ignored(error)
-        return _autoretry(error) or _ended(error) or super().outcome(error)
+        return _retried(error) or _ended(error) or super().outcome(error)
 
     def unfinished(self, run: TaskRun) -> Outcome | None:
         """Return Retry if the task has sent itself again, as by `retry(throw=False)`."""
@@ -137,6 +135,16 @@ def _exited(error: BaseException) -> Outcome:
     """Return Unknown in a child of a pool, whose main process reports its end."""
     is_child = current_process().name != "MainProcess"
     return Unknown() if is_child else Lost(f"The task raised {error!r}.")
+
+
+def _retried(error: BaseException) -> Retry | None:
+    """Return a Retry if Celery runs the task again; in eager mode it may raise Retry instead."""
+    task = cast(Any, current_task)
+    if task and task.request.is_eager and task.app.conf.task_eager_propagates:
+        return None
+    if isinstance(error, celery_exceptions.Retry):
+        return Retry(seconds_until(error.when), error.exc or error)
+    return _autoretry(error)
 
 
 def _autoretry(error: BaseException) -> Retry | None:

@@ -4,6 +4,7 @@ The first task starts the job. The last task of its chain or chord completes it 
 failing task fails it. See docs/how-to.md, "Run jobs with Celery".
 """
 
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -230,7 +231,8 @@ def _on_postrun(task: Any, args: Any, kwargs: Any, retval: Any, state: Any, **_k
 
     If it was not called, because `before_start` raises or the arguments do not fit, the job ends as
     if the function had ended so. If the next task could not be sent, for example because the result
-    of this one cannot be serialized, the job fails.
+    of this one cannot be serialized, the job fails. `state` is None for an exception that Celery
+    raises to its caller, as with `task_eager_propagates`.
     """
     if not is_followed(task):
         return
@@ -239,8 +241,8 @@ def _on_postrun(task: Any, args: Any, kwargs: Any, retval: Any, state: Any, **_k
     with suppress(Exception):
         if state == states.FAILURE and run is not None:
             run.tracker.abort(run, retval)
-        elif state not in (None, states.RETRY) and _CALLED not in known:
-            _record_uncalled(task, args, kwargs, retval)
+        elif state != states.RETRY and _CALLED not in known:
+            _record_uncalled(task, args, kwargs, retval if state else sys.exception())
 
 
 def _record_uncalled(task: Any, args: Any, kwargs: Any, retval: Any) -> None:

@@ -94,7 +94,7 @@ def test_progress_that_is_not_a_number():
 
     assert run(work) is None
     assert Job.objects.get().status == "completed"
-    assert len([e for e in read_events("abc") if e.event_type == "task_progress"]) == 5
+    assert len([e for e in read_events("abc") if e.event_type == "task_progress"]) == 10
 
 
 @pytest.mark.parametrize("progress", [Decimal("12.5"), Fraction(25, 2), np.float32(12.5)])

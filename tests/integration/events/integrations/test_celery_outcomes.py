@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import chain, chord, group, shared_task, signals
-from celery.exceptions import Ignore, Reject, WorkerShutdown
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown
 from kombu import Message
 
 from config.celery import app
@@ -163,6 +163,35 @@ def test_hook_raises_before_the_task_starts(error, status, reason):
     prepared.apply(("abc",), {"error": error})
     assert (row().status, log()[-1].get("reason")) == (status, reason)
     assert row().error == {"no licence": "no licence", "ignore": "", "reject": "busy"}[error]
+
+
+@shared_task(base=JobTask, bind=True, name="outcomes.retried")
+def retried(self, job_id):
+    raise self.retry(exc=ValueError("no server"), countdown=0, max_retries=1)
+
+
+@shared_task(name="outcomes.decorated_retried", autoretry_for=(ValueError,), default_retry_delay=0)
+@follows_job
+def decorated_retried(job_id):
+    raise ValueError("no server")
+
+
+@pytest.mark.parametrize("task", [retried, decorated_retried])
+def test_retry_that_is_raised_to_the_caller(task):
+    """Celery does not run the task again then."""
+    app.conf.task_eager_propagates = True
+    try:
+        with pytest.raises(Retry):
+            task.delay("abc")
+    finally:
+        app.conf.task_eager_propagates = False
+    assert (row().status, row().error) == ("failed", "no server")
+
+
+def test_hook_whose_error_is_raised_to_the_caller():
+    with pytest.raises(ValueError, match="no licence"):
+        prepared.apply(("abc",), {"error": "no licence"}, throw=True)
+    assert (row().status, row().error) == ("failed", "no licence")
 
 
 def test_base_class_does_not_call_the_function():
