@@ -368,12 +368,16 @@ def _pydantic_parts(value: Any, kind: Any) -> Any:
 
     Only models with serializers of their own are dumped by them, unless they raise.
     """
-    declared = kind.__pydantic_decorators__
-    if declared.model_serializers or declared.field_serializers:
+    declared, declared_fields = kind.__pydantic_decorators__, kind.__pydantic_fields__
+    metadata = (each for field in declared_fields.values() for each in field.metadata)
+    annotations = (type(each).__name__ for each in metadata)
+    is_annotated = any(name in ("PlainSerializer", "WrapSerializer") for name in annotations)
+    if declared.model_serializers or declared.field_serializers or is_annotated:
         with suppress(Exception):
-            return _Value(value.model_dump(warnings=False))
-    excluded = {name for name, each in kind.__pydantic_fields__.items() if each.exclude is True}
-    fields = _attributes(value, [n for n in kind.__pydantic_fields__ if n not in excluded])
+            # With `serialize_as_any`, fields of subclasses are kept, annotations are not used.
+            return _Value(value.model_dump(warnings=False, serialize_as_any=not is_annotated))
+    names = [name for name, each in declared_fields.items() if each.exclude is not True]
+    fields = _attributes(value, names)
     if getattr(kind, "__pydantic_root_model__", False):
         return _Value(fields.get("root"))
     extra = getattr(value, "__pydantic_extra__", None) or {}

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, UserDict, defaultdict, deque, name
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pydantic
@@ -72,12 +72,21 @@ class Order(pydantic.BaseModel):
     key: str = pydantic.Field("hidden", exclude=True)
 
 
+class Discount(Invoice):
+    percent: int
+
+
 class Masked(pydantic.BaseModel):
     card: str
+    invoice: Invoice | None = None
 
     @pydantic.field_serializer("card")
     def mask(self, card: str) -> str:
         return f"…{card[-4:]}"
+
+
+class Hidden(pydantic.BaseModel):
+    card: Annotated[str, pydantic.PlainSerializer(lambda card: f"…{card[-4:]}")]
 
 
 class Mute:
@@ -208,7 +217,12 @@ VALUES: list[tuple[str, Any, Any]] = [
         Invoice.model_construct(total={1}),
         {"total": [1], "content": "one line"},
     ),
-    ("model-with-serializer", Masked(card="4000123412341234"), {"card": "…1234"}),
+    ("model-with-annotated-serializer", Hidden(card="4000123412341234"), {"card": "…1234"}),
+    (
+        "model-with-serializer",
+        Masked(card="4000123412341234", invoice=Discount(total=1, percent=5)),
+        {"card": "…1234", "invoice": {"total": "1", "content": "one line", "percent": 5}},
+    ),
     (
         "document",
         Document("text", metadata={"n": Decimal(1)}),
