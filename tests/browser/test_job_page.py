@@ -123,6 +123,27 @@ def test_job_without_a_result_template_shows_tools_and_result(
     page.locator("#result", has_text='"pages": 5').wait_for()
 
 
+def test_failures_of_tools_and_a_fatal_error(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    """The fatal error is that of the tool, with the note that LangGraph adds."""
+    open_live(page, plain_job_id)
+    error = {"message": "no such city", "error_type": "ValueError", "error_run_id": "2"}
+    for event_type, data in (
+        ("tool_call", {"tool": "look_up", "run_id": "1"}),
+        ("tool_result", {"tool": "look_up", "run_id": "1", "output": "no", "status": "error"}),
+        ("tool_call", {"tool": "send", "run_id": "2"}),
+        ("error", {**error, "tool": "send", "run_id": "2", "fatal": False}),
+        ("error", {**error, "phase": "graph", "run_id": "3", "fatal": True, "message": "noted"}),
+        ("phase_update", {"phase": "the end"}),
+    ):
+        publisher.publish_event(plain_job_id, {"event_type": event_type, "data": data})
+    wait_until(page, "document.querySelector('#phase-note, body').textContent.includes('the end')")
+    assert page.locator("#tools details[data-status=failed]").count() == 2
+    assert page.locator("#problem").inner_text().count("no such city") == 1
+    assert "noted" not in page.locator("#problem").inner_text()
+
+
 def test_events_are_sent_to_the_result_view(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
