@@ -28,12 +28,15 @@ REFUSAL: Final = "refusal"
 _REASONING_BLOCKS: Final = ("thinking", "reasoning", "reasoning_content")
 _CALL_BLOCKS: Final = (
     "tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
-    "input_json_delta",
+    "custom_tool_call", "input_json_delta",
 )  # fmt: skip
 _SERVER_CALL_BLOCKS: Final = ("server_tool_call", "server_tool_use", "mcp_tool_use")
 _SERVER_CALL_SUFFIX: Final = "_call"  # web_search_call, code_interpreter_call, … of OpenAI
 _SERVER_RESULT_SUFFIX: Final = "_result"
 _ARGUMENTS: Final = ("args", "input", "arguments", "action", "code", "queries")
+# Fields of server calls: results, and those that are no arguments.
+_RESULT_FIELDS: Final = ("output", "outputs", "result", "results", "error")
+_CALL_FIELDS: Final = (*_RESULT_FIELDS, "type", "id", "call_id", "name", "status", "index")
 _CITATIONS: Final = ("citations", "annotations", "search_results", "grounding_metadata")
 
 Pieces = list[tuple[str, str]]
@@ -73,12 +76,19 @@ def _block_piece(block: Any) -> tuple[str, str]:
         return TEXT, block
     if not isinstance(block, Mapping):
         return TEXT, ""
+    block = _unwrapped(block)
     if block.get("type") in _REASONING_BLOCKS:
         return REASONING, _reasoning_text(block)
     if isinstance(refusal := block.get("refusal"), str):
         return REFUSAL, refusal
     text = block.get("text")
     return TEXT, text if isinstance(text, str) else ""
+
+
+def _unwrapped(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the block of a provider that LangChain passes on within a block of its own."""
+    value = block.get("value") if block.get("type") == "non_standard" else None
+    return value if isinstance(value, Mapping) else block
 
 
 def _reasoning_text(given: Any) -> str:
@@ -96,7 +106,8 @@ def _reasoning_text(given: Any) -> str:
 
 def _additional_pieces(message: Any) -> Pieces:
     fields = getattr(message, "additional_kwargs", None) or {}
-    reasoning = _reasoning_text(fields.get("reasoning_content") or fields.get("reasoning"))
+    names = ("reasoning_content", "reasoning", "reasoning_details")
+    reasoning = next(filter(None, (_reasoning_text(fields.get(name)) for name in names)), "")
     refusal = fields.get("refusal")
     pieces = [(REASONING, reasoning), (REFUSAL, refusal if isinstance(refusal, str) else "")]
     return [piece for piece in pieces if piece[1]]
@@ -136,7 +147,8 @@ def tool_calls(message: Any) -> list[dict[str, Any]]:
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    args: Any = next((call[key] for key in _ARGUMENTS if key in call), {})
+    fields = {key: value for key, value in call.items() if key not in _CALL_FIELDS}
+    args: Any = next((call[key] for key in _ARGUMENTS if key in call), fields)
     return {"name": call.get("name") or call.get("type"), "id": call.get("id"), "args": args}
 
 
@@ -149,9 +161,12 @@ def _is_server_call(block: Mapping[str, Any]) -> bool:
 
 def other_content(message: Any, *, with_results: bool) -> list[Any]:
     """Return the content that is neither text nor a call: images, audio, results of servers."""
-    found: list[Any] = [block for block in _blocks(message) if _is_other(block)]
-    if not with_results:
-        found = [block for block in found if not _is_server_result(block)]
+    found: list[Any] = []
+    for block in _blocks(message):
+        if result := _server_result(block):
+            found += [result] if with_results else []
+        elif _is_other(block):
+            found.append(block)
     fields = getattr(message, "additional_kwargs", None) or {}
     for kind in ("audio", "images", "image"):
         if fields.get(kind):
@@ -161,11 +176,17 @@ def other_content(message: Any, *, with_results: bool) -> list[Any]:
 
 def has_server_results(message: Any) -> bool:
     """Return whether a message contains results of tools that its provider ran."""
-    return any(_is_server_result(block) for block in _blocks(message))
+    return any(map(_server_result, _blocks(message)))
 
 
-def _is_server_result(block: Mapping[str, Any]) -> bool:
-    return str(block.get("type")).endswith(_SERVER_RESULT_SUFFIX)
+def _server_result(block: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the result of a tool that the provider ran: the block, or a part of its call."""
+    if str(block.get("type")).endswith(_SERVER_RESULT_SUFFIX):
+        return block
+    result = present(**{key: block.get(key) for key in _RESULT_FIELDS})
+    if not (result and _is_server_call(block)):
+        return None
+    return {"type": block["type"], "id": block.get("id"), **result}
 
 
 def _is_other(block: Mapping[str, Any]) -> bool:
@@ -194,7 +215,7 @@ def _blocks(message: Any) -> Iterator[Mapping[str, Any]]:
     content = getattr(message, "content", None)
     for block in content if isinstance(content, list) else ():
         if isinstance(block, Mapping):
-            yield block
+            yield _unwrapped(block)
 
 
 def prompt_messages(batch: Any) -> list[dict[str, Any]]:

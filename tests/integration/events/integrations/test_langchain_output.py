@@ -72,6 +72,7 @@ def extra(**fields):
 THINKING = {"type": "thinking", "thinking": "12 is even", "signature": "s"}
 SUMMARY = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "12 is even"}]}
 BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "12 is even"}}
+DETAIL = {"type": "reasoning.text", "text": "12 is even"}
 REASONED = [("reasoning", "12 is even"), (None, "Yes")]
 YES = {"type": "text", "text": "Yes"}
 
@@ -85,6 +86,8 @@ YES = {"type": "text", "text": "Yes"}
         (AIMessage([{"type": "reasoning", "reasoning": "12 is even"}, YES]), REASONED),
         (AIMessage("Yes", additional_kwargs={"reasoning_content": "12 is even"}), REASONED),
         (AIMessage("Yes", additional_kwargs={"reasoning": "12 is even"}), REASONED),
+        (AIMessage("Yes", additional_kwargs={"reasoning_details": [DETAIL]}), REASONED),
+        (AIMessage([{"type": "non_standard", "value": THINKING}, YES]), REASONED),
         (AIMessage([{"type": "refusal", "refusal": "I cannot"}]), [("refusal", "I cannot")]),
         (AIMessage("", additional_kwargs={"refusal": "I cannot"}), [("refusal", "I cannot")]),
         (AIMessage(["Ye", "s"]), [(None, "Yes")]),
@@ -204,6 +207,42 @@ def test_tools_of_the_provider_withheld():
     result = answer(AIMessage(SEARCHED), NOTHING)
     assert result["withheld"] == ["text", "tool_calls.args", "content.results", "citations"]
     assert "https://t" not in str(published())
+
+
+CODE = {"type": "code_interpreter_call", "id": "c1", "code": "6 * 7", "outputs": [{"logs": "42"}]}
+IMAGE = {"type": "image_generation_call", "id": "i1", "revised_prompt": "A cat", "result": "R0lG"}
+MCP = {"type": "mcp_call", "id": "m1", "name": "ask", "arguments": "{}", "output": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("block", "name", "args", "result"),
+    [
+        (CODE, "code_interpreter_call", "6 * 7", {"outputs": [{"logs": "42"}]}),
+        (IMAGE, "image_generation_call", {"revised_prompt": "A cat"}, {"result": "R0lG"}),
+        (MCP, "ask", "{}", {"output": "yes"}),
+    ],
+)
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_calls_of_the_provider_with_their_results(block, name, args, result, is_wrapped):
+    content = [{"type": "non_standard", "value": block}] if is_wrapped else [block]
+    found = answer(AIMessage(content))
+    assert [(call["name"], call["args"]) for call in found["tool_calls"]] == [(name, args)]
+    assert found["content"] == [{"type": block["type"], "id": block["id"], **result}]
+
+
+@pytest.mark.parametrize("block", [CODE, {"type": "non_standard", "value": SEARCHED[1]}])
+def test_results_of_the_provider_withheld(block):
+    found = answer(AIMessage([block]), RecordOptions(tool_outputs=False))
+    assert "content" not in found
+    assert "content.results" in found["withheld"]
+
+
+def test_block_of_a_custom_tool_call():
+    block = {"type": "custom_tool_call", "id": "1", "name": "shell", "input": "ls"}
+    calls = [{"name": "shell", "args": {"__arg1": "ls"}, "id": "1"}]
+    found = answer(AIMessage([block], tool_calls=calls))
+    assert found["tool_calls"] == calls
+    assert "content" not in found
 
 
 @pytest.mark.parametrize(
