@@ -188,11 +188,11 @@ class RunRecorder(SpanRecorder):
         run = self._tree.end(run_id)
         if run is None:
             return []
+        if run.step:  # also of a node that LangGraph cancels because of its time limit
+            run.root.failures[run.step] += 1
         status = status_after(error, run, self._control_flow)
         if status is not RunStatus.FAILED:
             return self._finish(run, status)
-        if run.step:
-            run.root.failures[run.step] += 1
         events = self._handled_errors(run, error)
         origin = run.origin(error)
         if run.is_recorded:

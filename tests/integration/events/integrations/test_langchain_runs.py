@@ -125,6 +125,20 @@ def test_node_with_a_retry_policy():
     assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("flaky", 2), ("flaky", 3)]
 
 
+async def test_node_that_is_tried_again_after_its_timeout():
+    calls = []
+
+    async def slow(_state: State):
+        calls.append(1)
+        await asyncio.sleep(5 if len(calls) < 2 else 0)
+        return {"messages": [AIMessage("here")]}
+
+    policy = RetryPolicy(initial_interval=0.001, max_attempts=2, jitter=False)
+    graph = node_graph(slow, "slow", retry_policy=policy, timeout=0.05)
+    await graph.ainvoke(QUESTION, config={"callbacks": [async_handler()]})
+    assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("slow", 2)]
+
+
 def test_loop_in_a_graph_is_no_retry():
     graph = make_graph(call("add", a=2, b=3), AIMessage("five"), stream=False)
     invoke(graph)
