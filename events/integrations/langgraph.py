@@ -109,6 +109,8 @@ def _steps(
     if is_ended and not is_attempt_thread:
         questions = []  # those of an earlier run in a thread of several jobs
     graph_input = None if state.next else graph_input
+    if state.created_at is not None or run.attempt > 1:
+        thread.pop("run_id", None)  # of an earlier run in this log
     while True:
         if questions:
             answers = yield run.ask_all, sync_to_async(run.ask_all), questions
@@ -117,6 +119,7 @@ def _steps(
             names = [question.name for question in questions]
             resume = dict(zip(names, answers, strict=True))
             graph_input = Command(resume=resume) if state.interrupts else None
+            thread.pop("run_id", None)
         result = yield graph.invoke, graph.ainvoke, graph_input, thread
         state = yield graph.get_state, graph.aget_state, thread
         questions = yield from _questions(graph, state, record)

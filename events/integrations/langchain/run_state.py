@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 from typing import Any, Final
+from uuid import UUID
 
 from events.codec import utc_now
 from events.integrations.langchain.extract import TEXT, Usage
@@ -104,6 +105,7 @@ class RunState:
     run_id: str
     fields: dict[str, Any]
     parent: "RunState | None" = None  # None: the run is a root
+    parent_id: UUID | None = None  # LangChain's id of the parent
     parent_run_id: str | None = None  # of the nearest recorded run around it
     is_recorded: bool = True
     is_top: bool = False  # for LangChain, too: no other run called it

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
+from langchain_core.runnables.config import var_child_runnable_config
+
 from events.integrations.langchain import extract
 from events.integrations.langchain.run_state import ModelOutput, RunKind, RunState
 from events.integrations.langchain.sanitize import Sanitizer
-from events.spans import current_span
+from events.spans import current_span, new_span_id
 
 Serialized = Mapping[str, Any] | None
 
@@ -41,17 +43,21 @@ class RunTree:
 
         A run that starts in one that has ended, in a thread or task, is added to the run around it.
         """
-        run_id: UUID = kwargs["run_id"]
-        parent_id: Any = kwargs.get("parent_run_id")
-        is_late = parent_id in self._ended
-        while parent_id in self._ended:
-            parent_id = self._ended[parent_id]
-        if is_late and parent_id not in self.runs:
+        run_id, parent_id = kwargs["run_id"], kwargs.get("parent_run_id")
+        if run_id in self.runs:  # the handler is called twice
+            return None
+        open_id = self._open_id(parent_id)
+        if open_id is None and parent_id in self._ended:
             self._remember(run_id, None)
             return None
-        self._ended.pop(run_id, None)
-        run = self._new_run(kind, serialized, kwargs)
-        run.parent = self.get(parent_id)
+        if parent_id is None:
+            # Callbacks in the config of a call hide the run that makes the call.
+            open_id = self._open_id(_calling_run_id())
+        run = self._new_run(kind, serialized, kwargs, self.get(open_id))
+        run.parent_id = open_id
+        if run_id in self._ended:  # given in the config of several calls
+            del self._ended[run_id]
+            run.run_id, run.parent_id = new_span_id(), None
         run.is_recorded = _is_recorded(run, kwargs)
         if run.parent is None:
             run.is_top = parent_id is None
@@ -61,11 +67,17 @@ class RunTree:
         self.runs[run_id] = run
         return run
 
+    def _open_id(self, run_id: UUID | None) -> UUID | None:
+        """Return a run's id, or that of the nearest one around it that has not ended."""
+        while run_id in self._ended:
+            run_id = self._ended[run_id]  # type: ignore[index]
+        return run_id
+
     def end(self, run_id: UUID) -> RunState | None:
         """Remove and return a run; return None if it is unknown or has ended."""
         run = self.runs.pop(run_id, None)
         if run is not None:
-            self._remember(run_id, UUID(run.parent.run_id) if run.parent else None)
+            self._remember(run_id, run.parent_id)
         return run
 
     def end_within(self, outer: RunState) -> list[RunState]:
@@ -79,7 +91,11 @@ class RunTree:
             self._ended.popitem(last=False)
 
     def _new_run(
-        self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
+        self,
+        kind: RunKind,
+        serialized: Serialized,
+        kwargs: Mapping[str, Any],
+        parent: RunState | None,
     ) -> RunState:
         metadata = kwargs.get("metadata") or {}
         name = str(kwargs.get("name") or (serialized or {}).get("name") or "run")
@@ -92,16 +108,21 @@ class RunTree:
             ),
         }
         fields = {key: self._sanitizer.value(value) for key, value in fields.items()}
-        run = RunState(kind, self._sanitizer.text(name), str(kwargs["run_id"]), fields)
+        run = RunState(kind, self._sanitizer.text(name), str(kwargs["run_id"]), fields, parent)
         run.checkpoint_ns = str(metadata.get("langgraph_checkpoint_ns") or "")
         if kind is RunKind.MODEL:
             run.output = ModelOutput()
-        parent = self.get(kwargs.get("parent_run_id"))
         # The root of a subgraph may have the name of its node, but is in the node's namespace.
         is_in_node = parent is not None and parent.checkpoint_ns == run.checkpoint_ns
         if kind is RunKind.PHASE and name == metadata.get("langgraph_node") and not is_in_node:
             run.step = (run.checkpoint_ns, name)
         return run
+
+
+def _calling_run_id() -> UUID | None:
+    """Return the id of the run that LangChain's context belongs to."""
+    callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
+    return getattr(callbacks, "parent_run_id", None)
 
 
 def _is_recorded(run: RunState, kwargs: Mapping[str, Any]) -> bool:

@@ -332,6 +332,34 @@ def test_same_run_id_twice():
     graph(node=nothing).invoke({}, first)
     graph(node=nothing).invoke({}, first)
     assert event_types() == ["phase_update", "phase_update", "phase_result", "done"] * 2
+    assert [statuses(one) for one in span_trees(published())] == [
+        [("LangGraph", "done"), ("node", "done")]
+    ] * 2
+
+
+def test_fallbacks():
+    """LangChain calls them with the callbacks of the config, as if nothing called them."""
+
+    def fail(_given):
+        raise ConnectionError("gone")
+
+    RunnableLambda(fail).with_fallbacks([RunnableLambda(len)]).invoke("tea", config())
+    assert statuses(root())[1:] == [("fail", "failed"), ("len", "done")]
+    assert fatal_and_handled() == ([], ["gone"])
+
+
+async def test_chain_in_a_node_that_is_given_the_handler():
+    handler = async_handler()
+    given = {"callbacks": [handler]}
+    chain = RunnableLambda(str) | GenericFakeChatModel(messages=iter([AIMessage("tea")]))
+
+    async def node(_state):
+        await chain.ainvoke(1, given)
+        return {}
+
+    await graph(node=node).ainvoke({}, given)
+    assert root().shape() == ("LangGraph", ("node", "GenericFakeChatModel"))
+    assert event_types().count("done") == 1
 
 
 def test_time_to_the_first_token():

@@ -313,3 +313,14 @@ def test_question_of_a_tool_is_no_error_of_the_tool(how):
     assert tries == [1]
     assert event_types()[-1] == "interrupted"
     assert "error" not in event_types()
+
+
+def test_run_id_of_the_config_is_that_of_the_first_run():
+    graph, run = letter(InMemorySaver(), interrupt_before=["send"]), FakeRun()
+    config = {"run_id": "01a21849-0000-7000-8000-000000000000"}
+    with pytest.raises(InputPending):
+        langgraph.invoke(graph, {}, run, config=config)
+    run.answers = ["continue"]
+    langgraph.invoke(graph, {}, run, config=config)
+    first, second = span_trees(published())
+    assert first.event["data"]["run_id"] == config["run_id"] != second.event["data"]["run_id"]
