@@ -55,6 +55,21 @@ def cancel_by_api(site: Site, job_id: str) -> None:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
 
 
+def test_line_of_an_event_has_its_own_keys_and_those_of_its_span(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    open_live(page, job_id)
+    data = {"run_id": "k1.1", "parent_run_id": None, "status": "failed", "seconds": 2}
+    publisher.publish_event(job_id, {"event_type": "one", "error": "boom", "data": data})
+    publisher.publish_event(job_id, {"event_type": "two", "data": [1, 2]})
+    for event_type, expected in (
+        ("one", "error: boom · status: failed · seconds: 2"),
+        ("two", "data: [2]"),
+    ):
+        gist = page.wait_for_selector(f"[data-event-type={event_type}] .event-gist")
+        assert gist.text_content() == expected
+
+
 def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
     job_id = start_job(page)
     wait_for_state(page, "ended")

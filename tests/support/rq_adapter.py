@@ -53,6 +53,7 @@ def job_task(function):
             task_type=function.__name__,
             attempt=message.meta.get("attempt"),
             worker=message.worker_name or "",
+            enqueued_at=message.enqueued_at,
         )
         return RQAdapter().run(delivery, lambda: function(job_id, **payload))
 

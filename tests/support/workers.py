@@ -14,6 +14,7 @@ import httpx
 import redis
 
 from tests.support.site import ROOT, Site
+from tests.support.span_tree import ended_spans
 
 TERMINAL_STATUSES = {"completed", "failed", "cancelled"}
 TERMINAL_TYPES = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}
@@ -104,6 +105,14 @@ class Workers(Site):
         page = self._api.get(f"/api/jobs/{job_id}/events/", params={"limit": 1000})
         results = page.json()["results"]
         return [event["data"] for event in results]
+
+    def check_spans(self) -> None:
+        """Forget the jobs; check that each delivery of a task of a finished one is a span."""
+        jobs, self.jobs[:] = list(self.jobs), []
+        for job_id in jobs:
+            if self.row(job_id).get("finished_at"):  # it may be deleted
+                log = self.log(job_id)
+                ended_spans(e for e in log if e["event_type"].startswith(("task_", "job_")))
 
     def finished(
         self, job_id: str, *, seconds: float = 40, attempt: int = 1, until: str = ""

@@ -4,13 +4,15 @@
  */
 import { byId, element, setText, Tail } from "./elements.js";
 import { formatClock, formatFull, formatNumber } from "./page-text.js";
-import { asObject, asText, asTime } from "./untrusted.js";
+import { asObject, asText, asTime, eventData } from "./untrusted.js";
 
 const STEP = 500;
 /** Rows are removed in batches. */
 const SLACK = 100;
 const GIST_CHARS = 160;
-const SHOWN_ELSEWHERE = new Set(["event_type", "timestamp", "job_id", "task_type"]);
+const SHOWN_ELSEWHERE = new Set([
+  "event_type", "timestamp", "job_id", "task_type", "run_id", "parent_run_id",
+]);
 
 /** @param {(name: string, values?: Object) => string} translate */
 export function createEventList(translate) {
@@ -143,7 +145,7 @@ function drawRow(event) {
     {},
     clock,
     element("span", { class: "event-type" }, asText(event.event_type)),
-    element("span", { class: "event-gist", dir: "auto" }, gist(asObject(event.data))),
+    element("span", { class: "event-gist", dir: "auto" }, gist(eventData(event))),
     element("code", { class: "event-id" }, event.id),
   );
   const details = element("details", {}, summary);
@@ -157,9 +159,9 @@ function drawJson(event) {
 
 /** The keys and values of the event in one line. */
 function gist(data) {
-  const own = data.data === asObject(data.data) ? data.data : data;
   const words = [];
-  for (const [key, value] of Object.entries(own)) {
+  for (const [key, value] of Object.entries(data)) {
+    if (key === "data" && value === asObject(value)) continue; // its keys are in `data`
     if (!SHOWN_ELSEWHERE.has(key) && value !== "" && value !== null) words.push(`${key}: ${brief(value)}`);
     if (words.length === 6) break;
   }

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.site import started
-from tests.support.span_tree import ended_spans
 from tests.support.workers import Workers
 
 
@@ -18,18 +17,10 @@ def worker_site(short_tmp: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def workers(worker_site: Workers) -> Iterator[Workers]:
-    """A prefork worker; opens all gates after the test, so that no task keeps a pool child.
-
-    Then checks that each delivery of the tasks of finished jobs is a span with one end.
-    """
+    """A prefork worker; opens all gates after the test, so that no task keeps a pool child."""
     if worker_site.worker is None or worker_site.worker.poll() is not None:
         worker_site.kill_worker()
         worker_site.start_worker()
     yield worker_site
-    jobs = list(worker_site.jobs)
-    worker_site.open(*jobs)
-    worker_site.jobs.clear()
-    for job_id in jobs:
-        if worker_site.row(job_id).get("finished_at"):  # it may be deleted
-            log = worker_site.log(job_id)
-            ended_spans(each for each in log if each["event_type"].startswith(("task_", "job_")))
+    worker_site.open(*worker_site.jobs)
+    worker_site.check_spans()

@@ -55,6 +55,12 @@ def queue_site(short_tmp: Path) -> Iterator[QueueSite]:
         yield site
 
 
+@pytest.fixture(autouse=True)
+def spans(queue_site: QueueSite) -> Iterator[None]:
+    yield
+    queue_site.check_spans()
+
+
 @pytest.fixture(params=sorted(COMMANDS))
 def queue(request: pytest.FixtureRequest, queue_site: QueueSite) -> str:
     queue_site.need_worker(request.param)

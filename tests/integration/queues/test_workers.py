@@ -26,6 +26,7 @@ def test_completed_task(queue_site, queue):
     ]  # fmt: skip
     started = log[-5]
     assert (started["task_type"], bool(started["worker"])) == ("steps", True)
+    assert 0 <= started["data"]["queue_seconds"] < 30
 
 
 def test_failed_task(queue_site, queue):

@@ -269,6 +269,27 @@ def test_retries_of_the_queue():
     assert attempts() == [(1, "failed", "boom", "")]
 
 
+LARGE = {"text": "x" * 3_000_000, "rows": list(range(200_000)), "odd": object()}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda run: TRACKER.complete(run, LARGE, continues=False),
+        lambda run: TRACKER.complete(run, LARGE, continues=True),
+        lambda run: TRACKER.fail(run, ValueError("x" * 3_000_000), None, ""),
+        lambda run: TRACKER.request_input(run, [Question("q", LARGE)], {}),
+        lambda run: TRACKER.schedule_retry(run, ValueError("x" * 3_000_000), 0),
+        lambda run: services.job_fail(job_id="abc", error="boom", **LARGE),
+        lambda run: services.job_cancel(job_id="abc", **LARGE),
+    ],
+)
+def test_span_of_a_large_event(end):
+    run = claim()
+    end(run)
+    assert [span[0] for span in spans()] == [run.span_id]
+
+
 def test_attempts_and_their_tasks():
     fail(claim(worker="w1"))
     services.job_retry(job_id="abc")
