@@ -66,8 +66,8 @@ class HandlerOptions(TypedDict, total=False):
     """Keyword arguments of the handlers.
 
     `record` limits what the log contains. `control_flow` are exceptions that end a graph without an
-    `error` event. `should_cancel` is called in every callback, including each token, so it must not
-    do I/O; if it returns True, the callback raises GraphCancelled.
+    `error` event. `should_cancel` is called when a run starts and at each token, so it must not do
+    I/O; if it returns True, the callback raises GraphCancelled.
     """
 
     control_flow: tuple[type[BaseException], ...]
