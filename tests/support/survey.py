@@ -21,6 +21,7 @@ from pydantic import BaseModel
 BRANCHES = 6
 LOOKUPS = 5
 SECONDS = 0.1
+ROUNDING = 0.01
 
 
 class Scripted(GenericFakeChatModel):
@@ -171,10 +172,10 @@ def assert_survey(events: list[dict[str, Any]], roots: list[Any]) -> None:
     assert len(lookups) == BRANCHES * LOOKUPS
     assert sorted(node.status for node in lookups) == ["done"] * 29 + ["failed"]
     slow, quick = second.find("slow")[0].seconds, second.find("quick")[0].seconds
-    assert 3 * SECONDS <= slow < 3 * SECONDS + 0.2
-    assert SECONDS <= quick < SECONDS + 0.2
+    assert slow >= 3 * SECONDS
+    assert SECONDS <= quick < slow
     for node in second.find("review"):
-        assert slow + quick <= node.seconds < slow + quick + 0.2
+        assert slow + quick - ROUNDING <= node.seconds <= second.seconds
     for node in first.find("researcher"):  # its lookups run at once
         assert 2 * SECONDS <= node.seconds <= first.seconds
 

@@ -18,6 +18,8 @@ _HIDDEN_TAG: Final = "langsmith:hidden"
 _UNRECORDED_TYPES: Final = ("prompt", "parser")
 # Callbacks of ended runs and in them may still arrive, from threads and tasks that were abandoned.
 _MAX_ENDED_RUNS: Final = 10_000
+# Stands for the run around runs that were ended without their callback.
+_ABANDONED: Final = UUID(int=0)
 
 
 class RunTree:
@@ -39,22 +41,20 @@ class RunTree:
     def start(
         self, kind: RunKind, serialized: Serialized, kwargs: Mapping[str, Any]
     ) -> RunState | None:
-        """Add a run; return None if it belongs to a tree whose root has ended.
+        """Add a run; return None within one that was abandoned.
 
         A run that starts in one that has ended, in a thread or task, is added to the run around it.
         """
         run_id, parent_id = kwargs["run_id"], kwargs.get("parent_run_id")
         if run_id in self.runs:  # the handler is called twice
             return None
-        open_id = self._open_id(parent_id)
-        if open_id is None and parent_id in self._ended:
-            self._remember(run_id, None)
+        # Callbacks in the config of a call, and with_fallbacks, hide the run that makes the call.
+        open_id = self._open_id(parent_id or _calling_run_id())
+        if open_id == _ABANDONED and parent_id is not None:
+            self._remember(run_id, _ABANDONED)
             return None
-        if parent_id is None:
-            # Callbacks in the config of a call hide the run that makes the call.
-            open_id = self._open_id(_calling_run_id())
         run = self._new_run(kind, serialized, kwargs, self.get(open_id))
-        run.parent_id = open_id
+        run.parent_id = open_id if run.parent else None
         if run_id in self._ended:  # given in the config of several calls
             del self._ended[run_id]
             run.run_id, run.parent_id = new_span_id(), None
@@ -83,7 +83,9 @@ class RunTree:
     def end_within(self, outer: RunState) -> list[RunState]:
         """Remove and return the runs that are still open in another one, innermost first."""
         found = [run_id for run_id, run in self.runs.items() if run.is_within(outer)]
-        return [run for run_id in reversed(found) if (run := self.end(run_id))]
+        for run_id in found:
+            self._remember(run_id, _ABANDONED)
+        return [self.runs.pop(run_id) for run_id in reversed(found)]
 
     def _remember(self, run_id: UUID, parent_id: UUID | None) -> None:
         self._ended[run_id] = parent_id

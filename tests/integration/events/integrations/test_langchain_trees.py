@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import operator
 import time
+from contextvars import copy_context
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -173,6 +174,59 @@ def test_handled_error_in_a_chain_within_a_node():
     assert fatal_and_handled() == ([], ["division by zero"])
 
 
+@pytest.mark.parametrize("in_node", [False, True])
+def test_model_with_a_fallback(in_node):
+    class Broken(GenericFakeChatModel):
+        def _generate(self, *args, **kwargs):
+            raise ConnectionError("gone")
+
+    other = GenericFakeChatModel(messages=iter([AIMessage("here")]))
+    model = Broken(messages=iter([])).with_fallbacks([other])
+    if in_node:
+        graph(node=lambda _state: model.invoke("x") and {}).invoke({}, config())
+    else:
+        model.invoke("x", config())
+    found = root()
+    assert (found.children[0] if in_node else found).shape()[1:] == (
+        "Broken",
+        "GenericFakeChatModel",
+    )
+    assert found.status == "done"
+    assert fatal_and_handled() == ([], ["gone"])
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_graph_with_callbacks_of_its_own(how):
+    inner = graph(name="inner", first=nothing)
+    handler = sync_handler() if how == "invoke" else async_handler()
+    own = {"callbacks": [handler]}
+
+    def node(_state):
+        return inner.invoke({}, own)
+
+    async def anode(_state):
+        return await inner.ainvoke({}, own)
+
+    if how == "invoke":
+        graph(node=node).invoke({}, own)
+    else:
+        await graph(node=anode).ainvoke({}, own)
+    assert root().shape() == ("LangGraph", ("node", ("inner", "first")))
+    assert event_types().count("done") == 1
+
+
+def test_graph_after_the_one_in_whose_context_it_runs():
+    """The context of a callback or a thread may outlive its run."""
+    contexts = []
+    handler = sync_handler()
+    graph(node=lambda _state: contexts.append(copy_context()) or {}).invoke(
+        {}, {"callbacks": [handler]}
+    )
+    later = graph(node=nothing, name="later")
+    contexts[0].run(later.invoke, {}, {"callbacks": [handler]})
+    assert [tree.name for tree in span_trees(published())] == ["LangGraph", "later"]
+
+
 def test_error_that_replaces_another_one():
     def node(_state, config: RunnableConfig):
         try:
@@ -284,6 +338,7 @@ async def test_work_that_outlives_its_graph():
     async def late() -> str:
         """Come late."""
         await released.wait()
+        graph(node=nothing).invoke({})
         return "late"
 
     tasks = []
