@@ -18,7 +18,7 @@ except ImportError:  # only LangChain is installed
         """Continues the graph around a subgraph."""
 
 
-__all__ = ["GraphBubbleUp", "ParentCommand", "related_origin", "status_after"]
+__all__ = ["GraphBubbleUp", "ParentCommand", "related_origins", "status_after"]
 
 # Raised in a graph whose task is cancelled, or whose iterator is closed.
 _ABORTED: Final = (
@@ -40,18 +40,18 @@ def status_after(
     return RunStatus.FAILED
 
 
-def related_origin(error: BaseException, run: RunState) -> str | None:
-    """Return the run that raised the error, its cause or one of its leaf errors, if recorded."""
-    found, seen = [error], {id(error)}
+def related_origins(error: BaseException, run: RunState) -> list[str]:
+    """Return the runs that raised the error, its cause or its leaf errors, if recorded."""
+    found, seen, origins = [error], {id(error)}, []
     for one in found:  # grows
-        if len(seen) > _MAX_RELATED:
-            break
         if origin := run.origin(one):
-            return origin
+            origins.append(origin)
+        if origin or len(seen) > _MAX_RELATED:
+            continue
+        context = None if one.__suppress_context__ else one.__context__
         members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-        related = [one.__cause__, one.__context__, *members]
-        for each in related:
+        for each in (one.__cause__, context, *members):
             if isinstance(each, BaseException) and id(each) not in seen:
                 seen.add(id(each))
                 found.append(each)
-    return None
+    return origins

@@ -218,8 +218,9 @@ class RunRecorder(SpanRecorder):
         self, serialized: Serialized, given: list[dict[str, Any]], kwargs: Mapping[str, Any]
     ) -> Events:
         roles = self._record.prompts
-        shown = [one for one in given if roles is True or (roles and one["role"] in roles)]
-        hidden = [one["role"] for one in given if one not in shown]
+        allowed = {one["role"] for one in given} if roles is True else set(roles or ())
+        shown = [one for one in given if one["role"] in allowed]
+        hidden = [one["role"] for one in given if one["role"] not in allowed]
         for one in shown:
             if calls := one.get("tool_calls"):
                 one["tool_calls"], names = self._tool_calls(calls)

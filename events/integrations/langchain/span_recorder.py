@@ -6,7 +6,7 @@ from typing import Any, Final
 from events.codec import MAX_EVENT_BYTES, utc_now
 from events.error_report import error_message, error_traceback, error_type
 from events.integrations.langchain import extract
-from events.integrations.langchain.errors import ParentCommand, related_origin
+from events.integrations.langchain.errors import ParentCommand, related_origins
 from events.integrations.langchain.extract import TEXT, present
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.run_state import (
@@ -141,14 +141,15 @@ class SpanRecorder:
         message = error_message(error)
         if isinstance(error, ParentCommand):
             message = f"The command is for a parent graph, but there is none: {message}"
-        related = related_origin(error, run)
+        related = related_origins(error, run) or ([run.run_id] if is_fatal else [])
         return {
             "message": message,
             "error_type": error_type(error),
             "fatal": is_fatal,
             **present(
                 traceback=error_traceback(error) if has_trace else "",
-                error_run_id=related or (run.run_id if is_fatal else None),
+                error_run_id=related[0] if related else None,
+                error_run_ids=related if len(related) > 1 else None,
             ),
         }
 

@@ -255,9 +255,12 @@ async def test_errors_of_a_task_group():
     with pytest.raises(ExceptionGroup):
         await graph(node=node).ainvoke({}, {"callbacks": [async_handler()]})
     assert root().shape() == ("LangGraph", ("node", "broken", "broken"))
-    leaf, _, group, fatal = data_of("error")
+    leaf, other_leaf, group, fatal = data_of("error")
+    assert sorted(group["error_run_ids"]) == sorted([leaf["run_id"], other_leaf["run_id"]])
+    assert "error_run_ids" not in fatal
     assert "ValueError: no; ValueError: no" in group["message"]
-    assert (group["error_run_id"], fatal["error_run_id"]) == (leaf["run_id"], group["run_id"])
+    assert group["error_run_id"] == group["error_run_ids"][0]
+    assert fatal["error_run_id"] == group["run_id"]
 
 
 async def test_parallel_branches_of_a_failed_graph_are_cancelled():
