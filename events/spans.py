@@ -4,7 +4,7 @@ The start event and the end event of a span have the same `run_id` in their `dat
 starts within another one of its job has the `run_id` of that span as `parent_run_id`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
@@ -12,22 +12,47 @@ from uuid import uuid4
 
 
 class Span(NamedTuple):
-    """A span that has started in the current context; `outer` is the one around it."""
+    """A span that has started in the current context.
+
+    `outer` is the one around it, `library_span` that of a library, such as a tool of a graph.
+    """
 
     job_id: str
     run_id: str
     outer: "Span | None" = None
+    library_span: str | None = None
 
+
+# Return the run_id of a job's span that a library, not this module, has made the current one.
+SpanSource = Callable[[str], str | None]
 
 _active: Final[ContextVar[Span | None]] = ContextVar("job_span", default=None)
+_sources: Final[list[SpanSource]] = []
+
+
+def add_span_source(source: SpanSource) -> None:
+    """Let `current_span` also find the spans of a library."""
+    _sources.append(source)
 
 
 def current_span(job_id: str | None = None) -> str | None:
     """Return the run_id of the innermost span of the context, by default of any job."""
+    return enclosing_span(job_id, _library_span(job_id))
+
+
+def enclosing_span(job_id: str | None, library_span: str | None) -> str | None:
+    """Return the innermost of a library's span, if any, and the span of the context."""
     span = _active.get()
     while span is not None and job_id not in (None, span.job_id):
         span = span.outer
-    return None if span is None else span.run_id
+    if span is None or library_span not in (None, span.library_span):
+        return library_span
+    return span.run_id
+
+
+def _library_span(job_id: str | None) -> str | None:
+    found = (source(job_id) for source in _sources) if job_id else ()
+    return next(filter(None, found), None)
 
 
 def new_span_id() -> str:
@@ -42,7 +67,7 @@ def span_fields(run_id: str, parent_run_id: str | None, **data: Any) -> dict[str
 
 def enter_span(job_id: str, run_id: str) -> Span:
     """Make a started span the current one; `exit_span` must follow in the same context."""
-    span = Span(job_id, run_id, _active.get())
+    span = Span(job_id, run_id, _active.get(), _library_span(job_id))
     _active.set(span)
     return span
 

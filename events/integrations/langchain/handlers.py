@@ -40,7 +40,9 @@ from events.integrations.langchain.errors import GraphBubbleUp
 from events.integrations.langchain.messages import delta_token
 from events.integrations.langchain.options import DEFAULTS, RecordOptions
 from events.integrations.langchain.recorder import RunRecorder
+from events.integrations.langchain.run_tree import calling_callbacks
 from events.integrations.langchain.span_recorder import Events
+from events.spans import add_span_source
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +133,10 @@ class JobHandler:
 
     on_llm_new_token: Any = take_token
     on_stream_event: Any = take_stream_event
+
+    def span_id(self, run_id: UUID) -> str | None:
+        """Return the run_id of the span of a run whose start has been published."""
+        return self._recorder.span_id(run_id)
 
     def _schedule_flush(self, seconds: float) -> None:
         raise NotImplementedError
@@ -245,6 +251,11 @@ class RedisCallbackHandler(JobHandler, AsyncCallbackHandler, GraphCallbackHandle
         with self._suppressing():
             await self._deliver()
 
+    def span_id(self, run_id: UUID) -> str | None:
+        # In other loops and threads, callbacks do not wait until their events are published.
+        is_own_loop = self._loop is not None and _running_loop() is self._loop
+        return super().span_id(run_id) if is_own_loop else None
+
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None or self._loop.is_closed():
@@ -284,6 +295,23 @@ class RedisCallbackHandler(JobHandler, AsyncCallbackHandler, GraphCallbackHandle
         if self._pending:
             self._start_delivery(loop)
 
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _calling_span(job_id: str) -> str | None:
+    """Return the run_id of the run that calls, if a handler of the job records it."""
+    callbacks = calling_callbacks()
+    handlers = [one for one in getattr(callbacks, "handlers", ()) if isinstance(one, JobHandler)]
+    spans = (one.span_id(callbacks.parent_run_id) for one in handlers if one.job_id == job_id)
+    return next(filter(None, spans), None)
+
+
+add_span_source(_calling_span)
 
 for _name in _CALLBACKS:
     _method = RunRecorder.failed if _name.endswith("_error") else getattr(RunRecorder, _name)

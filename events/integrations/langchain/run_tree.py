@@ -10,7 +10,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from events.integrations.langchain import extract
 from events.integrations.langchain.run_state import ModelOutput, RunKind, RunState
 from events.integrations.langchain.sanitize import Sanitizer
-from events.spans import current_span, new_span_id
+from events.spans import current_span, enclosing_span, new_span_id
 
 Serialized = Mapping[str, Any] | None
 
@@ -49,7 +49,7 @@ class RunTree:
         if run_id in self.runs:  # the handler is called twice
             return None
         # Callbacks in the config of a call, and with_fallbacks, hide the run that makes the call.
-        open_id = self._open_id(parent_id or _calling_run_id())
+        open_id = self._open_id(parent_id or calling_run_id())
         if open_id == _ABANDONED and parent_id is not None:
             self._remember(run_id, _ABANDONED)
             return None
@@ -63,9 +63,13 @@ class RunTree:
             run.is_top = parent_id is None
             run.parent_run_id = current_span(self._job_id)
         elif run.is_recorded:
-            run.parent_run_id = run.parent.span.run_id
+            run.parent_run_id = self.enclosing_span(run.parent)
         self.runs[run_id] = run
         return run
+
+    def enclosing_span(self, parent: RunState) -> str | None:
+        """Return the parent of a run: the run that called it, or a publisher's span in that."""
+        return enclosing_span(self._job_id, parent.span.run_id)
 
     def _open_id(self, run_id: UUID | None) -> UUID | None:
         """Return a run's id, or that of the nearest one around it that has not ended."""
@@ -121,10 +125,14 @@ class RunTree:
         return run
 
 
-def _calling_run_id() -> UUID | None:
-    """Return the id of the run that LangChain's context belongs to."""
-    callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
-    return getattr(callbacks, "parent_run_id", None)
+def calling_callbacks() -> Any:
+    """Return the callback manager of the run that LangChain's context belongs to."""
+    return (var_child_runnable_config.get() or {}).get("callbacks")
+
+
+def calling_run_id() -> UUID | None:
+    """Return the id of that run."""
+    return getattr(calling_callbacks(), "parent_run_id", None)
 
 
 def _is_recorded(run: RunState, kwargs: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from events.codec import MAX_EVENT_BYTES, utc_now
 from events.error_report import error_message, error_traceback, error_type
@@ -64,6 +65,11 @@ class SpanRecorder:
         self._runs = self._tree.runs
         self._flush_scheduled = False
 
+    def span_id(self, run_id: UUID | None) -> str | None:
+        """Return the run_id of a run that has not ended, or of the nearest recorded one around."""
+        run = self._tree.get(run_id)
+        return None if run is None else run.span.run_id
+
     def _start(
         self,
         kind: RunKind,
@@ -115,7 +121,7 @@ class SpanRecorder:
         """Return the start event of a run that was not recorded until now."""
         if run.is_recorded or run.parent is None:
             return []
-        run.parent_run_id, run.is_recorded = run.parent.span.run_id, True
+        run.parent_run_id, run.is_recorded = self._tree.enclosing_span(run.parent), True
         event = self._event(EventType.PHASE_UPDATE, run, phase=run.name)
         return [{**event, "timestamp": run.timestamp}]
 

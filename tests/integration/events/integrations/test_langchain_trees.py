@@ -23,7 +23,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
+from events.publisher import RedisStreamPublisher, get_publisher
 from events.spans import span_context
+from events.streams.clients import get_async_redis
 from tests.support.graphs import async_handler, call, data_of, event_types, published, sync_handler
 from tests.support.spans import span_trees
 
@@ -382,6 +384,51 @@ def test_graph_in_a_span_of_the_job():
     with span_context("other", "2"), span_context("abc", "1"), span_context("other", "3"):
         graph(node=nothing).invoke({}, config())
     assert published()[0]["data"]["parent_run_id"] == "1"
+
+
+def test_spans_of_a_publisher_in_a_graph():
+    """They and the runs that start in them are within the run that calls."""
+    publisher = get_publisher()
+
+    def model(text):
+        return GenericFakeChatModel(messages=iter([AIMessage(text)])).invoke("x")
+
+    @tool
+    def search():
+        """Search."""
+        with publisher.span("abc", "request"):
+            return model("tea").content
+
+    def node(_state):
+        with publisher.span("abc", "prepare"), publisher.span("abc", "load"):
+            graph(inner=nothing, name="sub").invoke({})
+        model("ready")
+        search.invoke({})
+        return {}
+
+    with publisher.span("abc", "job"):
+        graph(node=node).invoke({}, config())
+    fake = "GenericFakeChatModel"
+    node_shape = ("node", ("prepare", ("load", ("sub", "inner"))), fake)
+    assert root().shape() == ("job", ("LangGraph", (*node_shape, ("search", ("request", fake)))))
+
+
+async def test_spans_of_a_publisher_in_an_async_graph():
+    handler, publisher = async_handler(), RedisStreamPublisher(get_async_redis())
+
+    async def node(_state):
+        async with publisher.span("abc", "load"):
+            await graph(inner=nothing, name="sub").ainvoke({})
+        return await asyncio.to_thread(threaded)
+
+    def threaded():
+        with get_publisher().span("abc", "threaded"):
+            return {}
+
+    async with publisher.span("abc", "job"):
+        await graph(node=node).ainvoke({}, {"callbacks": [handler]})
+    expected = ("LangGraph", ("node", ("load", ("sub", "inner"))))
+    assert root().shape() == ("job", expected, "threaded")
 
 
 def test_same_run_id_twice():
