@@ -21,3 +21,9 @@ class JobTermsField(TermsField):
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         return "%s::tsvector" if connection.vendor == "postgresql" else "%s"
+
+    def get_placeholder_sql(
+        self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        """Return the placeholder and its parameters; Django 6.1 calls it instead."""
+        return self.get_placeholder(value, compiler, connection), (value,)
