@@ -14,8 +14,8 @@ from events.models import EventLog
 from events.publisher import get_publisher
 from jobs.admin import JobAdmin
 from jobs.inputs import input_request
-from jobs.models import Job
-from jobs.services import job_create
+from jobs.models import Job, Task
+from jobs.services import job_cancel, job_create, job_retry
 from tests.support.database import failing_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -148,6 +148,20 @@ def test_job_page_shows_the_timeline(admin, make_job, user):
         assert word in page
     assert "write <b>it</b>" not in page
     assert "No events yet" not in page
+
+
+def test_job_page_lists_attempts_and_their_tasks(admin, make_job):
+    job = make_job("failed")
+    Task.objects.create(
+        job=job, attempt_id=job.attempt_key, external_id="k1", task_type="x", worker="w1@host"
+    )
+    job_retry(job_id=job.job_id)
+    job_cancel(job_id=job.job_id, reason="unwatched")
+    page = text(admin.get(page_of(job)))
+    assert "w1@host" in page
+    assert "unwatched" in page
+    for number, status in ((1, "failed"), (2, "cancelled")):
+        assert job.attempts.get(number=number).status == status
 
 
 def test_timeline_is_limited_to_the_latest_events(admin, make_job):
