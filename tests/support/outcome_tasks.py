@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 from celery import chain, chord, group, shared_task
-from celery.exceptions import Ignore, Reject, WorkerShutdown
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown
 
 from events.integrations.celery import JobTask, follows_job
 from events.streams.clients import get_redis
 from tests.support.queue_work import wait_at_gate
 
 ERRORS = {
+    "retry": lambda: Retry("raised by the task"),
     "ignore": lambda: Ignore("done by another worker"),
     "reject": lambda: Reject("busy", requeue=False),
     "requeue": lambda: Reject("busy", requeue=True),
@@ -112,6 +113,7 @@ def sends_and_ignores(self, job_id: str, how: str) -> None:
 
 def canvas(job_id: str, how: str) -> None:
     one, ignored = part.si("", job_id, "1"), raises.si(job_id, "ignore")
+    two = chain(one.clone(), part.s(job_id, "2"))
     {
         "chain to plain": lambda: chain(one, plain.s()),
         "chord to plain": lambda: chord([one, one.clone()], plain.si()),
@@ -119,6 +121,15 @@ def canvas(job_id: str, how: str) -> None:
         "link to plain": lambda: one.clone().set(link=plain.s()),
         "ignored in chain": lambda: chain(ignored, one),
         "ignored in group": lambda: group(ignored, one, one.clone()),
+        "group of chains": lambda: group(chain(one, part.s(job_id, "2")), one.clone()),
+        "chord of chains": lambda: chord([two, two.clone()], part.s(job_id, "body")),
+        "chord of chords": lambda: chord(
+            [chord([one, one.clone()], part.s(job_id, "inner")), one.clone()],
+            part.s(job_id, "body"),
+        ),
+        "ignored in chord of chains": lambda: chord(
+            [chain(ignored, one), two], part.s(job_id, "body")
+        ),
         "ignored in chord": lambda: chord([ignored, one], part.s(job_id, "body")),
     }[how]().delay()
 

@@ -26,6 +26,7 @@ from events.integrations.celery.canvas import Sent, sent_by
 from events.integrations.celery.messages import (
     ATTEMPT_HEADER,
     QUEUE,
+    group_of_request,
     is_decorated,
     seconds_until,
 )
@@ -126,8 +127,10 @@ def _ignored(error: BaseException) -> Outcome:
         return Completed()
     if sent.replacement:
         return Failed(Reason.REPLACED, _NOT_FOLLOWING.format(sent.replacement))
-    if run is not None and run.delivery.group and not cast(Any, current_task).request.chord:
-        return Completed()
+    if run is not None and run.delivery.group:
+        _, is_followed = group_of_request(cast(Any, current_task).request)
+        if not is_followed:
+            return Completed()
     return Cancelled(Reason.IGNORED, error_text(error))
 
 
@@ -138,11 +141,15 @@ def _exited(error: BaseException) -> Outcome:
 
 
 def _retried(error: BaseException) -> Retry | None:
-    """Return a Retry if Celery runs the task again; in eager mode it may raise Retry instead."""
+    """Return a Retry if Celery runs the task again.
+
+    It does not if the task raises Retry itself, instead of calling `retry`, which adds the `sig`.
+    In eager mode it may raise Retry to its caller instead.
+    """
     task = cast(Any, current_task)
     if task and task.request.is_eager and task.app.conf.task_eager_propagates:
         return None
-    if isinstance(error, celery_exceptions.Retry):
+    if isinstance(error, celery_exceptions.Retry) and cast(Any, error).sig is not None:
         return Retry(seconds_until(error.when), error.exc or error)
     return _autoretry(error)
 

@@ -14,11 +14,13 @@ JOB_HEADER: Final = "job_attempt_of"
 DUE_HEADER: Final = "job_due_at"
 QUEUE: Final = "celery"
 
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)  # fmt: skip
+
 
 def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
     """Return the delivery of a task request."""
-    # The body of a chord has the group of its header, but no index in it.
-    is_member = request.group_index is not None
     return Delivery(
         queue=QUEUE,
         external_id=request.id,
@@ -27,7 +29,7 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
         attempt=attempt_of(request),
         worker=str(request.hostname or ""),
         relatives=tuple({request.root_id, request.parent_id, request.group} - {None, ""}),
-        group=request.group if is_member and request.group else "",
+        group=group_of_request(request)[0],
         time_limit=_time_limit(task, request),
         retries=request.retries or 0,
         sends_heartbeats=not request.is_eager,
@@ -35,28 +37,42 @@ def delivery_of(task: Any, job_id: str, request: Any) -> Delivery:
     )
 
 
-def job_id_of(
-    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], default: str | None = None
-) -> str | None:
-    """Return the value of the job argument, or `default` if the arguments do not fit.
+def job_id_of(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Return the value of the job argument, also if other arguments do not fit.
 
     Raises TypeError if the task has no such argument.
     """
-    name = option(task, "job_argument")
-    signature = inspect.signature(task.run)
-    extra = [each.name for each in signature.parameters.values() if each.kind is each.VAR_KEYWORD]
-    if name not in signature.parameters and not extra:
+    name, parameters = option(task, "job_argument"), inspect.signature(task.run).parameters
+    kinds = {each.kind for each in parameters.values()}
+    if name not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
         raise TypeError(f"The task {task.name} has no argument {name!r} for the job_id.")
-    try:
-        bound = signature.bind_partial(*args, **kwargs)
-    except TypeError:  # the call itself raises it
-        return default
-    bound.apply_defaults()
-    arguments = dict(bound.arguments)
-    for each in extra:
-        arguments |= arguments[each]
-    value = arguments.get(name)
+    positional = [each.name for each in parameters.values() if each.kind in _POSITIONAL]
+    default = parameters[name].default if name in parameters else None
+    known = {name: None if default is inspect.Parameter.empty else default}
+    value = {**known, **dict(zip(positional, args, strict=False)), **kwargs}[name]
     return None if value is None else str(value)
+
+
+def group_of_request(request: Any) -> tuple[str, bool]:
+    """Return the group of a task request, and whether a chord body follows it."""
+    group = {"group_id": request.group, "group_index": request.group_index}
+    return group_of({**group, "chain": request.chain, "chord": request.chord})
+
+
+def group_of(options: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the outermost group of a task, and whether a chord body follows it.
+
+    The last task of a chain and the body of a chord are in the group around these. A body has the
+    group of its header, too, but no index in it.
+    """
+    group, is_followed = "", False
+    while options:
+        chain, chord = options.get("chain"), options.get("chord")
+        if options.get("group_id") and options.get("group_index") is not None:
+            group, is_followed = options["group_id"], bool(chord)
+        following = chain[0] if chain else chord  # a chain is in reverse order
+        options = (following or {}).get("options") or {}
+    return group, is_followed
 
 
 def option(task: Any, name: str) -> Any:

@@ -27,7 +27,7 @@ from events.integrations.celery.messages import (
     QUEUE,
     delivery_of,
     due_at,
-    header_of,
+    group_of,
     is_decorated,
     is_followed,
     job_id_of,
@@ -82,8 +82,7 @@ class JobTask(_Base):
         if job_id is not None:
             task_id = task_id or str(uuid4())
             delay = seconds_until(options.get("eta") or options.get("countdown"))
-            group = "" if options.get("chord") else options.get("group_id") or ""
-            added = _announce(self, job_id, task_id, group, delay)
+            added = _announce(self, job_id, task_id, options, delay)
             options["headers"] = {**(options.get("headers") or {}), **added}
         return super().apply_async(args, kwargs, task_id=task_id, **options)
 
@@ -140,7 +139,7 @@ def follows_job(function: Function | None = None, **options: Any) -> Any:
 
 def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Any:
     vars(task.request)[_CALLED] = True
-    job_id = job_id_of(task, args, kwargs, header_of(task.request, JOB_HEADER))
+    job_id = job_id_of(task, args, kwargs)
     if job_id is None:
         return function(*args, **kwargs)
 
@@ -166,7 +165,7 @@ def _run_for(job_id: str, task: Any, call: Callable[[], Any]) -> Any:
 
 
 def _announce(
-    task: Any, job_id: str, task_id: str, group: str, delay: float
+    task: Any, job_id: str, task_id: str, options: Mapping[str, Any], delay: float
 ) -> dict[str, int | str | float]:
     """Return headers of a message, and announce its task unless its chain implies it.
 
@@ -178,6 +177,8 @@ def _announce(
     attempt = run_tracker().current_attempt(job_id) if run is None else run.attempt
     if attempt is None:
         return {}
+    group, is_implied = group_of(options)
+    group = "" if is_implied else group
     if run is not None and run.delivery.external_id == task_id:
         sent_by(run).resent_in = delay
     elif run is not None or group:
@@ -199,10 +200,11 @@ def _on_publish(sender: str = "", body: Any = None, headers: Any = None, **_kwar
     task, run = current_app.tasks.get(sender), current_run()
     job_id = job_id_of(task, args, kwargs) if is_followed(task) else None
     if job_id is not None and (is_decorated(task) or ATTEMPT_HEADER not in headers):
-        group = "" if embed.get("chord") else headers.get("group") or ""
+        group = {"group_id": headers.get("group"), "group_index": headers.get("group_index")}
         delay = seconds_until(headers.get("eta"))
         headers.pop(DUE_HEADER, None)  # of the message that is retried
-        for name, value in _announce(task, job_id, headers["id"], group, delay).items():
+        added = _announce(task, job_id, headers["id"], {**embed, **group}, delay)
+        for name, value in added.items():
             headers.setdefault(name, value)
     if run is not None:
         _announce_following(run, job_id, sender, headers["id"], embed)
@@ -222,7 +224,7 @@ def _announce_following(
         if not works_for(each, run.job_id):
             sent.replacement = each["task"] if task_id == own_id else sent.replacement
         elif task is not None and task_id and (task_id == own_id or not works):
-            _announce(task, run.job_id, task_id, "", 0.0)
+            _announce(task, run.job_id, task_id, {}, 0.0)
 
 
 @signals.task_postrun.connect(dispatch_uid="job_events")
@@ -251,6 +253,6 @@ def _record_uncalled(task: Any, args: Any, kwargs: Any, retval: Any) -> None:
             raise retval
         return retval
 
-    job_id = job_id_of(task, args, kwargs, header_of(task.request, JOB_HEADER))
+    job_id = job_id_of(task, args, kwargs)
     if job_id is not None:
         _run_for(job_id, task, end)

@@ -22,10 +22,13 @@ def outcome(workers, job_id):
 @pytest.mark.parametrize("task", ["raises", "decorated_raises", "prepared"])
 def test_task_without_a_result(workers, task):
     """The hook of `prepared` raises before its function is called."""
-    errors = ["ignore", "reject", "requeue"] + (["cancelled"] if task != "prepared" else [])
+    errors = ["ignore", "reject", "requeue"]
+    errors += ["cancelled", "retry"] if task != "prepared" else []
     jobs = {error: workers.job(task, error=error) for error in errors}
     found = {error: outcome(workers, job_id) for error, job_id in jobs.items()}
-    assert found.pop("cancelled", None) in (None, ("failed", None, "by itself"))
+    if task != "prepared":
+        assert found.pop("cancelled") == ("failed", None, "by itself")
+        assert found.pop("retry") == ("failed", None, "raised by the task")
     assert found == {
         "ignore": ("cancelled", "ignored", None),
         "reject": ("failed", "rejected", "busy"),
@@ -115,6 +118,10 @@ def test_canvas_whose_tasks_do_not_all_follow(workers):
         "ignored in chain": ("cancelled", "ignored", None),
         "ignored in group": ("completed", None, None),
         "ignored in chord": ("cancelled", "ignored", None),
+        "group of chains": ("completed", None, None),
+        "chord of chains": ("completed", None, "['12', '12']body"),
+        "chord of chords": ("completed", None, "[\"['1', '1']inner\", '1']body"),
+        "ignored in chord of chains": ("cancelled", "ignored", None),
     }
     jobs = {how: workers.job("canvas", how=how) for how in expected}
     assert {how: outcome(workers, job_id) for how, job_id in jobs.items()} == expected

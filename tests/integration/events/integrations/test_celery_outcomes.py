@@ -200,7 +200,7 @@ def test_base_class_does_not_call_the_function():
 
 
 def test_arguments_do_not_fit():
-    app.tasks["outcomes.work"].apply(("abc", "", "too many"), headers={JOB_HEADER: "abc"})
+    app.tasks["outcomes.work"].apply(("abc", "", "too many"))
     assert row().status == "failed"
     assert "positional argument" in row().error
 
