@@ -192,7 +192,7 @@ class Job(models.Model):
     @cached_property
     def open_tasks(self) -> list["Task"]:
         """The unfinished tasks of the current attempt, for a transaction that locks the job."""
-        return list(self.current_tasks.filter(state__in=Task.OPEN))
+        return list(self.current_tasks.filter(state__in=Task.OPEN).order_by("pk"))
 
     @property
     def is_terminal(self) -> bool:
@@ -311,6 +311,7 @@ class Task(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     heartbeat_at = models.DateTimeField(_("latest heartbeat"), null=True)
     deadline = models.DateTimeField(_("time limit"), null=True)
+    parent_run_id = models.CharField(_("parent span"), max_length=300, blank=True)
     resume = models.JSONField(_("arguments to resume with"), null=True)
 
     objects = PrimaryManager()

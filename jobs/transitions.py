@@ -3,7 +3,7 @@
 A transition locks the row of the job, checks the status, writes an event to the outbox and saves.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -107,7 +107,7 @@ def publish_end(job: Job, event_type: str, **data: Any) -> None:
     """
     running = [task for task in job.open_tasks if task.state in Task.ACTIVE]
     if running and "data" not in data:
-        data |= span_end(running.pop(), SPAN_STATUSES[Status(job.status)])
+        data |= span_end(running.pop(0), SPAN_STATUSES[Status(job.status)])
     _stop(job, running)
     publish(job, event_type, **data)
 
@@ -117,8 +117,8 @@ def stop_tasks(job: Job) -> None:
     _stop(job, [task for task in job.open_tasks if task.state in Task.ACTIVE])
 
 
-def _stop(job: Job, running: Iterable[Task]) -> None:
-    for task in running:
+def _stop(job: Job, running: Sequence[Task]) -> None:
+    for task in reversed(running):  # a nested task before the one that called it
         # `job_status` keeps subscribers connected: the log continues.
         data = {"job_status": Status.RUNNING, **span_end(task, SPAN_STATUSES[Status(job.status)])}
         publish(job, TASK_STOPPED, **{"task_type": task.task_type, **data})
@@ -131,7 +131,8 @@ def span_end(task: Task, status: str) -> dict[str, Any]:
     started_at = task.started_at or database_now()
     seconds = max((database_now() - started_at).total_seconds(), 0.0)
     run_id = span_id(task.external_id, task.delivery_count)
-    return span_fields(run_id, None, status=status, seconds=round(seconds, 3))
+    parent_run_id = task.parent_run_id or None
+    return span_fields(run_id, parent_run_id, status=status, seconds=round(seconds, 3))
 
 
 def check_allowed(kind: Transition, job: Job, attempt: int | None) -> None:

@@ -32,7 +32,8 @@ def fail_lost_task(job: Job, task: Task, reason: Reason, error: str) -> None:
         # The log has already ended the job: a redelivery must not start a new attempt.
         logger.info("task_lost_after_end", extra={"job_id": job.job_id})
         Task.objects.filter(pk=task.pk).update(state=State.FINISHED)
-        transitions.publish(job, TASK_STOPPED, reason=reason, **data)
+        if "data" in data:
+            transitions.publish(job, TASK_STOPPED, reason=reason, **data)
 
 
 def end_span(task: Task, status: str, state: State) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def start_attempt(job: Job, task: Task) -> None:
         error = f"Worker {task.worker} was lost; the queue redelivered the task."
         # `job_status` keeps subscribers connected: the log continues.
         data = {"reason": Reason.WORKER_LOST, "job_status": Status.RUNNING, "worker": task.worker}
-        data |= end_span(task, "failed", State.LOST)
+        is_active = task.state in Task.ACTIVE  # else its next task was never sent
+        data |= end_span(task, "failed", State.LOST if is_active else State(task.state))
         fail_job(job, error, task_type=task.task_type, **data)
     services.job_retry(job_id=job.job_id, dispatch=False, reason="redelivered")
 
@@ -76,6 +78,7 @@ def start_task(job: Job, task: Task | None, delivery: Delivery, count: int) -> i
     data: dict[str, Any] = {"task_type": delivery.task_type}
     data |= {name: value for name, value in optional.items() if value}
     run_id, parent_run_id = span_id(task.external_id, count + 1), current_span(job.job_id)
+    task.parent_run_id = parent_run_id or ""
     data |= span_fields(run_id, parent_run_id, **_queue_fields(job, delivery, now))
     if job.status == Status.PENDING:
         data |= {"started_at": now, "has_deadline": not delivery.sends_heartbeats}

@@ -111,6 +111,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(null=True, verbose_name='started')),
                 ('heartbeat_at', models.DateTimeField(null=True, verbose_name='latest heartbeat')),
                 ('deadline', models.DateTimeField(null=True, verbose_name='time limit')),
+                ('parent_run_id', models.CharField(blank=True, max_length=300, verbose_name='parent span')),
                 ('resume', models.JSONField(null=True, verbose_name='arguments to resume with')),
                 ('attempt', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='job_events_jobs.attempt', verbose_name='attempt')),
                 ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='job_events_jobs.job', verbose_name='job')),

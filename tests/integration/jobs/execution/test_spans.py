@@ -149,10 +149,10 @@ def test_cancelled_group():
         claim(key, group="g", relatives=("g",))
     TRACKER.announce(message("k4", group="g"))
     services.job_cancel(job_id="abc")
-    assert sorted(spans()) == [
-        ("k1.1", "task_stopped", "cancelled"),
+    assert spans() == [
+        ("k3.1", "task_stopped", "cancelled"),
         ("k2.1", "task_stopped", "cancelled"),
-        ("k3.1", "job_cancelled", "cancelled"),
+        ("k1.1", "job_cancelled", "cancelled"),
     ]
     assert {event.data["job_status"] for event in read_events("abc")[1:-1]} == {"running"}
     assert set(Task.objects.values_list("state", flat=True)) == {"finished"}
@@ -199,6 +199,25 @@ def test_redelivery_after_the_death_of_a_worker(group):
         assert spans() == [("k1.1", "task_failed", "failed"), ("k1.2", "task_completed", "done")]
         error = "Worker w1 was lost; the queue redelivered the task."
         assert attempts() == [(1, "failed", error, "worker_lost"), (2, "completed", "", "")]
+
+
+def test_redelivery_after_a_task_whose_successor_was_never_sent():
+    first = claim()
+    TRACKER.complete(first, 1, continues=True)
+    second = claim()
+    complete(second)
+    assert spans() == [("k1.1", "task_completed", "done"), ("k1.2", "task_completed", "done")]
+    assert [(n, status) for n, status, *_ in attempts()] == [(1, "failed"), (2, "completed")]
+    assert [task.state for task in Task.objects.order_by("pk")] == ["finished", "finished"]
+
+
+def test_death_of_a_worker_after_the_log_has_ended_the_job():
+    run = claim()
+    get_publisher(epoch=1).publish_task_completed("abc", "work", 1)
+    Archiver().step()
+    TRACKER.mark_lost(run.delivery, Reason.WORKER_LOST, "It died.")
+    assert spans() == [("k1.1", "task_stopped", "failed")]
+    assert row().status == "completed"
 
 
 def test_answered_task_has_a_span_for_each_run(monkeypatch):
@@ -252,6 +271,21 @@ def test_nested_task_is_a_child():
     parents = [(each["run_id"], each["parent_run_id"]) for each in events]
     assert parents == [("k1.1", None), ("k2.1", "k1.1"), ("k2.1", "k1.1"), ("k1.1", None)]
     assert len(spans()) == 2
+
+
+def test_job_that_is_cancelled_during_a_nested_task():
+    adapter = QueueAdapter()
+
+    def work():
+        adapter.run(message("k2", sends_heartbeats=False), cancel, continues=True)
+
+    def cancel():
+        services.job_cancel(job_id="abc")
+
+    adapter.run(message(sends_heartbeats=False), work)
+    assert spans() == [
+        ("k2.1", "task_stopped", "cancelled"), ("k1.1", "job_cancelled", "cancelled"),
+    ]  # fmt: skip
 
 
 def test_retries_of_the_queue():
