@@ -132,8 +132,7 @@ class Job(models.Model):
                 for name in ("owner", "status", "task_type")
             ),
             models.Index(
-                fields=("owner", "status", "-created_at", "-id"),
-                name="job_events_jobs_by_state",
+                fields=("owner", "status", "-created_at", "-id"), name="job_events_jobs_by_state"
             ),
             models.Index(fields=("-finished_at", "-id"), name="job_events_jobs_by_finish"),
             models.Index(
@@ -269,8 +268,7 @@ class Attempt(models.Model):
         """Return the row of the current attempt of a job, unsaved."""
         row = cls(key=job.attempt_key, job=job, number=job.attempt, reason=job.end_reason)
         row.created_at = created_at or job.created_at
-        for name in cls.FOLLOWED:
-            setattr(row, name, getattr(job, name))
+        vars(row).update({name: getattr(job, name) for name in cls.FOLLOWED})
         return row
 
 
