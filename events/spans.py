@@ -7,11 +7,13 @@ starts within another one of its job has the `run_id` of that span as `parent_ru
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import uuid4
 
 
-class Span(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Span:
     """A span that has started in the current context.
 
     `outer` is the one around it, `library_span` that of a library, such as a tool of a graph.
@@ -21,6 +23,7 @@ class Span(NamedTuple):
     run_id: str
     outer: "Span | None" = None
     library_span: str | None = None
+    is_ended: bool = False
 
 
 # Return the run_id of a job's span that a library, not this module, has made the current one.
@@ -41,9 +44,12 @@ def current_span(job_id: str | None = None) -> str | None:
 
 
 def enclosing_span(job_id: str | None, library_span: str | None) -> str | None:
-    """Return the innermost of a library's span, if any, and the span of the context."""
+    """Return the innermost of a library's span, if any, and the span of the context.
+
+    Spans that have ended are skipped: an asyncio task may outlive the span that it inherited.
+    """
     span = _active.get()
-    while span is not None and job_id not in (None, span.job_id):
+    while span is not None and (span.is_ended or job_id not in (None, span.job_id)):
         span = span.outer
     if span is None or library_span not in (None, span.library_span):
         return library_span
@@ -73,7 +79,8 @@ def enter_span(job_id: str, run_id: str) -> Span:
 
 
 def exit_span(span: Span) -> None:
-    """Make the span around `span` the current one, unless another context entered it."""
+    """End a span; the current one is then the innermost that has not ended."""
+    span.is_ended = True
     if _active.get() is span:
         _active.set(span.outer)
 

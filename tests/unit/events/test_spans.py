@@ -34,13 +34,39 @@ async def test_each_asyncio_task_has_its_own_current_span() -> None:
     assert found == [("a", "b"), ("a", "c")]
 
 
-def test_exit_in_another_context_changes_nothing_there() -> None:
-    span = enter_span("job-1", "a")
-    other = contextvars.Context()
-    other.run(exit_span, span)
-    assert current_span() == "a"
-    exit_span(span)
+def test_exit_in_another_context_ends_the_span() -> None:
+    """An async generator may be closed by another asyncio task."""
+    with span_context("job-1", "outer"):
+        span = enter_span("job-1", "a")
+        contextvars.Context().run(exit_span, span)
+        assert current_span() == "outer"
+        exit_span(span)
+        assert current_span() == "outer"
+
+
+def test_exit_in_another_order() -> None:
+    """A generator that has a span may be closed after the spans around it."""
+    outer = enter_span("job-1", "a")
+    inner = enter_span("job-1", "b")
+    exit_span(outer)
+    assert current_span() == "b"
+    exit_span(inner)
     assert current_span() is None
+
+
+async def test_asyncio_task_that_outlives_its_span() -> None:
+    ended = asyncio.Event()
+
+    async def child() -> str | None:
+        await ended.wait()
+        return current_span()
+
+    with span_context("job-1", "a"):
+        with span_context("job-1", "b"):
+            task = asyncio.create_task(child())
+            await asyncio.sleep(0)
+        ended.set()
+        assert await task == "a"
 
 
 def test_run_ids_are_unique() -> None:
