@@ -121,7 +121,7 @@ class QueueAdapter:
         raise NotImplementedError(f"Tasks of {self.name} cannot wait for input.")
 
     def resume(self, data: Any, attempt: int) -> None:
-        """Enqueue a task again that waited for input."""
+        """Enqueue a task again that waited for input, with the same external id."""
         raise NotImplementedError(f"Tasks of {self.name} cannot wait for input.")
 
     def stop(self, external_id: str) -> None:

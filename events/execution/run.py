@@ -102,6 +102,7 @@ class TaskRun:
     parent_run_id: str | None = None
     span: Span | None = field(default=None, init=False)
     pending_error: type[InputPending] = field(default=InputPending, init=False)
+    graphs: set[int] = field(default_factory=set, init=False)  # numbers of those begun or ended
     _started: float = field(default_factory=monotonic, init=False)
     _questions: int = field(default=0, init=False)
 

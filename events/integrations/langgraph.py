@@ -5,7 +5,9 @@ again and resumes the graph from its checkpointer with them. A stop before or af
 (`interrupt_before`, `interrupt_after`) becomes a question whose only answer is `continue`.
 """
 
-from collections.abc import Generator, Mapping
+import itertools
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -48,24 +50,26 @@ def invoke(
     """Invoke or resume a graph for a task of a job; return its result.
 
     `graph` has a checkpointer that all workers share; `run` is `task.job_run` or `current_run()`.
-    The thread is named after job and attempt, unless `config` names one. A callback handler
-    publishes the run according to `record`, and stops the graph if the job is cancelled; it is not
-    added if `config` or the calling run already has one of this job. A task that runs again in the
-    same attempt resumes from the last checkpoint. Called in a node or tool of another graph without
-    a thread of its own, the graph is a subgraph: it needs no checkpointer, and the outer graph
-    handles its interrupts.
+    Unless `config` names a thread, it is named after job, attempt and task, and numbered from the
+    second graph of the task on: whenever the task runs, it must call them in the same order. A
+    callback handler publishes the run according to `record`, and stops the graph if the job is
+    cancelled; it is not added if `config` or the calling run already has one of this job. A task
+    that runs again in the same attempt resumes from the last checkpoint. Called in a node or tool
+    of another graph without a thread of its own, the graph is a subgraph: it needs no checkpointer,
+    and the outer graph handles its interrupts.
 
     Raises InputPending until all questions are answered; it must end the task. Raises ValueError
     for a graph without a checkpointer.
     """
-    steps = _steps(graph, graph_input, run, run.publisher, config, record)
-    reply: Any = None
-    while True:
-        try:
-            function, _, *arguments = steps.send(reply)
-        except StopIteration as end:
-            return end.value
-        reply = function(*arguments)
+    with _thread_of_task(run, config) as thread_id:
+        steps = _steps(graph, graph_input, run, run.publisher, config, record, thread_id)
+        reply: Any = None
+        while True:
+            try:
+                function, _, *arguments = steps.send(reply)
+            except StopIteration as end:
+                return end.value
+            reply = function(*arguments)
 
 
 async def ainvoke(
@@ -77,14 +81,15 @@ async def ainvoke(
     record: RecordOptions = DEFAULTS,
 ) -> Any:
     """Async version of `invoke`."""
-    steps = _steps(graph, graph_input, run, run.async_publisher(), config, record)
-    reply: Any = None
-    while True:
-        try:
-            _, function, *arguments = steps.send(reply)
-        except StopIteration as end:
-            return end.value
-        reply = await function(*arguments)
+    with _thread_of_task(run, config) as thread_id:
+        steps = _steps(graph, graph_input, run, run.async_publisher(), config, record, thread_id)
+        reply: Any = None
+        while True:
+            try:
+                _, function, *arguments = steps.send(reply)
+            except StopIteration as end:
+                return end.value
+            reply = await function(*arguments)
 
 
 def _steps(
@@ -94,19 +99,20 @@ def _steps(
     publisher: Any,
     config: Config | None,
     record: RecordOptions,
+    own_thread_id: str,
 ) -> _Steps:
     """Run the graph from its thread's state to its end; performs no I/O itself."""
     run.pending_error = GraphInputPending  # a tool may ask, too
+    merged = {**(config or {}), "callbacks": _callbacks(run, publisher, config, record)}
     if _is_subgraph(config):
-        merged = {**(config or {}), "callbacks": _callbacks(run, publisher, config, record)}
         return (yield graph.invoke, graph.ainvoke, graph_input, merged)
-    thread, is_attempt_thread = _thread(graph, run, publisher, config, record)
+    thread = _with_thread(graph, merged, own_thread_id)
     state = yield graph.get_state, graph.aget_state, thread
     questions = yield from _questions(graph, state, record)
     is_ended = state.created_at is not None and not _is_unfinished(state)
-    if is_ended and is_attempt_thread and not questions:
-        return state.values  # the graph ended in an earlier run of the task, which then failed
-    if is_ended and not is_attempt_thread:
+    if is_ended and own_thread_id and not questions:
+        return _result(graph, state)  # it ended in an earlier run of the task, which then failed
+    if is_ended and not own_thread_id:
         questions = []  # those of an earlier run in a thread of several jobs
     graph_input = None if state.next else graph_input
     if state.created_at is not None or run.attempt > 1:
@@ -115,9 +121,8 @@ def _steps(
         if questions:
             answers = yield run.ask_all, sync_to_async(run.ask_all), questions
             if not _is_unfinished(state):
-                return state.values  # it stopped after its last node
-            names = [question.name for question in questions]
-            resume = dict(zip(names, answers, strict=True))
+                return _result(graph, state)  # it stopped after its last node
+            resume = {each.name: answer for each, answer in zip(questions, answers, strict=True)}
             graph_input = Command(resume=resume) if state.interrupts else None
             thread.pop("run_id", None)
         result = yield graph.invoke, graph.ainvoke, graph_input, thread
@@ -125,7 +130,7 @@ def _steps(
         questions = yield from _questions(graph, state, record)
         if not questions and state.next:  # a subgraph stopped at a breakpoint
             questions = [_breakpoint(state)]
-        if not questions or not (is_attempt_thread or _is_unfinished(state)):
+        if not questions or not (own_thread_id or _is_unfinished(state)):
             return result
 
 
@@ -137,6 +142,14 @@ def _is_subgraph(config: Config | None) -> bool:
     ]
     is_in_graph = "langgraph_node" in (calling.get("metadata") or {})
     return is_in_graph and thread_ids[1] in (None, thread_ids[0])
+
+
+def _result(graph: Any, state: Any) -> Any:
+    """Return what the graph returned when it ended."""
+    names, values = getattr(graph, "output_channels", None), state.values
+    if not (isinstance(names, (list, tuple)) and isinstance(values, Mapping)):
+        return values
+    return {name: values[name] for name in names if name in values}
 
 
 def _is_unfinished(state: Any) -> bool:
@@ -186,20 +199,33 @@ def _choices(value: Any) -> tuple[str, ...]:
     return tuple(each for each in choices if isinstance(each, str) and each)
 
 
-def _thread(
-    graph: Any, run: TaskRun, publisher: Any, config: Config | None, record: RecordOptions
-) -> tuple[dict[str, Any], bool]:
-    """Return the config with thread and handler, and whether the thread belongs to the attempt."""
+def _with_thread(graph: Any, config: Config, thread_id: str) -> dict[str, Any]:
+    """Return the config with a thread, by default this one."""
     if not getattr(graph, "checkpointer", None):
         raise ValueError(
             "The graph has no checkpointer, so it cannot be resumed after an interrupt."
         )
-    merged = dict(config or {})
-    configurable = dict(merged.get("configurable") or {})
-    is_attempt_thread = "thread_id" not in configurable
-    configurable.setdefault("thread_id", f"{run.job_id}:{run.attempt}")
-    callbacks = _callbacks(run, publisher, config, record)
-    return {**merged, "configurable": configurable, "callbacks": callbacks}, is_attempt_thread
+    return {**config, "configurable": {"thread_id": thread_id, **_configurable(config)}}
+
+
+def _configurable(config: Config | None) -> Mapping[str, Any]:
+    return (config or {}).get("configurable") or {}
+
+
+@contextmanager
+def _thread_of_task(run: TaskRun, config: Config | None) -> Iterator[str]:
+    """Return the thread of a graph that has none; its number is free again if the graph raises."""
+    if "thread_id" in _configurable(config) or _is_subgraph(config):
+        yield ""
+        return
+    number = next(number for number in itertools.count(1) if number not in run.graphs)
+    run.graphs.add(number)
+    suffix = f":{number}" if number > 1 else ""
+    try:
+        yield f"{run.job_id}:{run.attempt}:{run.delivery.external_id}{suffix}"
+    except BaseException:
+        run.graphs.discard(number)
+        raise
 
 
 def _callbacks(run: TaskRun, publisher: Any, config: Config | None, record: RecordOptions) -> Any:

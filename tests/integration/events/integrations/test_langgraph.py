@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+from types import SimpleNamespace
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -47,6 +48,7 @@ class FakeRun:
         self.job_id, self.attempt, self.should_cancel = "abc", 1, None
         self.publisher, self.asked, self.answers = get_publisher(), [], list(answers)
         self.given: dict[str, Any] = {}
+        self.delivery, self.graphs = SimpleNamespace(external_id="task"), set()
 
     pending_error = InputPending
 
@@ -324,3 +326,60 @@ def test_run_id_of_the_config_is_that_of_the_first_run():
     langgraph.invoke(graph, {}, run, config=config)
     first, second = span_trees(published())
     assert first.event["data"]["run_id"] == config["run_id"] != second.event["data"]["run_id"]
+
+
+class Count(TypedDict):
+    count: int
+
+
+def counter(saver):
+    async def add(state):
+        return {"count": state["count"] + 10}
+
+    graph = StateGraph(Count)
+    graph.add_node("add", add)
+    graph.add_edge(START, "add")
+    return graph.compile(saver)
+
+
+def test_several_graphs_of_a_task_that_runs_again():
+    calls, saver = [], InMemorySaver()
+
+    def task(run):
+        def write(_state):
+            calls.append("write")
+            return {"steps": ["write"]}
+
+        first, second = StateGraph(Letter), StateGraph(Letter)
+        first.add_node("write", write)
+        first.add_edge(START, "write")
+        second.add_node("ask", lambda _state: {"steps": [interrupt("What?")]})
+        second.add_edge(START, "ask")
+        graphs = [first.compile(saver), second.compile(saver)]
+        return [langgraph.invoke(graph, {}, run)["steps"] for graph in graphs]
+
+    with pytest.raises(InputPending):
+        task(FakeRun())
+    assert task(FakeRun("tea")) == [["write"], ["tea"]]
+    assert calls == ["write"]
+    other = FakeRun("coffee")
+    other.delivery.external_id = "other"
+    assert task(other) == [["write"], ["coffee"]]
+
+
+async def test_graphs_of_a_task_at_the_same_time():
+    graph, run = counter(InMemorySaver()), FakeRun()
+    calls = [langgraph.ainvoke(graph, {"count": number}, run) for number in range(3)]
+    assert [state["count"] for state in await asyncio.gather(*calls)] == [10, 11, 12]
+
+
+def test_result_of_a_graph_that_ended_before_its_task_failed():
+    class Full(Letter, Count):
+        pass
+
+    graph = StateGraph(Full, output_schema=Count)
+    graph.add_node("write", lambda _state: {"steps": ["write"], "count": 1})
+    graph.add_edge(START, "write")
+    compiled = graph.compile(InMemorySaver())
+    for _ in range(2):
+        assert langgraph.invoke(compiled, {}, FakeRun()) == {"count": 1}
