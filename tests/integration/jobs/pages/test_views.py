@@ -351,7 +351,7 @@ def test_empty_list_links_to_the_form(anna: Client) -> None:
 
 def test_filter_and_search(anna: Client, user: Any) -> None:
     make(user, "Green tea", job_id="tea-1")
-    failed(user, title="Black tea")
+    failed(user, title="Black tea", job_id="tea-2")
     make(user, "Coffee")
     assert titles(anna.get(LIST)) == ["Coffee", "Black tea", "Green tea"]
     assert titles(anna.get(LIST, {"q": "TEA"})) == ["Black tea", "Green tea"]
