@@ -179,6 +179,7 @@ async def test_questions_of_an_interrupt(how):
         return [question.choices[0] for question in given]
 
     run: Any = SimpleNamespace(job_id="abc", attempt=1, should_cancel=None, ask_all=ask_all)
+    run.delivery, run.graphs = SimpleNamespace(external_id="task"), set()
     run.publisher = get_publisher()
     run.async_publisher = lambda: RedisStreamPublisher(get_async_redis())
     if how == "invoke":
