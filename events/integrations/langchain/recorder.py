@@ -51,8 +51,8 @@ class RunRecorder(SpanRecorder):
         return self._finish(run, RunStatus.INTERRUPTED)
 
     def tool_start(self, serialized: Serialized, input_str: str, **kwargs: Any) -> Events:
-        given = kwargs.get("inputs") or input_str
-        data = self._arguments("input", given)
+        inputs = kwargs.get("inputs")
+        data = self._arguments("input", input_str if inputs is None else inputs)
         call_id = present(tool_call_id=kwargs.get("tool_call_id"))
         return self._start(RunKind.TOOL, serialized, kwargs, **data, **call_id)
 
@@ -256,11 +256,14 @@ class RunRecorder(SpanRecorder):
 
     def _tool_calls(self, calls: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the tool calls of a message, and the names of withheld arguments."""
-        shown = [{**call, "args": None, **self._arguments("args", call["args"])} for call in calls]
-        names = [name for call in shown for name in call.pop("withheld", ())]
-        return [present(**call) for call in shown], [
-            f"tool_calls.{name}" for name in dict.fromkeys(names)
-        ]
+        shown: list[dict[str, Any]] = []
+        names: dict[str, None] = {}
+        for call in calls:
+            args = self._arguments("args", call["args"])
+            names |= dict.fromkeys(args.pop("withheld", ()))
+            others = {key: value for key, value in call.items() if key != "args"}
+            shown.append({**present(**others), **args})
+        return shown, [f"tool_calls.{name}" for name in names]
 
     def _arguments(self, key: str, given: Any) -> dict[str, Any]:
         """Return the arguments of a tool that are recorded, and the names of the others."""

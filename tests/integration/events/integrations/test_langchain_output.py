@@ -165,6 +165,18 @@ def test_arguments_of_tool_calls_are_inputs_of_tools(tool_inputs, args, withheld
     assert result["withheld"] == withheld
 
 
+def test_calls_without_arguments():
+    @tool
+    def now() -> str:
+        """Tell the time."""
+        return "noon"
+
+    now.invoke({}, config={"callbacks": [sync_handler(record=EVERYTHING)]})
+    assert [data["input"] for data in data_of("tool_call")] == [{}]
+    call = {"name": "now", "args": {}, "id": "1"}
+    assert answer(AIMessage("", tool_calls=[call]))["tool_calls"] == [call]
+
+
 def test_streamed_tool_call():
     chunk = {"name": "Weather", "args": '{"city": "Oslo"}', "id": "1", "index": 0}
     result = stream(AIMessageChunk("", tool_call_chunks=[chunk]))
