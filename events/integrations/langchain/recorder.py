@@ -188,8 +188,8 @@ class RunRecorder(SpanRecorder):
         run = self._tree.end(run_id)
         if run is None:
             return []
-        if run.step:  # also of a node that LangGraph cancels because of its time limit
-            run.root.failures[run.step] += 1
+        if run.identity:  # also of a node that LangGraph cancels because of its time limit
+            run.root.failures[run.identity] += 1
         status = status_after(error, run, self._control_flow)
         if status is not RunStatus.FAILED:
             return self._finish(run, status)

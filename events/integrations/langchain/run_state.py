@@ -112,6 +112,7 @@ class RunState:
     is_interrupted: bool = False
     checkpoint_ns: str = ""
     step: tuple[str, str] | None = None  # of nodes: their identity across attempts
+    tool_call_id: str | None = None
     output: ModelOutput | None = None
     started_at: float = field(default_factory=monotonic)
     timestamp: str = field(default_factory=utc_now)
@@ -121,6 +122,11 @@ class RunState:
     usage: dict[str, Usage] = field(default_factory=dict)
     # References errors, and so their frames, until the root ends.
     errors: list[tuple[BaseException, str]] = field(default_factory=list)
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """What other attempts at the run have in common with it."""
+        return self.step or (self.tool_call_id and (self.checkpoint_ns, self.tool_call_id)) or None
 
     @property
     def root(self) -> "RunState":

@@ -116,6 +116,7 @@ class RunTree:
         fields = {key: self._sanitizer.value(value) for key, value in fields.items()}
         run = RunState(kind, self._sanitizer.text(name), str(kwargs["run_id"]), fields, parent)
         run.checkpoint_ns = str(metadata.get("langgraph_checkpoint_ns") or "")
+        run.tool_call_id = kwargs.get("tool_call_id")
         if kind is RunKind.MODEL:
             run.output = ModelOutput()
         # The root of a subgraph may have the name of its node, but is in the node's namespace.

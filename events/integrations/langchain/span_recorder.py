@@ -161,7 +161,7 @@ class SpanRecorder:
 
     def _retry(self, run: RunState, kwargs: Mapping[str, Any]) -> Events:
         """Return the event of another attempt, by a node's RetryPolicy or by `with_retry`."""
-        failures = run.root.failures[run.step] if run.step else 0
+        failures = run.root.failures[run.identity] if run.identity else 0
         attempt = failures + 1 if failures else extract.retry_attempt(kwargs.get("tags"))
         if attempt < 2:  # noqa: PLR2004 - the first attempt is no retry
             return []

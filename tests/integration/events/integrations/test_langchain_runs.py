@@ -7,6 +7,8 @@ from typing import Annotated, TypedDict
 from uuid import uuid4
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -137,6 +139,28 @@ async def test_node_that_is_tried_again_after_its_timeout():
     graph = node_graph(slow, "slow", retry_policy=policy, timeout=0.05)
     await graph.ainvoke(QUESTION, config={"callbacks": [async_handler()]})
     assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("slow", 2)]
+
+
+def test_tool_that_a_middleware_tries_again():
+    calls = []
+
+    @tool
+    def flaky() -> str:
+        """Fail once."""
+        calls.append(1)
+        if len(calls) < 2:
+            raise ConnectionError("gone")
+        return "here"
+
+    class Model(GenericFakeChatModel):
+        def bind_tools(self, *_args, **_kwargs):
+            return self
+
+    answers = [call("flaky"), AIMessage("done")]
+    middleware = [ToolRetryMiddleware(initial_delay=0, jitter=False)]
+    agent = create_agent(Model(messages=iter(answers)), [flaky], middleware=middleware)
+    invoke(agent)
+    assert [(data["name"], data["attempt"]) for data in data_of("retry")] == [("flaky", 2)]
 
 
 def test_loop_in_a_graph_is_no_retry():
