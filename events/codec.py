@@ -177,12 +177,13 @@ def _json_violations(value: object, path: str) -> Iterator[tuple[str, str]]:
         yield path, str(value)
     elif isinstance(value, str) and "\x00" in value:
         yield path, "a NUL character"
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+    elif isinstance(value, dict):
+        for key, item in dict.items(value):  # as orjson writes it, also of a subclass
             yield from _json_violations(key, f"{path}.{shown(key)}".lstrip("."))
             yield from _json_violations(item, f"{path}.{shown(key)[1:-1]}".lstrip("."))
     elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
+        items = list.__iter__(value) if isinstance(value, list) else value
+        for index, item in enumerate(items):
             yield from _json_violations(item, f"{path}[{index}]")
 
 

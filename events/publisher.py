@@ -93,7 +93,7 @@ class Publisher(ABC, Generic[_Id]):
     def publish_task_failed(
         self, job_id: str, task_type: str, error: str | BaseException, **kwargs: Any
     ) -> _Id:
-        text = redacted_error(error) if isinstance(error, BaseException) else error
+        text = redacted_error(error) if issubclass(type(error), BaseException) else error
         data = {"status": "failed", "error": text, **kwargs}
         return self._publish_task(job_id, EventType.TASK_FAILED, task_type, data)
 

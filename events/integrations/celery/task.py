@@ -145,7 +145,9 @@ def _run(task: Any, function: Callable[..., Any], args: Sequence[Any], kwargs: A
 
     def call() -> Any:
         result = function(*args, **kwargs)
-        return run_coroutine(cast(Any, result)) if isinstance(result, Coroutine) else result
+        # `isinstance` evaluates a lazy object.
+        is_coroutine = issubclass(type(result), Coroutine)
+        return run_coroutine(cast(Any, result)) if is_coroutine else result
 
     return _run_for(job_id, task, call)
 

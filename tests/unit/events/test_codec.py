@@ -150,6 +150,22 @@ def decode(fields, entry_id=b"1700000000000-3"):
     return decode_entry("abc", entry_id, fields)
 
 
+class Rows(list):
+    def __iter__(self):
+        raise RuntimeError("not loaded")
+
+
+class Fields(dict):
+    def items(self):
+        raise RuntimeError("not loaded")
+
+
+def test_subclasses_are_checked_as_they_are_encoded():
+    assert dump_json({"a": Rows([1]), "b": Fields(c=None)}, "it") == b'{"a":[1],"b":{"c":null}}'
+    with pytest.raises(InvalidEvent, match=r"nan at b\.c"):
+        dump_json({"a": Rows([1]), "b": Fields(c=float("nan"))}, "it")
+
+
 def test_encoded_event_is_decoded_unchanged():
     data, timestamp, _ = encode_event({"event_type": "thought", "x": [1, None, "ü"]})
     event = decode({b"data": data, b"timestamp": timestamp.encode(), b"event_type": b"thought"})

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -12,6 +13,7 @@ from billiard.exceptions import WorkerLostError
 from celery import chain, group, shared_task, signals
 from celery.app.task import Context
 from django.db import transaction
+from django.utils.functional import SimpleLazyObject
 
 from config.celery import app
 from events.execution.run import current_run
@@ -101,6 +103,16 @@ def test_steps_that_do_not_end_their_job(job):
 
 def test_job_argument_and_task_type(job):
     assert named(5, report="abc") == ("paint", 5)
+    assert row().status == "completed"
+
+
+def test_result_that_cannot_be_loaded(job):
+    @shared_task(base=JobTask, name="eager.lazy", ignore_result=True)
+    def lazy(job_id):
+        return SimpleLazyObject(lambda: 1 / 0)
+
+    with suppress(ZeroDivisionError):  # Celery logs the result
+        lazy.delay("abc")
     assert row().status == "completed"
 
 
