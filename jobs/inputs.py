@@ -4,17 +4,19 @@ Both events are published in the transaction that changes the rows. A job that a
 running without a worker; the last answer enqueues its task again.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import JSONField, Value
+from django.db.models import JSONField, QuerySet, Value
 from django.utils import timezone
 
 from events.conf import event_settings
 from events.database import atomic, on_commit
 from events.exceptions import InvalidJobId
+from events.execution.run import Question
 from events.json_values import convert
 from events.types import check_job_id, shown
 from jobs import services, transitions
@@ -41,24 +43,54 @@ def input_request(
     are the allowed answers. Raises InvalidTransition unless the job is running, StaleAttempt,
     InvalidJob, JobNotFound.
     """
-    _check_name(name)
     prompt = transitions.converted_json(prompt, job_settings.MAX_PAYLOAD_BYTES)
-    allowed = _validated_choices(choices)
+    _check_name(name)
+    question = Question(name, prompt, tuple(_validated_choices(choices)))
     with atomic():
         job = transitions.lock_job(check_job_id(job_id))
-        transitions.check_allowed(transitions.INPUT, job, attempt)
-        existing = job.inputs.filter(attempt=job.attempt, name=name).first()
-        if existing is not None:
-            return existing
-        # A plain None would be NULL in SQL.
-        stored = Value(None, JSONField()) if prompt is None else prompt
-        request = InputRequest.objects.create(
-            job=job, attempt=job.attempt, name=name, prompt=stored, choices=allowed
-        )
-        request.prompt = prompt
-        data = {**data, **({"choices": allowed} if allowed else {})}
-        transitions.publish(job, "input_requested", name=name, prompt=prompt, **data)
+        return ask(job, question, attempt=attempt, **data)
+
+
+def ask(
+    job: Job,
+    question: Question,
+    external_id: str = "",
+    *,
+    attempt: int | None = None,
+    **data: Any,
+) -> InputRequest:
+    """Request input of a locked job for a task; the prompt is JSON. See `input_request`."""
+    transitions.check_allowed(transitions.INPUT, job, attempt)
+    requests = job.inputs.filter(attempt=job.attempt)
+    existing = find_request(requests, question, external_id)
+    if existing is not None:
+        return existing
+    name, prompt, allowed = question.name, question.prompt, _validated_choices(question.choices)
+    if name:
+        _check_name(name)
+        external_id = ""
+    else:
+        known = set(requests.values_list("name", flat=True))
+        name = next(each for n in itertools.count(1) if (each := f"input-{n}") not in known)
+    # A plain None would be NULL in SQL.
+    stored = Value(None, JSONField()) if prompt is None else prompt
+    request = job.inputs.create(
+        attempt=job.attempt, name=name, external_id=external_id, prompt=stored, choices=allowed
+    )
+    request.prompt = prompt
+    data = {**data, **({"choices": allowed} if allowed else {})}
+    transitions.publish(job, "input_requested", name=name, prompt=prompt, **data)
     return request
+
+
+def find_request(
+    requests: QuerySet[InputRequest], question: Question, external_id: str
+) -> InputRequest | None:
+    """Return the request of an attempt for a question of a task."""
+    if question.name:
+        return requests.filter(name=question.name).first()
+    own = requests.filter(external_id=external_id).order_by("pk")
+    return own[question.position - 1 : question.position].first()
 
 
 def input_give(

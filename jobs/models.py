@@ -346,6 +346,7 @@ class InputRequest(models.Model):
     )
     attempt = models.PositiveIntegerField(_("attempt"))
     name = models.CharField(_("name"), max_length=64, help_text=_("Unique within an attempt."))
+    external_id = models.CharField(_("asked without a name by"), max_length=255, blank=True)
     prompt = models.JSONField(_("prompt"))
     choices = models.JSONField(_("choices"), default=list, blank=True)
     asked_at = models.DateTimeField(_("requested"), auto_now_add=True)

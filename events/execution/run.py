@@ -80,11 +80,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request for input: `name` has the form of a job_id, `prompt` any value."""
+    """A request for input: `name` has the form of a job_id, `prompt` any value.
+
+    Without a name, the question is identified by its `position` among those of its task, from 1.
+    """
 
     name: str
     prompt: Any
     choices: tuple[str, ...] = ()
+    position: int = 0
 
 
 @dataclass(eq=False)
@@ -178,16 +182,16 @@ class TaskRun:
 
         InputPending ends the task and frees its worker. After the answer the task runs again from
         its start. `prompt` is any value; with `choices` the answer is one of them.
-        `name` identifies the question within the attempt, by default by its order: `input-1`, …
+        `name` identifies the question within the attempt. Without one, the order within the task
+        does, and the question is named `input-1`, … in the order of the attempt.
         """
         if not name:
             self._questions += 1
-            name = f"input-{self._questions}"
-        return self.ask_all([Question(name, prompt, tuple(choices))])[0]
+        return self.ask_all([Question(name, prompt, tuple(choices), self._questions)])[0]
 
     def ask_all(self, questions: Sequence[Question]) -> list[Any]:
         """Return the answers to several questions; raise InputPending until all are answered."""
-        answers = [self.tracker.find_answer(self, each.name) for each in questions]
+        answers = [self.tracker.find_answer(self, each) for each in questions]
         pending = [each for each, (known, _) in zip(questions, answers, strict=True) if not known]
         if pending:
             raise self.pending_error(pending)

@@ -74,8 +74,8 @@ class RunTracker(Protocol):
     def stop(self, run: TaskRun) -> None:
         """Record that a task returned after its job had ended; other tasks are not recorded."""
 
-    def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
-        """Return whether a question of the attempt is answered, and the answer."""
+    def find_answer(self, run: TaskRun, question: Question) -> tuple[bool, Any]:
+        """Return whether a question is answered, and the answer."""
         raise NotImplementedError("Requests for input need the app `jobs`.")
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:

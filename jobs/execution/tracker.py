@@ -184,11 +184,11 @@ class JobRunTracker(RunTracker):
         with atomic():
             fail_job(_finish_task(run), message or error, **data)
 
-    def find_answer(self, run: TaskRun, name: str) -> tuple[bool, Any]:
-        answered = InputRequest.objects.filter(
-            job__job_id=run.job_id, attempt=run.attempt, name=name, answered_at__isnull=False
-        ).first()
-        return (False, None) if answered is None else (True, answered.value)
+    def find_answer(self, run: TaskRun, question: Question) -> tuple[bool, Any]:
+        requests = InputRequest.objects.filter(job__job_id=run.job_id, attempt=run.attempt)
+        request = inputs.find_request(requests, question, run.delivery.external_id)
+        is_answered = request is not None and request.answered_at is not None
+        return (True, request.value) if request and is_answered else (False, None)
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
         limit = job_settings.MAX_PAYLOAD_BYTES
@@ -200,8 +200,8 @@ class JobRunTracker(RunTracker):
             data = run.span_end("interrupted")
             transitions.publish(job, TASK_SUSPENDED, task_type=run.task_type, **data)
             for each, prompt in zip(questions, prompts, strict=True):
-                question = {"name": each.name, "prompt": prompt, "choices": each.choices}
-                inputs.input_request(job_id=job.job_id, task_type=run.task_type, **question)
+                question = replace(each, prompt=prompt)
+                inputs.ask(job, question, run.delivery.external_id, task_type=run.task_type)
             job.clear_deadline()
             job.save_deadline()
             inputs.resume_if_answered(job)  # the answer may be older than this transaction

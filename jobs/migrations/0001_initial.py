@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('attempt', models.PositiveIntegerField(verbose_name='attempt')),
                 ('name', models.CharField(help_text='Unique within an attempt.', max_length=64, verbose_name='name')),
+                ('external_id', models.CharField(blank=True, max_length=255, verbose_name='asked without a name by')),
                 ('prompt', models.JSONField(verbose_name='prompt')),
                 ('choices', models.JSONField(blank=True, default=list, verbose_name='choices')),
                 ('asked_at', models.DateTimeField(auto_now_add=True, verbose_name='requested')),

@@ -21,7 +21,7 @@ from events.history import read_events
 from events.integrations.celery import ATTEMPT_HEADER, JobTask, follows_job
 from events.streams.clients import get_redis
 from jobs import inputs, services
-from jobs.models import Job, Task
+from jobs.models import InputRequest, Job, Task
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -260,6 +260,22 @@ def test_answer_resumes_task(job):
     assert (row().status, kinds()[-1]) == ("running", "input_requested")
     inputs.input_give(job_id="abc", name="input-1", value="Anna")
     assert (row().status, row().result) == ("completed", "Anna")
+
+
+def test_tasks_of_an_attempt_get_the_answers_to_their_own_questions(job):
+    @shared_task(base=JobTask, bind=True, name="eager.asks", ends_job=False)
+    def asks(self, job_id, *prompts):
+        answers.append([self.ask(prompt) for prompt in prompts])
+
+    answers = []
+    asks.delay("abc", "A?", "B?")
+    asks.delay("abc", "C?")
+    for _ in range(3):
+        request = InputRequest.objects.filter(answered_at=None).first()
+        inputs.input_give(job_id="abc", name=request.name, value=request.prompt.lower())
+    assert sorted(answers) == [["a?", "b?"], ["c?"]]
+    names = InputRequest.objects.order_by("name").values_list("name", flat=True)
+    assert list(names) == ["input-1", "input-2", "input-3"]
 
 
 def test_arguments_of_a_resumed_task_keep_their_types(job):
