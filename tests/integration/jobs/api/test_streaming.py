@@ -5,6 +5,7 @@ import threading
 from contextlib import asynccontextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.http import HttpResponse
 
@@ -41,7 +42,7 @@ async def test_events_until_the_end(user, job):
         assert headers[b"content-encoding"] == b"identity"
         assert b"content-length" not in headers
         assert request.body.count(b'"n":') == 3
-        await asyncio.to_thread(services.job_cancel, job_id="abc")
+        await sync_to_async(services.job_cancel)(job_id="abc")
         await request.until(b"event: end")
         await asyncio.wait([request.task], timeout=TIMEOUT_SECONDS)
         assert request.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
