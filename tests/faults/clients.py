@@ -19,6 +19,8 @@ from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPub
 
 KEY = "job_events:abc"
 STATE = "{job_events:abc}:producers"
+# A name would be looked up under a lock of the C library, which a fork may inherit locked.
+HOST = "127.0.0.1"
 # Short: a test waits this long for a lost message.
 TIMEOUT = 0.2
 
@@ -39,12 +41,14 @@ def _options(kind: str, sync: bool) -> dict:
 def sync_client(port: int, kind: str = "plain", seconds: float = TIMEOUT) -> Iterator[redis.Redis]:
     options = {"socket_timeout": seconds, **_options(kind, sync=True)}
     if kind == "url":
-        client = redis.Redis.from_url(f"redis://127.0.0.1:{port}/0", **options)
+        client = redis.Redis.from_url(f"redis://{HOST}:{port}/0", **options)
     elif kind == "blocking":
-        pool = redis.BlockingConnectionPool(port=port, max_connections=2, timeout=5, **options)
+        pool = redis.BlockingConnectionPool(
+            host=HOST, port=port, max_connections=2, timeout=5, **options
+        )
         client = redis.Redis.from_pool(pool)
     else:
-        client = redis.Redis(port=port, **options)
+        client = redis.Redis(host=HOST, port=port, **options)
     yield client
     client.close()
 
@@ -55,12 +59,14 @@ async def async_client(
 ) -> AsyncIterator[redis.asyncio.Redis]:
     options = {"socket_timeout": seconds, **_options(kind, sync=False)}
     if kind == "url":
-        client = redis.asyncio.Redis.from_url(f"redis://127.0.0.1:{port}/0", **options)
+        client = redis.asyncio.Redis.from_url(f"redis://{HOST}:{port}/0", **options)
     elif kind == "blocking":
-        pool = redis.asyncio.BlockingConnectionPool(port=port, max_connections=2, **options)
+        pool = redis.asyncio.BlockingConnectionPool(
+            host=HOST, port=port, max_connections=2, **options
+        )
         client = redis.asyncio.Redis.from_pool(pool)
     else:
-        client = redis.asyncio.Redis(port=port, **options)
+        client = redis.asyncio.Redis(host=HOST, port=port, **options)
     yield client
     await client.aclose()
     await asyncio.sleep(0)  # the transport is closed in the next iteration of the loop
