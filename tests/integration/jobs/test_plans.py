@@ -9,6 +9,7 @@ import os
 import re
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 EVENTS = int(os.environ.get("PLAN_EVENTS", "12000"))
 FEW = 100_000
 JOBS = max(3000, EVENTS // 50)
+OTHERS = 300
 FIRST = 1_700_000_000_000
 LARGE = ("job_events_archivedevent", "job_events_jobs_job")
 LISTS = [
@@ -54,7 +56,11 @@ PAGES = [
 
 @pytest.fixture
 def large(user, other_user, staff):
-    """Many jobs of user, each with a few events, and one of other_user."""
+    """Many jobs of user, each with a few events, some of 300 others, and one of other_user."""
+    # Of an owner whose name it does not know, a database expects an average number of jobs.
+    users = get_user_model().objects
+    others = users.bulk_create(users.model(username=f"other{n}") for n in range(OTHERS))
+    owners = {7: other_user} | {n: others[n // 10 % OTHERS] for n in range(4, JOBS, 10)}
     fill = store_events if EVENTS <= FEW else store_fast
     now = timezone.now()
     over = {"status": "completed", "started_at": now, "finished_at": now}
@@ -62,7 +68,7 @@ def large(user, other_user, staff):
         [
             Job(
                 job_id=f"job-{n}",
-                owner=other_user if n == 7 else user,
+                owner=owners.get(n, user),
                 task_type="rare" if n == 7 else "manual",
                 **(over if n % 2 else {}),
             )
