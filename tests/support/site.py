@@ -99,9 +99,13 @@ class Site:
     def manage(self, *arguments: str) -> str:
         """Run a management command; return its output."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
-        )
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
+            )
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"{error.stdout}{error.stderr}")
+            raise
         return done.stdout
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
