@@ -131,7 +131,7 @@ async def test_acknowledged_events_are_released_from_memory(async_redis, redis_c
 
 
 def test_producers_with_a_reserved_connection_are_preferred(proxy, redis_client):
-    with sync_client(proxy.port) as client:
+    with sync_client(proxy.port, seconds=5) as client:
         publisher = SyncRedisStreamPublisher(client)
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(lambda n: publisher.publish_event("abc", {"n": n}), range(200)))

@@ -173,4 +173,7 @@ def test_failover_under_bridges(service, how):
             primary.server.kill()
         else:
             watching.sentinel_failover(SERVICE)
+            # Until then it accepts messages and events, which are lost.
+            info = primary.client.info
+            wait_until(lambda: info("replication")["role"] == "slave", RECOVERY_SECONDS)
         check_bridges_after_failure(RECOVERY_SECONDS)
