@@ -46,12 +46,14 @@ def fit(value: Any, max_bytes: int, prefix_length: PrefixLength = len) -> Any:
 
 
 def cut_text(text: str, end: int) -> str:
-    """Return the first `end` characters, and the number of the others."""
+    """Return the text, or its first `end` characters and the number of the others."""
+    if len(text) <= end:
+        return text
     match = _CUT.search(text, max(len(text) - _CUT_BYTES, 0))
     known = int(match[1]) if match else 0
     text = text[: match.start()] if match else text
-    omitted = len(text) - end + known
-    return f"{text[:end]} [... {omitted} more characters]"
+    kept = text[:end]
+    return f"{kept} [... {len(text) - len(kept) + known} more characters]"
 
 
 def size_of(value: Any) -> int:
