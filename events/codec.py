@@ -187,6 +187,14 @@ def _json_violations(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield from _json_violations(item, f"{path}[{index}]")
 
 
+def replace_invalid(text: str) -> str:
+    """Replace NUL and unpaired surrogates, which JSON columns do not accept, by U+FFFD."""
+    if text.isascii():
+        return text.replace("\x00", "\ufffd") if "\x00" in text else str.__str__(text)
+    data = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass")
+    return data.decode("utf-16", "replace")
+
+
 def decode_entry(
     job_id: str, entry_id: str | bytes, entry: dict[Any, Any] | Sequence[Any]
 ) -> Event:

@@ -13,9 +13,11 @@ from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Any, Final
 
+from events.codec import replace_invalid
 from events.json_size import cut_text
 from events.redaction import DEFAULT_REDACTOR
 
+MAX_ERROR_CHARACTERS: Final = 10_000
 _MAX_FRAMES: Final = 10
 _MAX_CAUSES: Final = 3
 _MAX_LEAVES: Final = 10
@@ -63,7 +65,13 @@ def error_message(error: object, *, with_causes: bool = False) -> str:
 
 def redacted_error(error: object) -> str:
     """Return the message of an error with its causes and without secrets, or its type."""
-    return DEFAULT_REDACTOR.text(error_message(error, with_causes=True)) or error_type(error)
+    message = replace_invalid(error_message(error, with_causes=True))
+    return DEFAULT_REDACTOR.text(message) or error_type(error)
+
+
+def shortened_error(error: object) -> str:
+    """Return `redacted_error`, cut to MAX_ERROR_CHARACTERS."""
+    return cut_text(redacted_error(error), MAX_ERROR_CHARACTERS)
 
 
 def error_traceback(error: BaseException) -> str:

@@ -22,20 +22,9 @@ from uuid import UUID
 
 import orjson
 
-from events.codec import dump_json, time_text
+from events.codec import dump_json, replace_invalid, time_text
 from events.exceptions import InvalidEvent
 from events.json_size import OMITTED, fit, unused_key
-
-__all__ = [
-    "convert",
-    "event_of_values",
-    "fit",
-    "marked_paths",
-    "number",
-    "replace_invalid",
-    "to_json",
-    "type_name",
-]
 
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 10_000
@@ -84,14 +73,6 @@ def number(value: Any) -> Any:
             with suppress(Exception):
                 return function(value)
     return value
-
-
-def replace_invalid(text: str) -> str:
-    """Replace NUL and unpaired surrogates, which JSON columns do not accept, by U+FFFD."""
-    if text.isascii():
-        return text.replace("\x00", "\ufffd") if "\x00" in text else str.__str__(text)
-    data = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass")
-    return data.decode("utf-16", "replace")
 
 
 def type_name(kind: type) -> str:

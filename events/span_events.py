@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final
 
-from events.error_report import error_type, redacted_error
-from events.json_size import cut_text
-from events.json_values import replace_invalid, to_json
+from events.error_report import error_type, shortened_error
+from events.json_values import to_json
 from events.spans import current_span, new_span_id
 from events.types import EventType
 
 _ENVELOPE_BYTES: Final = 1024
-_MAX_MESSAGE_CHARACTERS: Final = 10_000
 # Exceptions that end a step without a fault, by class name: their packages may not be installed.
 _CONTROL_FLOW: Final = {
     "CancelledError": "cancelled",
@@ -53,10 +51,7 @@ class SpanEvents:
         data: dict[str, Any] = {"status": span_status(error)}
         data["seconds"] = round(perf_counter() - self._started, 3)
         if error is not None and data["status"] == "failed":
-            text = replace_invalid(redacted_error(error))
-            if len(text) > _MAX_MESSAGE_CHARACTERS:
-                text = cut_text(text, _MAX_MESSAGE_CHARACTERS)
-            data |= {"message": text, "error_type": error_type(error)}
+            data |= {"message": shortened_error(error), "error_type": error_type(error)}
         return self._event(EventType.SPAN_FINISHED, data)
 
     def _event(self, event_type: EventType, data: Mapping[str, Any]) -> dict[str, Any]:

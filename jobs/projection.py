@@ -13,14 +13,15 @@ from typing import Any, Final
 
 from django.db.models import QuerySet
 
-from events.codec import dump_json
+from events.codec import dump_json, replace_invalid
 from events.conf import event_settings, is_number
 from events.database import column_time, database_now, now_expression, write_connection
+from events.error_report import shortened_error
 from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals, transitions
 from jobs.models import Job
-from jobs.validators import clean_error, clean_reason, clean_text
+from jobs.validators import clean_reason
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class _Row:
                 self._set(result=result)
         elif status == Status.FAILED:
             error = data.get("error")
-            self._set(error=clean_error(error) if error not in (None, "") else "")
+            self._set(error=shortened_error(error) if error not in (None, "") else "")
         self.job.end_reason = clean_reason(data)
         self._set_status(status)
 
@@ -166,7 +167,7 @@ class _Row:
         nested = data.get("data")
         phase = data.get("phase", nested.get("phase") if isinstance(nested, dict) else None)
         if isinstance(phase, str):
-            self._set(phase=clean_text(phase)[:_MAX_PHASE_CHARACTERS])
+            self._set(phase=replace_invalid(phase)[:_MAX_PHASE_CHARACTERS])
 
     def _set_progress(self, progress: Any) -> None:
         if not is_number(progress, most=100) or progress <= self.job.progress:

@@ -23,6 +23,7 @@ from events.codec import dump_json
 from events.conf import is_number
 from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
+from events.error_report import shortened_error
 from events.exceptions import InvalidEvent, LogDeleted
 from events.json_values import convert, marked_paths, number
 from events.types import EventType, check_job_id, shown
@@ -32,7 +33,7 @@ from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists, Job
 from jobs.execution import dispatch
 from jobs.models import Job, Task
 from jobs.transitions import transition
-from jobs.validators import clean_error, clean_reason
+from jobs.validators import clean_reason
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: 
     """Change pending or running to failed. `error` is a message or an exception."""
     with transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
-        job.error, job.end_reason = clean_error(error), clean_reason(data)
+        job.error, job.end_reason = shortened_error(error), clean_reason(data)
         event = {"status": "failed", "error": job.error, **data}
         transitions.publish_end(job, EventType.TASK_FAILED, **event)
     return job
@@ -299,7 +300,7 @@ def fail_on_dispatch_error(job: Job) -> Iterator[None]:
         yield
     except Exception as error:
         logger.exception("job_dispatch_failed", extra={"job_id": job.job_id})
-        reason = f"Dispatch failed: {clean_error(error)}"
+        reason = f"Dispatch failed: {shortened_error(error)}"
         try:
             job_fail(job_id=job.job_id, attempt=job.attempt, error=reason)
         except JobError:

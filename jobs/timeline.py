@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
+from events.json_size import cut_text
 from events.types import Event, EventType
-from jobs.validators import cut_text
 
 _SUMMARY_CHARACTERS: Final = 160
 _DETAIL_CHARACTERS: Final = 20_000

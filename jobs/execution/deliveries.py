@@ -4,6 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from events.codec import replace_invalid
 from events.database import aware_time, database_now, now_expression
 from events.execution.run import TASK_STOPPED, Delivery, Reason, queue_fields, span_id
 from events.spans import current_span, span_fields
@@ -11,7 +12,6 @@ from events.types import EventType
 from jobs import services, transitions
 from jobs.exceptions import InvalidTransition
 from jobs.models import Job, Task
-from jobs.validators import clean_text
 
 logger = logging.getLogger(__name__)
 
@@ -106,4 +106,4 @@ def _queue_fields(job: Job, delivery: Delivery, now: datetime) -> dict[str, floa
 
 def worker_name(delivery: Delivery) -> str:
     """Return the name of the worker as the column stores it."""
-    return clean_text(delivery.worker)[:_MAX_WORKER_CHARACTERS]
+    return replace_invalid(delivery.worker)[:_MAX_WORKER_CHARACTERS]

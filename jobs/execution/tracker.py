@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 
 from events.conf import DAY_SECONDS
 from events.database import atomic, database_now, now_expression
-from events.error_report import error_type
+from events.error_report import error_type, shortened_error
 from events.exceptions import DeliveryRejected, LogDeleted, ProducerFenced
 from events.execution.run import (
     TASK_ENQUEUED,
@@ -51,7 +51,6 @@ from jobs.execution.deliveries import (
     worker_name,
 )
 from jobs.models import InputRequest, Job, Task
-from jobs.validators import clean_error
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +208,7 @@ class JobRunTracker(RunTracker):
     def schedule_retry(
         self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None
     ) -> None:
-        data: dict[str, Any] = {"error": clean_error(error)} if error is not None else {}
+        data: dict[str, Any] = {"error": shortened_error(error)} if error is not None else {}
         data |= {"reason": reason} if reason else {}
         with atomic():
             job = _finish_task(run, State.QUEUED, deadline=_pickup_deadline(seconds))
@@ -219,7 +218,7 @@ class JobRunTracker(RunTracker):
 
     def cancel(self, run: TaskRun, reason: Reason, message: str) -> None:
         data: dict[str, Any] = {"task_type": run.task_type, "reason": reason}
-        data |= {"message": clean_error(message)} if message else {}
+        data |= {"message": shortened_error(message)} if message else {}
         data |= run.span_end("cancelled")
         with atomic():
             job = _finish_task(run)

@@ -18,7 +18,7 @@ from uuid import UUID
 from events.circuit_breaker import CircuitBreaker
 from events.error_report import error_message, error_traceback, error_type
 from events.exceptions import EventTooLarge, JobCancelled, RedisUnavailable
-from events.json_values import fit
+from events.json_size import fit
 from events.publisher import Publisher, RedisStreamPublisher, SyncRedisStreamPublisher
 
 try:

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import orjson
 
+from events.codec import replace_invalid
 from events.integrations.langchain.options import RecordOptions
-from events.json_size import cut_text, replace_base64
-from events.json_values import convert, fit, replace_invalid
+from events.json_size import cut_text, fit, replace_base64
+from events.json_values import convert
 
 # A value is searched for secrets up to this multiple of its size limit.
 _SEARCH_FACTOR: Final = 32
@@ -50,8 +51,7 @@ class Sanitizer:
         if len(text) > limit:
             # A secret that is cut in half is not recognized.
             text = cut_text(text, redactor.safe_prefix_length(text[:limit]))
-        text = redactor.text(text)
-        return text if len(text) <= self.max_characters else cut_text(text, self.max_characters)
+        return cut_text(redactor.text(text), self.max_characters)
 
 
 def split_text(text: str, max_bytes: int) -> list[str]:

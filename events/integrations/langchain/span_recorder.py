@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from events.codec import MAX_EVENT_BYTES, utc_now
+from events.codec import MAX_EVENT_BYTES, replace_invalid, utc_now
 from events.error_report import error_message, error_traceback, error_type
 from events.integrations.langchain import extract
 from events.integrations.langchain.errors import ParentCommand, related_origins
@@ -19,7 +19,6 @@ from events.integrations.langchain.run_state import (
 )
 from events.integrations.langchain.run_tree import RunTree, Serialized
 from events.integrations.langchain.sanitize import Sanitizer, split_text
-from events.json_values import replace_invalid
 from events.types import EventType, check_job_id
 
 Events = list[dict[str, Any]]

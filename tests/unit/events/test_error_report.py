@@ -9,7 +9,14 @@ from celery.exceptions import Retry
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from pydantic import BaseModel
 
-from events.error_report import error_message, error_traceback, error_type, message_of_traceback
+from events.error_report import (
+    MAX_ERROR_CHARACTERS,
+    error_message,
+    error_traceback,
+    error_type,
+    message_of_traceback,
+    shortened_error,
+)
 
 
 def refuse():
@@ -249,3 +256,43 @@ def test_message_of_a_traceback():
         "Traceback (most recent call last):\n  ...\nValueError: late",
     ):
         assert message_of_traceback(text) == text.rpartition("\n")[2]
+
+
+class ErrorWithoutText(Exception):
+    def __str__(self):
+        raise RuntimeError("not even this")
+
+
+class ErrorWithInvalidText(Exception):
+    __str__ = len  # raises TypeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("boom", "boom"),
+        (ValueError("no ink"), "no ink"),
+        (ValueError(), "ValueError"),
+        (ValueError("a", "b"), "('a', 'b')"),
+        (OSError(2, "No such file"), "[Errno 2] No such file"),
+        (ExceptionGroup("both", [ValueError("a")]), "both (1 sub-exception): ValueError: a"),
+        (ValueError("a\x00\ud800"), "a\ufffd\ufffd"),
+        (None, "None"),
+        (5, "5"),
+        (ErrorWithoutText(), "ErrorWithoutText"),
+        (ErrorWithInvalidText(), "ErrorWithInvalidText"),
+    ],
+)
+def test_text_of_an_error(error, text):
+    assert shortened_error(error) == text
+
+
+def test_long_error_is_cut():
+    assert shortened_error("x" * MAX_ERROR_CHARACTERS) == "x" * MAX_ERROR_CHARACTERS
+    cut = shortened_error("x" * (MAX_ERROR_CHARACTERS + 7))
+    assert cut == "x" * MAX_ERROR_CHARACTERS + " [... 7 more characters]"
+
+
+def test_secrets_in_errors_are_redacted():
+    error = ConnectionError("redis://:hunter2@cache:6379 does not answer")
+    assert shortened_error(error) == "redis://[redacted]@cache:6379 does not answer"
