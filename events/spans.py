@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -64,6 +65,11 @@ def _library_span(job_id: str | None) -> str | None:
 def new_span_id() -> str:
     """Return a random run_id."""
     return str(uuid4())
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    """Return the duration of a span or of its wait; 0 if a clock has gone backwards."""
+    return max(round((end - start).total_seconds(), 3), 0.0)
 
 
 def span_fields(run_id: str, parent_run_id: str | None, **data: Any) -> dict[str, Any]:

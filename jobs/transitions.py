@@ -20,7 +20,7 @@ from events.exceptions import InvalidEvent
 from events.execution.run import TASK_STOPPED, span_id
 from events.json_values import event_of_values, to_json
 from events.outbox import publish_event
-from events.spans import span_fields
+from events.spans import seconds_between, span_fields
 from events.types import check_job_id
 from jobs import signals
 from jobs.exceptions import InvalidJob, InvalidTransition, JobNotFound, StaleAttempt
@@ -128,11 +128,10 @@ def _stop(job: Job, running: Sequence[Task]) -> None:
 
 def span_end(task: Task, status: str) -> dict[str, Any]:
     """Return the fields of the event that ends the span of a task whose worker does not."""
-    started_at = task.started_at or database_now()
-    seconds = max((database_now() - started_at).total_seconds(), 0.0)
+    now = database_now()
+    seconds = seconds_between(task.started_at or now, now)
     run_id = span_id(task.external_id, task.delivery_count)
-    parent_run_id = task.parent_run_id or None
-    return span_fields(run_id, parent_run_id, status=status, seconds=round(seconds, 3))
+    return span_fields(run_id, task.parent_run_id or None, status=status, seconds=seconds)
 
 
 def check_allowed(kind: Transition, job: Job, attempt: int | None) -> None:

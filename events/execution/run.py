@@ -23,7 +23,7 @@ from events.exceptions import (
     RedisUnavailable,
 )
 from events.publisher import RedisStreamPublisher, SyncRedisStreamPublisher, get_publisher
-from events.spans import Span, span_fields
+from events.spans import Span, seconds_between, span_fields
 from events.streams.clients import get_async_redis
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def queue_fields(enqueued_at: datetime | None, now: datetime) -> dict[str, float
     """Return how long a task waited for a worker, if that is known."""
     if enqueued_at is None:
         return {}
-    return {"queue_seconds": max(round((now - enqueued_at).total_seconds(), 3), 0.0)}
+    return {"queue_seconds": seconds_between(enqueued_at, now)}
 
 
 active_run: Final[ContextVar[TaskRun | None]] = ContextVar("job_run", default=None)

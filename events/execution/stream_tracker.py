@@ -25,7 +25,7 @@ from events.history import read_events
 from events.json_values import event_of_values
 from events.outbox.writer import publish_event
 from events.publisher import get_publisher
-from events.spans import current_span, span_fields
+from events.spans import current_span, seconds_between, span_fields
 from events.types import EventType
 
 _RUNNING: Final = {"job_status": "running"}
@@ -117,7 +117,7 @@ def _open_span(delivery: Delivery, status: str) -> dict[str, Any]:
             data = event.data.get("data")
             run_id = data.get("run_id") if isinstance(data, dict) else None
             if isinstance(run_id, str) and run_id.rpartition(".")[0] == delivery.external_id:
-                started_at = datetime.fromisoformat(event.timestamp)
-                seconds = (datetime.now(UTC) - started_at.astimezone(UTC)).total_seconds()
-                return span_fields(run_id, None, status=status, seconds=max(round(seconds, 3), 0))
+                started_at = datetime.fromisoformat(event.timestamp).astimezone(UTC)
+                seconds = seconds_between(started_at, datetime.now(UTC))
+                return span_fields(run_id, None, status=status, seconds=seconds)
     return {}
