@@ -6,6 +6,7 @@ running without a worker; the last answer enqueues its task again.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -43,9 +44,7 @@ def input_request(
     are the allowed answers. Raises InvalidTransition unless the job is running, StaleAttempt,
     InvalidJob, JobNotFound.
     """
-    prompt = transitions.converted_json(prompt, job_settings.MAX_PAYLOAD_BYTES)
-    _check_name(name)
-    question = Question(name, prompt, tuple(_validated_choices(choices)))
+    question = checked(Question(name, prompt, choices))
     with atomic():
         job = transitions.lock_job(check_job_id(job_id))
         return ask(job, question, attempt=attempt, **data)
@@ -59,15 +58,14 @@ def ask(
     attempt: int | None = None,
     **data: Any,
 ) -> InputRequest:
-    """Request input of a locked job for a task; the prompt is JSON. See `input_request`."""
+    """Request input of a locked job for a task. The question is `checked`."""
     transitions.check_allowed(transitions.INPUT, job, attempt)
     requests = job.inputs.filter(attempt=job.attempt)
     existing = find_request(requests, question, external_id)
     if existing is not None:
         return existing
-    name, prompt, allowed = question.name, question.prompt, _validated_choices(question.choices)
+    name, prompt, allowed = question.name, question.prompt, list(question.choices)
     if name:
-        _check_name(name)
         external_id = ""
     else:
         known = set(requests.values_list("name", flat=True))
@@ -81,6 +79,17 @@ def ask(
     data = {**data, **({"choices": allowed} if allowed else {})}
     transitions.publish(job, "input_requested", name=name, prompt=prompt, **data)
     return request
+
+
+def checked(question: Question) -> Question:
+    """Return a question whose prompt and choices are JSON. Raises InvalidJob.
+
+    One with a position needs no name. Call it before the transaction: converting may take long.
+    """
+    prompt = transitions.converted_json(question.prompt, job_settings.MAX_PAYLOAD_BYTES)
+    if question.name or not question.position:
+        _check_name(question.name)
+    return replace(question, prompt=prompt, choices=_validated_choices(question.choices))
 
 
 def find_request(

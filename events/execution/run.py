@@ -87,7 +87,7 @@ class Question:
 
     name: str
     prompt: Any
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
     position: int = 0
 
 

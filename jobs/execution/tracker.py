@@ -186,20 +186,20 @@ class JobRunTracker(RunTracker):
     def find_answer(self, run: TaskRun, question: Question) -> tuple[bool, Any]:
         requests = InputRequest.objects.filter(job__job_id=run.job_id, attempt=run.attempt)
         request = inputs.find_request(requests, question, run.delivery.external_id)
-        is_answered = request is not None and request.answered_at is not None
-        return (True, request.value) if request and is_answered else (False, None)
+        if request is None or request.answered_at is None:
+            return False, None
+        return True, request.value
 
     def request_input(self, run: TaskRun, questions: Sequence[Question], resume: Any) -> None:
-        limit = job_settings.MAX_PAYLOAD_BYTES
-        prompts = [transitions.converted_json(each.prompt, limit) for each in questions]
+        questions = [inputs.checked(each) for each in questions]
         with atomic():
             job = _finish_task(run, State.AWAITING_INPUT)
+            limit = job_settings.MAX_PAYLOAD_BYTES
             arguments = transitions.normalized_json("arguments", resume, limit)
             _tasks(job, run.delivery).update(resume=arguments)
             data = run.span_end("interrupted")
             transitions.publish(job, TASK_SUSPENDED, task_type=run.task_type, **data)
-            for each, prompt in zip(questions, prompts, strict=True):
-                question = replace(each, prompt=prompt)
+            for question in questions:
                 inputs.ask(job, question, run.delivery.external_id, task_type=run.task_type)
             job.clear_deadline()
             job.save_deadline()
