@@ -96,8 +96,7 @@ def _imported(task_type: str, entry: Mapping[str, Any], key: str) -> Any:
 
 def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
     """Raise InvalidJob unless the keys of a payload match the arguments of its runner."""
-    runner = get_runner(task_type)
-    signature = _signature(runner) if runner is not None else None
+    signature = _signature(task_type)
     if signature is None:
         return
     try:
@@ -108,15 +107,17 @@ def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
 
 def payload_parameters(task_type: str) -> list[inspect.Parameter] | None:
     """Return the arguments that a payload may contain; None if any. Raises RunnerNotFound."""
-    runner = get_runner(task_type)
-    signature = _signature(runner) if runner is not None else None
+    signature = _signature(task_type)
     if signature is None:
         return None
     return [each for each in list(signature.parameters.values())[1:] if each.kind in _NAMED]
 
 
-def _signature(runner: Runner) -> inspect.Signature | None:
-    """Return the signature of a runner, job_id first; None for C functions without one."""
+def _signature(task_type: str) -> inspect.Signature | None:
+    """Return the signature of a runner, job_id first; None without one, as of C functions."""
+    runner = get_runner(task_type)
+    if runner is None:
+        return None
     called: Any = runner
     if hasattr(runner, "apply_async"):  # a Celery task is called through its `run`
         called = getattr(runner, "run", runner)
