@@ -6,7 +6,7 @@ Events of other producers may contain any JSON; invalid values are ignored, and 
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -115,13 +115,17 @@ class _Row:
         is_outbox = producer is not None and producer.id == OUTBOX
         if producer is not None and is_outbox:
             self._advance_attempt(producer.epoch)
-        update: Callable[[Event, Mapping[str, Any]], None] | None = None
-        if event.event_type == EventType.PHASE_UPDATE:
-            update = self._set_phase
-        elif event.event_type in _STATUS_OF_TYPE and not (is_outbox or self.job.is_terminal):
-            update = self._update
-        if update is not None and self._is_of_current_attempt(producer, data := event.data):
-            update(event, data)
+        is_phase = event.event_type == EventType.PHASE_UPDATE
+        is_ignored = is_outbox or self.job.is_terminal
+        is_status = event.event_type in _STATUS_OF_TYPE and not is_ignored
+        if not (is_phase or is_status):
+            return
+        data = event.data
+        if self._is_of_current_attempt(producer, data):
+            if is_phase:
+                self._set_phase(data)
+            else:
+                self._update(event, data)
 
     def _advance_attempt(self, attempt: int) -> None:
         """Set the attempt of the following events; ignore one that the job has not reached."""
@@ -163,7 +167,7 @@ class _Row:
         self.job.end_reason = clean_reason(data)
         self._set_status(status)
 
-    def _set_phase(self, _event: Event, data: Mapping[str, Any]) -> None:
+    def _set_phase(self, data: Mapping[str, Any]) -> None:
         nested = data.get("data")
         phase = data.get("phase", nested.get("phase") if isinstance(nested, dict) else None)
         if isinstance(phase, str):
