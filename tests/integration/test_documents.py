@@ -43,7 +43,7 @@ from tests.support import rq_adapter
 from tests.support.followed import followed_tasks
 from tests.support.queue_tasks import FRAMEWORK
 from tests.support.site import ROOT
-from tests.support.span_tree import ended_spans
+from tests.support.spans import ended_spans
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

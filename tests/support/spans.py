@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+STATUSES = frozenset({"done", "failed", "interrupted", "cancelled", "retry"})
 # Types of start events, and the key of the span's name. Other events with a status end a span.
 STARTS = {
     "task_started": "task_type",
@@ -50,6 +51,8 @@ def span_trees(events: Iterable[dict[str, Any]]) -> list[Node]:
             assert parent_id is None or not nodes[parent_id].end, f"ended parent of {data}"
             (roots if parent_id is None else nodes[parent_id].children).append(node)
         elif "status" in data and "run_id" in data:
+            assert data["status"] in STATUSES or (kind, data["status"]) == ("tool_result", "error")
+            assert data["seconds"] >= 0
             node = nodes[data["run_id"]]
             assert not node.end, f"second end of {node.name}: {node.end['event_type']}, {kind}"
             assert all(child.end for child in node.children), f"open spans in {node.name}"
@@ -59,3 +62,14 @@ def span_trees(events: Iterable[dict[str, Any]]) -> list[Node]:
             assert not nodes[data["run_id"]].end, f"{kind} after the end of {data}"
     assert not [node.name for node in nodes.values() if not node.end], "spans without an end"
     return roots
+
+
+def ended_spans(events: Iterable[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return run_id, type of the end event and status of each span, in the order of the ends."""
+    log = [each for each in events if "run_id" in (each.get("data") or {})]
+    span_trees(log)
+    return [
+        (event["data"]["run_id"], event["event_type"], event["data"]["status"])
+        for event in log
+        if "status" in event["data"]
+    ]

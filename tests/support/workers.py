@@ -14,7 +14,7 @@ import httpx
 import redis
 
 from tests.support.site import ROOT, Site
-from tests.support.span_tree import ended_spans
+from tests.support.spans import ended_spans
 
 TERMINAL_STATUSES = {"completed", "failed", "cancelled"}
 TERMINAL_TYPES = {"task_completed", "task_failed", "job_cancelled", "task_revoked"}

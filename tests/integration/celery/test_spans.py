@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.span_tree import ended_spans
+from tests.support.spans import ended_spans
 from tests.support.workers import kinds
 
 DONE = ("task_completed", "done")

@@ -11,7 +11,7 @@ from events.execution.stream_tracker import StreamRunTracker
 from events.execution.tracker import registry
 from events.history import read_events
 from events.spans import current_span
-from tests.support.span_tree import ended_spans
+from tests.support.spans import ended_spans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

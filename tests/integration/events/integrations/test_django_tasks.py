@@ -25,7 +25,7 @@ from jobs.models import Job
 from tests.support import queue_tasks as tasks
 from tests.support.followed import followed_tasks
 from tests.support.site import ROOT
-from tests.support.span_tree import ended_spans
+from tests.support.spans import ended_spans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

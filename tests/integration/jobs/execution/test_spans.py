@@ -10,40 +10,22 @@ from django.utils import timezone
 from events.archive.archiver import Archiver
 from events.exceptions import JobCancelled
 from events.execution.adapter import Failed, QueueAdapter, Retry
-from events.execution.run import Delivery, Question, Reason, TaskRun, current_run
+from events.execution.run import Question, Reason, current_run
 from events.history import read_events
 from events.publisher import get_publisher
 from events.spans import current_span
 from jobs import inputs, services
 from jobs.execution.reaper import Reaper
-from jobs.execution.tracker import JobRunTracker
 from jobs.models import Job, Task
-from tests.support.span_tree import ended_spans
+from tests.integration.jobs.execution.work import TRACKER, claim, message, row
+from tests.support.spans import ended_spans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-TRACKER = JobRunTracker()
 
 
 @pytest.fixture(autouse=True)
 def job():
     return services.job_create(job_id="abc", task_type="manual")
-
-
-def message(key="k1", **fields):
-    return Delivery(**{
-        "queue": "test", "external_id": key, "job_id": "abc", "task_type": "work",
-        "worker": "w1", **fields,
-    })  # fmt: skip
-
-
-def claim(key="k1", **fields):
-    delivery = message(key, **fields)
-    return TaskRun(delivery, *TRACKER.claim(delivery), TRACKER)
-
-
-def row():
-    return Job.objects.get(job_id="abc")
 
 
 def spans():

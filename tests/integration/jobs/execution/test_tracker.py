@@ -10,41 +10,24 @@ from django.db.models.signals import pre_save
 from django.utils import timezone
 
 from events.exceptions import DeliveryRejected, InputPending
-from events.execution.run import Delivery, Question, Reason, TaskRun
+from events.execution.run import Question, Reason
 from events.history import read_events
 from events.publisher import get_publisher
 from jobs import inputs, services
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.execution.reaper import Reaper
-from jobs.execution.tracker import MAX_DELIVERIES, JobRunTracker
+from jobs.execution.tracker import MAX_DELIVERIES
 from jobs.models import Job, Task
 from tests.integration.jobs.conftest import archived, locked_elsewhere
+from tests.integration.jobs.execution.work import TRACKER, claim, message, row
 from tests.support.database import read_only_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-TRACKER = JobRunTracker()
 
 
 @pytest.fixture(autouse=True)
 def job():
     return services.job_create(job_id="abc", task_type="manual")
-
-
-def message(key="k1", **fields):
-    return Delivery(**{
-        "queue": "test", "external_id": key, "job_id": "abc", "task_type": "work",
-        "worker": "w1", **fields,
-    })  # fmt: skip
-
-
-def claim(key="k1", **fields):
-    delivery = message(key, **fields)
-    return TaskRun(delivery, *TRACKER.claim(delivery), TRACKER)
-
-
-def row():
-    return Job.objects.get(job_id="abc")
 
 
 def ends():
