@@ -103,7 +103,7 @@ def replaced_in_chain(job_id: str, by: str) -> None:
 @shared_task(base=JobTask, bind=True)
 def sends_and_ignores(self, job_id: str, how: str) -> None:
     if how == "other":
-        part.delay("", job_id, "sent")
+        part.apply_async(("", job_id, "sent"), countdown=0.5)
     elif how == "own id":
         part.apply_async(("", job_id, "sent"), task_id=self.request.id, countdown=0.5)
     elif how == "plain":
