@@ -1,4 +1,4 @@
-"""Models: jobs, their attempts and tasks, input requests and tickets."""
+"""Models of jobs, their attempts and tasks."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -8,7 +8,6 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
@@ -333,67 +332,3 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_type} {self.external_id}"
-
-
-class InputRequest(models.Model):
-    """A question of an attempt to a user, and the answer.
-
-    `jobs.inputs` writes the rows under the lock of the job's row.
-    """
-
-    job = models.ForeignKey(
-        Job, on_delete=models.CASCADE, related_name="inputs", verbose_name=_("job")
-    )
-    attempt = models.PositiveIntegerField(_("attempt"))
-    name = models.CharField(_("name"), max_length=64, help_text=_("Unique within an attempt."))
-    external_id = models.CharField(_("asked without a name by"), max_length=255, blank=True)
-    prompt = models.JSONField(_("prompt"))
-    choices = models.JSONField(_("choices"), default=list, blank=True)
-    asked_at = models.DateTimeField(_("requested"), auto_now_add=True)
-    answered_at = models.DateTimeField(_("answered"), null=True)
-    answered_by = models.CharField(_("answered by"), max_length=255, blank=True)
-    value = models.JSONField(_("value"), null=True)
-
-    objects = PrimaryManager()
-
-    class Meta:
-        base_manager_name = "objects"
-        verbose_name = _("input request")
-        verbose_name_plural = _("input requests")
-        ordering = ("asked_at", "id")
-        constraints = (
-            models.UniqueConstraint(
-                fields=("job", "attempt", "name"), name="job_events_jobs_unique_input_name"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Ticket(models.Model):
-    """Authorization of a user to watch a job; `jobs.access.tickets` writes the rows.
-
-    `logins` are kinds and keys of `jobs.access.logins`. `connection` is the id of the connection
-    that used the ticket last.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+", verbose_name=_("job"))
-    user = models.ForeignKey(
-        user_model, on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
-    )
-    logins = models.JSONField(_("logins"))
-    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
-    connection = models.UUIDField(_("connection"), null=True)
-
-    objects = PrimaryManager()
-
-    class Meta:
-        base_manager_name = "objects"
-        verbose_name = _("ticket")
-        verbose_name_plural = _("tickets")
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.pk)
