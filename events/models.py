@@ -134,6 +134,12 @@ class ArchivedEvent(models.Model):
                 condition=Q(event_id__isnull=False),
                 name="job_events_by_time",
             ),
+            # For the token counts of a period.
+            models.Index(
+                fields=("event_id", "log"),
+                condition=Q(event_type="model_result", event_id__isnull=False),
+                name="job_events_model_results",
+            ),
         )
 
     def __str__(self) -> str:

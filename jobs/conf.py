@@ -6,7 +6,16 @@ from typing import Any, Final
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from events.conf import DAY_SECONDS, Rule, Setting, SettingsTable, count, duration, seconds
+from events.conf import (
+    DAY_SECONDS,
+    Rule,
+    Setting,
+    SettingsTable,
+    count,
+    duration,
+    is_number,
+    seconds,
+)
 
 # A shorter WORKER_TIMEOUT would declare workers dead that are busy for a moment.
 MIN_WORKER_TIMEOUT_SECONDS: Final = 3
@@ -36,6 +45,12 @@ def _is_kept(value: object) -> bool:
     return all(name in limits and limits[name].holds(each) for name, each in value.items())
 
 
+def _is_price(item: tuple[Any, Any]) -> bool:
+    model, price = item
+    is_complete = isinstance(price, Mapping) and set(price) == {"input", "output"}
+    return isinstance(model, str) and is_complete and all(map(is_number, price.values()))
+
+
 def _by_task_type(rule: Rule) -> Rule:
     def holds(value: object) -> bool:
         return isinstance(value, Mapping) and all(
@@ -60,6 +75,22 @@ _auto_cancel: Final = seconds(MIN_AUTO_CANCEL_SECONDS, DAY_SECONDS // 2)
 _timeout: Final = duration(_CENTURY_DAYS * DAY_SECONDS)
 _optional_timeout: Final = Rule(
     f"{_timeout.allowed}; or None", lambda value: value is None or _timeout.holds(value)
+)
+
+
+_days: Final = Rule(f"days, above 0, at most {_CENTURY_DAYS}", duration(_CENTURY_DAYS).holds)
+_prices: Final = Rule(
+    "a dict of model to `{'input': number, 'output': number}`",
+    lambda value: isinstance(value, Mapping) and all(map(_is_price, value.items())),
+)
+_text: Final = Rule("a string", lambda value: isinstance(value, str))
+_secret: Final = Rule(_text.allowed, _text.holds, is_secret=True)
+_by_name: Final = Rule(
+    "a dict of name to a dict",
+    lambda value: (
+        isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values())
+    ),
+    is_secret=True,
 )
 
 
@@ -105,6 +136,29 @@ class JobSettings(SettingsTable):
     )
     JOBS_WITHOUT_RUNNER = Setting(
         False, _boolean, "E036", "permits the API to create jobs whose task_type has no runner"
+    )
+    SAMPLE_DAYS = Setting(14.0, _days, "E050", "days for which samples are kept")
+    STUCK_SECONDS = Setting(
+        600.0, duration(), "E051", "time without events and heartbeats after which a job is stuck"
+    )
+    MODEL_PRICES = Setting[Mapping[str, Mapping[str, float]]](
+        {}, _prices, "E052", "prices of a million tokens, by the name of a model or its start"
+    )
+    CURRENCY = Setting("USD", _text, "E053", "currency of MODEL_PRICES")
+    METRICS_TOKEN = Setting(
+        "", _secret, "E054", "bearer token for `/metrics`; empty: only users with `view_monitor`"
+    )
+    ALERT_RULES = Setting[Mapping[str, Mapping[str, Any]]](
+        {}, _by_name, "E055", "alert rules by name, besides those in the admin"
+    )
+    ALERT_CHANNELS = Setting[Mapping[str, Mapping[str, Any]]](
+        {}, _by_name, "E056", "channels of alert messages by name"
+    )
+    ALERT_GROUP_WAIT = Setting(
+        30.0, seconds(0), "E057", "time for which alerts of a rule are collected into a message"
+    )
+    ALERT_GROUP_INTERVAL = Setting(
+        300.0, seconds(0), "E058", "least time between two messages about a rule"
     )
 
     @property

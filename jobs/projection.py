@@ -21,6 +21,7 @@ from events.exceptions import InvalidEvent
 from events.types import OUTBOX, Event, EventType, Producer
 from jobs import signals, transitions
 from jobs.models import Job
+from jobs.usage import add_usage
 from jobs.validators import clean_reason
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,11 @@ _STATUS_OF_TYPE: Final[Mapping[str, Status]] = {
     EventType.TASK_FAILED: Status.FAILED,
 }
 _MAX_PHASE_CHARACTERS: Final = 200
-_RELEVANT_TYPES: Final = frozenset({*_STATUS_OF_TYPE, EventType.PHASE_UPDATE})
+_RELEVANT_TYPES: Final = frozenset(
+    {*_STATUS_OF_TYPE, EventType.PHASE_UPDATE, EventType.MODEL_RESULT}
+)
+# What is published about a job before its work begins.
+_BEFORE_WORK: Final = frozenset({"job_created", "task_enqueued", EventType.TASK_STARTED})
 
 
 class JobProjection:
@@ -103,11 +108,10 @@ class _Row:
 
     def count(self, log: Sequence[Event]) -> None:
         """Update the columns that describe the log."""
-        self._set(
-            first_event_at=self.job.first_event_at or self._time(log[0]),
-            last_event_at=self._time(log[-1]),
-            event_count=self.job.event_count + len(log),
-        )
+        if self.job.first_event_at is None:
+            first = next((each for each in log if each.event_type not in _BEFORE_WORK), None)
+            self._set(first_event_at=first and self._time(first))
+        self._set(last_event_at=self._time(log[-1]), event_count=self.job.event_count + len(log))
 
     def apply(self, event: Event) -> None:
         """Update the row from an event, unless the job is terminal or at another attempt."""
@@ -115,6 +119,10 @@ class _Row:
         is_outbox = producer is not None and producer.id == OUTBOX
         if producer is not None and is_outbox:
             self._advance_attempt(producer.epoch)
+        if event.event_type == EventType.MODEL_RESULT:
+            add_usage(self.job.usage, event.data)
+            self.changed.add("usage")
+            return
         is_phase = event.event_type == EventType.PHASE_UPDATE
         is_ignored = is_outbox or self.job.is_terminal
         is_status = event.event_type in _STATUS_OF_TYPE and not is_ignored

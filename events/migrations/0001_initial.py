@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 'base_manager_name': 'objects',
                 'verbose_name': 'archived event',
                 'verbose_name_plural': 'archived events',
-                'indexes': [models.Index(condition=models.Q(('event_id', None)), fields=['log', 'sequence'], name='job_events_outbox'), models.Index(condition=models.Q(('event_id__isnull', False)), fields=['event_id', 'log'], name='job_events_by_time')],
+                'indexes': [models.Index(condition=models.Q(('event_id', None)), fields=['log', 'sequence'], name='job_events_outbox'), models.Index(condition=models.Q(('event_id__isnull', False)), fields=['event_id', 'log'], name='job_events_by_time'), models.Index(condition=models.Q(('event_id__isnull', False), ('event_type', 'model_result')), fields=['event_id', 'log'], name='job_events_model_results')],
                 'constraints': [models.UniqueConstraint(fields=('log', 'event_id'), name='job_events_id_once'), models.UniqueConstraint(fields=('log', 'producer'), name='job_events_producer_once')],
             },
         ),

@@ -51,7 +51,7 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         fields: ClassVar[tuple[str, ...]] = (
             "job_id", "task_type", "title", "status", "attempt", "progress", "owner", "error",
             "created_at", "started_at", "finished_at", "first_event_at", "last_event_at",
-            "event_count", "phase", "url",
+            "event_count", "phase", "usage", "url",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -21,6 +21,75 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='AlertRule',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.SlugField(max_length=64, unique=True, verbose_name='name')),
+                ('kind', models.CharField(max_length=32, verbose_name='kind')),
+                ('parameters', models.JSONField(blank=True, default=dict, verbose_name='parameters')),
+                ('task_type', models.CharField(blank=True, help_text='Empty: every task type.', max_length=100, verbose_name='task type')),
+                ('for_seconds', models.PositiveIntegerField(default=0, help_text='Seconds for which the condition must hold.', verbose_name='for')),
+                ('channels', models.JSONField(blank=True, default=list, help_text='Names in ALERT_CHANNELS; empty: all channels.', verbose_name='channels')),
+                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
+            ],
+            options={
+                'verbose_name': 'alert rule',
+                'verbose_name_plural': 'alert rules',
+                'ordering': ('name',),
+                'base_manager_name': 'objects',
+            },
+        ),
+        migrations.CreateModel(
+            name='MonitorCheckpoint',
+            fields=[
+                ('name', models.CharField(max_length=32, primary_key=True, serialize=False, verbose_name='part')),
+                ('at', models.DateTimeField(verbose_name='until')),
+            ],
+            options={
+                'verbose_name': 'monitor checkpoint',
+                'verbose_name_plural': 'monitor checkpoints',
+                'default_permissions': (),
+                'base_manager_name': 'objects',
+            },
+        ),
+        migrations.CreateModel(
+            name='AlertMatch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('rule', models.CharField(max_length=64, verbose_name='rule')),
+                ('job_id', models.CharField(max_length=64, verbose_name='job id')),
+                ('event_id', models.CharField(max_length=64, verbose_name='event id')),
+                ('summary', models.TextField(verbose_name='summary')),
+                ('at', models.DateTimeField(verbose_name='at')),
+            ],
+            options={
+                'verbose_name': 'alert match',
+                'verbose_name_plural': 'alert matches',
+                'default_permissions': (),
+                'base_manager_name': 'objects',
+                'indexes': [models.Index(fields=['rule', 'id'], name='job_events_alert_matches')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AlertMessage',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('rule', models.CharField(max_length=64, verbose_name='rule')),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('firing', 'Firing'), ('resolved', 'Resolved')], max_length=16, verbose_name='state')),
+                ('count', models.PositiveIntegerField(verbose_name='alerts')),
+                ('body', models.JSONField(verbose_name='body')),
+                ('created_at', models.DateTimeField(verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'alert message',
+                'verbose_name_plural': 'alert messages',
+                'ordering': ('-created_at',),
+                'default_permissions': ('view',),
+                'base_manager_name': 'objects',
+                'indexes': [models.Index(fields=['rule', '-created_at'], name='job_events_alert_messages')],
+            },
+        ),
+        migrations.CreateModel(
             name='Job',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -45,6 +114,7 @@ class Migration(migrations.Migration):
                 ('last_event_at', models.DateTimeField(editable=False, null=True, verbose_name='last event')),
                 ('event_count', models.PositiveBigIntegerField(default=0, editable=False, verbose_name='events')),
                 ('phase', models.CharField(blank=True, editable=False, max_length=200, verbose_name='phase')),
+                ('usage', models.JSONField(default=dict, editable=False, help_text='Calls, input tokens and output tokens of all attempts, by model.', verbose_name='usage')),
                 ('terms', jobs.fields.JobTermsField(default='', editable=False, help_text='Indexed words.', verbose_name='terms')),
                 ('owner', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='job_events_jobs', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
             ],
@@ -52,7 +122,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'job',
                 'verbose_name_plural': 'jobs',
                 'ordering': ('-created_at', '-id'),
-                'permissions': (('publish_events', 'Can publish job events through the API'),),
+                'permissions': (('publish_events', 'Can publish job events through the API'), ('view_monitor', 'Can view the monitor, with figures of all jobs')),
                 'base_manager_name': 'objects',
             },
         ),
@@ -99,6 +169,41 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Sample',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=64, verbose_name='figure')),
+                ('at', models.DateTimeField(verbose_name='start of the period')),
+                ('seconds', models.PositiveIntegerField(verbose_name='length of the period')),
+                ('value', models.JSONField(verbose_name='value')),
+            ],
+            options={
+                'verbose_name': 'sample',
+                'verbose_name_plural': 'samples',
+                'default_permissions': (),
+                'base_manager_name': 'objects',
+                'constraints': [models.UniqueConstraint(fields=('seconds', 'at', 'name'), name='job_events_samples_unique_figure')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Silence',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('rule', models.CharField(blank=True, help_text='Empty: all rules.', max_length=64, verbose_name='rule')),
+                ('subject', models.CharField(blank=True, help_text='Empty: all subjects.', max_length=160, verbose_name='subject')),
+                ('starts_at', models.DateTimeField(verbose_name='from')),
+                ('ends_at', models.DateTimeField(verbose_name='until')),
+                ('comment', models.CharField(blank=True, max_length=200, verbose_name='comment')),
+                ('created_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='created by')),
+            ],
+            options={
+                'verbose_name': 'silence',
+                'verbose_name_plural': 'silences',
+                'ordering': ('-starts_at',),
+                'base_manager_name': 'objects',
+            },
+        ),
+        migrations.CreateModel(
             name='Task',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -138,6 +243,51 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tickets',
                 'default_permissions': (),
                 'base_manager_name': 'objects',
+            },
+        ),
+        migrations.CreateModel(
+            name='AlertDelivery',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('channel', models.CharField(max_length=64, verbose_name='channel')),
+                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
+                ('next_at', models.DateTimeField(null=True, verbose_name='next attempt')),
+                ('delivered_at', models.DateTimeField(null=True, verbose_name='delivered')),
+                ('error', models.TextField(blank=True, verbose_name='error')),
+                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='job_events_jobs.alertmessage')),
+            ],
+            options={
+                'verbose_name': 'alert delivery',
+                'verbose_name_plural': 'alert deliveries',
+                'default_permissions': ('view',),
+                'base_manager_name': 'objects',
+                'indexes': [models.Index(condition=models.Q(('next_at__isnull', False)), fields=['next_at'], name='job_events_deliveries_due')],
+                'constraints': [models.UniqueConstraint(fields=('message', 'channel'), name='job_events_deliveries_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('rule', models.CharField(max_length=64, verbose_name='rule')),
+                ('subject', models.CharField(blank=True, help_text='A task_type, job_id or problem.', max_length=160, verbose_name='subject')),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('firing', 'Firing'), ('resolved', 'Resolved')], max_length=16, verbose_name='state')),
+                ('value', models.FloatField(null=True, verbose_name='value')),
+                ('summary', models.TextField(verbose_name='summary')),
+                ('pending_at', models.DateTimeField(verbose_name='pending since')),
+                ('fired_at', models.DateTimeField(null=True, verbose_name='firing since')),
+                ('resolved_at', models.DateTimeField(null=True, verbose_name='resolved')),
+                ('firing_message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='fired', to='job_events_jobs.alertmessage')),
+                ('resolved_message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='resolved', to='job_events_jobs.alertmessage')),
+            ],
+            options={
+                'verbose_name': 'alert',
+                'verbose_name_plural': 'alerts',
+                'ordering': ('-pending_at', '-id'),
+                'default_permissions': ('view',),
+                'base_manager_name': 'objects',
+                'indexes': [models.Index(fields=['-pending_at', '-id'], name='job_events_alerts_by_time'), models.Index(condition=models.Q(models.Q(('firing_message', None), ('state', 'firing')), models.Q(('resolved_message', None), ('state', 'resolved')), _connector='OR'), fields=['rule'], name='job_events_alerts_unsent')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'firing'))), fields=('rule', 'subject'), name='job_events_alerts_one_open')],
             },
         ),
         migrations.AddIndex(
@@ -188,13 +338,25 @@ class Migration(migrations.Migration):
             model_name='job',
             constraint=models.CheckConstraint(condition=models.Q(('started_at__isnull', True), ('finished_at__isnull', True), ('finished_at__gte', models.F('started_at')), _connector='OR'), name='job_events_jobs_finished_after_started'),
         ),
+        migrations.AddIndex(
+            model_name='inputrequest',
+            index=models.Index(condition=models.Q(('answered_at__isnull', True)), fields=['asked_at', 'id'], name='job_events_inputs_open'),
+        ),
         migrations.AddConstraint(
             model_name='inputrequest',
             constraint=models.UniqueConstraint(fields=('job', 'attempt', 'name'), name='job_events_jobs_unique_input_name'),
         ),
+        migrations.AddIndex(
+            model_name='attempt',
+            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='job_events_attempts_by_finish'),
+        ),
         migrations.AddConstraint(
             model_name='attempt',
             constraint=models.UniqueConstraint(fields=('job', 'number'), name='job_events_jobs_unique_number'),
+        ),
+        migrations.AddConstraint(
+            model_name='silence',
+            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='job_events_silences_end_after_start'),
         ),
         migrations.AddIndex(
             model_name='task',

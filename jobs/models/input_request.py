@@ -1,6 +1,7 @@
 """Model of the questions of jobs."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager
@@ -36,6 +37,13 @@ class InputRequest(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("job", "attempt", "name"), name="job_events_jobs_unique_input_name"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("asked_at", "id"),
+                name="job_events_inputs_open",
+                condition=Q(answered_at__isnull=True),
             ),
         )
 

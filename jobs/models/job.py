@@ -110,6 +110,12 @@ class Job(models.Model):
     last_event_at = models.DateTimeField(_("last event"), null=True, editable=False)
     event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
     phase = models.CharField(_("phase"), max_length=200, blank=True, editable=False)
+    usage = models.JSONField(
+        _("usage"),
+        default=dict,
+        editable=False,
+        help_text=_("Calls, input tokens and output tokens of all attempts, by model."),
+    )
 
     terms = JobTermsField(_("terms"), default="", editable=False, help_text=_("Indexed words."))
 
@@ -122,7 +128,10 @@ class Job(models.Model):
         base_manager_name = "objects"
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
-        permissions = (("publish_events", _("Can publish job events through the API")),)
+        permissions = (
+            ("publish_events", _("Can publish job events through the API")),
+            ("view_monitor", _("Can view the monitor, with figures of all jobs")),
+        )
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("-created_at", "-id"), name="job_events_jobs_by_time"),
@@ -257,6 +266,13 @@ class Attempt(models.Model):
         ordering = ("number",)
         constraints = (
             models.UniqueConstraint(fields=("job", "number"), name="job_events_jobs_unique_number"),
+        )
+        indexes = (
+            models.Index(
+                fields=("finished_at",),
+                name="job_events_attempts_by_finish",
+                condition=Q(finished_at__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:

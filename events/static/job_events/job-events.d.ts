@@ -30,6 +30,8 @@ export interface Job {
   last_event_at: string | null;
   event_count: number;
   phase: string;
+  /** Calls and tokens of all attempts, by model. */
+  usage: Record<string, { calls: number; input_tokens: number; output_tokens: number }>;
   /** Path of the job's page; null if the project does not include the pages. */
   url: string | null;
 }

@@ -76,7 +76,7 @@ def row(job_id="abc"):
     return Job.objects.get(job_id=job_id)
 
 
-OF_LOG = ("first_event_at", "last_event_at", "event_count", "phase")
+OF_LOG = ("first_event_at", "last_event_at", "event_count", "phase", "usage")
 
 
 def values(job_id="abc"):
@@ -660,7 +660,7 @@ def of_log(job_id="abc"):
 
 def test_first_and_last_event_and_their_number(log):
     create()
-    assert of_log() == (None, None, 0, "")
+    assert of_log() == (None, None, 0, "", {})
     first, *others = (log.event("thought", timestamp=at(second)) for second in range(1, 6))
     apply(first)
     assert of_log()[:3] == (time(1), time(1), 1)
@@ -767,3 +767,41 @@ def test_completed_jobs_after_the_grace_period():
     }
     assert set(JobProjection().completed_jobs(["old-failed"])) == {"old-failed"}
     assert not JobProjection().completed_jobs([])
+
+
+# Columns that describe the log
+
+
+def test_first_event_is_the_first_of_the_work(log):
+    create()
+    apply(log.event("job_created"), log.event("task_started"))
+    assert row().first_event_at is None
+    assert row().last_event_at == WHEN
+    apply(log.event("task_progress"), log.event("thought"))
+    assert row().first_event_at == WHEN
+
+
+def model_result(log, model, **usage):
+    return log.event("model_result", data={"model": model, "usage": usage, "run_id": "1"})
+
+
+def test_usage_is_counted_by_model(log):
+    create("running")
+    apply(
+        model_result(log, "a", input_tokens=5, output_tokens=2),
+        model_result(log, "b", input_tokens=1),
+    )
+    apply(model_result(log, "a", input_tokens=5, output_tokens="many"), log.event("model_result"))
+    assert row().usage == {
+        "a": {"calls": 2, "input_tokens": 10, "output_tokens": 2},
+        "b": {"calls": 1, "input_tokens": 1, "output_tokens": 0},
+        "other": {"calls": 1, "input_tokens": 0, "output_tokens": 0},
+    }
+
+
+def test_usage_of_many_models_is_limited(log):
+    create("completed")  # counts after the end, too
+    apply(*[model_result(log, f"model-{number}\0", input_tokens=1) for number in range(30)])
+    usage = row().usage
+    assert len(usage) == 21
+    assert usage["other"]["calls"] == 10

@@ -31,6 +31,15 @@ GOOD = {
     "MAY_START": [print, "jobs.selectors.has_start_permission"],
     "JOBS_WITHOUT_RUNNER": [True, False],
     "RUN_TIMEOUT": [{}, {"*": None, "report": 60, "other": 0.5}],
+    "SAMPLE_DAYS": [14, 0.5],
+    "STUCK_SECONDS": [600, 0.5],
+    "MODEL_PRICES": [{}, {"a": {"input": 2.5, "output": 10}}],
+    "CURRENCY": ["EUR", ""],
+    "METRICS_TOKEN": ["", "secret"],
+    "ALERT_RULES": [{}],
+    "ALERT_CHANNELS": [{}],
+    "ALERT_GROUP_WAIT": [0, 30.5],
+    "ALERT_GROUP_INTERVAL": [0, 300],
 }
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in DURATIONS},
@@ -58,6 +67,15 @@ BAD = {
     "MAY_START": [None, 5, "nowhere.at_all"],
     "JOBS_WITHOUT_RUNNER": [None, 1, "yes"],
     "RUN_TIMEOUT": [None, 60, {"*": 0}, {"*": "60"}, {5: 60}],
+    "SAMPLE_DAYS": [0, None, "14"],
+    "STUCK_SECONDS": [0, None],
+    "MODEL_PRICES": [[], {"a": 5}, {"a": {"input": 1}}, {5: {"input": 1, "output": 1}}],
+    "CURRENCY": [None],
+    "METRICS_TOKEN": [None, 5],
+    "ALERT_RULES": [[], {"a": "b"}],
+    "ALERT_CHANNELS": [None, {"a": []}],
+    "ALERT_GROUP_WAIT": [-1, None],
+    "ALERT_GROUP_INTERVAL": [-1, "5"],
 }
 IDS = {
     "RUNNERS": "job_events.E020",
@@ -75,6 +93,15 @@ IDS = {
     "MAY_START": "job_events.E035",
     "JOBS_WITHOUT_RUNNER": "job_events.E036",
     "RUN_TIMEOUT": "job_events.E037",
+    "SAMPLE_DAYS": "job_events.E050",
+    "STUCK_SECONDS": "job_events.E051",
+    "MODEL_PRICES": "job_events.E052",
+    "CURRENCY": "job_events.E053",
+    "METRICS_TOKEN": "job_events.E054",
+    "ALERT_RULES": "job_events.E055",
+    "ALERT_CHANNELS": "job_events.E056",
+    "ALERT_GROUP_WAIT": "job_events.E057",
+    "ALERT_GROUP_INTERVAL": "job_events.E058",
 }
 
 NOT_CALLABLE = "text"

@@ -67,6 +67,7 @@ def test_create(api, user, log_types):
         "last_event_at": None,
         "event_count": 0,
         "phase": "",
+        "usage": {},
         "url": f"/jobs/job/{job.job_id}/",
         "payload": {"text": "ü€😀", "n": [1, 2.5, None]},
         "result": None,

@@ -1,0 +1,11 @@
+"""Alerts: rules are evaluated by process_events, and messages about changes are delivered.
+
+rules        the kinds of rules and their parameters, from the setting ALERT_RULES and the admin
+conditions   the queries of each kind: for which subjects the condition holds
+evaluator    the loop that changes the states of alerts and groups them into messages
+matching     the projection that records events that match a rule
+deliverer    the loop that delivers messages, with retries
+channels     one module per kind of channel: signal, email, webhook, apprise
+
+Imports `jobs.monitoring` and what is below it.
+"""
