@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 
 from events.checks import invalid_settings, misplaced_models
 from events.conf import SETTING, EventSettings, configured
+from jobs.alerts.channels import channel_errors
 from jobs.conf import JobSettings, has_routes
 from jobs.exceptions import JobError
 from jobs.execution.dispatch import check_entry
@@ -25,6 +26,7 @@ def check_settings(
         *invalid_settings(JobSettings),
         *_unknown_keys(),
         *_broken_runners(),
+        *_broken_channels(),
         *misplaced_models(models),
     ]
 
@@ -73,3 +75,11 @@ def _broken_runners() -> Iterator[CheckMessage]:
                 check_entry(task_type)
             except JobError as error:
                 yield Error(str(error), id="job_events.E025")
+
+
+def _broken_channels() -> Iterator[CheckMessage]:
+    setting = JobSettings.table()["ALERT_CHANNELS"]
+    channels = configured().get("ALERT_CHANNELS", {})
+    if setting.rule.holds(channels):
+        for error in channel_errors(channels):
+            yield Error(f"{SETTING}['ALERT_CHANNELS']: {error}", id=setting.check_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -51,6 +52,17 @@ def _is_price(item: tuple[Any, Any]) -> bool:
     return isinstance(model, str) and is_complete and all(map(is_number, price.values()))
 
 
+def _is_site(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        return False
+    is_site = url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc
+    return not value or (is_site and url.path in ("", "/") and not url.query and not url.fragment)
+
+
 def _by_task_type(rule: Rule) -> Rule:
     def holds(value: object) -> bool:
         return isinstance(value, Mapping) and all(
@@ -92,6 +104,7 @@ _by_name: Final = Rule(
     ),
     is_secret=True,
 )
+_site: Final = Rule("`https://` or `http://` and a host, or empty", _is_site)
 
 
 class JobSettings(SettingsTable):
@@ -160,6 +173,7 @@ class JobSettings(SettingsTable):
     ALERT_GROUP_INTERVAL = Setting(
         300.0, seconds(0), "E058", "least time between two messages about a rule"
     )
+    SITE_URL = Setting("", _site, "E059", "scheme and host of the pages, for links in messages")
 
     @property
     def SESSION_ENGINE(self) -> str:

@@ -5,6 +5,7 @@ conditions   the queries of each kind: for which subjects the condition holds
 evaluator    the loop that changes the states of alerts and groups them into messages
 matching     the projection that records events that match a rule
 deliverer    the loop that delivers messages, with retries
+links        links to pages in messages
 channels     one module per kind of channel: signal, email, webhook, apprise
 
 Imports `jobs.monitoring` and what is below it.

@@ -40,6 +40,7 @@ GOOD = {
     "ALERT_CHANNELS": [{}],
     "ALERT_GROUP_WAIT": [0, 30.5],
     "ALERT_GROUP_INTERVAL": [0, 300],
+    "SITE_URL": ["", "https://jobs.example.org", "http://localhost:8000/"],
 }
 BAD = {
     **{name: [0, -1, True, "5", None, math.nan, math.inf, 24 * 60 * 60 + 1] for name in DURATIONS},
@@ -76,6 +77,7 @@ BAD = {
     "ALERT_CHANNELS": [None, {"a": []}],
     "ALERT_GROUP_WAIT": [-1, None],
     "ALERT_GROUP_INTERVAL": [-1, "5"],
+    "SITE_URL": [None, "jobs.example.org", "ftp://a", "https://", "https://a/b", "https://a:b@c"],
 }
 IDS = {
     "RUNNERS": "job_events.E020",
@@ -102,6 +104,7 @@ IDS = {
     "ALERT_CHANNELS": "job_events.E056",
     "ALERT_GROUP_WAIT": "job_events.E057",
     "ALERT_GROUP_INTERVAL": "job_events.E058",
+    "SITE_URL": "job_events.E059",
 }
 
 NOT_CALLABLE = "text"
