@@ -1,6 +1,9 @@
 """Figures of jobs and of the processing of events.
 
-figures     the figures: their names, and how those of a period are computed and merged
+figures     the figures: their names, what rows add to them, and how periods are merged
+histogram   histograms of durations, and their quantiles
+rows        the queries of a period's rows
+gauges      the figures of a moment
 sampler     the loop of process_events that writes samples
 statistics  series of figures for a time range, from samples or from the jobs of a user
 health      the state of processors, outbox, archive, Redis and database, with thresholds

@@ -1,0 +1,158 @@
+"""Figures of a period: their names, what rows add to them, and how those of periods are merged.
+
+docs/reference.md, "Figures", describes each. A value is a number, or an object of values by label.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from jobs.models import Job
+from jobs.monitoring.histogram import bucket_of
+from jobs.usage import INPUT, OUTPUT, Usage, cost_of
+
+# At the end of a period; of a longer period, the worst.
+GAUGES: Final = (
+    "processors", "outbox_depth", "outbox_age", "archive_behind", "archive_age", "streams",
+    "redis_used", "redis_limit", "stalled_logs", "jobs_pending", "jobs_running", "inputs_pending",
+)  # fmt: skip
+# Of these the least is the worst.
+_LEAST: Final = frozenset({"processors"})
+
+EVENTS_APPENDED: Final = "events_appended"
+# Each processor adds what it has archived; the others are computed from rows.
+EVENTS_ARCHIVED: Final = "events_archived"
+
+JOBS_CREATED: Final = "jobs_created"  # {task_type: count}
+ATTEMPTS_ENDED: Final = "attempts_ended"  # {task_type: {status: count}}
+FAILURES: Final = "failures"  # {reason: count}
+TOKENS: Final = "tokens"  # {task_type: {"input": count, "output": count}}
+COST: Final = "cost"  # {task_type: amount}
+HISTOGRAMS: Final = ("queue_wait", "duration", "first_event")  # {task_type: {bucket: count}}
+LABELLED: Final = (JOBS_CREATED, ATTEMPTS_ENDED, FAILURES, TOKENS, COST, *HISTOGRAMS)
+FROM_ROWS: Final = (EVENTS_APPENDED, *LABELLED)
+
+MAX_LABELS: Final = 50
+# The label of all others, and the reason of a failure without one.
+OTHER: Final = "other"
+ERROR: Final = "error"
+
+Values = dict[str, Any]
+
+
+class EndedAttempt(NamedTuple):
+    """The columns of an attempt that has ended, in the order of COLUMNS."""
+
+    finished_at: datetime
+    task_type: str
+    status: str
+    reason: str
+    number: int
+    created_at: datetime
+    started_at: datetime | None
+    job_created_at: datetime
+    first_event_at: datetime | None
+
+    @property
+    def durations(self) -> dict[str, tuple[datetime, datetime | None]]:
+        """Start and end of what each histogram measures."""
+        found: dict[str, tuple[datetime, datetime | None]] = {
+            "queue_wait": (self.created_at, self.started_at)
+        }
+        if self.started_at is not None:
+            found["duration"] = (self.started_at, self.finished_at)
+        if self.number == 1:
+            found["first_event"] = (self.job_created_at, self.first_event_at)
+        return found
+
+
+COLUMNS: Final = (
+    "finished_at", "job__task_type", "status", "reason", "number", "created_at", "started_at",
+    "job__created_at", "job__first_event_at",
+)  # fmt: skip
+
+
+class PeriodFigures:
+    """Adds rows up to the figures of one period."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[str, Any]] = {name: {} for name in LABELLED}
+
+    def add_job(self, task_type: str) -> None:
+        """Count a job that was created."""
+        self._add(JOBS_CREATED, task_type)
+
+    def add_attempt(self, attempt: EndedAttempt) -> None:
+        """Count an attempt that has ended, with its durations."""
+        self._add(ATTEMPTS_ENDED, attempt.task_type, attempt.status)
+        if attempt.status == Job.Status.FAILED:
+            self._add(FAILURES, attempt.reason or ERROR)
+        for name, (start, end) in attempt.durations.items():
+            if end is not None:
+                self._add(name, attempt.task_type, bucket_of((end - start).total_seconds()))
+
+    def add_usage(self, task_type: str, usage: Usage) -> None:
+        """Add tokens, and their cost if the models have a price."""
+        for label, key in (("input", INPUT), ("output", OUTPUT)):
+            if tokens := sum(counts[key] for counts in usage.values()):
+                self._add(TOKENS, task_type, label, amount=tokens)
+        if cost := cost_of(usage):
+            self._add(COST, task_type, amount=cost)
+
+    def values(self) -> Values:
+        """Return the figures that are not 0, with at most MAX_LABELS labels each."""
+        return {name: limited(value) for name, value in self._values.items() if value}
+
+    def _add(self, name: str, *labels: str, amount: float = 1) -> None:
+        node = self._values[name]
+        for label in labels[:-1]:
+            node = node.setdefault(label, {})
+        node[labels[-1]] = node.get(labels[-1], 0) + amount
+
+
+def merged(periods: Iterable[Mapping[str, Any]]) -> Values:
+    """Return the figures of a period from those of its parts."""
+    found: dict[str, list[Any]] = {}
+    for values in periods:
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    return {name: _merged(name, values) for name, values in found.items()}
+
+
+def _merged(name: str, values: Sequence[Any]) -> Any:
+    if name in GAUGES:
+        return min(values) if name in _LEAST else max(values)
+    return limited(sum_of(values)) if name in LABELLED else sum(values)
+
+
+def sum_of(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums of values by label."""
+    total: dict[str, Any] = {}
+    for value in values:
+        _add_to(total, value)
+    return total
+
+
+def _add_to(total: dict[str, Any], value: Mapping[str, Any]) -> None:
+    for label, each in value.items():
+        if isinstance(each, Mapping):
+            _add_to(total.setdefault(label, {}), each)
+        else:
+            total[label] = total.get(label, 0) + each
+
+
+def limited(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a value with the MAX_LABELS greatest labels; the others count as OTHER."""
+    if len(value) <= MAX_LABELS:
+        return value
+    ordered = sorted(value.keys() - {OTHER}, key=lambda label: (-size(value[label]), label))
+    kept = {label: value[label] for label in ordered[: MAX_LABELS - 1]}
+    others = (value[label] for label in value.keys() - kept.keys())
+    return sum_of([kept, *({OTHER: each} for each in others)])
+
+
+def size(value: Any) -> float:
+    """Return the sum of all numbers of a value."""
+    if isinstance(value, Mapping):
+        return sum(map(size, value.values()))
+    return float(value)
