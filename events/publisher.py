@@ -8,14 +8,15 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsFloat, TypeVar
 
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
 from events.error_report import redacted_error
-from events.exceptions import EventsError, RedisCommandError
+from events.exceptions import EventsError, InvalidEvent, RedisCommandError
 from events.json_values import event_of_values, number
 from events.log_format import log_failure
+from events.metrics.instruments import PUBLISH_ERRORS, error_label
 from events.producer.batch import PendingAppend, retried
 from events.producer.external import idempotency_id
 from events.producer.sender import async_sender, senders_of, sync_sender
@@ -55,6 +56,8 @@ class Publisher(ABC, Generic[_Id]):
     `epoch` is the job's attempt that the publisher works for, 0 for none in particular. Publishers
     of an earlier attempt are fenced: they raise ProducerFenced.
     """
+
+    _kind: ClassVar[str]  # in metrics
 
     def __init__(self, epoch: int = 0) -> None:
         self._epoch = epoch
@@ -129,10 +132,14 @@ class Publisher(ABC, Generic[_Id]):
         self, job_id: str, data: Sequence[EventData], key: str | None, *, is_list: bool = False
     ) -> PendingAppend:
         keys, limit = self._keys.pair(job_id), self.max_event_bytes
-        if is_list:
-            events = encode_events(data, limit=limit)
-        else:
-            events = [encode_event(data[0], limit=limit)]
+        try:
+            if is_list:
+                events = encode_events(data, limit=limit)
+            else:
+                events = [encode_event(data[0], limit=limit)]
+        except InvalidEvent as error:
+            PUBLISH_ERRORS.add(1, self._kind, error_label(error))
+            raise
         key_id = "" if key is None else idempotency_id(key, data)
         return PendingAppend(keys, self._epoch, events, is_list, key_id, mirror_channel(job_id))
 
@@ -144,6 +151,8 @@ class SyncRedisStreamPublisher(Publisher[str]):
     call whose append was sent: the event is then in the log once or not at all. Pass
     `idempotency_key` to calls that may be repeated after it.
     """
+
+    _kind = "sync"
 
     def __init__(self, redis_client: "redis.Redis", *, epoch: int = 0) -> None:
         super().__init__(epoch)
@@ -217,6 +226,8 @@ class RedisStreamPublisher(Publisher[Awaitable[str]]):
     lost, but its outcome is unknown to the caller. The event is in the log once or not at all. Pass
     `idempotency_key` to calls that may be repeated after a cancellation or a timeout.
     """
+
+    _kind = "async"
 
     def __init__(self, redis_client: "redis.asyncio.Redis", *, epoch: int = 0) -> None:
         super().__init__(epoch)

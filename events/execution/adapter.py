@@ -23,6 +23,7 @@ from events.execution.run import (
     current_run,
 )
 from events.execution.tracker import RunTracker, persist, run_tracker
+from events.metrics.instruments import TASK_RUNS, flush
 from events.spans import current_span, enter_span, exit_span
 from events.streams.clients import close_async_redis
 
@@ -152,6 +153,7 @@ class QueueAdapter:
             attempt, delivery_count = persist(tracker.claim, delivery)
         except DeliveryRejected as refusal:
             _log("delivery_rejected", delivery, refusal)
+            _count(delivery, "rejected")
             raise
         run = TaskRun(delivery, attempt, delivery_count, tracker, outer=current_run())
         run.parent_run_id = current_span(delivery.job_id)
@@ -192,6 +194,7 @@ class QueueAdapter:
                 return result
             continues = continues or bool(run.next_tasks)
             persist(run.tracker.complete, run, result, continues=continues)
+            run.outcome = "completed"
         except BaseException as error:
             if self._report(run, error):
                 return self.give_up(run, error)
@@ -200,6 +203,7 @@ class QueueAdapter:
             for send in run.next_tasks:
                 send()
         except Exception as error:
+            run.outcome = "failed"
             run.tracker.abort(run, error)
             raise
         return result
@@ -210,6 +214,7 @@ class QueueAdapter:
         may_be_stopped = isinstance(error, (JobCancelled, *tracker.fencing_errors))
         if may_be_stopped and (run.stopped or run in persist(tracker.send_heartbeats, [run])):
             _log("task_stopped", run.delivery, error)
+            run.outcome = "stopped"
             persist(tracker.stop, run)
             return True
         try:
@@ -219,6 +224,7 @@ class QueueAdapter:
                 self._record(run, error, self.outcome(error))
         except tracker.fencing_errors as refusal:
             _log("task_outcome_fenced", run.delivery, refusal)
+            run.outcome = "fenced"
             persist(tracker.stop, run)
         return isinstance(error, InputPending)
 
@@ -227,6 +233,7 @@ class QueueAdapter:
         tracker: RunTracker = run.tracker
         if isinstance(outcome, Unknown) and not run.delivery.sends_heartbeats:
             outcome = Lost(f"The task raised {type(error).__name__}.")  # nothing reports it later
+        run.outcome = type(outcome).__name__.lower()
         match outcome:
             case Failed(reason, message):
                 persist(tracker.fail, run, error, reason, message)
@@ -243,15 +250,18 @@ class QueueAdapter:
         try:
             data = self.resume_data(run)
             persist(run.tracker.request_input, run, pending.questions, data)
+            run.outcome = "awaiting_input"
         except run.tracker.fencing_errors:
             raise
         except Exception as error:
             # The task could not be resumed after the answer: fail it now.
+            run.outcome = "failed"
             persist(run.tracker.fail, run, error, None, "")
             raise
 
     @staticmethod
     def _exit(run: TaskRun) -> None:
+        _count(run.delivery, run.outcome)
         heartbeat_thread.unregister(run)
         if run.span is not None:
             exit_span(run.span)
@@ -262,6 +272,11 @@ class QueueAdapter:
 def _log(event: str, delivery: Delivery, reason: object) -> None:
     extra = {"job_id": delivery.job_id, "external_id": delivery.external_id, "reason": str(reason)}
     logger.info(event, extra=extra)
+
+
+def _count(delivery: Delivery, outcome: str) -> None:
+    TASK_RUNS.add(1, delivery.queue, delivery.task_type, outcome)
+    flush()  # the queue may end the process now
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

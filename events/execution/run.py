@@ -105,6 +105,7 @@ class TaskRun:
     last_heartbeat: float = field(default_factory=monotonic)
     parent_run_id: str | None = None
     span: Span | None = field(default=None, init=False)
+    outcome: str = field(default="unknown", init=False)  # in metrics
     pending_error: type[InputPending] = field(default=InputPending, init=False)
     graphs: set[int] = field(default_factory=set, init=False)  # numbers of those begun or ended
     _started: float = field(default_factory=monotonic, init=False)

@@ -29,6 +29,7 @@ from events.live.stream_reader import ClusterStreamReader, StreamReader
 from events.live.threads import in_database_thread
 from events.live.topic import Completion, Topic, TopicSubscriber
 from events.log_format import log_failure
+from events.metrics.instruments import DELIVERY_LAG, Counts
 from events.per_loop import LoopService, PerLoop
 from events.streams.clients import get_async_redis
 from events.streams.cluster import find_node
@@ -60,6 +61,7 @@ class Hub(LoopService[TopicSubscriber]):
     def __init__(self, forget: Callable[[], None]) -> None:
         super().__init__(forget)
         self.is_closing = self.is_shutting_down
+        self.lag = Counts()  # of deliveries since the last tick
         self._topics: dict[str, Topic] = {}
         self._unverified: asyncio.Queue[Topic] = asyncio.Queue()
         self._readers: list[StreamReader] = []
@@ -149,6 +151,7 @@ class Hub(LoopService[TopicSubscriber]):
                     group.create_task(self._supervise())
                     group.create_task(self._tick())
             finally:
+                self._count_lag()
                 for task in self._page_tasks:
                     task.cancel()
                 await sync_to_async(connections.close_all)()
@@ -269,6 +272,7 @@ class Hub(LoopService[TopicSubscriber]):
             tick = min(_TICK_SECONDS, keep_alive / 4)
             await asyncio.sleep(tick)
             now = monotonic()
+            self._count_lag()
             for subscriber in list(self._members):
                 subscriber.tick(now, keep_alive - tick, event_settings.SEND_TIMEOUT)
             for topic in self._topics.values():
@@ -279,6 +283,10 @@ class Hub(LoopService[TopicSubscriber]):
             if now >= queried_at + interval:
                 queried_at = now
                 self._completions.add_quiet(self._topics.values(), now - interval)
+
+    def _count_lag(self) -> None:
+        counts, self.lag = self.lag, Counts()
+        DELIVERY_LAG.add_counts(counts)
 
 
 async def _record_loss(job_id: str, after: Cursor, lost: list[Cursor]) -> None:

@@ -34,9 +34,14 @@ class _TurnSubscriber(Subscriber):
     """
 
     def __init__(
-        self, turn: asyncio.Lock, job_id: str, after: Cursor, completion: Completion | None
+        self,
+        turn: asyncio.Lock,
+        job_id: str,
+        after: Cursor,
+        completion: Completion | None,
+        transport: str,
     ) -> None:
-        super().__init__(job_id, after, completion)
+        super().__init__(job_id, after, completion, transport)
         self._turn, self._has_turn = turn, False
 
     async def next(self) -> list[EncodedMessage]:
@@ -65,7 +70,8 @@ class _TurnSubscriber(Subscriber):
 class Multiplexer:
     """Subscribers of several logs; for `async with`, which ends them."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: str = "python") -> None:
+        self._transport = transport
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # One batch, and the task that put it there.
         self._batch: asyncio.Queue[tuple[asyncio.Task[Any] | None, LogMessages]] = asyncio.Queue(1)
@@ -120,7 +126,9 @@ class Multiplexer:
 
     async def _run(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
         try:
-            async with _TurnSubscriber(self._turn, job_id, after, completion) as subscriber:
+            async with _TurnSubscriber(
+                self._turn, job_id, after, completion, self._transport
+            ) as subscriber:
                 is_last = False
                 while not is_last:
                     messages = await subscriber.next()

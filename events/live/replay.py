@@ -26,7 +26,7 @@ class Replay(Subscriber):
     def __init__(
         self, job_id: str, after: Cursor, *, speed: float = 1.0, completion: Completion | None
     ) -> None:
-        super().__init__(job_id, after, completion)
+        super().__init__(job_id, after, completion, "replay")
         self._pending: deque[EncodedMessage] = deque()
         self._has_caught_up = self._is_paused = False
         self._speed = speed

@@ -6,7 +6,7 @@ the ring: a slow consumer costs no memory and loses no event.
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from typing import Final, Self
 
 from events.database import UNAVAILABLE
@@ -16,6 +16,7 @@ from events.live.frames import END, KEEP_ALIVE, LIVE, EncodedMessage
 from events.live.hub import DATABASE_RETRY_SECONDS, Hub, hubs
 from events.live.messages import Reset, Restart
 from events.live.topic import Completion, Topic
+from events.metrics.instruments import RESETS, SUBSCRIBERS, SUBSCRIPTIONS
 from events.types import START, Cursor
 
 _LOSS_REASON: Final = "Redis lost events: the log differs after this cursor."
@@ -29,31 +30,37 @@ class Subscriber:
 
     __slots__ = (
         "_completion", "_future", "_has_more", "_hub", "_is_checked", "_is_keep_alive_due",
-        "_is_live", "_job_id", "_page_size", "_reset_after", "_returned_at", "_sent_at",
-        "cursor", "offset", "on_send_timeout", "topic",
+        "_is_live", "_job_id", "_oldest_ms", "_page_size", "_reset_after", "_returned_at",
+        "_sent_at", "_transport", "cursor", "offset", "on_send_timeout", "topic",
     )  # fmt: skip
 
-    def __init__(self, job_id: str, after: Cursor, completion: Completion | None) -> None:
+    def __init__(
+        self, job_id: str, after: Cursor, completion: Completion | None, transport: str = "python"
+    ) -> None:
         self.topic: Topic
         self.cursor, self._is_checked = after, after == START  # whether it was found in the log
         self.offset: int | None = None  # of the next event in the ring, while tailing
         # Called once if a message is not sent within SEND_TIMEOUT seconds after `next` returned it.
         self.on_send_timeout: Callable[[], object] | None = None
         self._hub: Hub
-        self._job_id, self._completion = job_id, completion
+        self._job_id, self._completion, self._transport = job_id, completion, transport
         self._reset_after: Cursor | None = None
         self._page_size = PageSize(_MAX_PAGE_BYTES, _MAX_PAGE_EVENTS)
         self._future: asyncio.Future[None] | None = None
         self._is_live = self._is_keep_alive_due = self._has_more = False
         self._sent_at = monotonic()
         self._returned_at: float | None = None  # None while the caller waits in `next`
+        self._oldest_ms = 0  # the time of the first live event that `next` has returned
 
     async def __aenter__(self) -> Self:
         self._hub = hubs.of_running_loop(Hub)
         self.topic = self._hub.join(self, self._job_id, self._completion)
+        SUBSCRIBERS.add(1, self._transport)
+        SUBSCRIPTIONS.add(1, self._transport, "false" if self.cursor == START else "true")
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
+        SUBSCRIBERS.add(-1, self._transport)
         await self._hub.leave(self)
 
     async def next(self) -> list[EncodedMessage]:
@@ -62,6 +69,9 @@ class Subscriber:
         Waits while Redis or the database is unavailable. Raises NotAStream, RedisCommandError.
         """
         self._returned_at = None
+        if self._oldest_ms:
+            self._hub.lag.observe(max(time() - self._oldest_ms / 1000, 0.0))
+            self._oldest_ms = 0
         while not (messages := await self._messages()):
             pass
         self._sent_at = self._returned_at = monotonic()
@@ -75,6 +85,7 @@ class Subscriber:
             return [EncodedMessage(Restart(self._hub.retry_ms()))]
         if self._reset_after is not None:
             after, self._reset_after = self._reset_after, None
+            RESETS.add(1, "loss")
             return [EncodedMessage(Reset(_LOSS_REASON, str(after)))]
         if not topic.is_verified:
             topic.wait(self)
@@ -121,7 +132,9 @@ class Subscriber:
             self._has_more = self.offset < ring.end
             if events[0].cursor <= self.cursor:
                 events = [event for event in events if event.cursor > self.cursor]
-            self.cursor = events[-1].cursor if events else self.cursor
+            if events:
+                self.cursor = events[-1].cursor
+                self._oldest_ms = events[0].cursor.ms if self._is_live else 0
             return events
         self.topic.tailing.add(self)
         if not self._is_live:
@@ -192,4 +205,5 @@ class Subscriber:
             self._hub.invalidate(self.topic)
             return []
         self.cursor, self._is_checked = Cursor.parse(error.after), True
+        RESETS.add(1, type(error).__name__)
         return [EncodedMessage(Reset(str(error), error.after))]

@@ -24,17 +24,26 @@ def disconnect_all() -> None:
 
 
 def subscribe(
-    job_id: str, *, after: Cursor = START, completion: Completion | None = None
+    job_id: str,
+    *,
+    after: Cursor = START,
+    completion: Completion | None = None,
+    transport: str = "python",
 ) -> Subscriber:
     """Return a subscriber for `async with`, which raises InvalidJobId.
 
-    Its `next` returns messages with their encodings; `follow` describes them.
+    Its `next` returns messages with their encodings; `follow` describes them. `transport` is a
+    label of metrics.
     """
-    return Subscriber(job_id, after, completion)
+    return Subscriber(job_id, after, completion, transport)
 
 
 async def follow(
-    job_id: str, *, after: Cursor = START, completion: Completion | None = None
+    job_id: str,
+    *,
+    after: Cursor = START,
+    completion: Completion | None = None,
+    transport: str = "python",
 ) -> AsyncGenerator[Message, None]:
     """Yield the events after a cursor, `Live` once caught up, new events, and `End`.
 
@@ -42,7 +51,8 @@ async def follow(
     after KEEP_ALIVE idle seconds; `Restart` as the last message when the server shuts down. Waits
     while Redis or the database is unavailable. Raises InvalidJobId, NotAStream, RedisCommandError.
     """
-    async with subscribe(job_id, after=after, completion=completion) as subscriber:
+    subscriber = subscribe(job_id, after=after, completion=completion, transport=transport)
+    async with subscriber:
         while True:
             for encoded in await subscriber.next():
                 yield encoded.message
@@ -60,7 +70,9 @@ async def await_events(
     with suppress(TimeoutError):
         async with (
             asyncio.timeout(seconds),
-            aclosing(follow(job_id, after=after, completion=completion)) as messages,
+            aclosing(
+                follow(job_id, after=after, completion=completion, transport="poll")
+            ) as messages,
         ):
             async for message in messages:
                 if isinstance(message, Event | Reset | End):

@@ -13,6 +13,7 @@ from django.db.models import Q
 from events.archive.store import logs_in_outbox, report_error
 from events.conf import event_settings
 from events.exceptions import EventsError, RedisNotWritable, RedisUnavailable
+from events.metrics.instruments import PUBLISHED
 from events.models import ArchivedEvent
 from events.streams import commands
 from events.streams.clients import get_redis, send_command
@@ -47,6 +48,7 @@ def append_pending(job_id: str) -> int:
         reply = send_command(client, mirrored(command, mirror_channel(job_id)))
         if reply[1]:  # empty if another process appended, or Redis lost data: read again
             appended += len(events)
+            PUBLISHED.add(len(events), "outbox")
 
 
 def _pending(job_id: str, end: tuple[int, Cursor] | None) -> tuple[Cursor, list[OutboxEvent]]:

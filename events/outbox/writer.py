@@ -18,6 +18,7 @@ from events.codec import encode_event
 from events.conf import event_settings
 from events.database import atomic, now_expression, on_commit
 from events.exceptions import EventsError, LogDeleted, RedisUnavailable
+from events.metrics.instruments import PUBLISHED
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog
 from events.outbox import relay
 from events.streams import commands
@@ -101,7 +102,9 @@ def _append(job_id: str, event: OutboxEvent, position: Cursor, is_archived: bool
     with deferred_on_error(
         logger, "job_event_deferred", job_id=job_id, event_type=event.event_type
     ):
-        if not send_command(get_redis(), command)[1]:
+        if send_command(get_redis(), command)[1]:
+            PUBLISHED.add(1, "outbox")
+        else:
             relay.append_pending(job_id)
         redis_breaker.record_success()
 

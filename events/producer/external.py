@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from events.codec import encode_event, encode_events
 from events.conf import event_settings
-from events.exceptions import InvalidEvent
+from events.exceptions import EventsError, InvalidEvent
+from events.metrics.instruments import PUBLISH_ERRORS, PUBLISHED, error_label
 from events.streams import commands
 from events.streams.clients import get_redis, send_command
 from events.streams.keys import StreamKeys
@@ -49,8 +50,14 @@ def publish_sequenced(
     # The id has 24 characters; those of publishers have 12, those of idempotency keys 32.
     numbered = (digest_of(producer), epoch, sequence)
     command = commands.append_in_order(keys, numbered, encoded)
-    reply = send_command(get_redis(), mirrored(command, mirror_channel(job_id) if mirror else ""))
-    return commands.ids_of_append(reply, len(encoded))
+    command = mirrored(command, mirror_channel(job_id) if mirror else "")
+    try:
+        ids = commands.ids_of_append(send_command(get_redis(), command), len(encoded))
+    except EventsError as error:
+        PUBLISH_ERRORS.add(1, "external", error_label(error))
+        raise
+    PUBLISHED.add(len(ids), "external")
+    return ids
 
 
 def idempotency_id(key: object, events: Iterable[Mapping[str, Any]]) -> str:

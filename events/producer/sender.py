@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from events.exceptions import EventsError, RedisUnavailable
+from events.metrics.instruments import PUBLISH_ERRORS, PUBLISHED, error_label
 from events.producer.batch import (
     AppendBatch,
     LastAcked,
@@ -85,6 +86,15 @@ class SyncSender:
 
     def append(self, client: "redis.Redis", append: PendingAppend) -> list[str]:
         """Append the events of a call and return their ids. Raises EventsError."""
+        try:
+            ids = self._append(client, append)
+        except BaseException as error:
+            PUBLISH_ERRORS.add(1, "sync", error_label(error))
+            raise
+        PUBLISHED.add(len(ids), "sync")
+        return ids
+
+    def _append(self, client: "redis.Redis", append: PendingAppend) -> list[str]:
         producer = None
         try:
             producer = self._take_producer()
@@ -223,6 +233,7 @@ class AsyncSender:
                 self._fail({batch: appends}, reply)
                 continue
             self._last_acked.acknowledge(batch, reply)
+            PUBLISHED.add(batch.count, "async")
             for append in appends:
                 append.settle()
 
@@ -230,6 +241,7 @@ class AsyncSender:
         """Raise an error to callers; abandon the producer if the batches may still arrive."""
         if isinstance(error, RedisUnavailable):
             self.producer = ProducerState(connection=self.producer.connection)
+        PUBLISH_ERRORS.add(sum(map(len, batches.values())), "async", error_label(error))
         for append in chain.from_iterable(batches.values()):
             append.settle(error)
 

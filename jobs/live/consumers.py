@@ -33,6 +33,7 @@ from events.live.replay import Replay
 from events.live.shutdown import install_shutdown_handlers
 from events.live.subscriber import Subscriber
 from events.log_format import log_failure
+from events.metrics.instruments import CLOSES
 from events.types import Cursor, check_job_id
 from jobs.access import throttling
 from jobs.access.logins import Logins, logins_of
@@ -248,6 +249,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
         """Close the socket, by a code for private use if the server refuses to send this one."""
+        CLOSES.add(1, str(code))
         try:
             await super().close(code, reason)
         except Exception as error:
@@ -298,7 +300,9 @@ class JobConsumer(LiveConsumer):
         connection.job_ids = frozenset({job_id})
         await throttling.count_use(connection.user, throttling.CONNECT)
         if speed is None:
-            self._source = subscribe(job_id, after=after, completion=job_completion)
+            self._source = subscribe(
+                job_id, after=after, completion=job_completion, transport="websocket"
+            )
         else:
             await throttling.count_use(connection.user, throttling.REPLAY)
             self._source = Replay(job_id, after, speed=speed, completion=job_completion)

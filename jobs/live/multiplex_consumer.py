@@ -37,7 +37,7 @@ class MultiplexConsumer(LiveConsumer):
 
     async def _open(self) -> None:
         """Admit every client; each subscription is authorized by itself."""
-        self._multiplexer = Multiplexer()
+        self._multiplexer = Multiplexer("websocket_multi")
         self._cleanup.callback(self._unsubscribe_from_jobs)
         if self._user.is_authenticated:
             await throttling.count_use(self._user, throttling.CONNECT)

@@ -119,7 +119,7 @@ async def _frames(
     cancel = _canceller()
     with connection.guarded(cancel), suppress(LogDeleted):  # 404 when the client reconnects
         async with (
-            subscribe(job_id, after=after, completion=job_completion)
+            subscribe(job_id, after=after, completion=job_completion, transport="sse")
             if speed is None
             else Replay(job_id, after, speed=speed, completion=job_completion)
         ) as subscriber:
@@ -164,7 +164,7 @@ async def _multiplexed_frames(
     cancel = _canceller()
     loop = asyncio.get_running_loop()
     with connection.guarded(cancel), suppress(LogDeleted):  # 404 when the client reconnects
-        async with Multiplexer() as multiplexer:
+        async with Multiplexer("sse_multi") as multiplexer:
             for job_id, after in positions.items():
                 multiplexer.subscribe(job_id, after=after, completion=job_completion)
             is_completed = False
