@@ -31,6 +31,9 @@ class JobsConfig(AppConfig):
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import services, signals  # noqa: PLC0415 - as above
+        from jobs.alerts.erasure import erase_alerts  # noqa: PLC0415 - as above
+        from jobs.alerts.evaluator import Evaluator  # noqa: PLC0415 - as above
+        from jobs.alerts.matching import AlertProjection  # noqa: PLC0415 - as above
         from jobs.checks import check_settings, check_urls  # noqa: PLC0415 - as above
         from jobs.execution.auto_cancel import AutoCanceller, on_status_changed  # noqa: PLC0415 - as above
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
@@ -41,14 +44,16 @@ class JobsConfig(AppConfig):
         register(check_settings)
         register(check_urls, Tags.urls)
         pre_delete.connect(services.on_job_delete, sender=self.get_model("Job"))
+        pre_delete.connect(erase_alerts, sender=self.get_model("Job"))
         signals.job_created.connect(change_notifier.on_change)
         signals.job_progressed.connect(change_notifier.on_progress)
         signals.job_status_changed.connect(change_notifier.on_change)
         signals.job_status_changed.connect(on_status_changed)
-        projections.append(JobProjection())
+        projections.extend([JobProjection(), AlertProjection()])
         modules.append("jobs.doctor")
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
+        register_step("alerts", lambda _single_pass: Evaluator().step)
         register_run_tracker(JobRunTracker())
 
 

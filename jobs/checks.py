@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 from events.checks import invalid_settings, misplaced_models
 from events.conf import SETTING, EventSettings, configured
 from jobs.alerts.channels import channel_errors
+from jobs.alerts.rules import setting_errors
 from jobs.conf import JobSettings, has_routes
 from jobs.exceptions import JobError
 from jobs.execution.dispatch import check_entry
@@ -27,6 +28,7 @@ def check_settings(
         *_unknown_keys(),
         *_broken_runners(),
         *_broken_channels(),
+        *_invalid_rules(),
         *misplaced_models(models),
     ]
 
@@ -83,3 +85,11 @@ def _broken_channels() -> Iterator[CheckMessage]:
     if setting.rule.holds(channels):
         for error in channel_errors(channels):
             yield Error(f"{SETTING}['ALERT_CHANNELS']: {error}", id=setting.check_id)
+
+
+def _invalid_rules() -> Iterator[CheckMessage]:
+    setting = JobSettings.table()["ALERT_RULES"]
+    if setting.rule.holds(configured().get("ALERT_RULES", {})):
+        for error in setting_errors():
+            hint = 'docs/reference.md, "Alert rules", lists the kinds and their parameters.'
+            yield Error(f"{SETTING}['ALERT_RULES'] {error}", hint=hint, id=setting.check_id)

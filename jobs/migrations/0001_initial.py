@@ -57,8 +57,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rule', models.CharField(max_length=64, verbose_name='rule')),
-                ('job_id', models.CharField(max_length=64, verbose_name='job id')),
+                ('job_id', models.CharField(db_index=True, max_length=64, verbose_name='job id')),
                 ('event_id', models.CharField(max_length=64, verbose_name='event id')),
+                ('value', models.FloatField(null=True, verbose_name='value')),
                 ('summary', models.TextField(verbose_name='summary')),
                 ('at', models.DateTimeField(verbose_name='at')),
             ],
@@ -68,6 +69,7 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
                 'base_manager_name': 'objects',
                 'indexes': [models.Index(fields=['rule', 'id'], name='job_events_alert_matches')],
+                'constraints': [models.UniqueConstraint(fields=('rule', 'job_id'), name='job_events_matches_one')],
             },
         ),
         migrations.CreateModel(
@@ -286,7 +288,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-pending_at', '-id'),
                 'default_permissions': ('view',),
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(fields=['-pending_at', '-id'], name='job_events_alerts_by_time'), models.Index(condition=models.Q(models.Q(('firing_message', None), ('state', 'firing')), models.Q(('resolved_message', None), ('state', 'resolved')), _connector='OR'), fields=['rule'], name='job_events_alerts_unsent')],
+                'indexes': [models.Index(fields=['-pending_at', '-id'], name='job_events_alerts_by_time'), models.Index(fields=['subject'], name='job_events_alerts_by_subject'), models.Index(condition=models.Q(models.Q(('firing_message', None), ('state', 'firing')), models.Q(('firing_message__isnull', False), ('resolved_message', None), ('state', 'resolved')), _connector='OR'), fields=['rule'], name='job_events_alerts_unsent')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'firing'))), fields=('rule', 'subject'), name='job_events_alerts_one_open')],
             },
         ),

@@ -95,10 +95,11 @@ class Alert(models.Model):
         )
         indexes = (
             models.Index(fields=("-pending_at", "-id"), name="job_events_alerts_by_time"),
+            models.Index(fields=("subject",), name="job_events_alerts_by_subject"),
             models.Index(
                 fields=("rule",),
                 condition=Q(state="firing", firing_message=None)
-                | Q(state="resolved", resolved_message=None),
+                | Q(state="resolved", firing_message__isnull=False, resolved_message=None),
                 name="job_events_alerts_unsent",
             ),
         )
@@ -108,11 +109,15 @@ class Alert(models.Model):
 
 
 class AlertMatch(models.Model):
-    """An archived event that meets the condition of a rule, until the rule is evaluated."""
+    """A job with archived events that meet the condition of a rule; `event_id` is the last one.
+
+    `jobs.alerts.matching` writes the rows; they are deleted when the window of the rule is over.
+    """
 
     rule = models.CharField(_("rule"), max_length=64)
-    job_id = models.CharField(_("job id"), max_length=64)
+    job_id = models.CharField(_("job id"), max_length=64, db_index=True)
     event_id = models.CharField(_("event id"), max_length=64)
+    value = models.FloatField(_("value"), null=True)
     summary = models.TextField(_("summary"))
     at = models.DateTimeField(_("at"))
 
@@ -123,6 +128,9 @@ class AlertMatch(models.Model):
         default_permissions = ()
         verbose_name = _("alert match")
         verbose_name_plural = _("alert matches")
+        constraints = (
+            models.UniqueConstraint(fields=("rule", "job_id"), name="job_events_matches_one"),
+        )
         indexes = (models.Index(fields=("rule", "id"), name="job_events_alert_matches"),)
 
     def __str__(self) -> str:

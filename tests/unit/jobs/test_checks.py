@@ -36,7 +36,7 @@ GOOD = {
     "MODEL_PRICES": [{}, {"a": {"input": 2.5, "output": 10}}],
     "CURRENCY": ["EUR", ""],
     "METRICS_TOKEN": ["", "secret"],
-    "ALERT_RULES": [{}],
+    "ALERT_RULES": [{}, {"a": {"kind": "lag", "seconds": 5, "for": 60, "channels": ["signal"]}}],
     "ALERT_CHANNELS": [{}],
     "ALERT_GROUP_WAIT": [0, 30.5],
     "ALERT_GROUP_INTERVAL": [0, 300],
