@@ -31,6 +31,7 @@ class JobsConfig(AppConfig):
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import services, signals  # noqa: PLC0415 - as above
+        from jobs.alerts.deliverer import Deliverer  # noqa: PLC0415 - as above
         from jobs.alerts.erasure import erase_alerts  # noqa: PLC0415 - as above
         from jobs.alerts.evaluator import Evaluator  # noqa: PLC0415 - as above
         from jobs.alerts.matching import AlertProjection  # noqa: PLC0415 - as above
@@ -54,6 +55,7 @@ class JobsConfig(AppConfig):
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
         register_step("alerts", lambda _single_pass: Evaluator().step)
+        register_step("deliverer", lambda single_pass: Deliverer(single_pass=single_pass).step)
         register_run_tracker(JobRunTracker())
 
 

@@ -7,7 +7,9 @@
     ├── JobExists
     │   └── AlreadyCreated
     ├── InvalidJob, InvalidTransition, StaleAttempt, InputNotFound, AlreadyAnswered
-    └── RunnerNotFound, InvalidTicket, BadMessage, TooOften
+    ├── RunnerNotFound, InvalidTicket, BadMessage, TooOften
+    └── DeliveryFailed
+        └── ReceiverGone
 """
 
 from typing import TYPE_CHECKING
@@ -82,3 +84,11 @@ class TooOften(JobError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Rate limit exceeded. Retry in {seconds:.0f} seconds.")
         self.seconds = seconds
+
+
+class DeliveryFailed(JobError):
+    """An alert message could not be delivered to a channel."""
+
+
+class ReceiverGone(DeliveryFailed):
+    """The receiver accepts no messages any more; it is not called again with this one."""

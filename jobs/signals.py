@@ -24,6 +24,12 @@ job_progressed = Signal()
 job_deleted = Signal()
 """Arguments: `job`, whose row is gone, and `by`, the user who called `services.job_delete`."""
 
+alert_changed = Signal()
+"""Arguments: `message`, an `AlertMessage`, and `message_id`, the same in each repetition.
+
+`manage.py process_events` sends it again, to all receivers, if one of them raises an exception.
+"""
+
 
 def send_on_commit(signal: Signal, job: Model, **arguments: Any) -> None:
     """Send a signal when the transaction commits."""

@@ -1,11 +1,22 @@
 """Base class of the kinds of channels."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, unquote
 
-from events.conf import Rule
+from events.conf import Rule, secrets_of_settings
+from events.error_report import error_message, error_type
+from events.json_size import cut_text
+from events.redaction import DEFAULT_REDACTOR, REDACTED
+from jobs.exceptions import DeliveryFailed
 from jobs.models import AlertMessage
+
+_SEPARATORS: Final = re.compile(r"[/?&=@:,;#]+")
+_MAX_ERROR_CHARACTERS: Final = 500
+# The replacement of shorter secrets would remove words of the error.
+_MIN_SECRET_CHARACTERS: Final = 6
 
 
 def list_of(allowed: str, holds: Callable[[str], bool]) -> Rule:
@@ -35,3 +46,24 @@ class Channel(ABC):
     def secrets(self) -> Iterator[str]:
         """Yield the parts of the configuration that errors and logs must not contain."""
         yield from ()
+
+
+def describe_error(error: Exception, secrets: Iterable[str] = ()) -> str:
+    """Return the type and the first line of an error without secrets."""
+    text = error_message(error, with_causes=True).replace("\0", "").partition("\n")[0]
+    spellings = _spellings([*secrets, *secrets_of_settings()])
+    for secret in sorted(spellings, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    text = cut_text(DEFAULT_REDACTOR.text(text), _MAX_ERROR_CHARACTERS)
+    return text if isinstance(error, DeliveryFailed) else f"{error_type(error)}: {text}"
+
+
+def url_parts(url: str) -> list[str]:
+    """Return the parts of a URL, or of a part of it, each of which may be a secret."""
+    return _SEPARATORS.split(url)
+
+
+def _spellings(secrets: list[str]) -> set[str]:
+    """Return the secrets as they are and as they are written in URLs."""
+    spellings = {each for secret in secrets for each in (secret, unquote(secret), quote(secret))}
+    return {each for each in spellings if len(each) >= _MIN_SECRET_CHARACTERS}

@@ -7,8 +7,10 @@ from typing import Any, Final
 from jobs.alerts.channels.apprise import AppriseChannel
 from jobs.alerts.channels.base import Channel
 from jobs.alerts.channels.email import EmailChannel
+from jobs.alerts.channels.signal import SignalChannel
 from jobs.alerts.channels.webhook import WebhookChannel
 from jobs.conf import job_settings
+from jobs.exceptions import DeliveryFailed
 
 SIGNAL: Final = "signal"
 KINDS: Final[Mapping[str, type[Channel]]] = {
@@ -27,6 +29,18 @@ def channel_names() -> list[str]:
 def delivery_channels(names: Sequence[str]) -> list[str]:
     """Return the channels of a message of a rule with these channels: all if it has none."""
     return list(dict.fromkeys([SIGNAL, *(names or channel_names())]))
+
+
+def open_channel(name: str) -> Channel:
+    """Return the channel of a name. Raises DeliveryFailed if the settings have no valid one."""
+    if name == SIGNAL:
+        return SignalChannel({})
+    config = job_settings.ALERT_CHANNELS.get(name)
+    if config is None:
+        raise DeliveryFailed(f"ALERT_CHANNELS has no channel {name!r}.")
+    for error in channel_errors({name: config}):
+        raise DeliveryFailed(error)
+    return KINDS[config["kind"]](config)
 
 
 def channel_errors(channels: Mapping[Any, Mapping[str, Any]]) -> Iterator[str]:

@@ -1,12 +1,21 @@
 """Alert messages as POST requests, signed as described by Standard Webhooks."""
 
 import binascii
-from base64 import b64decode
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from http import HTTPStatus
+from time import time
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
+import orjson
+
 from events.conf import Rule
-from jobs.alerts.channels.base import Channel
+from events.database import aware_time
+from jobs.alerts.channels.base import Channel, url_parts
+from jobs.alerts.channels.exchange import post
+from jobs.exceptions import DeliveryFailed, ReceiverGone
 from jobs.models import AlertMessage
 
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret
@@ -60,4 +69,41 @@ class WebhookChannel(Channel):
     REQUIRED: ClassVar = frozenset({"url", "secret"})
 
     def send(self, message: AlertMessage) -> None:
-        raise NotImplementedError
+        body = orjson.dumps(
+            {
+                "type": f"alert.{message.state}",
+                "timestamp": aware_time(message.created_at).isoformat(),
+                "data": message.body,
+            }
+        )
+        headers = signed_headers(self.config["secret"], str(message.pk), body)
+        allow_private = self.config.get("allow_private", False)
+        status = post(self.config["url"], body, headers, allow_private=allow_private)
+        if status == HTTPStatus.GONE:
+            raise ReceiverGone
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise DeliveryFailed(f"The receiver responds with HTTP {status}.{_hint(status)}")
+
+    def secrets(self) -> Iterator[str]:
+        url, secret = urlsplit(self.config["url"]), self.config["secret"]
+        yield from (secret, secret.removeprefix(_SECRET_PREFIX), url.path, url.query)
+        yield from url_parts(f"{url.path}?{url.query}")
+
+
+def signed_headers(secret: str, message_id: str, body: bytes) -> dict[str, str]:
+    """Return the headers of an attempt, of which only the time and the signature are new."""
+    timestamp = str(int(time()))
+    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    signature = b64encode(hmac.digest(_key(secret), signed, "sha256")).decode()
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "django-job-events",
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
+def _hint(status: int) -> str:
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    return " Redirects are not followed." if is_redirect else ""
