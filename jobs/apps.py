@@ -40,6 +40,7 @@ class JobsConfig(AppConfig):
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
         from jobs.live.notifier import change_notifier  # noqa: PLC0415 - as above
+        from jobs.monitoring.sampler import ArchivedEventCounter, Sampler  # noqa: PLC0415 - as above
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
         register(check_settings)
@@ -50,10 +51,14 @@ class JobsConfig(AppConfig):
         signals.job_progressed.connect(change_notifier.on_progress)
         signals.job_status_changed.connect(change_notifier.on_change)
         signals.job_status_changed.connect(on_status_changed)
-        projections.extend([JobProjection(), AlertProjection()])
+        archived = ArchivedEventCounter()
+        projections.extend([JobProjection(), AlertProjection(), archived])
         modules.append("jobs.doctor")
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
+        register_step(
+            "sampler", lambda single_pass: Sampler(archived, single_pass=single_pass).step
+        )
         register_step("alerts", lambda _single_pass: Evaluator().step)
         register_step("deliverer", lambda single_pass: Deliverer(single_pass=single_pass).step)
         register_run_tracker(JobRunTracker())

@@ -1,5 +1,6 @@
-"""Queries of rows of jobs, attempts and events, and the figures of a period from them."""
+"""Queries of rows of jobs, attempts and events, and the figures of periods from them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 import orjson
 from django.db.models import QuerySet
 
-from events.database import column_time
+from events.database import aware_time, column_time
 from events.models import ArchivedEvent
 from events.types import UNKNOWN, Cursor, EventType
 from jobs.models import Attempt, Job
@@ -21,7 +22,7 @@ from jobs.monitoring.figures import (
 from jobs.selectors import fetch_in_chunks
 from jobs.usage import Usage, add_usage
 
-_CHUNK_EVENTS: Final = 500
+_PAGE_EVENTS: Final = 500
 
 
 def floor_time(time: datetime, seconds: int) -> datetime:
@@ -34,6 +35,27 @@ def period_starts(start: datetime, end: datetime, seconds: int) -> list[datetime
     """Return the starts of the periods from `start` to `end`."""
     count = int((end - start).total_seconds()) // seconds
     return [start + timedelta(seconds=seconds * number) for number in range(count)]
+
+
+class FiguresByPeriod:
+    """Adds rows up to the figures of periods of the same length."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._figures: defaultdict[datetime, PeriodFigures] = defaultdict(PeriodFigures)
+
+    def at(self, time: datetime) -> PeriodFigures:
+        """Return the figures of the period of a time, which is that of a column."""
+        return self._figures[floor_time(aware_time(time), self._seconds)]
+
+    def add_jobs(self, rows: Iterable[tuple[str, datetime]]) -> None:
+        """Count jobs: task_type and time of creation."""
+        for task_type, created_at in rows:
+            self.at(created_at).add_job(task_type)
+
+    def values(self) -> dict[datetime, Values]:
+        """Return the figures by the start of the period, without periods that have none."""
+        return {start: figures.values() for start, figures in self._figures.items()}
 
 
 def created_jobs(jobs: QuerySet[Job], start: datetime, end: datetime) -> QuerySet[Any, Any]:
@@ -49,17 +71,24 @@ def ended_attempts(start: datetime, end: datetime) -> QuerySet[Attempt]:
     return Attempt.objects.filter(**interval).order_by("-finished_at")
 
 
-def figures_from_rows(start: datetime, seconds: int) -> Values:
-    """Compute the figures of all jobs and events for a period."""
-    figures, end = PeriodFigures(), start + timedelta(seconds=seconds)
-    for task_type, _ in created_jobs(Job.objects.all(), start, end):
-        figures.add_job(task_type)
+def figures_from_rows(start: datetime, end: datetime, seconds: int) -> dict[datetime, Values]:
+    """Compute the figures of all jobs and events for each period of an interval."""
+    periods = FiguresByPeriod(seconds)
+    periods.add_jobs(created_jobs(Job.objects.all(), start, end))
     for row in ended_attempts(start, end).values_list(*COLUMNS):
-        figures.add_attempt(EndedAttempt(*row))
-    events = _events(start, end)
-    for task_type, usage in _usage(events).items():
-        figures.add_usage(task_type, usage)
-    return {EVENTS_APPENDED: events.count(), **figures.values()}
+        attempt = EndedAttempt(*row)
+        periods.at(attempt.finished_at).add_attempt(attempt)
+    for (time, task_type), usage in _usage(start, end, seconds).items():
+        periods.at(column_time(time)).add_usage(task_type, usage)
+    values = periods.values()
+    return {
+        each: {EVENTS_APPENDED: _appended(each, seconds), **values.get(each, {})}
+        for each in period_starts(start, end, seconds)
+    }
+
+
+def _appended(start: datetime, seconds: int) -> int:
+    return _events(start, start + timedelta(seconds=seconds)).count()
 
 
 def _events(start: datetime, end: datetime) -> QuerySet[ArchivedEvent]:
@@ -67,24 +96,27 @@ def _events(start: datetime, end: datetime) -> QuerySet[ArchivedEvent]:
     return ArchivedEvent.objects.filter(event_id__gte=first, event_id__lt=last)
 
 
-def _usage(events: QuerySet[ArchivedEvent]) -> dict[str, Usage]:
-    """Return what the models used according to events, by the task_type of the job."""
-    found: dict[str, Usage] = {}
-    for chunk in _model_results(events):
-        types = _task_types({job_id for _, _, job_id, _ in chunk})
-        for _, _, job_id, data in chunk:
-            add_usage(found.setdefault(types.get(job_id, UNKNOWN), {}), orjson.loads(data))
+def _usage(start: datetime, end: datetime, seconds: int) -> dict[tuple[datetime, str], Usage]:
+    """Return what models used according to events, by period and task_type of the job."""
+    found: dict[tuple[datetime, str], Usage] = {}
+    for page in _model_results(start, end):
+        types = _task_types({job_id for _, _, job_id, _ in page})
+        for event_id, _, job_id, data in page:
+            time = floor_time(datetime.fromtimestamp(event_id.ms / 1000, UTC), seconds)
+            usage = found.setdefault((time, types.get(job_id, UNKNOWN)), {})
+            add_usage(usage, orjson.loads(data))
     return found
 
 
-def _model_results(events: QuerySet[ArchivedEvent]) -> Iterator[list[Any]]:
-    """Yield id, log, job_id and data of the `model_result` events, which may be large, in pages."""
-    rows = events.filter(event_type=EventType.MODEL_RESULT).order_by("event_id", "log_id")
-    page = rows.values_list("event_id", "log_id", "log__job_id", "data")
-    while chunk := list(page[:_CHUNK_EVENTS]):
-        yield chunk
-        event_id, log_id, *_ = chunk[-1]
-        page = page.filter(event_id__gte=event_id).exclude(event_id=event_id, log_id__lte=log_id)
+def _model_results(start: datetime, end: datetime) -> Iterator[list[Any]]:
+    """Yield id, log, job_id and data of `model_result` events in pages: they may be large."""
+    rows = _events(start, end).filter(event_type=EventType.MODEL_RESULT)
+    columns = ("event_id", "log_id", "log__job_id", "data")
+    rest = rows.order_by("event_id", "log_id").values_list(*columns)
+    while page := list(rest[:_PAGE_EVENTS]):
+        yield page
+        event_id, log_id, *_ = page[-1]
+        rest = rest.filter(event_id__gte=event_id).exclude(event_id=event_id, log_id__lte=log_id)
 
 
 def _task_types(job_ids: Iterable[str]) -> dict[str, str]:

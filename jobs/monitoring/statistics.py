@@ -25,13 +25,18 @@ from jobs.monitoring.figures import (
     JOBS_CREATED,
     TOKENS,
     EndedAttempt,
-    PeriodFigures,
     Values,
     size,
     sum_of,
 )
 from jobs.monitoring.histogram import quantile
-from jobs.monitoring.rows import created_jobs, ended_attempts, floor_time, period_starts
+from jobs.monitoring.rows import (
+    FiguresByPeriod,
+    created_jobs,
+    ended_attempts,
+    floor_time,
+    period_starts,
+)
 
 T = TypeVar("T")
 
@@ -102,11 +107,7 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     ended, since_ended = _newest(attempts.values_list(*columns), lambda row: row[0])
     periods = _figures(created, ended, step)
     since = max(since_created or first, since_ended or first)
-    known = {
-        at: periods[at].values() if at in periods else {}
-        for at in period_starts(first, end, step)
-        if at >= since
-    }
+    known = {at: periods.get(at, {}) for at in period_starts(first, end, step) if at >= since}
     in_range = {at: values for at, values in known.items() if at >= start}
     starts = period_starts(start, end, step)
     found = _job_series(starts, in_range, known, task_type)
@@ -140,19 +141,15 @@ def _newest(
     return found[:MAX_ROWS], aware_time(time(found[MAX_ROWS]))
 
 
-def _figures(
-    created: Iterable[Any], ended: Iterable[Any], step: int
-) -> Mapping[datetime, PeriodFigures]:
-    periods: defaultdict[datetime, PeriodFigures] = defaultdict(PeriodFigures)
-    for task_type, created_at in created:
-        periods[floor_time(aware_time(created_at), step)].add_job(task_type)
+def _figures(created: Iterable[Any], ended: Iterable[Any], step: int) -> dict[datetime, Values]:
+    periods = FiguresByPeriod(step)
+    periods.add_jobs(created)
     for *row, attempt, usage in ended:
         each = EndedAttempt(*row)
-        figures = periods[floor_time(aware_time(each.finished_at), step)]
-        figures.add_attempt(each)
+        periods.at(each.finished_at).add_attempt(each)
         if each.number == attempt:
-            figures.add_usage(each.task_type, usage)
-    return periods
+            periods.at(each.finished_at).add_usage(each.task_type, usage)
+    return periods.values()
 
 
 def _job_series(

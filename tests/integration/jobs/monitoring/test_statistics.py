@@ -1,40 +1,29 @@
 """Statistics: series from samples, and the same from the jobs of a user."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from jobs.models import Attempt, Job, Sample
+from jobs.models import Job, Sample
 from jobs.monitoring import statistics
 from jobs.monitoring.histogram import bucket_of
 from jobs.monitoring.statistics import RANGES, series, user_series
+from tests.integration.jobs.monitoring.conftest import NOW, ended_job
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-NOW = datetime(2026, 11, 26, 12, 30, 30, tzinfo=UTC)
 START = NOW.replace(second=0) - timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def _clock(monkeypatch):
-    monkeypatch.setattr(statistics, "database_now", lambda: NOW)
+def _clock(clock):
+    pass
 
 
 def sample(minute, **values):
     at = START + timedelta(minutes=minute)
     return [Sample(name=name, at=at, seconds=60, value=each) for name, each in values.items()]
-
-
-def job(*, ended=NOW - timedelta(minutes=10), status="completed", **fields):
-    """Create a job that waited for 10 s, ran for 60 s, and published first after 2 s."""
-    started, created = ended - timedelta(seconds=60), ended - timedelta(seconds=70)
-    first = started + timedelta(seconds=2)
-    times = {"started_at": started, "finished_at": ended, "first_event_at": first}
-    row = Job.objects.create(**{"task_type": "report", "status": status, **times, **fields})
-    Job.objects.filter(pk=row.pk).update(created_at=created)
-    Attempt.objects.filter(job=row).update(created_at=created)
-    return row
 
 
 def test_the_series_of_samples():
@@ -110,11 +99,11 @@ def test_the_series_of_a_user(user, other_user, settings):
         "MODEL_PRICES": {"m": {"input": 1_000_000, "output": 0}},
     }
     usage = {"m": {"calls": 1, "input_tokens": 3, "output_tokens": 1}}
-    job(owner=user, usage=usage)
-    job(owner=user, status="failed")
-    job(owner=user, status="failed", ended=NOW - timedelta(minutes=70))
-    job(owner=user, ended=NOW - timedelta(minutes=130))
-    job(owner=other_user, task_type="secret")
+    ended_job(NOW - timedelta(minutes=10), owner=user, usage=usage)
+    ended_job(NOW - timedelta(minutes=10), owner=user, status="failed")
+    ended_job(NOW - timedelta(minutes=70), owner=user, status="failed")
+    ended_job(NOW - timedelta(minutes=130), owner=user)
+    ended_job(NOW - timedelta(minutes=10), owner=other_user, task_type="secret")
     found = user_series(Job.objects.filter(owner=user), "1h")
     lists, at = found.series, 50
     assert found.complete
@@ -142,7 +131,7 @@ def test_the_series_of_a_user(user, other_user, settings):
 def test_only_the_newest_rows_of_a_user_count(user, monkeypatch):
     monkeypatch.setattr(statistics, "MAX_ROWS", 3)
     for minutes in (10, 20, 20, 30):
-        job(owner=user, ended=NOW - timedelta(minutes=minutes))
+        ended_job(NOW - timedelta(minutes=minutes), owner=user)
     found = user_series(Job.objects.filter(owner=user), "1h")
     assert not found.complete
     completed = found.series["attempts_ended"]["completed"]
@@ -157,7 +146,7 @@ def test_naive_times(user, settings):
     timezone.get_default_timezone.cache_clear()
     ended = timezone.make_naive(NOW, timezone.get_default_timezone()) - timedelta(minutes=10)
     try:
-        job(owner=user, ended=ended)
+        ended_job(ended, owner=user)
         Sample.objects.create(
             name="events_appended", at=ended.replace(second=0), seconds=60, value=5
         )
