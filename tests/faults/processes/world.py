@@ -76,7 +76,8 @@ class Postgres:
     def empty(self) -> None:
         tables = (
             "job_events_eventlog, job_events_archivedevent, job_events_archivecheckpoint,"
-            " job_events_jobs_job"
+            " job_events_jobs_job, job_events_jobs_alert, job_events_jobs_alertmessage,"
+            " job_events_jobs_monitorcheckpoint"
         )
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")

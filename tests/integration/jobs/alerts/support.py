@@ -43,6 +43,10 @@ class Stage:
         self.now += timedelta(seconds=after)
         rows = MonitorCheckpoint.objects.filter(name=CHECKPOINT)
         rows.update(at=self.now - timedelta(days=1))
+        return self.step()
+
+    def step(self) -> int:
+        """Evaluate the rules that are due at the time `now`."""
         return Evaluator().step()
 
 

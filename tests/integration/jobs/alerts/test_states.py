@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from jobs.alerts.evaluator import CHECKPOINT, Evaluator
+from jobs.alerts.evaluator import CHECKPOINT
 from jobs.models import Alert, AlertRule, MonitorCheckpoint
 from tests.integration.jobs.alerts.support import FAKE_KIND, messages, states
 
@@ -160,10 +160,10 @@ def test_interval_is_kept_by_all_processors(stage):
     assert stage.evaluate() == 1
     stage.subjects = {}
     stage.now += timedelta(seconds=3)
-    assert Evaluator().step() == 0
+    assert stage.step() == 0
     assert states() == {"a": "firing"}
     stage.now += timedelta(seconds=30)
-    assert Evaluator().step() == 1
+    assert stage.step() == 1
     assert states() == {"a": "resolved"}
 
 
@@ -172,7 +172,7 @@ def test_clock_is_turned_back(stage):
     stage.subjects = {"a": 1.0}
     stage.evaluate()
     stage.now -= timedelta(hours=1)
-    assert Evaluator().step() == 0
+    assert stage.step() == 0
     assert MonitorCheckpoint.objects.get(name=CHECKPOINT).at == stage.now
     assert Alert.objects.get().pending_at == stage.now  # the duration begins again
     stage.evaluate(after=60)
@@ -190,5 +190,5 @@ def test_clock_is_turned_back(stage):
 def test_first_evaluation_of_a_project(stage):
     assert not MonitorCheckpoint.objects.exists()
     stage.subjects = {"a": 1.0}
-    assert Evaluator().step() == 1
+    assert stage.step() == 1
     assert MonitorCheckpoint.objects.get().at == stage.now <= timezone.now()
