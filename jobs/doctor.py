@@ -1,4 +1,4 @@
-"""Checks of `manage.py doctor` that need jobs: logs without a job, channel layer, live streams."""
+"""Checks of `manage.py doctor` that need jobs: logs, channel layer, live streams, alerts."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from jobs.access.logins import logins_of
 from jobs.access.tickets import make_ticket
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
+from jobs.monitoring.deliveries import failed_deliveries
 
 MAX_LOGS: Final = 10_000
 SLOW_FIRST_BYTE_SECONDS: Final = 2.0
@@ -42,6 +43,16 @@ def check_logs(_examination: Examination) -> Finding:
     if names:
         return warning(f"{len(names)} of the newest {MAX_LOGS:,} logs, the last is {names[0]}.")
     return ok(f"None of the newest {MAX_LOGS:,} logs.")
+
+
+def check_deliveries(_examination: Examination) -> Finding:
+    """Alert messages are delivered to all channels."""
+    failed = failed_deliveries()
+    if not failed.channels:
+        return ok("None has failed.")
+    counts = f"{failed.given_up} given up within a day, {failed.retried} retried"
+    seen = f"{counts}; channels: {', '.join(failed.channels)}. The newest: {failed.error}"
+    return error(seen) if failed.given_up else warning(seen)
 
 
 def check_layer(_examination: Examination) -> Finding:
@@ -154,6 +165,12 @@ CHECKS: Final = (
         "logs-without-job",
         check_logs,
         "Create the job first, with `services.job_create` or the API.",
+        TABLES,
+    ),
+    Check(
+        "alert-deliveries",
+        check_deliveries,
+        "Correct ALERT_CHANNELS or the receiver, and run `manage.py send_test_alert CHANNEL`.",
         TABLES,
     ),
     Check("channel-layer", check_layer, "Set CHANNEL_LAYERS to channels_redis."),

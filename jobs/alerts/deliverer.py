@@ -156,7 +156,7 @@ def _give_up(claim: Claim, error: str) -> None:
 
 
 def _due() -> "QuerySet[AlertDelivery]":
-    return AlertDelivery.objects.filter(next_at__lte=now_expression())
+    return AlertDelivery.objects.filter(delivered_at=None, next_at__lte=now_expression())
 
 
 def _unchanged(pk: int, next_at: datetime | None) -> "QuerySet[AlertDelivery]":

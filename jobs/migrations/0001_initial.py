@@ -263,7 +263,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'alert deliveries',
                 'default_permissions': ('view',),
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(condition=models.Q(('next_at__isnull', False)), fields=['next_at'], name='job_events_deliveries_due')],
+                'indexes': [models.Index(condition=models.Q(('delivered_at', None)), fields=['next_at'], name='job_events_deliveries_open')],
                 'constraints': [models.UniqueConstraint(fields=('message', 'channel'), name='job_events_deliveries_once')],
             },
         ),

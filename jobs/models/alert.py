@@ -227,8 +227,8 @@ class AlertDelivery(models.Model):
         indexes = (
             models.Index(
                 fields=("next_at",),
-                condition=Q(next_at__isnull=False),
-                name="job_events_deliveries_due",
+                condition=Q(delivered_at=None),
+                name="job_events_deliveries_open",
             ),
         )
 

@@ -7,6 +7,7 @@ gauges      the figures of a moment
 sampler     the loop of process_events that writes samples
 statistics  series of figures for a time range, from samples or from the jobs of a user
 health      the state of processors, outbox, archive, Redis and database, with thresholds
+deliveries  deliveries of alert messages that fail
 tables      failing task types, stuck and waiting jobs, workers
 
 Imports `jobs.models`, `jobs.selectors` and what is below them.

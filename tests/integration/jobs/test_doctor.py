@@ -1,15 +1,19 @@
 """Findings about jobs: logs without a job, the channel layer."""
 
+from datetime import timedelta
+
 import pytest
 from channels.layers import channel_layers
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from events.doctor.responses import FirstByte
 from events.erasure import delete_log
 from events.models import EventLog
 from jobs import services
-from jobs.models import Job
+from jobs.models import AlertDelivery, Job
 from tests.integration.events.doctor.conftest import find
+from tests.integration.jobs.alerts.receivers import make_message
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -29,6 +33,24 @@ def test_logs_without_a_job():
     assert finding.seen == "1 of the newest 10,000 logs, the last is job_001."
     delete_log("job_001")
     assert find("logs-without-job").state == "ok"
+
+
+@pytest.mark.database
+def test_alert_deliveries():
+    message = make_message("hook", "ops")
+    assert find("alert-deliveries").state == "ok"
+    deliveries = AlertDelivery.objects.order_by("channel")
+    deliveries.filter(channel="hook").update(attempts=2, error="no route")
+    finding = find("alert-deliveries")
+    seen = "0 given up within a day, 1 retried; channels: hook. The newest: no route"
+    assert (finding.state, finding.seen) == ("warning", seen)
+    deliveries.filter(channel="ops").update(attempts=11, next_at=None, error="no host")
+    finding = find("alert-deliveries")
+    seen = "1 given up within a day, 1 retried; channels: hook, ops. The newest: no host"
+    assert (finding.state, finding.seen) == ("error", seen)
+    deliveries.filter(channel="hook").update(next_at=None, delivered_at=timezone.now())
+    type(message).objects.update(created_at=timezone.now() - timedelta(days=2))
+    assert find("alert-deliveries").state == "ok"
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ from events.database import database_now
 from jobs.alerts import deliverer
 from jobs.alerts.deliverer import MAX_ATTEMPTS, RETRY_SECONDS, Deliverer
 from jobs.models import AlertDelivery
+from jobs.monitoring.deliveries import failed_deliveries
 from jobs.signals import alert_changed
 from tests.integration.jobs.alerts.receivers import Receiver, make_due, make_message, until
+from tests.integration.jobs.test_plans import plans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -68,6 +70,25 @@ def test_nothing_to_deliver_costs_one_query(channels):
     ) as queries:
         assert deliver() == 0
     assert len(queries) == 1
+
+
+def test_queries_use_the_index_of_open_deliveries(channels):
+    message = make_message("signal")
+    rows = [
+        AlertDelivery(message=message, channel=f"c{number}", delivered_at=database_now())
+        for number in range(3000)
+    ]
+    AlertDelivery.objects.bulk_create(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    with CaptureQueriesContext(connection) as queries:
+        assert deliverer.claim_delivery("signal")
+        Deliverer().step()
+        failed_deliveries()
+    found = [plan for sql, plan in plans(queries.captured_queries) if "alertdelivery" in sql]
+    assert len(found) == 3
+    for plan in found:
+        assert "job_events_deliveries_open" in plan
 
 
 def test_interval(monkeypatch):
