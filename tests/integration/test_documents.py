@@ -36,9 +36,12 @@ from events.producer import sender
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import inputs, services
+from jobs.alerts.channels.webhook import signed_headers
 from jobs.checks import check_settings
+from jobs.management.commands.send_test_alert import sample_message
 from jobs.models import InputRequest, Job
 from jobs.selectors import visible_jobs
+from jobs.signals import alert_changed
 from tests.support import rq_adapter
 from tests.support.followed import followed_tasks
 from tests.support.queue_tasks import FRAMEWORK
@@ -124,6 +127,31 @@ def test_form_of_a_runner(settings, client, admin_user):
     client.post("/jobs/new/", {"pages": "7"})
     job = Job.objects.get()
     assert (job.title, job.payload) == ("Report of 7 pages", {"pages": 7})
+
+
+def test_alert_channels(settings, rf):
+    code = snippets(ROOT / "docs" / "how-to.md")
+    namespace: dict = {}
+    exec(code["alert-channels"], namespace)
+    settings.JOB_EVENTS = namespace["JOB_EVENTS"]
+    assert check_settings(None) == []
+    exec(code["alert-receiver"], namespace)
+    message = snippets(ROOT / "docs" / "reference.md", "json")["alert-message"].encode()
+    secret = settings.JOB_EVENTS["ALERT_CHANNELS"]["hook"]["secret"]
+    for body, status in ((message, 204), (message + b" ", 400)):
+        headers = signed_headers(secret, "1", message)
+        request = rf.post("/", body, content_type=headers.pop("Content-Type"), headers=headers)
+        assert namespace["receive"](request).status_code == status
+
+
+def test_alert_signal(capsys):
+    code = snippets(ROOT / "docs" / "how-to.md")["alert-signal"]
+    exec(code, namespace := {})
+    try:
+        alert_changed.send(None, message=sample_message(), message_id="5")
+    finally:
+        alert_changed.disconnect(namespace["open_ticket"])
+    assert capsys.readouterr().out.startswith("5 firing test ")
 
 
 def urlconf(name):
