@@ -58,6 +58,11 @@ def sees_all(user: User) -> bool:
     return getattr(user, "is_staff", False) and has_permission(user, "job_events_jobs.view_job")
 
 
+def sees_monitor(user: User) -> bool:
+    """Return whether a user may see figures of all jobs and of their processing."""
+    return has_permission(user, "job_events_jobs.view_monitor")
+
+
 def has_permission(user: Any, name: str) -> bool:
     """Return whether a user has a permission; custom user models may not support permissions."""
     has_perm = getattr(user, "has_perm", None)

@@ -305,6 +305,13 @@ class JobListQuery(JobCountsQuery):
     cursor = Parameter(matching(PAGE_CURSOR_PATTERN, PAGE_CURSOR), "From `next` or `previous`.")
 
 
+class StatisticsQuery(RequestParameters):
+    """Figures of a range of time."""
+
+    range = Parameter(choice("1h", "24h", "7d"), "The last hour, day or week.", default="1h")
+    task_type = Parameter(text(1), "Only figures of this task type, where they are by type.")
+
+
 class SearchQuery(JobConditions, EventConditions):
     """A page of the search in the logs of all visible jobs."""
 

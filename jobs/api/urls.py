@@ -4,7 +4,7 @@ from django.urls import include, path
 
 from jobs.access.page_policy import restricted
 from jobs.api.openapi.views import ApiDocsView, SchemaView
-from jobs.api.views import events, jobs, live
+from jobs.api.views import events, jobs, live, statistics
 
 job_patterns = [
     path("", jobs.JobDetailView.as_view(), name="api-job-detail"),
@@ -24,6 +24,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/", include(job_patterns)),
     # Not below jobs/: a job may have the id "counts".
     path("job-counts/", jobs.JobCountsView.as_view(), name="api-job-counts"),
+    path("statistics/", statistics.StatisticsView.as_view(), name="api-statistics"),
     path("events/", events.EventSearchView.as_view(), name="api-events"),
     path("events/stream/", live.EventStreamView.as_view(), name="api-events-stream"),
     path("schema/", SchemaView.as_view(), name="api-schema"),

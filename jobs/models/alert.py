@@ -97,6 +97,11 @@ class Alert(models.Model):
             models.Index(fields=("-pending_at", "-id"), name="job_events_alerts_by_time"),
             models.Index(fields=("subject",), name="job_events_alerts_by_subject"),
             models.Index(
+                fields=("-pending_at", "-id"),
+                condition=Q(resolved_at__isnull=True),
+                name="job_events_alerts_open",
+            ),
+            models.Index(
                 fields=("rule",),
                 condition=Q(state="firing", firing_message=None)
                 | Q(state="resolved", firing_message__isnull=False, resolved_message=None),

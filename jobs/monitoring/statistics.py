@@ -67,7 +67,8 @@ class Statistics:
     """The series of a range that starts at `start`, with a value every `step` seconds.
 
     `complete` is False if the range has more rows than MAX_ROWS: the values of earlier periods are
-    None. `task_types` are those that the range has, the most frequent first.
+    None. `task_types` are those that the range has, the most frequent first; `ended` has the number
+    of attempts by task_type and status.
     """
 
     range: str
@@ -76,6 +77,7 @@ class Statistics:
     complete: bool
     series: dict[str, Any]
     task_types: list[str]
+    ended: dict[str, dict[str, int]]
 
 
 def series(name: str, task_type: str = "") -> Statistics:
@@ -89,7 +91,7 @@ def series(name: str, task_type: str = "") -> Statistics:
     for each in (EVENTS_APPENDED, EVENTS_ARCHIVED):
         found[each] = [periods[at].get(each, 0) if at in known else None for at in starts]
     found |= _job_series(starts, known, before, task_type)
-    return Statistics(name, start, step, True, found, _task_types(known.values()))
+    return Statistics(name, start, step, True, found, *_types(known.values()))
 
 
 def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statistics:
@@ -111,8 +113,7 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     in_range = {at: values for at, values in known.items() if at >= start}
     starts = period_starts(start, end, step)
     found = _job_series(starts, in_range, known, task_type)
-    types = _task_types(in_range.values())
-    return Statistics(name, start, step, since <= start, found, types)
+    return Statistics(name, start, step, since <= start, found, *_types(in_range.values()))
 
 
 def _interval(name: str) -> tuple[datetime, datetime, int]:
@@ -240,6 +241,12 @@ def _quantiles(periods: Periods, name: str) -> dict[str, list[float | None]]:
         label: [quantile(each or {}, share) for each in histograms]
         for label, share in _QUANTILES.items()
     }
+
+
+def _types(periods: Iterable[Values]) -> tuple[list[str], dict[str, dict[str, int]]]:
+    """Return `task_types` and `ended` of Statistics."""
+    known = list(periods)
+    return _task_types(known), sum_of(values.get(ATTEMPTS_ENDED, {}) for values in known)
 
 
 def _task_types(periods: Iterable[Values]) -> list[str]:

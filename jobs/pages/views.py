@@ -37,10 +37,18 @@ from jobs.exceptions import JobError
 from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.strings import job_page_strings, list_page_strings
-from jobs.selectors import list_rows, may_change, startable_task_types, user_of, visible_jobs
+from jobs.pages.strings import job_page_strings, list_page_strings, monitor_page_strings
+from jobs.selectors import (
+    list_rows,
+    may_change,
+    sees_monitor,
+    startable_task_types,
+    user_of,
+    visible_jobs,
+)
 
 LIST_REFRESH_MS = 1500
+MONITOR_REFRESH_MS = 5000
 
 
 class PageView(LoginRequiredMixin, View):
@@ -57,11 +65,15 @@ class PageView(LoginRequiredMixin, View):
             "viewer": self.request.user,
             "section": self.section,
             "startable": startable_task_types(self.request.user),
+            "sees_monitor": self._sees_monitor,
             "processing_problem": self._processing_problem,
         }
         html = render_to_string(template, base | context, self.request)
         # JSON of a payload may contain lone surrogates, which UTF-8 cannot encode.
         return HttpResponse(html.encode("utf-8", "replace"), status=status)
+
+    def _sees_monitor(self) -> bool:
+        return sees_monitor(self.request.user)
 
     def _processing_problem(self) -> str | None:
         """Return what to show staff: see `events.processor.processing_problem`."""
@@ -254,6 +266,26 @@ def _job_config(job: Job) -> dict[str, Any]:
         "now": aware_time(timezone.now()),
         "strings": job_page_strings(),
     }
+
+
+class MonitorPage(PageView):
+    """Health, figures and tables. The script requests them from the API."""
+
+    section = "monitor"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Render the page without figures, for users with the permission `view_monitor`."""
+        if not sees_monitor(request.user):
+            raise PermissionDenied
+        config = {
+            "refreshMs": MONITOR_REFRESH_MS,
+            "statisticsUrl": reverse("job_events:api-statistics"),
+            "jobsUrl": reverse("job_events:api-job-list"),
+            "csrfHeader": job_settings.CSRF_HEADER,
+            "now": aware_time(timezone.now()),
+            "strings": monitor_page_strings(),
+        }
+        return self.page("job_events_jobs/monitor.html", {"page_config": config})
 
 
 class JobLoginPage(LoginView):

@@ -15,7 +15,8 @@ from rest_framework.serializers import (
 
 from jobs.api import query
 from jobs.api import serializers as bodies
-from jobs.api.views import events, jobs, live
+from jobs.api.statistics_serializers import StatisticsSerializer
+from jobs.api.views import events, jobs, live, statistics
 from jobs.models import Job
 
 
@@ -153,6 +154,9 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     events.EventSearchView.get: Operation("event_search", _FoundPage, (), query.SearchQuery),
     events.JobStreamView.get: Operation("stream_state", _StreamState, _LOG),
     events.JobEventExportView.get: Operation("event_export", None, _EXPORT, query.ExportQuery),
+    statistics.StatisticsView.get: Operation(
+        "statistics", StatisticsSerializer, (), query.StatisticsQuery
+    ),
     live.JobEventPollView.get: Operation("event_poll", _PolledPage, _LOG, query.PollQuery),
     live.JobEventStreamView.get: Operation("event_stream", None, _STREAM, query.StreamQuery),
     live.EventStreamView.get: Operation("events_stream", None, _STREAM, query.MultiStreamQuery),
@@ -168,4 +172,11 @@ MEDIA_TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "event_stream": _MESSAGES,
     "events_stream": _MESSAGES,
 }
-WITH_ETAG: Final = {"job_list", "job_counts", "job_retrieve", "event_list", "event_search"}
+WITH_ETAG: Final = {
+    "job_list",
+    "job_counts",
+    "job_retrieve",
+    "event_list",
+    "event_search",
+    "statistics",
+}

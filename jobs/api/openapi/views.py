@@ -18,7 +18,7 @@ from jobs.access.login import login_url
 from jobs.api.base import JobsAPIView, api_url
 from jobs.api.problem_details import Problem
 from jobs.conf import job_settings
-from jobs.selectors import startable_task_types
+from jobs.selectors import sees_monitor, startable_task_types
 
 IS_INSTALLED: Final = find_spec("drf_spectacular") is not None
 _NOT_INSTALLED: Final = (
@@ -60,6 +60,7 @@ class ApiDocsView(LoginRequiredMixin, TemplateView):
             **kwargs,
             viewer=self.request.user,
             section="api",
+            sees_monitor=sees_monitor(self.request.user),
             startable=startable_task_types(self.request.user),
             is_installed=IS_INSTALLED and apps.is_installed("drf_spectacular_sidecar"),
             page_config={

@@ -25,7 +25,7 @@ function pageLanguage() {
   }
 }
 
-const language = pageLanguage();
+export const language = pageLanguage();
 const clockFormat = new Intl.DateTimeFormat(language, {
   hour: "2-digit",
   minute: "2-digit",

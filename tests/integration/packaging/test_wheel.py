@@ -85,6 +85,8 @@ def test_wheel_contains_templates_but_no_site(wheel):
     for name in (
         "jobs/templates/job_events_jobs/job_detail.html",
         "jobs/static/job_events_jobs/jobs.css", "jobs/py.typed",
+        "jobs/static/job_events_jobs/vendor/uplot/uPlot.iife.min.js",
+        "jobs/static/job_events_jobs/vendor/uplot/LICENSE",
         "events/static/job_events/job-events.js", "events/static/job_events/job-events.d.ts",
         "events/static/job_events/job-transports.js", "events/static/job_events/job-elements.js",
         "jobs/management/commands/watch_job.py", "events/py.typed",
@@ -178,6 +180,7 @@ def use_project(base: str) -> None:
     for asset in (
         "job_events_jobs/jobs.css",
         "job_events_jobs/job-page.js",
+        "job_events_jobs/vendor/uplot/uPlot.iife.min.js",
         "job_events/job-events.js",
     ):
         assert browser.open(f"/static/{asset}")[0]

@@ -56,7 +56,10 @@ class Command(BaseCommand):
         self._print("Starting the web server and the worker ...")
         children = launcher.start_children(stack, port)
         self._print(f"\n  Open http://127.0.0.1:{port}/ and log in as {USER} / {PASSWORD}.")
-        self._print("  The admin is at /admin/, the API at /api/jobs/. Ctrl-C stops everything.\n")
+        self._print(
+            "  The monitor is at /jobs/monitor/, the admin at /admin/, the API at /api/docs/."
+            " Ctrl-C stops everything.\n"
+        )
         while True:
             launcher.check_children(children)
 

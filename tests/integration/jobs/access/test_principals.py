@@ -70,6 +70,7 @@ API = {
     "api-job-ticket": {"post": of_job(201)},
     "api-job-list": {"get": of_users(SHOWN, 200), "post": of_users(201)},
     "api-job-counts": {"get": of_users(200)},
+    "api-statistics": {"get": of_users(200)},
     "api-events": {"get": of_users(SHOWN, 200)},
     "api-events-stream": {"get": LIVE},
     "api-schema": {"get": of_users(200)},
@@ -81,6 +82,7 @@ PAGES = {
     "list": {"get": of_users(SHOWN, 200)},
     "detail": {"get": of_job(SHOWN), "post": of_job(302, DENIED)},
     "new": {"get": of_users(200), "post": of_users(422)},
+    "monitor": {"get": of_users(DENIED)},
     "login": {"get": LOGIN_PAGE, "post": LOGIN_PAGE},
     "api-docs": {"get": of_users(200)},
 }
