@@ -186,6 +186,9 @@ _COMMON: Final[Mapping[str, Rule]] = {
 }
 
 
+_FIELDS: Final = ("kind", "channels", *_COMMON)
+
+
 def _common_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     for key, rule in _COMMON.items():
         if key in entry and not rule.holds(entry[key]):
@@ -196,7 +199,7 @@ def _common_errors(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in entry if key not in ("kind", "channels", *_COMMON)}
+    return {key: entry[key] for key in entry if key not in _FIELDS}
 
 
 def entry_of(row: AlertRule) -> dict[str, Any]:
@@ -204,6 +207,12 @@ def entry_of(row: AlertRule) -> dict[str, Any]:
     parameters = row.parameters if isinstance(row.parameters, dict) else {"parameters": None}
     common = {"task_type": row.task_type, "for": row.for_seconds, "channels": row.channels}
     return {**parameters, "kind": row.kind, **common}
+
+
+def reserved_parameters(row: AlertRule) -> Iterator[str]:
+    """Yield an error for each parameter of a rule of the admin that has a field of its own."""
+    given = row.parameters if isinstance(row.parameters, dict) else {}
+    yield from (f"{name!r} is a field, not a parameter." for name in _FIELDS if name in given)
 
 
 def definition_of(name: str, entry: Mapping[str, Any]) -> AlertDefinition:

@@ -172,6 +172,7 @@ class Silence(models.Model):
             models.CheckConstraint(
                 name="job_events_silences_end_after_start",
                 condition=Q(ends_at__gt=models.F("starts_at")),
+                violation_error_message=_("A silence ends after it starts."),
             ),
         )
 

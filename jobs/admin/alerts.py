@@ -1,0 +1,193 @@
+"""Admin of alert rules and silences; history of alerts and messages, read-only."""
+
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+
+from events.admin import GuardedAdmin, LargeTableAdmin, ReadOnlyAdmin
+from jobs.admin.jobs import ReadOnlyInline
+from jobs.alerts.channels import channel_names
+from jobs.alerts.rules import (
+    KINDS,
+    active_rules,
+    entry_of,
+    replaces_stored,
+    reserved_parameters,
+    rule_errors,
+    stored_rules,
+)
+from jobs.conf import job_settings
+from jobs.models import Alert, AlertDelivery, AlertMessage, AlertRule, Silence
+from jobs.selectors import user_of
+
+_SUMMARY_CHARS: Final = 100
+
+
+class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
+    """Form of a rule, with the validation of the setting ALERT_RULES."""
+
+    kind = forms.ChoiceField(label=_("Kind"), choices=[(kind, kind) for kind in KINDS])
+    channels = forms.MultipleChoiceField(
+        label=_("Channels"),
+        required=False,
+        choices=lambda: [(name, name) for name in channel_names()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None: all channels. Receivers of the signal get all messages."),
+    )
+
+    class Meta:
+        model = AlertRule
+        fields = (
+            "name", "enabled", "kind", "parameters", "task_type", "for_seconds", "channels",
+        )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if not self.errors:
+            row = AlertRule(**{name: data[name] for name in self.Meta.fields})
+            for error in (*reserved_parameters(row), *rule_errors(row.name, entry_of(row))):
+                self.add_error("parameters", error)
+        return data
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(GuardedAdmin):
+    """The rules of the admin; those of the setting are named above the list."""
+
+    form = AlertRuleForm
+    list_display = ("name", "in_use", "kind", "task_type", "for_seconds", "parameters")
+    list_filter = ("kind", "enabled")
+
+    @admin.display(description=_("in use"), boolean=True)
+    def in_use(self, rule: AlertRule) -> bool:
+        return rule.enabled and not replaces_stored(rule.name)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if names := ", ".join(map(str, job_settings.ALERT_RULES)):
+            text = _("The setting ALERT_RULES defines further rules: %(names)s.")
+            self.message_user(request, text % {"names": names})
+        return super().changelist_view(request, extra_context)
+
+    def get_fieldsets(self, request: HttpRequest, obj: AlertRule | None = None) -> Any:
+        kinds = "; ".join(f"{name}: {', '.join(kind.parameters)}" for name, kind in KINDS.items())
+        text = _("Parameters of the kinds, as a JSON object. %(kinds)s.") % {"kinds": kinds}
+        return [(None, {"fields": self.form.Meta.fields, "description": text})]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        rule = context.get("original")
+        if rule is not None and replaces_stored(rule.name):
+            text = _("The setting ALERT_RULES has a rule %(name)s, which replaces this one.")
+            self.message_user(request, text % {"name": rule.name}, messages.WARNING)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class RuleFilter(admin.SimpleListFilter):
+    """Filters by the rules that are evaluated now."""
+
+    title = _("rule")
+    parameter_name = "rule"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = {rule.name for rule in active_rules(stored_rules())}
+        return [(name, name) for name in sorted({*names, *filter(None, [self.value()])})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(rule=self.value()) if self.value() else queryset
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin, LargeTableAdmin):
+    """History of the alerts."""
+
+    list_display = (
+        "rule", "subject", "state", "value", "short_summary", "pending_at", "fired_at",
+        "resolved_at",
+    )  # fmt: skip
+    list_filter = ("state", RuleFilter, ("pending_at", admin.DateFieldListFilter))
+    search_fields = ("subject__exact",)
+    search_help_text = _("Search for a job_id, task_type or problem.")
+    sortable_by = ("pending_at",)
+    fields = (
+        ("rule", "subject"), ("state", "value"), "summary", ("pending_at", "fired_at"),
+        "resolved_at", "firing_message", "resolved_message", "silence",
+    )  # fmt: skip
+    readonly_fields = ("silence",)
+
+    @admin.display(description=_("summary"))
+    def short_summary(self, alert: Alert) -> str:
+        return Truncator(alert.summary).chars(_SUMMARY_CHARS)
+
+    @admin.display(description=_("silence"))
+    def silence(self, alert: Alert) -> SafeString:
+        """Return a link to the form of a silence of this rule and subject."""
+        query = urlencode({"rule": alert.rule, "subject": alert.subject})
+        url = reverse("admin:job_events_jobs_silence_add")
+        return format_html('<a href="{}?{}">{}</a>', url, query, _("Silence this alert"))
+
+
+@admin.register(Silence)
+class SilenceAdmin(GuardedAdmin):
+    """Silences, with the user who has created each."""
+
+    list_display = ("rule", "subject", "starts_at", "ends_at", "comment", "created_by")
+    list_display_links = ("starts_at",)
+    list_filter = (RuleFilter,)
+    list_select_related = ("created_by",)
+    readonly_fields = ("created_by",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"starts_at": timezone.now(), **super().get_changeform_initial_data(request)}
+
+    def save_model(self, request: HttpRequest, obj: Silence, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = cast(Any, user_of(request))
+        super().save_model(request, obj, form, change)
+
+
+class AlertDeliveryInline(ReadOnlyInline):
+    """The deliveries of the message, with the last error of each."""
+
+    model = AlertDelivery
+    fields = readonly_fields = ("channel", "attempts", "next_at", "delivered_at", "error")
+
+
+@admin.register(AlertMessage)
+class AlertMessageAdmin(ReadOnlyAdmin, LargeTableAdmin):
+    """History of the messages."""
+
+    list_display = ("created_at", "rule", "state", "count", "deliveries")
+    list_filter = ("state", RuleFilter, ("created_at", admin.DateFieldListFilter))
+    sortable_by = ("created_at",)
+    fields = ("id", "created_at", ("rule", "state", "count"), "body")
+    inlines = (AlertDeliveryInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).prefetch_related("deliveries")
+        return rows
+
+    @admin.display(description=_("deliveries"))
+    def deliveries(self, message: AlertMessage) -> str:
+        """Return the channels, each with its state."""
+        return ", ".join(map(_delivery_text, message.deliveries.all()))
+
+
+def _delivery_text(delivery: AlertDelivery) -> str:
+    if delivery.delivered_at is not None:
+        state = _("delivered")
+    else:
+        state = _("given up") if delivery.next_at is None else _("not delivered yet")
+    return f"{delivery.channel}: {state}"
