@@ -37,6 +37,7 @@ from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from jobs import inputs, services
 from jobs.alerts.channels.webhook import signed_headers
+from jobs.alerts.rules import active_rules
 from jobs.checks import check_settings
 from jobs.management.commands.send_test_alert import sample_message
 from jobs.models import InputRequest, Job
@@ -127,6 +128,13 @@ def test_form_of_a_runner(settings, client, admin_user):
     client.post("/jobs/new/", {"pages": "7"})
     job = Job.objects.get()
     assert (job.title, job.payload) == ("Report of 7 pages", {"pages": 7})
+
+
+def test_alert_rules(settings):
+    exec(snippets(ROOT / "docs" / "how-to.md")["alert-rules"], namespace := {})
+    settings.JOB_EVENTS = namespace["JOB_EVENTS"]
+    assert check_settings(None) == []
+    assert not any(rule.error for rule in active_rules([]))
 
 
 def test_alert_channels(settings, rf):

@@ -6,6 +6,7 @@ from django.core import checks
 from jobs.alerts.rules import KINDS, active_rules, definition_of, entry_of, rule_errors
 from jobs.checks import check_settings
 from jobs.models import AlertRule
+from tests.support.site import ROOT
 
 VALID = [
     {"kind": "problem"},
@@ -68,6 +69,17 @@ def test_invalid_rule_names_what_is_allowed(entry, message):
     (error,) = rule_errors("a", entry)
     assert message in error
     assert definition_of("a", entry).error == error
+
+
+def test_reference_lists_kinds_and_parameters():
+    text = (ROOT / "docs" / "reference.md").read_text().partition("\n## Alert rules\n")[2]
+    rows = [row for row in text.splitlines() if row.startswith("| `")]
+    for name, kind in KINDS.items():
+        (row,) = [row for row in rows if f"`{name}`" in row.split("|")[1] and row.count("|") == 5]
+        for parameter, declared in kind.parameters.items():
+            assert f"`{parameter}`" in row.split("|")[4]
+            if isinstance(declared.default, int | float):
+                assert f"({declared.default:g}" in row
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a" * 65, 5, None, "ü"])
