@@ -81,7 +81,7 @@ class Sampler:
         """
         if monotonic() < self._due_at and not self._single_pass:
             return 0
-        now = aware_time(column_time(database_now()))
+        now = aware_time(database_now())
         self._record_archived(floor_time(now, MINUTE_SECONDS))
         minutes = self._sample(floor_time(now - _DELAY, MINUTE_SECONDS))
         if not minutes:

@@ -119,7 +119,7 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
 def _interval(name: str) -> tuple[datetime, datetime, int]:
     """Return start, end and step of the latest complete periods of a range."""
     seconds, step = RANGES[name]
-    end = floor_time(aware_time(column_time(database_now())) - _DELAY, step)
+    end = floor_time(aware_time(database_now()) - _DELAY, step)
     return end - timedelta(seconds=seconds), end, step
 
 

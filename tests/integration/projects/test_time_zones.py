@@ -100,6 +100,26 @@ services.job_delete(job_id="j")
 call_command("process_events", once=True)
 """
 
+ALERTS_SCRIPT = """
+from datetime import timedelta
+from django.utils import timezone
+from events.database import database_now
+from jobs.alerts.deliverer import Deliverer
+from jobs.management.commands.send_test_alert import sample_message
+from jobs.models import AlertDelivery
+
+message, now = sample_message(), database_now()
+message.save()
+for channel in ("signal", "missing"):
+    AlertDelivery.objects.create(message=message, channel=channel, next_at=now)
+step = Deliverer(single_pass=True).step
+assert (step(), step()) == (2, 0)
+delivered, failed = AlertDelivery.objects.order_by("pk")
+minute = timedelta(minutes=1)
+assert abs(timezone.now() - delivered.delivered_at) < minute, delivered.delivered_at
+assert timezone.now() - minute < failed.next_at < timezone.now() + minute, failed.next_at
+"""
+
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_times_without_time_zones(
@@ -112,5 +132,6 @@ def test_times_without_time_zones(
     with project(folder, SETTINGS, **environment) as site:
         run_script(site, TABLES_SCRIPT)
         run_script(site, SCRIPT)
+        run_script(site, ALERTS_SCRIPT)
         site.start_processor()
         site.manage("check", "--database", "default")
