@@ -29,6 +29,7 @@ class JobsConfig(AppConfig):
         from events.archive import projections  # noqa: PLC0415 - models are loaded now
         from events.doctor.modules import modules  # noqa: PLC0415 - as above
         from events.execution.tracker import register_run_tracker  # noqa: PLC0415 - as above
+        from events.metrics import collectors  # noqa: PLC0415 - as above
         from events.processor import register_step  # noqa: PLC0415 - as above
         from jobs import services, signals  # noqa: PLC0415 - as above
         from jobs.alerts.deliverer import Deliverer  # noqa: PLC0415 - as above
@@ -40,6 +41,7 @@ class JobsConfig(AppConfig):
         from jobs.execution.reaper import Reaper  # noqa: PLC0415 - as above
         from jobs.execution.tracker import JobRunTracker  # noqa: PLC0415 - as above
         from jobs.live.notifier import change_notifier  # noqa: PLC0415 - as above
+        from jobs.monitoring import metrics  # noqa: PLC0415 - as above
         from jobs.monitoring.sampler import ArchivedEventCounter, Sampler  # noqa: PLC0415 - as above
         from jobs.projection import JobProjection  # noqa: PLC0415 - as above
 
@@ -54,6 +56,7 @@ class JobsConfig(AppConfig):
         archived = ArchivedEventCounter()
         projections.extend([JobProjection(), AlertProjection(), archived])
         modules.append("jobs.doctor")
+        collectors.append(metrics.collect)
         register_step("auto_cancel", lambda _single_pass: AutoCanceller().step)
         register_step("reaper", lambda single_pass: Reaper(single_pass=single_pass).step)
         register_step(

@@ -8,7 +8,13 @@ server        an HTTP server for processes without one
 Only this package imports prometheus_client, and it imports no other part of events/.
 """
 
-from events.metrics.exposition import collectors, is_available, render
+from events.metrics.exposition import (
+    FamilySample,
+    MetricFamily,
+    collectors,
+    is_available,
+    render,
+)
 from events.metrics.instruments import Definition
 
-__all__ = ["Definition", "collectors", "is_available", "render"]
+__all__ = ["Definition", "FamilySample", "MetricFamily", "collectors", "is_available", "render"]

@@ -247,6 +247,10 @@ if IS_INSTALLED and hasattr(os, "register_at_fork"):
 # The instruments
 
 TRANSPORTS: Final = ("websocket", "websocket_multi", "sse", "sse_multi", "poll", "replay", "python")
+_OUTCOMES: Final = (
+    "completed", "failed", "retry", "cancelled", "lost", "awaiting_input", "stopped", "fenced",
+    "rejected", "unknown",
+)  # fmt: skip
 _PUBLISHERS: Final = ("sync", "async", "external")
 
 PUBLISHED: Final = _counter(
@@ -279,7 +283,7 @@ CLOSES: Final = _counter(
 TASK_RUNS: Final = _counter(
     "task_runs",
     "Deliveries of tasks to workers, by their outcome.",
-    {"queue": (), "task_type": (), "outcome": ()},
+    {"queue": (), "task_type": (), "outcome": _OUTCOMES},
 )
 DELIVERY_LAG: Final = HistogramInstrument(
     Definition(

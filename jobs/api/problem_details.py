@@ -51,6 +51,7 @@ _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
     "throttled": (429, (jobs.TooOften,)),
     "needs-asgi": (501, ()),
     "needs-openapi": (501, ()),
+    "needs-metrics": (501, ()),
     "unavailable": (503, tuple(_FAILURES)),
 }
 _TYPES: Final = {error: name for name, (_, errors) in _PROBLEMS.items() for error in errors}

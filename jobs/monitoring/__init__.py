@@ -9,6 +9,8 @@ statistics  series of figures for a time range, from samples or from the jobs of
 health      the state of processors, outbox, archive, Redis and database, with thresholds
 deliveries  deliveries of alert messages that fail
 tables      failing task types, stuck and waiting jobs, workers
+totals      sums of samples since midnight
+metrics     metrics for Prometheus, from the status, rows and totals
 
 Imports `jobs.models`, `jobs.selectors` and what is below them.
 """

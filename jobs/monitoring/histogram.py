@@ -28,6 +28,11 @@ def bucket_end(bucket: str) -> float:
     return float(_BASE ** (int(bucket) + 1))
 
 
+def bucket_middle(bucket: str) -> float:
+    """Return the duration in seconds as which those of a bucket count."""
+    return float(_BASE ** (int(bucket) + 0.5))
+
+
 def count_of(histogram: Histogram) -> int:
     """Return the number of durations."""
     return sum(histogram.values())
@@ -42,5 +47,5 @@ def quantile(histogram: Histogram, share: float) -> float | None:
     for bucket in sorted(map(int, histogram)):
         seen += histogram[str(bucket)]
         if seen >= rank:
-            return float(_BASE ** (bucket + 0.5))
+            return bucket_middle(str(bucket))
     return None

@@ -14,6 +14,7 @@ from events.checks import OWNER_HINT, REDIS_TAG
 from events.database import close_connections
 from events.exceptions import EventsError, RedisUnavailable, StreamsOwned
 from events.log_format import logs_on, summarize_error
+from events.management.metrics import LOCAL_ADDRESS, served_metrics
 from events.processor import get_status
 from events.processor.processor import (
     STOP_TIMEOUT_SECONDS,
@@ -53,6 +54,15 @@ class Command(BaseCommand):
             " this one replaces",
         )
         parser.add_argument(
+            "--metrics-port", type=int, metavar="PORT", help="serve metrics at /metrics on a port"
+        )
+        parser.add_argument(
+            "--metrics-address",
+            default=LOCAL_ADDRESS,
+            metavar="ADDRESS",
+            help=f"address of the port ({LOCAL_ADDRESS}); who can connect can read the metrics",
+        )
+        parser.add_argument(
             "--timeout", type=float, default=60.0, help="maximum seconds of --once (60)"
         )
 
@@ -69,7 +79,7 @@ class Command(BaseCommand):
             elif once:
                 self._run_once(timeout)
             else:
-                self._run()
+                self._run(options["metrics_port"], options["metrics_address"])
         except StreamsOwned as error:
             raise CommandError(f"{error} {OWNER_HINT}") from error
         except EventsError as error:
@@ -82,12 +92,16 @@ class Command(BaseCommand):
         """Print what is wrong with Redis, and continue: archiving reduces what it may lose."""
         self.check(tags=[REDIS_TAG], include_deployment_checks=True, fail_level=CRITICAL)
 
-    def _run(self) -> None:
+    def _run(self, metrics_port: int | None, metrics_address: str) -> None:
         self._check_redis()
         with suppress(RedisUnavailable, django.db.Error):  # the loops wait for both
             claim_streams()
         close_connections()  # this thread waits for the loops
-        with self._logs_on_stderr(), stop_on_signals() as should_stop:
+        with (
+            served_metrics(metrics_port, metrics_address),
+            self._logs_on_stderr(),
+            stop_on_signals() as should_stop,
+        ):
             unfinished = EventProcessor(build_steps()).run(should_stop)
         if unfinished:
             raise CommandError(
