@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.integration.jobs.alerts.receivers import Mailbox, Receiver
+from tests.integration.jobs.alerts.receivers import Mailbox, Receiver, use_backend
 from tests.integration.jobs.alerts.support import Stage
 from tests.support.site import free_port
 
@@ -32,11 +32,11 @@ def smtp(settings: Any) -> Iterator[Callable[..., Mailbox]]:
     """Start an SMTP server with a handler, and select it in the settings."""
     with ExitStack() as servers:
 
-        def start(handler: Any) -> Any:
-            settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-            settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+        def start(handler: Any, **options: Any) -> Any:
+            port = free_port()
+            use_backend(settings, "smtp", host="127.0.0.1", port=port, **options)
             settings.DEFAULT_FROM_EMAIL = "Jobs <jobs@example.org>"
-            controller = Controller(handler, "127.0.0.1", settings.EMAIL_PORT)
+            controller = Controller(handler, "127.0.0.1", port)
             controller.start()
             servers.callback(controller.stop, no_assert=True)
             return handler

@@ -12,12 +12,20 @@ from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
+from django.core import mail
+
 from events.database import database_now
 from jobs.alerts.channels import delivery_channels
 from jobs.models import AlertDelivery, AlertMessage
 from tests.support.site import free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+_EMAIL_SETTINGS = {
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "password": "EMAIL_HOST_PASSWORD",
+    "timeout": "EMAIL_TIMEOUT",
+}
 ALERTS = [
     {
         "subject": "abc",
@@ -108,6 +116,17 @@ class Mailbox:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         self.contents.append(envelope.content)
         return "250 OK"
+
+
+def use_backend(settings: Any, backend: str, **options: Any) -> None:
+    """Select an e-mail backend with the settings of this version of Django."""
+    path = f"django.core.mail.backends.{backend}.EmailBackend"
+    if hasattr(mail, "mailers"):
+        settings.MAILERS = {"default": {"BACKEND": path, "OPTIONS": options}}
+        return
+    settings.EMAIL_BACKEND = path
+    for name, value in options.items():
+        setattr(settings, _EMAIL_SETTINGS[name], value)
 
 
 def make_message(*channels: str, state: str = "firing", **body: Any) -> AlertMessage:

@@ -9,7 +9,13 @@ from django.core import mail
 from jobs.alerts.channels import email
 from jobs.alerts.deliverer import Deliverer
 from jobs.models import AlertDelivery
-from tests.integration.jobs.alerts.receivers import ALERTS, Mailbox, make_due, make_message
+from tests.integration.jobs.alerts.receivers import (
+    ALERTS,
+    Mailbox,
+    make_due,
+    make_message,
+    use_backend,
+)
 from tests.support.site import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,14 +99,13 @@ def test_sender_of_the_channel(smtp, channels):
     assert received["Message-ID"] == f"<{message.pk}@alerts.test>"
 
 
-def test_server_that_is_down(smtp, settings):
-    smtp(Mailbox())
-    settings.EMAIL_PORT = free_port()
+def test_server_that_is_down(settings):
+    use_backend(settings, "smtp", host="127.0.0.1", port=free_port())
     make_message("ops")
     assert "Connection refused" in deliver().error
 
 
-def test_timeout(settings, smtp, monkeypatch):
+def test_timeout(smtp, monkeypatch):
     class Slow(Mailbox):
         async def handle_DATA(self, server, session, envelope):  # noqa: N802
             await asyncio.sleep(2)
@@ -113,26 +118,26 @@ def test_timeout(settings, smtp, monkeypatch):
 
 
 def test_timeout_of_the_project(settings):
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    use_backend(settings, "smtp", host="127.0.0.1")
     assert email._connection().timeout == 20
-    settings.EMAIL_TIMEOUT = 5
+    use_backend(settings, "smtp", host="127.0.0.1", timeout=5)
     assert email._connection().timeout == 5
 
 
-def test_other_backend():
+def test_other_backend(settings):
+    use_backend(settings, "locmem")
     message = make_message("ops")
     assert deliver().delivered_at
     assert mail.outbox[0].extra_headers["Message-ID"].startswith(f"<{message.pk}@")
 
 
-def test_error_contains_no_password(settings, smtp, caplog):
+def test_error_contains_no_password(smtp, caplog):
     class Refusing(Mailbox):
         async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
-            return f"550 {settings.EMAIL_HOST_PASSWORD} is not accepted"
+            return "550 correct horse is not accepted"
 
     caplog.set_level(0)
-    settings.EMAIL_HOST_PASSWORD = "correct horse"
-    smtp(Refusing())
+    smtp(Refusing(), password="correct horse")
     make_message("ops")
     error = deliver().error
     assert "550" in error

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from jobs.models import AlertMessage
 from jobs.signals import alert_changed
-from tests.integration.jobs.alerts.receivers import Receiver
+from tests.integration.jobs.alerts.receivers import Receiver, use_backend
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +22,7 @@ def channels(settings):
         "hook": receiver.channel(),
         "broken": {"kind": "email"},
     }
+    use_backend(settings, "locmem")
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "ALERT_CHANNELS": channels}
     return receiver
 
