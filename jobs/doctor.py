@@ -24,7 +24,7 @@ from jobs.access.logins import logins_of
 from jobs.access.tickets import make_ticket
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
-from jobs.monitoring.deliveries import failed_deliveries
+from jobs.monitoring.deliveries import REMEDY, delivery_failures
 
 MAX_LOGS: Final = 10_000
 SLOW_FIRST_BYTE_SECONDS: Final = 2.0
@@ -47,12 +47,10 @@ def check_logs(_examination: Examination) -> Finding:
 
 def check_deliveries(_examination: Examination) -> Finding:
     """Alert messages are delivered to all channels."""
-    failed = failed_deliveries()
+    failed = delivery_failures()
     if not failed.channels:
         return ok("None has failed.")
-    counts = f"{failed.given_up} given up within a day, {failed.retried} retried"
-    seen = f"{counts}; channels: {', '.join(failed.channels)}. The newest: {failed.error}"
-    return error(seen) if failed.given_up else warning(seen)
+    return error(failed.summary) if failed.given_up else warning(failed.summary)
 
 
 def check_layer(_examination: Examination) -> Finding:
@@ -170,7 +168,7 @@ CHECKS: Final = (
     Check(
         "alert-deliveries",
         check_deliveries,
-        "Correct ALERT_CHANNELS or the receiver, and run `manage.py send_test_alert CHANNEL`.",
+        REMEDY,
         TABLES,
     ),
     Check("channel-layer", check_layer, "Set CHANNEL_LAYERS to channels_redis."),

@@ -13,6 +13,7 @@ from events.processor.lag import LATE_SECONDS, ArchiveLag
 from events.processor.problems import Problem, runbook_link
 from events.processor.status import LogStatus, OutboxStatus
 from events.streams.memory import RedisMemory
+from jobs.monitoring.deliveries import REMEDY, DeliveryFailures, delivery_failures
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -85,7 +86,7 @@ status_cache: Final = StatusCache()
 
 def health() -> list[HealthItem]:
     """Return the items of the current status. Raises django.db.Error."""
-    return list(health_items(status_cache.get()))
+    return [*health_items(status_cache.get()), deliveries_item(delivery_failures())]
 
 
 def health_items(status: LogStatus) -> Iterator[HealthItem]:
@@ -105,6 +106,16 @@ def health_items(status: LogStatus) -> Iterator[HealthItem]:
     yield _item("stalled_logs", problems, OK, status.stalled_count, threshold=1)
     state = WARNING if status.loss_count else OK
     yield _item("lost_events", problems, state, status.loss_count, threshold=1)
+
+
+def deliveries_item(failed: DeliveryFailures) -> HealthItem:
+    """Return the item of alert messages that do not arrive."""
+    count, runbook = failed.given_up + failed.retried, runbook_link("alert-deliveries")
+    if not count:
+        return HealthItem("alert_deliveries", OK, runbook, 0, threshold=1)
+    state = CRITICAL if failed.given_up else WARNING
+    text = failed.summary, REMEDY
+    return HealthItem("alert_deliveries", state, runbook, count, None, 1, *text)
 
 
 def _item(

@@ -15,7 +15,7 @@ from events.database import database_now
 from jobs.alerts import deliverer
 from jobs.alerts.deliverer import MAX_ATTEMPTS, RETRY_SECONDS, Deliverer
 from jobs.models import AlertDelivery
-from jobs.monitoring.deliveries import failed_deliveries
+from jobs.monitoring.deliveries import delivery_failures
 from jobs.signals import alert_changed
 from tests.integration.jobs.alerts.receivers import Receiver, make_due, make_message, until
 from tests.integration.jobs.test_plans import plans
@@ -84,7 +84,7 @@ def test_queries_use_the_index_of_open_deliveries(channels):
     with CaptureQueriesContext(connection) as queries:
         assert deliverer.claim_delivery("signal")
         Deliverer().step()
-        failed_deliveries()
+        delivery_failures()
     found = [plan for sql, plan in plans(queries.captured_queries) if "alertdelivery" in sql]
     assert len(found) == 3
     for plan in found:

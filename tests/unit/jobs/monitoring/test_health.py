@@ -7,7 +7,8 @@ import pytest
 from events.processor.lag import ArchiveLag
 from events.processor.status import LogStatus, OutboxStatus, ProcessorStatus, StalledLog
 from events.streams.memory import RedisMemory
-from jobs.monitoring.health import health_items
+from jobs.monitoring.deliveries import DeliveryFailures
+from jobs.monitoring.health import deliveries_item, health_items
 from tests.support.site import ROOT
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -38,7 +39,7 @@ def test_everything_is_well():
 
 def test_every_runbook_is_a_heading():
     operations = (ROOT / "docs" / "operations.md").read_text()
-    for item in items().values():
+    for item in [*items().values(), deliveries_item(DeliveryFailures())]:
         path, _, heading = item.runbook.partition("#")
         assert path == "docs/operations.md"
         assert f"\n### {heading}\n" in operations
@@ -88,3 +89,15 @@ def test_item_has_the_problem_and_its_remedy():
     assert "manage.py process_events" in item.action
     assert item.since == DEAD.heartbeat_at
     assert (item.value, item.limit) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("failed", "state"), [((0, 0), "ok"), ((0, 2), "warning"), ((1, 2), "critical")]
+)
+def test_alert_deliveries(failed, state):
+    item = deliveries_item(DeliveryFailures(*failed, ("hook",), "HTTP 500"))
+    assert (item.state, item.value, item.threshold) == (state, sum(failed), 1)
+    assert bool(item.action) == (state != "ok")
+    if state == "critical":
+        detail = "1 given up within a day, 2 retried; channels: hook. The newest: HTTP 500"
+        assert item.detail == detail
