@@ -120,9 +120,11 @@ def merged(periods: Iterable[Mapping[str, Any]]) -> Values:
 
 
 def _merged(name: str, values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Mapping):
+        return limited(sum_of(values))
     if name in GAUGES:
         return min(values) if name in _LEAST else max(values)
-    return limited(sum_of(values)) if name in LABELLED else sum(values)
+    return sum(values)
 
 
 def sum_of(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
