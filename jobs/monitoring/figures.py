@@ -50,7 +50,6 @@ class EndedAttempt(NamedTuple):
     number: int
     created_at: datetime
     started_at: datetime | None
-    job_created_at: datetime
     first_event_at: datetime | None
 
     @property
@@ -62,13 +61,13 @@ class EndedAttempt(NamedTuple):
         if self.started_at is not None:
             found["duration"] = (self.started_at, self.finished_at)
         if self.number == 1:
-            found["first_event"] = (self.job_created_at, self.first_event_at)
+            found["first_event"] = (self.created_at, self.first_event_at)
         return found
 
 
 COLUMNS: Final = (
     "finished_at", "job__task_type", "status", "reason", "number", "created_at", "started_at",
-    "job__created_at", "job__first_event_at",
+    "job__first_event_at",
 )  # fmt: skip
 
 
@@ -120,7 +119,7 @@ def merged(periods: Iterable[Mapping[str, Any]]) -> Values:
 
 
 def _merged(name: str, values: Sequence[Any]) -> Any:
-    if isinstance(values[0], Mapping):
+    if isinstance(values[0], dict):
         return limited(sum_of(values))
     if name in GAUGES:
         return min(values) if name in _LEAST else max(values)
@@ -137,7 +136,7 @@ def sum_of(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _add_to(total: dict[str, Any], value: Mapping[str, Any]) -> None:
     for label, each in value.items():
-        if isinstance(each, Mapping):
+        if isinstance(each, dict):  # ten times as fast as Mapping
             _add_to(total.setdefault(label, {}), each)
         else:
             total[label] = total.get(label, 0) + each
@@ -155,6 +154,6 @@ def limited(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def size(value: Any) -> float:
     """Return the sum of all numbers of a value."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return sum(map(size, value.values()))
     return float(value)

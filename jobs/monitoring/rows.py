@@ -42,11 +42,11 @@ class FiguresByPeriod:
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._figures: defaultdict[datetime, PeriodFigures] = defaultdict(PeriodFigures)
+        self._figures: defaultdict[int, PeriodFigures] = defaultdict(PeriodFigures)
 
     def at(self, time: datetime) -> PeriodFigures:
         """Return the figures of the period of a time, which is that of a column."""
-        return self._figures[floor_time(aware_time(time), self._seconds)]
+        return self._figures[int(aware_time(time).timestamp()) // self._seconds]
 
     def add_jobs(self, rows: Iterable[tuple[str, datetime]]) -> None:
         """Count jobs: task_type and time of creation."""
@@ -55,7 +55,10 @@ class FiguresByPeriod:
 
     def values(self) -> dict[datetime, Values]:
         """Return the figures by the start of the period, without periods that have none."""
-        return {start: figures.values() for start, figures in self._figures.items()}
+        return {
+            datetime.fromtimestamp(number * self._seconds, UTC): figures.values()
+            for number, figures in self._figures.items()
+        }
 
 
 def created_jobs(jobs: QuerySet[Job], start: datetime, end: datetime) -> QuerySet[Any, Any]:

@@ -20,7 +20,6 @@ def attempt(**changed):
         "number": 1,
         "created_at": START,
         "started_at": START + timedelta(seconds=10),
-        "job_created_at": START,
         "first_event_at": START + timedelta(seconds=12),
     }
     return EndedAttempt(**{**given, **changed})
