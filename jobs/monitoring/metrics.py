@@ -201,7 +201,7 @@ def _add_rows(samples: _Samples) -> None:
         for task_type, count in figures.limited(counts).items():
             samples.add("jobs", count, task_type=task_type, status=status)
     samples.add("inputs_pending", capped_count(InputRequest.objects.filter(answered_at=None)))
-    alerts = Alert.objects.filter(state__in=Alert.OPEN).order_by("rule", "state")
+    alerts = Alert.objects.filter(resolved_at=None).order_by("rule", "state")
     counted = alerts.values_list("rule", "state").annotate(Count("pk"))
     for rule, state, count in counted[: figures.MAX_LABELS]:
         samples.add("alerts", count, rule=rule, state=state)

@@ -1,5 +1,8 @@
 """`/metrics`: access, formats, and what it answers without the extra and without the database."""
 
+import subprocess
+import sys
+
 import pytest
 from django.contrib.auth.models import Permission
 from prometheus_client.openmetrics.parser import (
@@ -11,6 +14,7 @@ from jobs.api.views import metrics
 from jobs.monitoring.health import status_cache
 from tests.support.database import failing_database
 from tests.support.metrics import value_of
+from tests.support.site import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,3 +84,26 @@ def test_without_the_extra(client, monkeypatch):
     assert response.json()["type"] == "urn:job-events:needs-metrics"
     assert "job-events[metrics]" in response.json()["detail"]
     assert metrics.is_available() is False
+
+
+CORE_INSTALL = """
+import os, sys
+sys.modules["prometheus_client"] = None  # its import fails
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
+import django
+from django.conf import settings
+settings.JOB_EVENTS |= {"METRICS_TOKEN": "t", "REDIS_URL": sys.argv[1]}
+django.setup()
+from django.test import Client
+from events.publisher import get_publisher
+get_publisher().publish_event("abc", {})
+response = Client(SERVER_NAME="localhost").get("/metrics", headers={"Authorization": "Bearer t"})
+print(response.status_code, response.json()["type"])
+"""
+
+
+def test_core_install(redis_server):
+    """Publishing works without the package, and the rest of the site can be imported."""
+    command = [sys.executable, "-c", CORE_INSTALL, redis_server.url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "501 urn:job-events:needs-metrics\n"

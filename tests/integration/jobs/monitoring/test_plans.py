@@ -14,8 +14,21 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.models import Alert, AlertDelivery, AlertMessage, Attempt, InputRequest, Job, Sample, Task
+from jobs.models import (
+    Alert,
+    AlertDelivery,
+    AlertMessage,
+    Attempt,
+    InputRequest,
+    Job,
+    MonitorCheckpoint,
+    Sample,
+    Task,
+)
+from jobs.monitoring import metrics
 from jobs.monitoring.health import status_cache
+from jobs.monitoring.sampler import CHECKPOINT
+from jobs.monitoring.totals import SampleTotals
 from tests.integration.jobs.test_plans import plans
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -143,3 +156,19 @@ def test_statistics_use_indexes(large, user, staff, other_user):
             assert bool(body["stuck"] and body["waiting"]) == (viewer != other_user)
             for sql, plan in plans(captured.captured_queries):
                 assert not full_scans(plan), (viewer, query, sql, plan)
+
+
+def test_metrics_use_indexes(large, monkeypatch):
+    """The first exposition of a process reads the samples since midnight.
+
+    Here they are few, as a day is of 14: PostgreSQL reads most of a table without an index.
+    """
+    monkeypatch.setattr(metrics, "sample_totals", SampleTotals())
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    MonitorCheckpoint.objects.create(name=CHECKPOINT, at=midnight + timedelta(hours=1))
+    status_cache.clear()
+    with CaptureQueriesContext(connection) as captured:
+        metrics.collect()
+    assert len(captured) < 20
+    for sql, plan in plans(captured.captured_queries):
+        assert not full_scans(plan), (sql, plan)
