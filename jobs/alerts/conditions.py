@@ -111,8 +111,10 @@ def _running(rule: AlertDefinition) -> QuerySet[Job]:
     asked = InputRequest.objects.filter(
         job=OuterRef("pk"), attempt=OuterRef("attempt"), answered_at=None
     )
-    oldest = Job.objects.filter(~Exists(asked), pk__in=jobs.values("pk")[:_MAX_RUNNING])
-    return oldest.order_by("created_at", "id")
+    oldest = jobs.values("pk")[:_MAX_RUNNING]
+    # The status again, for the planner.
+    found = Job.objects.filter(~Exists(asked), pk__in=oldest, status=Status.RUNNING)
+    return found.order_by("created_at", "id")
 
 
 def _stuck_jobs(rule: AlertDefinition, observation: Observation) -> Iterator[Occurrence]:

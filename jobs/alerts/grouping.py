@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from events.database import aware_time
 from jobs.alerts.channels import delivery_channels
@@ -16,13 +16,9 @@ from jobs.alerts.links import job_link, monitor_link
 from jobs.alerts.rules import AlertDefinition
 from jobs.alerts.states import RULE_SUBJECT, in_chunks, locked
 from jobs.conf import job_settings
-from jobs.models import Alert, AlertDelivery, AlertMessage, Silence
+from jobs.models import UNSENT, Alert, AlertDelivery, AlertMessage, Silence
 
 MAX_ALERTS_SHOWN: Final = 20
-# As in the condition of the index.
-_UNSENT: Final = Q(state="firing", firing_message=None) | Q(
-    state="resolved", firing_message__isnull=False, resolved_message=None
-)
 
 State = Alert.State
 
@@ -30,7 +26,7 @@ State = Alert.State
 def create_messages(rules: Iterable[AlertDefinition], now: datetime) -> int:
     """Insert the messages that are due, with their deliveries; return the number of messages."""
     by_name = {rule.name: rule for rule in rules}
-    unsent = list(Alert.objects.filter(_UNSENT, rule__in=by_name).order_by("pk"))
+    unsent = list(Alert.objects.filter(UNSENT, rule__in=by_name).order_by("pk"))
     if not unsent:
         return 0
     silences = list(Silence.objects.filter(starts_at__lte=now, ends_at__gt=now))
@@ -74,7 +70,9 @@ def _recently_sent(names: Iterable[str], now: datetime) -> set[str]:
 
 def _insert(due: Sequence[tuple[AlertDefinition, str, list[Alert]]], now: datetime) -> int:
     names = {rule.name for rule, _state, _alerts in due}
-    firing = Alert.objects.filter(rule__in=names, state=State.FIRING).order_by()
+    firing = Alert.objects.filter(
+        rule__in=names, fired_at__isnull=False, resolved_at=None
+    ).order_by()
     totals = dict(firing.values_list("rule").annotate(Count("pk")))
     messages = [
         AlertMessage(

@@ -133,7 +133,7 @@ def apply_outcomes(
     `rules` are all rules. Returns the number of alerts whose state has changed.
     """
     open_alerts: dict[str, dict[str, Alert]] = {}
-    for alert in Alert.objects.filter(state__in=Alert.OPEN).order_by("pk"):
+    for alert in Alert.objects.filter(resolved_at=None).order_by("-pending_at", "-id"):
         open_alerts.setdefault(alert.rule, {})[alert.subject] = alert
     changes = _Changes(now)
     for outcome in outcomes:

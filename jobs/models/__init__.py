@@ -10,6 +10,7 @@ Imports `events` and `jobs.conf`; everything else in `jobs` may import it.
 """
 
 from jobs.models.alert import (
+    UNSENT,
     Alert,
     AlertDelivery,
     AlertMatch,
@@ -23,6 +24,7 @@ from jobs.models.sample import MonitorCheckpoint, Sample
 from jobs.models.ticket import Ticket
 
 __all__ = [
+    "UNSENT",
     "Alert",
     "AlertDelivery",
     "AlertMatch",

@@ -1,6 +1,7 @@
 """Models of alerts: rules, alerts, silences, and messages with their deliveries."""
 
 import uuid
+from typing import Final
 
 from django.db import models
 from django.db.models import Q
@@ -8,6 +9,12 @@ from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager
 from jobs.conf import user_model
+
+# Alerts without a message about their state. SQLite uses a partial index only for conditions
+# without parameters.
+UNSENT: Final = Q(fired_at__isnull=False, firing_message=None, resolved_at=None) | Q(
+    resolved_at__isnull=False, firing_message__isnull=False, resolved_message=None
+)
 
 
 class AlertRule(models.Model):
@@ -103,8 +110,7 @@ class Alert(models.Model):
             ),
             models.Index(
                 fields=("rule",),
-                condition=Q(state="firing", firing_message=None)
-                | Q(state="resolved", firing_message__isnull=False, resolved_message=None),
+                condition=UNSENT,
                 name="job_events_alerts_unsent",
             ),
         )

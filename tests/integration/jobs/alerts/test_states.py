@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from jobs.alerts.evaluator import CHECKPOINT
-from jobs.models import Alert, AlertRule, MonitorCheckpoint
+from jobs.alerts.evaluator import CHECKPOINT, Evaluator
+from jobs.models import Alert, AlertMessage, AlertRule, Job, MonitorCheckpoint
 from tests.integration.jobs.alerts.support import FAKE_KIND, messages, states
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 def test_without_for_an_alert_fires_at_once(stage):
@@ -185,6 +185,36 @@ def test_clock_is_turned_back(stage):
     stage.evaluate()
     stage.evaluate(after=30)
     assert [message[1] for message in messages()] == ["resolved", "firing"]
+
+
+def test_naive_times(settings, make_job):
+    """Without USE_TZ, with the clock of the database."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Kolkata"
+    timezone.get_default_timezone.cache_clear()
+    connection.close()
+    try:
+        rules = {
+            "start": {"kind": "no_first_event", "seconds": 5},
+            "rate": {"kind": "failure_rate", "min_count": 1},
+        }
+        settings.JOB_EVENTS = {
+            **settings.JOB_EVENTS, "ALERT_RULES": rules, "ALERT_GROUP_WAIT": 0,
+        }  # fmt: skip
+        job = make_job("running")
+        make_job("failed")
+        ten = timedelta(seconds=10)
+        Job.objects.filter(pk=job.pk).update(created_at=timezone.now() - ten)
+        assert Evaluator().step() == 4
+        assert Evaluator().step() == 0
+        assert states() == {job.job_id: "firing", "manual": "firing"}
+        MonitorCheckpoint.objects.update(at=timezone.now() - ten)
+        assert Evaluator().step() == 0
+        since = {each["since"] for each in AlertMessage.objects.first().body["alerts"]}
+        assert [each[-6:] for each in since] == ["+05:30"]
+    finally:
+        timezone.get_default_timezone.cache_clear()
+        connection.close()
 
 
 def test_first_evaluation_of_a_project(stage):
