@@ -85,7 +85,7 @@ def _health_strings() -> dict[str, str]:
         "health.streams": _("Streams"),
         "health.database": _("Database"),
         "health.stalled_logs": _("Stalled logs"),
-        "health.lost_events": _("Gaps in logs, 24 h"),
+        "health.lost_events": _("Gaps in logs"),
         "health.alert_deliveries": _("Alert deliveries"),
         "health.connected": _("Connected"),
         "health.failing": _("Failing"),

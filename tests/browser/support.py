@@ -69,9 +69,9 @@ def disable_websockets(page: Any) -> None:
     page.add_init_script("delete globalThis.WebSocket")
 
 
-def log_in(page: Any) -> None:
-    """Log in as demo on the login page."""
-    page.get_by_label("Username").fill("demo")
-    page.get_by_label("Password").fill("demo")
+def log_in(page: Any, user: str = "demo") -> None:
+    """Log in on the login page."""
+    page.get_by_label("Username").fill(user)
+    page.get_by_label("Password").fill(user)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Jobs", exact=True).wait_for()

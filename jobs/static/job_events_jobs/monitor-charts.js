@@ -5,7 +5,9 @@ import { element, setText } from "./elements.js";
 import { formatDay, formatMoment, formatQuantity, formatTime } from "./monitor-format.js";
 
 const HEIGHT_PX = 168;
-const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX] = [62, 26];
+const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX, AXIS_GAP_PX] = [62, 30, 8];
+/** Distances between the lines of a chart of bytes. */
+const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const DASH = [5, 4];
 /** Above this number of periods, times are dates. */
 const DAY_SECONDS = 86_400;
@@ -14,7 +16,7 @@ const percentiles = (name) => [
   { key: `${name}.p50`, label: "p50", colour: "--accent" },
   { key: `${name}.p95`, label: "p95", colour: "--running", dash: DASH },
 ];
-/** The charts by name. Without a value in any of its series, an optional chart is hidden. */
+/** The charts by name. An optional chart is hidden unless one of its values is above 0. */
 const CHARTS = [
   {
     name: "ended", unit: "count", stacked: true,
@@ -40,7 +42,7 @@ const CHARTS = [
     ],
   },
   {
-    name: "jobs", unit: "count", optional: true,
+    name: "jobs", unit: "count",
     series: [
       { key: "jobs_pending", label: "pending", colour: "--pending" },
       { key: "jobs_running", label: "running", colour: "--running" },
@@ -48,20 +50,20 @@ const CHARTS = [
     ],
   },
   {
-    name: "lag", unit: "seconds", optional: true,
+    name: "lag", unit: "seconds",
     series: [
       { key: "outbox_age", label: "outbox", colour: "--accent" },
       { key: "archive_age", label: "archive", colour: "--running", dash: DASH },
     ],
   },
   {
-    name: "memory", unit: "bytes", optional: true,
+    name: "memory", unit: "bytes",
     series: [
       { key: "redis_used", label: "used", colour: "--accent" },
       { key: "redis_limit", label: "limit", colour: "--failed", dash: DASH },
     ],
   },
-  { name: "streams", unit: "count", optional: true, series: [{ key: "streams", label: "streams", colour: "--accent" }] },
+  { name: "streams", unit: "count", series: [{ key: "streams", label: "streams", colour: "--accent" }] },
   {
     name: "tokens", unit: "count", optional: true,
     series: [
@@ -101,7 +103,8 @@ class Chart {
     this.legend = definition.series.map((each) => this.legendItem(each));
     this.canvas = element("div", { class: "plot", role: "img" });
     this.empty = element("p", { class: "plot-empty" }, translate("chart.empty"));
-    this.table = element("div", { class: "table-scroll" });
+    // Scrolls, so that it needs the focus.
+    this.table = element("div", { class: "table-scroll", role: "group", tabindex: "0", "aria-labelledby": id });
     this.details = element("details", {}, element("summary", {}, translate("chart.table")), this.table);
     this.details.addEventListener("toggle", () => this.drawTable());
     this.node = element(
@@ -170,10 +173,11 @@ class Chart {
       grid: { stroke: () => colourOf("--line"), width: 1 },
       ticks: { show: false },
     };
+    const steps = definition.unit === "bytes" ? { incrs: BYTE_STEPS } : {};
     return {
       width: this.canvas.clientWidth,
       height: HEIGHT_PX,
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "monitor" } },
       scales: {
@@ -181,8 +185,8 @@ class Chart {
         y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] },
       },
       axes: [
-        { ...axis, size: AXIS_HEIGHT_PX, space: 70, values: (_plot, splits) => splits.map((time) => this.timeText(time)) },
-        { ...axis, size: AXIS_WIDTH_PX, values: (_plot, splits) => splits.map((value) => formatQuantity(value, definition.unit)) },
+        { ...axis, size: AXIS_HEIGHT_PX, gap: AXIS_GAP_PX, space: 70, values: (_plot, splits) => splits.map((time) => this.timeText(time)) },
+        { ...axis, ...steps, size: AXIS_WIDTH_PX, values: (_plot, splits) => splits.map((value) => formatQuantity(value, definition.unit)) },
       ],
       series: [{}, ...this.lines()],
       hooks: { setCursor: [(plot) => this.drawLegend(plot.cursor.idx)] },

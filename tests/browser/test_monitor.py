@@ -1,0 +1,228 @@
+"""The monitor: charts, health, tables with actions, live updates, access, and accessibility."""
+
+import re
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.conftest import created_job
+from tests.browser.support import log_in, wait_for_state
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+URL = "/jobs/monitor/"
+SAMPLES = """
+from datetime import timedelta
+from django.utils import timezone
+from jobs.models import Job, Sample
+from jobs.monitoring.rows import floor_time
+values = {
+    "events_appended": 600, "events_archived": 540, "processors": 1, "outbox_age": 0.5,
+    "archive_age": 1.5, "redis_used": 40_000_000, "redis_limit": 268_435_456, "streams": 70,
+    "jobs_running": 3, "jobs_pending": 1,
+    "attempts_ended": {"report": {"completed": 7, "failed": 3}, "sync": {"completed": 5}},
+    "duration": {"report": {"15": 6}}, "queue_wait": {"report": {"-48": 6}},
+}
+end = floor_time(timezone.now(), 60)
+for minute in range(2, 9):
+    at = end - timedelta(minutes=minute)
+    for name, value in values.items():
+        Sample.objects.update_or_create(name=name, at=at, seconds=60, defaults={"value": value})
+"""
+# Both events must be in the archive before: it would set the time of the last event again.
+STUCK = """
+from datetime import timedelta
+from time import sleep
+from django.utils import timezone
+from jobs.models import Job
+from jobs.services import job_start
+job_start(job_id="{job_id}")
+while Job.objects.get(job_id="{job_id}").event_count < 2:
+    sleep(0.05)
+old = timezone.now() - timedelta(hours=1)
+Job.objects.filter(job_id="{job_id}").update(started_at=old, last_event_at=old)
+"""
+
+
+@pytest.fixture(scope="module")
+def _samples(site: Site) -> None:
+    site.manage("shell", "--verbosity", "0", "-c", SAMPLES)
+
+
+def open_monitor(page: Any, query: str = "") -> None:
+    page.goto(URL + query)
+    page.wait_for_selector("html[data-drawn]")
+
+
+def stuck_job(site: Site) -> str:
+    job_id = created_job(site, "plain")
+    site.manage("shell", "--verbosity", "0", "-c", STUCK.format(job_id=job_id))
+    return job_id
+
+
+def legend(page: Any, chart: str) -> str:
+    return str(page.locator(f".chart:has(#chart-{chart}) .legend").inner_text())
+
+
+@pytest.mark.usefixtures("_samples")
+def test_charts_and_their_tables(page: Any) -> None:
+    open_monitor(page)
+    assert page.locator(".chart:visible .plot canvas").count() >= 6
+    assert "Completed 12" in legend(page, "ended")
+    assert "20%" in legend(page, "failure_rate")
+    assert re.search(r"Appended 10\s+Archived 9", legend(page, "events"))
+    assert page.locator(".chart:has(#chart-tokens)").is_hidden()
+    image = page.get_by_role("img", name="Failure rate. Failed: latest 20%, highest 20%")
+    assert image.count() == 1
+    chart = page.locator(".chart:has(#chart-duration)")
+    assert chart.locator("table").count() == 0
+    chart.get_by_text("Table").click()
+    chart.locator("tbody tr").first.wait_for()
+    assert chart.locator("tbody tr").count() == 60
+    assert chart.locator("tbody tr", has_text="s").count() >= 7
+
+
+@pytest.mark.usefixtures("_samples")
+def test_range_and_task_type(page: Any) -> None:
+    open_monitor(page)
+    page.get_by_role("button", name="24 hours").click()
+    page.wait_for_selector("html[data-drawn='24h']")
+    page.get_by_role("button", name="1 hour").click()
+    page.wait_for_selector("html[data-drawn='1h']")
+    page.get_by_label("Task type", exact=True).select_option("sync")
+    shown = page.locator(".chart:has(#chart-ended) .legend")
+    shown.filter(has_text="Completed 5").wait_for()
+    assert "task_type=sync" in page.url
+    open_monitor(page, "?range=7d&task_type=report")
+    assert page.get_by_role("button", name="7 days").get_attribute("aria-pressed") == "true"
+    assert page.get_by_label("Task type", exact=True).input_value() == "report"
+
+
+@pytest.mark.usefixtures("_samples")
+def test_what_is_wrong_comes_first(page: Any, site: Site) -> None:
+    open_monitor(page)
+    attention = page.locator("#attention")
+    assert "report: 30% failed, 21 of 70 attempts" in attention.inner_text()
+    assert page.locator("[data-name=processors]").inner_text().startswith("Processors\n1 of 1")
+    assert page.locator("[data-name=database] .state").inner_text() == "OK"
+
+
+def test_stuck_job_is_cancelled_after_a_confirmation(page: Any, site: Site) -> None:
+    job_id = stuck_job(site)
+    open_monitor(page)
+    row = page.locator("#jobs tr", has=page.locator(f"[data-job-id='{job_id}']"))
+    assert "Stuck" in row.inner_text()
+    cancel = row.get_by_role("button", name="Cancel")
+    cancel.click()
+    page.get_by_role("button", name="Keep it running").click()
+    assert status_of(site, job_id) == "running"
+    assert page.evaluate("document.activeElement.dataset.jobId") == job_id
+    cancel.click()
+    page.get_by_role("button", name="Cancel the job").click()
+    page.get_by_text("The job was cancelled.").last.wait_for()
+    assert status_of(site, job_id) == "cancelled"
+
+
+def status_of(site: Site, job_id: str) -> str:
+    with site.client() as client:
+        return str(client.get(f"/api/jobs/{job_id}/").json()["status"])
+
+
+def test_open_question_links_to_the_page_of_the_job(page: Any, site: Site) -> None:
+    job_id = created_job(site, "plain")
+    ask = (
+        "from jobs.services import job_start; from jobs.inputs import input_request;"
+        f" job_start(job_id='{job_id}');"
+        f" input_request(job_id='{job_id}', name='ok', prompt='Send it?', choices=['yes'])"
+    )
+    site.manage("shell", "--verbosity", "0", "-c", ask)
+    open_monitor(page)
+    page.locator("#jobs tr", has=page.locator(f"a[href*='{job_id}']")).get_by_role(
+        "link", name="Answer"
+    ).click()
+    page.get_by_text("Send it?").first.wait_for()
+
+
+def test_table_keeps_its_order_while_it_is_read(page: Any, site: Site) -> None:
+    first = stuck_job(site)
+    open_monitor(page)
+    button = page.locator(f"#jobs [data-job-id='{first}']")
+    button.focus()
+    other = stuck_job(site)
+    page.locator(f"#jobs [data-job-id='{other}']").wait_for()
+    with site.client() as client:
+        client.post(f"/api/jobs/{first}/cancel/")
+    page.locator("#jobs tr.gone").wait_for()
+    assert page.evaluate("document.activeElement.dataset.jobId") == first
+    page.locator("h1").click()
+    page.evaluate("document.activeElement.blur()")
+    page.locator("#jobs tr.gone").wait_for(state="detached")
+
+
+def test_unchanged_statistics_are_not_sent_again(page: Any) -> None:
+    answers: list[int] = []
+    body = {"etag": '"x"', "content-type": "application/json"}
+
+    def answer(route: Any) -> None:
+        if route.request.headers.get("if-none-match") == '"x"':
+            answers.append(304)
+            return route.fulfill(status=304, headers=body)
+        answers.append(200)
+        response = route.fetch()
+        return route.fulfill(response=response, headers={**response.headers, **body})
+
+    page.route("**/api/statistics/**", answer)
+    open_monitor(page)
+    page.wait_for_timeout(6_000)
+    assert answers[:2] == [200, 304]
+
+
+def test_offline_state_keeps_the_figures(page: Any) -> None:
+    open_monitor(page)
+    problem = {"detail": "The database does not answer."}
+    page.route("**/api/statistics/**", lambda route: route.fulfill(status=503, json=problem))
+    wait_for_state(page, "offline")
+    page.get_by_text("The database does not answer.").wait_for()
+    assert page.locator(".health-item").count() == 9
+    page.unroute("**/api/statistics/**")
+    wait_for_state(page, "live")
+    assert page.locator("#outage").is_hidden()
+
+
+def test_logged_out_user_is_notified(page: Any, context: Any) -> None:
+    open_monitor(page)
+    context.clear_cookies()
+    wait_for_state(page, "refused")
+
+
+def test_other_users_see_no_monitor(browser: Any, site: Site) -> None:
+    context = browser.new_context(base_url=site.url)
+    page = context.new_page()
+    page.goto("/jobs/")
+    log_in(page, "anna")
+    assert page.get_by_role("link", name="Monitor").count() == 0
+    assert page.goto(URL).status == 403
+    context.close()
+
+
+@pytest.mark.usefixtures("_samples")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_page_is_accessible_and_as_wide_as_the_window(
+    page: Any, site: Site, width: int, scheme: str
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    open_monitor(page)
+    page.locator("details summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+
+
+def test_pages_comply_with_their_policy(page: Any) -> None:
+    policy = page.goto(URL).headers["content-security-policy"]
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
+    wait_for_state(page, "live")
