@@ -185,7 +185,7 @@ def test_offline_state_keeps_the_figures(page: Any) -> None:
     page.route("**/api/statistics/**", lambda route: route.fulfill(status=503, json=problem))
     wait_for_state(page, "offline")
     page.get_by_text("The database does not answer.").wait_for()
-    assert page.locator(".health-item").count() == 9
+    assert page.locator(".health-item").count() == 10
     page.unroute("**/api/statistics/**")
     wait_for_state(page, "live")
     assert page.locator("#outage").is_hidden()

@@ -17,6 +17,7 @@ const CARDS = [
   ["database"],
   ["stalled_logs"],
   ["lost_events"],
+  ["alert_deliveries"],
 ];
 const UNITS = { redis_memory: "bytes", outbox_age: "seconds", archive_age: "seconds" };
 /** From this share of failed attempts on, a task type needs attention. */
