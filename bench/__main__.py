@@ -11,6 +11,7 @@ BENCHMARKS = (
     "archive_pages",
     "searching",
     "lists",
+    "monitoring",
     "pages",
     "exporting",
     "memory",

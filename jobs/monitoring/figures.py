@@ -41,34 +41,16 @@ Values = dict[str, Any]
 
 
 class EndedAttempt(NamedTuple):
-    """The columns of an attempt that has ended, in the order of COLUMNS."""
+    """An attempt that has ended; durations are in seconds, None if one has no start or no end."""
 
     finished_at: datetime
     task_type: str
     status: str
     reason: str
     number: int
-    created_at: datetime
-    started_at: datetime | None
-    first_event_at: datetime | None
-
-    @property
-    def durations(self) -> dict[str, tuple[datetime, datetime | None]]:
-        """Start and end of what each histogram measures."""
-        found: dict[str, tuple[datetime, datetime | None]] = {
-            "queue_wait": (self.created_at, self.started_at)
-        }
-        if self.started_at is not None:
-            found["duration"] = (self.started_at, self.finished_at)
-        if self.number == 1:
-            found["first_event"] = (self.created_at, self.first_event_at)
-        return found
-
-
-COLUMNS: Final = (
-    "finished_at", "job__task_type", "status", "reason", "number", "created_at", "started_at",
-    "job__first_event_at",
-)  # fmt: skip
+    queue_wait: float | None
+    duration: float | None
+    first_event: float | None
 
 
 class PeriodFigures:
@@ -86,9 +68,12 @@ class PeriodFigures:
         self._add(ATTEMPTS_ENDED, attempt.task_type, attempt.status)
         if attempt.status == Job.Status.FAILED:
             self._add(FAILURES, attempt.reason or ERROR)
-        for name, (start, end) in attempt.durations.items():
-            if end is not None:
-                self._add(name, attempt.task_type, bucket_of((end - start).total_seconds()))
+        # The first event of the job is not one of a later attempt.
+        first_event = attempt.first_event if attempt.number == 1 else None
+        durations = (attempt.queue_wait, attempt.duration, first_event)
+        for name, seconds in zip(HISTOGRAMS, durations, strict=True):
+            if seconds is not None:
+                self._add(name, attempt.task_type, bucket_of(seconds))
 
     def add_usage(self, task_type: str, usage: Usage) -> None:
         """Add tokens, and their cost if the models have a price."""

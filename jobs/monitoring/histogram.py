@@ -11,6 +11,7 @@ from typing import Final
 Histogram = Mapping[str, int]
 
 _BASE: Final = 1.1
+_LOG_BASE: Final = log(_BASE)
 # Of a millisecond and of two years: what is outside counts as that.
 _MIN_BUCKET: Final = -73
 _MAX_BUCKET: Final = 188
@@ -19,8 +20,9 @@ _MIN_SECONDS: Final = _BASE**_MIN_BUCKET
 
 def bucket_of(seconds: float) -> str:
     """Return the bucket of a duration."""
-    bucket = floor(log(max(seconds, _MIN_SECONDS)) / log(_BASE))
-    return str(min(max(bucket, _MIN_BUCKET), _MAX_BUCKET))
+    if seconds <= _MIN_SECONDS:
+        return str(_MIN_BUCKET)
+    return str(min(floor(log(seconds) / _LOG_BASE), _MAX_BUCKET))
 
 
 def bucket_end(bucket: str) -> float:

@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from django.db.models import QuerySet
+from django.db.models import FloatField, Func, QuerySet
 
 from events.database import aware_time, column_time
 from events.models import ArchivedEvent
 from events.types import UNKNOWN, Cursor, EventType
 from jobs.models import Attempt, Job
 from jobs.monitoring.figures import (
-    COLUMNS,
     EVENTS_APPENDED,
     EndedAttempt,
     PeriodFigures,
@@ -68,17 +67,45 @@ def created_jobs(jobs: QuerySet[Job], start: datetime, end: datetime) -> QuerySe
     return rows.values_list("task_type", "created_at")
 
 
+class Seconds(Func):
+    """The seconds from one time to another: a number, which takes less time than two times."""
+
+    output_field = FloatField()
+    arity = 2
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
+        (start, first), (end, second) = map(compiler.compile, self.source_expressions)
+        return f"((julianday({end}) - julianday({start})) * 86400.0)", (*second, *first)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
+        (start, first), (end, second) = map(compiler.compile, self.source_expressions)
+        return f"EXTRACT(EPOCH FROM {end} - {start})::float8", (*second, *first)
+
+
+# Those of an EndedAttempt.
+_COLUMNS: Final = (
+    "finished_at", "job__task_type", "status", "reason", "number",
+    Seconds("created_at", "started_at"), Seconds("started_at", "finished_at"),
+    Seconds("created_at", "job__first_event_at"),
+)  # fmt: skip
+
+
 def ended_attempts(start: datetime, end: datetime) -> QuerySet[Attempt]:
     """Return the attempts that ended in an interval, the newest first."""
     interval = {"finished_at__gte": column_time(start), "finished_at__lt": column_time(end)}
     return Attempt.objects.filter(**interval).order_by("-finished_at")
 
 
+def attempt_rows(attempts: QuerySet[Attempt], *others: Any) -> QuerySet[Any, Any]:
+    """Return the fields of an EndedAttempt, and other columns."""
+    return attempts.values_list(*_COLUMNS, *others)
+
+
 def figures_from_rows(start: datetime, end: datetime, seconds: int) -> dict[datetime, Values]:
     """Compute the figures of all jobs and events for each period of an interval."""
     periods = FiguresByPeriod(seconds)
     periods.add_jobs(created_jobs(Job.objects.all(), start, end))
-    for row in ended_attempts(start, end).values_list(*COLUMNS):
+    for row in attempt_rows(ended_attempts(start, end)):
         attempt = EndedAttempt(*row)
         periods.at(attempt.finished_at).add_attempt(attempt)
     for (time, task_type), usage in _usage(start, end, seconds).items():

@@ -1,6 +1,6 @@
 """Figures: what an attempt adds, the merge of periods, and the limit of labels."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,19 +8,17 @@ from jobs.monitoring import figures
 from jobs.monitoring.figures import EndedAttempt, PeriodFigures, limited, merged, size
 from jobs.monitoring.histogram import bucket_of, quantile
 
-START = datetime(2026, 11, 26, tzinfo=UTC)
-
 
 def attempt(**changed):
     given = {
-        "finished_at": START + timedelta(seconds=40),
+        "finished_at": datetime(2026, 11, 26, tzinfo=UTC),
         "task_type": "report",
         "status": "completed",
         "reason": "",
         "number": 1,
-        "created_at": START,
-        "started_at": START + timedelta(seconds=10),
-        "first_event_at": START + timedelta(seconds=12),
+        "queue_wait": 10.0,
+        "duration": 30.0,
+        "first_event": 12.0,
     }
     return EndedAttempt(**{**given, **changed})
 
@@ -47,7 +45,7 @@ def test_only_the_first_attempt_has_a_time_to_the_first_event():
 
 
 def test_an_attempt_that_never_started_has_no_durations():
-    values = of(attempt(status="cancelled", started_at=None, first_event_at=None))
+    values = of(attempt(status="cancelled", queue_wait=None, duration=None, first_event=None))
     assert values == {"attempts_ended": {"report": {"cancelled": 1}}}
 
 
@@ -57,7 +55,7 @@ def test_failures_count_by_reason():
 
 
 def test_a_start_before_the_creation_counts_as_no_wait():
-    values = of(attempt(started_at=START - timedelta(seconds=1)))
+    values = of(attempt(queue_wait=-1.0))
     assert values["queue_wait"]["report"] == {bucket_of(0.0): 1}
 
 
