@@ -7,6 +7,7 @@ time.
 
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import uniform
@@ -17,7 +18,7 @@ import django.db
 from django.db import connections
 from django.db.models import F, QuerySet
 
-from events.database import database_now, now_expression
+from events.database import database_now, now_expression, release_connections
 from events.log_format import log_failure
 from jobs.alerts.channels import describe_error, open_channel
 from jobs.exceptions import ReceiverGone
@@ -67,8 +68,7 @@ class Deliverer:
         due = _due().values_list("channel", flat=True).order_by("channel").distinct()
         started = [thread for channel in due for thread in self._start(channel)]
         if self._single_pass:
-            for thread in started:
-                thread.join(ATTEMPT_SECONDS)
+            _join(started)
         self._ran_at = monotonic()
         return len(started)
 
@@ -107,6 +107,14 @@ class _ChannelThread(threading.Thread):
             connections.close_all()
 
 
+def _join(threads: Iterable[threading.Thread]) -> None:
+    """Wait for threads, but not for those that exceed the time of an attempt."""
+    release_connections()  # the threads need those of a pool
+    until = monotonic() + ATTEMPT_SECONDS
+    for thread in threads:
+        thread.join(max(until - monotonic(), 0.0))
+
+
 def claim_delivery(channel: str) -> Claim | None:
     """Claim the delivery of a channel that is due for the longest time; None if there is none."""
     due = _due().filter(channel=channel).select_related("message").order_by("next_at", "pk")
@@ -124,6 +132,7 @@ def claim_delivery(channel: str) -> Claim | None:
 def deliver(claim: Claim) -> None:
     """Make one attempt and record its result. Raises django.db.Error."""
     delivery, secrets = claim.delivery, list[str]()
+    release_connections()  # other threads need those of a pool during a slow attempt
     try:
         channel = open_channel(delivery.channel)
         secrets += channel.secrets()

@@ -40,9 +40,12 @@ class EmailChannel(Channel):
         email = mail.EmailMessage(
             subject(message), text(message), self.config.get("from"), self.config["to"]
         )
-        # The same in each attempt, also by another machine.
         domain = parseaddr(email.from_email)[1].rpartition("@")[2]
-        email.extra_headers = {"Message-ID": f"<{message.pk}@{domain}>"}
+        email.extra_headers = {
+            # The same in each attempt, also by another machine.
+            "Message-ID": f"<{message.pk}@{domain}>",
+            "Auto-Submitted": "auto-generated",
+        }
         _connection().send_messages([email])
 
     def secrets(self) -> Iterator[str]:

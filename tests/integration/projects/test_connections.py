@@ -4,13 +4,15 @@ import asyncio
 import json
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx
 import pytest
 import websockets
 
+from tests.integration.jobs.alerts.receivers import Receiver
 from tests.support.postgres import PostgresServer
-from tests.support.project import project
+from tests.support.project import project, run_script
 from tests.support.site import TABLES_SCRIPT, Site
 
 pytestmark = pytest.mark.extended
@@ -75,3 +77,35 @@ def test_processor_and_server_share_few_connections(
             assert client.post("/api/jobs/", json={"task_type": ""}).status_code == 400
         assert "loop_failed" not in site.log_of("processor")
         assert "failed" not in site.log_of("web")
+
+
+DELIVERY = """
+from django.core.management import call_command
+from events.database import close_connections, database_now
+from jobs.management.commands.send_test_alert import sample_message
+from jobs.models import AlertDelivery
+
+message = sample_message()
+message.save()
+for channel in ("hook", "signal"):
+    AlertDelivery.objects.create(message=message, channel=channel, next_at=database_now())
+close_connections()
+call_command("process_events", once=True)
+assert not AlertDelivery.objects.exclude(attempts=1, error="").exists()
+"""
+
+
+def test_deliveries_share_one_connection(folder: Path, postgres: PostgresServer) -> None:
+    receiver = Receiver(respond=respond_late)
+    channels = f'JOB_EVENTS["ALERT_CHANNELS"] = {{"hook": {receiver.channel()}}}'
+    settings = f"{POOL}{channels}"
+    with receiver.running(), project(folder, settings, DATABASE_URL=postgres.url) as site:
+        run_script(site, TABLES_SCRIPT)
+        run_script(site, DELIVERY)
+    assert len(receiver.requests) == 1
+
+
+def respond_late(connection: Any) -> None:
+    """Respond later than a thread waits for a connection of the pool."""
+    sleep(6)
+    connection.write(b"HTTP/1.1 204 No Content\r\n\r\n")

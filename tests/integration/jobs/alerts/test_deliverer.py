@@ -241,6 +241,21 @@ def test_attempt_that_hangs_is_repeated(channels, receiver, monkeypatch):
     assert AlertDelivery.objects.get().delivered_at
 
 
+def test_single_pass_does_not_wait_for_channels_that_hang(channels, monkeypatch):
+    monkeypatch.setattr(deliverer, "ATTEMPT_SECONDS", 0.5)
+    release = Flag()
+    dead = Receiver(respond=lambda connection: release.wait(10))
+    channels(a=dead.channel(), b=dead.channel(), c=dead.channel())
+    make_message("a", "b", "c")
+    loop = Deliverer(single_pass=True)
+    with dead.running():
+        start = monotonic()
+        assert loop.step() == 3
+        assert monotonic() - start < 1
+        release.set()
+        _join(loop)
+
+
 def test_database_failure_in_a_thread(channels, receiver, monkeypatch, caplog):
     def fail(channel):
         raise OperationalError("down")

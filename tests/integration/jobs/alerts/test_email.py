@@ -46,6 +46,7 @@ def test_message(smtp):
     assert received["From"] == "Jobs <jobs@example.org>"
     assert received["To"] == "Ops <ops@example.org>, dev@example.org"
     assert received["Message-ID"] == f"<{message.pk}@example.org>"
+    assert received["Auto-Submitted"] == "auto-generated"
     assert received.get_content_type() == "text/plain"
     assert received.get_content().replace("\r\n", "\n") == (
         f"""\
