@@ -62,7 +62,7 @@ class JobsConfig(AppConfig):
         register_step(
             "sampler", lambda single_pass: Sampler(archived, single_pass=single_pass).step
         )
-        register_step("alerts", lambda _single_pass: Evaluator().step)
+        register_step("alerts", lambda single_pass: Evaluator(single_pass=single_pass).step)
         register_step("deliverer", lambda single_pass: Deliverer(single_pass=single_pass).step)
         register_run_tracker(JobRunTracker())
 

@@ -41,9 +41,14 @@ _QUERY_CANCELED: Final = "57014"  # SQLSTATE of PostgreSQL: one query takes too 
 
 
 class Evaluator:
-    """Step of `process_events`. Several processes may run one."""
+    """Step of `process_events`. Several processes may run one.
 
-    def __init__(self) -> None:
+    With `single_pass` (`process_events --once`), the first step only requests another round: what
+    has waited since the last pass is not archived in the first.
+    """
+
+    def __init__(self, *, single_pass: bool = False) -> None:
+        self._is_early = single_pass
         self._next_at = self._cleanup_at = 0.0
 
     def step(self) -> int:
@@ -51,6 +56,9 @@ class Evaluator:
 
         Raises django.db.Error.
         """
+        if self._is_early:
+            self._is_early = False
+            return 1
         if monotonic() < self._next_at:
             return 0
         self._next_at = monotonic() + INTERVAL.total_seconds()

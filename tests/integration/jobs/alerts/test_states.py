@@ -6,6 +6,12 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from events.conf import event_settings
+from events.models import ArchivedEvent
+from events.processor.processor import build_steps
+from events.processor.single_pass import run_single_pass
+from events.streams.clients import get_redis
+from events.streams.keys import StreamKeys
 from jobs.alerts.evaluator import CHECKPOINT, Evaluator
 from jobs.models import Alert, AlertMessage, AlertRule, Job, MonitorCheckpoint
 from tests.integration.jobs.alerts.support import FAKE_KIND, messages, states
@@ -165,6 +171,29 @@ def test_interval_is_kept_by_all_processors(stage):
     stage.now += timedelta(seconds=30)
     assert stage.step() == 1
     assert states() == {"a": "resolved"}
+
+
+def test_single_pass_evaluates_after_its_first_round(stage):
+    stage.subjects = {"a": 1.0}
+    evaluator = Evaluator(single_pass=True)
+    assert evaluator.step() == 1
+    assert states() == {}
+    assert evaluator.step() == 1
+    assert states() == {"a": "firing"}
+    assert evaluator.step() == 0
+
+
+def test_events_that_waited_for_a_single_pass_are_no_problem(make_job, settings):
+    """`process_events --once` runs the archiver before the relay."""
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "ALERT_RULES": {"lag": {"kind": "lag"}}}
+    make_job("completed")
+    key = StreamKeys(event_settings.STREAM_PREFIX)
+    get_redis().delete(*key.pair(Job.objects.get().job_id))
+    minutes = timedelta(minutes=10)
+    ArchivedEvent.objects.update(event_id=None, written_at=timezone.now() - minutes)
+    run_single_pass(build_steps(single_pass=True), timeout=30)
+    assert MonitorCheckpoint.objects.filter(name=CHECKPOINT).exists()
+    assert states() == {}
 
 
 def test_clock_is_turned_back(stage):
