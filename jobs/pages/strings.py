@@ -62,7 +62,7 @@ def monitor_page_strings() -> dict[str, str]:
         "live.offline": _("Offline"),
         "live.refused": _("No longer available: reload the page"),
         "outage": _("The server does not answer. The figures are those of the last answer."),
-        "since": _("Since"),
+        "since": _("Since {time}"),
         "ago": _("{span} ago"),
         **_health_strings(),
         **_attention_strings(),
@@ -93,7 +93,13 @@ def _health_strings() -> dict[str, str]:
         "health.oldest": _("{value}, oldest {age}"),
         "health.least": _("at least {limit}"),
         "health.threshold": _("limit {limit}"),
-        "health.exceeded": _("The value is {value}."),
+        "warning.processors": _("Of {limit} processes, {value} send heartbeats."),
+        "warning.redis_memory": _(
+            "{value} of {limit} are in use. From {threshold} on, streams keep nothing archived."
+        ),
+        "warning.outbox_age": _("The oldest event waits for {value}; the limit is {threshold}."),
+        "warning.archive_age": _("The oldest event waits for {value}; the limit is {threshold}."),
+        "warning.lost_events": _("Gaps found in 24 hours: {value}."),
         "health.runbook": _("Runbook:"),
         "state.ok": _("OK"),
         "state.warning": _("Warning"),
@@ -108,10 +114,13 @@ def _attention_strings() -> dict[str, str]:
         "attention.failing": _(
             "Task type {type}: {percent} failed, {failed} of {ended} attempts. {error}"
         ),
-        "attention.stuck": _("Jobs without events and heartbeats: {count}"),
-        "attention.quiet": _(
-            "Jobs whose worker sends heartbeats, but which publish no events: {count}"
+        "attention.stuck": _(
+            "Job {title} ({type}) is stuck: it has sent neither events nor heartbeats since"
         ),
+        "attention.quiet": _(
+            "Job {title} ({type}) hangs: worker {worker} sends heartbeats, but the last event was"
+        ),
+        "attention.more": _("More stuck jobs: {count}"),
         "attention.waiting": _("Jobs that wait for an answer: {count}"),
         "attention.alerts": _("Firing alerts: {count}"),
     }

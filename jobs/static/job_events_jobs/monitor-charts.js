@@ -60,7 +60,7 @@ const CHARTS = [
     name: "memory", unit: "bytes",
     series: [
       { key: "redis_used", label: "used", colour: "--accent" },
-      { key: "redis_limit", label: "limit", colour: "--failed", dash: DASH },
+      { key: "redis_limit", label: "limit", colour: "--failed", dash: DASH, noZero: true },
     ],
   },
   { name: "streams", unit: "count", series: [{ key: "streams", label: "streams", colour: "--accent" }] },
@@ -130,8 +130,9 @@ class Chart {
   draw({ from, step, series }) {
     const { definition } = this;
     const perSecond = definition.unit === "rate" ? step : 1;
-    const rows = definition.series.map(({ key }) =>
-      seriesOf(series, key).map((value) => (isKnown(value) ? value / perSecond : null)),
+    // A limit of 0 is none.
+    const rows = definition.series.map(({ key, noZero }) =>
+      seriesOf(series, key).map((value) => (isKnown(value) && !(noZero && value === 0) ? value / perSecond : null)),
     );
     const hasValues = rows.some((row) => row.some(isKnown));
     const start = Date.parse(from) / 1000;
@@ -218,17 +219,16 @@ class Chart {
     return range > DAY_SECONDS ? formatDay(time) : formatTime(time);
   }
 
-  /** Shows the values at an index, or the latest that are known. */
+  /** Shows the values at an index, or the latest ones; not old values, if the samples have stopped. */
   drawLegend(index) {
     const at = index ?? this.latest();
     this.legend.forEach(({ value }, line) => setText(value, this.text(this.rows?.[line]?.[at])));
   }
 
+  /** The last period, or the one before while the last has no values yet. */
   latest() {
-    for (let index = this.times.length - 1; index >= 0; index -= 1) {
-      if (this.rows.some((row) => isKnown(row[index]))) return index;
-    }
-    return -1;
+    const last = this.times.length - 1;
+    return this.rows.some((row) => isKnown(row[last])) ? last : last - 1;
   }
 
   text(value) {
@@ -238,7 +238,7 @@ class Chart {
   /** The title and the latest and highest value of each series, for screen readers. */
   summary() {
     const at = this.latest();
-    if (at < 0) return `${this.title}: ${this.translate("chart.empty")}`;
+    if (!this.rows.some((row) => row.some(isKnown))) return `${this.title}: ${this.translate("chart.empty")}`;
     const parts = this.definition.series.map(({ label }, line) =>
       this.translate("chart.summary", {
         series: this.translate(`series.${label}`),

@@ -2,8 +2,8 @@
  * Health of the monitor: the state of each part, and in sentences what is wrong.
  */
 import { element } from "./elements.js";
-import { formatQuantity } from "./monitor-format.js";
-import { timeAgo } from "./monitor-tables.js";
+import { formatMoment, formatQuantity } from "./monitor-format.js";
+import { isSame, timeAgo } from "./monitor-tables.js";
 
 const RANK = ["ok", "unknown", "warning", "critical"];
 /** The items, each with the item that completes its text. */
@@ -23,6 +23,7 @@ const UNITS = { redis_memory: "bytes", outbox_age: "seconds", archive_age: "seco
 /** From this share of failed attempts on, a task type needs attention. */
 const HIGH_RATE = 0.1;
 const MAX_ERROR_CHARACTERS = 200;
+const MAX_JOBS = 3;
 
 /**
  * @param {HTMLElement} list
@@ -37,7 +38,7 @@ export function createHealth(list, attention, translate) {
     nodes.forEach((node, index) => {
       const old = parent.children[index];
       if (!old) parent.append(node);
-      else if (!old.isEqualNode(node)) old.replaceWith(node);
+      else if (!isSame(old, node)) old.replaceWith(node);
     });
     while (parent.children.length > nodes.length) parent.lastElementChild.remove();
   }
@@ -77,8 +78,10 @@ export function createHealth(list, attention, translate) {
   /** The sentences about an item that is not well. */
   function problem(item) {
     const heading = element("strong", {}, translate(`health.${item.name}`));
-    const what = item.detail || translate("health.exceeded", { value: text(item.name, item.value) });
-    const since = item.since ? [` ${translate("since")} `, timeAgo(item.since), "."] : [];
+    const [value, limit, threshold] = [item.value, item.limit, item.threshold].map((each) => text(item.name, each));
+    const what = item.detail || translate(`warning.${item.name}`, { value, limit, threshold });
+    const time = item.since ? formatMoment(Date.parse(item.since) / 1000) : "";
+    const since = item.since ? [` ${translate("since", { time })} (`, timeAgo(item.since), ")."] : [];
     const parts = [heading, ` ${what}`, ...since];
     if (item.action) parts.push(` ${item.action}`);
     parts.push(" ", element("span", { class: "runbook" }, `${translate("health.runbook")} `, element("code", {}, item.runbook)));
@@ -102,10 +105,13 @@ export function createHealth(list, attention, translate) {
       const error = last_error.slice(0, MAX_ERROR_CHARACTERS);
       yield link("warning", "failing-title", "attention.failing", { type: task_type, percent, failed, ended, error });
     }
-    for (const state of ["stuck", "quiet"]) {
-      const count = stuck.filter((row) => row.state === state).length;
-      if (count && isArchived) yield link("warning", "jobs-title", `attention.${state}`, { count });
+    for (const row of isArchived ? stuck.slice(0, MAX_JOBS) : []) {
+      const values = { title: row.title, type: row.task_type, worker: row.worker || "?" };
+      const words = element("a", { href: "#jobs-title", dir: "auto" }, translate(`attention.${row.state}`, values));
+      yield line(row.state === "stuck" ? "critical" : "warning", words, " ", timeAgo(row.since), ".");
     }
+    const more = isArchived ? stuck.length - MAX_JOBS : 0;
+    if (more > 0) yield link("warning", "jobs-title", "attention.more", { count: more });
     const firing = alerts.filter(({ state }) => state === "firing").length;
     if (firing) yield link("warning", "alerts-title", "attention.alerts", { count: firing });
     if (waiting.length) yield link("unknown", "jobs-title", "attention.waiting", { count: waiting.length });

@@ -152,14 +152,14 @@ class Table {
       const fresh = element("td", { class: kind, "data-label": label }, cell(row));
       const old = kept.cells[index];
       if (!old) kept.append(fresh);
-      else if (!sameCell(old, fresh) && !old.contains(document.activeElement)) old.replaceWith(fresh);
+      else if (!isSame(old, fresh) && !old.contains(document.activeElement)) old.replaceWith(fresh);
     });
     return kept;
   }
 }
 
-/** Compares cells apart from the texts of times, which `tick` writes. */
-function sameCell(old, fresh) {
+/** Compares nodes apart from the texts of times, which `tick` writes. */
+export function isSame(old, fresh) {
   const copy = old.cloneNode(true);
   for (const node of copy.querySelectorAll("time[data-span]")) node.textContent = "";
   return copy.isEqualNode(fresh);
