@@ -255,7 +255,7 @@ def test_receiver_that_does_not_complete_a_response(channels, receiver, monkeypa
     make_message("hook")
     start = monotonic()
     assert delivered().error == "No response within 0.5 s."
-    assert monotonic() - start < 2
+    assert monotonic() - start < 10
 
 
 def test_receiver_that_reads_nothing(monkeypatch):
