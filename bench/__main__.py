@@ -22,6 +22,7 @@ BENCHMARKS = (
     "streams",
     "celery_tasks",
     "tokens",
+    "metrics",
 )
 
 if __name__ == "__main__":

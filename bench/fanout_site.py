@@ -33,6 +33,10 @@ from django.urls import path
 
 from events.live import subscribe
 from events.live.frames import SSE_CONTENT_TYPE
+from events.metrics import instruments
+
+if os.environ.get("BENCH_METRICS") == "0":
+    instruments.IS_INSTALLED = False  # as without the extra
 
 
 class QueueFanout:

@@ -12,7 +12,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from events.exceptions import EventsError, RedisUnavailable
-from events.metrics.instruments import PUBLISH_ERRORS, PUBLISHED, error_label
+from events.metrics.instruments import (
+    PUBLISH_ERRORS,
+    PUBLISHED_ASYNC,
+    PUBLISHED_SYNC,
+    error_label,
+)
 from events.producer.batch import (
     AppendBatch,
     LastAcked,
@@ -91,7 +96,7 @@ class SyncSender:
         except BaseException as error:
             PUBLISH_ERRORS.add(1, "sync", error_label(error))
             raise
-        PUBLISHED.add(len(ids), "sync")
+        PUBLISHED_SYNC.add(len(ids))
         return ids
 
     def _append(self, client: "redis.Redis", append: PendingAppend) -> list[str]:
@@ -233,7 +238,7 @@ class AsyncSender:
                 self._fail({batch: appends}, reply)
                 continue
             self._last_acked.acknowledge(batch, reply)
-            PUBLISHED.add(batch.count, "async")
+            PUBLISHED_ASYNC.add(batch.count)
             for append in appends:
                 append.settle()
 

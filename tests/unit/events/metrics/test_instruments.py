@@ -65,14 +65,14 @@ def test_label_sets_are_bounded(counter):
         counter.add(1, f"job-{number}")
     assert exposed("test_counter_total", label="other") == 500
     assert exposed("test_counter_total") == MAX_LABEL_SETS + 500
-    assert len(counter._children) == MAX_LABEL_SETS + 1
+    assert len(counter.all_series()) == MAX_LABEL_SETS + 1
 
 
 def test_known_label_sets_exist_before_the_first_update():
     for name, instrument in INSTRUMENTS.items():
         if all(instrument.definition.labels.values()):
             exposed(name.removeprefix("job_events_"))
-            assert instrument._children
+            assert instrument.all_series()
 
 
 def test_histogram_of_counts():
@@ -141,7 +141,7 @@ FORKS = """
         pid = os.fork()
         if pid == 0:
             for _ in range(10): PUBLISHED.add(1, "sync")
-            while instruments._updates: sleep(0.01)  # a thread of the child applies them
+            while instruments._queued(): sleep(0.01)  # a thread of the child applies them
             with instruments._lock: pass
             os._exit(0)
         children.append(pid)
