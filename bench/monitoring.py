@@ -148,7 +148,7 @@ def state(number: int, ended: datetime) -> dict[str, Any]:
     started = {"started_at": ended - timedelta(seconds=60)}
     if number <= RUNNING:
         return {"status": "running", **started}
-    if number % 30 == 0:
+    if number // OWNERS % 30 == 0:
         return {"status": "failed", "finished_at": ended, "error": "boom", **started}
     return {"status": "completed", "finished_at": ended, **started}
 
@@ -184,7 +184,7 @@ def insert(template: Any, rows: Iterable[dict[str, Any]]) -> None:
 
 def fill_samples() -> None:
     from jobs.models import Sample
-    from jobs.monitoring.sampler import PERIODS
+    from jobs.monitoring.samples import PERIODS
 
     for length in PERIODS:
         random, end = Random(length), int(NOW.timestamp()) // length * length

@@ -4,6 +4,7 @@ figures     the figures: their names, what rows add to them, and how periods are
 histogram   histograms of durations, and their quantiles
 rows        the queries of a period's rows
 gauges      the figures of a moment
+samples     the table of samples: writes, merges and deletes rows
 sampler     the loop of process_events that writes samples
 statistics  series of figures for a time range, from samples or from the jobs of a user
 health      the state of processors, outbox, archive, Redis and database, with thresholds

@@ -11,9 +11,10 @@ from jobs.models import Job
 from jobs.monitoring.histogram import bucket_of
 from jobs.usage import INPUT, OUTPUT, Usage, cost_of
 
+ARCHIVE_AGE: Final = "archive_age"
 # At the end of a period; of a longer period, the worst.
 GAUGES: Final = (
-    "processors", "outbox_depth", "outbox_age", "archive_behind", "archive_age", "streams",
+    "processors", "outbox_depth", "outbox_age", "archive_behind", ARCHIVE_AGE, "streams",
     "redis_used", "redis_limit", "stalled_logs", "jobs_pending", "jobs_running", "inputs_pending",
 )  # fmt: skip
 # Of these the least is the worst.

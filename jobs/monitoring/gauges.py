@@ -3,7 +3,7 @@
 from events.counts import capped_count
 from events.processor import LogStatus, get_status
 from jobs.models import InputRequest, Job
-from jobs.monitoring.figures import Values
+from jobs.monitoring.figures import ARCHIVE_AGE, Values
 
 
 def read_gauges() -> Values:
@@ -27,7 +27,7 @@ def _redis_gauges(status: LogStatus) -> Values:
     is_known = bool(redis.policy) and not redis.error  # not if the user may not run INFO
     return {
         "archive_behind": archive.behind,
-        "archive_age": None if archive.behind is None else archive.oldest_age or 0.0,
+        ARCHIVE_AGE: None if archive.behind is None else archive.oldest_age or 0.0,
         "streams": archive.streams,
         "redis_used": redis.used if is_known else None,
         "redis_limit": redis.limit if is_known else None,

@@ -2,16 +2,18 @@
 
 Every processor computes the figures of the minutes since the checkpoint; the one that advances it
 first writes them, in one transaction. Rows may be late: those of an event archived later, or of a
-transaction that took long. So the figures that come from rows are computed for some minutes again.
+transaction that took long. So the figures that come from rows are computed for some minutes again;
+when the archive is no longer behind, for as long as it was.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import F
 
 from events.database import (
     atomic,
@@ -21,17 +23,20 @@ from events.database import (
     on_commit,
 )
 from events.types import Event
-from jobs.conf import job_settings
 from jobs.models import Job, MonitorCheckpoint, Sample
-from jobs.monitoring.figures import EVENTS_ARCHIVED, FROM_ROWS, Values, merged
+from jobs.monitoring.figures import ARCHIVE_AGE, EVENTS_ARCHIVED
 from jobs.monitoring.gauges import read_gauges
 from jobs.monitoring.rows import figures_from_rows, floor_time, period_starts
+from jobs.monitoring.samples import (
+    MINUTE_SECONDS,
+    PERIODS,
+    delete_old_samples,
+    write_samples,
+)
 
-MINUTE_SECONDS: Final = 60
-# The length of longer periods, and of their parts.
-_LONGER: Final = ((600, MINUTE_SECONDS), (3600, 600))
-PERIODS: Final = (MINUTE_SECONDS, *(seconds for seconds, _ in _LONGER))
 CHECKPOINT: Final = "samples"
+# From when minutes are computed again after the archive was behind.
+LATE_CHECKPOINT: Final = "late samples"
 
 _INTERVAL_SECONDS: Final = 5.0
 _DELAY: Final = timedelta(seconds=2)
@@ -40,7 +45,7 @@ LATE: Final = timedelta(minutes=5)
 MAX_PAUSE: Final = timedelta(hours=24)
 _MAX_STEP: Final = timedelta(minutes=10)
 _MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
-_MAX_DELETED_ROWS: Final = 5000
+_MINUTE: Final = timedelta(seconds=MINUTE_SECONDS)
 
 
 class ArchivedEventCounter:
@@ -83,7 +88,8 @@ class Sampler:
             return 0
         now = aware_time(database_now())
         self._record_archived(floor_time(now, MINUTE_SECONDS))
-        minutes = self._sample(floor_time(now - _DELAY, MINUTE_SECONDS))
+        end = floor_time(now - _DELAY, MINUTE_SECONDS)
+        minutes = self._sample(end) or _sample_again(end)
         if not minutes:
             self._due_at = monotonic() + _INTERVAL_SECONDS
         return minutes
@@ -110,18 +116,73 @@ class Sampler:
         until = min(since + _MAX_STEP, end)
         if until <= checkpoint:
             return 0
-        start = since - LATE
-        figures = figures_from_rows(start, until, MINUTE_SECONDS)
+        figures = figures_from_rows(since - LATE, until, MINUTE_SECONDS)
+        behind_since = None
         if until == end:
-            figures[end - timedelta(seconds=MINUTE_SECONDS)] |= read_gauges()
+            gauges = read_gauges()
+            figures[end - _MINUTE] |= gauges
+            behind_since = _behind_since(end - _MINUTE, gauges.get(ARCHIVE_AGE))
         with atomic():
             if not _advance(checkpoint, until):
                 return 0  # another processor was faster
-            _write(MINUTE_SECONDS, figures, FROM_ROWS)
-            for seconds, part in _LONGER:
-                _write(seconds, _longer_periods(start, until, seconds, part))
-        _delete_old(end)
+            write_samples(figures, until)
+            if behind_since is not None:
+                _repeat_from(behind_since)
+        delete_old_samples(end)
         return len(period_starts(since, until, MINUTE_SECONDS))
+
+
+def _sample_again(end: datetime) -> int:
+    """Compute minutes again that the archive was behind in; return how many."""
+    found = MonitorCheckpoint.objects.filter(name=LATE_CHECKPOINT).first()
+    if found is None:
+        return 0
+    since = max(aware_time(found.at), end - MAX_PAUSE)
+    until = min(since + _MAX_STEP, end - LATE)
+    row = MonitorCheckpoint.objects.filter(name=LATE_CHECKPOINT, at=found.at)
+    if until <= since:
+        row.delete()
+        return 0
+    figures = figures_from_rows(since, until, MINUTE_SECONDS)
+    with atomic():
+        # Locks the row: another processor may be writing the same longer periods.
+        MonitorCheckpoint.objects.filter(name=CHECKPOINT).update(at=F("at"))
+        if not row.update(at=column_time(until)):
+            return 0
+        write_samples(figures, end)
+    return len(figures)
+
+
+def _behind_since(latest: datetime, age: float | None) -> datetime | None:
+    """Return since when the archive was behind, or was not measured, until the latest minute.
+
+    None if it still is, if it was not, or if the next samples make up for it.
+    """
+    if age is None or age > LATE.total_seconds():
+        return None
+    ages = _archive_ages(latest - _MINUTE, latest)
+    if latest in ages or ages.get(latest - _MINUTE, inf) <= LATE.total_seconds():
+        return None
+    first = Sample.objects.filter(seconds=MINUTE_SECONDS).order_by("at").first()
+    earliest = max(aware_time(first.at) if first else latest, latest - MAX_PAUSE)
+    ages, since, at = _archive_ages(earliest, latest), latest, latest - _MINUTE
+    while at >= earliest and ages.get(at, inf) > LATE.total_seconds():
+        since = min(since, at - timedelta(seconds=ages.get(at, 0.0)))
+        at -= _MINUTE
+    since = max(floor_time(since, MINUTE_SECONDS), earliest)
+    return since if since < latest - LATE else None
+
+
+def _archive_ages(first: datetime, latest: datetime) -> dict[datetime, float]:
+    interval = {"at__gte": column_time(first), "at__lte": column_time(latest)}
+    rows = Sample.objects.filter(seconds=MINUTE_SECONDS, name=ARCHIVE_AGE, **interval)
+    return {aware_time(at): age for at, age in rows.values_list("at", "value")}
+
+
+def _repeat_from(time: datetime) -> None:
+    at, rows = column_time(time), MonitorCheckpoint.objects.filter(name=LATE_CHECKPOINT)
+    if not rows.filter(at__lte=at).exists():
+        MonitorCheckpoint.objects.update_or_create(name=LATE_CHECKPOINT, defaults={"at": at})
 
 
 def _checkpoint(end: datetime) -> datetime:
@@ -149,67 +210,3 @@ def _turn_back(checkpoint: datetime, end: datetime) -> None:
         for seconds in PERIODS:
             after = column_time(end - timedelta(seconds=seconds))
             Sample.objects.filter(seconds=seconds, at__gt=after).delete()
-
-
-def _longer_periods(
-    start: datetime, until: datetime, seconds: int, part: int
-) -> dict[datetime, Values]:
-    """Merge the samples of the periods that overlap an interval and are over at its end."""
-    first, end = floor_time(start, seconds), floor_time(until, seconds)
-    found: dict[datetime, dict[datetime, Values]] = {
-        period: {} for period in period_starts(first, end, seconds)
-    }
-    for sample in _samples(part, first, end):
-        at = aware_time(sample.at)
-        values = found[floor_time(at, seconds)].setdefault(at, {})
-        values[sample.name] = sample.value
-    return {period: merged(parts.values()) for period, parts in found.items()}
-
-
-def _samples(seconds: int, first: datetime, end: datetime) -> list[Sample]:
-    interval = {"at__gte": column_time(first), "at__lt": column_time(end)}
-    return list(Sample.objects.filter(seconds=seconds, **interval))
-
-
-def _write(
-    seconds: int, periods: Mapping[datetime, Values], removable: Collection[str] | None = None
-) -> None:
-    """Write the figures that have changed; delete those that are now 0, if they are `removable`."""
-    if not periods:
-        return
-    end = max(periods) + timedelta(seconds=seconds)
-    written = {
-        (aware_time(each.at), each.name): each for each in _samples(seconds, min(periods), end)
-    }
-    figures = {
-        (at, name): value for at, values in periods.items() for name, value in values.items()
-    }
-    changed = [
-        Sample(name=name, at=column_time(at), seconds=seconds, value=value)
-        for (at, name), value in figures.items()
-        if (at, name) not in written or written[at, name].value != value
-    ]
-    obsolete = [
-        each.pk
-        for key, each in written.items()
-        if key not in figures and (removable is None or each.name in removable)
-    ]
-    Sample.objects.bulk_create(
-        changed,
-        batch_size=500,
-        update_conflicts=True,
-        unique_fields=("seconds", "at", "name"),
-        update_fields=("value",),
-    )
-    if obsolete:
-        Sample.objects.filter(pk__in=obsolete).delete()
-
-
-def _delete_old(now: datetime) -> None:
-    """Delete the samples older than SAMPLE_DAYS, a limited number at once."""
-    before = column_time(now - timedelta(days=job_settings.SAMPLE_DAYS))
-    for seconds in PERIODS:
-        old = Sample.objects.filter(Q(seconds=seconds, at__lt=before)).order_by("at")
-        keys = list(old.values_list("pk", flat=True)[:_MAX_DELETED_ROWS])
-        for start in range(0, len(keys), 500):
-            Sample.objects.filter(pk__in=keys[start : start + 500]).delete()

@@ -14,7 +14,8 @@ from typing import Any, Final
 from events.database import aware_time, column_time
 from jobs.models import Job, MonitorCheckpoint, Sample
 from jobs.monitoring import figures
-from jobs.monitoring.sampler import CHECKPOINT, LATE, MINUTE_SECONDS
+from jobs.monitoring.sampler import CHECKPOINT, LATE
+from jobs.monitoring.samples import MINUTE_SECONDS
 
 ENDED: Final = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 _MINUTE: Final = timedelta(seconds=MINUTE_SECONDS)

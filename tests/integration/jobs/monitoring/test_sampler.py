@@ -18,6 +18,7 @@ from jobs.models import InputRequest, Job, MonitorCheckpoint, Sample
 from jobs.monitoring import sampler
 from jobs.monitoring.figures import FROM_ROWS, GAUGES
 from jobs.monitoring.sampler import ArchivedEventCounter, Sampler
+from jobs.monitoring.samples import PERIODS
 from tests.integration.jobs.conftest import archived
 from tests.integration.jobs.monitoring.conftest import NOW, ended_job, event
 from tests.support.database import failing_database
@@ -110,10 +111,12 @@ def test_samples_begin_with_the_first_job_and_at_most_a_day_before():
     assert run() == []
     MonitorCheckpoint.objects.all().delete()
     ended_job(LATEST)  # created 70 seconds before
-    assert sum(run()) == 3
+    assert run()[0] == 3
     MonitorCheckpoint.objects.all().delete()
+    Sample.objects.all().delete()
     ended_job(NOW - timedelta(days=30))
-    assert sum(run()) == 24 * 60
+    run()
+    assert min(samples("events_appended")) == LATEST + MINUTE - sampler.MAX_PAUSE - sampler.LATE
 
 
 def test_a_retry_does_not_change_history(clock):
@@ -177,12 +180,76 @@ def test_a_pause_is_made_up_for_in_steps(clock):
         ended_job(LATEST + timedelta(hours=hours))
     clock.advance(hours=30)
     steps = run()
-    assert sum(steps) == 24 * 60
+    assert sum(steps) == 24 * 60 + 24 * 60 - 5  # the archive may have been behind
     assert max(steps) == 10
     assert len(completed()) == 24
     assert list(completed(3600).values()) == [1] * 24
     ends = samples("processors")
     assert set(ends) == {LATEST, LATEST + timedelta(hours=30)}  # gauges are not made up
+
+
+@pytest.fixture
+def archive(monkeypatch):
+    """Lets the archive be behind by `age` seconds, and archives `late` events when it is read."""
+
+    class Archive:
+        age = 0.0
+        late = ()
+
+        def read_gauges(self):
+            for number, at in enumerate(self.late):
+                event("late", at, number=number)
+                ended_job(at)
+            self.late = ()
+            return {} if self.age is None else {"archive_age": self.age}
+
+    found = Archive()
+    monkeypatch.setattr(sampler, "read_gauges", found.read_gauges)
+    return found
+
+
+def test_events_are_archived_after_a_pause(clock, archive):
+    """The archiver makes up for the pause while the minutes of the pause are computed."""
+    start_at(LATEST)
+    run()
+    clock.advance(hours=2)
+    late = [LATEST + timedelta(minutes=minutes) for minutes in range(1, 120)]
+    archive.late = late
+    run()
+    clock.advance(minutes=1)
+    assert run() == [1]
+    assert samples("events_appended").items() >= dict.fromkeys(late, 1).items()
+    assert completed() == dict.fromkeys(late, 1)
+    assert completed(3600)[NOW.replace(hour=13, minute=0, second=0)] == 60
+    assert not MonitorCheckpoint.objects.filter(name=sampler.LATE_CHECKPOINT).exists()
+
+
+def test_events_are_archived_when_the_archive_is_no_longer_behind(clock, archive):
+    start_at(LATEST)
+    run()
+    late = LATEST - timedelta(minutes=20)
+    Sample.objects.create(name="events_appended", at=LATEST - 60 * MINUTE, seconds=60, value=0)
+    for minutes in range(1, 20):
+        archive.age = 1200.0 + 60 * minutes
+        clock.advance(minutes=1)
+        assert run() == [1]
+    archive.late, archive.age = [late], 299.0
+    clock.advance(minutes=1)
+    assert sum(run()) > 20
+    assert completed() == {late: 1}
+    assert completed(600) == {late.replace(minute=0): 1}
+    clock.advance(minutes=1)
+    assert run() == [1]
+
+
+def test_unknown_lag_of_the_archive_is_not_made_up_for(clock, archive):
+    """While Redis does not answer."""
+    start_at(LATEST)
+    run()
+    archive.age = None
+    for _ in range(10):
+        clock.advance(minutes=1)
+        assert run() == [1]
 
 
 def test_longer_periods_are_merged_from_shorter_ones(clock):
@@ -245,7 +312,7 @@ def test_two_processors_write_each_minute_once(clock, monkeypatch):
     assert total("events_archived") == 14  # of both
 
 
-@pytest.mark.parametrize("function", ["_advance", "_write", "_delete_old"])
+@pytest.mark.parametrize("function", ["_advance", "write_samples", "delete_old_samples"])
 def test_a_processor_is_killed(function, clock, monkeypatch):
     """What it wrote is rolled back or complete; another processor continues."""
     start_at(LATEST - timedelta(minutes=5))
@@ -263,7 +330,7 @@ def test_a_processor_is_killed(function, clock, monkeypatch):
         Sampler(ArchivedEventCounter()).step()
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    is_complete = function == "_delete_old"
+    is_complete = function == "delete_old_samples"
     assert Sample.objects.exists() == is_complete
     assert sum(run()) == (0 if is_complete else 6)
     assert completed() == {LATEST: 1}
@@ -355,13 +422,13 @@ def test_archived_events_are_counted_when_they_are_committed(clock):
 
 def test_old_samples_are_deleted(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "SAMPLE_DAYS": 2}
-    for seconds in sampler.PERIODS:
+    for seconds in PERIODS:
         for days in (1.9, 2.1, 30):
             at = NOW - timedelta(days=days)
             Sample.objects.create(name="streams", at=at, seconds=seconds, value=1)
     start_at(LATEST)
     run()
-    old = Sample.objects.filter(at__lt=NOW - timedelta(days=1))
+    old = Sample.objects.filter(name="streams", at__lt=NOW - timedelta(days=1))
     assert sorted(old.values_list("seconds", flat=True)) == [60, 600, 3600]
 
 

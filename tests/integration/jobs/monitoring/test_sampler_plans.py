@@ -57,8 +57,8 @@ def history(large, user, other_user, monkeypatch):  # noqa: F811 - the imported 
     Sample.objects.bulk_create(
         [
             Sample(
-                name=f"figure{number % 10}",
-                at=now - timedelta(minutes=number // 10),
+                name="figure",
+                at=now - timedelta(minutes=number),
                 seconds=60,
                 value=number,
             )
