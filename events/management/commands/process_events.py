@@ -71,6 +71,8 @@ class Command(BaseCommand):
     ) -> None:
         if json and not status:
             raise CommandError("--json requires --status.")
+        if options["metrics_port"] is not None and (once or status):
+            raise CommandError("--metrics-port requires a process that runs until a signal.")
         try:
             if options["take_over"]:
                 claim_streams(force=True)

@@ -1,5 +1,6 @@
 """View of the metrics."""
 
+import logging
 from hmac import compare_digest
 from typing import Any, Final
 
@@ -10,13 +11,17 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from events.live.rejection import NO_STORE
+from events.log_format import log_failure
 from events.metrics import is_available, render
 from jobs.api.base import AnyNegotiation, JobsAPIView
 from jobs.api.problem_details import Problem
 from jobs.conf import job_settings
 
+logger = logging.getLogger(__name__)
+
 _PERMISSION: Final = "job_events_jobs.view_monitor"
 _NOT_INSTALLED: Final = "Metrics need prometheus_client: pip install 'django-job-events[metrics]'."
+_NOT_READABLE: Final = "The files in PROMETHEUS_MULTIPROC_DIR cannot be read or written."
 
 
 def has_token(request: Request) -> bool:
@@ -49,5 +54,9 @@ class MetricsView(JobsAPIView):
         """Return OpenMetrics or the text format of Prometheus, by the Accept header."""
         if not is_available():
             raise Problem("needs-metrics", _NOT_INSTALLED)
-        body, content_type = render(request.headers.get("Accept", ""))
+        try:
+            body, content_type = render(request.headers.get("Accept", ""))
+        except OSError as error:
+            log_failure(logger, "metrics_not_read", error)
+            raise Problem("unavailable", _NOT_READABLE) from error
         return HttpResponse(body, content_type=content_type)

@@ -1,7 +1,9 @@
 """Metrics of real processes: two web processes, a Celery worker, a processor, and their ports."""
 
 import os
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +11,11 @@ from time import monotonic, sleep
 
 import httpx
 import pytest
+import yaml
 
 from tests.support.metrics import value_of
-from tests.support.site import Site, free_port, started
+from tests.support.need import need
+from tests.support.site import ROOT, Site, free_port, started
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -147,6 +151,50 @@ def _is_web(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return b"serve_metrics" not in command and b"process_events" not in command
+
+
+@pytest.fixture
+def prometheus(request, measured, tmp_path):
+    """A Prometheus that reads all targets each second; returns a function that queries it."""
+    need(request, shutil.which("prometheus"), "prometheus")
+    hosts = [f"127.0.0.1:{port}" for port in measured.ports.values()]
+    web = [measured.url.removeprefix("http://")]
+    password = {"basic_auth": {"username": "demo", "password": "demo"}}
+    configuration = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(ROOT / "docs" / "prometheus-alerts.yml")],
+        "scrape_configs": [
+            {"job_name": "web", "static_configs": [{"targets": web}], **password},
+            {"job_name": "hosts", "static_configs": [{"targets": hosts}]},
+        ],
+    }
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    address = f"127.0.0.1:{free_port()}"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={tmp_path}/prometheus.yml",
+             f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address={address}"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def query(expression: str) -> list[dict]:
+        try:
+            url = f"http://{address}/api/v1/query"
+            response = httpx.get(url, params={"query": expression}, timeout=5)
+            return response.raise_for_status().json()["data"]["result"]
+        except httpx.HTTPError:
+            return []
+
+    yield query
+    process.terminate()
+    process.wait(20)
+
+
+def test_prometheus_reads_all_targets(measured, job_id, prometheus):
+    eventually(lambda: len(prometheus("up == 1")) == 3)
+    assert len(prometheus("job_events_database_up == 1")) == 2
+    assert prometheus('sum(job_events_task_runs_total{outcome="completed", job="web"}) >= 1')
+    assert not prometheus('ALERTS{alertname=~"JobEventsDown|JobEventsNotMeasured"}')
 
 
 def test_scrapes_use_openmetrics(measured):

@@ -38,6 +38,12 @@ def test_address_of_another_host(address):
         call_command("process_events", metrics_port=0, metrics_address=address)
 
 
+@pytest.mark.parametrize("mode", ["once", "status"])
+def test_process_that_ends(mode):
+    with pytest.raises(CommandError, match="until a signal"):
+        call_command("process_events", metrics_port=0, **{mode: True})
+
+
 def test_without_the_extra(monkeypatch):
     monkeypatch.setattr(metrics, "is_available", lambda: False)
     with pytest.raises(CommandError, match=r"job-events\[metrics\]"):

@@ -77,6 +77,18 @@ def test_without_the_database(client):
     assert value_of(response.text, "database_up") == 0
 
 
+def test_files_that_cannot_be_read(client, monkeypatch, caplog):
+    def fail(*_args):
+        raise FileNotFoundError("/secret/path")
+
+    monkeypatch.setattr(metrics, "render", fail)
+    response = client.get("/metrics", headers=bearer(TOKEN))
+    assert response.status_code == 503
+    assert "PROMETHEUS_MULTIPROC_DIR" in response.json()["detail"]
+    assert "/secret/path" not in response.text
+    assert caplog.messages[0] == "metrics_not_read"
+
+
 def test_without_the_extra(client, monkeypatch):
     monkeypatch.setattr(exposition, "IS_INSTALLED", False)
     response = client.get("/metrics", headers=bearer(TOKEN))
