@@ -14,6 +14,7 @@ from jobs.selectors import may_change
 
 MAX_ROWS: Final = 50
 MAX_FAILING_TYPES: Final = 10
+MAX_ERROR_CHARACTERS: Final = 500
 # Of more running jobs or open questions, the table considers these many.
 _MAX_CANDIDATES: Final = 10_000
 # The last error of a task_type is that of one of so many of its jobs.
@@ -185,7 +186,7 @@ def _last_failure(
     if last is None:
         return ()
     may_retry = last.job.status == Job.Status.FAILED and may_change(user, last.job)
-    return last.error, last.job.job_id, last.job.page_url, may_retry
+    return last.error[:MAX_ERROR_CHARACTERS], last.job.job_id, last.job.page_url, may_retry
 
 
 def workers() -> list[WorkerRow]:

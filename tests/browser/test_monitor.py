@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from jobs.api.openapi.extensions import EXAMPLES
 from tests.browser.conftest import created_job
 from tests.browser.support import log_in, wait_for_state
 from tests.support.site import Site
@@ -205,6 +206,29 @@ def test_other_users_see_no_monitor(browser: Any, site: Site) -> None:
     context.close()
 
 
+WORKERS = ("alive", "late", "unknown")
+STATES = ("ok", "warning", "critical", "unknown")
+PROBLEM = {"detail": "It fails.", "action": "Repair it.", "since": "2026-11-22T02:40:00Z"}
+
+
+def eventful(route: Any) -> None:
+    """Answer with health items of all states, and rows in all tables."""
+    response = route.fetch()
+    body, example = response.json(), EXAMPLES["Statistics"]
+    rows = {name: example[name] for name in ("failing", "stuck", "alerts", "workers")}
+    rows["stuck"] = [
+        {**rows["stuck"][0], "job_id": each, "state": each} for each in ("stuck", "quiet")
+    ]
+    rows["waiting"] = [{**rows["stuck"][0], "state": "waiting"}]
+    rows["workers"] = [{**rows["workers"][0], "name": each, "state": each} for each in WORKERS]
+    delivery = {"id": 1, "channel": "hook", "rule": "r", "attempts": 2, "error": "refused"}
+    rows["deliveries"] = [{**delivery, "next_at": None}]
+    for number, item in enumerate(body["health"]):
+        state = STATES[number % len(STATES)]
+        item.update({"state": state, **(PROBLEM if state == "critical" else {})})
+    route.fulfill(response=response, json={**body, **rows})
+
+
 @pytest.mark.usefixtures("_samples")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 820, 390])
@@ -213,9 +237,15 @@ def test_page_is_accessible_and_as_wide_as_the_window(
 ) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
+    page.route("**/api/statistics/**", eventful)
     open_monitor(page)
     page.locator("details summary").first.click()
+    page.locator(".chart tbody tr").first.wait_for()
+    assert page.locator("table.figures").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    page.locator("#jobs [data-action=cancel]").first.click()
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
 

@@ -6,10 +6,16 @@ import { formatDay, formatMoment, formatQuantity, formatTime } from "./monitor-f
 
 const HEIGHT_PX = 168;
 const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX, AXIS_GAP_PX] = [62, 30, 8];
-/** Distances between the lines of a chart of bytes. */
-const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+/** Distances between the lines of a chart; those of other units are powers of ten, doubled and halved. */
+const STEPS = {
+  bytes: Array.from({ length: 50 }, (_, power) => 2 ** power),
+  seconds: [
+    ...[0.001, 0.01, 0.1, 1].flatMap((size) => [size, 2 * size, 5 * size]),
+    ...[10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 86_400, 172_800, 432_000, 864_000],
+  ],
+};
 const DASH = [5, 4];
-/** Above this number of periods, times are dates. */
+/** In a longer range, times are dates. */
 const DAY_SECONDS = 86_400;
 
 const percentiles = (name) => [
@@ -174,7 +180,7 @@ class Chart {
       grid: { stroke: () => colourOf("--line"), width: 1 },
       ticks: { show: false },
     };
-    const steps = definition.unit === "bytes" ? { incrs: BYTE_STEPS } : {};
+    const steps = STEPS[definition.unit] ? { incrs: STEPS[definition.unit] } : {};
     return {
       width: this.canvas.clientWidth,
       height: HEIGHT_PX,
