@@ -1,10 +1,24 @@
-"""Erasure of alerts with the job that is their subject."""
+"""Erasure of alerts with the job that is their subject.
 
+The transaction that deletes a job marks its alerts; after the commit, they are removed from stored
+messages and deleted. The evaluator repeats that for alerts that a crash has left.
+"""
+
+import logging
+from functools import partial
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
+from events.database import atomic, now_expression, on_commit
+from events.outbox.writer import deferred_on_error
 from jobs.models import Alert, AlertMatch, AlertMessage, Job
+
+logger = logging.getLogger(__name__)
+
+# The mark: other alerts have fired before they resolve.
+_ERASED = Q(fired_at=None, resolved_at__isnull=False)
 
 
 def erase_alerts(instance: Job, **_kwargs: Any) -> None:
@@ -16,12 +30,30 @@ def erase_alerts(instance: Job, **_kwargs: Any) -> None:
     AlertMatch.objects.filter(job_id=job_id).delete()
     alerts = Alert.objects.filter(subject=job_id)
     # The evaluator locks alerts, too, before it inserts messages about them.
-    pks = list(alerts.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
-    if not pks:
+    if not list(alerts.select_for_update(no_key=True).order_by("pk").values_list("pk")):
         return
-    about = AlertMessage.objects.filter(Q(fired__in=pks) | Q(resolved__in=pks)).distinct()
-    for message in about.order_by("pk"):
-        shown = [each for each in message.body["alerts"] if each["subject"] != job_id]
-        message.body["alerts"] = shown
-        message.save(update_fields=("body",))
-    alerts.filter(pk__in=pks).delete()
+    alerts.filter(firing_message=None).delete()
+    now = now_expression()
+    ended = {"state": Alert.State.RESOLVED, "resolved_at": Coalesce(F("resolved_at"), now)}
+    if alerts.update(summary="", value=None, fired_at=None, **ended):
+        on_commit(partial(_erase_after_commit, job_id))
+
+
+def _erase_after_commit(job_id: str) -> None:
+    with deferred_on_error(logger, "alert_erasure_deferred", job_id=job_id):
+        finish_erasure(Q(subject=job_id))
+
+
+def finish_erasure(condition: Q) -> None:
+    """Remove marked alerts from the messages about them, and delete the alerts."""
+    for job_id in set(Alert.objects.filter(_ERASED, condition).values_list("subject", flat=True)):
+        with atomic():
+            alerts = Alert.objects.filter(_ERASED, subject=job_id)
+            sent = alerts.values_list("firing_message", "resolved_message")
+            about = AlertMessage.objects.filter(pk__in={pk for pair in sent for pk in pair})
+            # Other jobs of the same message may be deleted at the same time.
+            for message in about.select_for_update().order_by("pk"):
+                shown = message.body["alerts"]
+                message.body["alerts"] = [each for each in shown if each["subject"] != job_id]
+                message.save(update_fields=("body",))
+            alerts.delete()

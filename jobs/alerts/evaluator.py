@@ -10,7 +10,7 @@ from math import floor
 from time import monotonic
 from typing import Any, Final
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from events.conf import DAY_SECONDS
 from events.database import atomic, aware_time, column_time, database_now, is_unavailable
@@ -23,6 +23,7 @@ from jobs.alerts.conditions import (
     match_seconds,
     occurrences,
 )
+from jobs.alerts.erasure import finish_erasure
 from jobs.alerts.grouping import create_messages
 from jobs.alerts.rules import AlertDefinition, active_rules, stored_rules
 from jobs.alerts.states import Outcome, apply_outcomes, lock_free
@@ -71,6 +72,7 @@ class Evaluator:
             self._cleanup_at = monotonic() + _CLEANUP_SECONDS
             delete_matches(now)
             delete_history(now)
+            finish_erasure(Q())
         return count
 
 

@@ -40,7 +40,7 @@ def create_messages(rules: Iterable[AlertDefinition], now: datetime) -> int:
         for key, alerts in groups.items()
         if key[0] not in waiting and _is_due(alerts, now)
     }
-    held = locked(alert.pk for alerts in due.values() for alert in alerts)
+    held = locked((alert.pk for alerts in due.values() for alert in alerts), UNSENT)
     groups = {key: [each for each in due[key] if each.pk in held] for key in due}
     found = [(by_name[name], state, alerts) for (name, state), alerts in groups.items() if alerts]
     return _insert(found, now) if found else 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from jobs.alerts.conditions import MAX_SUBJECTS, Occurrence
@@ -105,7 +105,8 @@ class _Changes:
 
     def write(self) -> int:
         """Write the changes; return the number of alerts whose state has changed."""
-        held = locked([*self.firing, *self.resolved, *self.deleted, *self.restarted])
+        pks = [*self.firing, *self.resolved, *self.deleted, *self.restarted]
+        held = locked(pks, Q(resolved_at=None))
         states = {"state": State.FIRING, "fired_at": self.now}
         count = _update(held & {*self.firing}, **states)
         count += _update(held & {*self.resolved}, state=State.RESOLVED, resolved_at=self.now)
@@ -143,11 +144,11 @@ def apply_outcomes(
     return changes.write()
 
 
-def locked(pks: Iterable[int]) -> set[int]:
-    """Lock alerts; return those that no other transaction has locked."""
+def locked(pks: Iterable[int], condition: Q) -> set[int]:
+    """Lock alerts; return those that no other transaction has locked, or changed meanwhile."""
     found: set[int] = set()
     for chunk in in_chunks(pks):
-        rows = Alert.objects.filter(pk__in=chunk).order_by()
+        rows = Alert.objects.filter(condition, pk__in=chunk).order_by()
         found.update(lock_free(rows).values_list("pk", flat=True))
     return found
 

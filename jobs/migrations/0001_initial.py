@@ -288,7 +288,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-pending_at', '-id'),
                 'default_permissions': ('view',),
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(fields=['-pending_at', '-id'], name='job_events_alerts_by_time'), models.Index(condition=models.Q(('resolved_at__isnull', True)), fields=['-pending_at', '-id'], name='job_events_alerts_open'), models.Index(fields=['subject'], name='job_events_alerts_by_subject'), models.Index(condition=models.Q(models.Q(('fired_at__isnull', False), ('firing_message', None), ('resolved_at', None)), models.Q(('firing_message__isnull', False), ('resolved_at__isnull', False), ('resolved_message', None)), _connector='OR'), fields=['rule'], name='job_events_alerts_unsent')],
+                'indexes': [models.Index(fields=['-pending_at', '-id'], name='job_events_alerts_by_time'), models.Index(condition=models.Q(('resolved_at__isnull', True)), fields=['-pending_at', '-id'], name='job_events_alerts_open'), models.Index(fields=['subject'], name='job_events_alerts_by_subject'), models.Index(condition=models.Q(('fired_at', None), ('resolved_at__isnull', False)), fields=['subject'], name='job_events_alerts_erased'), models.Index(condition=models.Q(models.Q(('fired_at__isnull', False), ('firing_message', None), ('resolved_at', None)), models.Q(('fired_at__isnull', False), ('firing_message__isnull', False), ('resolved_at__isnull', False), ('resolved_message', None)), _connector='OR'), fields=['rule'], name='job_events_alerts_unsent')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'firing'))), fields=('rule', 'subject'), name='job_events_alerts_one_open')],
             },
         ),

@@ -13,7 +13,10 @@ from jobs.conf import user_model
 # Alerts without a message about their state. SQLite uses a partial index only for conditions
 # without parameters.
 UNSENT: Final = Q(fired_at__isnull=False, firing_message=None, resolved_at=None) | Q(
-    resolved_at__isnull=False, firing_message__isnull=False, resolved_message=None
+    fired_at__isnull=False,
+    firing_message__isnull=False,
+    resolved_at__isnull=False,
+    resolved_message=None,
 )
 
 
@@ -103,6 +106,11 @@ class Alert(models.Model):
         indexes = (
             models.Index(fields=("-pending_at", "-id"), name="job_events_alerts_by_time"),
             models.Index(fields=("subject",), name="job_events_alerts_by_subject"),
+            models.Index(
+                fields=("subject",),
+                condition=Q(fired_at=None, resolved_at__isnull=False),
+                name="job_events_alerts_erased",
+            ),
             models.Index(
                 fields=("-pending_at", "-id"),
                 condition=Q(resolved_at__isnull=True),

@@ -1,14 +1,15 @@
 """Deletion of a job removes it from alerts, matches and messages."""
 
+from threading import Barrier, Thread
 from threading import Event as Flag
-from threading import Thread
 
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from jobs import services
-from jobs.alerts import conditions
+from jobs.alerts import conditions, erasure, evaluator, grouping
+from jobs.alerts import states as states_module
 from jobs.alerts.conditions import Occurrence
 from jobs.models import Alert, AlertMatch, AlertMessage, Job
 from tests.integration.jobs.alerts.support import messages
@@ -57,6 +58,77 @@ def test_deletion_of_a_resolved_subject(stage, job_rule, make_job):
     assert messages() == [("jobs", "firing", 1), ("jobs", "resolved", 1)]
     services.job_delete(job_id=job.job_id)
     assert not Alert.objects.exists()
+    assert all(job.job_id not in str(each.body) for each in AlertMessage.objects.all())
+
+
+def test_jobs_of_a_message_are_deleted_at_once(stage, job_rule, make_job):
+    """Each transaction removes its own job from the message."""
+    stage.configure(ALERT_GROUP_WAIT=0)
+    jobs = [make_job() for _ in range(4)]
+    stage.evaluate()
+    barrier = Barrier(len(jobs))
+
+    def delete(job):
+        barrier.wait(20)
+        services.job_delete(job_id=job.job_id)
+        connections.close_all()
+
+    threads = [Thread(target=delete, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert AlertMessage.objects.get().body["alerts"] == []
+    assert not Alert.objects.exists()
+
+
+def test_process_is_killed_after_the_deletion(stage, job_rule, make_job, monkeypatch):
+    """Before the rest of the erasure; the evaluator finishes it."""
+    stage.configure(ALERT_GROUP_WAIT=0, ALERT_GROUP_INTERVAL=0)
+    deleted, kept = make_job(), make_job()
+    stage.evaluate()
+    monkeypatch.setattr(erasure, "_erase_after_commit", lambda _job_id: None)
+    services.job_delete(job_id=deleted.job_id)
+    assert not Alert.objects.exclude(summary="").filter(subject=deleted.job_id).exists()
+    stage.evaluate(after=5)
+    assert [alert.subject for alert in Alert.objects.all()] == [kept.job_id]
+    assert messages() == [("jobs", "firing", 2)]
+    assert deleted.job_id not in str(AlertMessage.objects.get().body)
+
+
+@pytest.mark.parametrize("during", [states_module, grouping])
+def test_job_is_deleted_within_the_transaction_of_an_evaluation(
+    stage, job_rule, make_job, monkeypatch, during
+):
+    """Its alert was read, but is not locked yet; the erasure is not finished."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one lock for all writers")
+    stage.configure(ALERT_RULES={"jobs": {"kind": "stuck_job", "for": 60}})
+    job, kept = make_job(), make_job()
+    stage.evaluate()
+    if during is grouping:
+        stage.evaluate(after=60)  # now the alert fires, and its message is due next
+    monkeypatch.setattr(erasure, "_erase_after_commit", lambda _job_id: None)
+    locked = during.locked
+
+    def delete():
+        services.job_delete(job_id=job.job_id)
+        connections.close_all()
+
+    def delete_and_lock(*arguments):
+        monkeypatch.setattr(during, "locked", locked)
+        thread = Thread(target=delete)
+        thread.start()
+        thread.join()
+        return locked(*arguments)
+
+    monkeypatch.setattr(during, "locked", delete_and_lock)
+    monkeypatch.setattr(evaluator, "finish_erasure", lambda _condition: None)
+    stage.evaluate(after=60)
+    monkeypatch.setattr(evaluator, "finish_erasure", erasure.finish_erasure)
+    stage.evaluate(after=60)
+    assert messages() == [("jobs", "firing", 1)]
+    assert [alert.subject for alert in Alert.objects.all()] == [kept.job_id]
     assert all(job.job_id not in str(each.body) for each in AlertMessage.objects.all())
 
 

@@ -114,7 +114,7 @@ def fill_samples_and_alerts(now):
     Alert.objects.bulk_create(
         [
             Alert(
-                rule="r", subject=str(n), pending_at=start + timedelta(seconds=n),
+                rule="r", subject=str(n), pending_at=start + timedelta(seconds=n), fired_at=now,
                 state="resolved" if n % 500 else "firing", resolved_at=now if n % 500 else None,
             )
             for n in range(5000)
