@@ -91,9 +91,13 @@ def test_worker_counts_in_each_web_process(measured, job_id):
 
 def test_port_of_the_processor(measured, job_id):
     eventually(lambda: value_of(measured.metrics_of("processor"), "processors") == 1)
-    text = measured.metrics_of("processor")
-    assert value_of(text, "loop_events_total", loop="archiver") > 0
-    assert completed_runs(text) >= 1
+
+    def archived() -> float:  # at the last heartbeat
+        text = measured.metrics_of("processor")
+        return value_of(text, "loop_events_total", loop="archiver")
+
+    eventually(lambda: archived() > 0)
+    assert completed_runs(measured.metrics_of("processor")) >= 1
     url = f"http://127.0.0.1:{measured.ports['processor']}/other"
     assert httpx.get(url).status_code == 404
 
