@@ -32,7 +32,6 @@ _PROBLEMS: Final = {
     "outbox_age": ("outbox-lag",),
     "archive": ("archive-lag",),
     "archive_age": ("archive-lag",),
-    "streams": ("redis-memory",),
     "stalled_logs": ("stalled-logs",),
     "lost_events": ("lost-events",),
 }
@@ -102,7 +101,8 @@ def health_items(status: LogStatus) -> Iterator[HealthItem]:
     yield _age("outbox_age", problems, status.outbox, status.outbox.depth)
     yield _item("archive", problems, _known(status.archive.behind), status.archive.behind)
     yield _age("archive_age", problems, status.archive, status.archive.behind)
-    yield _item("streams", problems, _known(status.archive.streams), status.archive.streams)
+    streams = status.archive.streams
+    yield HealthItem("streams", _known(streams), runbook_link("redis-memory"), streams)
     yield _item("stalled_logs", problems, OK, status.stalled_count, threshold=1)
     state = WARNING if status.loss_count else OK
     yield _item("lost_events", problems, state, status.loss_count, threshold=1)

@@ -114,16 +114,18 @@ export function createTables(translate) {
   };
 }
 
+/** With roles: on a phone, rows and cells are blocks, which have none by themselves. */
 class Table {
   constructor(id, translate, keyOf, columns) {
     this.parent = document.getElementById(id);
     this.keyOf = keyOf;
     this.columns = columns;
     this.empty = element("p", { class: "empty" }, translate(`empty.${id}`));
-    this.body = element("tbody");
-    const head = element("tr", {}, ...columns.map(({ label, kind }) => element("th", { scope: "col", class: kind }, label)));
+    this.body = element("tbody", { role: "rowgroup" });
+    const heads = columns.map(({ label, kind }) => element("th", { role: "columnheader", scope: "col", class: kind }, label));
+    const head = element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...heads));
     const caption = element("caption", { class: "visually-hidden" }, translate(`table.${id}`));
-    this.table = element("table", { class: "figures" }, caption, element("thead", {}, head), this.body);
+    this.table = element("table", { class: "figures", role: "table" }, caption, head, this.body);
   }
 
   /** `isOptional`: without rows, nothing is shown. */
@@ -145,11 +147,11 @@ class Table {
   /** Returns the row, with the cells that differ replaced; the one with the focus stays. */
   drawRow(known, row) {
     const key = String(this.keyOf(row));
-    const kept = known.get(key) ?? element("tr", { "data-key": key });
+    const kept = known.get(key) ?? element("tr", { role: "row", "data-key": key });
     known.delete(key);
     kept.classList.remove("gone");
     this.columns.forEach(({ cell, kind, label }, index) => {
-      const fresh = element("td", { class: kind, "data-label": label }, cell(row));
+      const fresh = element("td", { role: "cell", class: kind, "data-label": label }, cell(row));
       const old = kept.cells[index];
       if (!old) kept.append(fresh);
       else if (!isSame(old, fresh) && !old.contains(document.activeElement)) old.replaceWith(fresh);

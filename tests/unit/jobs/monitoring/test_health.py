@@ -7,8 +7,9 @@ import pytest
 from events.processor.lag import ArchiveLag
 from events.processor.status import LogStatus, OutboxStatus, ProcessorStatus, StalledLog
 from events.streams.memory import RedisMemory
+from jobs.monitoring import health
 from jobs.monitoring.deliveries import DeliveryFailures
-from jobs.monitoring.health import deliveries_item, health_items
+from jobs.monitoring.health import StatusCache, deliveries_item, health_items
 from tests.support.site import ROOT
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -101,3 +102,16 @@ def test_alert_deliveries(failed, state):
     if state == "critical":
         detail = "1 given up within a day, 2 retried; channels: hook. The newest: HTTP 500"
         assert item.detail == detail
+
+
+def test_status_is_queried_at_most_once_in_five_seconds(monkeypatch):
+    queried, clock = [], [100.0]
+    monkeypatch.setattr(health, "get_status", lambda: queried.append(1) or LogStatus(**WELL))
+    monkeypatch.setattr(health, "monotonic", lambda: clock[0])
+    cache = StatusCache()
+    assert cache.get() is cache.get()
+    clock[0] += 6
+    cache.get()
+    cache.clear()
+    cache.get()
+    assert len(queried) == 3
