@@ -46,7 +46,8 @@ def _erase_after_commit(job_id: str) -> None:
 
 def finish_erasure(condition: Q) -> None:
     """Remove marked alerts from the messages about them, and delete the alerts."""
-    for job_id in set(Alert.objects.filter(_ERASED, condition).values_list("subject", flat=True)):
+    marked = Alert.objects.filter(_ERASED, condition).order_by("subject")
+    for job_id in marked.values_list("subject", flat=True).distinct():
         with atomic():
             alerts = Alert.objects.filter(_ERASED, subject=job_id)
             sent = alerts.values_list("firing_message", "resolved_message")

@@ -43,7 +43,17 @@ def check(function, *arguments):
     return result
 
 
-@pytest.mark.usefixtures("large")
+@pytest.fixture
+def rows(large):  # noqa: F811 - the fixture
+    """Large tables, but small enough that a scan costs the same as an index on PostgreSQL."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan = off")
+    yield
+    connection.close()
+
+
+@pytest.mark.usefixtures("rows")
 def test_conditions_use_indexes():
     observation = Observation(timezone.now())
     for entry in RULES:
@@ -52,20 +62,16 @@ def test_conditions_use_indexes():
             check(lambda rule: list(occurrences(rule, observation)), rule)
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("rows")
 def test_evaluation_uses_indexes(settings):
     rules = {str(number): entry for number, entry in enumerate(RULES)}
     rules["r"] = {"kind": "lag"}  # has alerts
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:  # the tables are small: a scan costs the same
-            cursor.execute("SET enable_seqscan = off")
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "ALERT_RULES": rules, "ALERT_GROUP_WAIT": 0}
     assert check(Evaluator().step) > 0
     assert check(Evaluator().step) == 0
-    connection.close()
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("rows")
 def test_deletion_uses_indexes():
     now = timezone.now()
     row = {"rule": "a", "event_id": "1-1", "summary": "", "at": now}
