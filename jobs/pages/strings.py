@@ -173,7 +173,7 @@ def _table_strings() -> dict[str, str]:
         "empty.failing": _("No attempt failed in this time."),
         "empty.jobs": _("No job is stuck or waits for an answer."),
         "empty.alerts": _("No alert is pending or firing."),
-        "empty.deliveries": "",
+        "empty.deliveries": _("No message failed."),
         "empty.workers": _("No worker has a task."),
     }
 

@@ -107,6 +107,7 @@ class Chart {
     this.plot = null;
     const id = `chart-${definition.name}`;
     this.legend = definition.series.map((each) => this.legendItem(each));
+    this.time = element("span", { class: "soft", "aria-hidden": "true" });
     this.canvas = element("div", { class: "plot", role: "img" });
     this.empty = element("p", { class: "plot-empty" }, translate("chart.empty"));
     // Scrolls, so that it needs the focus.
@@ -116,7 +117,7 @@ class Chart {
     this.node = element(
       "section",
       { class: "card chart", "aria-labelledby": id },
-      element("h2", { id }, this.title),
+      element("div", { class: "chart-head" }, element("h2", { id }, this.title), this.time),
       element("ul", { class: "legend", "aria-hidden": "true" }, ...this.legend.map(({ item }) => item)),
       element("div", { class: "plot-frame" }, this.canvas, this.empty),
       this.details,
@@ -150,7 +151,7 @@ class Chart {
     this.empty.hidden = hasValues;
     this.canvas.setAttribute("aria-label", this.summary());
     if (!this.node.hidden) this.paint();
-    this.drawLegend(null);
+    this.drawLegend(this.plot?.cursor.idx);
     this.drawTable();
     return hasValues;
   }
@@ -228,6 +229,7 @@ class Chart {
   /** Shows the values at an index, or the latest ones; not old values, if the samples have stopped. */
   drawLegend(index) {
     const at = index ?? this.latest();
+    setText(this.time, isKnown(index) ? formatMoment(this.times[index]) : "");
     this.legend.forEach(({ value }, line) => setText(value, this.text(this.rows?.[line]?.[at])));
   }
 

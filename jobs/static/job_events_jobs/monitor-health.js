@@ -103,7 +103,8 @@ export function createHealth(list, attention, translate) {
       if (rate < HIGH_RATE) continue;
       const percent = formatQuantity(rate, "share");
       const error = last_error.slice(0, MAX_ERROR_CHARACTERS);
-      yield link("warning", "failing-title", "attention.failing", { type: task_type, percent, failed, ended, error });
+      const counts = { failed: text("", failed), ended: text("", ended) };
+      yield link("warning", "failing-title", "attention.failing", { type: task_type, percent, error, ...counts });
     }
     for (const row of isArchived ? stuck.slice(0, MAX_JOBS) : []) {
       const values = { title: row.title, type: row.task_type, worker: row.worker || "?" };

@@ -17,7 +17,9 @@ from jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 
-LIST, NEW, LOGIN = (reverse(f"job_events:{name}") for name in ("list", "new", "login"))
+LIST, NEW, LOGIN, MONITOR = (
+    reverse(f"job_events:{name}") for name in ("list", "new", "login", "monitor")
+)
 
 
 JSON = f"{NEW}?task_type=document_generation"
@@ -103,7 +105,9 @@ def test_every_string_of_every_page_is_translated(
     data += ["document_generation", job.job_id]
     assert untranslated(text_of(client.get(LOGIN)), data) == ""
     client.force_login(staff)
-    pages = [client.get(path) for path in (LIST, f"{LIST}?q=cocoa", NEW, JSON, detail(job))]
+    pages = [
+        client.get(path) for path in (LIST, f"{LIST}?q=cocoa", NEW, JSON, MONITOR, detail(job))
+    ]
     pages.append(
         client.post(
             NEW, {"task_prompt": "", "context_files": SimpleUploadedFile("notes.md", b"\xff")}
@@ -117,9 +121,10 @@ def test_empty_list_is_translated(anna: Client, bracketed: None) -> None:
     assert untranslated(text_of(anna.get(LIST)), ["anna"]) == ""
 
 
-def test_strings_of_the_scripts_are_translated(anna: Client, user: Any, bracketed: None) -> None:
-    for path in (LIST, detail(make(user))):
-        found = re.search(r'id="page-config"[^>]*>([^<]*)<', text_of(anna.get(path)))
+def test_strings_of_the_scripts_are_translated(client: Client, staff: Any, bracketed: None) -> None:
+    client.force_login(staff)
+    for path in (LIST, MONITOR, detail(make(staff))):
+        found = re.search(r'id="page-config"[^>]*>([^<]*)<', text_of(client.get(path)))
         assert found
         strings = json.loads(found[1])["strings"]
         assert strings
