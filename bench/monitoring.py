@@ -1,7 +1,8 @@
 """Queries of the monitor with many jobs, in ms: `python -m bench.monitoring`.
 
-Fails if one takes longer than 200 ms. The jobs end within 90 days, 2 % of them in the last hour,
-and one in 50 has the same owner; there are samples of 7 days.
+Fails if one takes longer than 200 ms, or what the sampler does in a minute longer than 1 % of it.
+The jobs end within 90 days, 2 % of them in the last hour, and one in 50 has the same owner; there
+are samples of 7 days.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from bench.databases import run_benchmark, set_up_django
 from bench.lists import OWNERS, analyse, make_users
 from bench.ratio import seconds
 
-MOST_MS = 200
-REPETITIONS = 7
+MOST_MS, SAMPLER_MOST_MS = 200, 600
+SAMPLER = "figures of 6 minutes"
+REPETITIONS = 15
 DAYS, SAMPLE_DAYS = 90, 7
 TYPES = 20
 RUNNING, STUCK, ASKING = 500, 50, 100
@@ -34,14 +36,15 @@ def measure(options: argparse.Namespace) -> None:
     analyse()
     slow = []
     for name, query in queries():
+        most = SAMPLER_MOST_MS if name == SAMPLER else MOST_MS
         query()
         milliseconds = min(seconds(query) for _ in range(REPETITIONS)) * 1000
         where = f"with {options.jobs} jobs on {options.on}"
-        print(f"{name} {where}: {milliseconds:.0f} ms (at most {MOST_MS})", flush=True)
-        slow += [name] if milliseconds > MOST_MS else []
+        print(f"{name} {where}: {milliseconds:.0f} ms (at most {most})", flush=True)
+        slow += [name] if milliseconds > most else []
     print(f"size of the samples of a day on {options.on}: {sample_bytes() / 1e6:.1f} MB")
     if slow:
-        raise SystemExit(f"Longer than {MOST_MS} ms on {options.on}: {', '.join(slow)}")
+        raise SystemExit(f"Too long on {options.on}: {', '.join(slow)}")
 
 
 def queries() -> Iterator[tuple[str, Callable[[], object]]]:
@@ -73,7 +76,7 @@ def queries() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "gauges", read_gauges
     minute = floor_time(NOW, 60)
     start = minute - timedelta(minutes=6)
-    yield "figures of 6 minutes", partial(figures_from_rows, start, minute, 60)
+    yield SAMPLER, partial(figures_from_rows, start, minute, 60)
 
 
 def fill(jobs: int, owners: list[Any]) -> None:

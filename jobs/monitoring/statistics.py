@@ -13,7 +13,7 @@ from django.db.models import JSONField, QuerySet, Value
 from django.db.models.functions import NullIf
 
 from events.database import aware_time, column_time, database_now
-from jobs.models import Job, Sample
+from jobs.models import Attempt, Job, Sample
 from jobs.monitoring.figures import (
     ATTEMPTS_ENDED,
     COST,
@@ -104,18 +104,18 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     jobs, first = jobs.order_by(), start - (end - start)
     if task_type:
         jobs = jobs.filter(task_type=task_type)
-    attempts = ended_attempts(first, end).filter(job__in=jobs.values("pk"))
+    attempts = ended_attempts(start, end).filter(job__in=jobs.values("pk"))
+    earlier = ended_attempts(first, start).filter(job__in=jobs.values("pk"))
     # None instead of {}, which takes longer to decode.
     usage = NullIf("job__usage", Value({}, JSONField()))
     created, since_created = _newest(created_jobs(jobs, start, end), lambda row: row[1])
     ended, since_ended = _newest(attempt_rows(attempts, "job__attempt", usage), lambda row: row[0])
-    periods = _figures(created, ended, step)
-    since = max(since_created or first, since_ended or first)
-    known = {at: periods.get(at, {}) for at in period_starts(first, end, step) if at >= since}
-    in_range = {at: values for at, values in known.items() if at >= start}
-    starts = period_starts(start, end, step)
-    found = _job_series(starts, in_range, known, task_type)
-    return Statistics(name, start, step, since <= start, found, *_types(in_range.values()))
+    periods, starts = _figures(created, ended, step), period_starts(start, end, step)
+    since = max(since_created or start, since_ended or start)
+    known = {at: periods.get(at, {}) for at in starts if at >= since}
+    before = _ended_before(earlier, task_type, step) if since_ended is None else {}
+    found = _job_series(starts, known, before, task_type)
+    return Statistics(name, start, step, since == start, found, *_types(known.values()))
 
 
 def _interval(name: str) -> tuple[datetime, datetime, int]:
@@ -154,6 +154,20 @@ def _figures(created: Iterable[Any], ended: Iterable[Any], step: int) -> dict[da
         if usage and each.number == attempt:
             figures.add_usage(each.task_type, usage)
     return periods.values()
+
+
+def _ended_before(attempts: QuerySet[Attempt], task_type: str, step: int) -> dict[datetime, Values]:
+    """Return the numbers of attempts by period and status."""
+    found: defaultdict[datetime, dict[str, Any]] = defaultdict(dict)
+    rows, since = _newest(attempts.values_list("finished_at", "status"), lambda row: row[0])
+    for finished_at, status in rows:
+        counts = found[floor_time(aware_time(finished_at), step)]
+        counts[status] = counts.get(status, 0) + 1
+    return {
+        at: {ATTEMPTS_ENDED: {task_type: counts}}
+        for at, counts in found.items()
+        if since is None or at >= since
+    }
 
 
 def _job_series(
