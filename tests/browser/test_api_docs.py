@@ -17,7 +17,7 @@ def test_docs_page_uses_local_files_only(context: Any, site: Site) -> None:
     page.goto("/jobs/")
     page.get_by_role("link", name="API", exact=True).click()
     page.get_by_text("/api/jobs/{job_id}/events/export/").wait_for()
-    assert page.locator(".opblock").count() == 18
+    assert page.locator(".opblock").count() == 19
 
     create = page.locator("#operations-jobs-job_create")
     create.locator(".opblock-summary-control").click()

@@ -6,6 +6,7 @@ entry in the tables fails `test_every_route_has_an_entry`.
 
 import json
 from base64 import b64encode
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from events.models import EventLog, Processor
 from events.publisher import get_publisher
-from jobs.models import Job
+from jobs.models import Alert, AlertMessage, AlertRule, Job, Silence
 from jobs.routing import websocket_urlpatterns
 from jobs.services import job_cancel, job_create
 from tests.integration.jobs.asgi import ORIGIN, Socket, cookie_of, log_out, ticket_of
@@ -83,6 +84,7 @@ PAGES = {
     "detail": {"get": of_job(SHOWN), "post": of_job(302, DENIED)},
     "new": {"get": of_users(200), "post": of_users(422)},
     "monitor": {"get": of_users(DENIED)},
+    "metrics": {"get": of_users(DENIED)},
     "login": {"get": LOGIN_PAGE, "post": LOGIN_PAGE},
     "api-docs": {"get": of_users(200)},
 }
@@ -95,7 +97,7 @@ ADMIN = {
     "job_add": {"get": of_staff(DENIED), "post": of_staff(DENIED)},
     "job_delete": {"get": of_staff(DENIED), "post": of_staff(DENIED)},
 }
-for model in ("eventlog", "processor"):
+for model in ("eventlog", "processor", "alert", "alertmessage", "alertrule", "silence"):
     ADMIN[model] = {"get": of_staff(302, 302)}
     for name in ("changelist", "change", "history"):
         ADMIN[f"{model}_{name}"] = {"get": of_staff(200)}
@@ -136,7 +138,7 @@ def own_routes():
     for route, pattern in patterns(get_resolver()):
         name, model_admin = pattern.name or "", getattr(pattern.callback, "model_admin", None)
         if route.startswith("admin/"):
-            if type(model_admin).__module__ not in ("jobs.admin", "events.admin"):
+            if not type(model_admin).__module__.startswith(("jobs.admin", "events.admin")):
                 continue
             options = model_admin.opts
             name = name.removeprefix(f"{options.app_label}_") or options.model_name
@@ -166,6 +168,10 @@ def path_of(name):
             "job": Job.objects.filter(job_id="abc"),
             "eventlog": EventLog.objects.filter(job_id="abc"),
             "processor": Processor.objects.all(),
+            "alert": Alert.objects.all(),
+            "alertmessage": AlertMessage.objects.all(),
+            "alertrule": AlertRule.objects.all(),
+            "silence": Silence.objects.all(),
         }[name.partition("_")[0]]
         return "/" + route.replace("<path:object_id>", str(rows.get().pk))
     arguments = {"job_id": "abc"} if "job_id" in route else {}
@@ -183,7 +189,12 @@ def job(user, other_user):
     job = job_cancel(job_id="abc")
     job_create(job_id="other", owner=other_user, task_type="manual")
     archived()
-    Processor.objects.create(name="abc", started_at=timezone.now(), heartbeat_at=timezone.now())
+    now = timezone.now()
+    Processor.objects.create(name="abc", started_at=now, heartbeat_at=now)
+    AlertRule.objects.create(name="abc", kind="problem")
+    Alert.objects.create(rule="abc", state="firing", pending_at=now)
+    AlertMessage.objects.create(rule="abc", state="firing", count=1, body={}, created_at=now)
+    Silence.objects.create(rule="abc", starts_at=now, ends_at=now + timedelta(hours=1))
     return job
 
 
@@ -197,8 +208,10 @@ def clerk(django_user_model):
 def viewer(django_user_model):
     """A member of the staff who may view jobs and logs."""
     viewer = django_user_model.objects.create_user("viewer", password="viewer", is_staff=True)
-    names = ("view_job", "view_eventlog", "view_processor")
-    viewer.user_permissions.add(*Permission.objects.filter(codename__in=names))
+    names = ("job", "eventlog", "processor", "alert", "alertmessage", "alertrule", "silence")
+    viewer.user_permissions.add(
+        *Permission.objects.filter(codename__in=[f"view_{name}" for name in names])
+    )
     return viewer
 
 
