@@ -13,7 +13,7 @@ from events.database import database_now
 from events.types import Event, EventType
 from jobs.alerts.rules import AlertDefinition, active_rules, stored_rules
 from jobs.conf import job_settings
-from jobs.models import AlertMatch, AlertRule, Job
+from jobs.models import AlertMatch, Job
 from jobs.usage import cost_of, tokens_of
 
 # A change in the admin applies after this time.
@@ -24,7 +24,7 @@ class AlertProjection:
     """Records matches; an `events.archive.Projection`, after the one that updates usage."""
 
     def __init__(self) -> None:
-        self._rows: list[AlertRule] = []
+        self._matched: list[AlertDefinition] = []
         self._read_at = float("-inf")
 
     def lock(self, events: Mapping[str, Sequence[Event]]) -> Collection[str]:
@@ -48,8 +48,10 @@ class AlertProjection:
 
     def _rules(self) -> list[AlertDefinition]:
         if monotonic() >= self._read_at + CACHE_SECONDS:
-            self._rows, self._read_at = stored_rules(), monotonic()
-        return [rule for rule in active_rules(self._rows) if rule.is_matched]
+            rules = active_rules(stored_rules())
+            self._matched = [rule for rule in rules if rule.is_matched]
+            self._read_at = monotonic()
+        return self._matched
 
 
 def _concerns(rule: AlertDefinition, event: Event) -> bool:
