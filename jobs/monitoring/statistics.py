@@ -104,8 +104,8 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     jobs, first = jobs.order_by(), start - (end - start)
     if task_type:
         jobs = jobs.filter(task_type=task_type)
-    attempts = ended_attempts(start, end).filter(job__in=jobs.values("pk"))
-    earlier = ended_attempts(first, start).filter(job__in=jobs.values("pk"))
+    attempts = _of_jobs(ended_attempts(start, end), jobs)
+    earlier = _of_jobs(ended_attempts(first, start), jobs)
     # None instead of {}, which takes longer to decode.
     usage = NullIf("job__usage", Value({}, JSONField()))
     created, since_created = _newest(created_jobs(jobs, start, end), lambda row: row[1])
@@ -116,6 +116,11 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     before = _ended_before(earlier, task_type, step) if since_ended is None else {}
     found = _job_series(starts, known, before, task_type)
     return Statistics(name, start, step, since == start, found, *_types(known.values()))
+
+
+def _of_jobs(attempts: QuerySet[Attempt], jobs: QuerySet[Job]) -> QuerySet[Attempt]:
+    """Return the attempts of jobs; a subquery of all jobs would read them."""
+    return attempts.filter(job__in=jobs.values("pk")) if jobs.query.where else attempts
 
 
 def _interval(name: str) -> tuple[datetime, datetime, int]:

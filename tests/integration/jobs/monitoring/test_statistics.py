@@ -128,6 +128,14 @@ def test_the_series_of_a_user(user, other_user, settings):
     assert not {"processors", "events_appended", "streams"} & lists.keys()
 
 
+def test_a_user_without_visible_jobs_sees_nothing(user):
+    ended_job(NOW - timedelta(minutes=10), owner=user)
+    for jobs in (Job.objects.none(), Job.objects.filter(pk__in=[])):
+        assert sum(user_series(jobs, "1h").series["attempts_ended"]["completed"]) == 0
+    for jobs in (Job.objects.all(), Job.objects.exclude(pk=0)):
+        assert sum(user_series(jobs, "1h").series["attempts_ended"]["completed"]) == 1
+
+
 def test_only_the_newest_rows_of_a_user_count(user, monkeypatch):
     monkeypatch.setattr(statistics, "MAX_ROWS", 3)
     for minutes in (10, 20, 20, 30):
