@@ -28,7 +28,7 @@ from jobs.alerts.grouping import create_messages
 from jobs.alerts.rules import AlertDefinition, active_rules, stored_rules
 from jobs.alerts.states import Outcome, apply_outcomes, lock_free
 from jobs.conf import job_settings
-from jobs.models import Alert, AlertMatch, AlertMessage, MonitorCheckpoint
+from jobs.models import Alert, AlertDelivery, AlertMatch, AlertMessage, MonitorCheckpoint
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,10 @@ def delete_matches(now: datetime) -> None:
 
 
 def delete_history(now: datetime) -> None:
-    """Delete what is older than SAMPLE_DAYS: resolved alerts, then the messages about them."""
+    """Delete what is older than SAMPLE_DAYS: resolved alerts, then the messages about them.
+
+    Not messages with deliveries that are retried.
+    """
     before = now - timedelta(seconds=job_settings.SAMPLE_DAYS * DAY_SECONDS)
     ended = Alert.objects.filter(
         ~Exists(AlertMessage.objects.filter(resolved=OuterRef("pk"), created_at__gte=before)),
@@ -137,7 +140,11 @@ def delete_history(now: datetime) -> None:
     )
     _delete(ended.order_by("pending_at", "id"))
     alerts = Alert.objects.order_by()
+    retried = AlertDelivery.objects.filter(
+        message=OuterRef("pk"), delivered_at=None, next_at__isnull=False
+    )
     unused = AlertMessage.objects.filter(
+        ~Exists(retried),
         ~Exists(alerts.filter(firing_message=OuterRef("pk"))),
         ~Exists(alerts.filter(resolved_message=OuterRef("pk"))),
         created_at__lt=before,

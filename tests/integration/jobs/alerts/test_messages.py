@@ -154,6 +154,7 @@ def test_history_is_deleted_after_sample_days(stage):
     stage.evaluate()
     stage.subjects = {"b": 1.0}
     stage.evaluate(after=60)
+    AlertDelivery.objects.update(next_at=None)
     delete_history(stage.now + timedelta(hours=23))
     assert Alert.objects.count() == 2
     delete_history(stage.now + timedelta(days=1, seconds=1))
@@ -162,7 +163,22 @@ def test_history_is_deleted_after_sample_days(stage):
     assert messages() == [("fake", "firing", 2)]
     stage.subjects = {}
     stage.evaluate(after=86400 * 3)
+    AlertDelivery.objects.update(next_at=None)
     delete_history(stage.now + timedelta(days=1, seconds=1))
     assert not Alert.objects.exists()
     assert not AlertMessage.objects.exists()
     assert not AlertDelivery.objects.exists()
+
+
+def test_message_is_kept_while_a_delivery_is_retried(stage):
+    stage.configure(SAMPLE_DAYS=0.01, ALERT_GROUP_WAIT=0, ALERT_GROUP_INTERVAL=0)
+    stage.subjects = {"a": 1.0}
+    stage.evaluate()
+    stage.subjects = {}
+    stage.evaluate(after=60)
+    AlertDelivery.objects.filter(message__state="resolved").update(next_at=None)
+    delete_history(stage.now + timedelta(days=1))
+    assert messages() == [("fake", "firing", 1)]
+    AlertDelivery.objects.update(next_at=None)
+    delete_history(stage.now + timedelta(days=1))
+    assert messages() == []
