@@ -23,6 +23,8 @@ MIN_WORKER_TIMEOUT_SECONDS: Final = 3
 # A shorter AUTO_CANCEL_SECONDS would cancel jobs whose subscriber is reconnecting.
 MIN_AUTO_CANCEL_SECONDS: Final = 15
 _CENTURY_DAYS: Final = 36_525
+# The cost of any number of tokens is finite: JSON columns do not accept infinity.
+_MAX_PRICE: Final = 10**9
 
 
 def is_runner(value: object) -> bool:
@@ -46,10 +48,15 @@ def _is_kept(value: object) -> bool:
     return all(name in limits and limits[name].holds(each) for name, each in value.items())
 
 
-def _is_price(item: tuple[Any, Any]) -> bool:
+def is_price(item: tuple[Any, Any]) -> bool:
+    """Return whether a model and its price are valid in MODEL_PRICES."""
     model, price = item
     is_complete = isinstance(price, Mapping) and set(price) == {"input", "output"}
-    return isinstance(model, str) and is_complete and all(map(is_number, price.values()))
+    return (
+        isinstance(model, str)
+        and is_complete
+        and all(is_number(each, most=_MAX_PRICE) for each in price.values())
+    )
 
 
 def _is_site(value: object) -> bool:
@@ -92,8 +99,8 @@ _optional_timeout: Final = Rule(
 
 _days: Final = Rule(f"days, above 0, at most {_CENTURY_DAYS}", duration(_CENTURY_DAYS).holds)
 _prices: Final = Rule(
-    "a dict of model to `{'input': number, 'output': number}`",
-    lambda value: isinstance(value, Mapping) and all(map(_is_price, value.items())),
+    f"a dict of model to `{{'input': number, 'output': number}}`, at most {_MAX_PRICE}",
+    lambda value: isinstance(value, Mapping) and all(map(is_price, value.items())),
 )
 _text: Final = Rule("a string", lambda value: isinstance(value, str))
 _secret: Final = Rule(_text.allowed, _text.holds, is_secret=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from events.codec import replace_invalid
-from jobs.conf import job_settings
+from jobs.conf import is_price, job_settings
 
 Usage = dict[str, dict[str, int]]
 
@@ -57,6 +57,9 @@ def cost_of(usage: Usage) -> float | None:
 
 def _price(model: str) -> Mapping[str, float] | None:
     """Return the price whose key is the longest start of the name: names may end with a date."""
-    prices = job_settings.MODEL_PRICES
+    setting: object = job_settings.MODEL_PRICES
+    items = setting.items() if isinstance(setting, Mapping) else ()
+    # Invalid ones, which the system check reports, must not stop the archiver.
+    prices = {key: price for key, price in items if is_price((key, price))}
     key = max((key for key in prices if model.startswith(key)), key=len, default=None)
     return None if key is None else prices[key]

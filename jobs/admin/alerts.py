@@ -1,8 +1,10 @@
 """Admin of alert rules and silences; history of alerts and messages, read-only."""
 
+import json
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
+import orjson
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -24,13 +26,23 @@ from jobs.alerts.rules import (
     replaces_stored,
     reserved_parameters,
     rule_errors,
+    setting_rules,
     stored_rules,
 )
-from jobs.conf import job_settings
 from jobs.models import Alert, AlertDelivery, AlertMessage, AlertRule, Silence
 from jobs.selectors import user_of
 
 _SUMMARY_CHARS: Final = 100
+
+
+class StorableDecoder(json.JSONDecoder):
+    """Decodes JSON that every database accepts: without NaN, NUL and lone surrogates."""
+
+    def decode(self, text: str, *_args: Any) -> Any:
+        """Return the value. Raises json.JSONDecodeError."""
+        if "\\u0000" in text:
+            raise json.JSONDecodeError("NUL", text, text.index("\\u0000"))
+        return orjson.loads(text)
 
 
 class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
@@ -50,6 +62,11 @@ class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         fields = (
             "name", "enabled", "kind", "parameters", "task_type", "for_seconds", "channels",
         )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if field := self.fields.get("parameters"):  # not for users who may only view
+            cast(forms.JSONField, field).decoder = StorableDecoder
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
@@ -75,7 +92,7 @@ class AlertRuleAdmin(GuardedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if names := ", ".join(map(str, job_settings.ALERT_RULES)):
+        if names := ", ".join(setting_rules()):
             text = _("The setting ALERT_RULES defines further rules: %(names)s.")
             self.message_user(request, text % {"names": names})
         return super().changelist_view(request, extra_context)

@@ -83,15 +83,17 @@ def _is_equal(value: object, wanted: object) -> bool:
 
 def _values(data: Any, path: str) -> Iterator[Any]:
     """Yield the values at a path, such as `data.sources.title`: of each element of a list."""
-    if isinstance(data, list):
-        for each in data:
-            yield from _values(each, path)
-    elif not path:
-        yield data
-    elif isinstance(data, Mapping):
-        key, _dot, rest = path.partition(".")
-        if key in data:
-            yield from _values(data[key], rest)
+    nodes = [(data, path)]  # not recursive: lists may be nested deeper than the stack
+    while nodes:
+        node, path = nodes.pop()
+        if isinstance(node, list):
+            nodes += [(each, path) for each in node]
+        elif not path:
+            yield node
+        elif isinstance(node, Mapping):
+            key, _dot, path = path.partition(".")
+            if key in node:
+                nodes.append((node[key], path))
 
 
 def _save(found: Sequence[tuple[AlertDefinition, Event]]) -> None:

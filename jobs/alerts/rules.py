@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from events.codec import replace_invalid
 from events.conf import DAY_SECONDS, Rule, count, duration, is_number, seconds
 from events.processor.problems import PROBLEM_CODES
 from jobs.alerts.channels import channel_names
@@ -23,6 +24,7 @@ REPORTED_CODES: Final = tuple(
 )
 
 _NAME: Final = re.compile(r"[-a-zA-Z0-9_]{1,64}")
+_MAX_NAME_CHARS: Final = 64
 _MAX_TASK_TYPE_CHARS: Final = 100
 _MAX_WINDOW_SECONDS: Final = 3600
 _MAX_USAGE_WINDOW_SECONDS: Final = 7 * DAY_SECONDS
@@ -155,8 +157,11 @@ class AlertDefinition:
         return not self.error and self.kind in _MATCHED and self.is_per_job
 
 
-def rule_errors(name: object, entry: Mapping[str, Any]) -> Iterator[str]:
+def rule_errors(name: object, entry: object) -> Iterator[str]:
     """Yield what is wrong with a rule in the format of ALERT_RULES, and what is allowed."""
+    if not isinstance(entry, Mapping):
+        yield "It must be a dict."
+        return
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         yield f"{name!r} is not a name: at most 64 letters, digits, _ and -."
     kind = entry.get("kind")
@@ -215,11 +220,17 @@ def reserved_parameters(row: AlertRule) -> Iterator[str]:
     yield from (f"{name!r} is a field, not a parameter." for name in _FIELDS if name in given)
 
 
-def definition_of(name: str, entry: Mapping[str, Any]) -> AlertDefinition:
-    """Return the rule of an entry; one with errors has only a name and a kind."""
-    kind = str(entry.get("kind"))
+def definition_of(name: str, entry: Any) -> AlertDefinition:
+    """Return the rule of an entry; one with errors has only a name and a kind.
+
+    An entry of the setting may be of any type: system checks can be skipped.
+    """
     if error := " ".join(rule_errors(name, entry)):
-        return AlertDefinition(name, kind, error=error)
+        kind = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
+        # In the columns of the alert about the rule.
+        name, kind, error = map(replace_invalid, (name, kind, error))
+        return AlertDefinition(name[:_MAX_NAME_CHARS], kind, error=error)
+    kind = entry["kind"]
     return AlertDefinition(
         name,
         kind,
@@ -235,15 +246,23 @@ def stored_rules() -> list[AlertRule]:
     return list(AlertRule.objects.order_by("name"))
 
 
+def setting_rules() -> Mapping[str, Any]:
+    """Return the rules of the setting; a value that is not a dict is one invalid rule."""
+    rules: object = job_settings.ALERT_RULES
+    if not isinstance(rules, Mapping):
+        return {"ALERT_RULES": rules}
+    return {str(name): each for name, each in rules.items()}
+
+
 def replaces_stored(name: str) -> bool:
     """Return whether the setting has a rule of this name: one of the admin is unused then."""
-    return name in job_settings.ALERT_RULES
+    return name in setting_rules()
 
 
 def active_rules(rows: Iterable[AlertRule]) -> list[AlertDefinition]:
     """Return the rules to evaluate: those of the setting, and the enabled ones among the rows."""
-    entries = {str(name): each for name, each in job_settings.ALERT_RULES.items()}
-    used = [row for row in rows if not replaces_stored(row.name)]
+    entries = dict(setting_rules())
+    used = [row for row in rows if row.name not in entries]
     if not entries:  # a row may replace, or disable, a default
         names = {row.name for row in used}
         entries = {name: each for name, each in DEFAULT_RULES.items() if name not in names}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
+from events.codec import replace_invalid
 from events.conf import Rule, secrets_of_settings
 from events.error_report import error_message, error_type
 from events.json_size import cut_text
@@ -50,7 +51,7 @@ class Channel(ABC):
 
 def describe_error(error: Exception, secrets: Iterable[str] = ()) -> str:
     """Return the type and the first line of an error without secrets."""
-    text = error_message(error, with_causes=True).replace("\0", "").partition("\n")[0]
+    text = replace_invalid(error_message(error, with_causes=True)).partition("\n")[0]
     spellings = _spellings([*secrets, *secrets_of_settings()])
     for secret in sorted(spellings, key=len, reverse=True):
         text = text.replace(secret, REDACTED)

@@ -23,7 +23,13 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def channel_names() -> list[str]:
     """Return the names of all channels, first that of the signal, which always exists."""
-    return [SIGNAL, *job_settings.ALERT_CHANNELS]
+    return [SIGNAL, *_channels()]
+
+
+def _channels() -> Mapping[str, Mapping[str, Any]]:
+    """Return ALERT_CHANNELS; empty if it is invalid, which the system check reports."""
+    channels: object = job_settings.ALERT_CHANNELS
+    return channels if isinstance(channels, Mapping) else {}
 
 
 def delivery_channels(names: Sequence[str]) -> list[str]:
@@ -35,7 +41,7 @@ def open_channel(name: str) -> Channel:
     """Return the channel of a name. Raises DeliveryFailed if the settings have no valid one."""
     if name == SIGNAL:
         return SignalChannel({})
-    config = job_settings.ALERT_CHANNELS.get(name)
+    config = _channels().get(name)
     if config is None:
         raise DeliveryFailed(f"ALERT_CHANNELS has no channel {name!r}.")
     for error in channel_errors({name: config}):
@@ -55,7 +61,10 @@ def channel_errors(channels: Mapping[Any, Mapping[str, Any]]) -> Iterator[str]:
             yield from (f"The channel {name!r} {error}" for error in _config_errors(config))
 
 
-def _config_errors(config: Mapping[str, Any]) -> Iterator[str]:
+def _config_errors(config: object) -> Iterator[str]:
+    if not isinstance(config, Mapping):
+        yield "must be a dict."
+        return
     kind = config.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         yield f"has no valid `kind`: {', '.join(KINDS)}."

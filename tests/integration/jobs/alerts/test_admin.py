@@ -156,3 +156,11 @@ def test_permissions(client, django_user_model, history):
     assert [client.get(url(model)).status_code for model in MODELS] == [200] * 4
     assert client.get(url("silence", "add")).status_code == 403
     assert client.get(url("alertrule", "add")).status_code == 403
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", r'"\u0000"', r'"\ud800"', "[" * 5000])
+def test_parameters_that_no_database_stores(admin, stage, value):
+    parameters = f'{{"event_type": "error", "equals": {{"a": {value}}}}}'
+    data = rule_form(kind="event", parameters=parameters)
+    assert "Enter a valid JSON" in text(admin.post(url("alertrule", "add"), data))
+    assert not AlertRule.objects.exists()

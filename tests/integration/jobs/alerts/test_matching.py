@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from events.conf import event_settings
+from events.models import ArchivedEvent
 from events.publisher import get_publisher
 from events.streams.keys import StreamKeys
 from jobs import services
@@ -233,3 +234,37 @@ def test_usage_is_that_of_the_same_transaction(stage, make_job):
     archived()
     assert Job.objects.get().usage["gpt-x"]["input_tokens"] == 10
     assert matched() == {job.job_id}
+
+
+def test_lists_nested_deeper_than_the_stack(stage, event_rule, make_job, redis_client):
+    event_rule(contains={"data.text": "timeout"}, equals={"data.code": 5})
+    job = make_job("running")
+    publish(job, "thought")
+    data = '{"event_type": "error", "data": %s}' % ("[" * 1000 + "]" * 1000)
+    redis_client.xadd(StreamKeys(event_settings.STREAM_PREFIX).stream(job.job_id), {"data": data})
+    archived()
+    assert ArchivedEvent.objects.filter(event_type="error").exists()
+    assert not matched()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ALERT_RULES": None},
+        {"ALERT_RULES": {"a": 5, "b" * 65: {"kind": "lag"}, "c\0": {"kind": "lag"}}},
+        {"ALERT_CHANNELS": None},
+        {"ALERT_RULES": {"a": {"kind": "cost", "limit": 1}}, "MODEL_PRICES": {"gpt": 5}},
+        {"ALERT_RULES": {"a": {"kind": "cost", "limit": 1}}, "MODEL_PRICES": None},
+    ],
+    ids=str,
+)
+def test_invalid_settings_stop_neither_archiver_nor_evaluator(stage, make_job, values):
+    AlertRule.objects.create(name="mine", kind="event", parameters={"event_type": "error"})
+    stage.configure(**{"ALERT_RULES": {}, **values})
+    job = make_job("running")
+    publish(job)
+    model_result(job, 100)
+    archived()
+    assert matched() == {job.job_id}
+    stage.evaluate()
+    assert Alert.objects.get(subject=job.job_id).rule == "mine"

@@ -2,7 +2,12 @@
 
 import pytest
 
-from jobs.alerts.channels import channel_errors, channel_names, delivery_channels
+from jobs.alerts.channels import (
+    channel_errors,
+    channel_names,
+    delivery_channels,
+    describe_error,
+)
 from jobs.checks import check_settings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -15,6 +20,7 @@ INVALID = [
     ({"signal": EMAIL}, "'signal' is not a name"),
     ({"a b": EMAIL}, "'a b' is not a name"),
     ({5: EMAIL}, "5 is not a name"),
+    ({"a": 5}, "The channel 'a' must be a dict."),
     ({"a": {}}, "no valid `kind`: email, webhook, apprise."),
     ({"a": {"kind": "sms"}}, "no valid `kind`"),
     ({"a": {"kind": ["email"]}}, "no valid `kind`"),
@@ -77,3 +83,13 @@ def test_channels_of_a_message(settings):
     assert delivery_channels([]) == ["signal", "ops", "hook", "chat_2"]
     assert delivery_channels(["hook"]) == ["signal", "hook"]
     assert delivery_channels(["signal"]) == ["signal"]
+
+
+@pytest.mark.parametrize("value", [None, 5, []])
+def test_setting_that_is_not_a_dict(settings, value):
+    settings.JOB_EVENTS = {"ALERT_CHANNELS": value}
+    assert channel_names() == ["signal"]
+
+
+def test_error_is_text_that_a_column_accepts():
+    assert describe_error(ValueError("a\0b\ud800\nc")) == "ValueError: a\ufffdb\ufffd"

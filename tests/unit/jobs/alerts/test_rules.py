@@ -3,6 +3,7 @@
 import pytest
 from django.core import checks
 
+from events.codec import replace_invalid
 from jobs.alerts.rules import KINDS, active_rules, definition_of, entry_of, rule_errors
 from jobs.checks import check_settings
 from jobs.models import AlertRule
@@ -130,3 +131,25 @@ def test_row_of_the_admin():
 def test_row_with_invalid_parameters(parameters):
     rule = definition_of("a", entry_of(row("a", parameters=parameters)))
     assert bool(rule.error) == (parameters != {"kind": "event"})
+
+
+@pytest.mark.parametrize("value", [None, 5, "lag", [{"kind": "lag"}]])
+def test_setting_that_is_not_a_dict_is_an_invalid_rule(settings, value):
+    settings.JOB_EVENTS["ALERT_RULES"] = value
+    first, second = active_rules([row("mine")])
+    assert (first.name, first.error) == ("ALERT_RULES", "It must be a dict.")
+    assert (second.name, second.error) == ("mine", "")
+
+
+@pytest.mark.parametrize("entry", [None, 5, "lag", []])
+def test_entry_that_is_not_a_dict(entry):
+    assert definition_of("a", entry).error == "It must be a dict."
+
+
+@pytest.mark.parametrize("name", ["a" * 65, "a\0b", "a\ud800"])
+def test_alert_about_a_rule_with_an_invalid_name_can_be_stored(name):
+    rule = definition_of(name, {"kind": "la\0g", "\ud800": 5})
+    assert rule.error
+    for text in (rule.name, rule.kind, rule.error):
+        assert text == replace_invalid(text)
+    assert len(rule.name) <= 64
