@@ -16,10 +16,10 @@ from events.metrics import is_available, render
 from jobs.api.base import AnyNegotiation, JobsAPIView
 from jobs.api.problem_details import Problem
 from jobs.conf import job_settings
+from jobs.selectors import sees_monitor
 
 logger = logging.getLogger(__name__)
 
-_PERMISSION: Final = "job_events_jobs.view_monitor"
 _NOT_INSTALLED: Final = "Metrics need prometheus_client: pip install 'django-job-events[metrics]'."
 _NOT_READABLE: Final = "The files in PROMETHEUS_MULTIPROC_DIR cannot be read or written."
 
@@ -34,7 +34,7 @@ def has_token(request: Request) -> bool:
 
 class _MayRead(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return has_token(request) or request.user.has_perm(_PERMISSION)
+        return has_token(request) or sees_monitor(request.user)
 
 
 class MetricsView(JobsAPIView):
