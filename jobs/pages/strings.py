@@ -62,6 +62,7 @@ def monitor_page_strings() -> dict[str, str]:
         "live.offline": _("Offline"),
         "live.refused": _("No longer available: reload the page"),
         "outage": _("The server does not answer. The figures are those of the last answer."),
+        "figures.until": _("The figures end at {time}: process_events has written none since."),
         "since": _("Since {time}"),
         "ago": _("{span} ago"),
         **_health_strings(),
@@ -92,7 +93,7 @@ def _health_strings() -> dict[str, str]:
         "health.of": _("{value} of {limit}"),
         "health.oldest": _("{value}, oldest {age}"),
         "health.least": _("at least {limit}"),
-        "health.threshold": _("limit {limit}"),
+        "health.threshold": _("threshold {limit}"),
         "warning.processors": _("Of {limit} processes, {value} send heartbeats."),
         "warning.redis_memory": _(
             "{value} of {limit} are in use. From {threshold} on, streams keep nothing archived."
@@ -148,7 +149,7 @@ def _chart_strings() -> dict[str, str]:
         "series.rate": _("Failed"),
         "series.previous": _("Previous period"),
         "series.p50": _("Median"),
-        "series.p95": _("95 %"),
+        "series.p95": _("p95"),
         "series.appended": _("Appended"),
         "series.archived": _("Archived"),
         "series.inputs": _("Awaiting input"),

@@ -1,6 +1,8 @@
 """The monitor: charts, health, tables with actions, live updates, access, and accessibility."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -211,10 +213,19 @@ STATES = ("ok", "warning", "critical", "unknown")
 PROBLEM = {"detail": "It fails.", "action": "Repair it.", "since": "2026-11-22T02:40:00Z"}
 
 
-def eventful(route: Any) -> None:
-    """Answer with health items of all states, and rows in all tables."""
-    response = route.fetch()
-    body, example = response.json(), EXAMPLES["Statistics"]
+def change_statistics(page: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer the page with what `change` makes of the statistics; without an ETag."""
+
+    def answer(route: Any) -> None:
+        response = route.fetch()
+        route.fulfill(json=change(response.json()))
+
+    page.route("**/api/statistics/**", answer)
+
+
+def eventful(body: dict[str, Any]) -> dict[str, Any]:
+    """Return statistics with health items of all states, and rows in all tables."""
+    example = EXAMPLES["Statistics"]
     rows = {name: example[name] for name in ("failing", "stuck", "alerts", "workers")}
     rows["stuck"] = [
         {**rows["stuck"][0], "job_id": each, "state": each} for each in ("stuck", "quiet")
@@ -226,7 +237,7 @@ def eventful(route: Any) -> None:
     for number, item in enumerate(body["health"]):
         state = STATES[number % len(STATES)]
         item.update({"state": state, **(PROBLEM if state == "critical" else {})})
-    route.fulfill(response=response, json={**body, **rows})
+    return {**body, **rows}
 
 
 @pytest.mark.usefixtures("_samples")
@@ -237,7 +248,7 @@ def test_page_is_accessible_and_as_wide_as_the_window(
 ) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
-    page.route("**/api/statistics/**", eventful)
+    change_statistics(page, eventful)
     open_monitor(page)
     page.locator("details summary").first.click()
     page.locator(".chart tbody tr").first.wait_for()
@@ -258,13 +269,25 @@ def test_pages_comply_with_their_policy(page: Any) -> None:
 
 @pytest.mark.usefixtures("_samples")
 def test_page_without_figures_says_what_to_do(page: Any) -> None:
-    def without_series(route: Any) -> None:
-        response = route.fetch()
-        route.fulfill(response=response, json={**response.json(), "series": {}})
-
-    page.route("**/api/statistics/**", without_series)
+    change_statistics(page, lambda body: {**body, "series": {}})
     open_monitor(page)
     page.get_by_text("There are no figures yet.").wait_for()
     assert "process_events" in page.locator("#no-figures code").inner_text()
     page.unroute("**/api/statistics/**")
     page.locator("#no-figures").wait_for(state="hidden")
+
+
+@pytest.mark.usefixtures("_samples")
+def test_figures_that_have_ended_say_when(page: Any) -> None:
+    def figures(body: dict[str, Any], missing: int) -> dict[str, Any]:
+        lists = {name: each for name, each in body["series"].items() if isinstance(each, list)}
+        series = {name: [*[1] * (60 - missing), *[None] * missing] for name in lists}
+        return {**body, "series": series}
+
+    note = page.locator("#old-figures")
+    change_statistics(page, partial(figures, missing=1))
+    open_monitor(page)
+    assert note.is_hidden()
+    change_statistics(page, partial(figures, missing=5))
+    open_monitor(page)
+    assert "process_events has written none since" in note.inner_text()

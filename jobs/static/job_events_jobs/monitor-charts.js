@@ -88,14 +88,14 @@ const isKnown = (value) => value !== null && value !== undefined;
 /**
  * @param {HTMLElement} parent
  * @param {(name: string, values?: Record<string, any>) => string} translate
- * @returns {(figures: Record<string, any>) => boolean} Draws; false if no figure is known.
+ * @returns {(figures: Record<string, any>) => number|null} Draws; returns the start of the latest period with figures, in seconds.
  */
 export function createCharts(parent, translate) {
   const charts = CHARTS.map((definition) => new Chart(definition, translate));
   parent.append(...charts.map((chart) => chart.node));
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", () => charts.forEach((chart) => chart.repaint()));
-  return (figures) => charts.map((chart) => chart.draw(figures)).some(Boolean);
+  return (figures) => charts.map((chart) => chart.draw(figures)).reduce((latest, time) => Math.max(latest, time ?? 0), 0) || null;
 }
 
 class Chart {
@@ -133,7 +133,7 @@ class Chart {
     return { item, value };
   }
 
-  /** @returns {boolean} False if no figure is known. */
+  /** @returns {number|undefined} The start of the latest period with a figure, in seconds. */
   draw({ from, step, series }) {
     const { definition } = this;
     const perSecond = definition.unit === "rate" ? step : 1;
@@ -141,19 +141,18 @@ class Chart {
     const rows = definition.series.map(({ key, noZero }) =>
       seriesOf(series, key).map((value) => (isKnown(value) && !(noZero && value === 0) ? value / perSecond : null)),
     );
-    const hasValues = rows.some((row) => row.some(isKnown));
     const start = Date.parse(from) / 1000;
     const length = Math.max(0, ...rows.map((row) => row.length));
     this.times = Array.from({ length }, (_, index) => start + index * step);
     this.step = step;
     this.rows = rows;
     this.node.hidden = Boolean(definition.optional) && !rows.some((row) => row.some((value) => value > 0));
-    this.empty.hidden = hasValues;
+    this.empty.hidden = rows.some((row) => row.some(isKnown));
     this.canvas.setAttribute("aria-label", this.summary());
     if (!this.node.hidden) this.paint();
     this.drawLegend(this.plot?.cursor.idx);
     this.drawTable();
-    return hasValues;
+    return this.times[rows[0].findLastIndex(isKnown)];
   }
 
   paint() {
@@ -229,7 +228,7 @@ class Chart {
   /** Shows the values at an index, or the latest ones; not old values, if the samples have stopped. */
   drawLegend(index) {
     const at = index ?? this.latest();
-    setText(this.time, isKnown(index) ? formatMoment(this.times[index]) : "");
+    setText(this.time, isKnown(this.times[at]) ? formatMoment(this.times[at]) : "");
     this.legend.forEach(({ value }, line) => setText(value, this.text(this.rows?.[line]?.[at])));
   }
 

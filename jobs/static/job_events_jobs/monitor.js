@@ -3,11 +3,13 @@
  */
 import { announcer, byId, element, setText } from "./elements.js";
 import { createCharts } from "./monitor-charts.js";
+import { formatMoment } from "./monitor-format.js";
 import { createHealth } from "./monitor-health.js";
 import { createTables, tick } from "./monitor-tables.js";
 import { pageConfig, translator } from "./page-text.js";
 
 const MAX_RETRY_MS = 60_000;
+const MAX_MISSING_PERIODS = 2;
 const RANGES = ["1h", "24h", "7d"];
 
 const config = pageConfig();
@@ -105,11 +107,20 @@ async function load(signal) {
 
 function draw(statistics) {
   drawHealth(statistics);
-  byId("no-figures").hidden = drawCharts(statistics);
+  showAge(drawCharts(statistics), statistics);
   drawTables(statistics);
   drawTypes(statistics.task_types);
   tick(serverNow(), translate);
   document.documentElement.dataset.drawn = statistics.range;
+}
+
+/** Says that figures are missing: all, or those of the latest periods. @param {number|null} latest */
+function showAge(latest, { from, step, series }) {
+  byId("no-figures").hidden = latest !== null;
+  const note = byId("old-figures");
+  const oldest = () => Date.parse(from) / 1000 + (series.events_appended.length - MAX_MISSING_PERIODS) * step;
+  note.hidden = latest === null || latest >= oldest();
+  if (!note.hidden) setText(note, translate("figures.until", { time: formatMoment(latest + step) }));
 }
 
 /** Keeps the options in place while the list is open. */
