@@ -64,6 +64,8 @@ test-extended: extended
 extended: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES) -m extended
 	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) $(FAULTS) -m "database or redis"
+	$(BIN)/python -m tests.on_other_servers $(TEST_PROCESSES) tests/integration/jobs \
+	    -m "database and extended"
 	for server in valkey tls; do \
 	    $(BIN)/python -m tests.on_other_servers --$$server $(TEST_PROCESSES) $(PROCESSES) && \
 	    $(BIN)/python -m tests.on_other_servers --$$server $(TEST_PROCESSES) tests/integration \

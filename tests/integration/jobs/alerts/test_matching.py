@@ -193,6 +193,7 @@ def test_tokens_and_cost_of_a_job(stage, make_job):
     assert alert.summary == f"Job {job.job_id} (report) has cost more than 0.25 USD."
 
 
+@pytest.mark.extended
 def test_storm(stage, event_rule, settings):
     """1,000 failures within a minute: one message, with the count."""
     stage.configure(ALERT_GROUP_WAIT=60)

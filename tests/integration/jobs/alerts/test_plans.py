@@ -16,7 +16,11 @@ from tests.integration.jobs.monitoring.test_plans import (  # noqa: F401 - `larg
 )
 from tests.integration.jobs.test_plans import plans
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.extended,
+]
 
 REQUIRED = {"tokens": {"limit": 1}, "cost": {"limit": 1}, "event": {"event_type": "error"}}
 RULES = [

@@ -31,7 +31,11 @@ from jobs.monitoring.sampler import CHECKPOINT
 from jobs.monitoring.totals import SampleTotals
 from tests.integration.jobs.test_plans import plans
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.extended,
+]
 
 JOBS = int(os.environ.get("PLAN_MONITOR_JOBS", "4000"))
 RUNNING, BATCH = 40, 2000

@@ -22,7 +22,11 @@ from tests.integration.jobs.test_plans import (
     plans,
 )
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.extended,
+]
 
 DAYS = 30
 SAMPLES = 20_000
