@@ -11,6 +11,7 @@ import yaml
 
 from events.metrics import render
 from events.metrics.instruments import INSTRUMENTS
+from events.processor.problems import PROBLEM_CODES
 from jobs.monitoring.metrics import DEFINITIONS
 from tests.support.need import need
 from tests.support.site import ROOT
@@ -84,6 +85,13 @@ def test_dashboard_has_each_metric():
     unshown |= {"loop_events_total", "loop_failing_seconds"}
     expected = {name for name in exported() if not name.endswith(("_sum", "_count"))}
     assert expected - shown == {f"job_events_{name}" for name in unshown}
+
+
+def test_each_problem_has_a_rule():
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    codes = [re.findall(r'code=~"([^"]+)"', each["expr"]) for each in rules]
+    named = [code for found in codes for each in found for code in each.split("|")]
+    assert sorted(named) == sorted(PROBLEM_CODES)
 
 
 def test_runbooks_of_the_rules_exist():
