@@ -63,8 +63,15 @@ def render(accept: str = "", *, with_collectors: bool = True) -> tuple[bytes, st
     if with_collectors:
         for collector in collectors:
             combined.register(_Families(collector()))
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = _encoder(accept)
     return encode(combined), content_type
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is not one
+        return choose_encoder("")
 
 
 class _Families:

@@ -50,6 +50,12 @@ def test_openmetrics(client):
     assert {"job_events_published_events", "job_events_database_up"} <= names
 
 
+def test_openmetrics_of_a_version_that_is_not_one(client):
+    accept = "application/openmetrics-text; version=a.b"
+    response = client.get("/metrics", headers={**bearer(TOKEN), "Accept": accept})
+    assert response["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
 @pytest.mark.parametrize("headers", [{}, bearer("wrong"), bearer(""), {"Authorization": TOKEN}])
 def test_without_the_token(client, headers):
     response = client.get("/metrics", headers=headers)
