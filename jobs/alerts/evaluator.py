@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from events.conf import DAY_SECONDS
 from events.database import atomic, aware_time, column_time, database_now, is_unavailable
 from events.error_report import shortened_error
+from events.log_format import log_failure
 from jobs.alerts.conditions import (
     MAX_SUBJECTS,
     Observation,
@@ -111,7 +112,7 @@ def _outcome(rule: AlertDefinition, observation: Observation) -> Outcome:
         sqlstate = getattr(raised.__cause__, "sqlstate", None)
         if is_unavailable(raised) and sqlstate != _QUERY_CANCELED:
             raise
-        logger.exception("alert_rule_failed", extra={"rule": rule.name})
+        log_failure(logger, "alert_rule_failed", raised, rule=rule.name)
         error = shortened_error(raised)
     return Outcome.of(rule, found, error)
 

@@ -7,6 +7,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from events.conf import event_settings
+from events.exceptions import RedisUnavailable
 from events.models import ArchivedEvent
 from events.processor.processor import build_steps
 from events.processor.single_pass import run_single_pass
@@ -251,3 +252,10 @@ def test_first_evaluation_of_a_project(stage):
     stage.subjects = {"a": 1.0}
     assert stage.step() == 1
     assert MonitorCheckpoint.objects.get().at == stage.now <= timezone.now()
+
+
+def test_unavailable_redis_is_logged_in_one_line(stage, caplog):
+    stage.error = RedisUnavailable("Redis did not answer.")
+    stage.evaluate()
+    (record,) = [each for each in caplog.records if each.message == "alert_rule_failed"]
+    assert (record.levelname, record.exc_info, record.rule) == ("WARNING", None, "fake")
