@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Of one instrument in one process. Each costs memory here and in Prometheus for as long as it runs.
 MAX_LABEL_SETS: Final = 200
+MAX_LABEL_CHARACTERS: Final = 128
 OTHER: Final = "other"
 PREFIX: Final = "job_events_"
 MAX_QUEUED_UPDATES: Final = 100_000
@@ -119,7 +120,8 @@ class Instrument:
         """Return the series with these labels; the one for other labels if there are too many."""
         found = self._series.get(label_values)
         if found is None:
-            if len(self._series) >= MAX_LABEL_SETS:
+            label_values = tuple(map(_label_text, label_values))
+            if len(self._series) >= MAX_LABEL_SETS and label_values not in self._series:
                 label_values = (OTHER,) * len(label_values)
             found = self._series.setdefault(label_values, Series(self, label_values))
         return found
@@ -179,6 +181,11 @@ class HistogramInstrument(Instrument):
     def _new_family(self) -> Any:
         _, name, description, _ = self.definition
         return _Histogram(name, description, buckets=LAG_BOUNDS_SECONDS, registry=registry)
+
+
+def _label_text(value: str) -> str:
+    """Return a label, which a message of the queue may contain, as bounded text in UTF-8."""
+    return value.encode("utf-8", "replace").decode()[:MAX_LABEL_CHARACTERS]
 
 
 def error_label(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 
 from events.exceptions import ProducerFenced
+from events.metrics import render
 from events.metrics.instruments import (
     INSTRUMENTS,
     MAX_LABEL_SETS,
@@ -66,6 +67,16 @@ def test_label_sets_are_bounded(counter):
     assert exposed("test_counter_total", label="other") == 500
     assert exposed("test_counter_total") == MAX_LABEL_SETS + 500
     assert len(counter.all_series()) == MAX_LABEL_SETS + 1
+
+
+def test_labels_are_bounded_text(counter):
+    for _ in range(2):
+        counter.add(1, 'a\n"\ud800' + "b" * 200_000)
+    assert len(counter.all_series()) == 1
+    text, _content_type = render(with_collectors=False)
+    assert len(text) < 100_000
+    assert b'label="a\\n\\"?bbb' in text
+    assert exposed("test_counter_total") == 2
 
 
 def test_known_label_sets_exist_before_the_first_update():
