@@ -390,6 +390,7 @@ def test_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
     assert len(requested) == 2  # the stream, and a request for the reason
 
 
+@pytest.mark.extended
 def test_ten_thousand_events(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:

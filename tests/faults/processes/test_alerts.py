@@ -19,6 +19,7 @@ def evaluate(world, **arguments):
     return child.values_of("done")
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(300)
 def test_process_is_killed_before_each_statement(world):
     for die_at in count(1):

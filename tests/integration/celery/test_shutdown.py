@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.workers import Workers, ends, kinds
 
+pytestmark = pytest.mark.extended
+
 
 def restart(workers: Workers, pool: str = "prefork") -> None:
     workers.worker.wait(30)
