@@ -77,6 +77,7 @@ def test_follower_is_reset_before_an_event_restored_by_a_snapshot(world):
     assert [reset.after for reset in follower.resets] == ["0-0", "0-0"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("seed", range(6))
 def test_random_losses(world, seed):
     rng = random.Random(seed)
@@ -102,6 +103,7 @@ def with_random_pauses(call, rng):
     return paused_call
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("seed", range(12))
 def test_followers_joining_during_losses(world, monkeypatch, seed):
     """They share a hub and join at different times. Each step of delivery may be delayed."""

@@ -242,6 +242,7 @@ def quickstart_project(tmp_path, redis_server):
     return run
 
 
+@pytest.mark.extended
 @pytest.mark.django_db(transaction=True)
 def test_quickstart(quickstart_project):
     run = quickstart_project

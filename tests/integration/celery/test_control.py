@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.workers import ends, kinds
 
+pytestmark = pytest.mark.extended
+
 
 def revoke(workers, external_id, **options):
     """Revoke a task as `celery control` or Flower do."""

@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.workers import TERMINAL_STATUSES, Workers, ends, kinds
 
+pytestmark = pytest.mark.extended
+
 POINTS = ["before claim", "after claim", "work", "before complete", "after complete"]
 # Points after the job is completed: the death of the worker has no effect.
 AFTER_COMPLETION = {"after complete"}
