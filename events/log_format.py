@@ -112,19 +112,19 @@ def _without_tickets(value: object) -> object:
 
 @contextmanager
 def logs_on(write: Callable[[str], object]) -> Iterator[None]:
-    """Pass log lines to `write` if the project has configured no handler for `events`."""
-    log = logging.getLogger("events")
-    if log.hasHandlers():
-        yield
-        return
-    handler, level = LineHandler(write), log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    """Pass log lines to `write` for those of our packages for which no handler is configured."""
+    logs = [logging.getLogger(name) for name in ("events", "jobs")]
+    logs = [log for log in logs if not log.hasHandlers()]
+    handler, levels = LineHandler(write), [log.level for log in logs]
+    for log in logs:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 class LineHandler(logging.Handler):

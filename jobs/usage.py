@@ -24,8 +24,8 @@ def add_usage(total: Usage, data: Mapping[str, Any]) -> None:
     The event is that of any producer: invalid values count as 0.
     """
     nested = data.get("data")
-    nested = nested if isinstance(nested, Mapping) else {}
-    model, usage = nested.get("model"), nested.get("usage")
+    fields = nested if isinstance(nested, Mapping) else data
+    model, usage = fields.get("model"), fields.get("usage")
     name = replace_invalid(model)[:_MAX_NAME_CHARACTERS] if isinstance(model, str) else ""
     if not name or (name not in total and len(total) >= _MAX_MODELS):
         name = _OTHER

@@ -115,5 +115,7 @@ def _log_problems(status: "LogStatus") -> Iterator[Problem]:
     if status.losses and status.losses[0].detected_at > status.at - RECENT_LOSS:
         last = status.losses[0]
         what = f"Redis lost events. Gaps in 24 hours: {status.loss_count}, last of {last.job_id}."
-        action = "Read below what is lost; check the persistence of Redis and who deletes keys."
+        action = (
+            "Read --status for what is lost; check the persistence of Redis and who deletes keys."
+        )
         yield Problem("lost-events", what, last.detected_at, action)

@@ -65,7 +65,7 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
         started = _time_text(processor.started_at)
         yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
         for name, loop in processor.loops.items():
-            yield "", f"  {name:<11}{loop_text(loop)}"
+            yield "", f"  {name:<12}{loop_text(loop)}"
     yield "database", status.database_error or f"{write_connection().vendor}, responds"
     yield "redis", redis_text(status.redis)
     yield "outbox", outbox_text(status.outbox)

@@ -64,14 +64,14 @@ def _matches(rule: AlertDefinition, event: Event) -> bool:
     equals, contains = rule["equals"], rule["contains"]
     if not (equals or contains):
         return True
-    data = event.data
+    event_object = {"data": event.data}  # as in the API
     return all(
-        any(_is_equal(value, wanted) for value in _values(data, path))
+        any(_is_equal(value, wanted) for value in _values(event_object, path))
         for path, wanted in equals.items()
     ) and all(
         any(
             isinstance(value, str) and part.lower() in value.lower()
-            for value in _values(data, path)
+            for value in _values(event_object, path)
         )
         for path, part in contains.items()
     )

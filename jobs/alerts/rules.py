@@ -28,6 +28,8 @@ _MAX_NAME_CHARS: Final = 64
 _MAX_TASK_TYPE_CHARS: Final = 100
 _MAX_WINDOW_SECONDS: Final = 3600
 _MAX_USAGE_WINDOW_SECONDS: Final = 7 * DAY_SECONDS
+# Paths are those of event filters.
+_PATH_START: Final = "data."
 _REQUIRED: Final = object()
 
 
@@ -69,20 +71,21 @@ _per: Final = Rule(
 )
 _text: Final = Rule("a non-empty string", lambda value: isinstance(value, str) and bool(value))
 _scalars: Final = Rule(
-    "an object of path to a text, a number, true, false or null",
+    f"an object of path, `{_PATH_START}…`, to a text, a number, true, false or null",
     lambda value: (
         _is_object(value)
         and all(each is None or isinstance(each, str | int | float) for each in value.values())
     ),
 )
 _texts: Final = Rule(
-    "an object of path to a text",
+    f"an object of path, `{_PATH_START}…`, to a text",
     lambda value: _is_object(value) and all(map(_text.holds, value.values())),
 )
 
 
 def _is_object(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) and key for key in value)
+    paths = list(value) if isinstance(value, Mapping) else [None]
+    return all(isinstance(path, str) and path.startswith(_PATH_START) for path in paths)
 
 
 _USAGE: Final = RuleKind(
@@ -172,7 +175,7 @@ def rule_errors(name: object, entry: object) -> Iterator[str]:
     known = KINDS[kind].parameters
     given = _parameters(entry)
     if unknown := [str(each) for each in given if each not in known]:
-        allowed = ", ".join((*known, *_COMMON))
+        allowed = ", ".join((*known, *_COMMON, "channels"))
         yield f"Unknown parameters: {', '.join(unknown)}. The parameters of {kind!r}: {allowed}."
     for parameter, declared in known.items():
         if parameter not in given:

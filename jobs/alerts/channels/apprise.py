@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import ClassVar, Final
 
 from jobs.alerts.channels.base import Channel, list_of, url_parts
@@ -44,10 +45,8 @@ def _captured_logs() -> Iterator[list[str]]:
 
 
 def _is_url(value: str) -> bool:
-    try:
-        import apprise  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError:
-        return False
+    import apprise  # noqa: PLC0415 - an extra, and slow to import
+
     with _captured_logs():
         return bool(apprise.Apprise().add(value))
 
@@ -55,8 +54,13 @@ def _is_url(value: str) -> bool:
 class AppriseChannel(Channel):
     """A notification to each of `urls`, in the syntax of Apprise."""
 
-    KEYS: ClassVar = {"urls": list_of("URLs of Apprise; it requires the extra `alerts`", _is_url)}
+    KEYS: ClassVar = {"urls": list_of("URLs of Apprise", _is_url)}
     REQUIRED: ClassVar = frozenset({"urls"})
+
+    @classmethod
+    def missing_package(cls) -> str:
+        is_installed = find_spec("apprise") is not None
+        return "" if is_installed else "pip install 'django-job-events[alerts]'"
 
     def send(self, message: AlertMessage) -> None:
         import apprise  # noqa: PLC0415 - as above

@@ -40,6 +40,11 @@ class Channel(ABC):
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
+    @classmethod
+    def missing_package(cls) -> str:
+        """Return what to install for channels of this kind; empty if everything is installed."""
+        return ""
+
     @abstractmethod
     def send(self, message: AlertMessage) -> None:
         """Send a message once. Raises any error, ReceiverGone if retries are useless."""

@@ -70,6 +70,9 @@ def _config_errors(config: object) -> Iterator[str]:
         yield f"has no valid `kind`: {', '.join(KINDS)}."
         return
     channel = KINDS[kind]
+    if missing := channel.missing_package():
+        yield f"needs a package: {missing}"
+        return
     unknown = [key for key in config if key not in channel.KEYS and key != "kind"]
     if unknown:
         allowed = ", ".join(channel.KEYS)

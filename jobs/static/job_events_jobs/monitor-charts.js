@@ -5,7 +5,7 @@ import { element, setText } from "./elements.js";
 import { formatDay, formatMoment, formatQuantity, formatTime } from "./monitor-format.js";
 
 const HEIGHT_PX = 168;
-const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX, AXIS_GAP_PX] = [62, 30, 8];
+const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX, AXIS_GAP_PX] = [70, 30, 8];
 /** Distances between the lines of a chart; those of other units are powers of ten, doubled and halved. */
 const STEPS = {
   bytes: Array.from({ length: 50 }, (_, power) => 2 ** power),

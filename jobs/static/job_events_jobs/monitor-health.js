@@ -24,6 +24,7 @@ const UNITS = { redis_memory: "bytes", outbox_age: "seconds", archive_age: "seco
 const HIGH_RATE = 0.1;
 const MAX_ERROR_CHARACTERS = 200;
 const MAX_JOBS = 3;
+const BIDI_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/g;
 
 /**
  * @param {HTMLElement} list
@@ -89,7 +90,8 @@ export function createHealth(list, attention, translate) {
   }
 
   function line(state, ...parts) {
-    const badge = element("span", { class: "state", "data-state": state }, translate(`state.${state}`));
+    const word = translate(state === "unknown" ? "state.waiting" : `state.${state}`);
+    const badge = element("span", { class: "state", "data-state": state }, word);
     return element("li", { class: "attention-item", "data-state": state }, badge, element("p", {}, ...parts));
   }
 
@@ -97,17 +99,20 @@ export function createHealth(list, attention, translate) {
     return line(state, element("a", { href: `#${target}`, dir: "auto" }, translate(words, values)));
   }
 
+  /** Text of a user in a sentence: its direction must not reorder the rest. */
+  const isolated = (words) => `\u2068${words.replace(BIDI_CONTROLS, "")}\u2069`;
+
   /** Task types and jobs that need attention, with links to the tables. */
   function* jobProblems({ failing, stuck, waiting, alerts = [] }, isArchived) {
     for (const { task_type, rate, ended, failed, last_error } of failing) {
       if (rate < HIGH_RATE) continue;
       const percent = formatQuantity(rate, "share");
-      const error = last_error.slice(0, MAX_ERROR_CHARACTERS);
+      const error = isolated(last_error.slice(0, MAX_ERROR_CHARACTERS));
       const counts = { failed: text("", failed), ended: text("", ended) };
       yield link("warning", "failing-title", "attention.failing", { type: task_type, percent, error, ...counts });
     }
     for (const row of isArchived ? stuck.slice(0, MAX_JOBS) : []) {
-      const values = { title: row.title, type: row.task_type, worker: row.worker || "?" };
+      const values = { title: isolated(row.title), type: row.task_type, worker: row.worker || "?" };
       const words = element("a", { href: "#jobs-title", dir: "auto" }, translate(`attention.${row.state}`, values));
       yield line(row.state === "stuck" ? "critical" : "warning", words, " ", timeAgo(row.since), ".");
     }

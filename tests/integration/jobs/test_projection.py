@@ -791,7 +791,8 @@ def test_usage_is_counted_by_model(log):
         model_result(log, "a", input_tokens=5, output_tokens=2),
         model_result(log, "b", input_tokens=1),
     )
-    apply(model_result(log, "a", input_tokens=5, output_tokens="many"), log.event("model_result"))
+    flat = log.event("model_result", model="a", usage={"input_tokens": 5, "output_tokens": "many"})
+    apply(flat, log.event("model_result"))
     assert row().usage == {
         "a": {"calls": 2, "input_tokens": 10, "output_tokens": 2},
         "b": {"calls": 1, "input_tokens": 1, "output_tokens": 0},

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 def publish(job, event_type="error", **data):
-    get_publisher().publish_event(job.job_id, {"event_type": event_type, "data": data})
+    get_publisher().publish_event(job.job_id, {"event_type": event_type, **data})
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +79,15 @@ def test_event_with_data(event_rule, make_job, parameters):
     assert matched() == {job.job_id}
 
 
+def test_path_is_that_of_event_filters(event_rule, make_job):
+    event_rule(contains={"data.data.message": "timed out"})
+    flat, nested = make_job("running"), make_job("running")
+    publish(flat, message="It timed out")
+    publish(nested, data={"message": "It timed out"})
+    archived()
+    assert matched() == {nested.job_id}
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -89,7 +98,7 @@ def test_event_with_data(event_rule, make_job, parameters):
         {"equals": {"data.missing": None}},
         {"equals": {"data.code": 5, "data.flag": False}},
         {"contains": {"data.code": "5"}},
-        {"contains": {"data": "x"}},
+        {"contains": {"data.x": "x"}},
         {"task_type": "report"},
     ],
     ids=str,
@@ -103,7 +112,7 @@ def test_event_with_other_data(event_rule, make_job, parameters):
 
 def test_entries_of_other_programs(event_rule, redis_client, make_job, log):
     """A stream may contain anything; the archiver must not stall."""
-    event_rule(event_type="unknown", equals={"data.a": 1}, contains={"raw": "x"})
+    event_rule(event_type="unknown", equals={"data.a": 1}, contains={"data.raw": "x"})
     job = make_job("running")
     publish(job)
     key = StreamKeys(event_settings.STREAM_PREFIX).pair(job.job_id)[0]

@@ -21,7 +21,12 @@ VALID = [
     {"kind": "redis_memory", "share": 0.5},
     {"kind": "tokens", "limit": 1000},
     {"kind": "cost", "limit": 0.5, "per": 86400},
-    {"kind": "event", "event_type": "error", "equals": {"data.code": 5, "a": None}, "window": 5},
+    {
+        "kind": "event",
+        "event_type": "error",
+        "equals": {"data.code": 5, "data.a": None},
+        "window": 5,
+    },
     {"kind": "event", "event_type": "error", "contains": {"data.text": "timeout"}},
 ]
 INVALID = [
@@ -42,7 +47,8 @@ INVALID = [
     ({"kind": "tokens"}, "'tokens' requires 'limit': a number above 0"),
     ({"kind": "cost", "limit": 5, "per": "day"}, "'per' must be 'job', or seconds, 60 to"),
     ({"kind": "event"}, "'event' requires 'event_type': a non-empty string"),
-    ({"kind": "event", "event_type": "a", "equals": {"a": []}}, "'equals' must be an object"),
+    ({"kind": "event", "event_type": "a", "equals": {"data.a": []}}, "'equals' must be an object"),
+    ({"kind": "event", "event_type": "a", "equals": {"a": 5}}, "of path, `data.…`, to a text"),
     ({"kind": "event", "event_type": "a", "contains": {"a": 5}}, "'contains' must be an object"),
 ]
 
