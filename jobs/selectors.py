@@ -1,6 +1,6 @@
 """Selectors: queries of jobs, and the permissions of users."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
@@ -166,7 +166,14 @@ def fetch_in_chunks(
     keys: Iterable[T], fetch: Callable[[list[T]], Iterable[tuple[T, Any]]]
 ) -> dict[T, Any]:
     """Return the pairs of key and value that `fetch` returns for chunks of `keys`, as a dict."""
-    remaining, rows = list(keys), dict[T, Any]()
-    for start in range(0, len(remaining), _CHUNK_KEYS):
-        rows.update(fetch(remaining[start : start + _CHUNK_KEYS]))
+    rows = dict[T, Any]()
+    for chunk in in_chunks(keys):
+        rows.update(fetch(chunk))
     return rows
+
+
+def in_chunks(keys: Iterable[T]) -> Iterator[list[T]]:
+    """Yield lists of keys for queries and statements with one parameter for each key."""
+    remaining = list(keys)
+    for start in range(0, len(remaining), _CHUNK_KEYS):
+        yield remaining[start : start + _CHUNK_KEYS]

@@ -17,7 +17,6 @@ from events.database import atomic, aware_time, column_time, database_now, is_un
 from events.error_report import shortened_error
 from events.log_format import log_failure
 from jobs.alerts.conditions import (
-    MAX_SUBJECTS,
     Observation,
     Occurrence,
     interval,
@@ -30,6 +29,7 @@ from jobs.alerts.rules import AlertDefinition, active_rules, stored_rules
 from jobs.alerts.states import Outcome, apply_outcomes, lock_free
 from jobs.conf import job_settings
 from jobs.models import Alert, AlertDelivery, AlertMatch, AlertMessage, MonitorCheckpoint
+from jobs.selectors import in_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -157,5 +157,5 @@ def _delete(rows: "QuerySet[Any]") -> None:
     """Delete up to 5,000 of the rows, without those that other transactions have locked."""
     with atomic():
         pks = list(lock_free(rows).values_list("pk", flat=True)[:_MAX_DELETED])
-        for start in range(0, len(pks), MAX_SUBJECTS):
-            rows.model._default_manager.filter(pk__in=pks[start : start + MAX_SUBJECTS]).delete()  # noqa: SLF001 - documented by Django
+        for chunk in in_chunks(pks):
+            rows.model._default_manager.filter(pk__in=chunk).delete()  # noqa: SLF001 - documented by Django

@@ -14,9 +14,10 @@ from events.database import aware_time
 from jobs.alerts.channels import delivery_channels
 from jobs.alerts.links import job_link, monitor_link
 from jobs.alerts.rules import AlertDefinition
-from jobs.alerts.states import RULE_SUBJECT, in_chunks, locked
+from jobs.alerts.states import RULE_SUBJECT, locked
 from jobs.conf import job_settings
 from jobs.models import UNSENT, Alert, AlertDelivery, AlertMessage, Silence
+from jobs.selectors import in_chunks
 
 MAX_ALERTS_SHOWN: Final = 20
 

@@ -3,7 +3,7 @@
 Rows that an erasure has locked are skipped; the next evaluation finds them changed or gone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from jobs.alerts.conditions import MAX_SUBJECTS, Occurrence
 from jobs.alerts.rules import AlertDefinition
 from jobs.models import Alert, Job
+from jobs.selectors import in_chunks
 
 # The subject of an alert about the rule itself.
 RULE_SUBJECT: Final = "rule"
@@ -169,10 +170,3 @@ def _lock_jobs(job_ids: Iterable[str]) -> set[str]:
 
 def _update(pks: Iterable[int], **values: Any) -> int:
     return sum(Alert.objects.filter(pk__in=chunk).update(**values) for chunk in in_chunks(pks))
-
-
-def in_chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield lists of keys: databases limit the parameters of a statement."""
-    remaining = list(keys)
-    for start in range(0, len(remaining), _CHUNK_ROWS):
-        yield remaining[start : start + _CHUNK_ROWS]

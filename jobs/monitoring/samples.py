@@ -9,6 +9,7 @@ from jobs.conf import job_settings
 from jobs.models import Sample
 from jobs.monitoring.figures import FROM_ROWS, Values, merged
 from jobs.monitoring.rows import floor_time, period_starts
+from jobs.selectors import in_chunks
 
 MINUTE_SECONDS: Final = 60
 # The length of longer periods, and of their parts.
@@ -88,5 +89,5 @@ def delete_old_samples(now: datetime) -> None:
     for seconds in PERIODS:
         old = Sample.objects.filter(seconds=seconds, at__lt=before).order_by("at")
         keys = list(old.values_list("pk", flat=True)[:_MAX_DELETED_ROWS])
-        for start in range(0, len(keys), _BATCH_ROWS):
-            Sample.objects.filter(pk__in=keys[start : start + _BATCH_ROWS]).delete()
+        for chunk in in_chunks(keys):
+            Sample.objects.filter(pk__in=chunk).delete()
