@@ -20,14 +20,13 @@ from events.processor.status import LogStatus, redis_memory
 from jobs.alerts.rules import REPORTED_CODES, AlertDefinition
 from jobs.conf import job_settings
 from jobs.execution.claims import silent_tasks
-from jobs.models import AlertMatch, Attempt, InputRequest, Job, Sample, Task
+from jobs.models import AlertMatch, Attempt, Job, Sample, Task
 from jobs.monitoring.figures import size, sum_of
 from jobs.monitoring.histogram import count_of, quantile
+from jobs.monitoring.tables import running_jobs, silent_jobs
 
 # Of more subjects, the first ones have alerts.
 MAX_SUBJECTS: Final = 1000
-# Of more running jobs, the oldest are considered.
-_MAX_RUNNING: Final = 10_000
 _HOUR_SECONDS: Final = 3600
 _MINUTE_SECONDS: Final = 60
 _TEN_MINUTES_SECONDS: Final = 600
@@ -103,26 +102,16 @@ def _failure_rates(rule: AlertDefinition, observation: Observation) -> Iterator[
             )
 
 
-def _running(rule: AlertDefinition) -> QuerySet[Job]:
-    """Return running jobs without an open question, the oldest first."""
-    jobs = Job.objects.filter(status=Status.RUNNING).order_by("created_at", "id")
-    if rule.task_type:
-        jobs = jobs.filter(task_type=rule.task_type)
-    asked = InputRequest.objects.filter(
-        job=OuterRef("pk"), attempt=OuterRef("attempt"), answered_at=None
-    )
-    oldest = jobs.values("pk")[:_MAX_RUNNING]
-    # The status again, for the planner.
-    found = Job.objects.filter(~Exists(asked), pk__in=oldest, status=Status.RUNNING)
-    return found.order_by("created_at", "id")
+def _jobs(rule: AlertDefinition) -> QuerySet[Job]:
+    jobs = Job.objects.all()
+    return jobs.filter(task_type=rule.task_type) if rule.task_type else jobs
 
 
 def _stuck_jobs(rule: AlertDefinition, observation: Observation) -> Iterator[Occurrence]:
     seconds = rule["seconds"] or job_settings.STUCK_SECONDS
     before = observation.ago(seconds)
     beats = Task.objects.filter(job=OuterRef("pk"), state__in=Task.ACTIVE, heartbeat_at__gte=before)
-    silent = Q(last_event_at__lt=before) | Q(last_event_at=None)
-    jobs = _running(rule).filter(silent, ~Exists(beats), started_at__lt=before)
+    jobs = silent_jobs(_jobs(rule), before).filter(~Exists(beats))
     text = _("Job %(job_id)s (%(task_type)s) has had no event and no heartbeat for %(seconds)g s.")
     return _of_jobs(jobs, text, seconds)
 
@@ -130,10 +119,8 @@ def _stuck_jobs(rule: AlertDefinition, observation: Observation) -> Iterator[Occ
 def _without_event(rule: AlertDefinition, observation: Observation) -> Iterator[Occurrence]:
     before = observation.ago(rule["seconds"])
     text = _("Job %(job_id)s (%(task_type)s) has had no event of its work for %(seconds)g s.")
-    pending = Job.objects.filter(status=Status.PENDING).order_by("created_at", "id")
-    if rule.task_type:
-        pending = pending.filter(task_type=rule.task_type)
-    for jobs in (_running(rule), pending):
+    pending = _jobs(rule).filter(status=Status.PENDING).order_by("created_at", "id")
+    for jobs in (running_jobs(_jobs(rule)), pending):
         late = jobs.filter(first_event_at=None, created_at__lt=before)
         yield from _of_jobs(late, text, rule["seconds"])
 
@@ -157,7 +144,7 @@ def _slow_jobs(rule: AlertDefinition, observation: Observation) -> Iterator[Occu
         " %(limit).0f s."
     )
     for job_id, task_type, started_at in (
-        _running(rule).filter(slow).values_list(*columns)[: MAX_SUBJECTS + 1]
+        running_jobs(_jobs(rule)).filter(slow).values_list(*columns)[: MAX_SUBJECTS + 1]
     ):
         seconds = (observation.now - started_at).total_seconds()
         names = {"job_id": job_id, "task_type": task_type, "limit": limits[task_type]}

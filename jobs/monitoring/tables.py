@@ -71,23 +71,25 @@ class WorkerRow:
     state: str
 
 
-def silent_jobs(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
-    """Return running jobs without an event since a time, the oldest first.
+def running_jobs(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Return running jobs without an open question, the oldest first.
 
-    Not those with an open question. Of more than 10,000 running jobs, the oldest are considered.
+    Of more than 10,000 running jobs, the oldest are considered.
     """
     running = jobs.filter(status=Job.Status.RUNNING).order_by("created_at", "id")
     oldest = running.values("pk")[:_MAX_CANDIDATES]
     asked = InputRequest.objects.filter(
         job=OuterRef("pk"), attempt=OuterRef("attempt"), answered_at=None
     )
-    return Job.objects.filter(
-        ~Exists(asked),
-        Q(last_event_at__lt=before) | Q(last_event_at=None),
-        pk__in=oldest,
-        status=Job.Status.RUNNING,
-        started_at__lt=before,
-    ).order_by("created_at", "id")
+    # The status again, for the planner.
+    found = Job.objects.filter(~Exists(asked), pk__in=oldest, status=Job.Status.RUNNING)
+    return found.order_by("created_at", "id")
+
+
+def silent_jobs(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
+    """Return those of the running jobs that have had no event since a time."""
+    silent = Q(last_event_at__lt=before) | Q(last_event_at=None)
+    return running_jobs(jobs).filter(silent, started_at__lt=before)
 
 
 def stuck_jobs(jobs: QuerySet[Job], user: Any) -> list[JobRow]:
