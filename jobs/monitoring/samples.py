@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import QuerySet
+
 from events.database import aware_time, column_time
 from jobs.conf import job_settings
 from jobs.models import Sample
@@ -37,16 +39,17 @@ def _longer_periods(
     found: dict[datetime, dict[datetime, Values]] = {
         period: {} for period in period_starts(first, end, seconds)
     }
-    for sample in _samples(part, first, end):
+    for sample in samples_of(part, first, end):
         at = aware_time(sample.at)
         values = found[floor_time(at, seconds)].setdefault(at, {})
         values[sample.name] = sample.value
     return {period: merged(parts.values()) for period, parts in found.items()}
 
 
-def _samples(seconds: int, first: datetime, end: datetime) -> list[Sample]:
+def samples_of(seconds: int, first: datetime, end: datetime) -> QuerySet[Sample]:
+    """Return the samples of periods of a length that begin in an interval."""
     interval = {"at__gte": column_time(first), "at__lt": column_time(end)}
-    return list(Sample.objects.filter(seconds=seconds, **interval))
+    return Sample.objects.filter(seconds=seconds, **interval)
 
 
 def _write(
@@ -57,7 +60,7 @@ def _write(
         return
     end = max(periods) + timedelta(seconds=seconds)
     written = {
-        (aware_time(each.at), each.name): each for each in _samples(seconds, min(periods), end)
+        (aware_time(each.at), each.name): each for each in samples_of(seconds, min(periods), end)
     }
     figures = {
         (at, name): value for at, values in periods.items() for name, value in values.items()

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from django.db.models import JSONField, QuerySet, Value
 from django.db.models.functions import NullIf
 
-from events.database import aware_time, column_time, database_now
-from jobs.models import Attempt, Job, Sample
+from events.database import aware_time, database_now
+from jobs.models import Attempt, Job
 from jobs.monitoring.figures import (
     ATTEMPTS_ENDED,
     COST,
@@ -38,6 +38,7 @@ from jobs.monitoring.rows import (
     floor_time,
     period_starts,
 )
+from jobs.monitoring.samples import samples_of
 
 T = TypeVar("T")
 
@@ -131,8 +132,7 @@ def _interval(name: str) -> tuple[datetime, datetime, int]:
 
 
 def _samples(start: datetime, end: datetime, step: int, **names: str) -> dict[datetime, Values]:
-    interval = {"at__gte": column_time(start), "at__lt": column_time(end)}
-    rows = Sample.objects.filter(seconds=step, **interval, **names)
+    rows = samples_of(step, start, end).filter(**names)
     found: defaultdict[datetime, Values] = defaultdict(dict)
     for at, name, value in rows.values_list("at", "name", "value"):
         found[aware_time(at)][name] = value

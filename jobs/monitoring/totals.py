@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
-from events.database import aware_time, column_time
-from jobs.models import Job, MonitorCheckpoint, Sample
+from events.database import aware_time
+from jobs.models import Job, MonitorCheckpoint
 from jobs.monitoring import figures
 from jobs.monitoring.sampler import CHECKPOINT, LATE
-from jobs.monitoring.samples import MINUTE_SECONDS
+from jobs.monitoring.samples import MINUTE_SECONDS, samples_of
 
 ENDED: Final = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 _MINUTE: Final = timedelta(seconds=MINUTE_SECONDS)
@@ -67,11 +67,8 @@ def _zeros(start: datetime) -> dict[str, Any]:
     """Return sums of 0 with the labels of the week before."""
     sums: dict[str, Any] = dict.fromkeys(_UNLABELLED, 0)
     sums |= {name: {} for name in _ZEROS} | {figures.FAILURES: {figures.ERROR: 0}}
-    interval = {
-        "at__gte": column_time(start - _KNOWN_LABELS_AGE),
-        "at__lt": column_time(start),
-    }
-    rows = Sample.objects.filter(seconds=_HOUR_SECONDS, name__in=_ZEROS, **interval)
+    hours = samples_of(_HOUR_SECONDS, start - _KNOWN_LABELS_AGE, start)
+    rows = hours.filter(name__in=_ZEROS)
     for name, value in rows.order_by("at", "name").values_list("name", "value"):
         for label in sorted(value):
             _label_of(name, sums[name], label)
@@ -79,8 +76,7 @@ def _zeros(start: datetime) -> dict[str, Any]:
 
 
 def _add_samples(sums: dict[str, Any], start: datetime, end: datetime) -> None:
-    interval = {"at__gte": column_time(start), "at__lt": column_time(end)}
-    rows = Sample.objects.filter(seconds=MINUTE_SECONDS, name__in=list(sums), **interval)
+    rows = samples_of(MINUTE_SECONDS, start, end).filter(name__in=list(sums))
     for name, value in rows.order_by("at", "name").values_list("name", "value"):
         if name in _UNLABELLED:
             sums[name] += value
