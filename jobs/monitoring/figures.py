@@ -12,6 +12,9 @@ from jobs.monitoring.histogram import bucket_of
 from jobs.usage import INPUT, OUTPUT, Usage, cost_of
 
 ARCHIVE_AGE: Final = "archive_age"
+# Of attempts that have ended, in the order of charts.
+ENDED: Final = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
+
 # At the end of a period; of a longer period, the worst.
 GAUGES: Final = (
     "processors", "outbox_depth", "outbox_age", "archive_behind", ARCHIVE_AGE, "streams",

@@ -19,7 +19,7 @@ from jobs.models import Alert, InputRequest, Job
 from jobs.monitoring import figures
 from jobs.monitoring.health import status_cache
 from jobs.monitoring.histogram import bucket_middle
-from jobs.monitoring.totals import ENDED, sample_totals
+from jobs.monitoring.totals import sample_totals
 
 MAX_PROCESSORS: Final = 50
 DURATION_BOUNDS_SECONDS: Final = (
@@ -82,7 +82,7 @@ _SUMS: Final[Mapping[str, tuple[str, str, Labels]]] = {
     figures.ATTEMPTS_ENDED: (
         "attempts_ended",
         "Attempts of jobs that ended.",
-        {"task_type": (), "status": ENDED},
+        {"task_type": (), "status": figures.ENDED},
     ),
     figures.FAILURES: (
         "failed_attempts",

@@ -17,6 +17,7 @@ from jobs.models import Attempt, Job
 from jobs.monitoring.figures import (
     ATTEMPTS_ENDED,
     COST,
+    ENDED,
     EVENTS_APPENDED,
     EVENTS_ARCHIVED,
     FAILURES,
@@ -47,7 +48,6 @@ MAX_ROWS: Final = 10_000
 _DELAY: Final = timedelta(seconds=10)
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95}
 _DIRECTIONS: Final = ("input", "output")
-_STATUSES: Final = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 
 
 class Range(NamedTuple):
@@ -187,7 +187,7 @@ def _job_series(
     earlier = [_Period(before.get(at - length, {}), task_type) for at in starts]
     return {
         JOBS_CREATED: _each(periods, lambda each: each.number(JOBS_CREATED)),
-        ATTEMPTS_ENDED: _by_label(periods, ATTEMPTS_ENDED, _STATUSES),
+        ATTEMPTS_ENDED: _by_label(periods, ATTEMPTS_ENDED, ENDED),
         "failure_rate": _each(periods, lambda each: each.failure_rate),
         "failure_rate_before": _each(earlier, lambda each: each.failure_rate),
         **{name: _quantiles(periods, name) for name in HISTOGRAMS},

@@ -12,12 +12,11 @@ from threading import Lock
 from typing import Any, Final
 
 from events.database import aware_time
-from jobs.models import Job, MonitorCheckpoint
+from jobs.models import MonitorCheckpoint
 from jobs.monitoring import figures
 from jobs.monitoring.sampler import CHECKPOINT, LATE
 from jobs.monitoring.samples import MINUTE_SECONDS, samples_of
 
-ENDED: Final = (Job.Status.COMPLETED, Job.Status.FAILED, Job.Status.CANCELLED)
 _MINUTE: Final = timedelta(seconds=MINUTE_SECONDS)
 _HOUR_SECONDS: Final = 3600
 _KNOWN_LABELS_AGE: Final = timedelta(days=7)
@@ -25,7 +24,7 @@ _KNOWN_LABELS_AGE: Final = timedelta(days=7)
 # read the 0.
 _ZEROS: Final[Mapping[str, Any]] = {
     figures.JOBS_CREATED: 0,
-    figures.ATTEMPTS_ENDED: dict.fromkeys(map(str, ENDED), 0),
+    figures.ATTEMPTS_ENDED: dict.fromkeys(map(str, figures.ENDED), 0),
     figures.FAILURES: 0,
     figures.TOKENS: {"input": 0, "output": 0},
     figures.COST: 0,
