@@ -127,13 +127,13 @@ def fill_samples_and_alerts(now):
     )  # fmt: skip
     messages = [
         AlertMessage(rule="r", state="firing", count=1, body={}, created_at=now)
-        for _ in range(3000)
+        for _ in range(12_000)
     ]
     AlertMessage.objects.bulk_create(messages, batch_size=BATCH)
     deliveries = [
         AlertDelivery(
-            message=each, channel="c", error="refused" if n % 300 == 0 else "",
-            delivered_at=None if n % 300 == 0 else now,
+            message=each, channel="c", error="refused" if n % 1200 == 0 else "",
+            delivered_at=None if n % 1200 == 0 else now,
         )
         for n, each in enumerate(messages)
     ]  # fmt: skip
