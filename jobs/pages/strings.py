@@ -40,6 +40,15 @@ def job_page_strings() -> dict[str, str]:
         "question.send": _("Send the answer"),
         "question.failed": _("The answer was not taken. Try again."),
         "error.unnamed": _("An error without a message"),
+        **_json_strings(),
+    }
+
+
+def _json_strings() -> dict[str, str]:
+    return {
+        "json.more": _("Show more: {count}"),
+        "json.all": _("Show all characters: {count}"),
+        "json.deep": _("Nested too deeply to be shown"),
     }
 
 
