@@ -12,6 +12,7 @@ from events.database import aware_time
 from events.types import shown
 from jobs.conf import job_settings
 from jobs.models import Attempt, InputRequest, Job
+from jobs.usage import cost_of
 
 _PLAIN_NAME: Final = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
@@ -76,10 +77,25 @@ class JobSerializer(JobListSerializer):
     """A job."""
 
     attempts = AttemptSerializer(many=True, read_only=True, help_text="The oldest first.")
+    worker = serializers.SerializerMethodField(
+        help_text="The worker of the task that started last; null if there is none."
+    )
+    cost = serializers.SerializerMethodField(
+        help_text="Of `usage`, by the setting MODEL_PRICES; null without prices."
+    )
 
     class Meta(JobListSerializer.Meta):
-        fields = (*JobListSerializer.Meta.fields, "payload", "result", "attempts")
+        fields = (
+            *JobListSerializer.Meta.fields, "payload", "result", "attempts", "worker", "cost",
+        )  # fmt: skip
         read_only_fields = fields
+
+    def get_worker(self, job: Job) -> str | None:
+        tasks = job.tasks.exclude(worker="").order_by("-started_at")
+        return tasks.values_list("worker", flat=True).first()
+
+    def get_cost(self, job: Job) -> float | None:
+        return cost_of(job.usage)
 
 
 class InputRequestSerializer(serializers.ModelSerializer[InputRequest]):

@@ -1,8 +1,9 @@
 """The HTML pages.
 
-views, urls   job list, new job, job, login
+views, urls   job list, new job, monitor, login
+job_detail    the run page
 forms         filter of the list, JSON payload of a runner without a form
-strings       translated strings of the scripts
+strings       translated strings of the scripts; job_strings: of the run page
 
 Allowed imports: jobs.execution.dispatch, services, selectors, models and below.
 """

@@ -1,4 +1,4 @@
-"""Views of the pages: job list, new job, job, and a login page for projects without one."""
+"""Views of the pages: job list, new job, monitor, and a login page for projects without one."""
 
 import hashlib
 import sys
@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView, redirect_to_login
@@ -14,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
@@ -29,7 +28,7 @@ from rest_framework.utils.urls import remove_query_param
 
 from events.database import aware_time
 from events.processor import processing_problem
-from jobs import services, transitions
+from jobs import services
 from jobs.access.login import leads_here, login_url
 from jobs.api.problem_details import problem_of
 from jobs.conf import job_settings
@@ -37,10 +36,9 @@ from jobs.exceptions import JobError
 from jobs.execution import dispatch
 from jobs.models import Job
 from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.strings import job_page_strings, list_page_strings, monitor_page_strings
+from jobs.pages.strings import list_page_strings, monitor_page_strings
 from jobs.selectors import (
     list_rows,
-    may_change,
     sees_monitor,
     startable_task_types,
     user_of,
@@ -96,8 +94,9 @@ class JobListPage(PageView):
         context["filter_form"] = form
         context["page_config"] = {
             "refreshMs": LIST_REFRESH_MS,
-            "socketUrl": _socket_url("ws/events/"),
+            "socketUrl": socket_url("ws/events/"),
             "now": aware_time(timezone.now()),
+            "timeZone": timezone.get_current_timezone_name(),
             "strings": list_page_strings(),
         }
         return self.page("job_events_jobs/job_list.html", context)
@@ -163,7 +162,7 @@ def duration_clock(job: Job) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _socket_url(path: str) -> str | None:
+def socket_url(path: str) -> str | None:
     """Return the URL of a socket; None in a process that has not imported the routes."""
     return f"{get_script_prefix()}{path}" if "jobs.routing" in sys.modules else None
 
@@ -212,62 +211,6 @@ class JobNewPage(PageView):
         return self.page("job_events_jobs/job_new.html", context, status=status)
 
 
-class JobDetailPage(PageView):
-    """One job, live. POST cancels or retries it."""
-
-    actions = {"cancel": services.job_cancel, "retry": services.job_retry}  # noqa: RUF012
-
-    def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
-        """Render the job in its current state. The script follows the log from there."""
-        job = get_object_or_404(visible_jobs(request.user), job_id=job_id)
-        context = {
-            "job": job,
-            "percent": round(job.progress),
-            "created_at": aware_time(job.created_at),
-            "duration": duration_clock(job),
-            "may_change": may_change(request.user, job),
-            "csrf_header": job_settings.CSRF_HEADER,
-            "can_cancel": job.status in transitions.CANCEL.allowed_from,
-            "can_retry": job.status in transitions.RETRY.allowed_from,
-            "result_template": dispatch.runner_entry(job.task_type).get("result_template"),
-            "page_config": _job_config(job),
-        }
-        return self.page("job_events_jobs/job_detail.html", context)
-
-    def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
-        job = get_object_or_404(visible_jobs(request.user), job_id=job_id)
-        action = self.actions.get(request.POST.get("action", ""))
-        if action is None:
-            return HttpResponse(status=400)
-        if not may_change(request.user, job):
-            raise PermissionDenied
-        try:
-            action(job_id=job.job_id, by=user_of(request))
-        except JobError as error:
-            messages.error(request, problem_of(error)["detail"], fail_silently=True)
-        return redirect("job_events:detail", job_id=job.job_id)
-
-
-def _job_config(job: Job) -> dict[str, Any]:
-    return {
-        "jobId": job.job_id,
-        "apiUrl": reverse("job_events:api-job-list"),
-        "socketUrl": _socket_url("ws/jobs/"),
-        "inputsUrl": reverse("job_events:api-job-inputs", kwargs={"job_id": job.job_id}),
-        "jobUrl": reverse("job_events:api-job-detail", kwargs={"job_id": job.job_id}),
-        "job": {
-            "status": job.status,
-            "attempt": job.attempt,
-            "progress": round(job.progress),
-            "error": job.error,
-            "started_at": job.started_at and aware_time(job.started_at),
-            "finished_at": job.finished_at and aware_time(job.finished_at),
-        },
-        "now": aware_time(timezone.now()),
-        "strings": job_page_strings(),
-    }
-
-
 class MonitorPage(PageView):
     """Health, figures and tables. The script requests them from the API."""
 
@@ -283,6 +226,7 @@ class MonitorPage(PageView):
             "jobsUrl": reverse("job_events:api-job-list"),
             "csrfHeader": job_settings.CSRF_HEADER,
             "now": aware_time(timezone.now()),
+            "timeZone": timezone.get_current_timezone_name(),
             "strings": monitor_page_strings(),
         }
         return self.page("job_events_jobs/monitor.html", {"page_config": config})

@@ -3,7 +3,7 @@
  * many thousands; a button shows earlier ones.
  */
 import { byId, element, setText, Tail } from "./elements.js";
-import { formatClock, formatFull, formatNumber } from "./page-text.js";
+import { formatClock, formatNumber, formatTime } from "./page-text.js";
 import { asObject, asText, asTime, eventData } from "./untrusted.js";
 
 const STEP = 500;
@@ -138,7 +138,7 @@ function drawRow(event) {
   const clock = element("time", {}, time === null ? "–" : formatClock(time));
   if (time !== null) {
     clock.setAttribute("datetime", new Date(time).toISOString());
-    clock.title = formatFull(time);
+    clock.title = formatTime(time);
   }
   const summary = element(
     "summary",

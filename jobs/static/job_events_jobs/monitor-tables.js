@@ -3,12 +3,12 @@
  */
 import { element } from "./elements.js";
 import { formatQuantity, formatSeconds } from "./monitor-format.js";
-import { formatFull } from "./page-text.js";
+import { formatTime } from "./page-text.js";
 
 /** A time as "3 min ago"; `tick` keeps the text current. */
 export function timeAgo(iso) {
   if (!iso) return "–";
-  return element("time", { datetime: iso, "data-span": "", title: formatFull(Date.parse(iso)) });
+  return element("time", { datetime: iso, "data-span": "", title: formatTime(Date.parse(iso)) });
 }
 
 /** Updates the texts of all times. @param {number} now Milliseconds by the server's clock. */
@@ -93,7 +93,7 @@ export function createTables(translate) {
     column("channel", (row) => code(row.channel)),
     column("rule", (row) => code(row.rule)),
     column("attempts", (row) => formatQuantity(row.attempts, "count"), "num"),
-    column("next", (row) => (row.next_at ? element("time", { datetime: row.next_at }, formatFull(Date.parse(row.next_at))) : translate("delivery.given_up"))),
+    column("next", (row) => (row.next_at ? element("time", { datetime: row.next_at }, formatTime(Date.parse(row.next_at))) : translate("delivery.given_up"))),
     column("error", (row) => element("span", { dir: "auto" }, row.error), "text"),
   ]);
 

@@ -25,32 +25,68 @@ function pageLanguage() {
   }
 }
 
+/** The time zone of the server, that of the admin, if Intl supports it; else of the browser. */
+function pageTimeZone() {
+  try {
+    const { timeZone } = pageConfig();
+    return new Intl.DateTimeFormat("en", { timeZone }).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
+}
+
 export const language = pageLanguage();
-const clockFormat = new Intl.DateTimeFormat(language, {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  fractionalSecondDigits: 3,
-  hourCycle: "h23",
+export const timeZone = pageTimeZone();
+const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone };
+const clockFormat = new Intl.DateTimeFormat(language, { ...clock, fractionalSecondDigits: 3 });
+// The locale has the abbreviations of time zones that Python also has.
+const timeFormat = new Intl.DateTimeFormat("en-GB", {
+  ...clock,
+  year: "numeric",
+  month: "2-digit",
+  day: "2-digit",
+  timeZoneName: "short",
 });
-const fullFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
-const shortFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 const agoFormat = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 const numberFormat = new Intl.NumberFormat(language);
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 const DAYS_AS_AGO = 7;
 
+/** "21:14:37.250" */
 export const formatClock = (time) => clockFormat.format(time);
-export const formatFull = (time) => fullFormat.format(time);
-export const formatShort = (time) => shortFormat.format(time);
 export const formatNumber = (number) => numberFormat.format(number);
 
-/** "3 minutes ago"; "now" for the first minute; a date after a week. */
+/** Milliseconds since 1970 as "2026-11-26 21:14:37 UTC". */
+export function formatTime(time) {
+  const part = Object.fromEntries(timeFormat.formatToParts(time).map(({ type, value }) => [type, value]));
+  const date = `${part.year}-${part.month}-${part.day}`;
+  return `${date} ${part.hour}:${part.minute}:${part.second} ${part.timeZoneName}`;
+}
+
+/** "3 minutes ago"; "now" for the first minute; the time after a week. */
 export function formatAgo(time, now = Date.now()) {
   const seconds = Math.min(0, (time - now) / 1000);
-  if (-seconds > DAYS_AS_AGO * 86_400) return formatShort(time);
+  if (-seconds > DAYS_AS_AGO * 86_400) return formatTime(time);
   const [unit, size] = UNITS.find(([, length]) => -seconds >= length) ?? ["second", Infinity];
   return agoFormat.format(Math.trunc(seconds / size), unit);
+}
+
+const exactFormat = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+/** Symbols of the SI and those accepted with it, the same in every language. */
+const SYMBOLS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
+
+/** Seconds as "12 ms", "6.30 s", "2 min 5 s", "1 h 5 min". */
+export function formatSpan(seconds) {
+  if (seconds < 0.9995) return `${Math.round(Math.max(0, seconds) * 1000)} ms`;
+  if (seconds < 59.995) return `${exactFormat.format(seconds)} s`;
+  let rest = Math.round(seconds);
+  const parts = SYMBOLS.map(([symbol, size]) => {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    return count ? `${count} ${symbol}` : "";
+  });
+  const first = parts.findIndex(Boolean);
+  return parts.slice(first, first + 2).filter(Boolean).join(" ");
 }
 
 /** Milliseconds as "1:02:03", the same in every language. */
@@ -61,12 +97,12 @@ export function formatDuration(ms) {
   return (hours ? `${hours}:${pad(minutes)}` : String(minutes)) + `:${pad(seconds % 60)}`;
 }
 
-/** Converts times from the time zone of the server to that of the user. */
+/** Completes the times of the server: the relative time beside, or instead with `data-ago`. */
 export function localiseTimes(root) {
   for (const element of root.querySelectorAll("time[data-local], time[data-ago]")) {
     const time = Date.parse(element.dateTime);
     if (Number.isNaN(time)) continue;
-    element.textContent = "ago" in element.dataset ? formatAgo(time) : formatShort(time);
-    element.title = formatFull(time);
+    const texts = [formatTime(time), formatAgo(time)];
+    [element.textContent, element.title] = "ago" in element.dataset ? texts.reverse() : texts;
   }
 }

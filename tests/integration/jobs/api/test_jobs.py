@@ -72,6 +72,8 @@ def test_create(api, user, log_types):
         "payload": {"text": "ü€😀", "n": [1, 2.5, None]},
         "result": None,
         "attempts": [attempt],
+        "worker": None,
+        "cost": None,
     }
     assert attempt == {
         "number": 1,
@@ -106,6 +108,27 @@ def test_attempts_and_columns_of_the_log(api, user):
     (listed,) = api.get("jobs/").json()["results"]
     assert listed == {name: detail[name] for name in listed}
     assert "attempts" not in listed
+
+
+def test_detail_has_the_latest_worker_and_the_cost(api, user, settings):
+    settings.JOB_EVENTS = {
+        **settings.JOB_EVENTS,
+        "MODEL_PRICES": {"gpt": {"input": 2.0, "output": 10.0}},
+    }
+    job = services.job_create(task_type="manual", owner=user)
+    for number, worker in enumerate(["first@host", "second@host", ""]):
+        job.tasks.create(
+            attempt=job.attempts.get(),
+            external_id=str(number),
+            state="finished",
+            worker=worker,
+            started_at=timezone.now() if worker else None,
+        )
+    usage = {"gpt-5": {"calls": 1, "input_tokens": 500_000, "output_tokens": 100_000}}
+    Job.objects.filter(pk=job.pk).update(usage=usage)
+    detail = api.get(f"jobs/{job.job_id}/").json()
+    assert (detail["worker"], detail["cost"]) == ("second@host", 2.0)
+    assert "worker" not in api.get("jobs/").json()["results"][0]
 
 
 def test_create_with_job_id(staff_api):
