@@ -80,7 +80,7 @@ def project(wheel, tmp_path_factory):
     return folder
 
 
-def test_wheel_contains_templates_but_no_site(wheel):
+def test_wheel_contains_templates_and_catalogs_but_no_site(wheel):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
     for name in (
         "jobs/templates/job_events_jobs/job_detail.html",
@@ -90,6 +90,9 @@ def test_wheel_contains_templates_but_no_site(wheel):
         "events/static/job_events/job-events.js", "events/static/job_events/job-events.d.ts",
         "events/static/job_events/job-transports.js", "events/static/job_events/job-elements.js",
         "jobs/management/commands/watch_job.py", "events/py.typed",
+        "events/locale/de/LC_MESSAGES/django.mo", "jobs/locale/de/LC_MESSAGES/django.mo",
+        "events/locale/zh_Hans/LC_MESSAGES/django.mo",
+        "jobs/locale/zh_Hans/LC_MESSAGES/django.mo",
     ):  # fmt: skip
         assert name in names
     for name in ("config/", "tests/", "bench/", "manage.py"):

@@ -105,7 +105,7 @@ def test_no_registry_or_machine_path_is_committed():
         r"index-url|find-links|/(?:root|work)/|pythonhosted|(?<!schema)files\.pypi", re.IGNORECASE
     )
     for path in tracked_files():
-        if path.suffix in {".png"} or path == Path(__file__):
+        if path.suffix in {".png", ".mo"} or path == Path(__file__):
             continue
         found = forbidden.search(path.read_text())
         assert found is None, f"{path}: {found}"
