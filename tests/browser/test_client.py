@@ -295,6 +295,7 @@ def test_logged_out_user_is_notified(browser: Any, site: Site, job_id: str) -> N
     log_in(other)
     page.goto(job_page(job_id))
     wait_for_state(page, "live")
+    other.get_by_role("button", name="Menu").click()
     other.get_by_role("button", name="Log out").click()
     other.get_by_label("Username").wait_for()
     wait_for_state(page, "ended")

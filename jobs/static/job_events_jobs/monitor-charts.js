@@ -80,7 +80,18 @@ const CHARTS = [
   { name: "cost", unit: "money", optional: true, series: [{ key: "cost", label: "cost", colour: "--accent" }] },
 ];
 
-const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** The colours of the tokens in the present theme. */
+const colours = new Map();
+const probe = element("span", { hidden: "" });
+
+/** @param {string} name A token, whose own value has the colours of both themes. */
+function colourOf(name) {
+  if (!colours.has(name)) {
+    probe.style.setProperty("color", `var(${name})`);
+    colours.set(name, getComputedStyle(probe).color);
+  }
+  return colours.get(name);
+}
 /** @returns {(number|null)[]} The series of a key, or of a label of it. */
 const seriesOf = (series, key) => key.split(".").reduce((found, name) => found?.[name], series) ?? [];
 const isKnown = (value) => value !== null && value !== undefined;
@@ -92,9 +103,13 @@ const isKnown = (value) => value !== null && value !== undefined;
  */
 export function createCharts(parent, translate) {
   const charts = CHARTS.map((definition) => new Chart(definition, translate));
-  parent.append(...charts.map((chart) => chart.node));
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", () => charts.forEach((chart) => chart.repaint()));
+  parent.append(probe, ...charts.map((chart) => chart.node));
+  const repaint = () => {
+    colours.clear();
+    charts.forEach((chart) => chart.repaint());
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  document.addEventListener("job-events-theme", repaint);
   return (figures) => charts.map((chart) => chart.draw(figures)).reduce((latest, time) => Math.max(latest, time ?? 0), 0) || null;
 }
 
