@@ -6,63 +6,68 @@ from typing import Any
 from tests.support.site import Site
 
 QUESTION = "Should we sell home batteries in the EU?"
-# An hour of jobs: created by the services, then moved back in time; and the figures of its minutes.
+# An hour of jobs, oldest first: created by the services, then moved back in time; and the figures
+# of its minutes. For the last ten minutes the mail server rejects invoices.
 HISTORY = """
 from datetime import timedelta
+from random import Random
 from time import sleep
 from django.contrib.auth import get_user_model
 from django.utils import timezone
-from events.processor import get_status
 from jobs import services
 from jobs.models import Attempt, Job
 from jobs.monitoring.gauges import read_gauges
 from jobs.monitoring.rows import figures_from_rows, floor_time
 from jobs.monitoring.samples import write_samples
 TYPES = {
-    "billing.send_invoice": "Invoice {n} to Meier GmbH",
-    "media.resize_images": "Resize the images of album {n}",
-    "reports.weekly": "Weekly report of region {n}",
-    "search.reindex": "Index the products of shop {n}",
+    "billing.send_invoice": ("Invoice {n} to Meier GmbH", 0.4, 1.5),
+    "media.resize_images": ("Resize the images of album {n}", 3, 8),
+    "reports.weekly": ("Weekly report of region {n}", 15, 40),
+    "search.reindex": ("Index the products of shop {n}", 7, 14),
 }
+ERRORS = {
+    "billing.send_invoice": "SMTPServerDisconnected: mail.example.org closed the connection",
+    "media.resize_images": "OSError: album.zip is not an archive",
+}
+COUNT, STUCK = 120, 70
+random = Random(7)
 users = {user.username: user for user in get_user_model().objects.all()}
-now, jobs = timezone.now(), []
-for n in range(60):
+now, jobs = timezone.now(), {}
+for n in range(COUNT):
     task_type = list(TYPES)[n % 4]
+    title, least, most = TYPES[task_type]
     owner = users["anna" if n % 3 == 0 else "demo"]
-    title = TYPES[task_type].format(n=4100 + n)
-    job = services.job_create(task_type=task_type, owner=owner, title=title)
-    jobs.append(job.job_id)
-    if n < 2:
+    job_id = services.job_create(
+        task_type=task_type, owner=owner, title=title.format(n=4100 + n)
+    ).job_id
+    created = now - timedelta(seconds=30 * (COUNT - n) + random.uniform(0, 20))
+    started = created + timedelta(seconds=random.uniform(0.01, 0.4))
+    jobs[job_id] = created, started, started + timedelta(seconds=random.uniform(least, most)), n
+    if n >= COUNT - 2:
         continue
-    services.job_start(job_id=job.job_id)
-    if n == 2:
+    services.job_start(job_id=job_id)
+    if n == STUCK:
         continue
-    services.job_progress(job_id=job.job_id, progress=50, message="Half is done")
-    if n % 8 == 4:
-        error = "SMTPServerDisconnected: mail.example.org closed the connection"
-        services.job_fail(job_id=job.job_id, error=error)
-    elif n % 19 == 5:
-        services.job_cancel(job_id=job.job_id)
+    services.job_progress(job_id=job_id, progress=50, message="Half is done")
+    if n % 8 == 4 and n > COUNT - 24 or n in (20, 33, 65):
+        services.job_fail(job_id=job_id, error=ERRORS.get(task_type, ERRORS["media.resize_images"]))
+    elif n % 37 == 5:
+        services.job_cancel(job_id=job_id)
     else:
-        services.job_complete(job_id=job.job_id, result={"number": n})
-deadline = timezone.now() + timedelta(seconds=30)
-while Job.objects.filter(job_id__in=jobs, event_count=0).exists() and timezone.now() < deadline:
+        services.job_complete(job_id=job_id, result={"number": n})
+sleep(2)
+while Job.objects.filter(event_count=0).exists():
     sleep(0.1)
-sleep(1)  # the remaining events of the last jobs
-for n, job_id in enumerate(jobs):
-    ago = timedelta(seconds=(1 + n) ** 2) if n > 2 else timedelta(seconds=40 + 1500 * (n == 2))
-    created = now - ago
-    started = created + timedelta(milliseconds=20 + 90 * (n % 7))
-    ended = started + timedelta(seconds=0.4 + n * 7 % 23 * (n % 4 + 1) / 2)
+for job_id, (created, started, ended, n) in jobs.items():
     for rows in (Job.objects.filter(job_id=job_id), Attempt.objects.filter(job__job_id=job_id)):
         rows.update(created_at=created)
         rows.exclude(started_at=None).update(started_at=started)
         rows.exclude(finished_at=None).update(finished_at=min(ended, now))
     rows = Job.objects.filter(job_id=job_id)
-    rows.exclude(last_event_at=None).update(last_event_at=started if n == 2 else min(ended, now))
-    rows.exclude(first_event_at=None).update(first_event_at=started)
+    rows.update(first_event_at=None if n >= COUNT - 2 else started)
+    rows.update(last_event_at=started if n == STUCK else min(ended, now))
 end = floor_time(timezone.now(), 60)
-figures = figures_from_rows(end - timedelta(minutes=75), end, 60)
+figures = figures_from_rows(end - timedelta(minutes=60), end, 60)
 gauges = read_gauges()
 write_samples({at: {**values, **gauges} for at, values in figures.items()}, end)
 """
@@ -88,6 +93,19 @@ class Showcase(Site):
             if monotonic() > deadline:
                 raise RuntimeError(f"no worker: {self.log_of('worker')}")
             sleep(0.1)
+
+    def add_history(self) -> None:
+        """Add an hour of ordinary jobs, their figures, and an alert that fires."""
+        self.manage("shell", "--verbosity", "0", "-c", HISTORY)
+        deadline = monotonic() + 40
+        with self.client() as client:
+            while not any(
+                alert["state"] == "firing"
+                for alert in client.get("/api/statistics/").json()["alerts"]
+            ):
+                if monotonic() > deadline:
+                    raise RuntimeError("no alert fires")
+                sleep(0.5)
 
     def run_jobs(self) -> dict[str, str]:
         """Run all kinds of jobs to their end, or to where they wait; return their ids."""
@@ -154,16 +172,3 @@ class Showcase(Site):
                 if monotonic() > deadline:
                     raise RuntimeError(f"{job_id} has no question")
                 sleep(0.2)
-
-    def add_history(self) -> None:
-        """Add an hour of ordinary jobs, their figures, and an alert that fires."""
-        self.manage("shell", "--verbosity", "0", "-c", HISTORY)
-        deadline = monotonic() + 40
-        with self.client() as client:
-            while not any(
-                alert["state"] == "firing"
-                for alert in client.get("/api/statistics/").json()["alerts"]
-            ):
-                if monotonic() > deadline:
-                    raise RuntimeError("no alert fires")
-                sleep(0.5)

@@ -1,0 +1,84 @@
+"""The pages of a `Showcase` in Chromium."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from tests.support.showcase import Showcase
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+LOGIN = "/jobs/login/"
+# Paths by name; the fields are the kinds of jobs.
+PAGES = {
+    "list": "/jobs/",
+    "new": "/jobs/new/",
+    "agent": "/jobs/job/{agent}/",
+    "agent-conversation": "/jobs/job/{agent}/?tab=conversation",
+    "agent-events": "/jobs/job/{agent}/?tab=events",
+    "agent-input": "/jobs/job/{agent}/?tab=input",
+    "completed": "/jobs/job/{completed}/",
+    "completed-result": "/jobs/job/{completed}/?tab=result",
+    "chain": "/jobs/job/{chain}/",
+    "chain-events": "/jobs/job/{chain}/?tab=events",
+    "thread": "/jobs/job/{thread}/",
+    "thread-events": "/jobs/job/{thread}/?tab=events",
+    "foreign": "/jobs/job/{foreign}/",
+    "foreign-events": "/jobs/job/{foreign}/?tab=events",
+    "question": "/jobs/job/{waiting}/",
+    "running": "/jobs/job/{running}/",
+    "monitor": "/jobs/monitor/?range=1h",
+    "api-docs": "/api/docs/",
+    "admin": "/admin/",
+    "admin-app": "/admin/job_events_jobs/",
+    "admin-jobs": "/admin/job_events_jobs/job/",
+    "admin-job": "/admin/job_events_jobs/job/{agent_pk}/change/",
+    "admin-alerts": "/admin/job_events_jobs/alert/",
+    "admin-alert": "/admin/job_events_jobs/alert/{alert_pk}/change/",
+    "admin-health": "/admin/job_events/processor/",
+    "login": LOGIN,  # the last: it needs a context without cookies
+}
+WIDTHS = {1440: 900, 820: 1180, 390: 844}
+SCHEMES = ("light", "dark")
+_READY = ":root:not([data-live-state=connecting]):not([data-live-state=loading])"
+_KEYS = """
+from jobs.models import Alert, Job
+alert = Alert.objects.first()
+print(Job.objects.get(job_id="{agent}").pk, alert.pk if alert else 0)
+"""
+
+
+def paths_of(site: Showcase) -> dict[str, str]:
+    """Return the paths of all pages by name."""
+    script = _KEYS.format(**site.jobs)
+    agent, alert = site.manage("shell", "--verbosity", "0", "-c", script).split()
+    fields = {**site.jobs, "agent_pk": agent, "alert_pk": alert}
+    return {name: path.format_map(fields) for name, path in PAGES.items()}
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def new_page(browser: Any, site: Showcase, **options: Any) -> Any:
+    """Return a page of a context in which demo is logged in; without animations."""
+    context = browser.new_context(base_url=site.url, reduced_motion="reduce", **options)
+    with closing(site.session()) as session:
+        value = session.cookies["sessionid"]
+    context.add_cookies([{"name": "sessionid", "value": value, "url": site.url}])
+    return context.new_page()
+
+
+def open_page(page: Any, path: str) -> None:
+    """Open a page and wait until it shows its data. The login page logs out."""
+    if path == LOGIN:
+        page.context.clear_cookies()
+    page.goto(path, wait_until="networkidle")
+    page.wait_for_selector(_READY, state="attached")
