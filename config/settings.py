@@ -99,6 +99,8 @@ LOGIN_REDIRECT_URL = "job_events:list"
 LOGOUT_REDIRECT_URL = "job_events:login"
 
 LANGUAGE_CODE = "en"
+# Those of the message catalogs: the browser's language selects one of them.
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文"), ("de", "Deutsch")]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

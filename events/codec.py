@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from events.error_text import ErrorText
 from events.exceptions import EventTooLarge, InvalidEvent
 from events.types import UNKNOWN, Event, EventType, Producer, shown
 
@@ -26,6 +27,20 @@ _EPOCH: Final = "1970-01-01T00:00:00+00:00"
 _KNOWN_TYPES: Final = frozenset(EventType)
 _EVENT_TYPE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,128}")
 _TIME_TYPES: Final[tuple[Any, ...]] = (datetime, date, time)
+
+_THE_EVENT: Final = ErrorText("The event")
+THE_TOP_LEVEL: Final = ErrorText("the top level")
+_NUL: Final = ErrorText("a NUL character")
+# Reasons of orjson, which have translations.
+_REASONS: Final = {
+    str(each): each
+    for each in (
+        ErrorText("Recursion limit reached"),
+        ErrorText("Integer exceeds 64-bit range"),
+        ErrorText("str is not valid UTF-8: surrogates not allowed"),
+        ErrorText("Dict key must be str"),
+    )
+}
 
 # The fields `data`, `timestamp` and `event_type` of a stream entry, in this order.
 EncodedEvent = tuple[bytes, str, str]
@@ -40,7 +55,7 @@ def encode_event(
     time in UTC. Raises InvalidEvent, EventTooLarge.
     """
     event, timestamp, event_type = _with_defaults(event_data, now)
-    return _check_size(dump_json(event, "The event"), limit), timestamp, event_type
+    return _check_size(dump_json(event, _THE_EVENT), limit), timestamp, event_type
 
 
 def encode_events(
@@ -58,7 +73,7 @@ def encode_events(
             # encoding; removing a trailing newline copies the result to its size.
             data = orjson.dumps(event, time_text, orjson.OPT_APPEND_NEWLINE)[:-1]
         except (TypeError, RecursionError):
-            data = dump_json(event, "The event")
+            data = dump_json(event, _THE_EVENT)
         encoded.append((_check_size(data, limit), timestamp, event_type))
     if _may_have_violations(b"".join([data for data, _, _ in encoded])):
         return [encode_event(event_data, limit=limit, now=now) for event_data in batch]
@@ -85,7 +100,13 @@ def _with_defaults(
 
 def _check_size(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
-        raise EventTooLarge(f"The event is {len(data)} bytes of JSON; the limit is {limit}.")
+        raise EventTooLarge(
+            ErrorText(
+                "The event is %(size)d bytes of JSON; the limit is %(limit)d.",
+                size=len(data),
+                limit=limit,
+            )
+        )
     return data
 
 
@@ -98,15 +119,20 @@ def utc_now() -> str:
 def _as_dict(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    raise InvalidEvent(f"An event must be a dict with string keys. Given: {shown(value)}.")
+    raise InvalidEvent(
+        ErrorText("An event must be a dict with string keys. Given: %(value)s.", value=shown(value))
+    )
 
 
 def _validate_type(value: object) -> str:
     if isinstance(value, str) and (value in _KNOWN_TYPES or _EVENT_TYPE.fullmatch(value)):
         return value
     raise InvalidEvent(
-        "event_type must be a string of 1 to 128 characters without control characters."
-        f" Given: {shown(value)}."
+        ErrorText(
+            "event_type must be a string of 1 to 128 characters without control characters."
+            " Given: %(value)s.",
+            value=shown(value),
+        )
     )
 
 
@@ -117,7 +143,11 @@ def check_timestamp(value: object) -> str:
         text = time_text(value)
     if isinstance(text, str) and _is_iso_8601(text):
         return text
-    raise InvalidEvent(f"timestamp must be a date and time in ISO 8601. Given: {shown(value)}.")
+    raise InvalidEvent(
+        ErrorText(
+            "timestamp must be a date and time in ISO 8601. Given: %(value)s.", value=shown(value)
+        )
+    )
 
 
 def time_text(value: object) -> str:
@@ -153,11 +183,22 @@ def dump_json(value: object, what: str, options: int = 0) -> bytes:
     try:
         data = orjson.dumps(value, time_text, options)
     except (TypeError, RecursionError) as error:
-        reason = error.__cause__ or error
-        raise InvalidEvent(f"{what} cannot be encoded as JSON: {reason}.") from error
+        reason = str(error.__cause__ or error)
+        reason = _REASONS.get(reason, reason)
+        raise InvalidEvent(
+            ErrorText("%(what)s cannot be encoded as JSON: %(reason)s.", what=what, reason=reason)
+        ) from error
     if _may_have_violations(data):
         for path, violation in _json_violations(value, ""):
-            raise InvalidEvent(f"{what} has {violation} at {path or 'the top level'}.")
+            place = path or THE_TOP_LEVEL
+            raise InvalidEvent(
+                ErrorText(
+                    "%(what)s has %(violation)s at %(place)s.",
+                    what=what,
+                    violation=violation,
+                    place=place,
+                )
+            )
     return data
 
 
@@ -176,7 +217,7 @@ def _json_violations(value: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, str(value)
     elif isinstance(value, str) and "\x00" in value:
-        yield path, "a NUL character"
+        yield path, _NUL
     elif isinstance(value, dict):
         for key, item in dict.items(value):  # as orjson writes it, also of a subclass
             yield from _json_violations(key, f"{path}.{shown(key)}".lstrip("."))

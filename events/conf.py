@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from events.codec import MAX_EVENT_BYTES
+from events.error_text import ErrorText
 
 SETTING: Final = "JOB_EVENTS"
 DAY_SECONDS: Final = 24 * 60 * 60
@@ -94,18 +95,20 @@ def _is_path_of_callable(value: object) -> bool:
 def seconds(least: int, most: int = DAY_SECONDS) -> Rule:
     """Return the rule for a number of seconds from `least` to `most`."""
     return Rule(
-        f"seconds, {least} to {most}", lambda value: is_number(value, most=most) and value >= least
+        ErrorText("seconds, %(least)d to %(most)d", least=least, most=most),
+        lambda value: is_number(value, most=most) and value >= least,
     )
 
 
 def duration(most: int = DAY_SECONDS) -> Rule:
     """Return the rule for a number of seconds above 0, at most `most`."""
     return Rule(
-        f"seconds, above 0, at most {most}", lambda value: is_number(value, most=most) and value > 0
+        ErrorText("seconds, above 0, at most %(most)d", most=most),
+        lambda value: is_number(value, most=most) and value > 0,
     )
 
 
-count: Final = Rule("an integer above 0", lambda value: _is_integer(value) and value > 0)
+count: Final = Rule(ErrorText("an integer above 0"), lambda value: _is_integer(value) and value > 0)
 _length: Final = Rule("an integer, 0 or above", _is_integer)
 # In a cluster, keys with the same hash tag are in one slot.
 _prefix: Final = Rule(
@@ -170,6 +173,11 @@ class EventSettings(SettingsTable):
     LOG_ONLY = Setting(
         False, _boolean, "E011", "permits an own package `jobs` in `INSTALLED_APPS` instead of ours"
     )
+
+    @property
+    def SELECTS_LANGUAGE(self) -> bool:
+        """Whether each request selects the language of its response."""
+        return "django.middleware.locale.LocaleMiddleware" in settings.MIDDLEWARE
 
     @property
     def SCRIPT_NAME(self) -> str:

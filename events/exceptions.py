@@ -16,12 +16,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from events.error_text import ErrorText
+
 
 class EventsError(Exception):
     """An operation on a log failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+        super().__init__(message or ErrorText((type(self).__doc__ or "").partition("\n")[0]))
 
 
 class InvalidJobId(EventsError, ValueError):
@@ -56,7 +58,9 @@ class OutOfOrderSequence(EventsError):
     """
 
     def __init__(self, expected: int) -> None:
-        super().__init__(f"This producer's next event has the number {expected}.")
+        super().__init__(
+            ErrorText("This producer's next event has the number %(expected)s.", expected=expected)
+        )
         self.expected = expected
 
 
@@ -76,8 +80,11 @@ class CursorExpired(EventsError):
 
     def __init__(self, truncated_before: str, after: str) -> None:
         super().__init__(
-            "The log was truncated: events after this cursor were removed; it begins at"
-            f" {truncated_before}."
+            ErrorText(
+                "The log was truncated: events after this cursor were removed; it begins at"
+                " %(truncated_before)s.",
+                truncated_before=truncated_before,
+            )
         )
         self.truncated_before = truncated_before
         self.after = after
@@ -91,7 +98,9 @@ class CursorLost(EventsError):
     """
 
     def __init__(self, after: str) -> None:
-        super().__init__(f"The log has no event at this cursor. Read on after {after}.")
+        super().__init__(
+            ErrorText("The log has no event at this cursor. Read on after %(after)s.", after=after)
+        )
         self.after = after
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 
 import orjson
 
+from events.error_text import ErrorText
 from events.exceptions import InvalidCursor, InvalidJobId
 
 Order = Literal["asc", "desc"]
@@ -52,7 +53,12 @@ def check_job_id(value: object) -> str:
     """Return `value` if it is a job_id; raise InvalidJobId otherwise."""
     if isinstance(value, str) and _JOB_ID.fullmatch(value):
         return value
-    raise InvalidJobId(f"{InvalidJobId.__doc__} Given: {shown(value)}.")
+    raise InvalidJobId(
+        ErrorText(
+            "A job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: %(value)s.",
+            value=shown(value),
+        )
+    )
 
 
 def shown(value: object) -> str:
@@ -84,7 +90,13 @@ class Cursor(NamedTuple):
             return cls(0, 0)
         match = _CURSOR.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise InvalidCursor(f"{InvalidCursor.__doc__} Given: {shown(value)}.")
+            raise InvalidCursor(
+                ErrorText(
+                    "A cursor is an event id, <ms>-<seq>, or 0 for the start of the log."
+                    " Given: %(value)s.",
+                    value=shown(value),
+                )
+            )
         return cls(*(min(int(part), _MAX_PART) for part in match.groups()))
 
     def next(self) -> Self | None:

@@ -14,6 +14,8 @@
 
 from typing import TYPE_CHECKING
 
+from events.error_text import ErrorText
+
 if TYPE_CHECKING:
     from jobs.models import Job
 
@@ -22,7 +24,7 @@ class JobError(Exception):
     """An operation on a job failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+        super().__init__(message or ErrorText(type(self).__doc__ or ""))
 
 
 class JobNotFound(JobError, LookupError):
@@ -37,7 +39,12 @@ class AlreadyCreated(JobExists):
     """An earlier request with this idempotency key created `job`."""
 
     def __init__(self, job: "Job") -> None:
-        super().__init__(f"An earlier request with this idempotency key created job {job.job_id}.")
+        super().__init__(
+            ErrorText(
+                "An earlier request with this idempotency key created job %(job_id)s.",
+                job_id=job.job_id,
+            )
+        )
         self.job = job
 
 
@@ -82,7 +89,9 @@ class TooOften(JobError):
     """The user has exceeded a rate limit; `seconds` is the time until the next attempt."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"Rate limit exceeded. Retry in {seconds:.0f} seconds.")
+        super().__init__(
+            ErrorText("Rate limit exceeded. Retry in %(seconds).0f seconds.", seconds=seconds)
+        )
         self.seconds = seconds
 
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from events.conf import event_settings
 from events.database import atomic, on_commit
+from events.error_text import ErrorText
 from events.exceptions import InvalidJobId
 from events.execution.run import Question
 from events.json_values import convert
@@ -116,15 +117,21 @@ def input_give(
         transitions.check_allowed(transitions.INPUT, job, None)
         request = job.inputs.filter(attempt=job.attempt, name=name).first()
         if request is None:
-            raise InputNotFound(f"Job {job_id} has no request for input {shown(name)}.")
+            raise InputNotFound(
+                ErrorText(
+                    "Job %(job_id)s has no request for input %(name)s.",
+                    job_id=job_id,
+                    name=shown(name),
+                )
+            )
         if request.answered_at is not None:
             if (request.value, request.answered_by) == (value, username):
                 return request
-            user = request.answered_by or "an anonymous user"
-            raise AlreadyAnswered(f"{name} was answered by {user}.")
-        if request.choices and value not in request.choices:
-            allowed = ", ".join(map(repr, request.choices))
-            raise InvalidJob("value", f"is one of {allowed}. Given: {shown(value)}.")
+            user = request.answered_by or ErrorText("an anonymous user")
+            raise AlreadyAnswered(
+                ErrorText("%(name)s was answered by %(user)s.", name=name, user=user)
+            )
+        _check_choice(request, value)
         request.value, request.answered_by = value, username
         request.answered_at = timezone.now()
         request.save(update_fields=("value", "answered_by", "answered_at"))
@@ -134,19 +141,32 @@ def input_give(
     return request
 
 
+def _check_choice(request: InputRequest, value: Any) -> None:
+    if request.choices and value not in request.choices:
+        allowed = ", ".join(map(repr, request.choices))
+        text = ErrorText(
+            "is one of %(allowed)s. Given: %(value)s.", allowed=allowed, value=shown(value)
+        )
+        raise InvalidJob("value", text)
+
+
 def _check_name(name: str) -> None:
     try:
         check_job_id(name)
     except InvalidJobId as error:
-        rule = "is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -."
-        raise InvalidJob("name", f"{rule} Given: {shown(name)}.") from error
+        text = ErrorText(
+            "is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: %(value)s.",
+            value=shown(name),
+        )
+        raise InvalidJob("name", text) from error
 
 
 def _validated_choices(choices: Sequence[str]) -> list[str]:
     texts: list[Any] = [None] if isinstance(choices, str) else convert(list(choices))
     is_valid = all(isinstance(text, str) and text != "" for text in texts)
     if not is_valid or len(texts) > _MAX_CHOICES:
-        raise InvalidJob("choices", f"are at most {_MAX_CHOICES} texts, none of them empty.")
+        text = ErrorText("are at most %(limit)d texts, none of them empty.", limit=_MAX_CHOICES)
+        raise InvalidJob("choices", text)
     limit = event_settings.MAX_EVENT_BYTES // 4
     normalized: list[str] = transitions.normalized_json("choices", texts, limit)
     return normalized

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from events.archive.lookups import match_terms
 from events.archive.terms import words_of
+from events.error_text import ErrorText
 from events.types import check_job_id
 from jobs.conf import job_settings
 from jobs.exceptions import JobNotFound
@@ -135,7 +136,9 @@ def visible_job(user: User, job_id: str) -> Job:
     try:
         return visible_jobs(user).select_related("owner").get(job_id=check_job_id(job_id))
     except Job.DoesNotExist as error:
-        raise JobNotFound(f"The job_id {job_id} is not available.") from error
+        raise JobNotFound(
+            ErrorText("The job_id %(job_id)s is not available.", job_id=job_id)
+        ) from error
 
 
 def visible_status(user: User, job_id: str) -> str:
@@ -150,7 +153,7 @@ def visible_statuses(user: User, job_ids: Sequence[str]) -> dict[str, str]:
     statuses = {job_id: str(status) for job_id, status in jobs}
     for job_id in checked:
         if job_id not in statuses:
-            raise JobNotFound(f"The job_id {job_id} is not available.")
+            raise JobNotFound(ErrorText("The job_id %(job_id)s is not available.", job_id=job_id))
     return statuses
 
 

@@ -19,11 +19,12 @@ from django.db import IntegrityError
 from django.db.models import Max
 from django.utils.functional import Promise
 
-from events.codec import dump_json
+from events.codec import THE_TOP_LEVEL, dump_json
 from events.conf import is_number
 from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
 from events.error_report import shortened_error
+from events.error_text import ErrorText
 from events.exceptions import InvalidEvent, LogDeleted
 from events.json_values import convert, marked_paths, number
 from events.types import EventType, check_job_id, shown
@@ -32,7 +33,7 @@ from jobs.conf import job_settings
 from jobs.exceptions import AlreadyCreated, InvalidJob, JobError, JobExists, JobNotFound
 from jobs.execution import dispatch
 from jobs.models import Job, Task
-from jobs.transitions import transition
+from jobs.transitions import IT, transition
 from jobs.validators import clean_reason
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def job_create(
         try:
             transitions.publish(job, "job_created", title=job.title)
         except LogDeleted as error:
-            raise JobExists(f"The job_id {job.job_id} is not available.") from error
+            raise JobExists(
+                ErrorText("The job_id %(job_id)s is not available.", job_id=job.job_id)
+            ) from error
         signals.send_on_commit(signals.job_created, job)
         on_commit(partial(_dispatch, job))
     return job
@@ -108,7 +111,10 @@ def job_progress(
     """
     progress = number(progress)
     if not is_number(progress, most=100):
-        raise InvalidJob("progress", f"must be a number from 0 to 100. Given: {shown(progress)}.")
+        raise InvalidJob(
+            "progress",
+            ErrorText("must be a number from 0 to 100. Given: %(value)s.", value=shown(progress)),
+        )
     with transition(transitions.PROGRESS, job_id, attempt) as job:
         job.progress = float(progress)
         event = {"status": "running", "progress": progress, **data}
@@ -255,16 +261,22 @@ def _insert(job: Job) -> None:
                 raise AlreadyCreated(created) from error
         if not Job.objects.filter(job_id=job.job_id).exists():
             raise
-        raise JobExists(f"The job_id {job.job_id} is not available.") from error
+        raise JobExists(
+            ErrorText("The job_id %(job_id)s is not available.", job_id=job.job_id)
+        ) from error
 
 
 def _check_fields(job: Job) -> None:
     if not isinstance(job.payload, Mapping) or not all(isinstance(k, str) for k in job.payload):
-        raise InvalidJob("payload", "must be an object whose keys are arguments of the runner.")
+        raise InvalidJob(
+            "payload", ErrorText("must be an object whose keys are arguments of the runner.")
+        )
     if isinstance(job.title, Promise):  # a lazy translation
         job.title = str(job.title)
     if not isinstance(job.title, str):
-        raise InvalidJob("title", f"must be a string. Given: {shown(job.title)}.")
+        raise InvalidJob(
+            "title", ErrorText("must be a string. Given: %(value)s.", value=shown(job.title))
+        )
     limit = job_settings.MAX_PAYLOAD_BYTES
     job.payload = transitions.normalized_json("payload", _arguments(job.payload), limit)
     try:
@@ -278,11 +290,15 @@ def _check_fields(job: Job) -> None:
 def _arguments(payload: Mapping[str, Any]) -> Any:
     """Return the payload with its values converted; raise InvalidJob if one would be lost."""
     try:
-        dump_json(payload, "it")
+        dump_json(payload, IT)
     except InvalidEvent as error:
         converted = convert(payload)
         for path in marked_paths(converted):
-            reason = f"has a value at {path or 'the top level'} that JSON cannot represent: {error}"
+            reason = ErrorText(
+                "has a value at %(place)s that JSON cannot represent: %(error)s",
+                place=path or THE_TOP_LEVEL,
+                error=error.args[0],
+            )
             raise InvalidJob("payload", reason) from error
         return converted
     return payload

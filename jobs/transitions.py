@@ -9,13 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from django.db.models import F
-from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_noop
 
 from events.codec import dump_json, time_text
 from events.conf import event_settings
 from events.database import atomic, database_now, locks_at_begin, write_connection
+from events.error_text import ErrorText
 from events.exceptions import InvalidEvent
 from events.execution.run import TASK_STOPPED, span_id
 from events.json_values import event_of_values, to_json
@@ -32,19 +31,50 @@ _EVENT_FIELDS_BYTES: Final = 4 * 1024
 
 
 class Transition(NamedTuple):
-    """A transition: what the error message calls it, and the statuses that allow it."""
+    """A transition: the text about a job that it is refused for, and the statuses that allow it."""
 
-    name: Promise
+    refusal: str
     allowed_from: tuple[Status, ...]
 
 
-START: Final = Transition(gettext_lazy("started"), (Status.PENDING,))
-PROGRESS: Final = Transition(gettext_lazy("given progress"), (Status.RUNNING,))
-COMPLETE: Final = Transition(gettext_lazy("completed"), (Status.RUNNING,))
-FAIL: Final = Transition(gettext_lazy("failed"), (Status.PENDING, Status.RUNNING))
-INPUT: Final = Transition(gettext_lazy("given input"), (Status.RUNNING,))
-CANCEL: Final = Transition(gettext_lazy("cancelled"), (Status.PENDING, Status.RUNNING))
-RETRY: Final = Transition(gettext_lazy("retried"), (Status.FAILED, Status.CANCELLED))
+# Whole sentences: a translation of the participle alone may fit no sentence.
+START: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be started: it is %(status)s, not %(allowed)s."),
+    (Status.PENDING,),
+)
+PROGRESS: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be given progress: it is %(status)s, not %(allowed)s."),
+    (Status.RUNNING,),
+)
+COMPLETE: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be completed: it is %(status)s, not %(allowed)s."),
+    (Status.RUNNING,),
+)
+FAIL: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be failed: it is %(status)s, not %(allowed)s."),
+    (Status.PENDING, Status.RUNNING),
+)
+INPUT: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be given input: it is %(status)s, not %(allowed)s."),
+    (Status.RUNNING,),
+)
+CANCEL: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be cancelled: it is %(status)s, not %(allowed)s."),
+    (Status.PENDING, Status.RUNNING),
+)
+RETRY: Final = Transition(
+    gettext_noop("Job %(job_id)s cannot be retried: it is %(status)s, not %(allowed)s."),
+    (Status.FAILED, Status.CANCELLED),
+)
+_WORDS: Final = {
+    Status.PENDING: ErrorText("pending"),
+    Status.RUNNING: ErrorText("running"),
+    Status.COMPLETED: ErrorText("completed"),
+    Status.FAILED: ErrorText("failed"),
+    Status.CANCELLED: ErrorText("cancelled"),
+}
+# The subject of errors whose field is named before them.
+IT: Final = ErrorText("it")
 
 # Status of the spans that the end of a job ends.
 SPAN_STATUSES: Final = {
@@ -137,12 +167,23 @@ def span_end(task: Task, status: str) -> dict[str, Any]:
 def check_allowed(kind: Transition, job: Job, attempt: int | None) -> None:
     """Raise StaleAttempt for another attempt, InvalidTransition for another status."""
     if attempt not in (None, job.attempt):
-        raise StaleAttempt(f"Job {job.job_id} is at attempt {job.attempt}, not at {attempt}.")
+        raise StaleAttempt(
+            ErrorText(
+                "Job %(job_id)s is at attempt %(current)s, not at %(attempt)s.",
+                job_id=job.job_id,
+                current=job.attempt,
+                attempt=attempt,
+            )
+        )
     if job.status not in kind.allowed_from:
-        values = {"job_id": job.job_id, "name": kind.name, "status": job.status}
-        allowed = _(" or ").join(kind.allowed_from)
-        message = _("Job %(job_id)s cannot be %(name)s: it is %(status)s, not %(allowed)s.")
-        raise InvalidTransition(message % {**values, "allowed": allowed})
+        words = [_WORDS[each] for each in kind.allowed_from]
+        allowed = words[0]
+        if len(words) > 1:
+            allowed = ErrorText("%(one)s or %(other)s", one=words[0], other=words[1])
+        status = _WORDS[Status(job.status)]
+        raise InvalidTransition(
+            ErrorText(kind.refusal, job_id=job.job_id, status=status, allowed=allowed)
+        )
 
 
 def lock_job(job_id: str, *, wait: bool = True) -> Job:
@@ -159,7 +200,9 @@ def lock_job(job_id: str, *, wait: bool = True) -> Job:
     try:
         return jobs.get(job_id=job_id)
     except Job.DoesNotExist as error:
-        raise JobNotFound(f"The job_id {job_id} is not available.") from error
+        raise JobNotFound(
+            ErrorText("The job_id %(job_id)s is not available.", job_id=job_id)
+        ) from error
 
 
 def publish(job: Job, event_type: str, **data: Any) -> None:
@@ -170,7 +213,7 @@ def publish(job: Job, event_type: str, **data: Any) -> None:
         event = event_of_values(event, event_settings.MAX_EVENT_BYTES)
         publish_event(job.job_id, event, epoch=job.attempt)
     except InvalidEvent as error:
-        raise InvalidJob("event", str(error)) from error
+        raise InvalidJob("event", error.args[0]) from error
 
 
 def converted_json(value: object, limit: int) -> Any:
@@ -190,9 +233,12 @@ def normalized_json(field: str, value: object, limit: int) -> Any:
     Raises InvalidJob for a value that is not JSON or larger than `limit` bytes.
     """
     try:
-        data = dump_json(value, "it")
+        data = dump_json(value, IT)
     except InvalidEvent as error:
-        raise InvalidJob(field, str(error)) from error
+        raise InvalidJob(field, error.args[0]) from error
     if len(data) > limit:
-        raise InvalidJob(field, f"is {len(data)} bytes of JSON; the limit is {limit}.")
+        text = ErrorText(
+            "is %(size)d bytes of JSON; the limit is %(limit)d.", size=len(data), limit=limit
+        )
+        raise InvalidJob(field, text)
     return orjson.loads(data)

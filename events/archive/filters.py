@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from events.archive.terms import EVENT_TYPE, MAX_PATH_CHARS, terms_of, value_term, words_of
+from events.error_text import ErrorText
 from events.types import Event
 
 MAX_CONDITIONS: Final = 20
@@ -43,12 +44,16 @@ class EventFilter:
             clauses.append(())  # no event matches a text without a word
         for path, value in (where or {}).items():
             if not 0 < len(path) <= MAX_PATH_CHARS:
-                raise ValueError(f"A path must have 1 to {MAX_PATH_CHARS} characters.")
+                raise ValueError(
+                    ErrorText("A path must have 1 to %(limit)d characters.", limit=MAX_PATH_CHARS)
+                )
             clauses.append((value_term(path, value),))
         if event_types is not None:
             clauses.append(tuple(value_term(EVENT_TYPE, one) for one in sorted(event_types)))
         if len(clauses) > MAX_CONDITIONS:
-            raise ValueError(f"At most {MAX_CONDITIONS} conditions are allowed.")
+            raise ValueError(
+                ErrorText("At most %(limit)d conditions are allowed.", limit=MAX_CONDITIONS)
+            )
         return cls(tuple(clauses))
 
     def __bool__(self) -> bool:

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from events.archive.filters import EventFilter
 from events.archive.lookups import EventRows, apply_filter
 from events.archive.reader import EVENT_ID, between
+from events.error_text import ErrorText
 from events.exceptions import InvalidCursor
 from events.fields import unpack_id
 from events.models import ArchivedEvent, EventLog
@@ -32,7 +33,9 @@ class SearchCursor(NamedTuple):
         """Parse `<ms>-<seq>@<log>`; raise InvalidCursor."""
         match = _SEARCH_CURSOR.fullmatch(text)
         if match is None:
-            raise InvalidCursor(f"This is not a cursor of a search page: {shown(text)}.")
+            raise InvalidCursor(
+                ErrorText("This is not a cursor of a search page: %(value)s.", value=shown(text))
+            )
         return cls(Cursor.parse(match[1]), int(match[2]))
 
     def __str__(self) -> str:

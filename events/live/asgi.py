@@ -106,7 +106,7 @@ class DetachedStreamingMiddleware:
 
                 return await self._handle(scope, receive, send_and_leave)
         except NoFreeThread:
-            await send_unavailable(send)
+            await send_unavailable(scope, send)
             return None
 
     async def _handle(self, scope: Any, receive: Receive, send: Send) -> Frames | None:

@@ -16,9 +16,11 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
 from events.database import UNAVAILABLE, non_atomic
+from events.error_text import ErrorText
 from events.exceptions import EventsError
 from events.live.threads import MAX_WAIT_SECONDS
 from events.log_format import log_failure
+from events.translation import scope_language, translated
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,11 @@ _PAGE: Final = {
     "title": _("Temporarily unavailable"),
     "text": _("The database or the event log cannot serve this page now. Try again in a moment."),
 }
-_UNAVAILABLE: Final = problem(503, "unavailable", "The database does not answer.")
+_NO_ANSWER: Final = ErrorText("The database does not answer.")
+
+
+def _unavailable() -> dict[str, Any]:
+    return problem(503, "unavailable", translated(_NO_ANSWER))
 
 
 def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str]] = dict) -> View:
@@ -81,11 +87,13 @@ def guard_page(view: View, template: str, headers: Callable[[], Mapping[str, str
     return guarded
 
 
-async def send_unavailable(send: Send) -> None:
+async def send_unavailable(scope: Any, send: Send) -> None:
     """Send an HTTP response with the status 503: no thread was free."""
     logger.warning("request_rejected")
     await send({"type": "http.response.start", "status": 503, "headers": _HEADERS})
-    await send({"type": "http.response.body", "body": orjson.dumps(_UNAVAILABLE)})
+    with scope_language(scope):
+        body = orjson.dumps(_unavailable())
+    await send({"type": "http.response.body", "body": body})
 
 
 async def deny_handshake(scope: Any, send: Send, body: dict[str, Any], code: int) -> None:
@@ -101,7 +109,7 @@ async def guard_handshake(application: Any, scope: Any, receive: Any, send: Send
     """Run a WebSocket application; reject the handshake with 503 if the database is unavailable.
 
     Middleware loads the session and the user before a consumer runs. A handshake that is not
-    answered in MAX_WAIT_SECONDS is rejected, too.
+    answered in MAX_WAIT_SECONDS is rejected, too. The handshake selects the language of errors.
     """
     is_answered = False
     deadline = asyncio.timeout(MAX_WAIT_SECONDS)
@@ -115,11 +123,12 @@ async def guard_handshake(application: Any, scope: Any, receive: Any, send: Send
             deadline.reschedule(None)
         await send(message)
 
-    try:
-        async with deadline:
-            await application(scope, receive, observe)
-    except (*UNAVAILABLE, TimeoutError) as error:
-        if is_answered:
-            raise
-        log_failure(logger, "handshake_rejected", error)
-        await deny_handshake(scope, send, _UNAVAILABLE, _TRY_AGAIN_LATER)
+    with scope_language(scope):
+        try:
+            async with deadline:
+                await application(scope, receive, observe)
+        except (*UNAVAILABLE, TimeoutError) as error:
+            if is_answered:
+                raise
+            log_failure(logger, "handshake_rejected", error)
+            await deny_handshake(scope, send, _unavailable(), _TRY_AGAIN_LATER)

@@ -8,6 +8,7 @@ import redis
 
 from events.codec import text_of
 from events.conf import event_settings
+from events.error_text import ErrorText
 from events.exceptions import EventsError, RedisOutOfMemory
 from events.streams.clients import send_pipeline
 from events.streams.cluster import masters_of
@@ -42,7 +43,9 @@ class RedisMemory:
         """Why Redis may remove streams by itself; empty if it may not, or if that is unknown."""
         if self.policy in ("", SAFE_POLICY):
             return ""
-        return f"Redis may evict streams: its maxmemory-policy is {self.policy}."
+        return ErrorText(
+            "Redis may evict streams: its maxmemory-policy is %(policy)s.", policy=self.policy
+        )
 
 
 def read_memory(client: redis.Redis) -> RedisMemory:

@@ -17,6 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from events.admin import GuardedAdmin, LargeTableAdmin, ReadOnlyAdmin
+from events.translation import translated
 from jobs.admin.jobs import ReadOnlyInline
 from jobs.alerts.channels import channel_names
 from jobs.alerts.rules import (
@@ -73,7 +74,7 @@ class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         if not self.errors:
             row = AlertRule(**{name: data[name] for name in self.Meta.fields})
             for error in (*reserved_parameters(row), *rule_errors(row.name, entry_of(row))):
-                self.add_error("parameters", error)
+                self.add_error("parameters", translated(error))
         return data
 
 

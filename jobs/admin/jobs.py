@@ -19,6 +19,7 @@ from events.admin import LargeTableAdmin
 from events.database import primary_rows
 from events.exceptions import EventsError
 from events.history import read_events
+from events.translation import translated
 from jobs import services
 from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
@@ -209,7 +210,7 @@ class JobAdmin(LargeTableAdmin):
                 service(job_id=job_id, by=user_of(request), **options)
                 done += 1
             except JobError as error:
-                self.message_user(request, str(error), messages.WARNING)
+                self.message_user(request, translated(error), messages.WARNING)
         if done:
             text = ngettext("%(count)d job changed.", "%(count)d jobs changed.", done)
             self.message_user(request, text % {"count": done}, messages.SUCCESS)

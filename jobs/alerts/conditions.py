@@ -81,7 +81,7 @@ def _problems(rule: AlertDefinition, observation: Observation) -> Iterator[Occur
     found: dict[str, list[str]] = {}
     for problem in observation.status.problems:
         if problem.code in (rule["codes"] or REPORTED_CODES) and problem.code in REPORTED_CODES:
-            found.setdefault(problem.code, []).append(f"{problem.what} {problem.action}")
+            found.setdefault(problem.code, []).append(f"{problem.description} {problem.advice}")
     for code, texts in found.items():
         yield Occurrence(code, " ".join(texts))
 

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from events.codec import replace_invalid
 from events.conf import DAY_SECONDS, Rule, count, duration, is_number, seconds
+from events.error_text import ErrorText
 from events.processor.problems import PROBLEM_CODES
+from events.translation import translated
 from jobs.alerts.channels import channel_names
 from jobs.conf import job_settings
 from jobs.models import AlertRule
@@ -54,31 +56,38 @@ class RuleKind:
 
 
 _days: Final = duration(30 * DAY_SECONDS)
-_factor: Final = Rule("a number of at least 1", lambda value: is_number(value) and value >= 1)
-_limit: Final = Rule("a number above 0", lambda value: is_number(value) and value > 0)
+_factor: Final = Rule(
+    ErrorText("a number of at least 1"), lambda value: is_number(value) and value >= 1
+)
+_limit: Final = Rule(ErrorText("a number above 0"), lambda value: is_number(value) and value > 0)
 _share: Final = Rule(
-    "a number above 0, at most 1", lambda value: is_number(value, most=1) and value > 0
+    ErrorText("a number above 0, at most 1"), lambda value: is_number(value, most=1) and value > 0
 )
 _window: Final = seconds(1, _MAX_WINDOW_SECONDS)
 _usage_window: Final = seconds(60, _MAX_USAGE_WINDOW_SECONDS)
 _codes: Final = Rule(
-    f"a list of {', '.join(REPORTED_CODES)}",
+    ErrorText("a list of %(codes)s", codes=", ".join(REPORTED_CODES)),
     lambda value: isinstance(value, list | tuple) and all(each in REPORTED_CODES for each in value),
 )
 _per: Final = Rule(
-    f"{PER_JOB!r}, or {_usage_window.allowed}",
+    ErrorText("%(name)r, or %(window)s", name=PER_JOB, window=_usage_window.allowed),
     lambda value: value == PER_JOB or _usage_window.holds(value),
 )
-_text: Final = Rule("a non-empty string", lambda value: isinstance(value, str) and bool(value))
+_text: Final = Rule(
+    ErrorText("a non-empty string"), lambda value: isinstance(value, str) and bool(value)
+)
 _scalars: Final = Rule(
-    f"an object of path, `{_PATH_START}…`, to a text, a number, true, false or null",
+    ErrorText(
+        "an object of path, `%(path)s…`, to a text, a number, true, false or null",
+        path=_PATH_START,
+    ),
     lambda value: (
         _is_object(value)
         and all(each is None or isinstance(each, str | int | float) for each in value.values())
     ),
 )
 _texts: Final = Rule(
-    f"an object of path, `{_PATH_START}…`, to a text",
+    ErrorText("an object of path, `%(path)s…`, to a text", path=_PATH_START),
     lambda value: _is_object(value) and all(map(_text.holds, value.values())),
 )
 
@@ -163,31 +172,45 @@ class AlertDefinition:
 def rule_errors(name: object, entry: object) -> Iterator[str]:
     """Yield what is wrong with a rule in the format of ALERT_RULES, and what is allowed."""
     if not isinstance(entry, Mapping):
-        yield "It must be a dict."
+        yield ErrorText("It must be a dict.")
         return
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        yield f"{name!r} is not a name: at most 64 letters, digits, _ and -."
+        yield ErrorText("%(name)r is not a name: at most 64 letters, digits, _ and -.", name=name)
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        yield f"The kind {kind!r} is unknown. The kinds are: {', '.join(KINDS)}."
+        yield ErrorText(
+            "The kind %(kind)r is unknown. The kinds are: %(kinds)s.",
+            kind=kind,
+            kinds=", ".join(KINDS),
+        )
         return
     yield from _common_errors(entry)
     known = KINDS[kind].parameters
     given = _parameters(entry)
     if unknown := [str(each) for each in given if each not in known]:
         allowed = ", ".join((*known, *_COMMON, "channels"))
-        yield f"Unknown parameters: {', '.join(unknown)}. The parameters of {kind!r}: {allowed}."
+        yield ErrorText(
+            "Unknown parameters: %(names)s. The parameters of %(kind)r: %(allowed)s.",
+            names=", ".join(unknown),
+            kind=kind,
+            allowed=allowed,
+        )
     for parameter, declared in known.items():
         if parameter not in given:
             if declared.is_required:
-                yield f"{kind!r} requires {parameter!r}: {declared.rule.allowed}."
+                yield ErrorText(
+                    "%(kind)r requires %(name)r: %(allowed)s.",
+                    kind=kind,
+                    name=parameter,
+                    allowed=declared.rule.allowed,
+                )
         elif not declared.rule.holds(given[parameter]):
-            yield f"{parameter!r} must be {declared.rule.allowed}."
+            yield _must_be(parameter, declared.rule)
 
 
 _COMMON: Final[Mapping[str, Rule]] = {
     "task_type": Rule(
-        f"a string of at most {_MAX_TASK_TYPE_CHARS} characters",
+        ErrorText("a string of at most %(limit)d characters", limit=_MAX_TASK_TYPE_CHARS),
         lambda value: isinstance(value, str) and len(value) <= _MAX_TASK_TYPE_CHARS,
     ),
     "for": seconds(0),
@@ -197,13 +220,17 @@ _COMMON: Final[Mapping[str, Rule]] = {
 _FIELDS: Final = ("kind", "channels", *_COMMON)
 
 
+def _must_be(name: str, rule: Rule) -> ErrorText:
+    return ErrorText("%(name)r must be %(allowed)s.", name=name, allowed=rule.allowed)
+
+
 def _common_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     for key, rule in _COMMON.items():
         if key in entry and not rule.holds(entry[key]):
-            yield f"{key!r} must be {rule.allowed}."
+            yield _must_be(key, rule)
     channels, known = entry.get("channels", ()), channel_names()
     if not isinstance(channels, list | tuple) or not all(each in known for each in channels):
-        yield f"'channels' must be a list of: {', '.join(known)}."
+        yield ErrorText("'channels' must be a list of: %(names)s.", names=", ".join(known))
 
 
 def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +247,11 @@ def entry_of(row: AlertRule) -> dict[str, Any]:
 def reserved_parameters(row: AlertRule) -> Iterator[str]:
     """Yield an error for each parameter of a rule of the admin that has a field of its own."""
     given = row.parameters if isinstance(row.parameters, dict) else {}
-    yield from (f"{name!r} is a field, not a parameter." for name in _FIELDS if name in given)
+    yield from (
+        ErrorText("%(name)r is a field, not a parameter.", name=name)
+        for name in _FIELDS
+        if name in given
+    )
 
 
 def definition_of(name: str, entry: Any) -> AlertDefinition:
@@ -228,7 +259,7 @@ def definition_of(name: str, entry: Any) -> AlertDefinition:
 
     An entry of the setting may be of any type: system checks can be skipped.
     """
-    if error := " ".join(rule_errors(name, entry)):
+    if error := " ".join(map(translated, rule_errors(name, entry))):
         kind = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
         # In the columns of the alert about the rule.
         name, kind, error = map(replace_invalid, (name, kind, error))

@@ -9,6 +9,7 @@ from django.db import DataError
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.metadata import SimpleMetadata
@@ -25,6 +26,7 @@ from events.database import UNAVAILABLE, close_connections, non_atomic
 from events.live.asgi import Frames, stream_response
 from events.live.frames import SSE_CONTENT_TYPE
 from events.live.rejection import CONTENT_TYPE, REVALIDATE
+from events.translation import translated
 from jobs.access.logins import Login, Logins, logins_of, stored_user
 from jobs.access.throttling import ScopeThrottle
 from jobs.access.tickets import use_ticket
@@ -98,17 +100,19 @@ class TicketAuthentication(BaseAuthentication):
         job_id = request.parser_context["kwargs"].get("job_id")
         job_ids = [job_id] if job_id else request.query_params.getlist("job")
         if len(tickets) != len(job_ids):
-            raise exceptions.AuthenticationFailed("Send one ticket for each job, in their order.")
+            raise exceptions.AuthenticationFailed(
+                _("Send one ticket for each job, in their order.")
+            )
         users, logins, connection = set[Any](), frozenset[Login](), uuid4()
         for ticket, job_id in zip(tickets, job_ids, strict=True):
             try:
                 user, of_ticket = use_ticket(ticket, job_id, connection)
             except InvalidTicket as error:
-                raise exceptions.AuthenticationFailed(str(error)) from error
+                raise exceptions.AuthenticationFailed(translated(error)) from error
             users.add(user)
             logins |= of_ticket
         if len(users) > 1:
-            raise exceptions.AuthenticationFailed("The tickets belong to different users.")
+            raise exceptions.AuthenticationFailed(_("The tickets belong to different users."))
         return users.pop(), logins
 
 

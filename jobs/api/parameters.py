@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from django.utils.timezone import make_aware
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from events.error_text import ErrorText
+from events.translation import translated
 from events.types import Cursor, shown
 from jobs.validators import number_of
 
@@ -28,7 +31,8 @@ Schema = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 class Kind(NamedTuple):
     """The syntax of a text.
 
-    `parse` returns its value, or raises ValueError with the text of the 400 response.
+    `parse` returns its value, or raises ValueError with the text of the 400 response, which may be
+    an ErrorText.
     """
 
     parse: Callable[[str], Any]
@@ -59,14 +63,15 @@ class Parameter(serializers.Field[Any, Any, Any, Any]):
         try:
             return self.kind.parse(data) if self.array is None else self._parse_all(data)
         except ValueError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(translated(error)) from error
 
     def _parse_all(self, texts: list[str]) -> list[Any]:
         array = _current(self.array)
         if len(texts) > array["maxItems"]:
-            raise ValueError(f"At most {array['maxItems']} values are allowed.")
+            text = _("At most %(limit)d values are allowed.")
+            raise ValueError(text % {"limit": array["maxItems"]})
         if array.get("uniqueItems") and len(set(texts)) < len(texts):
-            raise ValueError("The values must be different.")
+            raise ValueError(_("The values must be different."))
         return [self.kind.parse(text) for text in texts]
 
     @property
@@ -95,8 +100,13 @@ def number(lower: float, upper: float | Callable[[], float]) -> Kind:
         value = number_of(digits, lower, maximum())
         if value is not None and (not is_integer or _INTEGER.fullmatch(digits)):
             return int(digits) if is_integer else value
-        kind, most = ("an integer", maximum()) if is_integer else ("a number", f"{maximum():g}")
-        raise ValueError(f"Must be {kind} from {lower:g} to {most}. Given: {shown(digits)}.")
+        text = (
+            _("Must be an integer from %(least)s to %(most)s. Given: %(value)s.")
+            if is_integer
+            else _("Must be a number from %(least)s to %(most)s. Given: %(value)s.")
+        )
+        most = maximum() if is_integer else f"{maximum():g}"
+        raise ValueError(text % {"least": f"{lower:g}", "most": most, "value": shown(digits)})
 
     def schema() -> Mapping[str, Any]:
         kind = "integer" if is_integer else "number"
@@ -105,26 +115,35 @@ def number(lower: float, upper: float | Callable[[], float]) -> Kind:
     return Kind(parse, schema)
 
 
-def matching(pattern: str, expected: str, **schema: Any) -> Kind:
-    """Return the kind of a text that matches a regular expression."""
+def matching(pattern: str, expected: ErrorText, **schema: Any) -> Kind:
+    """Return the kind of a text that matches a regular expression; `expected` describes it."""
 
     def parse(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
-        raise ValueError(f"Must be {expected}. Given: {shown(value)}.")
+        raise ValueError(_must_be(expected, value))
 
     return Kind(parse, {"type": "string", **(schema or {"pattern": f"^{pattern}$"})})
 
 
+def _must_be(expected: ErrorText, value: str) -> ErrorText:
+    return ErrorText(
+        "Must be %(expected)s. Given: %(value)s.", expected=expected, value=shown(value)
+    )
+
+
 def choice(*choices: str) -> Kind:
     """Return the kind of one of several words."""
-    return matching("|".join(choices), f"one of: {', '.join(choices)}", enum=list(choices))
+    expected = ErrorText("one of: %(choices)s", choices=", ".join(choices))
+    return matching("|".join(choices), expected, enum=list(choices))
 
 
 def text(min_length: int = 0) -> Kind:
     """Return the kind of a short text without NUL, which PostgreSQL cannot store."""
     pattern = rf"[^\x00]{{{min_length},{_MAX_TEXT_CHARACTERS}}}"
-    expected = f"{min_length} to {_MAX_TEXT_CHARACTERS} characters without NUL"
+    expected = ErrorText(
+        "%(least)d to %(most)d characters without NUL", least=min_length, most=_MAX_TEXT_CHARACTERS
+    )
     return matching(pattern, expected)
 
 
@@ -135,8 +154,8 @@ def _parse_time(iso: str) -> datetime:
         given = datetime.fromisoformat(_UNENCODED_PLUS.sub(r"+\1", iso))
         return (given if given.tzinfo else make_aware(given)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        expected = "a time in ISO 8601, such as 2026-11-22T10:00:00+00:00"
-        raise ValueError(f"Must be {expected}. Given: {shown(iso)}.") from error
+        expected = ErrorText("a time in ISO 8601, such as 2026-11-22T10:00:00+00:00")
+        raise ValueError(_must_be(expected, iso)) from error
 
 
 def _parse_cursors(cursors: str) -> list[Cursor]:

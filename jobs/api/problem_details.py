@@ -22,19 +22,21 @@ from rest_framework.views import exception_handler
 
 from events import exceptions as log
 from events.database import UNAVAILABLE
+from events.error_text import ErrorText
 from events.live.rejection import problem
 from events.log_format import log_failure
+from events.translation import translated
 from jobs import exceptions as jobs
 
 logger = logging.getLogger(__name__)
 
 # The texts that clients receive: those of the errors contain addresses, paths and replies of Redis.
 _FAILURES: Final[Mapping[type[Exception], str]] = {
-    log.EventsError: "The event log is unavailable.",
-    log.RedisUnavailable: "The event log is unavailable: Redis does not answer.",
-    log.RedisOutOfMemory: "The event log is unavailable: Redis is out of memory.",
-    jobs.RunnerNotFound: "The runner of this task_type cannot be imported.",
-    **dict.fromkeys(UNAVAILABLE, "The database is unavailable."),
+    log.EventsError: ErrorText("The event log is unavailable."),
+    log.RedisUnavailable: ErrorText("The event log is unavailable: Redis does not answer."),
+    log.RedisOutOfMemory: ErrorText("The event log is unavailable: Redis is out of memory."),
+    jobs.RunnerNotFound: ErrorText("The runner of this task_type cannot be imported."),
+    **dict.fromkeys(UNAVAILABLE, ErrorText("The database is unavailable.")),
 }
 # The problem types of API and sockets: their status, and the errors of a log or a job that they
 # report, with the subclasses of these.
@@ -57,10 +59,12 @@ _PROBLEMS: Final[Mapping[str, tuple[int, Sequence[type[Exception]]]]] = {
 _TYPES: Final = {error: name for name, (_, errors) in _PROBLEMS.items() for error in errors}
 # The types of DRF's errors are their codes, except these.
 _DRF_TYPES: Final = {"parse_error": "invalid", "authentication_failed": "not-authenticated"}
-_TEXTS: Final[Mapping[type, str | None]] = {
+_TEXTS: Final[Mapping[type, str]] = {
     **_FAILURES,
-    log.ProducerFenced: log.ProducerFenced.__doc__,
-    log.LogDeleted: "The job_id is not available.",
+    log.ProducerFenced: ErrorText(
+        "The job is at a later attempt; producers of this one are fenced."
+    ),
+    log.LogDeleted: ErrorText("The job_id is not available."),
 }
 # The attributes of errors that are members of the problem.
 _MEMBERS: Final = {"truncated_before": "first", "after": "after", "expected": "expected"}
@@ -71,7 +75,7 @@ class Problem(exceptions.APIException):
 
     def __init__(self, problem_type: str, detail: str, **members: Any) -> None:
         self.default_code, self.status_code = problem_type, _PROBLEMS[problem_type][0]
-        super().__init__(detail)
+        super().__init__(translated(detail))
         self.members = members
 
 
@@ -97,7 +101,7 @@ def _as_http(error: Exception) -> Exception:
         case PermissionDenied():
             return exceptions.PermissionDenied(*error.args)
         case jobs.InvalidJob():
-            return exceptions.ValidationError({error.field: [error.message]})
+            return exceptions.ValidationError({error.field: [translated(error.message)]})
     kind = next((each for each in type(error).__mro__ if each in _TYPES), None)
     if kind is None:
         return error
@@ -105,7 +109,7 @@ def _as_http(error: Exception) -> Exception:
         log_failure(logger, "request_failed", error)
     given = vars(error)
     members = {member: given[name] for name, member in _MEMBERS.items() if name in given}
-    return Problem(_TYPES[kind], _TEXTS.get(kind) or str(error), **members)
+    return Problem(_TYPES[kind], _TEXTS.get(kind) or translated(error), **members)
 
 
 def _problem_body(error: exceptions.APIException) -> dict[str, Any]:

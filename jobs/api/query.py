@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -21,9 +23,11 @@ from events.archive import MAX_CONDITIONS, EventFilter
 from events.archive.terms import MAX_PATH_CHARS
 from events.conf import event_settings
 from events.database import column_time
+from events.error_text import ErrorText
 from events.history import SearchCursor
 from events.live.replay import MAX_SPEED, MIN_SPEED
 from events.producer.external import MAX_SEQUENCE
+from events.translation import translated
 from events.types import START, Cursor, check_job_id
 from jobs.api.parameters import (
     ANY_TEXT,
@@ -53,7 +57,7 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 PRODUCER_ID: Final = "Producer-Id"
 PRODUCER_EPOCH: Final = "Producer-Epoch"
 PRODUCER_SEQUENCE: Final = "Producer-Sequence"
-PAGE_CURSOR: Final = "a cursor from a link of the list of jobs"
+PAGE_CURSOR: Final = ErrorText("a cursor from a link of the list of jobs")
 # Whether the page precedes the time, the time in microseconds since 1970, and how many jobs of this
 # time to skip.
 PAGE_CURSOR_PATTERN: Final = r"(-?)([0-9]{0,17})\.([0-9]{1,3})"
@@ -61,7 +65,7 @@ JOB_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example"
 # Content negotiation and authentication read these parameters.
 _IGNORED: Final = frozenset({"format", "ticket"})
 _POSITION: Final = {"type": "string", "pattern": f"^{ONE_CURSOR}@[0-9]{{1,18}}$"}
-_NAME: Final = matching(r"[\x21-\x7e]{1,200}", "1 to 200 visible ASCII characters")
+_NAME: Final = matching(r"[\x21-\x7e]{1,200}", ErrorText("1 to 200 visible ASCII characters"))
 _ORDER: Final = choice("asc", "desc")
 _PAGE_LIMIT: Final = number(1, lambda: event_settings.PAGE_LIMIT)
 _VALUES: Final = {"maxItems": MAX_CONDITIONS}
@@ -105,11 +109,11 @@ class RequestParameters(serializers.Serializer[Any]):
                 continue
             if field is None and not (cls.prefix and name.startswith(cls.prefix)):
                 known = sorted([*fields, f"{cls.prefix}<path>"] if cls.prefix else fields)
-                detail = f"Unknown parameter. Known parameters: {', '.join(known)}."
-                raise ValidationError({field_name(name): [detail]})
+                detail = _("Unknown parameter. Known parameters: %(names)s.")
+                raise ValidationError({field_name(name): [detail % {"names": ", ".join(known)}]})
             is_array = field is not None and field.array is not None
             if len(texts) > 1 and not is_array:
-                raise ValidationError({field_name(name): ["Must occur only once."]})
+                raise ValidationError({field_name(name): [_("Must occur only once.")]})
             values[name] = texts if is_array else texts[0]
         validated: dict[str, Any] = serializer.run_validation(values)
         return validated
@@ -154,7 +158,9 @@ class EventConditions(RequestParameters):
             event_filter = EventFilter.of(values["event_type"], values["search"] or "", where)
         except ValueError as error:
             wrong = (self.prefix + path for path in paths if not 0 < len(path) <= MAX_PATH_CHARS)
-            raise ValidationError({field_name(next(wrong, "search")): [str(error)]}) from error
+            raise ValidationError(
+                {field_name(next(wrong, "search")): [translated(error)]}
+            ) from error
         return {**values, "event_filter": event_filter}
 
 
@@ -208,7 +214,7 @@ class ReplayQuery(RequestParameters):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse a speed without a replay."""
         if attrs["replay"] is None and attrs["speed"] is not None:
-            raise ValidationError({"replay": ["Must be 1 if speed is given."]})
+            raise ValidationError({"replay": [_("Must be 1 if speed is given.")]})
         speed = None if attrs["replay"] is None else attrs["speed"] or 1.0
         return {**attrs, "speed": speed}
 
@@ -235,7 +241,7 @@ class MultiStreamQuery(RequestParameters):
         "Job ids.",
         array=_subscriptions,
         required=True,
-        error_messages={"required": "Name at least one job, such as ?job=a&job=b."},
+        error_messages={"required": gettext_lazy("Name at least one job, such as ?job=a&job=b.")},
     )
     after = Parameter(
         CURSORS,
@@ -251,8 +257,9 @@ class MultiStreamQuery(RequestParameters):
         for name in ("after", LAST_EVENT_PARAMETER, LAST_EVENT_ID):
             positions = attrs[name] or positions
             if len(positions) != len(job_ids):
-                counts = f"Jobs: {len(job_ids)}, cursors: {len(positions)}."
-                raise ValidationError({name: [f"Must have one cursor for each job. {counts}"]})
+                text = _("Must have one cursor for each job. Jobs: %(jobs)d, cursors: %(cursors)d.")
+                counts = {"jobs": len(job_ids), "cursors": len(positions)}
+                raise ValidationError({name: [text % counts]})
         return {**attrs, "positions": dict(zip(job_ids, positions, strict=True))}
 
 
@@ -343,9 +350,11 @@ class ProducerHeaders(IdempotencyHeaders):
         """Refuse a key together with a producer, and a producer without a sequence."""
         key, name, sequence = map(attrs.get, (IDEMPOTENCY_KEY, PRODUCER_ID, PRODUCER_SEQUENCE))
         if key is not None and name is not None:
-            raise ValidationError({PRODUCER_ID: [f"Must not be sent with {IDEMPOTENCY_KEY}."]})
+            text = _("Must not be sent with %(name)s.") % {"name": IDEMPOTENCY_KEY}
+            raise ValidationError({PRODUCER_ID: [text]})
+        required = _("Required with %(name)s.")
         if name is None and sequence is not None:
-            raise ValidationError({PRODUCER_ID: [f"Required with {PRODUCER_SEQUENCE}."]})
+            raise ValidationError({PRODUCER_ID: [required % {"name": PRODUCER_SEQUENCE}]})
         if name is not None and sequence is None:
-            raise ValidationError({PRODUCER_SEQUENCE: [f"Required with {PRODUCER_ID}."]})
+            raise ValidationError({PRODUCER_SEQUENCE: [required % {"name": PRODUCER_ID}]})
         return attrs

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
@@ -26,11 +27,13 @@ class OrjsonParser(BaseParser):
         limit = (parser_context or {})["view"].body_limit
         body = stream.read(limit + 1)
         if len(body) > limit:
-            raise Problem("body-too-large", f"The body is larger than {limit} bytes.")
+            text = _("The body is larger than %(limit)d bytes.")
+            raise Problem("body-too-large", text % {"limit": limit})
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise ParseError(f"The body is not JSON: {error}.") from error
+            text = _("The body is not JSON: %(error)s.")
+            raise ParseError(text % {"error": error}) from error
 
 
 class OrjsonRenderer(JSONRenderer):

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from django.db.models import DateTimeField
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from events.database import aware_time
@@ -134,7 +136,8 @@ class FlagField(serializers.BooleanField):
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
-            raise serializers.ValidationError(f"Must be true or false. Given: {shown(data)}.")
+            text = _("Must be true or false. Given: %(value)s.")
+            raise serializers.ValidationError(text % {"value": shown(data)})
         return data
 
 
@@ -148,7 +151,9 @@ class ParsedJSONField(serializers.JSONField):
 class ObjectField(serializers.DictField):
     """A JSON object as the parser returned it."""
 
-    default_error_messages: ClassVar[dict[str, Any]] = {"not_a_dict": "Must be a JSON object."}
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "not_a_dict": gettext_lazy("Must be a JSON object.")
+    }
 
 
 class BodySerializer(serializers.Serializer[Any]):
@@ -158,7 +163,8 @@ class BodySerializer(serializers.Serializer[Any]):
         """Refuse unknown fields, which may be misspelt."""
         for name in data if isinstance(data, Mapping) else ():
             if name not in self.fields:
-                known = f"Unknown field. Known fields: {', '.join(self.fields)}."
+                known = _("Unknown field. Known fields: %(names)s.")
+                known %= {"names": ", ".join(self.fields)}
                 raise serializers.ValidationError({field_name(name): [known]})
         return super().to_internal_value(data)
 
@@ -192,8 +198,10 @@ class JobCreateSerializer(BodySerializer):
         """Refuse a task_type without a runner, unless JOBS_WITHOUT_RUNNER permits it."""
         if task_type in job_settings.RUNNERS or job_settings.JOBS_WITHOUT_RUNNER:
             return task_type
-        allowed = ", ".join(job_settings.RUNNERS) or "none, as RUNNERS is empty"
-        raise serializers.ValidationError(f"The allowed ones are: {allowed}.")
+        allowed = ", ".join(job_settings.RUNNERS) or _("none, as RUNNERS is empty")
+        raise serializers.ValidationError(
+            _("The allowed ones are: %(names)s.") % {"names": allowed}
+        )
 
 
 class InputGiveSerializer(BodySerializer):

@@ -18,6 +18,7 @@ from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
 from django.utils.module_loading import import_string
 
+from events.error_text import ErrorText
 from events.execution.adapter import get_adapter
 from jobs.conf import is_runner, job_settings
 from jobs.exceptions import InvalidJob, RunnerNotFound
@@ -102,7 +103,10 @@ def check_payload(task_type: str, payload: Mapping[str, Any]) -> None:
     try:
         signature.bind("", **payload)
     except TypeError as error:
-        raise InvalidJob("payload", f"does not fit {task_type}: {error}.") from error
+        text = ErrorText(
+            "does not fit %(task_type)s: %(error)s.", task_type=task_type, error=str(error)
+        )
+        raise InvalidJob("payload", text) from error
 
 
 def payload_parameters(task_type: str) -> list[inspect.Parameter] | None:

@@ -20,6 +20,7 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 
 from events.conf import event_settings
@@ -202,7 +203,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         visible_status(user, job_id)
         connection = self._connection or Connection(user)
         if connection.user != user:
-            raise InvalidTicket("The ticket was issued to another user than that of this socket.")
+            raise InvalidTicket(
+                _("The ticket was issued to another user than that of this socket.")
+            )
         connection.logins |= logins
         self._connection = connection
         return connection

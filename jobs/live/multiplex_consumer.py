@@ -5,7 +5,9 @@ from contextlib import suppress
 
 import orjson
 from channels.db import database_sync_to_async
+from django.utils.translation import gettext as _
 
+from events.error_text import ErrorText
 from events.exceptions import EventsError
 from events.live.frames import EncodedMessage, drain, websocket_text
 from events.live.multiplexer import Multiplexer
@@ -66,7 +68,8 @@ class MultiplexConsumer(LiveConsumer):
         job_id, after = message.job_id, Cursor.parse(message.after)
         limit = job_settings.MAX_SUBSCRIPTIONS
         if job_id not in self._multiplexer and len(self._multiplexer) >= limit:
-            raise BadMessage(f"The limit is {limit} jobs on a socket: unsubscribe from one.")
+            text = _("The limit is %(limit)d jobs on a socket: unsubscribe from one.")
+            raise BadMessage(text % {"limit": limit})
         is_new = self._connection is None
         connection = await database_sync_to_async(self._authorize)(job_id, message.ticket)
         if is_new:
@@ -81,7 +84,9 @@ class MultiplexConsumer(LiveConsumer):
 
     def _subscribe_to_jobs(self) -> None:
         if not self._user.is_authenticated or self._connection is None:
-            raise BadMessage("The job list requires a session; a ticket is valid for one job only.")
+            raise BadMessage(
+                _("The job list requires a session; a ticket is valid for one job only.")
+            )
         if self._job_list is None:
             self._job_list = asyncio.create_task(self._send_jobs(self._connection))
 
@@ -105,7 +110,8 @@ class MultiplexConsumer(LiveConsumer):
             super()._access_revoked(None)
         else:
             self._unsubscribe(job_id)
-            self._multiplexer.fail(job_id, JobNotFound(f"The job_id {job_id} is not available."))
+            text = ErrorText("The job_id %(job_id)s is not available.", job_id=job_id)
+            self._multiplexer.fail(job_id, JobNotFound(text))
 
     async def _send_all(self) -> EncodedMessage:
         async with self._multiplexer as multiplexer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
+from django.utils.translation import gettext as _
 
 from events.types import check_job_id, shown
 from jobs.api.query import ReplayQuery
@@ -43,28 +44,33 @@ class ClientMessage(NamedTuple):
 def parse_message(text: str | None, actions: Actions) -> ClientMessage:
     """Parse a message of a socket that has these actions. Raises BadMessage, InvalidJobId."""
     if not actions:
-        raise BadMessage("This socket accepts no messages: it was opened without replay=1.")
+        raise BadMessage(_("This socket accepts no messages: it was opened without replay=1."))
     try:
         fields: Any = orjson.loads(text or "")
     except orjson.JSONDecodeError:
         fields = None
     action = fields.get("action") if isinstance(fields, dict) else None
     if not isinstance(action, str) or action not in actions:
-        raise BadMessage(
-            f"A message is a JSON object with an action, one of: {', '.join(actions)}."
-            f" Given: {shown(text)}."
+        text_of_error = _(
+            "A message is a JSON object with an action, one of: %(actions)s. Given: %(value)s."
         )
+        raise BadMessage(text_of_error % {"actions": ", ".join(actions), "value": shown(text)})
     allowed, given = actions[action], fields.keys() - {"action"}
     if not {name for name in allowed if allowed[name]} <= given <= allowed.keys():
-        names = ", ".join(name if allowed[name] else f"{name} (optional)" for name in allowed)
-        raise BadMessage(
-            f"The fields of {action} are: {names or 'none'}. Given: {shown(sorted(given))}."
-        )
+        raise _bad_fields(action, allowed, shown(sorted(given)))
     if not isinstance(fields.get("ticket", ""), str):
-        raise BadMessage(f"A ticket is a string. Given: {shown(fields['ticket'])}.")
+        text_of_error = _("A ticket is a string. Given: %(value)s.")
+        raise BadMessage(text_of_error % {"value": shown(fields["ticket"])})
     if "job_id" in allowed:
         check_job_id(fields["job_id"])
     return ClientMessage(**fields)
+
+
+def _bad_fields(action: str, allowed: Mapping[str, bool], given: str) -> BadMessage:
+    optional = _("%(name)s (optional)")
+    names = [name if allowed[name] else optional % {"name": name} for name in allowed]
+    values = {"action": action, "names": ", ".join(names) or _("none"), "value": given}
+    return BadMessage(_("The fields of %(action)s are: %(names)s. Given: %(value)s.") % values)
 
 
 def replay_speed(query: Mapping[str, Sequence[str]]) -> float | None:

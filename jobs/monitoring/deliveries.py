@@ -7,9 +7,10 @@ from typing import Final
 from django.db.models import Q
 
 from events.database import database_now
+from events.error_text import ErrorText
 from jobs.models import AlertDelivery
 
-REMEDY: Final = (
+REMEDY: Final = ErrorText(
     "Correct ALERT_CHANNELS or the receiver, and run `manage.py send_test_alert CHANNEL`."
 )
 _MAX_AGE: Final = timedelta(days=1)
@@ -30,8 +31,14 @@ class DeliveryFailures:
 
     @property
     def summary(self) -> str:
-        counts = f"{self.given_up} given up within a day, {self.retried} retried"
-        return f"{counts}; channels: {', '.join(self.channels)}. The newest: {self.error}"
+        return ErrorText(
+            "%(given_up)d given up within a day, %(retried)d retried; channels: %(channels)s."
+            " The newest: %(error)s",
+            given_up=self.given_up,
+            retried=self.retried,
+            channels=", ".join(self.channels),
+            error=self.error,
+        )
 
 
 def delivery_failures() -> DeliveryFailures:

@@ -13,6 +13,7 @@ from events.processor.lag import LATE_SECONDS, ArchiveLag
 from events.processor.problems import Problem, runbook_link
 from events.processor.status import LogStatus, OutboxStatus
 from events.streams.memory import RedisMemory
+from events.translation import translated
 from jobs.monitoring.deliveries import REMEDY, DeliveryFailures, delivery_failures
 
 OK: Final = "ok"
@@ -114,7 +115,7 @@ def deliveries_item(failed: DeliveryFailures) -> HealthItem:
     if not count:
         return HealthItem("alert_deliveries", OK, runbook, 0, threshold=1)
     state = CRITICAL if failed.given_up else WARNING
-    text = failed.summary, REMEDY
+    text = translated(failed.summary), translated(REMEDY)
     return HealthItem("alert_deliveries", state, runbook, count, None, 1, *text)
 
 
@@ -132,7 +133,7 @@ def _item(
     if found is None:
         return HealthItem(name, state, runbook_link(codes[0]), value, limit, threshold)
     state = WARNING if found.code in _MINOR else CRITICAL
-    text = found.what, found.action, found.since
+    text = found.description, found.advice, found.since
     return HealthItem(name, state, found.runbook, value, limit, threshold, *text)
 
 

@@ -19,6 +19,7 @@ from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 from django.views.decorators.http import conditional_page
 from django.views.generic import View
 from rest_framework.exceptions import NotFound
@@ -199,7 +200,7 @@ class JobNewPage(PageView):
         task_types = startable_task_types(self.request.user)
         chosen = self.request.GET.get("task_type") or next(iter(task_types), None)
         if chosen not in task_types:
-            raise Http404("The user may not start jobs of this task_type.")
+            raise Http404(_("The user may not start jobs of this task_type."))
         return chosen
 
     def _form(self, data: Any = None, files: Any = None) -> forms.Form:

@@ -8,12 +8,13 @@ from django.apps import apps
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.urls import get_script_prefix, get_urlconf
 from django.utils.decorators import method_decorator
-from django.utils.translation import get_language
+from django.utils.translation import override
 from django.views.decorators.http import conditional_page
 from django.views.generic import TemplateView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from events.error_text import ErrorText
 from jobs.access.login import login_url
 from jobs.api.base import JobsAPIView, api_url
 from jobs.api.problem_details import Problem
@@ -21,7 +22,7 @@ from jobs.conf import job_settings
 from jobs.selectors import sees_monitor, startable_task_types
 
 IS_INSTALLED: Final = find_spec("drf_spectacular") is not None
-_NOT_INSTALLED: Final = (
+_NOT_INSTALLED: Final = ErrorText(
     "The schema needs drf-spectacular: pip install 'django-job-events[openapi]'."
 )
 
@@ -38,13 +39,17 @@ class SchemaView(JobsAPIView):
     def get(self, request: Request) -> Response:
         if not IS_INSTALLED:
             raise Problem("needs-openapi", _NOT_INSTALLED)
-        return Response(_schema(get_urlconf(), get_script_prefix(), get_language()))
+        return Response(_schema(get_urlconf(), get_script_prefix()))
 
 
 @lru_cache(maxsize=32)
-def _schema(_urlconf: str | None, _prefix: str, _language: str) -> dict[str, Any]:
-    """Return the schema, which is constant for these arguments while the process runs."""
-    return extensions.api_schema()
+def _schema(_urlconf: str | None, _prefix: str) -> dict[str, Any]:
+    """Return the schema, which is constant for these arguments while the process runs.
+
+    It is in English in every language: generated clients contain its texts.
+    """
+    with override(None):
+        return extensions.api_schema()
 
 
 class ApiDocsView(LoginRequiredMixin, TemplateView):

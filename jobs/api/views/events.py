@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views.decorators.http import conditional_page
 from rest_framework import status
 from rest_framework.exceptions import ParseError, PermissionDenied
@@ -83,7 +84,8 @@ class JobEventsView(JobsAPIView):
         """
         visible_status(request.user, job_id)
         if not has_permission(request.user, _PUBLISH_PERMISSION):
-            raise PermissionDenied(f"Publishing requires the permission {_PUBLISH_PERMISSION}.")
+            text = _("Publishing requires the permission %(name)s.")
+            raise PermissionDenied(text % {"name": _PUBLISH_PERMISSION})
         headers = ProducerHeaders.read(request)
         ids = _publish(job_id, _events_of(request), str(request.user.pk), headers)
         return Response({"ids": ids}, status.HTTP_201_CREATED)
@@ -122,13 +124,15 @@ class JobEventsView(JobsAPIView):
 def _events_of(request: Request) -> list[dict[str, Any]]:
     body = request.data
     if not body and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
-        raise ParseError("The body is empty: send an event, or an array of events.")
+        raise ParseError(_("The body is empty: send an event, or an array of events."))
     events = body if isinstance(body, list) else [body]
     if not 1 <= len(events) <= MAX_PUBLISHED_EVENTS:
-        raise ParseError(f"Send 1 to {MAX_PUBLISHED_EVENTS} events. Given: {len(events)}.")
+        text = _("Send 1 to %(limit)d events. Given: %(count)d.")
+        raise ParseError(text % {"limit": MAX_PUBLISHED_EVENTS, "count": len(events)})
     for number, event in enumerate(events):
         if not isinstance(event, dict):
-            raise ParseError(f"Event {number} must be an object. Given: {shown(event)}.")
+            text = _("Event %(number)d must be an object. Given: %(value)s.")
+            raise ParseError(text % {"number": number, "value": shown(event)})
     return events
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 import orjson
 from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views.decorators.http import conditional_page
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
@@ -79,9 +80,10 @@ class JobListView(JobsAPIView):
         """
         fields = JobCreateSerializer.read(request.data)
         if not may_start(request.user, fields["task_type"]):
-            raise PermissionDenied("The user may not start jobs of this task_type.")
+            raise PermissionDenied(_("The user may not start jobs of this task_type."))
         if "job_id" in fields and not has_permission(request.user, _CHOOSE_ID):
-            raise PermissionDenied(f"Choosing a job_id requires the permission {_CHOOSE_ID}.")
+            text = _("Choosing a job_id requires the permission %(name)s.")
+            raise PermissionDenied(text % {"name": _CHOOSE_ID})
         creation = None
         if (key := IdempotencyHeaders.read(request)[IDEMPOTENCY_KEY]) is not None:
             creation = digest_of([key]), digest_of([_as_text(fields)])
@@ -104,8 +106,8 @@ def _as_text(fields: dict[str, Any]) -> str:
 
 def _repeated(request: Request, job: Job, creation: tuple[str, str] | None) -> Response:
     if creation is None or creation[1] != job.request_fingerprint:
-        detail = f"This {IDEMPOTENCY_KEY} was sent with another request, for job {job.job_id}."
-        raise Problem("key-used", detail)
+        text = _("This %(header)s was sent with another request, for job %(job_id)s.")
+        raise Problem("key-used", text % {"header": IDEMPOTENCY_KEY, "job_id": job.job_id})
     return _created(request, job, status.HTTP_200_OK)
 
 
@@ -144,7 +146,7 @@ class JobDetailView(JobsAPIView):
         """
         RequestParameters.read(request)
         if not may_delete(request.user, visible_job(request.user, job_id)):
-            raise PermissionDenied("Only the owner of this job may delete it.")
+            raise PermissionDenied(_("Only the owner of this job may delete it."))
         services.job_delete(job_id=job_id, by=user_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -152,7 +154,7 @@ class JobDetailView(JobsAPIView):
 def _check_may_change(request: Request, job_id: str) -> None:
     """Raise JobNotFound unless the job is visible, PermissionDenied unless it is the caller's."""
     if not may_change(request.user, visible_job(request.user, job_id)):
-        raise PermissionDenied("Only the owner of this job may change it.")
+        raise PermissionDenied(_("Only the owner of this job may change it."))
 
 
 class JobCancelView(JobsAPIView):

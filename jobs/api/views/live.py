@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from events.conf import event_settings
 from events.database import UNAVAILABLE
+from events.error_text import ErrorText
 from events.exceptions import EventsError, LogDeleted
 from events.history import read_events, wait_for_events
 from events.live import await_events, is_watched, subscribe
@@ -49,7 +50,7 @@ from jobs.selectors import visible_job, visible_status, visible_statuses
 _JSON: Final = "application/json"
 # Events that a long-poll reads at most: it may use only some of them.
 _MAX_POLLED_EVENTS: Final = 200
-_NEEDS_ASGI: Final = (
+_NEEDS_ASGI: Final = ErrorText(
     "Live streaming needs an ASGI server (uvicorn yourproject.asgi:application); this server uses"
     " WSGI. Use the long-poll instead: .../events/poll/?after=<cursor>&wait=20."
 )

@@ -10,6 +10,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from events.error_text import ErrorText
 from events.live.rejection import NO_STORE
 from events.log_format import log_failure
 from events.metrics import is_available, render
@@ -20,8 +21,10 @@ from jobs.selectors import sees_monitor
 
 logger = logging.getLogger(__name__)
 
-_NOT_INSTALLED: Final = "Metrics need prometheus_client: pip install 'django-job-events[metrics]'."
-_NOT_READABLE: Final = "The files in PROMETHEUS_MULTIPROC_DIR cannot be read or written."
+_NOT_INSTALLED: Final = ErrorText(
+    "Metrics need prometheus_client: pip install 'django-job-events[metrics]'."
+)
+_NOT_READABLE: Final = ErrorText("The files in PROMETHEUS_MULTIPROC_DIR cannot be read or written.")
 
 
 def has_token(request: Request) -> bool:

@@ -25,7 +25,7 @@ _("one" " text")
 translation.gettext_lazy("two")
 ngettext("%(n)d job", "%(n)d jobs", n)
 pgettext("a context", "three")
-error_text("Given: %(value)s.", value=_("inner"))
+ErrorText("Given: %(value)s.", value=_("inner"))
 gettext(variable)
 """
     assert of_code(code) == [
