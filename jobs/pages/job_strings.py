@@ -3,6 +3,7 @@
 from django.utils.translation import gettext as _
 
 from jobs.models import Job
+from jobs.pages.timeline_strings import timeline_strings
 
 
 def job_page_strings() -> dict[str, str]:
@@ -37,6 +38,7 @@ def job_page_strings() -> dict[str, str]:
         "question.failed": _("The answer was not taken. Try again."),
         "error.unnamed": _("An error without a message"),
         **_json_strings(),
+        **timeline_strings(),
     }
 
 
