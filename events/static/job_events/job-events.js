@@ -8,11 +8,10 @@
  * from the cursor of the previous one. The types are in job-events.d.ts.
  */
 import { eventSource, isFinal, isObject, openSocket, polling, webSocket } from "./job-transports.js";
+import { refusal, retryDelay } from "./retry.js";
 
 export { eventSource, polling, webSocket };
 
-const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 15_000;
 /** A timer that fires this late means that the page was frozen or the machine asleep. */
 const TICK_MS = 5_000;
 const ASLEEP_MS = 20_000;
@@ -24,18 +23,6 @@ const nothing = () => {};
 
 const isFunction = (value) => typeof value === "function";
 const isFolder = (value) => typeof value === "string" && value.endsWith("/");
-const NOT_LOGGED_IN = "Not logged in; a page of another origin needs the option `ticket`.";
-const INVALID = "The job_id or the cursor is invalid.";
-/** By HTTP status or close code. */
-const REFUSALS = {
-  400: INVALID,
-  401: NOT_LOGGED_IN,
-  403: NOT_LOGGED_IN,
-  404: "The job does not exist, or the user may not see it.",
-  501: "This browser has no WebSocket.",
-  4500: INVALID,
-};
-
 const FUNCTION = [isFunction, "a function"];
 const FOLDER = [isFolder, 'a URL that ends in "/"'];
 /** By option: its condition, and the description of allowed values. */
@@ -87,18 +74,17 @@ function compareDigits(a, b) {
   return left < right ? -1 : Number(left > right);
 }
 
-/** Exponential backoff with jitter. */
-function retryDelay(failures) {
-  const full = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
-  return full * (0.5 + Math.random() / 2);
+/** Throws a TypeError for an invalid job_id or invalid options. */
+export function validateJob(caller, jobId, options) {
+  if (typeof jobId !== "string" || !JOB_ID.test(jobId)) {
+    throw new TypeError(`${caller}: a job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: ${shown(jobId)}.`);
+  }
+  validate(caller, options, JOB_OPTIONS);
 }
 
 /** Follows a job from a cursor. See job-events.d.ts. */
 export function watchJob(jobId, options = {}) {
-  if (typeof jobId !== "string" || !JOB_ID.test(jobId)) {
-    throw new TypeError(`watchJob: a job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: ${shown(jobId)}.`);
-  }
-  validate("watchJob", options, JOB_OPTIONS);
+  validateJob("watchJob", jobId, options);
   const watch = new JobWatch(jobId, options);
   watch.open();
   return {
@@ -202,8 +188,7 @@ class Watch {
 
   /** Reports that the server refused, and why as far as its status says. */
   refuse(status) {
-    const reason = REFUSALS[status] ?? "The server refused the connection.";
-    this.finish({ refused: status, message: `${reason} (${status})` });
+    this.finish(refusal(status));
   }
 
   /**

@@ -4,6 +4,7 @@
  * A transport is a function that takes a link, starts reading and returns a function that stops it. The
  * type of a link is in job-events.d.ts.
  */
+import { isRefusal } from "./retry.js";
 
 /** The server sends a keep-alive every 15 seconds by default (KEEP_ALIVE). */
 const SILENCE_MS = 45_000;
@@ -15,8 +16,6 @@ const POLL_WAIT_S = 20;
 const GONE = 410;
 /** Status codes of servers without SSE: wrong method or type, not implemented (under WSGI). */
 const CANNOT_STREAM = new Set([405, 406, 501]);
-/** Temporary refusals. */
-const PASSING = new Set([408, 425, 429]);
 const PATIENCE = 3;
 /**
  * A browser opens at most six HTTP/1.1 connections to a server. The tabs of a site must not occupy all of
@@ -250,11 +249,6 @@ function earlierLeases(key) {
   const left = (name) => localStorage.getItem(name) - now;
   leases.filter((name) => !(left(name) > 0 && left(name) <= LEASE_MS)).forEach((name) => localStorage.removeItem(name));
   return leases.filter((name) => name < key && left(name) > 0).length;
-}
-
-/** True if retrying would not help: the job is gone, the user logged out. */
-function isRefusal(status) {
-  return status >= 400 && status < 500 && !PASSING.has(status);
 }
 
 const resetOf = (body) => ({ ...body, reason: body.detail });

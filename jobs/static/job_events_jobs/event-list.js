@@ -4,7 +4,7 @@
  */
 import { byId, element, setText, Tail } from "./elements.js";
 import { formatClock, formatNumber, formatTime } from "./page-text.js";
-import { asObject, asText, asTime, eventData } from "./untrusted.js";
+import { asObject, asText, asTime, eventData } from "../job_events/untrusted.js";
 
 const STEP = 500;
 /** Rows are removed in batches. */

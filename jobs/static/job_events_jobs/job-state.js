@@ -4,7 +4,7 @@
  * @typedef {{runId: string, name: string, input: string, output: string, status: "running"|"done"|"failed"}} Tool
  * @typedef {{name: string, text: string, choices: string[]}} Question
  */
-import { asLabel, asList, asObject, asPercent, asText, asTime, eventData } from "./untrusted.js";
+import { asLabel, asList, asObject, asPercent, asText, asTime, eventData } from "../job_events/untrusted.js";
 
 const STATUSES = new Set(["pending", "running", "completed", "failed", "cancelled"]);
 const OVER = new Set(["completed", "failed", "cancelled"]);

@@ -89,6 +89,8 @@ def test_wheel_contains_templates_and_catalogs_but_no_site(wheel):
         "jobs/static/job_events_jobs/vendor/uplot/LICENSE",
         "events/static/job_events/job-events.js", "events/static/job_events/job-events.d.ts",
         "events/static/job_events/job-transports.js", "events/static/job_events/job-elements.js",
+        "events/static/job_events/job-log.js", "events/static/job_events/job-model.js",
+        "events/static/job_events/job-model.d.ts", "events/static/job_events/package.json",
         "jobs/management/commands/watch_job.py", "events/py.typed",
         "events/locale/de/LC_MESSAGES/django.mo", "jobs/locale/de/LC_MESSAGES/django.mo",
         "events/locale/zh_Hans/LC_MESSAGES/django.mo",

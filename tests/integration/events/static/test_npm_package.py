@@ -34,8 +34,9 @@ def test_fields() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (PACKAGE["name"], PACKAGE["version"]) == (project["name"], project["version"])
     assert (PACKAGE["type"], PACKAGE["license"]) == ("module", project["license"])
-    root, elements = PACKAGE["exports"]["."], PACKAGE["exports"]["./elements"]
-    targets = {root["types"], root["default"], elements, PACKAGE["types"], *PACKAGE["sideEffects"]}
+    targets = {PACKAGE["types"], *PACKAGE["sideEffects"]}
+    for target in PACKAGE["exports"].values():
+        targets |= {*target.values()} if isinstance(target, dict) else {target}
     assert {Path(target).name for target in targets} <= {*PACKAGE["files"]}
 
 

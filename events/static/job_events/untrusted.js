@@ -13,7 +13,8 @@ export function asObject(value) {
  */
 export function eventData(event) {
   const outer = asObject(event.data);
-  return { ...outer, ...asObject(outer.data) };
+  const inner = outer.data;
+  return inner && typeof inner === "object" && !Array.isArray(inner) ? { ...outer, ...inner } : outer;
 }
 
 /** @param {unknown} value @returns {any[]} */
@@ -25,7 +26,12 @@ export function asList(value) {
 export function asText(value) {
   if (typeof value === "string") return value;
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value, null, 2) : String(value);
+  if (typeof value !== "object") return String(value);
+  try {
+    return JSON.stringify(value, null, 2);
+  } catch {
+    return "…"; // thousands of levels
+  }
 }
 
 /** @param {unknown} value @returns {number|null} 0 to 100, also from "42" and "42 %". */
