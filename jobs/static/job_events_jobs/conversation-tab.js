@@ -1,0 +1,112 @@
+/**
+ * The tab "Conversation". Texts grow at their end; what is displayed above stays where it is.
+ */
+import { Conversation, hasContent } from "./conversation.js";
+import { element, setText } from "./elements.js";
+import { Follower } from "./follower.js";
+import { addTabStyles } from "./tab-styles.js";
+import { TurnView } from "./turn-view.js";
+
+export { hasContent };
+
+const STEP = 300;
+/** Turns at the top are removed in batches, while the end is in view. */
+const SLACK = 100;
+/** Limit while the end is not in view. */
+const MAX_SHOWN = 1_500;
+
+/** @param {HTMLElement} root @param {Object} page @returns {{draw(change: Object): void}} */
+export function createTab(root, page) {
+  return new ConversationTab(root, page);
+}
+
+class ConversationTab {
+  constructor(root, page) {
+    Object.assign(this, { page, translate: page.translate, conversation: new Conversation() });
+    addTabStyles();
+    /** Drawn turns, in their order. @type {Map<Object, TurnView>} */
+    this.views = new Map();
+    this.first = 0;
+    this.empty = element("p", { class: "soft" });
+    this.earlier = element("button", { type: "button", class: "button button-small" });
+    this.earlier.addEventListener("click", () => this.showEarlier());
+    this.list = element("div", { class: "conversation-turns", role: "list", "aria-label": this.translate("conversation.label") });
+    this.follower = new Follower(this.list, this.translate("events.latest"));
+    root.append(element("div", { class: "conversation" }, this.empty, this.earlier, this.list, this.follower.button));
+  }
+
+  draw({ restart = false, events = [] } = {}) {
+    if (restart) this.clear();
+    for (const event of events) this.conversation.add(event);
+    const { turns } = this.conversation;
+    if (restart) this.first = Math.max(0, turns.length - STEP);
+    this.dropGone();
+    this.drawTurns();
+    setText(this.empty, turns.length ? "" : this.emptyText());
+    this.empty.hidden = turns.length > 0;
+    this.earlier.hidden = this.first === 0;
+    setText(this.earlier, this.translate("conversation.earlier", { count: this.first }));
+    this.follower.draw();
+  }
+
+  clear() {
+    this.conversation.clear();
+    this.views.clear();
+    this.list.replaceChildren();
+    this.seen = 0;
+    this.first = 0;
+  }
+
+  /** Follows the turns that the conversation has dropped. */
+  dropGone() {
+    const gone = this.conversation.dropped - (this.seen ?? 0);
+    this.seen = this.conversation.dropped;
+    if (gone) this.first = Math.max(0, this.first - gone);
+  }
+
+  drawTurns() {
+    const { turns } = this.conversation;
+    const most = this.follower.isOn || this.follower.distance < 0 ? STEP + SLACK : MAX_SHOWN;
+    if (turns.length - this.first > most) this.first = turns.length - (most > MAX_SHOWN - 1 ? MAX_SHOWN - SLACK : STEP);
+    const shown = turns.slice(this.first);
+    const wanted = new Set(shown);
+    for (const [turn, view] of this.views) {
+      if (wanted.has(turn)) continue;
+      view.node.remove();
+      this.views.delete(turn);
+    }
+    for (const turn of shown) {
+      const view = this.views.get(turn) ?? this.addView(turn);
+      view.draw();
+    }
+  }
+
+  addView(turn) {
+    const view = new TurnView(turn, this.page);
+    this.views.set(turn, view);
+    this.list.append(view.node);
+    return view;
+  }
+
+  /** Shows earlier turns above those that are displayed, which stay where they are. */
+  showEarlier() {
+    const { turns } = this.conversation;
+    const first = Math.max(0, this.first - STEP);
+    const added = turns.slice(first, this.first).map((turn) => [turn, new TurnView(turn, this.page)]);
+    const top = this.list.firstElementChild;
+    const before = top?.getBoundingClientRect().top ?? 0;
+    added.forEach(([, view]) => view.draw());
+    this.list.prepend(...added.map(([, view]) => view.node));
+    this.views = new Map([...added, ...this.views]);
+    this.first = first;
+    this.earlier.hidden = first === 0;
+    setText(this.earlier, this.translate("conversation.earlier", { count: first }));
+    if (top) scrollBy({ top: top.getBoundingClientRect().top - before, behavior: "instant" });
+  }
+
+  emptyText() {
+    const { model } = this.page;
+    const isOver = model.end !== null && model.end !== undefined;
+    return this.translate(isOver ? "conversation.none" : "conversation.later");
+  }
+}
