@@ -199,8 +199,8 @@ def measure_samples(options: argparse.Namespace) -> None:
     from bench.lists import analyse, make_users
     from bench.monitoring import fill, fill_samples
     from events.metrics import render
+    from events.processor.health import status_cache
     from jobs.models import MonitorCheckpoint
-    from jobs.monitoring.health import status_cache
     from jobs.monitoring.sampler import ArchivedEventCounter, Sampler
 
     fill(options.jobs, make_users())

@@ -7,6 +7,7 @@
     losses        reports of events that Redis lost
     status        running processors, database, Redis, outbox, archive lag, stalled logs, losses
     problems      what is wrong in a status, since when, and what to do
+    health        the state of each part, with thresholds; items of other apps
     report        the status as text and JSON
 
 Imports `events.erasure`, `events.outbox`, `events.archive`, `events.streams` and the leaf modules

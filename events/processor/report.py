@@ -53,7 +53,7 @@ def problem_line(problem: Problem, now: datetime) -> str:
     parts = [" ".join(problem.what.split())]
     if problem.since is not None:
         age = duration_text(max((now - problem.since).total_seconds(), 0.0))
-        parts.append(f"Since {_time_text(problem.since)}, for {age}.")
+        parts.append(f"Since {time_text(problem.since)}, for {age}.")
     return " ".join([*parts, problem.action])
 
 
@@ -62,7 +62,7 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
     for processor in status.processors:
         age = duration_text((status.at - processor.heartbeat_at).total_seconds())
         state = "" if processor.alive else ", considered dead"
-        started = _time_text(processor.started_at)
+        started = time_text(processor.started_at)
         yield "", f"{processor.name}, started {started}, last heartbeat {age} ago{state}"
         for name, loop in processor.loops.items():
             yield "", f"  {name:<12}{loop_text(loop)}"
@@ -72,11 +72,11 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
     yield "archive", archive_text(status.archive)
     yield "stalled logs", str(status.stalled_count)
     for stalled in status.stalled:
-        since = f" since {_time_text(stalled.since)}" if stalled.since else ""
+        since = f" since {time_text(stalled.since)}" if stalled.since else ""
         yield "", f"{stalled.job_id}{since}: {stalled.error}"
     yield "lost events", f"{_counted(status.loss_count, 'gap')} in 24 hours"
     for loss in status.losses:
-        yield "", f"{loss.job_id} at {_time_text(loss.detected_at)}: {loss_text(loss)}"
+        yield "", f"{loss.job_id} at {time_text(loss.detected_at)}: {loss_text(loss)}"
 
 
 def loop_text(loop: dict[str, Any]) -> str:
@@ -139,5 +139,6 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
 
 
-def _time_text(value: datetime) -> str:
+def time_text(value: datetime) -> str:
+    """Return a time with seconds and zone, in the time zone of Django."""
     return f"{timezone.localtime(aware_time(value)):%Y-%m-%d %H:%M:%S %Z}"

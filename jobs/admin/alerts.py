@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from events.admin import GuardedAdmin, LargeTableAdmin, ReadOnlyAdmin
+from events.admin.base import GuardedAdmin, LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
+from events.admin.cells import json_column, state_html, text_column, time_column
 from events.translation import translated
-from jobs.admin.jobs import ReadOnlyInline
 from jobs.alerts.channels import channel_names
 from jobs.alerts.rules import (
     KINDS,
@@ -83,8 +83,10 @@ class AlertRuleAdmin(GuardedAdmin):
     """The rules of the admin; those of the setting are named above the list."""
 
     form = AlertRuleForm
-    list_display = ("name", "in_use", "kind", "task_type", "for_seconds", "parameters")
+    list_display = ("name", "in_use", "kind", "task_type", "for_seconds", "parameters_json")
     list_filter = ("kind", "enabled")
+
+    parameters_json = json_column("parameters", _("parameters"))
 
     @admin.display(description=_("in use"), boolean=True)
     def in_use(self, rule: AlertRule) -> bool:
@@ -132,18 +134,26 @@ class AlertAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """History of the alerts."""
 
     list_display = (
-        "rule", "subject", "state", "value", "short_summary", "pending_at", "fired_at",
-        "resolved_at",
+        "rule", "subject", "state_dot", "value", "short_summary", "pending", "fired", "resolved",
     )  # fmt: skip
     list_filter = ("state", RuleFilter, ("pending_at", admin.DateFieldListFilter))
     search_fields = ("subject__exact",)
     search_help_text = _("Search for a job_id, task_type or problem.")
-    sortable_by = ("pending_at",)
+    sortable_by = ("pending",)
     fields = (
-        ("rule", "subject"), ("state", "value"), "summary", ("pending_at", "fired_at"),
-        "resolved_at", "firing_message", "resolved_message", "silence",
+        ("rule", "subject"), ("state_dot", "value"), "whole_summary", ("pending", "fired"),
+        "resolved", "firing_message", "resolved_message", "silence",
     )  # fmt: skip
-    readonly_fields = ("silence",)
+    readonly_fields = ("state_dot", "whole_summary", "pending", "fired", "resolved", "silence")
+
+    whole_summary = text_column("summary", _("summary"))
+    pending = time_column("pending_at", _("pending since"), sorts=True)
+    fired = time_column("fired_at", _("firing since"))
+    resolved = time_column("resolved_at", _("resolved"))
+
+    @admin.display(description=_("state"))
+    def state_dot(self, alert: Alert) -> SafeString:
+        return state_html(alert.state, alert.get_state_display())
 
     @admin.display(description=_("summary"))
     def short_summary(self, alert: Alert) -> str:
@@ -161,11 +171,14 @@ class AlertAdmin(ReadOnlyAdmin, LargeTableAdmin):
 class SilenceAdmin(GuardedAdmin):
     """Silences, with the user who has created each."""
 
-    list_display = ("rule", "subject", "starts_at", "ends_at", "comment", "created_by")
-    list_display_links = ("starts_at",)
+    list_display = ("rule", "subject", "starts", "ends", "comment", "created_by")
+    list_display_links = ("starts",)
     list_filter = (RuleFilter,)
     list_select_related = ("created_by",)
     readonly_fields = ("created_by",)
+
+    starts = time_column("starts_at", _("from"), sorts=True)
+    ends = time_column("ends_at", _("until"), sorts=True)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"starts_at": timezone.now(), **super().get_changeform_initial_data(request)}
@@ -180,18 +193,31 @@ class AlertDeliveryInline(ReadOnlyInline):
     """The deliveries of the message, with the last error of each."""
 
     model = AlertDelivery
-    fields = readonly_fields = ("channel", "attempts", "next_at", "delivered_at", "error")
+    related_name = "deliveries"
+    fields = readonly_fields = ("channel", "attempts", "next_attempt", "delivered", "message_text")
+
+    next_attempt = time_column("next_at", _("next attempt"))
+    delivered = time_column("delivered_at", _("delivered"))
+    message_text = text_column("error", _("error"))
 
 
 @admin.register(AlertMessage)
 class AlertMessageAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """History of the messages."""
 
-    list_display = ("created_at", "rule", "state", "count", "deliveries")
+    list_display = ("created", "rule", "state_dot", "count", "deliveries")
     list_filter = ("state", RuleFilter, ("created_at", admin.DateFieldListFilter))
-    sortable_by = ("created_at",)
-    fields = ("id", "created_at", ("rule", "state", "count"), "body")
+    sortable_by = ("created",)
+    fields = ("id", "created", ("rule", "state_dot", "count"), "body_json")
+    readonly_fields = ("created", "state_dot", "body_json")
     inlines = (AlertDeliveryInline,)
+
+    created = time_column("created_at", _("created"), sorts=True)
+    body_json = json_column("body", _("body"))
+
+    @admin.display(description=_("state"))
+    def state_dot(self, message: AlertMessage) -> SafeString:
+        return state_html(message.state, message.get_state_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).prefetch_related("deliveries")

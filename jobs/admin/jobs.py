@@ -2,80 +2,46 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from events.admin import LargeTableAdmin
+from events.admin.base import LargeTableAdmin
+from events.admin.cells import (
+    EMPTY,
+    cut_html,
+    json_column,
+    span_text,
+    state_html,
+    text_column,
+    time_column,
+)
 from events.database import primary_rows
 from events.exceptions import EventsError
 from events.history import read_events
 from events.translation import translated
 from jobs import services
+from jobs.admin.inlines import AttemptInline, InputInline, TaskInline
+from jobs.admin.tools import JobToolsAdmin
 from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError, JobNotFound
-from jobs.models import Attempt, InputRequest, Job, Task
+from jobs.models import Job
 from jobs.selectors import list_rows, search_jobs, user_of, usernames, visible_jobs
 from jobs.timeline import timeline_rows
 
 TIMELINE_LENGTH = 200
+MAX_NAME_CHARACTERS: Final = 100
 NEWEST_JOBS = 1000
-
-
-class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]  # not subscriptable
-    """Inline without any editing, visible with the permission to view the job."""
-
-    extra = 0
-    can_delete = False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    has_add_permission = has_change_permission
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True
-
-
-class AttemptInline(ReadOnlyInline):
-    """The attempts of the job."""
-
-    model = Attempt
-    fields = readonly_fields = (
-        "number", "status", "created_at", "started_at", "finished_at", "error", "reason",
-    )  # fmt: skip
-
-
-class TaskInline(ReadOnlyInline):
-    """The tasks of all attempts, with worker and heartbeat."""
-
-    model = Task
-    fields = readonly_fields = (
-        "attempt_number", "task_type", "state", "worker", "delivery_count", "started_at",
-        "heartbeat_at", "deadline", "external_id",
-    )  # fmt: skip
-
-    @admin.display(description=_("attempt"))
-    def attempt_number(self, task: Task) -> str:
-        return task.attempt_id.rpartition(".")[2]  # without a query
-
-
-class InputInline(ReadOnlyInline):
-    """The input requests of the job."""
-
-    model = InputRequest
-    fields = readonly_fields = (
-        "name", "attempt", "prompt", "asked_at", "answered_at", "answered_by", "value",
-    )  # fmt: skip
 
 
 class TaskTypeFilter(admin.SimpleListFilter):
@@ -94,32 +60,40 @@ class TaskTypeFilter(admin.SimpleListFilter):
 
 
 @admin.register(Job)
-class JobAdmin(LargeTableAdmin):
+class JobAdmin(JobToolsAdmin, LargeTableAdmin):
     """List of jobs with filters and search; details with a timeline of events."""
 
     list_display = (
-        "name", "status", "percent", "task_type", "attempt", "owner", "created_at", "finished_at",
-        "page",
+        "name", "live_page", "state", "attempt", "owner_name", "started", "duration", "last_event",
     )  # fmt: skip
     list_filter = ("status", TaskTypeFilter, ("created_at", admin.DateFieldListFilter))
     search_fields = ("terms",)
     search_help_text = _("Search for words of title, type or ID, or for the name of an owner.")
-    sortable_by = ("created_at", "finished_at")
+    sortable_by = ()
     ordering = ("-created_at", "-id")
     actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
     inlines = (AttemptInline, TaskInline, InputInline)
     readonly_fields = (
-        "job_id", "task_type", "title", "owner", "status", "attempt", "percent", "created_at",
-        "started_at", "finished_at", "error", "payload", "result", "page", "timeline", "phase",
-        "first_event_at", "last_event_at", "event_count",
+        "job_id", "task_type", "title", "owner", "state", "attempt", "created", "started",
+        "finished", "duration", "message", "payload_json", "result_json", "timeline", "phase",
+        "first_event", "last_event", "event_count",
     )  # fmt: skip
     fieldsets = (
-        (None, {"fields": (("job_id", "page"), "title", ("task_type", "owner"))}),
-        (_("State"), {"fields": (("status", "percent", "phase", "attempt"), "error")}),
-        (_("Times"), {"fields": (("created_at", "started_at", "finished_at"),)}),
-        (_("Events"), {"fields": (("first_event_at", "last_event_at", "event_count"), "timeline")}),
-        (_("Data"), {"fields": ("payload", "result"), "classes": ("collapse",)}),
+        (None, {"fields": ("title", ("job_id", "task_type", "owner"))}),
+        (_("State"), {"fields": (("state", "phase", "attempt"), "message")}),
+        (_("Times"), {"fields": (("created", "started"), ("finished", "duration"))}),
+        (_("Events"), {"fields": (("first_event", "last_event", "event_count"), "timeline")}),
+        (_("Data"), {"fields": ("payload_json", "result_json"), "classes": ("collapse",)}),
     )
+
+    created = time_column("created_at", _("created"))
+    started = time_column("started_at", _("started"))
+    finished = time_column("finished_at", _("finished"))
+    first_event = time_column("first_event_at", _("first event"))
+    last_event = time_column("last_event_at", _("last event"))
+    message = text_column("error", _("error"))
+    payload_json = json_column("payload", _("payload"))
+    result_json = json_column("result", _("result"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """Return the jobs that VISIBLE_JOBS shows to the user, as the API and the pages do."""
@@ -154,25 +128,44 @@ class JobAdmin(LargeTableAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # The permission to change a job is for the actions.
+        # The permission to change a job is for the actions and tools.
         context |= {"show_save": False, "show_save_and_continue": False}
+        context |= {"title": capfirst(str(self.opts.verbose_name))}
+        if job := context.get("original"):
+            context["job_tools"] = list(self.available_tools(request, job))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description=_("job"), ordering="title")
-    def name(self, job: Job) -> str:
-        return Truncator(str(job)).chars(60)
+    @admin.display(description=_("job"))
+    def name(self, job: Job) -> SafeString:
+        """Return the title, with the type below it: the table has no space for another column."""
+        title = Truncator(str(job)).chars(MAX_NAME_CHARACTERS)
+        return format_html("<bdi>{}</bdi> {}", title, cut_html(job.task_type))
 
-    @admin.display(description=_("progress"), ordering="progress")
-    def percent(self, job: Job) -> str:
-        return f"{job.progress:.0f} %"
-
-    @admin.display(description=_("live page"))
-    def page(self, job: Job) -> SafeString | str:
+    @admin.display(description=_("live"))
+    def live_page(self, job: Job) -> SafeString | str:
         """Return a link to the page of the job, if the project includes the pages."""
         url = job.page_url
         if url is None:
             return ""
-        return format_html('<a href="{}">{}</a>', url, _("Watch"))
+        label = _("Live page of %(job)s") % {"job": job}
+        html = '<a href="{}" title="{}" aria-label="{}">\N{NORTH EAST ARROW}</a>'
+        return format_html(html, url, label, label)
+
+    @admin.display(description=_("status"))
+    def state(self, job: Job) -> SafeString:
+        is_partial = job.status != Job.Status.COMPLETED and job.progress > 0
+        detail = f"{job.progress:.0f} %" if is_partial else ""
+        return state_html(job.status, job.get_status_display(), detail)
+
+    @admin.display(description=_("owner"))
+    def owner_name(self, job: Job) -> str:
+        return cut_html(str(job.owner)) if job.owner else EMPTY
+
+    @admin.display(description=_("duration"))
+    def duration(self, job: Job) -> str:
+        if job.started_at is None:
+            return EMPTY
+        return span_text(((job.finished_at or timezone.now()) - job.started_at).total_seconds())
 
     @admin.display(description=_("timeline"))
     def timeline(self, job: Job) -> str:

@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from events.processor.health import STATES
 from jobs.api.serializers import UtcDateTimeField
 from jobs.models import Alert, AlertDelivery
 from jobs.monitoring.figures import GAUGES
-from jobs.monitoring.health import STATES
 from jobs.monitoring.statistics import RANGES
 
 

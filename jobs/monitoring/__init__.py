@@ -7,7 +7,7 @@ gauges      the figures of a moment
 samples     the table of samples: writes, merges and deletes rows
 sampler     the loop of process_events that writes samples
 statistics  series of figures for a time range, from samples or from the jobs of a user
-health      the state of processors, outbox, archive, Redis and database, with thresholds
+health      the health item of alert messages
 deliveries  deliveries of alert messages that fail
 tables      failing task types, stuck and waiting jobs, workers
 totals      sums of samples since midnight

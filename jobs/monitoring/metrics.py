@@ -13,11 +13,11 @@ from django.db.models import Count
 from events.counts import MAX_COUNT, capped_count
 from events.metrics import Definition, FamilySample, MetricFamily
 from events.metrics.instruments import PREFIX
+from events.processor.health import status_cache
 from events.processor.problems import PROBLEM_CODES
 from events.processor.status import LogStatus, status_without_database
 from jobs.models import Alert, InputRequest, Job
 from jobs.monitoring import figures
-from jobs.monitoring.health import status_cache
 from jobs.monitoring.histogram import bucket_middle
 from jobs.monitoring.totals import sample_totals
 

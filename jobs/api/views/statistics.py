@@ -7,11 +7,11 @@ from django.views.decorators.http import conditional_page
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from events.processor.health import health
 from jobs.api.base import JobsAPIView
 from jobs.api.query import StatisticsQuery
 from jobs.api.statistics_serializers import StatisticsSerializer
 from jobs.monitoring import statistics, tables
-from jobs.monitoring.health import health
 from jobs.selectors import sees_monitor, visible_jobs
 
 

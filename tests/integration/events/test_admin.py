@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from events.admin.health import worst_health
 from events.erasure import delete_log
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap, Processor
+from events.processor.health import status_cache
 from events.types import START, Cursor
 from tests.support.database import ERRORS, failing_database
 
@@ -23,6 +26,18 @@ NUMBERS = {"rounds": 7, "events": 3, "failures": 0, "failing": False, "error": "
 @pytest.fixture(autouse=True)
 def _fast_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_status():
+    clear_caches()
+    yield
+    clear_caches()
+
+
+def clear_caches():
+    status_cache.clear()
+    worst_health.clear()
 
 
 @pytest.fixture
@@ -59,8 +74,8 @@ def text(response):
     return response.content.decode()
 
 
-def figures(response):
-    return {each.label: (each.value, each.state) for each in response.context["figures"]}
+def cards(response):
+    return {card.label: (card.value, card.state) for card in response.context["cards"]}
 
 
 def found(client, query):
@@ -75,14 +90,21 @@ def test_healthy_status(admin, redis_client):
     make_log(position=Cursor.parse(redis_client.xadd("job_events:abc", {"data": "{}"}).decode()))
     response = admin.get(PROCESSORS)
     page = text(response)
-    assert "process_events is running." in page
-    assert "7 rounds, 3 events" in page
-    assert figures(response) == {
-        "Redis memory": ("-", "good"),
-        "Outbox": ("0", "good"),
-        "Streams behind": ("0", "good"),
-        "Stalled logs": ("0", "good"),
-        "Lost events": ("0", "good"),
+    for part in ("Nothing is wrong.", "7 rounds, 3 events", "Monitor: charts", "/jobs/monitor/"):
+        assert part in page, part
+    shown = cards(response)
+    assert {state for _value, state in shown.values()} == {"ok"}
+    assert shown.pop("Redis memory")[0].endswith(" MiB")
+    assert {label: value for label, (value, _state) in shown.items()} == {
+        "Processors": "1 of 1",
+        "Outbox": "0",
+        "Archive backlog": "0",
+        "Redis": "Connected",
+        "Streams": "1",
+        "Database": "Connected",
+        "Stalled logs": "0",
+        "Gaps in logs": "0",
+        "Alert deliveries": "0",
     }
 
 
@@ -96,26 +118,31 @@ def test_unhealthy_status(admin, redis_client):
     for part in (
         "process_events is not running.",
         "manage.py process_events",
+        "docs/operations.md#processors",
         "NotAStream: a list is stored there",
-        "the oldest for 5 min",
-        "the oldest for 10 min",
+        "2, oldest 5 min",
+        "1, oldest 10 min",
+        "threshold 60 s",
         "2 failures, the last: RedisUnavailable: gone",
         "50 min ago",
     ):
         assert part in page, part
-    assert figures(response) == {
-        "Redis memory": ("-", "good"),
-        "Outbox": ("2", "bad"),
-        "Streams behind": ("1", "bad"),
-        "Stalled logs": ("1", "bad"),
-        "Lost events": ("0", "good"),
-    }
+    found = {label for label, (_value, state) in cards(response).items() if state == "critical"}
+    assert found == {"Processors", "Outbox", "Archive backlog", "Stalled logs"}
+
+
+def test_warning_without_a_problem(admin):
+    make_processor()
+    make_processor("host:2", seconds_ago=600)
+    page = text(admin.get(PROCESSORS))
+    assert "Of 2 processes, 1 send heartbeats." in page
+    assert "Nothing is wrong." not in page
 
 
 def test_no_processor_was_ever_started(admin):
     page = text(admin.get(PROCESSORS))
     assert "process_events is not running." in page
-    assert "0 processors" in page
+    assert "0 of 1" in page
 
 
 def test_without_redis_the_other_figures_are_shown(admin, redis_down):
@@ -123,8 +150,9 @@ def test_without_redis_the_other_figures_are_shown(admin, redis_down):
     make_log(outbox=1)
     response = admin.get(PROCESSORS)
     assert "Redis did not answer." in text(response)
-    assert figures(response)["Streams behind"] == ("?", "unknown")
-    assert figures(response)["Outbox"] == ("1", "good")
+    assert cards(response)["Redis"] == ("Failing", "critical")
+    assert cards(response)["Streams"] == ("?", "unknown")
+    assert cards(response)["Outbox"] == ("1, oldest 0.0 s", "ok")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -158,7 +186,7 @@ def test_redis_out_of_memory(admin, redis_client):
     page = text(response)
     assert "Redis is out of memory and refuses new events" in page
     assert "raise maxmemory" in page
-    assert figures(response)["Redis memory"][1] == "bad"
+    assert cards(response)["Redis memory"][1] == "critical"
 
 
 def test_lost_events(admin):
@@ -169,14 +197,14 @@ def test_lost_events(admin):
     page = text(response)
     assert "&lt;b&gt;" in page
     assert "between 5-0 and the next event, 1 or more, up to 6-0" in page
-    assert figures(response)["Lost events"] == ("1", "bad")
+    assert cards(response)["Gaps in logs"] == ("1", "critical")
 
 
 def test_processor_without_loop_stats(admin):
     Processor.objects.create(
         name="x", started_at=timezone.now(), heartbeat_at=timezone.now(), loops={}
     )
-    assert "process_events is running." in text(admin.get(PROCESSORS))
+    assert "Nothing is wrong." in text(admin.get(PROCESSORS))
 
 
 def test_html_is_escaped(admin):
@@ -201,8 +229,67 @@ def test_number_of_queries_is_constant(admin, django_assert_max_num_queries):
         make_processor(f"host:{number}")
         make_log(f"job{number}", error="x", outbox=1)
     for url in (PROCESSORS, LOGS):
-        with django_assert_max_num_queries(14):
+        with django_assert_max_num_queries(15):
             text(admin.get(url))
+
+
+# The entry in the index and in the sidebar
+
+
+def entries(client, page="admin:index"):
+    html = text(client.get(reverse(page)))
+    return html.count("Health: \N{LARGE RED CIRCLE} Critical"), html.count(">Health<")
+
+
+def test_entry_says_when_something_is_wrong(admin):
+    assert entries(admin) == (1, 0)
+    clear_caches()
+    make_processor()
+    assert entries(admin) == (0, 1)
+    clear_caches()
+    make_processor("host:2", seconds_ago=600)
+    assert "Health: \N{LARGE ORANGE CIRCLE} Warning" in text(admin.get(reverse("admin:index")))
+
+
+def test_entry_costs_one_status_in_some_seconds(admin, monkeypatch):
+    queried = []
+    monkeypatch.setattr("events.admin.health.health", lambda: queried.append(1) or [])
+    for _ in range(3):
+        text(admin.get(reverse("admin:index")))
+        text(admin.get(LOGS))
+    assert len(queried) == 1
+
+
+@pytest.mark.parametrize("table", ["job_events_processor", "job_events_jobs_alertdelivery"])
+def test_index_without_a_table(admin, table):
+    with failing_database(ERRORS[0], applies=lambda sql: table in sql):
+        page = text(admin.get(reverse("admin:index")))
+    assert "Health: \N{LARGE RED CIRCLE} Unknown" in page
+
+
+def test_failed_query_does_not_break_the_transaction(admin, monkeypatch):
+    """PostgreSQL refuses all statements after an error, except for those after a savepoint."""
+
+    def fail():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM a_table_that_does_not_exist")
+
+    monkeypatch.setattr("events.admin.health.health", fail)
+    page = text(admin.get(reverse("admin:index")))
+    assert "Health: \N{LARGE RED CIRCLE} Unknown" in page
+    assert "Recent actions" in page
+
+
+def test_index_without_redis(admin, redis_down):
+    make_processor()
+    assert entries(admin) == (1, 0)
+
+
+def test_entry_is_not_evaluated_without_the_permission(client, django_user_model, monkeypatch):
+    monkeypatch.setattr(worst_health, "get", lambda: pytest.fail("queried"))
+    clerk = django_user_model.objects.create_user("clerk", password="clerk", is_staff=True)
+    client.force_login(clerk)
+    text(client.get(reverse("admin:index")))
 
 
 # The logs

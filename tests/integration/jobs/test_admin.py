@@ -1,5 +1,7 @@
 """Admin of jobs: lists, job pages, actions, permissions, hostile data."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
@@ -58,6 +60,10 @@ def test_list_shows_all_jobs(admin, make_job, user):
     for status in ("pending", "running", "completed", "failed", "cancelled"):
         assert f"Job {status}" in page
         assert reverse("job_events:detail", kwargs={"job_id": status}) in page
+        assert page_of(Job.objects.get(job_id=status)) in page
+        assert f'data-state="{status}">{status.title()}' in page
+    assert "<h1>Jobs</h1>" in page
+    assert "Select job" not in page
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,25 @@ def test_number_of_queries_of_the_list_is_constant(
         text(admin.get(LIST))
 
 
+@pytest.mark.parametrize(
+    ("time_zone", "shown"),
+    [
+        ("UTC", "<span>2026-03-01</span> <span>22:30:05 UTC</span>"),
+        ("Asia/Tokyo", "<span>2026-03-02</span> <span>07:30:05 JST</span>"),
+    ],
+)
+def test_times_have_seconds_and_zone(admin, make_job, settings, time_zone, shown):
+    settings.TIME_ZONE = time_zone
+    job = make_job("failed")
+    at = datetime(2026, 3, 1, 22, 30, 5, tzinfo=UTC)
+    Job.objects.update(created_at=at, started_at=at, finished_at=at + timedelta(seconds=125))
+    job.attempts.update(created_at=at, started_at=at, finished_at=at)
+    page = text(admin.get(LIST))
+    assert shown in page
+    assert "2 min 5 s" in page
+    assert text(admin.get(page_of(job))).count(shown) == 5
+
+
 # A job
 
 
@@ -162,6 +187,24 @@ def test_job_page_lists_attempts_and_their_tasks(admin, make_job):
     assert "unwatched" in page
     for number, status in ((1, "failed"), (2, "cancelled")):
         assert job.attempts.get(number=number).status == status
+
+
+def test_empty_inlines_are_hidden(admin, make_job):
+    job = make_job()
+    page = text(admin.get(page_of(job)))
+    assert "Attempts" in page
+    assert "Input requests" not in page
+    input_request_of = make_job("running")
+    input_request(job_id=input_request_of.job_id, name="sure", prompt="Sure?")
+    assert "Input requests" in text(admin.get(page_of(input_request_of)))
+
+
+def test_payload_and_result_are_indented_json(admin, make_job):
+    job = make_job(payload={"a": {"b": ["é", None]}, "long": "x" * 300_000})
+    page = text(admin.get(page_of(job)))
+    assert "\n  &quot;a&quot;: {\n    &quot;b&quot;: [" in page
+    assert "é" in page
+    assert "more characters]" in page
 
 
 def test_timeline_is_limited_to_the_latest_events(admin, make_job):
@@ -358,6 +401,97 @@ def test_deletion_without_redis(admin, redis_down):
     job = job_create(task_type="manual")
     assert confirm_deletion(admin, job).status_code == 200
     assert not Job.objects.exists()
+
+
+# Object tools
+
+
+def tool_of(job, name):
+    return reverse(f"admin:job_events_jobs_job_{name}", args=[job.pk])
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("pending", ["cancel", "terminate"]),
+        ("running", ["cancel", "terminate"]),
+        ("completed", []),
+        ("failed", ["retry"]),
+        ("cancelled", ["retry"]),
+    ],
+)
+def test_tools_of_a_status(admin, make_job, status, shown):
+    job = make_job(status)
+    page = text(admin.get(page_of(job)))
+    tools = [name for name in ("cancel", "terminate", "retry") if tool_of(job, name) in page]
+    assert tools == shown
+    assert f'href="{job.page_url}">Open live page' in page
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "after"),
+    [
+        ("running", "cancel", ("cancelled", 1)),
+        ("pending", "terminate", ("cancelled", 1)),
+        ("failed", "retry", ("pending", 2)),
+    ],
+)
+def test_tool_is_applied_after_its_confirmation(admin, make_job, log, status, name, after):
+    job = make_job(status, title=f"A job {SCRIPT}")
+    page = text(admin.get(tool_of(job, name)))
+    assert "&lt;script&gt;" in page
+    assert SCRIPT not in page
+    job.refresh_from_db()
+    assert job.status == status
+    response = admin.post(tool_of(job, name), {"attempt": "1"}, follow=True)
+    assert response.redirect_chain == [(page_of(job), 302)]
+    assert len(messages_of(response)) == 1
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == after
+    assert log(job)[-1].data.get("terminate", False) == (name == "terminate")
+
+
+def test_tool_of_an_earlier_attempt_is_refused(admin, make_job):
+    job = make_job("failed")
+    job_retry(job_id=job.job_id)
+    (message,) = messages_of(admin.post(tool_of(job, "cancel"), {"attempt": "1"}, follow=True))
+    assert "attempt" in message
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_refused_tool(admin, make_job):
+    job = make_job("completed")
+    (message,) = messages_of(admin.post(tool_of(job, "retry"), {"attempt": "x"}, follow=True))
+    assert "cannot be retried" in message
+
+
+@pytest.mark.parametrize("permissions", [[], ["view_job"]])
+def test_tools_require_the_permission(client, clerk, make_job, permissions):
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    job = make_job()
+    if permissions:
+        assert tool_of(job, "cancel") not in text(client.get(page_of(job)))
+    for method in (client.get, client.post):
+        assert method(tool_of(job, "cancel")).status_code == (403 if permissions else 404)
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_tools_of_a_hidden_job_and_of_other_users(admin, client, user, make_job, settings):
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": visible_to_clerks}
+    job = make_job()
+    assert admin.post(tool_of(job, "cancel")).status_code == 404
+    client.force_login(user)
+    assert "/admin/login/" in client.post(tool_of(job, "cancel"))["Location"]
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_tool_while_the_database_fails(admin, make_job):
+    job = make_job()
+    with failing_database(applies=lambda sql: "job_events_jobs_job" in sql):
+        assert admin.get(tool_of(job, "cancel")).status_code == 503
 
 
 # Permissions

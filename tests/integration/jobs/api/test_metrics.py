@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import (
 )
 
 from events.metrics import exposition
+from events.processor.health import status_cache
 from jobs.api.views import metrics
-from jobs.monitoring.health import status_cache
 from tests.support.database import failing_database
 from tests.support.metrics import value_of
 from tests.support.site import ROOT

@@ -7,9 +7,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
+from events.processor.health import status_cache
 from jobs import inputs
 from jobs.models import Alert, AlertDelivery, AlertMessage, Attempt, Job, Sample
-from jobs.monitoring.health import status_cache
 from jobs.monitoring.rows import floor_time
 from tests.integration.jobs.conftest import Api
 

@@ -10,12 +10,12 @@ from events.metrics import collectors, render
 from events.metrics.instruments import INSTRUMENTS
 from events.models import Processor
 from events.outbox import publish_event
+from events.processor.health import status_cache
 from events.processor.problems import PROBLEM_CODES
 from events.publisher import get_publisher
 from jobs import services
 from jobs.models import Alert, Job, MonitorCheckpoint, Sample
 from jobs.monitoring import figures, metrics
-from jobs.monitoring.health import status_cache
 from jobs.monitoring.histogram import bucket_of
 from jobs.monitoring.metrics import DEFINITIONS, DURATION_BOUNDS_SECONDS, collect
 from jobs.monitoring.rows import floor_time

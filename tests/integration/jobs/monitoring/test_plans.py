@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from events.processor.health import status_cache
 from jobs.models import (
     Alert,
     AlertDelivery,
@@ -26,7 +27,6 @@ from jobs.models import (
     Task,
 )
 from jobs.monitoring import metrics
-from jobs.monitoring.health import status_cache
 from jobs.monitoring.sampler import CHECKPOINT
 from jobs.monitoring.totals import SampleTotals
 from tests.integration.jobs.test_plans import plans
