@@ -33,8 +33,14 @@ def wait_until(page: Any, condition: str) -> None:
     page.evaluate(f"() => new Promise((end) => {{ const check = {check}; check(); }})")
 
 
+def show_tab(page: Any, name: str) -> None:
+    """Open a tab of the run page."""
+    page.get_by_role("tab", name=name).click()
+
+
 def shown_ids(page: Any) -> list[str]:
-    """Return the ids of all events in the raw list, in order."""
+    """Return the ids of all events in the tab Events, in order."""
+    show_tab(page, "Events")
     earlier = page.locator("#earlier")
     while earlier.is_visible():
         earlier.click()
@@ -56,12 +62,12 @@ def logged_ids(site: Site, job_id: str) -> list[str]:
                 return ids
 
 
-def job_page(job_id: str) -> str:
-    return f"/jobs/job/{job_id}/"
+def job_page(job_id: str, tab: str = "events") -> str:
+    return f"/jobs/job/{job_id}/?tab={tab}"
 
 
 def job_id_of(page: Any) -> str:
-    return str(page.url.rstrip("/").rsplit("/", 1)[-1])
+    return str(page.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1])
 
 
 def disable_websockets(page: Any) -> None:

@@ -13,6 +13,7 @@ from tests.browser.support import (
     job_id_of,
     job_page,
     logged_ids,
+    show_tab,
     shown_ids,
     wait_for_state,
     wait_until,
@@ -41,12 +42,12 @@ def start_job(page: Any, prompt: str = "An outline of how tea is made") -> str:
     file = {"name": "tea.md", "mimeType": "text/markdown", "buffer": README.encode()}
     page.get_by_label("Text files as context").set_input_files([file])
     page.get_by_role("button", name="Start the job").click()
-    page.wait_for_selector("#events")
+    page.wait_for_selector("#job")
     return job_id_of(page)
 
 
-def open_live(page: Any, job_id: str) -> None:
-    page.goto(job_page(job_id))
+def open_live(page: Any, job_id: str, tab: str = "events") -> None:
+    page.goto(job_page(job_id, tab))
     wait_for_state(page, "live")
 
 
@@ -76,7 +77,6 @@ def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
     page.locator("#job-badge", has_text="Completed").wait_for()
     assert page.locator("#progress").evaluate("bar => bar.value") == 100
     assert page.locator("#thoughts .thought").count() > 0
-    assert page.locator("#tools details[data-status=done]").count() > 0
     assert page.locator("#outline li").count() > 0
     assert page.locator("#document .document-section").count() > 0
     assert shown_ids(page) == logged_ids(site, job_id)
@@ -84,17 +84,20 @@ def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
 
 def test_reloads_lose_and_duplicate_no_event(page: Any, site: Site) -> None:
     job_id = start_job(page)
+    page.goto(job_page(job_id))
     page.locator("#events > li").nth(5).wait_for()
     for _ in range(3):
         page.reload()
         page.locator("#events > li").nth(5).wait_for()
     wait_for_state(page, "ended")
     shown = shown_ids(page)
-    document = page.locator("#document").inner_text()
     assert shown == logged_ids(site, job_id)
-    page.reload()
+    show_tab(page, "Result")
+    document = page.locator("#document").inner_text()
+    page.goto(job_page(job_id))
     wait_for_state(page, "ended")
     assert shown_ids(page) == shown
+    show_tab(page, "Result")
     assert page.locator("#document").inner_text() == document
 
 
@@ -105,7 +108,9 @@ def test_two_pages_show_the_same_events(context: Any, site: Site) -> None:
     for page in (first, second):
         wait_for_state(page, "ended")
     assert shown_ids(first) == shown_ids(second)
-    for panel in ("#outline", "#document", "#thoughts", "#tools"):
+    for page in (first, second):
+        show_tab(page, "Result")
+    for panel in ("#outline", "#document", "#thoughts"):
         texts = [page.locator(panel) for page in (first, second)]
         for _ in range(100):  # a hidden page is rendered some time after it receives the events
             if texts[0].inner_text() == texts[1].inner_text() != "":
@@ -124,24 +129,21 @@ def test_event_is_shown_when_it_is_published(
     assert page.locator("#phase-note").inner_text() == "half way, nearly"
 
 
-def test_job_without_a_result_template_shows_tools_and_result(
-    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher, site: Site
+def test_job_without_a_result_template_shows_its_result(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
-    open_live(page, plain_job_id)
+    open_live(page, plain_job_id, "result")
     assert page.locator("#job-result, #outline, #document, #thoughts").count() == 0
-    assert page.locator("#tools-panel").is_hidden()
-    publisher.publish_event(plain_job_id, {"event_type": "tool_call", "tool": "look_up"})
-    page.locator("#tools .tool").wait_for()
     result = {"pages": 5}
     ended = {"event_type": "task_completed", "job_status": "completed", "result": result}
     publisher.publish_event(plain_job_id, ended)
-    page.locator("#result", has_text='"pages": 5').wait_for()
+    page.locator("#result-body", has_text="pages").get_by_text("5", exact=True).wait_for()
 
 
-def test_failures_of_tools_and_a_fatal_error(
+def test_fatal_error_is_that_of_the_tool_that_raised_it(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
-    """The fatal error is that of the tool, with the note that LangGraph adds."""
+    """Not the one that the graph reports, with the note that LangGraph adds."""
     open_live(page, plain_job_id)
     error = {"message": "no such city", "error_type": "ValueError", "error_run_id": "2"}
     for event_type, data in (
@@ -150,13 +152,13 @@ def test_failures_of_tools_and_a_fatal_error(
         ("tool_call", {"tool": "send", "run_id": "2"}),
         ("error", {**error, "tool": "send", "run_id": "2", "fatal": False}),
         ("error", {**error, "phase": "graph", "run_id": "3", "fatal": True, "message": "noted"}),
-        ("phase_update", {"phase": "the end"}),
+        ("task_failed", {"error": "noted", "job_status": "failed", "error_run_id": "3"}),
     ):
         publisher.publish_event(plain_job_id, {"event_type": event_type, "data": data})
-    wait_until(page, "document.querySelector('#phase-note, body').textContent.includes('the end')")
-    assert page.locator("#tools details[data-status=failed]").count() == 2
-    assert page.locator("#problem").inner_text().count("no such city") == 1
-    assert "noted" not in page.locator("#problem").inner_text()
+    problem = page.locator("#problem", has_text="no such city")
+    problem.wait_for()
+    assert "ValueError" in problem.inner_text()
+    assert "noted" not in problem.inner_text()
 
 
 def test_events_are_sent_to_the_result_view(
@@ -177,7 +179,7 @@ def test_events_are_sent_to_the_result_view(
     assert page.evaluate("received.at(-1).live") is True
     ids = page.evaluate("received.flatMap(({ events }) => events.map(({ id }) => id))")
     assert ids == logged_ids(site, job_id)
-    page.get_by_role("button", name="Replay").click()
+    page.get_by_role("button", name="Play back").click()
     wait_until(page, "received.at(-1).restart || received.at(-2).restart")
 
 
@@ -215,7 +217,7 @@ def test_unexpected_values_do_not_break_the_page(
     open_live(page, job_id)
     page.locator(f"[data-event-id='{last}']").wait_for()
     page.locator("#percent", has_text="64%").wait_for()
-    assert page.title().startswith("By hand")
+    assert page.title().startswith("Running · By hand")
     assert page.locator("#job img, #job script:not([src])").count() == 0
 
 
@@ -231,29 +233,35 @@ def test_entries_of_other_producers_are_shown(
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
-def test_new_attempt_clears_the_panels_and_keeps_the_events(
-    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
+def test_new_attempt_replaces_the_error_and_keeps_the_events(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, site: Site
 ) -> None:
     publisher.publish_event(job_id, {"event_type": "thought", "text": "first try", "run_id": "1"})
-    publisher.publish_event(job_id, {"event_type": "error", "message": "It broke"})
-    open_live(page, job_id)
+    failed = {"event_type": "task_failed", "error": "It broke", "job_status": "failed"}
+    publisher.publish_event(job_id, failed)
+    page.goto(job_page(job_id))
     page.locator("#problem", has_text="It broke").wait_for()
-    publisher.publish_event(job_id, {"event_type": "job_retried", "attempt": 2})
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/retry/").raise_for_status()
     publisher.publish_event(job_id, {"event_type": "thought", "text": "second", "run_id": "1"})
+    page.reload()
+    page.locator("#fact-attempt", has_text="2").wait_for()
+    assert page.locator("#problem").is_hidden()
+    page.locator("#events", has_text="second").wait_for()
+    assert "first try" in page.locator("#events").inner_text()
+    show_tab(page, "Result")
     page.locator("#thoughts", has_text="second").wait_for()
     assert "first try" not in page.locator("#thoughts").inner_text()
-    assert page.locator("#problem").is_hidden()
-    assert page.locator("#attempt").inner_text() == "2"
-    assert "first try" in page.locator("#events").inner_text()
 
 
 def test_cancel_and_retry(page: Any, job_id: str) -> None:
     open_live(page, job_id)
+    page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the job").click()
     page.locator("#job-badge", has_text="Cancelled").wait_for()
     wait_for_state(page, "ended")
-    page.get_by_role("button", name="Try again").click()
-    page.locator("#attempt", has_text="2").wait_for()
+    page.get_by_role("button", name="Run again").click()
+    page.locator("#fact-attempt", has_text="2").wait_for()
     page.locator("#job-badge", has_text="Pending").wait_for()
 
 
@@ -298,10 +306,21 @@ def sse_event(event_id: str, **data: Any) -> str:
     return f"id: {event_id}\ndata: {json.dumps(event)}"
 
 
+def empty_history(page: Any, times: int | None = None) -> None:
+    """Let the history have no events, so that the stream delivers them."""
+    body = json.dumps({"results": [], "next": None, "cursor": "0"})
+    page.route(
+        "**/events/?*",
+        lambda route: route.fulfill(content_type="application/json", body=body),
+        times=times,
+    )
+
+
 def test_duplicates_are_dropped_and_ids_compared_as_numbers(page: Any, job_id: str) -> None:
     disable_websockets(page)
     big = "18446744073709551615"
     ids = ["9-9", "9-9", "10-0", "9-10", "10-2", "10-10", "10-9", f"{big}-1", f"{big}-0", "10-11"]
+    empty_history(page)
     sent = stream_of(*map(sse_event, ids), "event: end\ndata: {}")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
     page.goto(job_page(job_id))
@@ -321,15 +340,18 @@ def test_reset_restarts_from_the_beginning(page: Any, job_id: str, site: Site) -
         return route.fulfill(**stream_of(sse_event("9-0", note="gone"), reset))
 
     page.route("**/events/stream/**", respond)
+    empty_history(page, times=1)
     page.goto(job_page(job_id))
     wait_for_state(page, "live")
-    assert requested[1].endswith("after=0")
-    assert shown_ids(page) == logged_ids(site, job_id)
+    logged = logged_ids(site, job_id)
+    assert requested[1].endswith(f"after={logged[-1]}")  # the history was read again
+    assert shown_ids(page) == logged
 
 
 @pytest.mark.parametrize("broken", ["data: {broken", "data: 7", "data: null", "id: 1\ndata: {}"])
 def test_invalid_message_is_skipped(page: Any, job_id: str, broken: str) -> None:
     disable_websockets(page)
+    empty_history(page)
     sent = stream_of(broken, sse_event("1-0"), "event: end\ndata: {broken")
     page.route("**/events/stream/**", lambda route: route.fulfill(**sent))
     page.goto(job_page(job_id))
@@ -348,7 +370,7 @@ def test_markdown_becomes_elements(
     publisher.publish_event(
         job_id, {"event_type": "document_generated", "document": {"markdown": source}}
     )
-    open_live(page, job_id)
+    open_live(page, job_id, "result")
     text = page.locator("#document")
     text.locator("strong").wait_for()
     found = {name: text.locator(name).count() for name in ("ul li", "ol li", "blockquote", "pre")}
@@ -367,7 +389,7 @@ def test_existing_document_is_shown_from_its_start(
     for n in range(40):
         section = {"id": f"{n}", "level": 1, "heading": f"Section {n}", "text": "Text. " * 40}
         publisher.publish_event(job_id, {"event_type": "document_section", "section": section})
-    open_live(page, job_id)
+    open_live(page, job_id, "result")
     page.locator("#document .document-section").nth(39).wait_for()
     text = page.locator("#document")
     assert text.evaluate("box => box.scrollHeight > 2 * box.clientHeight")
@@ -384,7 +406,7 @@ def test_deleted_job_is_not_requested_again(page: Any, job_id: str) -> None:
 
     page.route("**/events/stream/**", not_found)
     page.goto(job_page(job_id))
-    wait_for_state(page, "ended")
+    wait_for_state(page, "refused")
     page.get_by_text("No longer available").wait_for()
     page.wait_for_timeout(1_500)
     assert len(requested) == 2  # the stream, and a request for the reason
@@ -418,7 +440,7 @@ def test_layout_is_stable_while_events_arrive(
     open_live(page, job_id)
     for first in ("thought", "tool_call", "phase_update"):
         publisher.publish_event(job_id, {"event_type": first, "text": "a", "phase": "a"})
-    page.locator("#phase", has_text="A").wait_for()
+    page.locator("#phase", has_text="a").wait_for()
     places = "all => all.map(each => each.getBoundingClientRect().top)"
     parts = page.locator(".card, h1, h2")
     before = parts.evaluate_all(places)
@@ -462,17 +484,13 @@ def test_no_horizontal_scrolling_on_a_phone(browser: Any, context: Any, site: Si
     page.close()
 
 
-def test_controls_are_reachable_by_keyboard(
-    page: Any, job_id: str, publisher: SyncRedisStreamPublisher
-) -> None:
-    publisher.publish_event(job_id, {"event_type": "tool_call", "tool": "look_up"})
-    open_live(page, job_id)
-    page.locator("#tools .tool").wait_for()
+def test_controls_are_reachable_by_keyboard(page: Any, plain_job_id: str) -> None:
+    open_live(page, plain_job_id, "input")
     focused = "document.activeElement.id || document.activeElement.innerText"
     reached = []
     for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(focused))
-    expected = ["Skip to the content", "All jobs", "Cancel the job", "tools", "event-type"]
+    expected = ["Skip to the content", "copy-link", "Cancel", "copy-id", "tab-input", "panel-input"]
     positions = [reached.index(name) for name in expected]
     assert positions == sorted(positions)

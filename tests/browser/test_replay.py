@@ -40,7 +40,7 @@ def seek(page: Any, share: float) -> None:
 def open_replay(page: Any, job_id: str) -> None:
     """Open the replay and pause it at its start."""
     page.goto(job_page(job_id))
-    page.get_by_role("button", name="Replay").wait_for()
+    page.locator("#replay-open:enabled").wait_for()
     page.evaluate(
         "for (const name of ['open', 'play']) document.getElementById(`replay-${name}`).click()"
     )
@@ -65,7 +65,7 @@ def test_seek_shows_the_state_at_any_time(
     seek(page, 1)
     percent(page, "80%")
     assert shown_ids(page) == [created, *log]
-    everything = page.locator("#thoughts").inner_text()
+    everything = page.locator("#thoughts").text_content()
 
     page.get_by_label("Type", exact=True).select_option("thought")
     seek(page, 0.5)  # backwards
@@ -80,7 +80,7 @@ def test_seek_shows_the_state_at_any_time(
     assert 1 < len(half) < len(log)
     seek(page, 1)
     percent(page, "80%")
-    assert page.locator("#thoughts").inner_text() == everything
+    assert page.locator("#thoughts").text_content() == everything
 
     # A new event appears when the replay reaches it, or ends.
     seek(page, 0.5)
@@ -91,8 +91,8 @@ def test_seek_shows_the_state_at_any_time(
     assert page.locator(f"[data-event-id='{last}']").count() == 0
     page.get_by_role("button", name="End the replay").click()
     page.locator(f"[data-event-id='{last}']").wait_for()
-    assert shown_ids(page) == [created, *log, last]
     assert page.evaluate("document.activeElement.id") == "replay-open"
+    assert shown_ids(page) == [created, *log, last]
     assert page.locator("#replay").is_hidden()
 
 
@@ -101,7 +101,7 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     page.goto(job_page(job_id))
     wait_for_state(page, "ended")
-    shown = [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")]
+    shown = [page.locator(f"#{panel}").text_content() for panel in ("job-badge", "thoughts")]
     open_replay(page, job_id)
     page.locator("#events > li").nth(1).wait_for(state="detached")
     assert page.locator("#job-badge").inner_text() == "Pending"
@@ -110,7 +110,9 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
     page.get_by_label("Speed").select_option("20")
     page.get_by_role("button", name="Play", exact=True).wait_for()  # the replay has ended
     assert shown_ids(page) == logged_ids(site, job_id)
-    assert [page.locator(f"#{panel}").inner_text() for panel in ("job-badge", "thoughts")] == shown
+    assert [
+        page.locator(f"#{panel}").text_content() for panel in ("job-badge", "thoughts")
+    ] == shown
 
     page.locator("#replay-at").focus()
     page.keyboard.press("Home")

@@ -1,176 +1,219 @@
 /**
- * The job page: reads the log of the job from its start, follows it, and draws changes once per frame.
+ * The run page: reads the log of the job, follows it, and draws changes once per frame.
+ *
+ * The parts of the page receive the object `page`: {config, job, log, model, events, translate, url, now(),
+ * announce(text), select({event, span, tab}), attempt, compareWith, isPlayback, timeZone}. `events` are the
+ * displayed ones, `job` is the latest answer of the API.
  *
  * Scripts of a result template receive the displayed events as "job-events" of `document`, with the detail
  * {events, restart, live}. `restart`: the events begin at the start of the log again, discard the earlier
  * ones. `live`: false while the log up to the page load is read.
  */
-import { eventSource, polling, watchJob } from "../job_events/job-events.js";
+import { eventSource, polling } from "../job_events/job-events.js";
+import { openLog } from "../job_events/job-log.js";
+import { JobModel } from "../job_events/job-model.js";
 import { announcer, byId, setText } from "./elements.js";
-import { createEventList } from "./event-list.js";
-import { applyEvent, applyJob, initialState, isOver, PARTS } from "./job-state.js";
-import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
+import { createActions } from "./job-actions.js";
+import { createAttempts } from "./job-attempts.js";
+import { createHead } from "./job-head.js";
+import { createProblem } from "./job-problem.js";
+import { formatNumber, localiseTimes, pageConfig, timeZone, translator } from "./page-text.js";
 import { createQuestions } from "./questions.js";
 import { createReplay } from "./replay.js";
-import { createErrors, createHead, createResult, createTools } from "./panels.js";
+import { Tabs } from "./tabs.js";
+import { UrlState } from "./url-state.js";
 
-/** The head shows the job of the page load until the log is read, at most for this time. */
-const SETTLE_MS = 2_000;
+/** The page shows the job of the page load until the log is read, at most for this time. */
+const SETTLE_MS = 10_000;
 /** A hidden page gets no animation frames. */
 const HIDDEN_DRAW_MS = 500;
+/** Least time between two requests of the job, for what the log does not contain. */
+const REFRESH_MS = 5_000;
+const OVER = new Set(["completed", "failed", "cancelled"]);
 
 const config = pageConfig();
-const translate = translator(config.strings);
-const announce = announcer(byId("announce"));
-const eventList = createEventList(translate);
-const views = {
-  head: createHead(translate, announce),
-  errors: createErrors(translate),
-  questions: createQuestions(translate, announce, config.inputsUrl),
-  tools: createTools(translate),
-  result: createResult(),
-};
-
 /** The job before its first event, for the replay. */
-const BLANK = { ...config.job, status: "pending", attempt: 1, progress: 0, error: "", started_at: null, finished_at: null };
+const BLANK = null;
+/** Offset to the server's clock; the browser's clock may differ by hours. */
+const serverOffset = Date.parse(config.now) - performance.now();
 const page = {
-  log: [],
-  /** Number of events that the state contains. */
-  taken: 0,
-  state: initialState(config.job),
-  /** The job of the API, after its end. */
-  final: null,
-  settled: false,
-  drawing: false,
-  replays: false,
-  restart: true,
+  config,
+  job: config.job,
+  log: null,
+  model: new JobModel(config.job),
+  events: [],
+  isPlayback: false,
+  timeZone,
+  translate: translator(config.strings),
+  announce: announcer(byId("announce")),
+  url: new UrlState(() => tabs.follow()),
+  now: () => (page.isPlayback ? replay.now : performance.now() + serverOffset),
+  select: ({ event = null, span = null, tab = span ? "timeline" : "events" }) => tabs.open(tab, { event, span }),
+  get attempt() {
+    const chosen = page.url.number("attempt");
+    return chosen && chosen <= page.model.attempt ? chosen : page.model.attempt;
+  },
+  get compareWith() {
+    const chosen = page.url.number("compare");
+    return chosen && chosen <= page.model.attempt && chosen !== page.attempt ? chosen : null;
+  },
 };
-const replay = createReplay(translate, drawSoon);
+const state = { isSettled: false, isLive: false, isDrawing: false, restart: true, events: [], status: "loading", loaded: 0 };
+const replay = createReplay(page.translate, drawSoon);
+const parts = [createHead(page), createProblem(page), createAttempts(page, redrawAll), createQuestions(byId("question-area"), page)];
+const tabs = new Tabs(page, drawSoon);
+const refresh = createRefresh();
 
 function main() {
   localiseTimes(document);
-  watchJob(config.jobId, {
+  createActions(page, tabs);
+  page.log = openLog(config.jobId, {
     baseUrl: config.apiUrl,
     ...(config.socketUrl ? { socketUrl: config.socketUrl } : { transports: [eventSource, polling] }),
-    onEvent: (event) => {
-      page.log.push(event);
-      drawSoon();
-    },
-    onLive: settle,
-    onEnd: finish,
+    onEvents: take,
+    onTrim: trim,
     onReset: startAnew,
-    onStatus: showLiveState,
+    onLive: settle,
+    onEnd: () => refresh(true).finally(settle),
+    onStatus: showStatus,
+    onProgress: showProgress,
   });
   setTimeout(settle, SETTLE_MS);
-  setInterval(drawElapsed, 1_000);
-  byId("cancel-form").addEventListener("submit", cancel);
+  setInterval(() => state.isSettled && !OVER.has(page.model.status) && drawSoon(), 1_000);
 }
 
-/** Draws the head once the log is read. */
-function settle() {
-  if (!page.settled) draw();
-  page.settled = true;
-  drawSoon();
-}
-
-async function finish() {
-  try {
-    const response = await fetch(config.jobUrl, { headers: { Accept: "application/json" } });
-    if (!response.ok) return;
-    page.final = await response.json();
-    takeEvents();
-    if (!replay.isOn) applyJob(page.state, page.final);
-  } catch {
-    // The events contain the same status and result.
-  } finally {
-    settle();
+function take(events) {
+  if (page.isPlayback) return drawSoon();
+  for (const event of events) {
+    page.model.add(event);
+    state.events.push(event);
   }
+  page.events = page.log?.events ?? events;
+  if (state.isSettled) drawSoon();
+}
+
+function trim(events) {
+  if (page.isPlayback) return;
+  page.model.trim(events);
 }
 
 function startAnew(info) {
-  Object.assign(page, { log: [], final: null, replays: false });
-  beginWith(config.job);
-  announce(translate("reset", { reason: String(info.reason ?? "") }));
+  page.announce(page.translate("reset", { reason: String(info?.reason ?? "") }));
+  state.isSettled = state.isLive = false;
+  if (page.isPlayback) replay.close();
+  beginWith(page.job);
+}
+
+/** Discards all events. */
+function beginWith(job) {
+  page.model = new JobModel(job);
+  page.events = [];
+  Object.assign(state, { restart: true, events: [] });
+}
+
+/** Draws the page once the log is read. */
+async function settle() {
+  await tabs.loading;
+  if (!state.isSettled) {
+    state.isSettled = true;
+    draw();
+  }
+  state.isLive = true;
   drawSoon();
 }
 
-/** Discards all events and starts with a new state. */
-function beginWith(job, options) {
-  Object.assign(page, { state: initialState(job), taken: 0, restart: true });
-  PARTS.forEach((part) => page.state.changed.add(part));
-  eventList.clear(options);
-}
-
-function showLiveState(status, detail) {
-  if (status === "ended") draw(); // "All events received" is shown with all events
-  document.documentElement.dataset.liveState = status;
-  byId("live-chip").dataset.state = status;
-  setText(byId("live-text"), translate(detail?.refused ? "live.refused" : `live.${status}`));
+function redrawAll() {
+  state.restart = true;
+  drawSoon();
 }
 
 function drawSoon() {
-  if (page.drawing) return;
-  page.drawing = true;
+  if (state.isDrawing) return;
+  state.isDrawing = true;
   if (document.hidden) setTimeout(draw, HIDDEN_DRAW_MS);
   else requestAnimationFrame(draw);
 }
 
 function draw() {
-  page.drawing = false;
-  takeEvents();
-  if (page.settled) replay.setLog(page.log);
-  for (const part of PARTS) {
-    if (!page.state.changed.has(part) || (part === "head" && !page.settled)) continue;
-    page.state.changed.delete(part);
-    views[part](page.state, page.settled);
-  }
-  drawElapsed();
+  state.isDrawing = false;
+  if (!state.isSettled) return;
+  replay.setLog(page.log?.events ?? []);
+  playBack();
+  const change = { restart: state.restart, events: state.restart ? page.events : state.events };
+  Object.assign(state, { restart: false, events: [] });
+  for (const part of parts) part.draw(change);
+  document.querySelector(".questions-static")?.remove();
+  tabs.change(change);
+  tabs.draw();
+  sendToResultView(change);
+  showStatus();
+  if (change.events.length) refresh();
 }
 
-/** Applies the events up to the end of the log, or up to the time of the replay. */
-function takeEvents() {
-  const until = replay.isOn ? replay.count(page.log) : page.log.length;
-  if (replay.isOn !== page.replays || until < page.taken) {
-    page.replays = replay.isOn;
-    beginWith(replay.isOn ? BLANK : config.job, { keepType: true });
+/** Applies the events up to the time of the replay, or all of them after its end. */
+function playBack() {
+  const log = page.log?.events ?? [];
+  const wasOn = page.isPlayback;
+  page.isPlayback = replay.isOn;
+  if (!replay.isOn && !wasOn) return;
+  const until = replay.isOn ? replay.count(log) : log.length;
+  if (wasOn !== replay.isOn || until < page.events.length || log[0] !== page.events[0]) beginWith(replay.isOn ? BLANK : page.job);
+  for (const event of log.slice(page.events.length, until)) {
+    page.model.add(event);
+    if (!state.restart) state.events.push(event);
   }
-  const events = page.log.slice(page.taken, until);
-  page.taken = until;
-  events.forEach((event) => applyEvent(page.state, event));
-  if (events.length) eventList.add(events);
-  if (events.length && !replay.isOn && page.final) applyJob(page.state, page.final);
-  sendToResultView(events);
+  page.events = replay.isOn ? log.slice(0, until) : log;
 }
 
-function sendToResultView(events) {
-  const { restart, settled: live } = page;
+function sendToResultView({ events, restart }) {
   if (!events.length && !restart) return;
-  page.restart = false;
-  document.dispatchEvent(new CustomEvent("job-events", { detail: { events, restart, live } }));
+  document.dispatchEvent(new CustomEvent("job-events", { detail: { events: [...events], restart, live: state.isLive } }));
 }
 
-/** Offset to the server's clock; the browser's clock may differ by hours. */
-const serverOffset = Date.parse(config.now) - performance.now();
-
-function drawElapsed() {
-  const { state } = page;
-  if (!page.settled || state.startedAt === null) return;
-  const now = replay.isOn ? replay.now : performance.now() + serverOffset;
-  const until = isOver(state) ? state.finishedAt : now;
-  setText(byId("elapsed"), formatDuration((until ?? state.startedAt) - state.startedAt));
+function showProgress(count) {
+  state.loaded = count;
+  showStatus();
 }
 
-/** Cancels without leaving the page; the log then contains the cancellation. */
-async function cancel(submit) {
-  submit.preventDefault();
-  const form = submit.target;
-  form.querySelector("button").disabled = true;
-  const answer = await fetch(location.href, {
-    method: "POST",
-    body: new FormData(form),
-    redirect: "manual",
-  }).catch(() => null);
-  if (answer?.type !== "opaqueredirect") form.submit();
+function showStatus(status = state.status, detail = state.detail) {
+  Object.assign(state, { status, detail });
+  if (status === "refused" && !state.isSettled) settle();
+  // "All events" is shown with all events.
+  if (status === "ended" && state.isDrawing) draw();
+  const shown = !state.isSettled && status !== "reconnecting" ? "loading" : status;
+  document.documentElement.dataset.liveState = shown;
+  byId("live-chip").dataset.state = shown;
+  const total = page.events.length;
+  const count = formatNumber(shown === "loading" ? Math.max(state.loaded, total) : total);
+  setText(byId("live-text"), page.translate(`live.${shown}`, { count }));
+  if (state.isSettled) setText(byId("event-count"), (page.log?.hasEarlier ? "≥ " : "") + formatNumber(total));
+}
+
+/** Returns a function that requests the job when what the log does not contain may have changed. */
+function createRefresh() {
+  let [known, timer, last] = [null, 0, 0];
+  const request = async () => {
+    [timer, last] = [0, performance.now()];
+    try {
+      const response = await fetch(config.jobUrl, { headers: { Accept: "application/json" } });
+      if (!response.ok) return;
+      page.job = await response.json();
+      if (!page.isPlayback) page.model.setJob(page.job);
+      drawSoon();
+    } catch {
+      // The events contain the same status and result.
+    }
+  };
+  return (isEnd = false) => {
+    const { status, attempt, modelCalls, worker } = page.model;
+    const key = [status, attempt, modelCalls, worker].join();
+    const isSame = known === null || key === known;
+    known = key;
+    if (isEnd) return request();
+    if (isSame || timer || page.isPlayback) return Promise.resolve();
+    timer = setTimeout(request, Math.max(0, last + REFRESH_MS - performance.now()));
+    return Promise.resolve();
+  };
 }
 
 main();

@@ -37,7 +37,7 @@ class Replay {
     this.start = log.length ? timeOf(log[0]) : 0;
     this.length = log.length ? Math.max(0, timeOf(log.at(-1)) - this.start) : 0;
     if (this.isOn && this.length === 0) this.close();
-    byId("replay-open").hidden = this.isOn || this.length === 0;
+    byId("replay-open").disabled = this.isOn || this.length === 0;
     if (this.isOn) this.draw();
   }
 
@@ -75,7 +75,7 @@ class Replay {
   show(isOn) {
     this.isOn = isOn;
     byId("replay").hidden = !isOn;
-    byId("replay-open").hidden = isOn;
+    byId("replay-open").disabled = isOn;
     document.documentElement.toggleAttribute("data-replay", isOn);
   }
 

@@ -5,7 +5,7 @@
  * @typedef {{key: string, level: number, heading: string, text: string}} Section
  * @typedef {{key: string, heading: string, summary: string, children: OutlineNode[]}} OutlineNode
  */
-import { asLabel, asList, asObject, asText, eventData } from "../job_events_jobs/untrusted.js";
+import { asLabel, asList, asObject, asText, eventData } from "../job_events/untrusted.js";
 
 const MAX_DEPTH = 12;
 

@@ -1,0 +1,104 @@
+/**
+ * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
+ */
+import { byId, copyText, setText } from "./elements.js";
+import { moneyText } from "./job-head.js";
+import { formatNumber } from "./page-text.js";
+import { TABS } from "./tabs.js";
+
+const COPIED_MS = 2_000;
+const FIELDS = "input, textarea, select, [contenteditable]";
+
+/** @param {Object} page  @param {import("./tabs.js").Tabs} tabs */
+export function createActions(page, tabs) {
+  const { translate } = page;
+  byId("copy-link").addEventListener("click", (click) => copy(click.currentTarget, location.href));
+  byId("copy-id").addEventListener("click", (click) => copy(click.currentTarget, page.config.jobId));
+  byId("cancel-form")?.addEventListener("submit", cancel);
+  byId("retry-form")?.addEventListener("submit", retry);
+  createMenu(byId("export"), () => showExports(page));
+  document.addEventListener("keydown", pressKey);
+
+  async function copy(button, text) {
+    button.dataset.label ??= button.textContent;
+    const isCopied = await copyText(text);
+    setText(button, translate(isCopied ? "copied" : "copy.failed"));
+    page.announce(button.textContent);
+    setTimeout(() => setText(button, button.dataset.label), COPIED_MS);
+  }
+
+  /** Cancels after a confirmation, without leaving the page; the log then contains the cancellation. */
+  async function cancel(submit) {
+    submit.preventDefault();
+    const form = submit.target;
+    byId("cancel-terminate").checked = false;
+    if (!(await confirmed(byId("cancel-dialog")))) return;
+    form.querySelector("button").disabled = true;
+    const body = new FormData(form);
+    if (byId("cancel-terminate").checked) body.set("terminate", "1");
+    const answer = await fetch(location.href, { method: "POST", body, redirect: "manual" }).catch(() => null);
+    if (answer?.type !== "opaqueredirect") form.submit();
+  }
+
+  /** Asks before a run that may cost as much as the last ones: the models' calls are what is paid for. */
+  async function retry(submit) {
+    const calls = page.model.modelCalls;
+    if (!calls) return;
+    submit.preventDefault();
+    const { tokens } = page.model;
+    const count = tokens && tokens.input !== null ? formatNumber(tokens.input + tokens.output) : translate("tokens.unknown");
+    const cost = moneyText(page);
+    const texts = [translate("retry.used", { calls: formatNumber(calls), tokens: count })];
+    if (cost) texts.push(translate("retry.cost", { cost }));
+    setText(byId("retry-text"), texts.join(" "));
+    if (await confirmed(byId("retry-dialog"))) submit.target.submit();
+  }
+
+  function pressKey(press) {
+    const isTyping = press.target.closest?.(FIELDS) && press.target.type !== "range";
+    if (press.ctrlKey || press.metaKey || press.altKey || isTyping || document.querySelector("dialog[open]")) return;
+    const tab = TABS[Number(press.key) - 1];
+    if (tab) tabs.open(tab);
+    else if (press.key === "?") byId("keys-dialog").showModal();
+    else if (press.key === "/") search(press);
+  }
+
+  async function search(press) {
+    press.preventDefault();
+    await tabs.open("events");
+    byId("panel-events").querySelector("input[type=search]")?.focus();
+  }
+}
+
+/** @returns {Promise<boolean>} Whether the dialog was closed by its second button. */
+function confirmed(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+/** Closes a menu like those of the system: by Escape, a click elsewhere, and a choice. */
+function createMenu(menu, onOpen) {
+  const close = () => (menu.open = false);
+  menu.addEventListener("toggle", () => menu.open && onOpen());
+  menu.addEventListener("click", (click) => click.target.closest("a") && close());
+  document.addEventListener("click", (click) => menu.contains(click.target) || close());
+  menu.addEventListener("keydown", (press) => {
+    if (press.key !== "Escape" || !menu.open) return;
+    close();
+    menu.querySelector("summary").focus();
+  });
+}
+
+/** Offers the events that the filter of the tab Events selects, if there is one. */
+function showExports({ url }) {
+  const filters = new URLSearchParams();
+  for (const type of url.all("type")) filters.append("event_type", type);
+  if (url.get("q")) filters.set("search", url.get("q"));
+  for (const link of byId("export").querySelectorAll("[data-format]")) {
+    link.parentElement.hidden = !filters.size;
+    const query = new URLSearchParams(filters);
+    if (link.dataset.format) query.set("format", link.dataset.format);
+    link.search = `?${query}`;
+  }
+}
