@@ -41,6 +41,14 @@ MARKERS: Final[Mapping[str, tuple[int | None, int, int | None]]] = {
     "npgettext": (0, 1, 2),
     "npgettext_lazy": (0, 1, 2),
 }
+# Exceptions whose docstring is the text for a client, unless they are raised with another one.
+CLIENT_ERRORS: Final = frozenset(
+    {
+        "AlreadyAnswered", "BadMessage", "EventTooLarge", "IdempotencyConflict", "InputNotFound",
+        "InvalidCursor", "InvalidEvent", "InvalidJobId", "InvalidTicket", "InvalidTransition",
+        "JobExists", "JobNotFound", "LogDeleted", "NotAStream", "StaleAttempt",
+    }
+)  # fmt: skip
 _STRING: Final = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 # What `templatize` leaves of a template: calls of the functions above between runs of X.
 _CALL: Final = re.compile(rf"\b(_|n?p?gettext)\(((?:\s*(?:{_STRING}|\w+)\s*,?)+)\)", re.DOTALL)
@@ -57,13 +65,13 @@ class Message(NamedTuple):
 
 
 def messages_of_code(code: str, name: str) -> Iterator[Message]:
-    """Yield the marked texts of Python code; of exceptions also the docstrings, their defaults."""
+    """Yield the marked texts of Python code, and the docstrings that are texts of errors."""
     for node in ast.walk(ast.parse(code, name)):
         if isinstance(node, ast.Call):
             function = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if function in MARKERS:
                 yield from _message_of_call(node, MARKERS[function], name)
-        elif isinstance(node, ast.ClassDef) and Path(name).name == "exceptions.py":
+        elif isinstance(node, ast.ClassDef) and node.name in CLIENT_ERRORS:
             yield Message("", (ast.get_docstring(node) or "").partition("\n")[0])
 
 

@@ -45,9 +45,9 @@ def test_text_that_is_no_literal(expression):
 
 
 def test_default_texts_of_exceptions():
-    code = 'class A(Exception):\n    """First line.\n\n    More.\n    """\n'
-    assert of_code(code, "jobs/exceptions.py") == [Message("", "First line.")]
-    assert of_code(code) == []
+    code = 'class JobNotFound(JobError):\n    """First line.\n\n    More.\n    """\n'
+    assert of_code(code) == [Message("", "First line.")]
+    assert of_code(code.replace("JobNotFound", "OtherError")) == []
 
 
 def test_texts_of_templates():

@@ -131,7 +131,8 @@ def test_strings_of_the_scripts_are_translated(client: Client, staff: Any, brack
         assert all(text.startswith("⟦") for text in strings.values())
 
 
-def test_page_declares_its_language_and_direction(anna: Client) -> None:
+def test_page_declares_its_language_and_direction(anna: Client, settings: Any) -> None:
+    settings.LANGUAGES = [("en", "English"), ("de", "German"), ("ar", "Arabic")]
     for language, direction in (("de", "ltr"), ("ar", "rtl")):
         page = text_of(anna.get(LIST, headers={"accept-language": language}))
         assert f'<html lang="{language}" dir="{direction}">' in page
