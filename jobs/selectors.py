@@ -59,6 +59,13 @@ def sees_all(user: User) -> bool:
     return getattr(user, "is_staff", False) and has_permission(user, "job_events_jobs.view_job")
 
 
+def sees_others(user: User) -> bool:
+    """Return whether a user may see jobs of other users; a project's VISIBLE_JOBS may show some."""
+    rule = job_settings.VISIBLE_JOBS
+    is_own = rule is own_jobs or rule == "jobs.selectors.own_jobs"
+    return sees_all(user) if is_own else user.is_authenticated
+
+
 def sees_monitor(user: User) -> bool:
     """Return whether a user may see figures of all jobs and of their processing."""
     return has_permission(user, "job_events_jobs.view_monitor")

@@ -105,12 +105,13 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     jobs, first = jobs.order_by(), start - (end - start)
     if task_type:
         jobs = jobs.filter(task_type=task_type)
-    attempts = _of_jobs(ended_attempts(start, end), jobs)
-    earlier = _of_jobs(ended_attempts(first, start), jobs)
+    attempts = attempts_of(ended_attempts(start, end), jobs)
+    earlier = attempts_of(ended_attempts(first, start), jobs)
     # None instead of {}, which takes longer to decode.
     usage = NullIf("job__usage", Value({}, JSONField()))
-    created, since_created = _newest(created_jobs(jobs, start, end), lambda row: row[1])
-    ended, since_ended = _newest(attempt_rows(attempts, "job__attempt", usage), lambda row: row[0])
+    created, since_created = newest_rows(created_jobs(jobs, start, end), lambda row: row[1])
+    rows = attempt_rows(attempts, "job__attempt", usage)
+    ended, since_ended = newest_rows(rows, lambda row: row[0])
     periods, starts = _figures(created, ended, step), period_starts(start, end, step)
     since = max(since_created or start, since_ended or start)
     known = {at: periods.get(at, {}) for at in starts if at >= since}
@@ -119,7 +120,7 @@ def user_series(jobs: QuerySet[Job], name: str, task_type: str = "") -> Statisti
     return Statistics(name, start, step, since == start, found, *_types(known.values()))
 
 
-def _of_jobs(attempts: QuerySet[Attempt], jobs: QuerySet[Job]) -> QuerySet[Attempt]:
+def attempts_of(attempts: QuerySet[Attempt], jobs: QuerySet[Job]) -> QuerySet[Attempt]:
     """Return the attempts of jobs; a subquery of all jobs would read them."""
     return attempts.filter(job__in=jobs.values("pk")) if jobs.query.where else attempts
 
@@ -139,7 +140,7 @@ def _samples(start: datetime, end: datetime, step: int, **names: str) -> dict[da
     return dict(found)
 
 
-def _newest(
+def newest_rows(
     rows: QuerySet[Any, Any], time: Callable[[Any], datetime]
 ) -> tuple[Sequence[Any], datetime | None]:
     """Return the newest MAX_ROWS rows, and since when they are all; None if there are no others."""
@@ -164,7 +165,7 @@ def _figures(created: Iterable[Any], ended: Iterable[Any], step: int) -> dict[da
 def _ended_before(attempts: QuerySet[Attempt], task_type: str, step: int) -> dict[datetime, Values]:
     """Return the numbers of attempts by period and status."""
     found: defaultdict[datetime, dict[str, Any]] = defaultdict(dict)
-    rows, since = _newest(attempts.values_list("finished_at", "status"), lambda row: row[0])
+    rows, since = newest_rows(attempts.values_list("finished_at", "status"), lambda row: row[0])
     for finished_at, status in rows:
         counts = found[floor_time(aware_time(finished_at), step)]
         counts[status] = counts.get(status, 0) + 1

@@ -92,9 +92,26 @@ def silent_jobs(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
     return running_jobs(jobs).filter(silent, started_at__lt=before)
 
 
+def jobs_without_signs(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Return the stuck jobs among running jobs: without events and without heartbeats."""
+    before = stuck_before()
+    alive = Task.objects.filter(
+        job=OuterRef("pk"),
+        attempt__number=OuterRef("attempt"),
+        state__in=Task.ACTIVE,
+        heartbeat_at__gte=before,
+    )
+    return silent_jobs(jobs, before).filter(~Exists(alive))
+
+
+def stuck_before() -> datetime:
+    """Return the time since which a stuck job has had no event."""
+    return database_now() - timedelta(seconds=job_settings.STUCK_SECONDS)
+
+
 def stuck_jobs(jobs: QuerySet[Job], user: Any) -> list[JobRow]:
     """Return the stuck jobs, then the quiet ones; each the oldest first."""
-    before = database_now() - timedelta(seconds=job_settings.STUCK_SECONDS)
+    before = stuck_before()
     silent = list(silent_jobs(jobs, before).only(*_COLUMNS)[: 2 * MAX_ROWS])
     tasks = _active_tasks(silent)
     rows = [_silent_row(job, tasks.get(job.pk), before, user) for job in silent]
@@ -109,18 +126,27 @@ def _silent_row(job: Job, task: Task | None, before: datetime, user: Any) -> Job
     return _job_row(job, "stuck", max(filter(None, (since, heartbeat)), default=None), task, user)
 
 
-def waiting_jobs(jobs: QuerySet[Job], user: Any) -> list[JobRow]:
-    """Return the jobs with an open question, the longest waiting first.
+def open_questions() -> QuerySet[InputRequest]:
+    """Return the open questions of current attempts.
 
     Of more than 10,000 open questions, also of ended jobs, the newest are considered.
     """
     newest = InputRequest.objects.filter(answered_at=None).order_by("-asked_at", "-id")
-    requests = InputRequest.objects.filter(
-        pk__in=newest.values("pk")[:_MAX_CANDIDATES],
-        answered_at=None,
-        job__in=jobs.filter(status=Job.Status.RUNNING).order_by().values("pk"),
-        attempt=F("job__attempt"),
+    return InputRequest.objects.filter(
+        pk__in=newest.values("pk")[:_MAX_CANDIDATES], answered_at=None, attempt=F("job__attempt")
     )
+
+
+def jobs_awaiting_input(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Return the running jobs with an open question."""
+    running = jobs.filter(status=Job.Status.RUNNING)
+    return running.filter(pk__in=open_questions().order_by().values("job"))
+
+
+def waiting_jobs(jobs: QuerySet[Job], user: Any) -> list[JobRow]:
+    """Return the jobs with an open question, the longest waiting first."""
+    running = jobs.filter(status=Job.Status.RUNNING).order_by().values("pk")
+    requests = open_questions().filter(job__in=running)
     first = requests.order_by("asked_at", "id").select_related("job")
     only = [f"job__{name}" for name in _COLUMNS]
     asked: dict[int, InputRequest] = {}
@@ -128,6 +154,25 @@ def waiting_jobs(jobs: QuerySet[Job], user: Any) -> list[JobRow]:
         asked.setdefault(each.job_id, each)
     rows = [_job_row(each.job, "waiting", each.asked_at, None, user) for each in asked.values()]
     return rows[:MAX_ROWS]
+
+
+def states_of(jobs: Iterable[Job]) -> dict[int, str]:
+    """Return "waiting" or "stuck" by primary key, for those of some jobs that are."""
+    running = [job for job in jobs if job.status == Job.Status.RUNNING]
+    questions = InputRequest.objects.filter(
+        job__in=[job.pk for job in running], answered_at=None, attempt=F("job__attempt")
+    )
+    asked = {question.job_id for question in questions.only("job")} if running else set[int]()
+    before = stuck_before()
+    silent = [job for job in running if job.pk not in asked and _is_silent(job, before)]
+    tasks = _active_tasks(silent) if silent else {}
+    alive = {pk for pk, task in tasks.items() if task.heartbeat_at and task.heartbeat_at >= before}
+    stuck = [job.pk for job in silent if job.pk not in alive]
+    return {**dict.fromkeys(asked, "waiting"), **dict.fromkeys(stuck, "stuck")}
+
+
+def _is_silent(job: Job, before: datetime) -> bool:
+    return job.started_at is not None and max(job.started_at, job.last_event_at or before) <= before
 
 
 def _active_tasks(jobs: Iterable[Job]) -> dict[int, Task]:

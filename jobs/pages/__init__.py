@@ -1,9 +1,10 @@
 """The HTML pages.
 
-views, urls   job list, new job, monitor, login
+views, urls   new job, monitor, login
+job_list      the job list; facets: its statuses with counts; pagination
 job_detail    the run page; job_facts: what it shows without scripts
 forms         filter of the list, JSON payload of a runner without a form
 strings       translated strings of the scripts; job_strings, timeline_strings: of the run page
 
-Allowed imports: jobs.execution.dispatch, services, selectors, models and below.
+Allowed imports: jobs.execution.dispatch, monitoring, services, selectors, models and below.
 """

@@ -1,18 +1,49 @@
 """Forms of the pages: the filter of the job list, and the payload of a job."""
 
 import json
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from events.database import aware_time, column_time
 from jobs.models import Job
-from jobs.selectors import search_jobs
+from jobs.pages.facets import FACETS
+from jobs.selectors import search_jobs, sees_others, usernames
+
+OWN_RANGE: Final = "own"
+RANGE_SECONDS: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
+RANGES: Final = {
+    "1h": _("Last hour"),
+    "24h": _("Last 24 hours"),
+    "7d": _("Last 7 days"),
+    "30d": _("Last 30 days"),
+    OWN_RANGE: _("From … until …"),
+}
+# By columns of indexes. In the order of the end, the list has ended jobs only.
+SORTS: Final = {
+    "": _("Newest first"),
+    "created_at": _("Oldest first"),
+    "-finished_at": _("Last ended first"),
+    "finished_at": _("First ended first"),
+}
+_LOCAL_TIMES: Final = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
+
+
+def _time_field(label: Any) -> forms.DateTimeField:
+    """Return a field for a time in the time zone of Django."""
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_LOCAL_TIMES[0])
+    return forms.DateTimeField(
+        label=label, required=False, input_formats=_LOCAL_TIMES, widget=widget
+    )
 
 
 class JobFilterForm(forms.Form):
-    """Filter of the job list. Invalid values are ignored, so that every link works."""
+    """Filter and order of the job list. Invalid values are ignored, so that every link works."""
 
     q = forms.CharField(
         label=_("Search"),
@@ -22,23 +53,77 @@ class JobFilterForm(forms.Form):
             attrs={"type": "search", "placeholder": _("Search title, type or ID"), "dir": "auto"}
         ),
     )
-    status = forms.ChoiceField(
-        label=_("Status"),
+    status = forms.ChoiceField(required=False, choices=FACETS.items(), widget=forms.HiddenInput)
+    type = forms.CharField(label=_("Type"), required=False, max_length=100)
+    owner = forms.CharField(
+        label=_("Owner"),
         required=False,
-        choices=lambda: [("", _("Every status")), *Job.Status.choices],
+        max_length=150,
+        widget=forms.TextInput(attrs={"dir": "auto", "placeholder": _("Every owner")}),
     )
+    range = forms.ChoiceField(
+        label=_("Time range"), required=False, choices=[("", _("All time")), *RANGES.items()]
+    )
+    since = _time_field(_("From"))
+    until = _time_field(_("Until"))
+    sort = forms.ChoiceField(label=_("Order"), required=False, choices=SORTS.items())
 
-    def apply(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
+    def __init__(self, data: Any, user: Any) -> None:
+        super().__init__(data)
+        self._user = user
         self.is_valid()
-        if status := self.cleaned_data.get("status"):
-            jobs = jobs.filter(status=status)
+        if not sees_others(user):
+            del self.fields["owner"]
+            self.cleaned_data.pop("owner", None)
+
+    @property
+    def facet(self) -> str:
+        return self.cleaned_data.get("status") or ""
+
+    @property
+    def task_type(self) -> str:
+        return self.cleaned_data.get("type") or ""
+
+    @property
+    def ordering(self) -> str:
+        return self.cleaned_data.get("sort") or "-created_at"
+
+    def interval(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """Return the aware start and end of the chosen time range."""
+        name = self.cleaned_data.get("range")
+        if name in RANGE_SECONDS:
+            return now - timedelta(seconds=RANGE_SECONDS[name]), None
+        if name == OWN_RANGE:
+            since, until = map(self.cleaned_data.get, ("since", "until"))
+            return since and aware_time(since), until and aware_time(until)
+        return None, None
+
+    def restrict(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
+        """Apply the conditions except those of status and time."""
+        if self.task_type:
+            jobs = jobs.filter(task_type=self.task_type)
+        if name := self.cleaned_data.get("owner"):
+            lookup = f"owner__{get_user_model().USERNAME_FIELD}__in"
+            jobs = jobs.filter(**{lookup: usernames([name])})
         if words := self.cleaned_data.get("q"):
             jobs = search_jobs(jobs, words)
         return jobs
 
+    def in_interval(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
+        """Return the jobs created in the chosen time range."""
+        since, until = self.interval(aware_time(timezone.now()))
+        if since:
+            jobs = jobs.filter(created_at__gte=column_time(since))
+        return jobs.filter(created_at__lt=column_time(until)) if until else jobs
+
     @property
     def is_narrowing(self) -> bool:
-        return any(self.cleaned_data.values())
+        return any(value for name, value in self.cleaned_data.items() if name != "sort")
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether figures by task type do not describe the jobs."""
+        return bool(self.cleaned_data.get("q") or self.cleaned_data.get("owner"))
 
 
 class JSONObjectField(forms.CharField):

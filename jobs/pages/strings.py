@@ -15,8 +15,40 @@ def list_page_strings() -> dict[str, str]:
         "live.live": _("Live"),
         "live.paused": _("Paused"),
         "live.offline": _("Offline"),
-        "live.refused": _("Logged out: reload the page"),
+        "live.refused": _("Logged out"),
         "announce.new": _("New jobs: {count}"),
+        "ago": _("{span} ago"),
+        "activity.summary": _("Jobs: {jobs}, failures: {failed}, from {since} until {until}"),
+        "activity.bar": _("{time}: jobs: {jobs}, failures: {failed}"),
+        "activity.unknown": _("{time}: no figures"),
+        "activity.chosen": _("Jobs from {since} until {until}"),
+        "views.delete": _("Delete the view {name}"),
+        **_bulk_strings(),
+    }
+
+
+def _bulk_strings() -> dict[str, str]:
+    return {
+        "bulk.count": _("Selected: {count}"),
+        "bulk.no": _("Do nothing"),
+        "bulk.stop": _("Stop"),
+        "bulk.close": _("Close"),
+        "bulk.others": _("Selected jobs to which this does not apply: {count}."),
+        "bulk.progress": _("Jobs done: {done} of {count}"),
+        "bulk.result": _("Done: {done}. Refused: {refused}. Not tried: {rest}."),
+        "bulk.failed": _("The server did not answer."),
+        "bulk.cancel": _("Cancel the jobs"),
+        "bulk.cancel.question": _("Jobs to cancel: {count}"),
+        "bulk.cancel.text": _("They stop as soon as their workers notice. They can be retried."),
+        "bulk.cancel.running": _("Cancelling jobs"),
+        "bulk.cancel.done": _("Jobs cancelled"),
+        "bulk.retry": _("Retry the jobs"),
+        "bulk.retry.question": _("Jobs to retry: {count}"),
+        "bulk.retry.text": _("A new attempt of each starts."),
+        "bulk.retry.running": _("Retrying jobs"),
+        "bulk.retry.done": _("Jobs retried"),
+        "bulk.export.running": _("Exporting the events of the jobs"),
+        "bulk.export.done": _("Events exported"),
     }
 
 

@@ -5,7 +5,8 @@ from django.urls import path, re_path, reverse_lazy
 
 from jobs.access.page_policy import restricted
 from jobs.pages.job_detail import JobDetailPage
-from jobs.pages.views import JobListPage, JobLoginPage, JobNewPage, MonitorPage
+from jobs.pages.job_list import JobListPage
+from jobs.pages.views import JobLoginPage, JobNewPage, MonitorPage
 
 detail = restricted(JobDetailPage.as_view())
 logout = restricted(LogoutView.as_view(next_page=reverse_lazy("job_events:login")))

@@ -1,16 +1,13 @@
-"""Views of the pages: job list, new job, monitor, and a login page for projects without one."""
+"""Views of the pages: new job, monitor, and a login page for projects without one."""
 
-import hashlib
 import sys
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -20,12 +17,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
-from django.views.decorators.http import conditional_page
 from django.views.generic import View
-from rest_framework.exceptions import NotFound
-from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.request import Request
-from rest_framework.utils.urls import remove_query_param
 
 from events.database import aware_time
 from events.processor import processing_problem
@@ -36,17 +28,14 @@ from jobs.conf import job_settings
 from jobs.exceptions import JobError
 from jobs.execution import dispatch
 from jobs.models import Job
-from jobs.pages.forms import JobFilterForm, PayloadForm
-from jobs.pages.strings import list_page_strings, monitor_page_strings
+from jobs.pages.forms import PayloadForm
+from jobs.pages.strings import monitor_page_strings
 from jobs.selectors import (
-    list_rows,
     sees_monitor,
     startable_task_types,
     user_of,
-    visible_jobs,
 )
 
-LIST_REFRESH_MS = 1500
 MONITOR_REFRESH_MS = 5000
 
 
@@ -78,79 +67,6 @@ class PageView(LoginRequiredMixin, View):
         """Return what to show staff: see `events.processor.processing_problem`."""
         is_staff = getattr(self.request.user, "is_staff", False)
         return processing_problem() if is_staff else None
-
-
-class JobListPage(PageView):
-    """The jobs that the user may see. `?rows=1` selects the table alone, for the live refresh."""
-
-    section = "list"
-
-    @method_decorator(conditional_page)
-    def get(self, request: HttpRequest) -> HttpResponse:
-        form = JobFilterForm(request.GET)
-        visible = list_rows(visible_jobs(request.user))
-        context = {"page": job_page(request, form.apply(visible)), "filtered": form.is_narrowing}
-        if request.GET.get("rows"):
-            return self.page("job_events_jobs/_job_table.html", context)
-        context["filter_form"] = form
-        context["page_config"] = {
-            "refreshMs": LIST_REFRESH_MS,
-            "socketUrl": socket_url("ws/events/"),
-            "now": aware_time(timezone.now()),
-            "timeZone": timezone.get_current_timezone_name(),
-            "strings": list_page_strings(),
-        }
-        return self.page("job_events_jobs/job_list.html", context)
-
-
-class JobPagePagination(CursorPagination):
-    """Cursor pages, the newest jobs first. An invalid cursor selects the first page."""
-
-    # Unique, so that a cursor needs no offset among jobs with the same time.
-    ordering = "-id"
-    page_size = 30
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        try:
-            cursor = super().decode_cursor(request)
-        except (NotFound, ValueError):
-            return None
-        is_valid = cursor is not None and str(cursor.position or 0).isdecimal()
-        return cursor if is_valid else None
-
-
-def job_page(request: HttpRequest, jobs: QuerySet[Job]) -> dict[str, Any]:
-    """Return the rows of the requested page, and relative links to its neighbours or ""."""
-    pages = JobPagePagination()
-    found = pages.paginate_queryset(jobs, Request(request)) or []
-    return {
-        "rows": [_job_row(job) for job in found],
-        "newer_link": _relative(pages.get_previous_link()),
-        "older_link": _relative(pages.get_next_link()),
-    }
-
-
-def _relative(link: str | None) -> str:
-    """Return the link without host and without `rows`, which selects the table alone."""
-    if link is None:
-        return ""
-    parts = urlsplit(remove_query_param(link, "rows"))
-    return f"{parts.path}?{parts.query}"
-
-
-def _job_row(job: Job) -> dict[str, Any]:
-    """Return the cells of a job. `row_hash` changes when the job does, but not with the clock."""
-    percent = round(job.progress)
-    shown = (str(job), job.status, job.attempt, percent, job.started_at, job.finished_at)
-    row_hash = hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
-    return {
-        "job": job,
-        "percent": percent,
-        "created_at": aware_time(job.created_at),
-        "started_at": job.started_at and aware_time(job.started_at),
-        "duration": duration_clock(job),
-        "row_hash": row_hash,
-    }
 
 
 def duration_clock(job: Job) -> str:

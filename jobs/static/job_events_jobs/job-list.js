@@ -1,10 +1,15 @@
 /**
- * The job list, live: requests the table again when a job changes, and updates the cells that differ.
- * Without a socket it polls.
+ * The job list, live: requests the table again when a job changes, and the figures every few seconds. An unchanged
+ * answer has no body. Without a socket it polls.
  */
 import { watchJobs } from "../job_events/job-events.js";
 import { announcer, byId, setText } from "./elements.js";
-import { formatDuration, localiseTimes, pageConfig, translator } from "./page-text.js";
+import { createActivity } from "./job-list-activity.js";
+import { createKeys } from "./job-list-keys.js";
+import { createRows } from "./job-list-rows.js";
+import { createSelection } from "./job-list-selection.js";
+import { createViews } from "./job-list-views.js";
+import { formatNumber, pageConfig, translator } from "./page-text.js";
 
 const LAST_RETRY_MS = 30_000;
 /** Changes within this time cause one request. */
@@ -18,18 +23,42 @@ const announce = announcer(byId("announce"));
 /** Offset to the server's clock; the browser's clock may differ by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 const serverNow = () => performance.now() + serverOffset;
-const list = { timer: 0, failures: 0, requesting: false, subscribed: false, changed: false };
+const list = { timer: 0, failures: 0, requesting: false, subscribed: false, changed: false, refused: false, etag: "" };
+const figures = { timer: 0, etag: "" };
+
+const selection = createSelection({ config, translate, announce, refresh: () => wake() });
+const rows = createRows({ translate, announce, serverNow, selection });
+const drawActivity = createActivity(translate, announce);
 
 function main() {
-  freshen();
-  setInterval(tick, 1_000);
+  createViews(translate);
+  createKeys();
+  enhanceFilters();
+  setInterval(() => document.hidden || rows.tick(), 1_000);
   document.addEventListener("visibilitychange", wake);
   addEventListener("online", wake);
   addEventListener("offline", wake);
   addEventListener("pageshow", (event) => event.persisted && wake());
   showState("live");
   plan(config.refreshMs);
+  takeFigures();
   if (config.socketUrl) subscribe();
+}
+
+/** Applies a filter as soon as it is chosen; the button is for browsers without scripts. */
+function enhanceFilters() {
+  const form = byId("filters");
+  form.addEventListener("change", ({ target }) => {
+    const isOwn = byId("id_range").value === "own";
+    byId("own-range").toggleAttribute("data-closed", !isOwn);
+    if (target.id === "id_range" && isOwn) byId("id_since").focus();
+    else if (target.type !== "search" && target.type !== "datetime-local") form.requestSubmit();
+  });
+  // Empty fields would be in every link.
+  form.addEventListener("submit", () => {
+    for (const field of form.elements) field.disabled ||= field.name !== "" && field.value === "";
+    setTimeout(() => [...form.elements].forEach((field) => (field.disabled = false)));
+  });
 }
 
 function subscribe() {
@@ -51,10 +80,12 @@ function onChange() {
 /** Resumes or pauses with the visibility of the page and the network. */
 function wake() {
   clearTimeout(list.timer);
+  if (list.refused) return;
   if (!navigator.onLine) return showState("offline");
   if (document.hidden) return showState("paused");
   list.failures = 0;
   refresh();
+  takeFigures();
 }
 
 function plan(ms) {
@@ -71,7 +102,7 @@ async function refresh() {
     list.failures = 0;
     showState("live");
   } catch (error) {
-    if (error.refused) return showState("refused");
+    if (error.refused) return refuse();
     list.failures += 1;
     showState("offline");
   } finally {
@@ -84,89 +115,77 @@ async function refresh() {
 }
 
 async function takeTable() {
+  const answer = await request(partUrl("rows"), list.etag, "document");
+  if (answer.status === 304) return;
+  rows.take(answer.response.body);
+  list.etag = answer.getResponseHeader("ETag") ?? "";
+}
+
+/** Requests the figures, then again after some seconds. The next answer comes even if this one fails. */
+async function takeFigures() {
+  clearTimeout(figures.timer);
+  if (list.refused) return;
+  try {
+    const answer = await request(partUrl("summary"), figures.etag, "json");
+    if (answer.status !== 304) {
+      drawCounts(answer.response.counts);
+      drawActivity(answer.response);
+      figures.etag = answer.getResponseHeader("ETag") ?? "";
+    }
+  } catch (error) {
+    if (error.refused) return refuse();
+  }
+  if (!document.hidden) figures.timer = setTimeout(takeFigures, config.summaryMs);
+}
+
+function partUrl(part) {
   const url = new URL(location.href);
-  url.searchParams.set("rows", "1");
+  url.searchParams.set(part, "1");
   url.hash = "";
-  const { status, responseURL, response } = await requestDocument(url);
-  // The server redirects to the login page.
-  if (responseURL !== url.href || [401, 403, 404].includes(status)) {
-    throw Object.assign(new Error("refused"), { refused: true });
-  }
-  if (status !== 200) throw new Error(`HTTP ${status}`);
-  const fresh = response.body;
-  if (!changeRows(fresh)) byId("job-list").replaceChildren(...fresh.childNodes);
-  freshen();
+  return url;
 }
 
-/** Requests a document that the browser parses: the page itself never converts text to HTML. */
-function requestDocument(url) {
+/**
+ * Requests a document that the browser parses, or JSON: the page itself never converts text to HTML.
+ * @returns {Promise<XMLHttpRequest>}
+ */
+function request(url, etag, responseType) {
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("GET", url);
-    request.responseType = "document";
-    request.onload = () => resolve(request);
-    request.onerror = () => reject(new Error("no response"));
-    request.send();
+    const sent = new XMLHttpRequest();
+    sent.open("GET", url);
+    sent.responseType = responseType;
+    if (etag) sent.setRequestHeader("If-None-Match", etag);
+    sent.onload = () => {
+      // The server redirects to the login page.
+      const refused = sent.responseURL !== url.href || [401, 403, 404].includes(sent.status);
+      if (refused) reject(Object.assign(new Error("refused"), { refused }));
+      else if (sent.status !== 304 && !(sent.status === 200 && sent.response)) reject(new Error(`HTTP ${sent.status}`));
+      else resolve(sent);
+    };
+    sent.onerror = () => reject(new Error("no response"));
+    sent.send();
   });
 }
 
-/** @returns {boolean} True if the rows were updated in place, false if one side has no table. */
-function changeRows(fresh) {
-  const [old, now] = [byId("job-list"), fresh].map((root) => root.querySelector("tbody"));
-  if (!old || !now) return !old && !now;
-  const known = new Map([...old.rows].map((row) => [row.dataset.jobId, row]));
-  let added = 0;
-  [...now.rows].forEach((row, index) => {
-    const kept = known.get(row.dataset.jobId);
-    known.delete(row.dataset.jobId);
-    added += Number(!kept);
-    const shown = kept ? changeRow(kept, row) : row;
-    if (old.rows[index] !== shown) old.insertBefore(shown, old.rows[index] ?? null);
-  });
-  for (const row of known.values()) row.remove();
-  changePager(fresh);
-  if (added) announce(translate("announce.new", { count: added }));
-  return true;
-}
-
-/** Replaces the cells that differ; equal cells keep the focus. */
-function changeRow(kept, row) {
-  if (kept.dataset.rowHash === row.dataset.rowHash) return kept;
-  kept.dataset.rowHash = row.dataset.rowHash;
-  [...row.cells].forEach((cell, index) => {
-    const old = kept.cells[index];
-    const progress = old.querySelector("progress");
-    // Setting the value keeps the transition of the bar.
-    if (progress) changeProgress(old, cell);
-    else if (!old.isEqualNode(cell) && !old.contains(document.activeElement)) old.replaceWith(cell);
-  });
-  return kept;
-}
-
-function changeProgress(old, cell) {
-  old.querySelector("progress").value = cell.querySelector("progress").value;
-  setText(old.querySelector(".percent"), cell.querySelector(".percent").textContent);
-}
-
-function changePager(fresh) {
-  const [old, now] = [byId("job-list"), fresh].map((root) => root.querySelector(".pager"));
-  if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) {
-    old.replaceWith(now);
-  } else if (old && !now) old.remove();
-  else if (!old && now) byId("job-list").append(now);
-}
-
-/** Times in the user's time zone and language, and running clocks. */
-function freshen() {
-  localiseTimes(byId("job-list"));
-  tick();
-}
-
-function tick() {
-  if (document.hidden) return;
-  for (const clock of document.querySelectorAll("[data-since]")) {
-    setText(clock, formatDuration(serverNow() - Date.parse(clock.dataset.since)));
+function drawCounts(counts) {
+  for (const facet of byId("facets").querySelectorAll("[data-facet]")) {
+    const count = counts[facet.dataset.facet];
+    const text = formatNumber(Math.min(count, config.maxCount)) + (count > config.maxCount ? "+" : "");
+    setText(facet.querySelector(".facet-count"), text);
   }
+}
+
+/** The session has ended: what it showed disappears. */
+function refuse() {
+  list.refused = true;
+  clearTimeout(list.timer);
+  clearTimeout(figures.timer);
+  selection.clear();
+  for (const id of ["activity", "list-bar"]) byId(id).hidden = true;
+  byId("job-list").replaceChildren(byId("logged-out").content.cloneNode(true));
+  byId("log-in").href = location.href;
+  showState("refused");
+  announce(translate("live.refused"));
 }
 
 function showState(state) {

@@ -48,6 +48,7 @@
     });
   }
 
+  root.dataset.scripted = "";
   apply(stored());
   document.addEventListener("DOMContentLoaded", showSwitch);
 })();

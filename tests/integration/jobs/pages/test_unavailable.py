@@ -11,7 +11,7 @@ from django.test import Client
 
 from events.exceptions import RedisUnavailable
 from jobs.models import Job
-from jobs.pages import views
+from jobs.pages import job_list
 from tests.support.database import ERRORS, failing_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -91,7 +91,7 @@ def test_error_of_redis(anna: Client, monkeypatch: Any) -> None:
     def fail(_user: Any) -> None:
         raise RedisUnavailable("Redis did not answer: redis.internal:6379")
 
-    monkeypatch.setattr(views, "visible_jobs", fail)
+    monkeypatch.setattr(job_list, "visible_jobs", fail)
     check(anna.get("/jobs/"))
 
 

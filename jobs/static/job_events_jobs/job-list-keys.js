@@ -1,0 +1,57 @@
+/**
+ * Keyboard: / search, J and K move, X selects, Enter opens, ? shows the keys. They can be switched off, because
+ * speech input produces single characters, too.
+ */
+import { ask } from "./confirm.js";
+import { byId } from "./elements.js";
+
+const KEY = "job-events-keys";
+
+export function createKeys() {
+  const enabled = byId("keys-enabled");
+  enabled.checked = stored() !== "off";
+  enabled.addEventListener("change", () => store(enabled.checked ? "on" : "off"));
+  byId("keys-open").addEventListener("click", () => ask(byId("keys-dialog")));
+  document.addEventListener("keydown", (event) => {
+    if (!enabled.checked || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    const action = { "/": search, j: () => move(1), k: () => move(-1), x: select, "?": () => ask(byId("keys-dialog")) }[event.key];
+    if (!action || document.querySelector("dialog[open], :popover-open")) return;
+    event.preventDefault();
+    action();
+  });
+}
+
+const links = () => [...document.querySelectorAll("#job-list .job-link")];
+const isTyping = (target) => Boolean(target.closest?.("textarea, select, input:not([type=checkbox])"));
+
+function search() {
+  byId("id_q").focus();
+  byId("id_q").select();
+}
+
+/** Moves the focus by rows; from elsewhere to the first row. */
+function move(step) {
+  const all = links();
+  const at = all.findIndex((link) => link.closest("tr").contains(document.activeElement));
+  all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + step))]?.focus();
+}
+
+function select() {
+  document.activeElement.closest("#job-list tbody tr")?.querySelector(".cell-select input").click();
+}
+
+function stored() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
+function store(value) {
+  try {
+    localStorage.setItem(KEY, value);
+  } catch {
+    // the browser refuses storage to the page
+  }
+}
