@@ -5,8 +5,6 @@ import { TimelineView } from "../job_events/timeline-view.js";
 
 /** Many events a second are drawn together. */
 const REDRAW_MS = 250;
-/** Bars of running steps grow. */
-const GROW_MS = 1_000;
 
 /**
  * @param {HTMLElement} root
@@ -21,12 +19,13 @@ export function createTab(root, page) {
 class TimelineTab {
   constructor(root, page) {
     this.page = page;
-    this.view = new TimelineView(root.attachShadow({ mode: "open" }), {
+    const host = root.appendChild(document.createElement("div"));
+    this.view = new TimelineView(host.attachShadow({ mode: "open" }), {
       translate: page.translate,
       timeZone: page.timeZone,
       keys: document,
-      link: (span) => linkTo({ tab: "timeline", span: span.id }),
-      eventLink: (id) => linkTo({ tab: "events", event: id }),
+      link: (span) => location.origin + page.url.href({ tab: "timeline", span: span.id }),
+      eventLink: (id) => page.url.href({ tab: "events", event: id }),
       onSelect: (span, by) => this.selected(span, by),
       onFilter: (filter) => this.filtered(filter),
     });
@@ -34,51 +33,66 @@ class TimelineTab {
     this.applied = null;
     this.drawnAt = -Infinity;
     this.timer = 0;
-    this.show();
+    this.followBar(host);
+  }
+
+  /** The axis stays below the tool bar of the page. */
+  followBar(host) {
+    const bar = document.querySelector(".run-bar");
+    if (!bar) return;
+    const follow = () => host.style.setProperty("--job-events-sticky", `${bar.offsetHeight}px`);
+    new ResizeObserver(follow).observe(bar);
   }
 
   show() {
-    this.growing ||= setInterval(() => this.grow(), GROW_MS);
-    this.draw();
+    this.drawnAt = -Infinity;
   }
 
   hide() {
-    clearInterval(this.growing);
     clearTimeout(this.timer);
-    this.growing = this.timer = 0;
-  }
-
-  grow() {
-    if (this.view.timeline.tree?.isRunning && !this.page.isPlayback) this.draw();
+    this.timer = 0;
   }
 
   drawSoon({ restart = false } = {}) {
-    if (restart) this.applied = null;
     const wait = this.drawnAt + REDRAW_MS - performance.now();
-    if (wait <= 0) this.draw();
+    if (wait <= 0 || restart) this.draw();
     else this.timer ||= setTimeout(() => this.draw(), wait);
   }
 
   draw() {
-    this.timer = 0;
+    this.hide();
     this.drawnAt = performance.now();
     const { model, url } = this.page;
+    this.followSpan(model.spans.get(url.get("span")));
+    const { attempt, compareWith } = this.page;
     this.view.draw(model, {
       now: this.page.now(),
-      attempt: number(url.get("attempt")),
-      compareWith: number(url.get("compare")),
-      filter: { kinds: (url.get("kind") ?? "").split(",").filter(Boolean), errors: url.get("errors") === "1", text: url.get("q") ?? "" },
+      attempt,
+      compareWith,
+      filter: {
+        kinds: url.all("kind"),
+        errors: url.get("errors") === "1",
+        text: url.get("q") ?? "",
+      },
     });
     this.selectAsAsked();
   }
 
+  /** A link to a step of an earlier attempt shows that attempt. */
+  followSpan(span) {
+    const { attempt, compareWith, url } = this.page;
+    if (!span || span.id === this.applied || [attempt, compareWith].includes(span.attempt)) return;
+    url.set({ attempt: span.attempt, compare: null });
+  }
+
   /** Selects the step of the URL, or at first the one that made the job fail. */
   selectAsAsked() {
-    const { model, url } = this.page;
+    const { model, url, attempt } = this.page;
     const asked = url.get("span");
-    const wanted = asked ?? (this.applied === null && model.status === "failed" ? model.fatal?.spanId : null) ?? null;
-    if (wanted === this.applied || (wanted === null && this.applied === null)) return;
-    if (this.view.select(wanted, { isAsked: asked !== null })) this.applied = wanted;
+    const isFailed = this.applied === null && model.status === "failed" && model.fatal?.attempt === attempt;
+    const wanted = asked ?? (isFailed ? model.fatal.spanId : null);
+    if (wanted === (this.applied || null)) return;
+    if (this.view.select(wanted, { isAsked: asked !== null })) this.applied = wanted ?? "";
   }
 
   selected(span, by) {
@@ -88,14 +102,6 @@ class TimelineTab {
   }
 
   filtered({ kinds, errors, text }) {
-    this.page.url.set({ kind: kinds.join(",") || null, errors: errors ? "1" : null, q: text || null });
+    this.page.url.set({ kind: kinds, errors: errors ? "1" : null, q: text || null });
   }
-}
-
-const number = (text) => (/^\d{1,5}$/.test(text ?? "") ? Number(text) : null);
-
-function linkTo(values) {
-  const link = new URL(location.href);
-  for (const [name, value] of Object.entries(values)) link.searchParams.set(name, value);
-  return link.href;
 }
