@@ -69,12 +69,13 @@ export class Inspector {
     return [
       this.head(span),
       this.facts(span, model),
+      this.actions(span),
       this.error(span),
       this.section("input", span.input),
       this.section("output", span.output),
       this.text(span),
       this.events(span),
-      this.actions(span),
+      this.keys(),
     ].filter(Boolean);
   }
 
@@ -228,12 +229,14 @@ export class Inspector {
     if (this.link) foot.append(this.action("copyLink", () => copy(this.link(span))));
     this.note = make("span", "soft");
     this.note.setAttribute("role", "status");
+    foot.append(this.note);
+    return foot;
+  }
+
+  keys() {
     const keys = make("p", "keys");
     keys.textContent = this.translate("inspector.keys");
-    foot.append(this.note);
-    const part = make("footer", "");
-    part.append(foot, keys);
-    return part;
+    return keys;
   }
 
   action(name, run) {

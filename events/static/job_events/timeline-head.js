@@ -7,6 +7,7 @@ import { deltaOf, facetCounts } from "./timeline-rows.js";
 
 /** Facets in this order; the others follow by their name. */
 const FACETS = ["errors", "model", "tool", "retriever", "node"];
+const OUTER = new Set(["task", "graph"]);
 const MIN_ROWS_FOR_FACETS = 4;
 const TICK_PX = 64;
 /** The share of the axis at its end in which no mark fits. */
@@ -36,6 +37,13 @@ export function drawSlowest(node, tree, { translate, onSelect }) {
   });
 }
 
+/** The outermost step around a row that is neither the task nor its graph: "analyst[3] ›". */
+function withinOf(row) {
+  let found = null;
+  for (let each = row.parent; each; each = each.parent) if (!OUTER.has(each.span.kind)) found = each;
+  return found ? `${found.span.name} ›` : "";
+}
+
 const shareOf = (row, tree) => `${Math.round((100 * row.own) / (tree.duration || 1))} %`;
 const valueOf = (row, tree) => (tree.second ? signed(deltaOf(row)) : formatMs(row.own));
 
@@ -44,7 +52,7 @@ function slowestButton(row, tree, translate, onSelect) {
   button.type = "button";
   const parts = {
     rank: String(row.rank),
-    within: row.parent ? `${row.parent.span.name} ›` : "",
+    within: withinOf(row),
     label: row.span.name,
     value: valueOf(row, tree),
     share: tree.second ? "" : translate("timeline.share", { share: shareOf(row, tree) }),

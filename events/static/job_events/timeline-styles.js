@@ -160,7 +160,7 @@ const CSS = `
 .job-events-inspector {
   & { position: relative; padding: 12px 16px 16px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: var(--t-panel); overflow-wrap: anywhere; }
   .head { display: flex; align-items: center; gap: 8px; }
-  h2 { flex: 1; min-inline-size: 0; margin: 0; font-size: 1rem; line-height: 1.3; }
+  h2 { flex: 1 1 6em; min-inline-size: 0; margin: 0; font-size: 1rem; line-height: 1.3; }
   h2:focus { outline: none; }
   h3 { display: flex; flex-wrap: wrap; gap: 8px; margin: 14px 0 4px; font-size: 0.8125rem; }
   .icon { min-inline-size: 28px; min-block-size: 28px; padding: 0; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: none; line-height: 1; }
@@ -179,7 +179,7 @@ const CSS = `
   details.raw { border-block-start: 1px solid var(--t-line); }
   .raw summary { padding: 4px 0; cursor: pointer; }
   .raw time { color: var(--t-soft); font-variant-numeric: tabular-nums; margin-inline-start: 8px; }
-  .actions { display: flex; flex-wrap: wrap; gap: 6px; margin-block-start: 14px; align-items: center; }
+  .actions { display: flex; flex-wrap: wrap; gap: 6px; margin-block: 10px; align-items: center; }
   .action { min-block-size: 28px; padding: 2px 10px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: none; }
   @media (max-width: 60rem) {
     .icon { min-inline-size: 40px; min-block-size: 40px; }
@@ -197,10 +197,13 @@ const CSS = `
   .handle { flex: none; inline-size: 12px; cursor: col-resize; touch-action: none; background: linear-gradient(var(--job-events-edge, light-dark(#8b867c, #7d8289)), var(--job-events-edge, light-dark(#8b867c, #7d8289))) center / 2px 28px no-repeat; }
   .handle:focus-visible { outline: 2px solid var(--job-events-accent, light-dark(#0b6b61, #5ec9b8)); outline-offset: -2px; }
   @media (max-width: 60rem) {
-    .side { position: fixed; inset: auto 0 0; z-index: 15; inline-size: auto; max-block-size: min(60vh, 34rem); box-shadow: 0 -4px 24px rgb(0 0 0 / 25%); }
+    .side { position: fixed; inset: auto 0 0; z-index: 15; inline-size: auto; max-block-size: 60vh; box-shadow: 0 -4px 24px rgb(0 0 0 / 25%); }
+    &:has(> .side:not([hidden])) { padding-block-end: 60vh; }
     .handle { display: none; }
     .job-events-inspector { border-width: 1px 0 0; border-radius: 12px 12px 0 0; padding-block-start: 0; overscroll-behavior: contain; }
-    .job-events-inspector > .head { position: sticky; inset-block-start: 0; z-index: 1; padding-block: 10px 6px; background: var(--t-panel); }
+    .job-events-inspector .state { order: 1; flex-basis: max-content; }
+    .job-events-inspector .keys { display: none; }
+    .job-events-inspector > .head { flex-wrap: wrap; position: sticky; inset-block-start: 0; z-index: 1; padding-block: 10px 6px; background: var(--t-panel); }
   }
 }
 `;

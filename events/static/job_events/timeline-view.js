@@ -7,6 +7,8 @@ import { Timeline } from "./timeline.js";
 const MIN_PX = 280;
 const MAX_PX = 760;
 const STEP_PX = 24;
+/** Height of the sheet as a share of the window, as in the styles. */
+const SHEET_SHARE = 0.6;
 const WIDTH_KEY = "job-events-inspector-width";
 const narrow = matchMedia("(max-width: 60rem)");
 const FIELDS = "input, textarea, select, [contenteditable], dialog, [role=slider]";
@@ -73,6 +75,7 @@ export class TimelineView {
     // A sheet that opened by itself would cover the page.
     const isShown = span && (by === "user" || this.isAsked || !narrow.matches);
     this.side.hidden = !isShown;
+    this.timeline.coveredBottom = isShown && narrow.matches ? innerHeight * SHEET_SHARE : 0;
     this.inspect(isShown ? span : null, by === "user" && narrow.matches);
     this.onSelect?.(span, by);
   }

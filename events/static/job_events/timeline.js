@@ -32,6 +32,7 @@ export class Timeline {
     this.rows = [];
     this.branch = new Set();
     this.pointer = null;
+    this.coveredBottom = 0;
     addTimelineStyles(root.getRootNode());
     this.build(root);
     this.list = new VirtualList(this.body, {
@@ -203,7 +204,7 @@ export class Timeline {
     if (row) this.focused = row.key;
     this.change(() => {});
     this.onSelect(row ? (row.span.id === spanId ? row.span : row.other ?? row.span) : null, by);
-    if (row && reveal) this.list.reveal(row.key, this.coveredTop());
+    if (row && reveal) this.list.reveal(row.key, this.covered());
     if (row && focus) this.list.node(row.key)?.focus({ preventScroll: true });
     return true;
   }
@@ -294,14 +295,14 @@ export class Timeline {
     const row = this.rows[Math.min(this.rows.length - 1, Math.max(0, index ?? -1))];
     if (index === undefined || !row) return;
     this.focusOn(row.key);
-    this.list.reveal(row.key, this.coveredTop());
+    this.list.reveal(row.key, this.covered());
     this.list.node(row.key)?.focus({ preventScroll: true });
     if (this.selected !== null && this.selected !== row.key) this.select(row.key, { by: "user", focus: true });
   }
 
-  /** Height of what is fixed above the rows. */
-  coveredTop() {
-    return Math.max(0, this.head.getBoundingClientRect().bottom - this.list.view().top);
+  /** Heights of what is fixed above and below the rows. */
+  covered() {
+    return { top: Math.max(0, this.head.getBoundingClientRect().bottom - this.list.view().top), bottom: this.coveredBottom };
   }
 
   hover(event) {

@@ -148,19 +148,21 @@ export class VirtualList {
   }
 
   /**
-   * Scrolls as far as needed to show a row. `margin` is the height of what covers the top of the list.
+   * Scrolls as far as needed to show a row.
    * @param {string} key
+   * @param {{top?: number, bottom?: number}} [covered]  Heights of what covers the list.
    */
-  reveal(key, margin = 0) {
+  reveal(key, covered = {}) {
     const index = this.indexes.get(key);
     if (index === undefined) return;
-    const { top, bottom } = this.view();
+    const view = this.view();
+    const top = view.top + (covered.top ?? 0);
+    const bottom = Math.min(view.bottom, innerHeight - (covered.bottom ?? 0));
     const start = this.root.getBoundingClientRect().top + index * this.rowHeight;
     const end = start + this.rowHeight;
     const isFar = end < top || start > bottom;
-    const middle = (top + margin + bottom) / 2;
-    if (isFar) this.scrollBy(start - middle);
-    else if (start < top + margin) this.scrollBy(start - top - margin);
+    if (isFar) this.scrollBy(start - (top + bottom) / 2);
+    else if (start < top) this.scrollBy(start - top);
     else if (end > bottom) this.scrollBy(end - bottom);
     this.draw();
   }

@@ -1,0 +1,379 @@
+"""The timeline of the run page: what failed, which step was slow, and the details of a step."""
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from events.integrations.langchain import RecordOptions, create_redis_callback_handler
+from events.publisher import SyncRedisStreamPublisher
+from events.spans import span_context
+from tests.browser.support import job_page, wait_until
+from tests.support.showcase_agent import research_graph
+
+pytestmark = pytest.mark.browser
+
+ROWS = "[role=row][aria-level]"
+QUESTION = "Should we sell home batteries in the EU?"
+
+
+def publish(publisher: SyncRedisStreamPublisher, job_id: str, kind: str, **data: Any) -> str:
+    return publisher.publish_event(job_id, {"event_type": kind, **data})
+
+
+def start_task(publisher: SyncRedisStreamPublisher, job_id: str, run_id: str, **data: Any) -> None:
+    span = {"run_id": run_id, "parent_run_id": None, "queue_seconds": 0.2}
+    status = {"job_status": "running", "attempt": 1}
+    publish(publisher, job_id, "task_started", **status, **data, data=span)
+
+
+def end_task(
+    publisher: SyncRedisStreamPublisher, job_id: str, run_id: str, kind: str, **data: Any
+) -> None:
+    statuses = {"task_completed": "done", "task_failed": "failed", "task_retry": "retry"}
+    span = {"run_id": run_id, "status": statuses[kind]}
+    publish(publisher, job_id, kind, attempt=1, **data, data=span)
+
+
+def run_agent(publisher: SyncRedisStreamPublisher, job_id: str, *, denied: bool) -> None:
+    """Run six analysts in parallel; a tool of one fails, and the upload if it is denied."""
+    start_task(publisher, job_id, "k.1", task_type="agents.market_research")
+    options = RecordOptions(tool_inputs=True, prompts=True)
+    handler = create_redis_callback_handler(job_id, publisher, record=options)
+    given = {"question": QUESTION, "denied": denied}
+    with span_context(job_id, "k.1"), suppress(PermissionError):
+        research_graph().invoke(given, {"callbacks": [handler]})
+        end_task(publisher, job_id, "k.1", "task_completed", job_status="completed")
+        return
+    failed = {"job_status": "failed", "error": "403 Forbidden", "error_type": "PermissionError"}
+    end_task(publisher, job_id, "k.1", "task_failed", **failed)
+
+
+@pytest.fixture(scope="module")
+def _agents() -> dict[str, str]:
+    """The jobs of agents that were run for an earlier test."""
+    return {}
+
+
+@pytest.fixture
+def failed_agent(
+    _agents: dict[str, str], plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> str:
+    if "failed" not in _agents:
+        run_agent(publisher, plain_job_id, denied=True)
+        _agents["failed"] = plain_job_id
+    return _agents["failed"]
+
+
+def open_timeline(page: Any, job_id: str, query: str = "") -> Any:
+    page.goto(f"{job_page(job_id)}?tab=timeline{query}")
+    page.wait_for_selector("html:is([data-live-state=live], [data-live-state=ended])")
+    page.locator(ROWS).first.wait_for()
+    return page.locator(ROWS)
+
+
+def row(page: Any, name: str) -> Any:
+    return page.locator(ROWS).filter(has=page.get_by_text(name, exact=True)).first
+
+
+def selected(page: Any) -> Any:
+    return page.locator(f"{ROWS}[aria-selected=true]")
+
+
+def inspector(page: Any) -> Any:
+    return page.get_by_role("complementary", name="Selected step")
+
+
+def test_failed_job_opens_at_the_step_that_failed(page: Any, failed_agent: str) -> None:
+    open_timeline(page, failed_agent)
+    assert "upload_report" in selected(page).inner_text()
+    assert "Failed here" in selected(page).inner_text()
+    details = inspector(page)
+    details.get_by_text("PermissionError").wait_for()
+    assert "403 Forbidden: the key of research-agent may not write" in details.inner_text()
+    assert "publish › upload_report" in details.inner_text()
+    assert re.search(r"\+\d+\.\d+ s \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", details.inner_text())
+    assert selected(page).bounding_box()["y"] < 720  # on the first screen
+    assert page.evaluate("scrollY") == 0
+
+
+def test_slowest_steps_lead_to_their_rows(page: Any, failed_agent: str) -> None:
+    open_timeline(page, failed_agent)
+    slowest = page.locator(".slow")
+    texts = slowest.all_inner_texts()
+    assert "fetch_page" in texts[0]
+    assert re.search(r"4\.5\d s", texts[0])
+    assert "gpt-5" in texts[1]
+    assert len(texts) == 3
+    slowest.first.click()
+    assert "fetch_page" in selected(page).inner_text()
+    assert "span=" in page.url
+
+
+def test_parallel_branches_and_errors_are_marked(page: Any, failed_agent: str) -> None:
+    open_timeline(page, failed_agent)
+    first = row(page, "analyst[1]")
+    assert "parallel: 6" in first.inner_text()
+    assert first.locator(".guide.first").count() == 1
+    hidden = page.locator(ROWS).filter(has_text="Errors inside: 1")
+    assert hidden.get_attribute("aria-expanded") == "false"
+    page.keyboard.press("e")
+    assert "run_sql" in selected(page).inner_text()
+    assert selected(page).get_attribute("data-status") in ("handled", "error")
+    page.keyboard.press("e")
+    assert "upload_report" in selected(page).inner_text()
+
+
+def test_rows_are_a_tree_for_the_keyboard(page: Any, failed_agent: str) -> None:
+    rows = open_timeline(page, failed_agent)
+    focused = page.locator(f"{ROWS}:focus")
+    page.keyboard.press("Escape")
+    rows.first.focus()
+    page.keyboard.press("ArrowRight")
+    assert focused.get_attribute("aria-level") == "2"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    attributes = {name: focused.get_attribute(f"aria-{name}") for name in ("posinset", "level")}
+    assert attributes == {"posinset": "2", "level": "3"}
+    assert focused.get_attribute("aria-expanded") == "false"
+    count = rows.count()
+    page.keyboard.press("ArrowRight")
+    assert focused.get_attribute("aria-expanded") == "true"
+    assert rows.count() > count
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert focused.get_attribute("aria-level") == "2"
+    page.keyboard.press("End")
+    last = page.get_by_role("treegrid").get_attribute("aria-rowcount")
+    assert focused.get_attribute("aria-rowindex") == last
+    assert rows.filter(has=page.locator(":scope[tabindex='0']")).count() <= 1
+    page.keyboard.press("Enter")
+    assert "upload_report" in inspector(page).get_by_role("heading").first.inner_text()
+
+
+def test_facets_keep_the_steps_around_their_matches(page: Any, failed_agent: str) -> None:
+    rows = open_timeline(page, failed_agent)
+    group = page.get_by_role("group", name="Show only")
+    assert "Errors 2" in group.inner_text()
+    group.get_by_role("button", name="Errors").click()
+    shown = rows.locator(".label").all_inner_texts()
+    assert {"run_sql", "upload_report", "market_research"} <= set(shown)
+    assert "fetch_page" not in shown
+    assert "errors=1" in page.url
+    page.reload()
+    rows.first.wait_for()
+    assert rows.locator(".label").all_inner_texts() == shown
+    group.get_by_role("button", name="Errors").click()
+    group.get_by_role("button", name="Models").click()
+    assert page.locator(f"{ROWS}[data-context=false]").first.get_attribute("data-kind") == "model"
+    assert "kind=model" in page.url
+
+
+def test_link_to_a_step_and_back(page: Any, context: Any, failed_agent: str) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_timeline(page, failed_agent)
+    page.keyboard.press("e")
+    inspector(page).get_by_role("button", name="Copy link").click()
+    inspector(page).get_by_text("Copied").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("/jobs/")
+    page.goto(link)
+    selected(page).wait_for()
+    assert "run_sql" in selected(page).inner_text()
+    inspector(page).get_by_role("heading", name="run_sql").wait_for()
+    page.keyboard.press("c")
+    inspector(page).get_by_text("Copied").wait_for()
+    step = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert step["name"] == "run_sql"
+    assert step["path"][-2:] != []
+    assert step["events"][0]["event_type"] == "tool_call"
+    page.keyboard.press("Escape")
+    assert inspector(page).is_hidden()
+    assert "span=" not in page.url
+
+
+def test_details_show_usage_text_and_events(page: Any, failed_agent: str) -> None:
+    open_timeline(page, failed_agent)
+    page.locator(".slow", has_text="gpt-5").first.click()
+    details = inspector(page)
+    details.get_by_text("in: 9870, out: 1460").wait_for()
+    assert "Home batteries in the EU" in details.inner_text()
+    event = details.locator("details.raw").first
+    event.locator("summary").click()
+    assert "model_call" in event.locator(".json-tree").inner_text()
+
+
+def test_details_can_be_resized_by_keyboard(page: Any, failed_agent: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_timeline(page, failed_agent)
+    handle = page.get_by_role("separator")
+    before = inspector(page).bounding_box()["width"]
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert inspector(page).bounding_box()["width"] - before == pytest.approx(48, abs=1)
+    width = handle.get_attribute("aria-valuenow")
+    page.reload()
+    inspector(page).wait_for()
+    assert handle.get_attribute("aria-valuenow") == width
+
+
+def test_phone_shows_bars_of_the_branch_and_a_sheet(page: Any, failed_agent: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_timeline(page, failed_agent)
+    assert inspector(page).is_hidden()  # a sheet would cover the page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert row(page, "upload_report").locator(".bar:visible").count() == 1
+    assert row(page, "analyst[1]").locator(".bar:visible").count() == 0
+    row(page, "upload_report").click()
+    heading = inspector(page).get_by_role("heading", name="upload_report")
+    heading.wait_for()
+    wait_until(page, f"{FOCUSED}.localName === 'h2'")
+    sheet = inspector(page).bounding_box()
+    assert sheet["y"] + sheet["height"] == pytest.approx(844, abs=1)
+    assert row(page, "upload_report").bounding_box()["y"] < sheet["y"]
+    inspector(page).get_by_role("button", name="Close").click()
+    assert inspector(page).is_hidden()
+    assert page.evaluate(f"{FOCUSED}.getAttribute('role')") == "row"
+
+
+FOCUSED = (
+    "(() => { let at = document.activeElement;"
+    " while (at.shadowRoot) at = at.shadowRoot.activeElement; return at; })()"
+)
+
+
+def publish_charges(
+    publisher: SyncRedisStreamPublisher, job_id: str, attempt: int, names: list[str]
+) -> None:
+    for name in names:
+        start_task(publisher, job_id, f"{name}.{attempt}", task_type=name)
+        end_task(publisher, job_id, f"{name}.{attempt}", "task_completed")
+    last = f"charge.{attempt}"
+    start_task(publisher, job_id, f"{last}.1", task_type="charge")
+    end_task(publisher, job_id, f"{last}.1", "task_retry", error="Timeout", error_type="Timeout")
+    start_task(publisher, job_id, f"{last}.2", task_type="charge")
+    failed = {"job_status": "failed", "error": "card gateway timed out", "error_type": "Timeout"}
+    end_task(publisher, job_id, f"{last}.2", "task_failed", **failed)
+
+
+def test_attempts_are_compared_on_one_axis(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publish_charges(publisher, plain_job_id, 1, ["load", "price"])
+    publish(publisher, plain_job_id, "job_retried", attempt=2, job_status="pending")
+    publish_charges(publisher, plain_job_id, 2, ["load", "notify"])
+    rows = open_timeline(page, plain_job_id)
+    assert rows.locator(".label").all_inner_texts() == ["load", "notify", "charge[1]", "charge[2]"]
+    assert "Retried" in row(page, "charge[1]").inner_text()
+    assert "card gateway timed out" in row(page, "charge[2]").inner_text()
+    open_timeline(page, plain_job_id, "&attempt=1&compare=2")
+    page.get_by_text("Upper bars: attempt 1. Lower bars: attempt 2.").wait_for()
+    assert row(page, "load").locator(".bar:visible").count() == 2
+    assert " / " in row(page, "load").inner_text()
+    assert "only in attempt 1" in row(page, "price").inner_text()
+    assert "only in attempt 2" in row(page, "notify").inner_text()
+    assert rows.count() == 5
+
+
+def publish_steps(
+    publisher: SyncRedisStreamPublisher, job_id: str, nodes: int, tools: int
+) -> None:
+    def span(run_id: str, parent: str, **data: Any) -> dict[str, Any]:
+        return {"data": {"run_id": run_id, "parent_run_id": parent, **data}}
+
+    events: list[dict[str, Any]] = []
+    for n in range(nodes):
+        node = {"phase": "page", "node": "page", "step": n}
+        events.append({"event_type": "phase_update", **span(f"n{n}", "t", **node)})
+        for i in range(tools):
+            run = f"n{n}.{i}"
+            events.append({"event_type": "tool_call", **span(run, f"n{n}", tool="fetch")})
+            done = span(run, f"n{n}", tool="fetch", status="done", seconds=0.01)
+            if (n, i) == (nodes // 2, 3):
+                done["data"] |= {"message": "disk is full", "error_type": "OSError"}
+            kind = "error" if "message" in done["data"] else "tool_result"
+            events.append({"event_type": kind, **done})
+        events.append({"event_type": "phase_result", **span(f"n{n}", "t", **node, status="done")})
+    for start in range(0, len(events), 500):
+        publisher.publish_events(job_id, events[start : start + 500])
+
+
+def test_five_thousand_steps_are_drawn_where_they_are_visible(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    start_task(publisher, plain_job_id, "t")
+    publish_steps(publisher, plain_job_id, 500, 9)
+    rows = open_timeline(page, plain_job_id)
+    assert int(page.get_by_role("treegrid").get_attribute("aria-rowcount")) > 500
+    assert rows.count() < 80
+    page.keyboard.press("e")
+    assert "disk is full" in selected(page).inner_text()
+    box = selected(page).bounding_box()
+    assert 0 < box["y"] < 720
+    selected(page).focus()
+    page.keyboard.press("End")
+    assert page.locator(f"{ROWS}:focus .label").inner_text() == "page[500]"
+    assert rows.count() < 80
+    head = page.locator(".axis").bounding_box()
+    assert 0 <= head["y"] < 120  # sticky
+
+
+def test_rows_do_not_move_under_the_pointer(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    start_task(publisher, plain_job_id, "t")
+    for name in ("a", "b"):
+        data = {"run_id": name, "parent_run_id": "t", "name": name}
+        publish(publisher, plain_job_id, "span_started", data=data)
+    rows = open_timeline(page, plain_job_id)
+    row(page, "b").hover()
+    page.locator(".tip", has_text="→").wait_for()
+    before = row(page, "b").bounding_box()["y"]
+    for name, parent in (("within a", "a"), ("c", "t")):
+        data = {"run_id": name, "parent_run_id": parent, "name": name}
+        publish(publisher, plain_job_id, "span_started", data=data)
+    row(page, "c").wait_for()
+    assert row(page, "b").bounding_box()["y"] == before
+    assert rows.locator(".label").all_inner_texts() == ["task", "a", "b", "c"]
+    page.mouse.move(2, 2)
+    row(page, "within a").wait_for()
+
+
+def test_bars_of_running_interrupted_and_inferred_steps(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    start_task(publisher, plain_job_id, "t")
+    for run, parent in (("g", "t"), ("ask", "g"), ("lost", "g")):
+        data = {"run_id": run, "parent_run_id": parent, "phase": run}
+        publish(publisher, plain_job_id, "phase_update", data=data)
+    ended = {"run_id": "ask", "parent_run_id": "g", "phase": "ask", "status": "interrupted"}
+    publish(publisher, plain_job_id, "phase_result", data=ended)
+    ended = {"run_id": "g", "parent_run_id": "t", "phase": "g", "status": "interrupted"}
+    publish(publisher, plain_job_id, "interrupted", data=ended)
+    open_timeline(page, plain_job_id)
+    assert "Waits for a person" in row(page, "ask").inner_text()
+    assert row(page, "lost").locator(".bar").get_attribute("data-inferred") == "true"
+    assert page.locator(f"{ROWS} .wait:visible").count() == 1
+    first = page.locator(ROWS).first
+    assert first.get_attribute("data-status") == "running"
+    width = "row => row.querySelector('.value').textContent"
+    before = first.evaluate(width)
+    page.wait_for_timeout(1_500)
+    assert first.evaluate(width) != before
+
+
+@pytest.mark.parametrize("width", [1440, 820, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_timeline_is_accessible(page: Any, failed_agent: str, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    open_timeline(page, failed_agent)
+    page.keyboard.press("e")
+    inspector(page).get_by_role("heading", name="run_sql").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
