@@ -95,7 +95,9 @@ def test_failed_job_opens_at_the_step_that_failed(page: Any, failed_agent: str) 
     details.get_by_text("PermissionError").wait_for()
     assert "403 Forbidden: the key of research-agent may not write" in details.inner_text()
     assert "publish › upload_report" in details.inner_text()
-    assert re.search(r"\+\d+\.\d+ s \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", details.inner_text())
+    assert re.search(
+        r"\+\d+\.\d+ s \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", details.inner_text()
+    )
     assert selected(page).bounding_box()["y"] < 720  # on the first screen
     assert page.evaluate("scrollY") == 0
 
@@ -279,9 +281,7 @@ def test_attempts_are_compared_on_one_axis(
     assert rows.count() == 5
 
 
-def publish_steps(
-    publisher: SyncRedisStreamPublisher, job_id: str, nodes: int, tools: int
-) -> None:
+def publish_steps(publisher: SyncRedisStreamPublisher, job_id: str, nodes: int, tools: int) -> None:
     def span(run_id: str, parent: str, **data: Any) -> dict[str, Any]:
         return {"data": {"run_id": run_id, "parent_run_id": parent, **data}}
 

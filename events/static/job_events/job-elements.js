@@ -1,159 +1,80 @@
 /**
- * Two elements that show a job live, in any page:
+ * Custom elements that show a job in any page:
  *
  *     <script type="module" src="{% static 'job_events/job-elements.js' %}"></script>
- *     <job-progress job-id="job_001"></job-progress>
- *     <job-timeline job-id="job_001" limit="50"></job-timeline>
+ *     <job-progress job-id="{{ job.job_id }}"></job-progress>
+ *     <job-timeline job-id="{{ job.job_id }}"></job-timeline>
  *
- * Attributes: `job-id`; `base-url` and `socket-url` of the API and the sockets, by default /api/jobs/ and
- * /ws/jobs/; `ticket-url`, which issues tickets by POST, for pages of another origin; `labels`, JSON of
- * labels by status. Elements of one job share one connection.
- *
- * The DOM events `job-event`, `job-live` and `job-end` bubble; `detail` is the job event. Style with ::part(status), ::part(message), ::part(percent), ::part(bar), ::part(list),
- * ::part(event), ::part(time), ::part(type) and ::part(text), and with the attributes
- * `data-status` and `data-live`.
+ * They follow the job live, insert no markup from events, and need no Trusted Types policy. Attributes, parts,
+ * custom properties and DOM events are in docs/reference.md, "Browser client".
  */
-import { watchJob } from "./job-events.js";
-import { isObject } from "./job-transports.js";
+import { joinLog } from "./element-log.js";
+import { formatInstant, formatMs } from "./time-format.js";
+import { asObject } from "./untrusted.js";
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
-const STATUSES = new Set(["pending", "running", ...OVER]);
 const LABELS = {
   pending: "Pending",
   running: "Running",
+  waiting: "Waiting for input",
   completed: "Completed",
   failed: "Failed",
   cancelled: "Cancelled",
-  connecting: "Connecting …",
-  reconnecting: "Reconnecting …",
+  loading: "Connecting…",
+  connecting: "Connecting…",
+  reconnecting: "Reconnecting…",
   refused: "Not available",
+  handled: "Handled errors: {count}",
+  percent: "{percent}%",
+  "fact.started": "Started",
+  "fact.duration": "Duration",
+  "fact.queue": "Waited in queue",
+  "fact.first": "First event after",
+  "fact.attempt": "Attempt",
+  "fact.calls": "Model calls",
+  "fact.tokens": "Tokens in / out",
 };
-const LIMIT = 100;
-const TEXT_CHARS = 200;
-/** Keys that the summary of an event omits. */
-const HIDDEN_KEYS = new Set(["event_type", "timestamp", "job_id", "job_status", "task_type", "attempt"]);
-
-// One connection for all elements of a job
-
-/** @type {Map<string, Shared>} */
-const shared = new Map();
-
-class Shared {
-  constructor(key, jobId, options) {
-    this.key = key;
-    this.members = new Set();
-    this.clear();
-    this.watch = watchJob(jobId, {
-      ...options,
-      onEvent: (event) => {
-        this.take(event);
-        this.notify("event", event);
-      },
-      onLive: () => {
-        this.isLive = true;
-        this.notify("live");
-      },
-      onEnd: () => {
-        this.isOver = true;
-        this.notify("end");
-      },
-      onReset: () => {
-        this.clear();
-        this.notify("reset");
-      },
-      onStatus: (status, detail) => {
-        this.connection = detail?.refused ? "refused" : status;
-        this.notify("connection");
-      },
-    });
-  }
-
-  clear() {
-    this.state = { status: "pending", progress: null, message: "", attempt: 1 };
-    this.latest = [];
-    this.isLive = this.isOver = false;
-    this.connection ??= "connecting";
-  }
-
-  take(event) {
-    applyEvent(this.state, event);
-    this.latest.push(event);
-    if (this.latest.length > 2 * LIMIT) this.latest.splice(0, LIMIT);
-  }
-
-  notify(what, event) {
-    for (const member of [...this.members]) member.update(what, event);
-  }
-
-  join(member) {
-    this.members.add(member);
-  }
-
-  leave(member) {
-    this.members.delete(member);
-    if (this.members.size) return;
-    this.watch.close();
-    shared.delete(this.key);
-  }
-}
-
-/** Applies an event to the state. Any program may have published it: every field is validated. */
-function applyEvent(state, event) {
-  const data = asObject(event.data);
-  const progress = Number.parseFloat(data.progress ?? data.progress_percent);
-  if (event.event_type === "job_retried") Object.assign(state, { progress: null, message: "" });
-  if (event.event_type === "task_progress" && Number.isFinite(progress)) {
-    state.progress = Math.min(100, Math.max(0, progress));
-  }
-  if (event.event_type === "task_started" && state.status === "pending") state.status = "running";
-  if (typeof data.message === "string") state.message = data.message;
-  if (event.event_type === "phase_update" && typeof data.phase === "string") state.message = data.phase;
-  if (typeof data.error === "string" && data.error) state.message = data.error;
-  if (STATUSES.has(data.job_status)) state.status = data.job_status;
-  if (state.status === "completed") Object.assign(state, { progress: 100, message: "" });
-}
-
-const asObject = (value) => (isObject(value) ? value : {});
-
-// The elements
+const FACTS = ["duration", "queue", "first", "attempt", "calls", "tokens", "started"];
+const OVER = new Set(["completed", "failed", "cancelled"]);
+const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
+/** Many events a second are drawn together. */
+const TIMELINE_MS = 250;
+const ROW_PX = 28;
+const numbers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 
 class JobElement extends HTMLElement {
-  static observedAttributes = ["job-id", "base-url", "socket-url", "ticket-url"];
+  static observedAttributes = ["job-id", "base-url", "socket-url", "ticket-url", "labels", "time-zone", "limit", "height"];
 
   constructor() {
     super();
     this.root = this.attachShadow({ mode: "open" });
     this.source = null;
+    this.isBegun = false;
   }
 
   connectedCallback() {
+    this.isBegun = true;
     this.begin();
   }
 
   disconnectedCallback() {
+    this.isBegun = false;
     this.end();
   }
 
+  /** Also called for each attribute before the element is connected. */
   attributeChangedCallback(_name, before, after) {
-    if (this.isConnected && before !== after) this.begin();
+    if (this.isBegun && before !== after) this.begin();
   }
 
   begin() {
     this.end();
-    const jobId = this.getAttribute("job-id");
+    this.labels = this.readLabels();
     this.build();
+    const jobId = this.getAttribute("job-id");
     if (!jobId) return;
-    const names = { baseUrl: "base-url", socketUrl: "socket-url" };
-    const options = Object.fromEntries(
-      Object.entries(names).flatMap(([key, name]) => (this.hasAttribute(name) ? [[key, this.getAttribute(name)]] : [])),
-    );
-    const ticketUrl = this.getAttribute("ticket-url");
-    if (ticketUrl) options.ticket = () => fetchTicket(ticketUrl);
-    const key = JSON.stringify([jobId, options, ticketUrl]);
-    if (!shared.has(key)) shared.set(key, new Shared(key, jobId, options));
-    this.source = shared.get(key);
-    this.source.join(this);
-    this.draw(true);
+    const [baseUrl, socketUrl, ticketUrl] = ["base-url", "socket-url", "ticket-url"].map((name) => this.getAttribute(name));
+    this.source = joinLog({ jobId, baseUrl, socketUrl, ticketUrl }, this);
+    this.redraw();
   }
 
   end() {
@@ -162,19 +83,27 @@ class JobElement extends HTMLElement {
   }
 
   update(what, event) {
-    this.dataset.live = String(this.source.isLive && this.source.connection !== "reconnecting");
-    this.draw(what === "reset", event);
-    if (what in BUBBLES) {
-      this.dispatchEvent(new CustomEvent(BUBBLES[what], { bubbles: true, composed: true, detail: event ?? null }));
+    this.dispatchEvent(new CustomEvent(BUBBLES[what], { bubbles: true, composed: true, detail: event }));
+  }
+
+  redraw() {
+    if (!this.source) return;
+    const { isLive, log, model } = this.source;
+    this.dataset.live = String(isLive && log.status !== "reconnecting");
+    this.dataset.status = model.status;
+    this.draw(this.source);
+  }
+
+  readLabels() {
+    try {
+      return { ...LABELS, ...asObject(JSON.parse(this.getAttribute("labels") ?? "{}")) };
+    } catch {
+      return LABELS;
     }
   }
 
-  label(name) {
-    try {
-      return String(asObject(JSON.parse(this.getAttribute("labels") ?? "{}"))[name] ?? LABELS[name] ?? name);
-    } catch {
-      return LABELS[name] ?? name;
-    }
+  label(name, values = {}) {
+    return String(this.labels[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => String(values[key] ?? whole));
   }
 
   /** Creates an element. Text is added with setText, never as markup. */
@@ -187,17 +116,9 @@ class JobElement extends HTMLElement {
 
   style(css) {
     const sheet = new CSSStyleSheet(); // works under a CSP without inline styles
-    sheet.replaceSync(`:host { display: block; font: inherit; } :host([hidden]) { display: none; } ${css}`);
+    sheet.replaceSync(`:host { display: block; font: inherit; } :host([hidden]), [hidden] { display: none !important; } ${css}`);
     this.root.adoptedStyleSheets = [sheet];
   }
-}
-
-const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
-
-async function fetchTicket(url) {
-  const response = await fetch(url, { method: "POST", credentials: "include" });
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
-  return (await response.json()).ticket;
 }
 
 function setText(node, text) {
@@ -207,87 +128,158 @@ function setText(node, text) {
 class JobProgress extends JobElement {
   build() {
     this.style(`
-      [part=line] { display: flex; gap: .5em; align-items: baseline; }
-      [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; opacity: .8; }
-      [part=percent] { font-variant-numeric: tabular-nums; }
-      [part=status] { font-weight: 600; }
-      progress { width: 100%; }`);
+      :host {
+        --soft: var(--job-events-soft, light-dark(#615d55, #a6a8aa)); --track: var(--job-events-track, light-dark(#e6e3dc, #34393d));
+        --tone: var(--job-events-soft, light-dark(#665f52, #c2bbae)); overflow-wrap: anywhere;
+      }
+      :host([data-status=running]) { --tone: var(--job-events-running, light-dark(#1c5aa8, #8bbcf5)); }
+      :host([data-status=completed]) { --tone: var(--job-events-completed, light-dark(#1f6e38, #84d09a)); }
+      :host([data-status=failed]) { --tone: var(--job-events-failed, light-dark(#a9271d, #f39a8f)); }
+      :host([data-status=cancelled]) { --tone: var(--job-events-cancelled, light-dark(#6a4a8c, #c7abe6)); }
+      [part=line] { display: flex; gap: .25em .75em; align-items: baseline; }
+      [part=status] { font-weight: 600; color: var(--tone); white-space: nowrap; }
+      [part=status]:not(:empty)::before { content: ""; display: inline-block; inline-size: .55em; block-size: .55em; margin-inline-end: .45em; border-radius: 50%; background: currentcolor; }
+      :host([data-status=failed]) [part=status]::before { border-radius: 0; transform: rotate(45deg); }
+      :host([data-status=cancelled]) [part=status]::before { border-radius: 0; }
+      [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--soft); }
+      [part=percent], dd { font-variant-numeric: tabular-nums; }
+      [part=handled] { padding-inline: .5em; border-radius: 99px; font-size: .85em; white-space: nowrap; color: var(--job-events-handled, light-dark(#7d5200, #e8bb5b)); background: var(--job-events-handled-wash, light-dark(#fbf0d5, #3b2f14)); }
+      progress { appearance: none; display: block; width: 100%; height: .5em; margin-block: .35em; border: 0; border-radius: 99px; background: var(--track); overflow: hidden; }
+      progress::-webkit-progress-bar { background: var(--track); }
+      progress::-webkit-progress-value { background: var(--tone); }
+      progress::-moz-progress-bar { background: var(--tone); }
+      progress:not([value]) { background: linear-gradient(90deg, var(--track) 30%, var(--tone), var(--track) 70%) 0 / 300% 100%; animation: move 2s linear infinite; }
+      progress:not([value])::-webkit-progress-bar { background: none; }
+      @keyframes move { from { background-position: 100% 0; } to { background-position: -50% 0; } }
+      @media (prefers-reduced-motion: reduce) { progress:not([value]) { animation: none; } }
+      [part=error] { margin: .35em 0; color: var(--job-events-failed, light-dark(#a9271d, #f39a8f)); white-space: pre-wrap; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
+      [part=facts] { display: flex; flex-wrap: wrap; gap: .25em 1.5em; margin: .35em 0 0; font-size: .875em; }
+      [part=fact] { display: flex; gap: .4em; }
+      dt { color: var(--soft); } dd { margin: 0; }`);
     this.status = this.make("span", "status", { role: "status" });
+    this.handled = this.make("span", "handled");
     this.message = this.make("span", "message", { dir: "auto" });
     this.percent = this.make("span", "percent", { "aria-hidden": "true" });
-    this.bar = this.make("progress", "bar", { max: "100" });
+    this.bar = this.make("progress", "bar", { max: "100", value: "0" });
+    this.error = this.make("p", "error", { dir: "auto" });
+    this.facts = this.make("dl", "facts");
+    this.values = Object.fromEntries(FACTS.map((name) => [name, this.addFact(name)]));
+    this.handled.hidden = this.error.hidden = this.facts.hidden = true;
     const line = this.make("div", "line");
-    line.append(this.status, this.message, this.percent);
-    this.root.replaceChildren(line, this.bar);
+    line.append(this.status, this.handled, this.message, this.percent);
+    this.root.replaceChildren(line, this.bar, this.error, this.facts);
   }
 
-  draw() {
-    const { state, isLive, connection } = this.source;
-    const away = connection === "refused" || (!isLive && connection !== "ended") ? connection : "";
-    this.dataset.status = state.status;
-    this.bar.hidden = away === "refused";
-    const isKnown = away !== "refused" && (isLive || this.source.latest.length > 0);
-    setText(this.status, this.label(isKnown ? state.status : away || "connecting"));
-    setText(this.message, state.message);
-    this.bar.setAttribute("aria-label", this.label(state.status));
-    if (state.progress === null && state.status === "running") this.bar.removeAttribute("value");
-    else this.bar.value = state.progress ?? 0;
-    setText(this.percent, state.progress === null ? "" : `${Math.round(state.progress)} %`);
+  draw(source) {
+    const { model, log, isRead } = source;
+    const isRefused = log.status === "refused";
+    const isKnown = isRead && !isRefused && log.status !== "loading";
+    const shown = model.status === "running" && model.questions.size ? "waiting" : model.status;
+    setText(this.status, this.label(isKnown ? shown : isRefused ? "refused" : log.status === "ended" ? shown : log.status));
+    this.bar.hidden = isRefused;
+    this.bar.setAttribute("aria-label", this.label(shown));
+    if (!isKnown) return;
+    const place = [model.phase, model.message].filter(Boolean).join(" · ");
+    setText(this.message, model.status === "completed" ? "" : place);
+    if (model.progress === null && model.status === "running") this.bar.removeAttribute("value");
+    else this.bar.value = model.progress ?? 0;
+    const percent = model.progress === null ? "" : this.label("percent", { percent: Math.round(model.progress) });
+    setText(this.percent, percent);
+    this.drawErrors(model);
+    this.drawFacts(source);
+  }
+
+  drawErrors(model) {
+    const { fatal, handledErrors } = model;
+    this.error.hidden = !fatal?.message;
+    if (fatal) setText(this.error, [fatal.type, fatal.message].filter(Boolean).join(": "));
+    this.handled.hidden = !handledErrors;
+    if (handledErrors) setText(this.handled, this.label("handled", { count: numbers.format(handledErrors) }));
+  }
+
+  drawFacts({ model, now }) {
+    const { start, tokens, modelCalls, attempts } = model;
+    const until = OVER.has(model.status) ? (model.end ?? start) : now;
+    const span = (seconds) => (seconds === null ? "" : formatMs(seconds * 1000));
+    this.setFact("duration", start === null ? "" : formatMs(Math.max(0, until - start)));
+    this.setFact("queue", span(model.queueSeconds));
+    this.setFact("first", span(model.firstEventSeconds));
+    this.setFact("attempt", attempts.length > 1 || model.attempt > 1 ? numbers.format(model.attempt) : "");
+    this.setFact("calls", modelCalls ? numbers.format(modelCalls) : "");
+    this.setFact("tokens", tokens ? `${numbers.format(tokens.input)} / ${numbers.format(tokens.output)}` : "");
+    this.setFact("started", start === null ? "" : formatInstant(start, this.getAttribute("time-zone") || undefined).replace(/\.\d+/, ""));
+    this.facts.hidden = FACTS.every((name) => this.values[name].parentNode.hidden);
+  }
+
+  addFact(name) {
+    const group = this.make("div", "fact", { "data-fact": name });
+    const [term, value] = [this.make("dt", "label"), this.make("dd", "value")];
+    setText(term, this.label(`fact.${name}`));
+    group.append(term, value);
+    group.hidden = true;
+    this.facts.append(group);
+    return value;
+  }
+
+  setFact(name, text) {
+    this.values[name].parentNode.hidden = !text;
+    setText(this.values[name], text);
   }
 }
 
 class JobTimeline extends JobElement {
   build() {
+    this.view?.timeline.close();
+    this.view = null;
+    this.drawnAt = -Infinity;
     this.style(`
-      ol { list-style: none; margin: 0; padding: 0; }
-      ol, li { display: grid; grid-template-columns: auto auto minmax(0, 1fr); column-gap: .75em; }
-      li { grid-column: 1 / -1; grid-template-columns: subgrid; padding: .15em 0; }
-      time { font-variant-numeric: tabular-nums; opacity: .7; }
-      [part=type] { font-weight: 600; }
-      [part=text] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }`);
-    this.list = this.make("ol", "list", { role: "log", "aria-live": "polite" });
-    this.root.replaceChildren(this.list);
+      [part=timeline][data-scrolls] { overflow: auto; --job-events-sticky: 0px; }
+      [part=timeline][data-limited] .grid { max-block-size: var(--limit); overflow: auto; --job-events-sticky: 0px; }`);
+    this.box = this.make("div", "timeline");
+    this.setHeight();
+    this.root.replaceChildren(this.box);
+    this.load(this.box);
   }
 
-  get limit() {
+  /** Without `height` and `limit` the timeline scrolls with the page. */
+  setHeight() {
+    const height = this.getAttribute("height");
     const limit = Number.parseInt(this.getAttribute("limit") ?? "", 10);
-    return limit > 0 ? Math.min(limit, LIMIT) : LIMIT;
+    this.box.toggleAttribute("data-scrolls", Boolean(height));
+    this.box.toggleAttribute("data-limited", limit > 0);
+    if (height) this.box.style.setProperty("block-size", height);
+    if (limit > 0) this.box.style.setProperty("--limit", `${(limit + 1) * ROW_PX + 2}px`);
   }
 
-  draw(redraw, event) {
-    this.dataset.status = this.source.state.status;
-    if (redraw) this.list.replaceChildren(...this.source.latest.slice(-this.limit).map((each) => this.row(each)));
-    else if (event) this.list.append(this.row(event));
-    while (this.list.childElementCount > this.limit) this.list.firstElementChild.remove();
+  /** The timeline is loaded by pages that show one. */
+  async load(box) {
+    const [{ TimelineView }, { withEnglish }] = await Promise.all([import("./timeline-view.js"), import("./timeline-texts.js")]);
+    if (this.box !== box) return;
+    this.view = new TimelineView(box, {
+      translate: withEnglish((name, values) => this.label(name, values)),
+      timeZone: this.getAttribute("time-zone") || undefined,
+    });
+    // Scroll events do not leave a shadow root, where the list would receive them.
+    box.addEventListener("scroll", this.view.timeline.list.schedule, { passive: true, capture: true });
+    this.redraw();
   }
 
-  row(event) {
-    const data = asObject(event.data);
-    const time = Date.parse(event.timestamp);
-    const clock = this.make("time", "time");
-    if (!Number.isNaN(time)) {
-      clock.dateTime = new Date(time).toISOString();
-      setText(clock, new Date(time).toLocaleTimeString(document.documentElement.lang || undefined));
+  end() {
+    super.end();
+    clearTimeout(this.timer);
+    this.timer = 0;
+  }
+
+  draw({ model, log, now }) {
+    if (!this.view || log.status === "loading") return;
+    const wait = this.drawnAt + TIMELINE_MS - performance.now();
+    if (wait > 0) {
+      this.timer ||= setTimeout(() => this.redraw((this.timer = 0)), wait);
+      return;
     }
-    const type = this.make("span", "type");
-    setText(type, String(event.event_type ?? "").replaceAll("_", " "));
-    const text = this.make("span", "text", { dir: "auto" });
-    setText(text, summarize(data));
-    const row = this.make("li", "event", { "data-event-id": event.id });
-    row.append(clock, type, text);
-    return row;
+    this.drawnAt = performance.now();
+    this.view.draw(model, { now });
   }
-}
-
-/** Summarizes the data of an event in one line. */
-function summarize(data) {
-  const words = [];
-  for (const [key, value] of Object.entries(data)) {
-    if (HIDDEN_KEYS.has(key) || value === null || value === "") continue;
-    const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-    words.push(key === "message" || key === "text" ? text : `${key}: ${text}`);
-  }
-  return words.join(" · ").replace(/\s+/g, " ").slice(0, TEXT_CHARS);
 }
 
 customElements.define("job-progress", JobProgress);

@@ -26,10 +26,16 @@ export function resolveErrors(tree, attempts) {
   for (const span of tree.failed) {
     span.status = statusOf(span, decided, tree, attempts);
     span.isFatal &&= span.status === "failed";
-    span.isCounted = ["handled", "retry"].includes(span.status) && Boolean(span.error?.message) && !causeOf(span, tree);
+    span.isCounted = isHandled(span) && !causeOf(span, tree);
     handled += Number(span.isCounted);
   }
   return handled;
+}
+
+/** An error of a step that ended with the task around it is that of the task. */
+function isHandled({ status, error, isStep, parent }) {
+  const isOwn = !isStep || !parent || parent.error !== error;
+  return (status === "handled" || status === "retry") && Boolean(error?.message) && isOwn;
 }
 
 /** The spans from the one that ended the attempt to the one that raised the error. */

@@ -29,6 +29,8 @@ export interface JobLog {
   readonly status: LogStatus;
   /** The job is finished and all events were delivered. */
   readonly ended: boolean;
+  /** Milliseconds by which the server's clock is ahead of the browser's, if they differ by seconds. */
+  readonly clockOffset: number;
   /**
    * Reads up to `most` (5,000) events before the first one into the window, and returns them. Build a new
    * model from `events` then. Empty if there are none, if they cannot be read (with `ticket`), or if the

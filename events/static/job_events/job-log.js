@@ -19,6 +19,7 @@ const PAGE_LIMIT = 1_000;
 const BATCH = 1_000;
 const FLUSH_MS = 30;
 const ANSWER_MS = 45_000;
+const CLOCK_MS = 3_000;
 const nothing = () => {};
 
 /** Opens the log of a job. See job-log.d.ts. */
@@ -44,6 +45,8 @@ class JobLog {
     /** The oldest first. The array is changed in place. @type {import("./job-events.js").JobEvent[]} */
     this.events = [];
     this.hasEarlier = this.ended = false;
+    /** What the clock of the server is ahead of that of the browser. */
+    this.clockOffset = 0;
     this.pending = [];
     this.run = null;
     this.watch = null;
@@ -138,6 +141,7 @@ class JobLog {
         const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
         const response = await fetch(url, { signal: limited, headers: { Accept: "application/json" } });
         if (response.ok) {
+          this.compareClocks(response);
           const page = parseObject(await response.text());
           this.failures = 0;
           if (this.status === "reconnecting" && !this.watch) this.setStatus("loading");
@@ -153,6 +157,12 @@ class JobLog {
       if (!signal.aborted) await this.wait(signal);
     }
     return {};
+  }
+
+  /** The header has seconds only, and the answer took time: small differences are none. */
+  compareClocks(response) {
+    const offset = Date.parse(response.headers.get("Date") ?? "") - Date.now();
+    if (Number.isFinite(offset)) this.clockOffset = Math.abs(offset) > CLOCK_MS ? offset : 0;
   }
 
   refuse(status) {

@@ -189,8 +189,8 @@ export class SpanTree {
     this.openTasks.delete(span);
     span.outcome = span.isStep ? "done" : "stopped";
     if (span.isStep) {
-      // An event is not what a task was doing when it failed; a phase or a message of its progress is.
-      if (around && (span.kind === "phase" || span.hasMessage || !span.parent)) span.outcome = around.outcome;
+      // An event is not what a task was doing when it failed; a phase is.
+      if (around && (span.kind === "phase" || !span.parent)) span.outcome = around.outcome;
       if (FAILURES.has(span.outcome)) {
         span.error ??= around.error;
         span.errorEventId ??= around.errorEventId;
@@ -247,10 +247,13 @@ export class SpanTree {
     // "Row 3 of 9" and "Row 4 of 9" are one step.
     const key = `${type}:${message.replace(/\d+/g, "")}`;
     const latest = this.latest.get(container ?? attempt);
-    if (latest?.key === key && latest.end === null) return latest;
+    if (latest?.key === key && latest.end === null) {
+      if (message && message !== latest.baseName) latest.input = message;
+      return latest;
+    }
     const span = this.beginStep(entry, "event", message || type || "event");
-    Object.assign(span, { key, hasMessage: Boolean(message) });
-    if (!message) span.input = data.message ?? data.text ?? data.error ?? null;
+    span.key = key;
+    if (!message) span.input = data.prompt ?? data.message ?? data.text ?? data.error ?? read.inputOf("span", data);
     return span;
   }
 

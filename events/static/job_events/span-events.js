@@ -60,8 +60,8 @@ const STATUS_OF_TYPE = new Map([
   ["task_stopped", "cancelled"],
   ["cancelled", "cancelled"],
 ]);
-/** Keys of `span_started` that are not its input. */
-const OWN_KEYS = new Set(["run_id", "parent_run_id", "name", "event_type", "timestamp", "job_id", "data"]);
+/** Keys of an event that are not its content. */
+const OWN_KEYS = new Set(["run_id", "parent_run_id", "name", "event_type", "timestamp", "job_id", "data", "job_status"]);
 const ERROR_LEVELS = new Set(["error", "critical", "fatal"]);
 const REPORTS_ERROR = new Set(["failed", "error"]);
 

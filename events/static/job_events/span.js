@@ -12,7 +12,7 @@ export class Span {
     Object.assign(this, { id, kind, baseName: name, attempt, start });
     this.parent = this.end = null;
     this.children = [];
-    this.startIsInferred = this.endIsInferred = this.isFatal = this.textIsCut = this.hasMessage = false;
+    this.startIsInferred = this.endIsInferred = this.isFatal = this.textIsCut = false;
     /** `outcome` is what the end event reports; `status` also tells handled errors from others. */
     this.status = this.outcome = "running";
     this.error = this.errorEventId = this.input = this.output = this.usage = this.node = this.step = null;

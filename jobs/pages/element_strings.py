@@ -1,0 +1,29 @@
+"""Translated labels of the elements `<job-progress>` and `<job-timeline>`.
+
+The English ones are also those of `job-elements.js`, for pages without translations.
+"""
+
+from django.utils.translation import gettext as _
+
+from jobs.models import Job
+
+
+def element_strings() -> dict[str, str]:
+    """The labels of `<job-progress>`."""
+    return {
+        **{str(value): str(label) for value, label in Job.Status.choices},
+        "waiting": _("Waiting for input"),
+        "loading": _("Connecting…"),
+        "connecting": _("Connecting…"),
+        "reconnecting": _("Reconnecting…"),
+        "refused": _("Not available"),
+        "handled": _("Handled errors: {count}"),
+        "percent": _("{percent}%"),
+        "fact.started": _("Started"),
+        "fact.duration": _("Duration"),
+        "fact.queue": _("Waited in queue"),
+        "fact.first": _("First event after"),
+        "fact.attempt": _("Attempt"),
+        "fact.calls": _("Model calls"),
+        "fact.tokens": _("Tokens in / out"),
+    }
