@@ -1,7 +1,7 @@
 """JSON parsing and rendering with orjson."""
 
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import orjson
 from django.utils.translation import gettext as _
@@ -10,7 +10,41 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.views import APIView
 
+from events.error_text import ErrorText
+from events.translation import translated
 from jobs.api.problem_details import Problem
+
+# What orjson reports.
+_REASONS: Final = {
+    str(each): each
+    for each in (
+        ErrorText("Input is a zero-length, empty document"),
+        ErrorText("depth limit exceeded"),
+        ErrorText("invalid escaped sequence in string"),
+        ErrorText("no low surrogate in string"),
+        ErrorText("number is infinity when parsed as double"),
+        ErrorText("number with leading zero is not allowed"),
+        ErrorText("str is not valid UTF-8: surrogates not allowed"),
+        ErrorText("trailing comma is not allowed"),
+        ErrorText("unexpected character, expected ':' after key"),
+        ErrorText("unexpected character, expected a JSON value"),
+        ErrorText("unexpected character, expected a string key"),
+        ErrorText("unexpected content after document"),
+        ErrorText("unexpected control character in string"),
+        ErrorText("unexpected end of data"),
+    )
+}
+
+
+def _not_json(error: orjson.JSONDecodeError) -> str:
+    text = ErrorText(
+        "The body is not JSON: %(reason)s: line %(line)d column %(column)d (char %(position)d).",
+        reason=_REASONS.get(error.msg, error.msg),
+        line=error.lineno,
+        column=error.colno,
+        position=error.pos,
+    )
+    return translated(text)
 
 
 class OrjsonParser(BaseParser):
@@ -32,8 +66,7 @@ class OrjsonParser(BaseParser):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            text = _("The body is not JSON: %(error)s.")
-            raise ParseError(text % {"error": error}) from error
+            raise ParseError(_not_json(error)) from error
 
 
 class OrjsonRenderer(JSONRenderer):
