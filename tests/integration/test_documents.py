@@ -49,7 +49,8 @@ from tests.support.queue_tasks import FRAMEWORK
 from tests.support.site import ROOT
 from tests.support.spans import ended_spans
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+TRANSLATIONS = [path for path in DOCUMENTS if path.name.endswith(".zh-CN.md")]
 
 
 def snippets(path: Path, language: str = "python") -> dict[str, str]:
@@ -75,6 +76,17 @@ def test_relative_links_exist(document):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", TRANSLATIONS, ids=lambda path: path.name)
+def test_translations_have_the_snippets_and_links_of_the_original(document):
+    def parts(text):
+        snippets = re.findall(r"(?:<!-- \S+ -->\n)?```.*?```", text, re.DOTALL)
+        links = {link.replace(".zh-CN.md", ".md") for link in re.findall(r"\]\(([^)]+)\)", text)}
+        return snippets, links
+
+    original = document.with_name(document.name.replace(".zh-CN", ""))
+    assert parts(document.read_text()) == parts(original.read_text())
 
 
 @pytest.mark.django_db(transaction=True)
