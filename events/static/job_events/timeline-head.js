@@ -28,7 +28,8 @@ export function drawSlowest(node, tree, { translate, onSelect }) {
   const { first, second } = tree;
   const rows = tree.bySpan.size > 1 ? tree.slowest : [];
   const state = rows.map((row) => [row.key, row.span.name, valueOf(row, tree), shareOf(row, tree)]);
-  node.hidden = !rows.length && !second;
+  // An empty line keeps the rows below in their place until a running job has steps to compare.
+  node.hidden = !rows.length && !second && !tree.isRunning;
   redraw(node, [second?.number ?? null, ...state], () => {
     const title = make("span", "title");
     const numbers = { first: first.number, second: second?.number };
@@ -74,7 +75,7 @@ export function drawFacets(node, tree, filter, { translate, onFilter }) {
   const counts = facetCounts(tree);
   const kinds = [...counts.keys()].sort((a, b) => rankOf(a) - rankOf(b) || a.localeCompare(b));
   const shown = kinds.filter((kind) => counts.get(kind) || (kind === "errors" && filter.errors));
-  const isUseful = (tree.bySpan.size >= MIN_ROWS_FOR_FACETS && shown.length > 1) || isOn(filter);
+  const isUseful = (tree.bySpan.size >= MIN_ROWS_FOR_FACETS && shown.length > 1) || tree.isRunning || isOn(filter);
   node.hidden = !isUseful;
   node.setAttribute("role", "group");
   node.setAttribute("aria-label", translate("timeline.facets"));

@@ -36,9 +36,10 @@ export class OpenRows {
     this.size = tree.bySpan.size;
     this.opened.clear();
     const error = firstError(tree);
-    this.openLevels(tree.roots, error?.span.isFatal ? FAILED_OPEN_ROWS : OPEN_ROWS);
+    const isFailed = error?.span.isFatal;
+    this.openLevels(tree.roots, isFailed ? FAILED_OPEN_ROWS : OPEN_ROWS);
     this.openWayTo(error);
-    this.openWayTo(tree.slowest[0]);
+    if (!isFailed) this.openWayTo(tree.slowest[0]);
     return undefined;
   }
 

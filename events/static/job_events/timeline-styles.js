@@ -53,17 +53,18 @@ const CSS = `
 .job-events-timeline {
   .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
   .slowest, .facets { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-block-end: 8px; }
-  .slowest .title { color: var(--t-soft); margin-inline-end: 4px; }
+  .slowest, .facets { min-block-size: 28px; }
+  .slowest .title { flex: none; color: var(--t-soft); margin-inline-end: 4px; }
   .slow, .facet {
     display: inline-flex; align-items: center; gap: 6px; min-block-size: 28px; max-inline-size: 100%; padding: 2px 10px 2px 6px;
     border: 1px solid var(--t-line); border-radius: 99px; background: var(--t-panel); overflow: hidden;
   }
   .slow { border-radius: var(--t-radius); background: linear-gradient(var(--kind), var(--kind)) left bottom / var(--share) 3px no-repeat var(--t-panel); }
   .slow:hover, .facet:hover { border-color: var(--t-edge); }
-  .slow .label { font-weight: 650; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-inline-size: 2em; max-inline-size: 16em; }
-  .slow .within { color: var(--t-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-inline-size: 10em; }
+  .slow .label { font-weight: 650; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; flex: 0 1 auto; min-inline-size: 2em; max-inline-size: 16em; }
+  .slow .within { flex: 0 3 auto; min-inline-size: 0; color: var(--t-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-inline-size: 10em; }
   .slow .value { font-variant-numeric: tabular-nums; font-weight: 650; white-space: nowrap; }
-  .slow .share { color: var(--t-soft); white-space: nowrap; }
+  .slow .share { flex: 0 1000 auto; min-inline-size: 0; color: var(--t-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .facet { font-size: 0.75rem; white-space: nowrap; }
   .facet[aria-pressed=true] { border-color: var(--t-accent); background: var(--t-wash); box-shadow: inset 0 0 0 1px var(--t-accent); font-weight: 650; }
   .rank {
@@ -135,6 +136,11 @@ const CSS = `
     background: var(--t-ink); color: var(--t-panel); font-size: 0.75rem; overflow-wrap: anywhere; font-variant-numeric: tabular-nums;
   }
   .tip > :first-child { font-weight: 650; }
+  @media (min-width: 40rem) {
+    .slowest { flex-wrap: nowrap; }
+    .slow { flex: 0 1 auto; min-inline-size: 7em; }
+    &[data-compares=true] .slowest { flex-wrap: wrap; }
+  }
   @container (max-width: 34rem) {
     .axis, .row, &[data-compares=true] :is(.axis, .row) { grid-template-columns: minmax(0, 1fr) auto; column-gap: 8px; padding-inline: 4px 10px; }
     .axis { grid-template-columns: minmax(0, 1fr) auto; }

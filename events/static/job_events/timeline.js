@@ -9,7 +9,7 @@ import { addTimelineStyles } from "./timeline-styles.js";
 import { VirtualList } from "./virtual-list.js";
 
 export const ROW_PX = 28;
-const GROW_MS = 1_000;
+const GROW_MS = 900;
 const PAGE_ROWS = 15;
 const NO_FILTER = { kinds: [], errors: false, text: "" };
 
@@ -302,7 +302,8 @@ export class Timeline {
 
   /** Heights of what is fixed above and below the rows. */
   covered() {
-    return { top: Math.max(0, this.head.getBoundingClientRect().bottom - this.list.view().top), bottom: this.coveredBottom };
+    const sticky = Number.parseFloat(getComputedStyle(this.head).insetBlockStart) || 0;
+    return { top: sticky + this.head.offsetHeight, bottom: this.coveredBottom };
   }
 
   hover(event) {

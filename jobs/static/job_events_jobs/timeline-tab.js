@@ -29,8 +29,9 @@ class TimelineTab {
       onSelect: (span, by) => this.selected(span, by),
       onFilter: (filter) => this.filtered(filter),
     });
-    /** The selection of the URL that was applied. */
-    this.applied = null;
+    /** The step of the URL that is selected. @type {string|null} */
+    this.asked = null;
+    this.isChosen = false;
     this.drawnAt = -Infinity;
     this.timer = 0;
     this.followBar(host);
@@ -81,7 +82,7 @@ class TimelineTab {
   /** A link to a step of an earlier attempt shows that attempt. */
   followSpan(span) {
     const { attempt, compareWith, url } = this.page;
-    if (!span || span.id === this.applied || [attempt, compareWith].includes(span.attempt)) return;
+    if (!span || span.id === this.asked || [attempt, compareWith].includes(span.attempt)) return;
     url.set({ attempt: span.attempt, compare: null });
   }
 
@@ -89,16 +90,17 @@ class TimelineTab {
   selectAsAsked() {
     const { model, url, attempt } = this.page;
     const asked = url.get("span");
-    const isFailed = this.applied === null && model.status === "failed" && model.fatal?.attempt === attempt;
-    const wanted = asked ?? (isFailed ? model.fatal.spanId : null);
-    if (wanted === (this.applied || null)) return;
-    if (this.view.select(wanted, { isAsked: asked !== null })) this.applied = wanted ?? "";
+    if (asked !== this.asked) {
+      if (this.view.select(asked)) Object.assign(this, { asked, isChosen: true });
+    } else if (asked === null && !this.isChosen && model.status === "failed" && model.fatal?.attempt === attempt) {
+      this.isChosen = this.view.select(model.fatal.spanId, { isAsked: false });
+    }
   }
 
   selected(span, by) {
     if (by !== "user") return;
-    this.applied = span?.id ?? "";
-    this.page.url.set({ span: span?.id ?? null });
+    Object.assign(this, { asked: span?.id ?? null, isChosen: true });
+    this.page.url.set({ span: this.asked });
   }
 
   filtered({ kinds, errors, text }) {
