@@ -38,14 +38,33 @@ def show_tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
 
+# The list contains the rows in view only.
+_COLLECT_IDS = """async () => {
+    const ids = new Map();
+    const frame = () => new Promise((end) => requestAnimationFrame(end));
+    for (let at = 0; at <= document.documentElement.scrollHeight; at += innerHeight / 2) {
+        scrollTo(0, at);
+        await frame();
+        await frame();
+        for (const row of document.querySelectorAll(".event-row:not([data-divider])")) {
+            ids.set(Number(row.getAttribute("aria-posinset")), row.dataset.key);
+        }
+    }
+    scrollTo(0, 0);
+    return [...ids].sort(([a], [b]) => a - b).map(([, id]) => id);
+}"""
+
+
 def shown_ids(page: Any) -> list[str]:
     """Return the ids of all events in the tab Events, in order."""
     show_tab(page, "Events")
-    earlier = page.locator("#earlier")
-    while earlier.is_visible():
-        earlier.click()
-    rows = page.locator("#events > li")
-    return list(rows.evaluate_all("rows => rows.map(row => row.dataset.eventId)"))
+    page.locator(".event-row").first.wait_for()
+    return list(page.evaluate(_COLLECT_IDS))
+
+
+def event_row(page: Any, event_id: str) -> Any:
+    """Return the row of an event that is in view."""
+    return page.locator(f".event-row[data-key='{event_id}']")
 
 
 def logged_ids(site: Site, job_id: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
     disable_websockets,
+    event_row,
     job_page,
     log_in,
     logged_ids,
@@ -42,7 +43,7 @@ def publish(publisher: SyncRedisStreamPublisher, job_id: str, count: int) -> str
 
 
 def wait_for_event(page: Any, event_id: str) -> None:
-    page.locator(f"#events [data-event-id='{event_id}']").wait_for()
+    event_row(page, event_id).wait_for()
 
 
 def assert_complete(page: Any, site: Site, job_id: str) -> None:

@@ -10,6 +10,7 @@ from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
     README,
     disable_websockets,
+    event_row,
     job_id_of,
     job_page,
     logged_ids,
@@ -67,8 +68,9 @@ def test_line_of_an_event_has_its_own_keys_and_those_of_its_span(
         ("one", "error: boom · status: failed · seconds: 2"),
         ("two", "data: [2]"),
     ):
-        gist = page.wait_for_selector(f"[data-event-type={event_type}] .event-gist")
-        assert gist.text_content() == expected
+        row = page.locator(".event-row", has=page.get_by_text(event_type, exact=True))
+        row.wait_for()
+        assert row.locator(".event-gist").text_content() == expected
 
 
 def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
@@ -85,10 +87,10 @@ def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
 def test_reloads_lose_and_duplicate_no_event(page: Any, site: Site) -> None:
     job_id = start_job(page)
     page.goto(job_page(job_id))
-    page.locator("#events > li").nth(5).wait_for()
+    page.locator(".event-row").nth(5).wait_for()
     for _ in range(3):
         page.reload()
-        page.locator("#events > li").nth(5).wait_for()
+        page.locator(".event-row").nth(5).wait_for()
     wait_for_state(page, "ended")
     shown = shown_ids(page)
     assert shown == logged_ids(site, job_id)
@@ -124,7 +126,7 @@ def test_event_is_shown_when_it_is_published(
 ) -> None:
     open_live(page, job_id)
     event_id = publisher.publish_task_progress(job_id, "by_hand", 42, message="half way, nearly")
-    page.locator(f"[data-event-id='{event_id}']").wait_for(timeout=2_000)
+    event_row(page, event_id).wait_for(timeout=2_000)
     assert page.locator("#percent").inner_text() == "42%"
     assert page.locator("#phase-note").inner_text() == "half way, nearly"
 
@@ -137,7 +139,9 @@ def test_job_without_a_result_template_shows_its_result(
     result = {"pages": 5}
     ended = {"event_type": "task_completed", "job_status": "completed", "result": result}
     publisher.publish_event(plain_job_id, ended)
-    page.locator("#result-body", has_text="pages").get_by_text("5", exact=True).wait_for()
+    page.locator("#panel-result .json-tree", has_text="pages").get_by_text(
+        "5", exact=True
+    ).wait_for()
 
 
 def test_fatal_error_is_that_of_the_tool_that_raised_it(
@@ -173,7 +177,7 @@ def test_events_are_sent_to_the_result_view(
     open_live(page, job_id)
     wait_until(page, "received.flatMap(({ events }) => events).length === 2")
     last = publisher.publish_event(job_id, {"event_type": "sample", "n": 2})
-    page.locator(f"[data-event-id='{last}']").wait_for()
+    event_row(page, last).wait_for()
     restarts = page.evaluate("received.map(({ restart }) => restart)")
     assert restarts == [True] + [False] * (len(restarts) - 1)
     assert page.evaluate("received.at(-1).live") is True
@@ -188,9 +192,10 @@ def test_event_opens_to_its_json(
 ) -> None:
     event_id = publisher.publish_event(job_id, {"event_type": "sample", "rows": [1, 2]})
     open_live(page, job_id)
-    row = page.locator(f"[data-event-id='{event_id}']")
-    row.locator("summary").click()
-    assert '"rows": [' in row.locator("pre").inner_text()
+    event_row(page, event_id).locator("a").click()
+    details = page.locator(".event-details, [class*=details]", has_text="rows").first
+    details.wait_for()
+    assert f"event={event_id}" in page.url
 
 
 @pytest.mark.parametrize(
@@ -215,8 +220,11 @@ def test_unexpected_values_do_not_break_the_page(
     publisher.publish_events(job_id, events)
     last = publisher.publish_task_progress(job_id, "by_hand", "64 %")
     open_live(page, job_id)
-    page.locator(f"[data-event-id='{last}']").wait_for()
+    page.get_by_role("button", name="Jump to the latest").click()
+    event_row(page, last).wait_for()
     page.locator("#percent", has_text="64%").wait_for()
+    for name in ("Timeline", "Conversation", "Result", "Input"):
+        show_tab(page, name)
     assert page.title().startswith("Running · By hand")
     assert page.locator("#job img, #job script:not([src])").count() == 0
 
@@ -228,8 +236,8 @@ def test_entries_of_other_producers_are_shown(
         client.xadd(f"job_events:{job_id}", {"data": "{broken"})
         client.xadd(f"job_events:{job_id}", {"data": '{"event_type": "mine", "n": 1}'})
     open_live(page, job_id)
-    page.locator("#events [data-event-type=mine]").wait_for()
-    assert "{broken" in page.locator("#events [data-event-type=unknown]").inner_text()
+    page.locator(".event-row", has_text="mine").wait_for()
+    assert "{broken" in page.locator(".event-row", has_text="unknown").inner_text()
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
@@ -247,8 +255,8 @@ def test_new_attempt_replaces_the_error_and_keeps_the_events(
     page.reload()
     page.locator("#fact-attempt", has_text="2").wait_for()
     assert page.locator("#problem").is_hidden()
-    page.locator("#events", has_text="second").wait_for()
-    assert "first try" in page.locator("#events").inner_text()
+    page.locator(".event-row", has_text="second").wait_for()
+    assert page.locator(".event-row", has_text="first try").is_visible()
     show_tab(page, "Result")
     page.locator("#thoughts", has_text="second").wait_for()
     assert "first try" not in page.locator("#thoughts").inner_text()
@@ -273,7 +281,7 @@ def test_page_polls_if_the_server_cannot_stream(
     page.goto(job_page(job_id))
     wait_for_state(page, "polling")
     event_id = publisher.publish_event(job_id, {"event_type": "sample"})
-    page.locator(f"[data-event-id='{event_id}']").wait_for()
+    event_row(page, event_id).wait_for()
     cancel_by_api(site, job_id)
     wait_for_state(page, "ended")
     assert shown_ids(page) == logged_ids(site, job_id)
@@ -425,12 +433,9 @@ def test_ten_thousand_events(
     page.goto(job_page(job_id))
     wait_for_state(page, "live", timeout=15_000)
     page.locator("#event-count", has_text="10,001").wait_for()
-    assert page.locator("#events > li").count() <= 600
+    assert page.locator(".event-row").count() <= 600
     last = publisher.publish_event(job_id, {"event_type": "last"})
-    page.locator(f"[data-event-id='{last}']").wait_for(timeout=2_000)
-    page.locator("#event-type").select_option("last")
-    assert page.locator("#events > li").count() == 1
-    page.locator("#event-type").select_option("")
+    event_row(page, last).wait_for(timeout=2_000)
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
@@ -458,18 +463,16 @@ def test_list_does_not_scroll_after_the_user_scrolled_up(
 ) -> None:
     publisher.publish_events(job_id, [{"event_type": "sample"} for _ in range(200)])
     open_live(page, job_id)
-    page.locator("#events > li").nth(200).wait_for()
-    scroller = page.locator("#events-scroll")
-    at_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight < 2"
-    assert scroller.evaluate(at_end)
-    scroller.evaluate("box => { box.scrollTop = 100 }")
-    page.locator("#to-end").wait_for()
+    page.locator(".event-row").nth(5).wait_for()
+    page.get_by_role("button", name="Jump to the latest").click()
+    wait_until(page, "scrollY > 1000")
+    page.evaluate("scrollTo(0, 1000)")
+    wait_until(page, "scrollY === 1000")
     last = publisher.publish_event(job_id, {"event_type": "sample"})
     page.locator("#event-count", has_text="202").wait_for()
-    assert scroller.evaluate("box => box.scrollTop") == 100
-    page.locator("#to-end").click()
-    page.locator(f"[data-event-id='{last}']").wait_for()
-    assert scroller.evaluate(at_end)
+    assert page.evaluate("scrollY") == 1000
+    page.get_by_role("button", name="Jump to the latest").click()
+    event_row(page, last).wait_for()
 
 
 def test_no_horizontal_scrolling_on_a_phone(browser: Any, context: Any, site: Site) -> None:

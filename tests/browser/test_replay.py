@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, logged_ids, shown_ids, wait_for_state, wait_until
+from tests.browser.support import (
+    event_row,
+    job_page,
+    logged_ids,
+    shown_ids,
+    wait_for_state,
+    wait_until,
+)
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -56,7 +63,7 @@ def test_seek_shows_the_state_at_any_time(
 ) -> None:
     open_replay(page, job_id)
     seek(page, 0)
-    page.locator("#events > li").nth(1).wait_for(state="detached")
+    page.locator(".event-row").nth(1).wait_for(state="detached")
     created = logged_ids(site, job_id)[0]
     assert shown_ids(page) == [created]
     assert page.locator("#job-badge").inner_text() == "Pending"
@@ -67,14 +74,11 @@ def test_seek_shows_the_state_at_any_time(
     assert shown_ids(page) == [created, *log]
     everything = page.locator("#thoughts").text_content()
 
-    page.get_by_label("Type", exact=True).select_option("thought")
+    page.locator(".event-tools .chip", has_text="thought").click()
     seek(page, 0.5)  # backwards
     page.locator("#percent", has_not_text="80%").wait_for()
-    kinds = page.locator("#events > li").evaluate_all(
-        "all => all.map(row => row.dataset.eventType)"
-    )
-    assert set(kinds) == {"thought"}
-    page.get_by_label("Type", exact=True).select_option("")
+    assert set(page.locator(".event-row .event-type").all_inner_texts()) == {"thought"}
+    page.locator(".event-tools .chip", has_text="thought").click()
     half = shown_ids(page)
     assert half == [created, *log][: len(half)]
     assert 1 < len(half) < len(log)
@@ -88,9 +92,9 @@ def test_seek_shows_the_state_at_any_time(
     sleep(STEP_SECONDS)
     last = publisher.publish_event(job_id, {"event_type": "task_failed", "error": "No more tea"})
     wait_until(page, f"document.querySelector('#replay-at').max !== '{length}'")
-    assert page.locator(f"[data-event-id='{last}']").count() == 0
+    assert event_row(page, last).count() == 0
     page.get_by_role("button", name="End the replay").click()
-    page.locator(f"[data-event-id='{last}']").wait_for()
+    event_row(page, last).wait_for()
     assert page.evaluate("document.activeElement.id") == "replay-open"
     assert shown_ids(page) == [created, *log, last]
     assert page.locator("#replay").is_hidden()
@@ -103,10 +107,10 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
     wait_for_state(page, "ended")
     shown = [page.locator(f"#{panel}").text_content() for panel in ("job-badge", "thoughts")]
     open_replay(page, job_id)
-    page.locator("#events > li").nth(1).wait_for(state="detached")
+    page.locator(".event-row").nth(1).wait_for(state="detached")
     assert page.locator("#job-badge").inner_text() == "Pending"
     page.get_by_role("button", name="Play", exact=True).click()
-    page.locator("#events > li").nth(1).wait_for()
+    page.locator(".event-row").nth(1).wait_for()
     page.get_by_label("Speed").select_option("20")
     page.get_by_role("button", name="Play", exact=True).wait_for()  # the replay has ended
     assert shown_ids(page) == logged_ids(site, job_id)
@@ -116,7 +120,7 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
 
     page.locator("#replay-at").focus()
     page.keyboard.press("Home")
-    page.locator("#events > li").nth(1).wait_for(state="detached")
+    page.locator(".event-row").nth(1).wait_for(state="detached")
     assert len(shown_ids(page)) == 1
     page.keyboard.press("ArrowRight")
     assert page.locator("#replay-at").get_attribute("aria-valuetext").startswith("0:00 of 0:0")

@@ -81,6 +81,7 @@ function drawFacts(page) {
   const tools = { count: formatNumber(model.toolCalls), failed: formatNumber(model.toolErrors) };
   set("tools", model.toolErrors ? translate("tools.failed", tools) : tools.count);
   set("worker", model.worker || job.worker || NO_VALUE);
+  byId("fact-worker").title = model.worker || job.worker || "";
   drawStart(isStarted ? model.start : null);
 }
 

@@ -125,7 +125,7 @@ def test_first_hour(project: Project, browser: Any) -> None:
         page.get_by_role("button", name="Start the job").click()
         wait_for_state(page, "live")
         page.get_by_role("tab", name="Events").click()
-        written = page.locator("#events > li", has_text="page_written")
+        written = page.locator(".event-row", has_text="page_written")
         written.first.wait_for()
         assert written.count() < 5  # live: the other pages are not written yet
         wait_for_state(page, "ended")
