@@ -23,6 +23,7 @@ BENCHMARKS = (
     "celery_tasks",
     "tokens",
     "metrics",
+    "run_page",
 )
 
 if __name__ == "__main__":

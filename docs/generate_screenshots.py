@@ -52,6 +52,13 @@ def write(page: Any, path: Path, **options: Any) -> None:
     print(f"{path} {path.stat().st_size / 1024:.0f} KB")  # noqa: T201
 
 
+def show_all(page: Any, width: int) -> None:
+    """Make the window as high as the page."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(max(height, HEIGHT), MAX_HEIGHT)})
+    page.wait_for_timeout(300)
+
+
 def write_pictures(browser: Any, site: Showcase) -> None:
     """Write the pictures of the documentation."""
     page = new_page(browser, site, viewport={"width": WIDTH, "height": HEIGHT}, locale="en")
@@ -73,12 +80,10 @@ def write_all(browser: Any, site: Showcase, options: argparse.Namespace) -> None
             for width in options.widths:
                 page.set_viewport_size({"width": width, "height": WIDTHS[width]})
                 open_page(page, path)
+                show_all(page, width)
                 for scheme in options.schemes:
                     page.emulate_media(color_scheme=scheme)
-                    height = min(page.evaluate("document.documentElement.scrollHeight"), MAX_HEIGHT)
-                    clip = {"x": 0, "y": 0, "width": width, "height": max(height, WIDTHS[width])}
-                    file = f"{name}-{width}-{scheme}-{language}.png"
-                    write(page, options.all / file, full_page=True, clip=clip)
+                    write(page, options.all / f"{name}-{width}-{scheme}-{language}.png")
         page.context.close()
 
 

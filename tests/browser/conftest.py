@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import redis
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import log_in
 from tests.support.need import need
+from tests.support.showcase import Showcase
+from tests.support.showcase_pages import paths_of
 from tests.support.site import Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,6 +67,32 @@ def context(browser: Any, site: Site, logged_in: Any) -> Iterator[Any]:
     context.close()
     expected = tuple(context.problems_expected)
     assert [text for text in problems if not text.startswith(expected)] == []
+
+
+@pytest.fixture(scope="session")
+def showcase(short_tmp: Path) -> Iterator[Showcase]:
+    """A site with real logs of each kind of producer."""
+    directory = short_tmp / "showcase"
+    directory.mkdir()
+    site = Showcase(directory)
+    try:
+        site.start()
+        site.run_jobs()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="session")
+def _history(showcase: Showcase) -> None:
+    """An hour of ordinary jobs, and an alert."""
+    showcase.add_history()
+
+
+@pytest.fixture(scope="session")
+def paths(showcase: Showcase) -> dict[str, str]:
+    """The paths of the pages of the showcase."""
+    return paths_of(showcase)
 
 
 @pytest.fixture

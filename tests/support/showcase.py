@@ -1,5 +1,8 @@
 """The site with real logs of each kind of producer, and a history of ordinary jobs."""
 
+import os
+import signal
+import subprocess
 from time import monotonic, sleep
 from typing import Any
 
@@ -77,6 +80,7 @@ class Showcase(Site):
     """A site with a job of each kind; `jobs` are their ids by kind."""
 
     jobs: dict[str, str]
+    worker: subprocess.Popen[bytes] | None = None
 
     def __init__(self, directory: Any) -> None:
         super().__init__(directory)
@@ -84,7 +88,13 @@ class Showcase(Site):
 
     def start_worker(self) -> None:
         app = ("-m", "celery", "-A", "config", "worker", "--loglevel", "INFO")
-        self._spawn("worker", *app, "-n", "worker-1@%h", "--concurrency", "4")
+        options = ("-n", "worker-1@%h", "--concurrency", "4")
+        self.worker = self._spawn("worker", *app, *options)
+
+    def stop(self) -> None:
+        if self.worker is not None:
+            os.killpg(self.worker.pid, signal.SIGKILL)  # it would wait for the running job
+        super().stop()
 
     def start(self, *, worker: bool = True) -> None:
         super().start(worker=worker)

@@ -35,25 +35,21 @@ PAGES = {
     "admin-jobs": "/admin/job_events_jobs/job/",
     "admin-job": "/admin/job_events_jobs/job/{agent_pk}/change/",
     "admin-alerts": "/admin/job_events_jobs/alert/",
-    "admin-alert": "/admin/job_events_jobs/alert/{alert_pk}/change/",
+    "admin-alert": "/admin/job_events_jobs/alert/1/change/",
     "admin-health": "/admin/job_events/processor/",
     "login": LOGIN,  # the last: it needs a context without cookies
 }
 WIDTHS = {1440: 900, 820: 1180, 390: 844}
 SCHEMES = ("light", "dark")
 _READY = ":root:not([data-live-state=connecting]):not([data-live-state=loading])"
-_KEYS = """
-from jobs.models import Alert, Job
-alert = Alert.objects.first()
-print(Job.objects.get(job_id="{agent}").pk, alert.pk if alert else 0)
-"""
+_KEY = "from jobs.models import Job; print(Job.objects.get(job_id='{agent}').pk)"
 
 
 def paths_of(site: Showcase) -> dict[str, str]:
     """Return the paths of all pages by name."""
-    script = _KEYS.format(**site.jobs)
-    agent, alert = site.manage("shell", "--verbosity", "0", "-c", script).split()
-    fields = {**site.jobs, "agent_pk": agent, "alert_pk": alert}
+    script = _KEY.format(**site.jobs)
+    key = site.manage("shell", "--verbosity", "0", "-c", script).strip()
+    fields = {**site.jobs, "agent_pk": key}
     return {name: path.format_map(fields) for name, path in PAGES.items()}
 
 

@@ -1,0 +1,61 @@
+"""Checks of a page: rules of axe-core, and the layout."""
+
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+
+# Django's own parts of the admin.
+DJANGO_PARTS = [[".breadcrumbs"], ["#searchbar"], [".small > a"], [".inline-group"]]
+# Text in boxes that intersect, unless one contains the other, or is laid over the page.
+OVERLAPS = """() => {
+  const boxes = [];
+  const VISIBLE = { opacityProperty: true, visibilityProperty: true, contentVisibilityAuto: true };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = node.parentElement;
+    if (!node.data.trim() || !parent.checkVisibility(VISIBLE)) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    let { left, right, top, bottom } = range.getBoundingClientRect();
+    let layer = "page";
+    for (let each = parent; each; each = each.parentElement) {
+      const style = getComputedStyle(each);
+      const box = each.getBoundingClientRect();
+      if (["fixed", "sticky"].includes(style.position) || style.clipPath !== "none") layer = "other";
+      if (style.overflowX !== "visible") [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+      if (style.overflowY !== "visible") [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+    }
+    if (layer === "page" && right - left > 4 && bottom - top > 4) boxes.push({ node, parent, left, right, top, bottom });
+  }
+  boxes.sort((a, b) => a.top - b.top);
+  const found = [];
+  boxes.forEach((a, index) => {
+    for (let at = index + 1; at < boxes.length && boxes[at].top < a.bottom - 4; at += 1) {
+      const b = boxes[at];
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const isNested = a.parent.contains(b.parent) || b.parent.contains(a.parent);
+      if (across > 4 && !isNested) found.push(`${a.node.data.trim().slice(0, 40)} / ${b.node.data.trim().slice(0, 40)}`);
+    }
+  });
+  return found.slice(0, 10);
+}"""  # noqa: E501
+
+
+def check_layout(page: Any, width: int) -> None:
+    """Check that the page is not wider than the window, and that no texts overlap."""
+    shown = page.evaluate("document.documentElement.scrollWidth")
+    assert shown <= width, f"{page.url} is {shown} px wide"
+    found = page.evaluate(OVERLAPS)
+    assert not found, f"{page.url}: {found}"
+
+
+def check_accessibility(page: Any) -> None:
+    """Check the rules of axe-core, except for Django's own parts of the admin."""
+    options = {"resultTypes": ["violations"]}
+    result = Axe().run(page, context={"exclude": DJANGO_PARTS}, options=options)
+    found = [
+        f"{violation['id']}: {node['target']} {node['html'][:200]}"
+        for violation in result.response["violations"]
+        for node in violation["nodes"]
+    ]
+    assert not found, f"{page.url}: {found}"
