@@ -28,6 +28,9 @@ const FOLDER = [isFolder, 'a URL that ends in "/"'];
 /** By option: its condition, and the description of allowed values. */
 const OPTIONS = {
   onEvent: FUNCTION,
+  onEvents: FUNCTION,
+  onTrim: FUNCTION,
+  onProgress: FUNCTION,
   onJob: FUNCTION,
   onLive: FUNCTION,
   onEnd: FUNCTION,
@@ -42,7 +45,9 @@ const OPTIONS = {
     "an array of transports",
   ],
 };
-const JOB_OPTIONS = Object.keys(OPTIONS).filter((name) => name !== "onJob");
+const CONNECTION = ["onLive", "onEnd", "onReset", "onStatus", "ticket", "baseUrl", "socketUrl", "transports"];
+const JOB_OPTIONS = ["onEvent", ...CONNECTION, "after"];
+const LOG_OPTIONS = ["onEvents", "onTrim", "onProgress", ...CONNECTION];
 const JOBS_OPTIONS = ["onJob", "onLive", "onStatus", "socketUrl"];
 
 const shown = (value) => (isFunction(value) ? "a function" : (JSON.stringify(value) ?? String(value)));
@@ -74,17 +79,21 @@ function compareDigits(a, b) {
   return left < right ? -1 : Number(left > right);
 }
 
-/** Throws a TypeError for an invalid job_id or invalid options. */
-export function validateJob(caller, jobId, options) {
+/** Throws a TypeError for an invalid job_id or invalid options of `openLog`. */
+export function validateLog(jobId, options) {
+  validateJob("openLog", jobId, options, LOG_OPTIONS);
+}
+
+function validateJob(caller, jobId, options, names) {
   if (typeof jobId !== "string" || !JOB_ID.test(jobId)) {
     throw new TypeError(`${caller}: a job_id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Given: ${shown(jobId)}.`);
   }
-  validate(caller, options, JOB_OPTIONS);
+  validate(caller, options, names);
 }
 
 /** Follows a job from a cursor. See job-events.d.ts. */
 export function watchJob(jobId, options = {}) {
-  validateJob("watchJob", jobId, options);
+  validateJob("watchJob", jobId, options, JOB_OPTIONS);
   const watch = new JobWatch(jobId, options);
   watch.open();
   return {

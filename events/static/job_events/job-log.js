@@ -6,7 +6,7 @@
  *
  * The types are in job-log.d.ts.
  */
-import { validateJob, watchJob } from "./job-events.js";
+import { validateLog, watchJob } from "./job-events.js";
 import { isObject, parseObject } from "./job-transports.js";
 import { isRefusal, refusal, retryDelay } from "./retry.js";
 
@@ -24,8 +24,8 @@ const nothing = () => {};
 
 /** Opens the log of a job. See job-log.d.ts. */
 export function openLog(jobId, options = {}) {
+  validateLog(jobId, options);
   const { onEvents, onTrim, onReset, onLive, onEnd, onStatus, onProgress, ...connection } = options;
-  validateJob("openLog", jobId, connection);
   const on = { onEvents, onTrim, onReset, onLive, onEnd, onStatus, onProgress };
   const log = new JobLog(jobId, connection, on);
   log.open();
@@ -138,7 +138,7 @@ class JobLog {
     const url = `${this.url}?order=desc&limit=${PAGE_LIMIT}${before && `&before=${before}`}`;
     while (!signal.aborted) {
       try {
-        const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+        const limited = AbortSignal.any?.([signal, AbortSignal.timeout(ANSWER_MS)]) ?? signal;
         const response = await fetch(url, { signal: limited, headers: { Accept: "application/json" } });
         if (response.ok) {
           this.compareClocks(response);
