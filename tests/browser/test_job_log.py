@@ -76,7 +76,7 @@ def test_history_then_live_events(
     wait_until(own, f"log.events.at(-1).id === '{last}'")
     assert own.evaluate(IDS) == logged_ids(site, job_id)
     assert own.evaluate("[log.hasEarlier, log.ended, log.status]") == [False, False, "live"]
-    assert own.evaluate("batches.slice(0, 2)") == [1000, 501]
+    assert own.evaluate("batches.slice(0, 4)") == [500, 500, 500, 1]
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     wait_until(own, "log.ended")

@@ -16,7 +16,7 @@ export const CAPACITY = 25_000;
 const TRIMMED = 5_000;
 const PAGE_LIMIT = 1_000;
 /** Events per call of `onEvents`, so that the page stays responsive. */
-const BATCH = 1_000;
+const BATCH = 500;
 const FLUSH_MS = 30;
 const ANSWER_MS = 45_000;
 const CLOCK_MS = 3_000;

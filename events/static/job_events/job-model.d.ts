@@ -21,6 +21,8 @@ export interface Span {
   readonly id: string;
   readonly parent: Span | null;
   readonly children: Span[];
+  /** 0 for the outermost; at most 100, deeper spans are shown as siblings. */
+  readonly depth: number;
   readonly kind: SpanKind;
   /** With an index if siblings have the same name: "analyst[5]". `baseName` is without it. */
   readonly name: string;

@@ -12,6 +12,10 @@ import * as read from "./span-events.js";
 const SEARCHED = 100;
 /** Names of siblings that are counted until the next trim. */
 const COUNTED = 5_000;
+/** Deeper spans are shown as siblings: pages walk the tree by recursion. */
+const MAX_DEPTH = 100;
+/** Spans without an end that are kept when their events have left the window, the earliest ones. */
+const MAX_OLD_OPEN = 500;
 const LIFECYCLE = /^(job_(created|retried|cancelled)|task_.*)$/;
 const FAILURES = new Set(["failed", "error", "retry"]);
 
@@ -100,8 +104,10 @@ export class SpanTree {
     return span;
   }
 
-  attach(span, parent) {
+  attach(span, around) {
+    const parent = around?.depth === MAX_DEPTH ? around.parent : around;
     span.parent = parent;
+    this.place(span);
     (parent ? parent.children : getOrAdd(this.roots, span.attempt, () => [])).push(span);
     if (FAILURES.has(span.outcome)) parent?.failedChildren.push(span);
     span.siblings = getOrAdd(this.names, parent ?? span.attempt, () => new Map());
@@ -110,14 +116,33 @@ export class SpanTree {
     span.branchNumber = increment(getOrAdd(span.siblings, BRANCHES, () => new Map()), span.step);
   }
 
-  /** Moves spans that started before their parent, unless that would close a cycle. */
+  /** Sets the depth of a span and of those within it, and the height of those around it. */
+  place(span) {
+    span.depth = span.parent ? span.parent.depth + 1 : 0;
+    let height = span.height;
+    for (let each = span.parent; each && each.height <= height; each = each.parent) each.height = height += 1;
+    const within = [span];
+    while (within.length) {
+      const each = within.pop();
+      for (const child of each.children) {
+        child.depth = each.depth + 1;
+        if (child.children.length) within.push(child);
+      }
+    }
+  }
+
+  /** Moves spans that started before their parent, unless that would close a cycle or nest too deep. */
   adopt(parent) {
     const waiting = new Set(this.orphans.get(parent.id));
     this.orphans.delete(parent.id);
     for (let span = parent; span; span = span.parent) waiting.delete(span);
-    const moved = [...waiting].filter((span) => span.parent === null && this.spans.get(span.id) === span);
+    const moved = [...waiting].filter((span) => {
+      const fits = parent.depth + 1 + span.height <= MAX_DEPTH;
+      return fits && span.parent === null && this.spans.get(span.id) === span;
+    });
+    const isMoved = new Set(moved);
     for (const attempt of new Set(moved.map((span) => span.attempt))) {
-      this.roots.set(attempt, this.roots.get(attempt).filter((span) => !waiting.has(span) || span.parent));
+      this.roots.set(attempt, this.roots.get(attempt).filter((span) => !isMoved.has(span)));
     }
     for (const span of moved) this.attach(span, parent);
   }
@@ -270,10 +295,15 @@ export class SpanTree {
   trim(events) {
     for (const event of events) this.byEvent.delete(event?.id);
     this.trimmed += events.length;
+    this.anonymous = this.anonymous.slice(-SEARCHED);
     const gone = new Set();
-    for (const span of [...this.spans.values()].reverse()) {
-      const isOver = span.end !== null && span.lastSequence <= this.trimmed;
-      if (isOver && span.children.every((child) => gone.has(child))) gone.add(span);
+    const old = [...this.spans.values()].filter((span) => span.lastSequence <= this.trimmed);
+    old.sort((a, b) => b.depth - a.depth || b.lastSequence - a.lastSequence);
+    let surplus = old.filter((span) => span.end === null).length - MAX_OLD_OPEN;
+    for (const span of old) {
+      if ((span.end === null && surplus <= 0) || !span.children.every((child) => gone.has(child))) continue;
+      if (span.end === null) surplus -= 1;
+      gone.add(span);
     }
     this.remove(gone);
     return gone;
@@ -284,7 +314,7 @@ export class SpanTree {
     const owners = new Set();
     for (const span of gone) {
       this.spans.delete(span.id);
-      for (const each of [this.open, this.failed, this.names, this.latest]) each.delete(span);
+      for (const each of [this.open, this.openTasks, this.failed, this.names, this.latest]) each.delete(span);
       owners.add(span.parent ?? span.attempt);
     }
     for (const owner of owners) {

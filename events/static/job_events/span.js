@@ -20,7 +20,7 @@ export class Span {
     this.failedChildren = [];
     this.pieces = [];
     this.events = [];
-    this.count = this.lastSequence = this.number = this.branchNumber = this.chars = 0;
+    this.count = this.lastSequence = this.number = this.branchNumber = this.chars = this.depth = this.height = 0;
     this.siblings = null;
   }
 

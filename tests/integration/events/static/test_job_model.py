@@ -245,7 +245,10 @@ def test_hostile_log(name: str) -> None:
     events = made(HOSTILE[name])
     facts = model_of(events)
     assert facts["milliseconds"] < 3_000  # on a slow machine; a quadratic step takes minutes
-    assert model_of(events, window=1_000)["held"]["byEvent"] <= 1_000
+    assert max((row["depth"] for row in facts["spans"].get("1", ())), default=0) <= 100
+    held = model_of(events, window=1_000)["held"]
+    assert held["byEvent"] <= 1_000
+    assert held["spans"] <= 2_000
 
 
 def test_hostile_events() -> None:
