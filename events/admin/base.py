@@ -79,6 +79,7 @@ class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]  # not subs
     """
 
     related_name = ""
+    template = "job_events/admin_inline.html"
     extra = 0
     can_delete = False
 

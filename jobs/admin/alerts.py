@@ -17,7 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from events.admin.base import GuardedAdmin, LargeTableAdmin, ReadOnlyAdmin, ReadOnlyInline
-from events.admin.cells import json_column, state_html, text_column, time_column
+from events.admin.cells import cut_html, json_column, state_html, text_column, time_column
 from events.translation import translated
 from jobs.alerts.channels import channel_names
 from jobs.alerts.rules import (
@@ -33,7 +33,7 @@ from jobs.alerts.rules import (
 from jobs.models import Alert, AlertDelivery, AlertMessage, AlertRule, Silence
 from jobs.selectors import user_of
 
-_SUMMARY_CHARS: Final = 100
+_SUMMARY_CHARS: Final = 500
 
 
 class StorableDecoder(json.JSONDecoder):
@@ -83,10 +83,8 @@ class AlertRuleAdmin(GuardedAdmin):
     """The rules of the admin; those of the setting are named above the list."""
 
     form = AlertRuleForm
-    list_display = ("name", "in_use", "kind", "task_type", "for_seconds", "parameters_json")
+    list_display = ("name", "in_use", "kind", "task_type", "for_seconds", "parameters")
     list_filter = ("kind", "enabled")
-
-    parameters_json = json_column("parameters", _("parameters"))
 
     @admin.display(description=_("in use"), boolean=True)
     def in_use(self, rule: AlertRule) -> bool:
@@ -157,7 +155,7 @@ class AlertAdmin(ReadOnlyAdmin, LargeTableAdmin):
 
     @admin.display(description=_("summary"))
     def short_summary(self, alert: Alert) -> str:
-        return Truncator(alert.summary).chars(_SUMMARY_CHARS)
+        return cut_html(Truncator(alert.summary).chars(_SUMMARY_CHARS))
 
     @admin.display(description=_("silence"))
     def silence(self, alert: Alert) -> SafeString:
@@ -182,6 +180,17 @@ class SilenceAdmin(GuardedAdmin):
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"starts_at": timezone.now(), **super().get_changeform_initial_data(request)}
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
+        """Label the two inputs of a time, and name the time zone."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if isinstance(field, forms.SplitDateTimeField):
+            zone = timezone.get_current_timezone_name()
+            field.help_text = _("Time zone: %(zone)s") % {"zone": zone}
+            parts = zip(cast(Any, field.widget).widgets, (_("date"), _("time")), strict=True)
+            for widget, name in parts:
+                widget.attrs["aria-label"] = f"{field.label} ({name})"
+        return field
 
     def save_model(self, request: HttpRequest, obj: Silence, form: Any, change: bool) -> None:
         if not change:

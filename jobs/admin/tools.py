@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -83,17 +84,22 @@ class JobToolsAdmin(GuardedAdmin):
         name = f"job_events_jobs_job_{tool.name}"
         return path(f"<path:object_id>/{tool.name}/", view, name=name)
 
-    def tool_url(self, name: str, job: Job) -> str:
-        """Return the URL of a page of a job: "change", or the name of a tool."""
+    def tool_url(self, request: HttpRequest, name: str, job: Job) -> str:
+        """Return the URL of a page of a job: "change", or the name of a tool.
+
+        It has the filters of the list, for the links back to it.
+        """
         view, site = f"admin:job_events_jobs_job_{name}", self.admin_site.name
-        return reverse(view, args=[quote(job.pk)], current_app=site)
+        url = reverse(view, args=[quote(job.pk)], current_app=site)
+        filters = self.get_preserved_filters(request)
+        return str(add_preserved_filters({"preserved_filters": filters, "opts": self.opts}, url))
 
     def available_tools(self, request: HttpRequest, job: Job) -> Iterator[tuple[JobTool, str]]:
         """Yield the tools that the status of the job and the user's permissions allow."""
         if self.has_change_permission(request, job):
             for tool in TOOLS:
                 if job.status in tool.transition.allowed_from:
-                    yield tool, self.tool_url(tool.name, job)
+                    yield tool, self.tool_url(request, tool.name, job)
 
     def tool_view(self, request: HttpRequest, object_id: str, *, tool: JobTool) -> HttpResponseBase:
         """Show the page that confirms a tool; with POST call its service."""
@@ -104,7 +110,7 @@ class JobToolsAdmin(GuardedAdmin):
             raise PermissionDenied
         if request.method == "POST":
             self._apply_tool(request, job, tool)
-            return redirect(self.tool_url("change", job))
+            return redirect(self.tool_url(request, "change", job))
         return self._confirmation(request, job, tool)
 
     def _apply_tool(self, request: HttpRequest, job: Job, tool: JobTool) -> None:
@@ -125,7 +131,7 @@ class JobToolsAdmin(GuardedAdmin):
             "job": job,
             "tool": tool,
             "media": self.media,
-            "change_url": self.tool_url("change", job),
+            "change_url": self.tool_url(request, "change", job),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "job_events_jobs/admin_tool.html", context)

@@ -59,6 +59,70 @@ def test_requests_are_answered_on_the_page(
     other.locator("#questions").wait_for(state="hidden")
 
 
+DRAFT = "# Report\n\n  - Germany: 6 years\n  - Spain:   5 years\n"
+
+
+def test_prompt_is_shown_completely(page: Any, site: Site, job_id: str, ask: Any) -> None:
+    prompt = {
+        "question": "Send it?",
+        "draft": DRAFT,
+        "before": "a\nold\nz",
+        "after": "a\nnew\nz",
+        "scores": {"style": 0.5, "notes": ["short", HTML_PROMPT]},
+        "hint": "هل هذا صحيح؟",
+    }
+    ask("approve", prompt, ("yes", "no"))
+    page.goto(job_page(job_id))
+    card = page.locator("#questions")
+    page.get_by_role("button", name="yes").wait_for()
+    assert card.locator("pre").inner_text() == DRAFT
+    assert card.locator("del").inner_text() == "old"
+    assert card.locator("ins").inner_text() == "new"
+    for text in ("style: 0.5", HTML_PROMPT, "هل هذا صحيح؟"):
+        assert text in card.inner_text()
+    page.get_by_role("button", name="yes").click()
+    answered = page.locator("#answered")
+    answered.get_by_text("Answered questions: 1").click()
+    answer = answered.get_by_role("article", name="Send it?")
+    assert "demo" in answer.inner_text()
+    assert answer.locator(".json-tree").last.inner_text() == "yes"
+    assert DRAFT.strip() in answer.inner_text()
+
+
+LARGE = """
+deep = "bottom"
+for _ in range(300):
+    deep = [deep]
+prompt = {{"text": "Read it", "draft": "A sentence. " * 17_000 + "The end.", "deep": deep}}
+"""
+
+
+def test_large_and_deep_prompts_are_readable(page: Any, site: Site, job_id: str) -> None:
+    code = (LARGE + ASK).replace("{prompt!r}", "prompt")
+    site.manage("shell", "--verbosity", "0", "-c", code.format(job_id=job_id, name="a", choices=()))
+    page.goto(job_page(job_id))
+    card = page.locator("#questions")
+    card.get_by_role("button", name="Show all characters").first.click()
+    card.get_by_text("The end.").wait_for()
+    card.get_by_role("button", name="Expand all").click()
+    card.get_by_text("omitted").or_(card.get_by_text("bottom")).first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_answers_can_be_json(page: Any, site: Site, job_id: str, ask: Any) -> None:
+    ask("rows", "How many?")
+    page.goto(job_page(job_id))
+    field = page.get_by_label("How many?")
+    field.fill("{")
+    page.get_by_label("Answer with JSON").check()
+    page.get_by_role("button", name="Send the answer").click()
+    page.get_by_text("This is not valid JSON").wait_for()
+    field.fill('{"rows": 3}')
+    page.get_by_role("button", name="Send the answer").click()
+    page.locator("#questions").wait_for(state="hidden")
+    assert answers(site, job_id) == {"rows": {"rows": 3}}
+
+
 def test_failed_answer_is_reported_and_can_be_repeated(
     page: Any, context: Any, site: Site, job_id: str, ask: Any
 ) -> None:

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from events.admin import ProcessorAdmin
 from events.admin.health import worst_health
 from events.erasure import delete_log
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap, Processor
@@ -249,6 +251,15 @@ def test_entry_says_when_something_is_wrong(admin):
     clear_caches()
     make_processor("host:2", seconds_ago=600)
     assert "Health: \N{LARGE ORANGE CIRCLE} Warning" in text(admin.get(reverse("admin:index")))
+
+
+def test_entry_of_another_admin_site(rf, staff):
+    request = rf.get("/")
+    request.user = staff
+    mine = AdminSite(name="mine")
+    mine.register(Processor, ProcessorAdmin)
+    (app,) = mine.get_app_list(request)
+    assert str(app["models"][0]["name"]) == "Health: \N{LARGE RED CIRCLE} Critical"
 
 
 def test_entry_costs_one_status_in_some_seconds(admin, monkeypatch):

@@ -1,0 +1,72 @@
+"""The admin in Chromium: accessibility, layout, and the tools of a job."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from events.publisher import SyncRedisStreamPublisher
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+JOBS = "/admin/job_events_jobs/job/"
+PAGES = (
+    JOBS,
+    "/admin/job_events/processor/",
+    "/admin/job_events/eventlog/",
+    "/admin/job_events_jobs/alert/",
+    "/admin/job_events_jobs/alertrule/add/",
+    "/admin/job_events_jobs/silence/add/",
+)
+# Rule and element of Django's own search form: its label is a picture.
+OF_DJANGO = ("label-title-only", ["#searchbar"])
+
+
+def change_page(page: Any, job_id: str) -> str:
+    """Return the path of the change page of a job."""
+    page.goto(f"{JOBS}?q={job_id}")
+    return str(page.locator("#result_list tbody th a").first.get_attribute("href"))
+
+
+def violations(page: Any) -> list[tuple[str, Any]]:
+    found = Axe().run(page).response["violations"]
+    nodes = [(rule["id"], node["target"]) for rule in found for node in rule["nodes"]]
+    return [each for each in nodes if each != OF_DJANGO]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_accessibility_and_width(
+    page: Any, job_id: str, publisher: SyncRedisStreamPublisher, width: int, scheme: str
+) -> None:
+    publisher.publish_event(job_id, {"event_type": "error", "message": "long" * 1000})
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    change = change_page(page, job_id)
+    for path in (*PAGES, change, change.replace("/change/", "/cancel/")):
+        page.goto(path)
+        assert violations(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
+    change = change_page(page, job_id)
+    page.goto(change)
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    page.get_by_role("link", name="No, take me back").click()
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Yes, cancel the job").click()
+    page.get_by_text("The job was cancelled.").wait_for()
+    page.get_by_role("link", name="Retry").wait_for()
+    assert page.url.endswith(change)
+    with site.client() as client:
+        assert client.get(f"/api/jobs/{job_id}/").json()["status"] == "cancelled"
+
+
+def test_list_links_to_both_pages(page: Any, job_id: str) -> None:
+    page.goto(f"{JOBS}?q={job_id}")
+    row = page.locator("#result_list tbody tr").first
+    assert row.locator(".job-events-state").inner_text() == "Pending"
+    row.get_by_role("link", name="Live page of By hand").click()
+    page.get_by_role("heading", name="By hand").first.wait_for()
