@@ -44,8 +44,8 @@ def _label_strings() -> dict[str, str]:
         "timeline.compared": _(
             "Upper bars: attempt {first}. Lower bars: attempt {second}. Largest differences:"
         ),
-        "timeline.share": _("{share} of the run"),
         "timeline.facets": _("Show only"),
+        "timeline.search": _("Search in the steps (/)"),
         "facet.model": _("Models"),
         "facet.tool": _("Tools"),
         "facet.errors": _("Errors"),
@@ -75,12 +75,10 @@ def _inspector_strings() -> dict[str, str]:
         "inspector.path": _("Path"),
         "inspector.started": _("Started"),
         "inspector.duration": _("Duration"),
-        "inspector.own": _("Of its own: {time}"),
         "inspector.queue": _("Queued"),
-        "inspector.model": _("Model"),
         "inspector.tokens": _("Tokens"),
+        "inspector.firstToken": _("First token after"),
         "inspector.inOut": _("in: {input}, out: {output}"),
-        "inspector.cost": _("Cost"),
         "inspector.step": _("Step of the graph"),
         "inspector.attempt": _("Attempt"),
         "inspector.event": _("First event"),

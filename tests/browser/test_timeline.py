@@ -200,7 +200,7 @@ def test_details_show_usage_text_and_events(page: Any, failed_agent: str) -> Non
     open_timeline(page, failed_agent)
     page.locator(".slow", has_text="gpt-5").first.click()
     details = inspector(page)
-    details.get_by_text("in: 9870, out: 1460").wait_for()
+    details.get_by_text("in: 9,870, out: 1,460").wait_for()
     assert "Home batteries in the EU" in details.inner_text()
     event = details.locator("details.raw").first
     event.locator("summary").click()

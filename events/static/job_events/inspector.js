@@ -2,11 +2,12 @@
  * The details of one step: times, input, output, error and events.
  */
 import { jsonTree, jsonTreeStyles, textBlock } from "./json-tree.js";
-import { formatInstant, formatMs, formatOffset } from "./time-format.js";
+import { formatCount, formatInstant, formatMs, formatOffset } from "./time-format.js";
 import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
 import { pathOf, waitOf } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
 
+const PATH_NAMES = 12;
 const COPIED_MS = 1_500;
 /** Drawing of a step that is running is repeated at most this often. */
 const REDRAW_MS = 1_000;
@@ -122,7 +123,7 @@ export class Inspector {
       value.append(...content.filter((each) => each !== null));
       list.append(term, value);
     };
-    add("path", pathOf(span).join(" › "));
+    add("path", shortPath(span));
     add("started", formatOffset(span.start - origin), soft(` ${formatInstant(span.start, this.timeZone)}`));
     add("duration", ...this.duration(span));
     const wait = waitOf(span);
@@ -130,6 +131,8 @@ export class Inspector {
     if (model.attempts.length > 1) add("attempt", String(span.attempt));
     if (span.step !== null && span.step !== undefined) add("step", String(span.step));
     add("tokens", this.tokens(span));
+    const firstToken = Number(dataOf(span.events.at(-1)).seconds_to_first_token);
+    if (firstToken > 0) add("firstToken", formatMs(firstToken * 1000));
     if (span.events[0]) add("event", this.eventId(span.events[0].id));
     return list;
   }
@@ -141,9 +144,11 @@ export class Inspector {
   }
 
   tokens({ usage }) {
-    const [input, output] = [usage?.input_tokens, usage?.output_tokens];
-    if (!Number.isFinite(input) && !Number.isFinite(output)) return "";
-    return this.translate("inspector.inOut", { input: input ?? "–", output: output ?? "–" });
+    // Of a model, or of a graph by model.
+    const all = [usage, ...Object.values(usage ?? {})];
+    const sum = (name) => all.reduce((total, each) => total + (Number(each?.[name]) || 0), 0);
+    const [input, output] = [sum("input_tokens"), sum("output_tokens")];
+    return input || output ? this.translate("inspector.inOut", { input: formatCount(input), output: formatCount(output) }) : "";
   }
 
   eventId(id) {
@@ -265,6 +270,17 @@ const stateOf = (span) => `${span.status} ${span.end} ${span.count} ${span.endIs
 function mark(node, span) {
   node.dataset.status = statusOf(span);
   node.dataset.origin = "true";
+}
+
+/** @returns {Record<string, any>} What a program published; the callback handler nests its own in `data`. */
+function dataOf(event) {
+  return event?.data?.data ?? event?.data ?? {};
+}
+
+function shortPath(span) {
+  const names = pathOf(span);
+  if (names.length > PATH_NAMES) names.splice(PATH_NAMES / 2, names.length - PATH_NAMES, "…");
+  return names.join(" › ");
 }
 
 function soft(text) {

@@ -14,7 +14,6 @@ function pageLanguage() {
 const language = pageLanguage();
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
-const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -23,9 +22,8 @@ const HOUR_MS = 60 * MINUTE_MS;
 /** @param {number} ms @returns {string} "12 ms", "6.30 s", "2 min 5 s", "3 h 4 min" */
 export function formatMs(ms) {
   const size = Math.abs(ms);
-  if (size >= SECOND_MS - 0.5 && size < 9_995) return `${hundredths.format(ms / SECOND_MS)} s`;
-  if (size < SECOND_MS) return `${whole.format(ms)} ms`;
-  if (size < MINUTE_MS) return `${tenths.format(ms / SECOND_MS)} s`;
+  if (size < SECOND_MS - 0.5) return `${whole.format(ms)} ms`;
+  if (size < MINUTE_MS - 5) return `${hundredths.format(ms / SECOND_MS)} s`;
   if (size < HOUR_MS) return pair(ms, MINUTE_MS, "min", SECOND_MS, "s");
   return pair(ms, HOUR_MS, "h", MINUTE_MS, "min");
 }
@@ -35,6 +33,9 @@ function pair(ms, large, largeUnit, small, smallUnit) {
   const [first, rest] = [Math.trunc((total * small) / large), Math.abs(total % (large / small))];
   return rest ? `${whole.format(first)} ${largeUnit} ${rest} ${smallUnit}` : `${whole.format(first)} ${largeUnit}`;
 }
+
+/** @param {number} count @returns {string} "28,512" */
+export const formatCount = (count) => whole.format(count);
 
 /** @param {number} ms  Since the start of the run. @returns {string} "+1.76 s" */
 export function formatOffset(ms) {

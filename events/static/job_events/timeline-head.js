@@ -56,7 +56,7 @@ function slowestButton(row, tree, translate, onSelect) {
     within: withinOf(row),
     label: row.span.name,
     value: valueOf(row, tree),
-    share: tree.second ? "" : translate("timeline.share", { share: shareOf(row, tree) }),
+    share: tree.second ? "" : shareOf(row, tree),
   };
   for (const [name, text] of Object.entries(parts)) {
     const part = make("span", name);
@@ -70,15 +70,14 @@ function slowestButton(row, tree, translate, onSelect) {
   return button;
 }
 
-/** Buttons that show only some kinds of steps, with the number of each. */
-export function drawFacets(node, tree, filter, { translate, onFilter }) {
+/** Buttons that show only some kinds of steps, with the number of each; and a field to search in all of them. */
+export function drawFacets(node, search, tree, filter, { translate, onFilter }) {
   const counts = facetCounts(tree);
   const kinds = [...counts.keys()].sort((a, b) => rankOf(a) - rankOf(b) || a.localeCompare(b));
   const shown = kinds.filter((kind) => counts.get(kind) || (kind === "errors" && filter.errors));
   const isUseful = (tree.bySpan.size >= MIN_ROWS_FOR_FACETS && shown.length > 1) || tree.isRunning || isOn(filter);
-  node.hidden = !isUseful;
-  node.setAttribute("role", "group");
-  node.setAttribute("aria-label", translate("timeline.facets"));
+  node.parentElement.hidden = !isUseful;
+  if (search.value !== filter.text && search.getRootNode().activeElement !== search) search.value = filter.text;
   const facets = isUseful ? shown.map((kind) => [kind, counts.get(kind) ?? 0, isFacetOn(filter, kind)]) : [];
   redraw(node, facets, () => facets.map((facet) => facetButton(facet, translate, () => onFilter(toggled(filter, facet[0])))));
 }

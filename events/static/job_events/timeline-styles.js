@@ -59,6 +59,9 @@ const CSS = `
     display: inline-flex; align-items: center; gap: 6px; min-block-size: 28px; max-inline-size: 100%; padding: 2px 10px 2px 6px;
     border: 1px solid var(--t-line); border-radius: 99px; background: var(--t-panel); overflow: hidden;
   }
+  .facets .facets { display: contents; }
+  .search { flex: 0 1 13rem; min-inline-size: 8rem; margin-inline-start: auto; min-block-size: 28px; padding: 2px 10px; border: 1px solid var(--t-edge); border-radius: 99px; background: var(--t-panel); color: inherit; font: inherit; font-size: 0.75rem; }
+  .search::placeholder { color: var(--t-soft); opacity: 1; }
   .slow { border-radius: var(--t-radius); background: linear-gradient(var(--kind), var(--kind)) left bottom / var(--share) 3px no-repeat var(--t-panel); }
   .slow:hover, .facet:hover { border-color: var(--t-edge); }
   .slow .label { font-weight: 650; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; flex: 0 1 auto; min-inline-size: 2em; max-inline-size: 16em; }
@@ -166,6 +169,7 @@ const CSS = `
 .job-events-inspector {
   & { position: relative; padding: 12px 16px 16px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: var(--t-panel); overflow-wrap: anywhere; }
   .head { display: flex; align-items: center; gap: 8px; }
+  a { color: var(--t-accent); }
   h2 { flex: 1 1 6em; min-inline-size: 0; margin: 0; font-size: 1rem; line-height: 1.3; }
   h2:focus { outline: none; }
   h3 { display: flex; flex-wrap: wrap; gap: 8px; margin: 14px 0 4px; font-size: 0.8125rem; }

@@ -24,7 +24,7 @@ export class TimelineView {
    *   link?: (span: object) => string,
    *   eventLink?: (eventId: string) => string,
    *   keys?: EventTarget,
-   * }} options  `keys`: where J, K, E, C and Escape are received; by default inside `root` only.
+   * }} options  `keys`: where J, K, E, C, / and Escape are received; by default inside `root` only.
    */
   constructor(root, { onSelect, onFilter, keys, ...options }) {
     this.onSelect = onSelect;
@@ -105,6 +105,7 @@ export class TimelineView {
       k: () => this.timeline.step(-1),
       e: () => this.timeline.nextError(),
       c: () => this.inspector?.span && this.inspector.report(this.inspector.copyJson()),
+      "/": () => this.timeline.search.focus(),
       escape: () => this.timeline.selected !== null && this.close(),
     };
     const action = actions[event.key.toLowerCase()];

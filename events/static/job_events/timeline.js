@@ -46,7 +46,15 @@ export class Timeline {
   build(root) {
     this.root = make("div", "job-events-timeline");
     this.slowest = make("div", "slowest");
+    this.tools = make("div", "facets");
     this.facets = make("div", "facets");
+    this.facets.setAttribute("role", "group");
+    this.facets.setAttribute("aria-label", this.translate("timeline.facets"));
+    this.search = make("input", "search");
+    this.search.type = "search";
+    this.search.placeholder = this.translate("timeline.search");
+    this.search.setAttribute("aria-label", this.search.placeholder);
+    this.tools.append(this.facets, this.search);
     this.grid = make("div", "grid");
     this.grid.setAttribute("role", "treegrid");
     this.grid.setAttribute("aria-label", this.translate("timeline.label"));
@@ -67,7 +75,7 @@ export class Timeline {
     this.tip = make("div", "tip");
     this.tip.hidden = true;
     this.grid.append(this.head, this.body);
-    this.root.append(this.slowest, this.facets, this.grid, this.empty, this.tip);
+    this.root.append(this.slowest, this.tools, this.grid, this.empty, this.tip);
     root.append(this.root);
   }
 
@@ -87,6 +95,7 @@ export class Timeline {
     this.body.addEventListener("pointermove", (event) => this.hover(event));
     this.body.addEventListener("pointerleave", () => this.leave());
     this.clear.addEventListener("click", () => this.setFilter(NO_FILTER));
+    this.search.addEventListener("input", () => this.setFilter({ ...this.filter, text: this.search.value }));
     this.observer = new ResizeObserver(() => this.tree && this.drawAxis());
     this.observer.observe(this.ticks);
   }
@@ -121,7 +130,7 @@ export class Timeline {
       onFilter: (filter) => this.setFilter(filter),
     };
     drawSlowest(this.slowest, tree, handlers);
-    drawFacets(this.facets, tree, this.filter, handlers);
+    drawFacets(this.facets, this.search, tree, this.filter, handlers);
     this.root.dataset.flat = String(tree.roots.every((row) => !row.children.length));
     this.root.dataset.compares = String(Boolean(tree.second));
     const numbers = tree.second ? { first: tree.first.number, second: tree.second.number } : null;

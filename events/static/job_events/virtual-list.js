@@ -5,6 +5,8 @@
 
 /** Rows that are drawn above and below the visible ones. */
 const OVERSCAN_ROWS = 8;
+/** A short list is drawn completely: it can be printed, and the browser finds text in it. */
+const SHORT_ROWS = 100;
 const SCROLLING = new Set(["auto", "scroll", "overlay"]);
 
 export class VirtualList {
@@ -103,8 +105,9 @@ export class VirtualList {
 
   draw() {
     this.frame = 0;
-    const [from, to] = this.range();
-    const wanted = this.wanted(Math.max(0, from - OVERSCAN_ROWS), Math.min(this.rows.length, to + OVERSCAN_ROWS));
+    const { length } = this.rows;
+    const [from, to] = length > SHORT_ROWS ? this.range() : [0, length];
+    const wanted = this.wanted(Math.max(0, from - OVERSCAN_ROWS), Math.min(length, to + OVERSCAN_ROWS));
     const keys = new Set(wanted.map((index) => this.rows[index].key));
     for (const [key, node] of this.nodes) {
       if (keys.has(key)) continue;
