@@ -18,18 +18,18 @@ _HEADERS: Final = {
 }
 
 
-def content_security_policy(trusted_types: str) -> str:
+def content_security_policy() -> str:
     """Return the policy: files of the site and of STATIC_URL only, no inline code, no frames.
 
-    `trusted_types` names the functions that may convert text to HTML. A form may be redirected to
-    the login page, also on another site.
+    No function may convert text to HTML. A form may be redirected to the login page, also on
+    another site.
     """
     sources = f"'self' {_origin(static('job_events_jobs/jobs.css'))}".strip()
     targets = f"'self' {_origin(login_url())}".strip()
     return (
         f"default-src {sources}; img-src {sources} data:; object-src 'none'; base-uri 'none';"
         f" form-action {targets}; frame-ancestors 'none'; require-trusted-types-for 'script';"
-        f" trusted-types {trusted_types}"
+        " trusted-types 'none'"
     )
 
 
@@ -39,10 +39,10 @@ def _origin(url: str) -> str:
     return f"{address.scheme}://{address.netloc}" if address.scheme else address.netloc
 
 
-def restricted(view: View, trusted_types: str = "'none'") -> View:
+def restricted(view: View) -> View:
     """Return the view of a page with these headers, guarded by `guard_page`."""
 
     def headers() -> dict[str, str]:
-        return {"Content-Security-Policy": content_security_policy(trusted_types), **_HEADERS}
+        return {"Content-Security-Policy": content_security_policy(), **_HEADERS}
 
     return guard_page(view, "job_events_jobs/unavailable.html", headers)

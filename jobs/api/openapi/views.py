@@ -4,7 +4,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Final
 
-from django.apps import apps
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.urls import get_script_prefix, get_urlconf
 from django.utils.decorators import method_decorator
@@ -17,6 +16,7 @@ from rest_framework.response import Response
 from events.error_text import ErrorText
 from jobs.access.login import login_url
 from jobs.api.base import JobsAPIView, api_url
+from jobs.api.openapi.strings import docs_page_strings
 from jobs.api.problem_details import Problem
 from jobs.conf import job_settings
 from jobs.selectors import sees_monitor, startable_task_types
@@ -53,7 +53,7 @@ def _schema(_urlconf: str | None, _prefix: str) -> dict[str, Any]:
 
 
 class ApiDocsView(LoginRequiredMixin, TemplateView):
-    """A page that shows the schema, with Swagger UI from drf-spectacular-sidecar."""
+    """A page that shows the schema."""
 
     template_name = "job_events_jobs/api_docs.html"
 
@@ -67,9 +67,10 @@ class ApiDocsView(LoginRequiredMixin, TemplateView):
             section="api",
             sees_monitor=sees_monitor(self.request.user),
             startable=startable_task_types(self.request.user),
-            is_installed=IS_INSTALLED and apps.is_installed("drf_spectacular_sidecar"),
+            is_installed=IS_INSTALLED,
             page_config={
                 "schemaUrl": api_url(self.request, "api-schema"),
                 "csrfHeader": job_settings.CSRF_HEADER,
+                "strings": docs_page_strings(),
             },
         )

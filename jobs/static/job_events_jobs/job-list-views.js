@@ -2,7 +2,7 @@
  * Saved views: names for the filters of the page, stored in the browser.
  */
 import { byId, element } from "./elements.js";
-import { asList, asObject, asText } from "./untrusted.js";
+import { asList, asObject, asText } from "../job_events/untrusted.js";
 
 const KEY = "job-events-views";
 const MAX_VIEWS = 50;
