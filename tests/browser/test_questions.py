@@ -147,3 +147,18 @@ def test_cancelled_job_hides_its_requests(page: Any, site: Site, job_id: str, as
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     page.locator("#questions").wait_for(state="hidden")
     assert answers(site, job_id) == {"sure": None}
+
+
+def test_readers_see_questions_without_buttons(page: Any, job_id: str, ask: Any) -> None:
+    def restrict(route: Any) -> None:
+        response = route.fetch()
+        body = response.text().replace('"mayChange": true', '"mayChange": false')
+        route.fulfill(response=response, body=body)
+
+    ask("sure", {"text": "Sure?", "draft": DRAFT}, ("yes", "no"))
+    page.route(f"**/jobs/job/{job_id}/*", restrict)
+    page.goto(job_page(job_id))
+    card = page.locator("#questions")
+    card.get_by_text("You may read this question, but not answer it.").wait_for()
+    assert DRAFT.strip() in card.inner_text()
+    assert card.get_by_role("button", name="yes").count() == 0

@@ -142,7 +142,6 @@ function draw() {
   const change = { restart: state.restart, events: state.restart ? page.events : state.events };
   Object.assign(state, { restart: false, events: [] });
   for (const part of parts) part.draw(change);
-  document.querySelector(".questions-static")?.remove();
   tabs.change(change);
   tabs.draw();
   sendToResultView(change);

@@ -94,7 +94,7 @@ summary > .turn-head { display: inline-flex; vertical-align: top; inline-size: c
 .turn[data-kind="error"] .turn-text, .turn-bad { color: var(--failed); }
 .turn[data-kind="question"] { border-inline-start: 3px solid var(--cancelled); }
 .turn summary { cursor: pointer; }
-.turn h3 { margin-block: 0.5rem 0.15rem; font-size: 0.8125rem; color: var(--soft); }
+.turn-label { margin-block: 0.5rem 0.15rem; font-size: 0.8125rem; color: var(--soft); }
 .turn-role { margin-block-start: 0.4rem; font-weight: 600; font-size: 0.8125rem; }
 .turn .json-text { margin-block-end: 0; }
 

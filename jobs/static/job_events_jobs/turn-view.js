@@ -64,10 +64,9 @@ export class TurnView {
 
   draw() {
     const { turn } = this;
-    const path = this.path();
     if (turn.version === this.version) return;
     this.version = turn.version;
-    setText(this.node.querySelector(".turn-path"), path);
+    setText(this.node.querySelector(".turn-path"), this.path());
     const draw = { tool: this.drawTool, question: this.drawQuestion, error: this.drawError, prompt: () => {}, attempt: () => {} };
     (draw[turn.kind] ?? this.drawText).call(this);
   }
@@ -126,7 +125,7 @@ export class TurnView {
     const parts = [this.promptNode];
     if (isAnswered) {
       const when = answeredAt === null ? "" : ` · ${formatTime(answeredAt)}`;
-      parts.push(element("h3", {}, this.translate("turn.answered"), " ", element("bdi", {}, by), when), this.value(answer));
+      parts.push(element("div", { class: "turn-label" }, this.translate("turn.answered"), " ", element("bdi", {}, by), when), this.value(answer));
     }
     this.body.replaceChildren(...parts);
   }
@@ -134,7 +133,7 @@ export class TurnView {
   /** A labelled value; a long one is collapsed. */
   part(label, value) {
     const text = typeof value === "string" ? value : (jsonText(value, 0) ?? "");
-    if (text.length <= SHORT_CHARS) return element("div", {}, element("h3", {}, this.translate(label)), this.value(value));
+    if (text.length <= SHORT_CHARS) return element("div", {}, element("div", { class: "turn-label" }, this.translate(label)), this.value(value));
     const gist = element("span", { class: "soft", dir: "auto" }, text.slice(0, GIST_CHARS).replace(/\s+/g, " "));
     const details = element("details", {}, element("summary", {}, `${this.translate(label)} · `, gist, "…"));
     details.addEventListener("toggle", () => details.append(this.value(value)), { once: true });
