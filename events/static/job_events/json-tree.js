@@ -27,6 +27,7 @@ export const jsonTreeStyles = `
 .json-tree > .json-item { padding-inline-start: 0; }
 .json-tree .json-key { color: var(--job-events-soft, light-dark(#615d55, #a6a8aa)); unicode-bidi: isolate; }
 .json-tree .json-gist { color: var(--job-events-soft, light-dark(#615d55, #a6a8aa)); }
+.json-tree details[open] > summary > .json-start { display: none; }
 .json-tree .json-value { unicode-bidi: isolate; }
 .json-tree .json-value[data-kind="number"], .json-tree .json-value[data-kind="boolean"] { color: var(--job-events-running, light-dark(#1c5aa8, #8bbcf5)); }
 .json-tree .json-value[data-kind="null"] { color: var(--job-events-soft, light-dark(#615d55, #a6a8aa)); font-style: italic; }
@@ -124,10 +125,7 @@ function drawContainer(key, value, context) {
   const node = make("details", "json-node");
   const summary = make("summary");
   if (key !== null) summary.append(label(key));
-  const gist = make("span", "json-gist");
-  gist.dir = "auto";
-  gist.textContent = gistOf(value);
-  summary.append(gist);
+  summary.append(...gistOf(value));
   node.append(summary);
   const inner = { ...context, depth: context.depth + 1 };
   unopened.set(node, () => (context.depth >= MAX_DEPTH ? drawDeep(value, inner) : drawChildren(value, inner)));
@@ -195,13 +193,16 @@ function label(key) {
   return whole;
 }
 
-/** The start of a container in one line. Reads its first values only. */
+/** The size of a container, and its start in one line. Reads its first values only. */
 function gistOf(value) {
   const isList = Array.isArray(value);
   const keys = Object.keys(isList ? value.slice(0, GIST_VALUES) : value);
   const words = keys.slice(0, GIST_VALUES).map((key) => (isList ? "" : `${key.slice(0, 30)}: `) + brief(value[key]));
-  const inside = words.join(", ").replace(/\s+/g, " ").slice(0, GIST_CHARS);
-  return isList ? `[${value.length}] ${inside}` : `{${keys.length}} ${inside}`;
+  const [size, start] = [make("span", "json-gist"), make("span", "json-gist json-start")];
+  size.textContent = isList ? `[${value.length}]` : `{${keys.length}}`;
+  start.dir = "auto";
+  start.textContent = words.join(", ").replace(/\s+/g, " ").slice(0, GIST_CHARS);
+  return [size, " ", start];
 }
 
 function brief(value) {

@@ -55,9 +55,9 @@ class EventsTab {
     this.earlier = button(this.translate("events.loadEarlier"), () => this.loadEarlier());
     this.follower = new Follower(this.body, this.translate("events.latest"));
     this.details = new EventDetails(this);
-    const list = element("div", { class: "event-list" }, this.earlier, this.body, this.more, this.status, this.follower.button);
+    const list = element("div", { class: "event-list" }, this.tools.node, this.earlier, this.body, this.more, this.status, this.follower.button);
     this.layout = element("div", { class: "event-layout" }, list, this.details.node);
-    root.append(this.tools.node, this.layout);
+    root.append(this.layout);
   }
 
   listen() {

@@ -4,7 +4,7 @@
 import { addQuestionStyles } from "./question-styles.js";
 
 const CSS = `
-.event-tools { position: sticky; inset-block-start: var(--job-events-sticky, 0px); z-index: 3; display: grid; gap: 0.4rem; padding-block: 0.5rem; background: var(--bg); }
+.event-tools { justify-self: stretch; position: sticky; inset-block-start: var(--job-events-sticky, 0px); z-index: 3; display: grid; gap: 0.4rem; padding-block: 0.5rem; background: var(--bg); }
 .event-tools-line, .chips { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; min-width: 0; }
 .event-tools input[type="search"] { flex: 1 1 12rem; width: auto; min-width: 8rem; max-width: 26rem; min-height: 2rem; padding: 0.2rem 0.6rem; font-size: 0.875rem; }
 .event-tools select { width: auto; min-height: 2rem; padding: 0.2rem 0.5rem; font-size: 0.875rem; }
@@ -19,7 +19,7 @@ const CSS = `
 .event-note { font-size: 0.8125rem; }
 
 .event-layout { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem; align-items: start; }
-.event-list { position: relative; display: grid; justify-items: start; min-width: 0; }
+.event-list { position: relative; display: grid; grid-template-columns: minmax(0, 1fr); justify-items: start; min-width: 0; }
 .event-list > .button { margin-block: 0.4rem; }
 .event-rows { justify-self: stretch; contain: layout; overflow: clip; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); font-size: 0.8125rem; }
 .event-row { position: absolute; inset-inline: 0; inset-block-start: 0; height: 28px; contain: layout style; }
@@ -93,7 +93,7 @@ summary > .turn-head { display: inline-flex; vertical-align: top; inline-size: c
 .turn[data-kind="error"], .turn[data-failed] { border-inline-start: 3px solid var(--failed); }
 .turn[data-kind="error"] .turn-text, .turn-bad { color: var(--failed); }
 .turn[data-kind="question"] { border-inline-start: 3px solid var(--cancelled); }
-.turn summary { cursor: pointer; }
+.turn summary { cursor: pointer; font-size: 0.8125rem; }
 .turn-label { margin-block: 0.5rem 0.15rem; font-size: 0.8125rem; color: var(--soft); }
 .turn-role { margin-block-start: 0.4rem; font-weight: 600; font-size: 0.8125rem; }
 .turn .json-text { margin-block-end: 0; }
