@@ -14,8 +14,7 @@ from django.utils.safestring import SafeString
 
 from events.types import check_job_id
 from jobs.models import Job
-from jobs.pages.element_strings import element_strings
-from jobs.pages.timeline_strings import timeline_strings
+from jobs.pages.element_strings import element_strings, timeline_labels
 from jobs.pages.views import socket_url
 
 register = template.Library()
@@ -33,7 +32,7 @@ def job_timeline(context: Context, job: Job | str, **attributes: Any) -> SafeStr
 
     `height`, a length of CSS, or `limit`, a number of rows, gives it a scroller of its own.
     """
-    return _element("job-timeline", context, job, timeline_strings(), attributes)
+    return _element("job-timeline", context, job, timeline_labels(), attributes)
 
 
 def _element(

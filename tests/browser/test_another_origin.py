@@ -153,3 +153,27 @@ def test_origin_that_is_not_listed(page: Any, other: Site, job_id: str) -> None:
     page.goto("https://evil.example.org/")
     with pytest.raises(Exception, match="Failed to fetch"):
         page.evaluate(FETCH, [f"{other.url}/api/jobs/{job_id}/", {}])
+
+
+def test_elements_with_tickets(page: Any, other: Site, job_id: str, publisher: Any) -> None:
+    """They read the log without the history, which accepts no tickets."""
+    with publisher.span(job_id, "load"):
+        pass
+    page.evaluate(
+        """([server, id]) => {
+          for (const name of ["job-progress", "job-timeline"]) {
+            const element = document.createElement(name);
+            element.setAttribute("base-url", `${server}/api/jobs/`);
+            element.setAttribute("ticket-url", `/tickets/${id}/`);
+            element.setAttribute("job-id", id);
+            document.body.append(element);
+          }
+          return import("/job-elements.js");
+        }""",
+        [other.url, job_id],
+    )
+    page.locator("job-progress[data-live=true]").wait_for()
+    page.locator("job-timeline .row").get_by_text("load").wait_for()
+    publisher.publish_task_progress(job_id, "by_hand", 40)
+    page.locator("job-progress").get_by_text("40%").wait_for()
+    assert page.evaluate("opened") == ["WebSocket"]

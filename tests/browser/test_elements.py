@@ -122,6 +122,25 @@ def test_limited_timeline_has_its_own_scroller(
     elements.get_by_text("step 29").wait_for()
 
 
+def test_limited_timeline_shows_the_error_that_ended_the_job(
+    elements: Any, job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publisher.publish_task_started(job_id, "by_hand", data={"run_id": "t"})
+    for number in range(30):
+        with publisher.span(job_id, f"step {number}"):
+            pass
+    end = {"run_id": "u", "status": "failed", "seconds": 0}
+    publisher.publish_event(
+        job_id, {"event_type": "span_started", "data": {"run_id": "u", "name": "last"}}
+    )
+    publisher.publish_event(
+        job_id, {"event_type": "span_finished", "data": {**end, "message": "boom"}}
+    )
+    publisher.publish_task_failed(job_id, "by_hand", "ValueError: boom")
+    elements.locator("job-timeline .row").get_by_text("last").wait_for()
+    assert elements.locator("job-timeline .row").get_by_text("step 1", exact=True).count() == 0
+
+
 def test_elements_of_one_job_share_a_connection(elements: Any) -> None:
     assert elements.evaluate("opened.filter((each) => each === 'WebSocket').length") == 1
 

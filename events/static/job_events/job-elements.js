@@ -230,7 +230,7 @@ class JobProgress extends JobElement {
 class JobTimeline extends JobElement {
   build() {
     this.view?.timeline.close();
-    this.view = null;
+    this.view = this.revealed = null;
     this.drawnAt = -Infinity;
     this.style(`
       [part=timeline][data-scrolls] { overflow: auto; --job-events-sticky: 0px; }
@@ -279,6 +279,20 @@ class JobTimeline extends JobElement {
     }
     this.drawnAt = performance.now();
     this.view.draw(model, { now });
+    this.revealFatal(model.fatal);
+  }
+
+  /** Scrolls a timeline with its own scroller to the error that ended the job, once. */
+  revealFatal(fatal) {
+    if (!fatal?.spanId || this.revealed === fatal.spanId) return;
+    this.revealed = fatal.spanId;
+    const { list, tree } = this.view.timeline;
+    const index = list.indexes.get(tree.bySpan.get(fatal.spanId)?.key);
+    if (index === undefined) return;
+    for (const scroller of [this.box, this.box.querySelector(".grid")]) {
+      const top = list.root.getBoundingClientRect().top - scroller.getBoundingClientRect().top + scroller.scrollTop;
+      scroller.scrollTop = top + index * ROW_PX - scroller.clientHeight / 2;
+    }
   }
 }
 

@@ -47,7 +47,8 @@ def test_timeline_of_a_job_id_with_attributes() -> None:
     assert (element["height"], element["limit"], element["class"]) == ("20rem", "9", 'a"b')
     assert element["data-x"] == "1"
     assert "base-url" not in element
-    assert json.loads(element["labels"] or "")["timeline.step"] == "Step"
+    labels = json.loads(element["labels"] or "")
+    assert (labels["timeline.step"], labels["json.expand"]) == ("Step", "Expand all")
 
 
 def test_labels_are_those_of_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
