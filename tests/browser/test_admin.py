@@ -36,7 +36,7 @@ def violations(page: Any) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", [1440, 820, 390])
 def test_accessibility_and_width(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher, width: int, scheme: str
 ) -> None:
