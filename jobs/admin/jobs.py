@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,21 +27,27 @@ from events.admin.cells import (
     time_column,
 )
 from events.database import primary_rows
-from events.exceptions import EventsError
-from events.history import read_events
 from events.translation import translated
 from jobs import services
 from jobs.admin.inlines import AttemptInline, InputInline, TaskInline
 from jobs.admin.tools import JobToolsAdmin
-from jobs.api.problem_details import problem_of
+from jobs.conf import has_routes
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import Job
 from jobs.selectors import list_rows, search_jobs, user_of, usernames, visible_jobs
-from jobs.timeline import timeline_rows
 
-TIMELINE_LENGTH = 200
 MAX_NAME_CHARACTERS: Final = 100
 NEWEST_JOBS = 1000
+
+
+def has_api() -> bool:
+    """Return whether the project includes the API, from which the timeline reads."""
+    if not has_routes():
+        return False
+    try:
+        return bool(reverse("job_events:api-job-list"))
+    except NoReverseMatch:
+        return False
 
 
 class TaskTypeFilter(admin.SimpleListFilter):
@@ -74,17 +80,19 @@ class JobAdmin(JobToolsAdmin, LargeTableAdmin):
     actions = ("cancel_jobs", "terminate_jobs", "retry_jobs")
     inlines = (AttemptInline, TaskInline, InputInline)
     readonly_fields = (
-        "job_id", "task_type", "title", "owner", "state", "attempt", "created", "started",
-        "finished", "duration", "message", "payload_json", "result_json", "timeline", "phase",
-        "first_event", "last_event", "event_count",
+        "job_id", "task_type", "title", "owner", "state", "attempt", "phase", "message", "created",
+        "started", "finished", "duration", "first_event", "last_event", "event_count",
+        "payload_json", "result_json",
     )  # fmt: skip
     fieldsets = (
         (None, {"fields": ("title", ("job_id", "task_type", "owner"))}),
         (_("State"), {"fields": (("state", "phase", "attempt"), "message")}),
-        (_("Times"), {"fields": (("created", "started"), ("finished", "duration"))}),
-        (_("Events"), {"fields": (("first_event", "last_event", "event_count"), "timeline")}),
+        (_("Times"), {"fields": (
+            ("created", "started"), ("finished", "duration"),
+            ("first_event", "last_event", "event_count"),
+        )}),
         (_("Data"), {"fields": ("payload_json", "result_json"), "classes": ("collapse",)}),
-    )
+    )  # fmt: skip
 
     created = time_column("created_at", _("created"))
     started = time_column("started_at", _("started"))
@@ -133,6 +141,7 @@ class JobAdmin(JobToolsAdmin, LargeTableAdmin):
         context |= {"title": capfirst(str(self.opts.verbose_name))}
         if job := context.get("original"):
             context["job_tools"] = list(self.available_tools(request, job))
+            context["has_timeline"] = has_api()
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("job"))
@@ -166,19 +175,6 @@ class JobAdmin(JobToolsAdmin, LargeTableAdmin):
         if job.started_at is None:
             return EMPTY
         return span_text(((job.finished_at or timezone.now()) - job.started_at).total_seconds())
-
-    @admin.display(description=_("timeline"))
-    def timeline(self, job: Job) -> str:
-        try:
-            events = read_events(job.job_id, order="desc", limit=TIMELINE_LENGTH + 1)
-        except EventsError as error:
-            return str(problem_of(error)["detail"])
-        context = {
-            "rows": timeline_rows(events[:TIMELINE_LENGTH][::-1]),
-            "has_earlier": len(events) > TIMELINE_LENGTH,
-            "job": job,
-        }
-        return render_to_string("job_events_jobs/admin_timeline.html", context)
 
     @admin.action(description=_("Cancel the selected jobs"), permissions=["change"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

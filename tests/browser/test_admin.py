@@ -50,6 +50,20 @@ def test_accessibility_and_width(
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+def test_timeline(page: Any, job_id: str, publisher: SyncRedisStreamPublisher) -> None:
+    change = change_page(page, job_id)
+    publisher.publish_task_started(job_id, "by_hand")
+    publisher.publish_event(job_id, {"event_type": "phase_update", "phase": "fetch_page"})
+    page.goto(change)
+    step = page.locator("job-timeline").get_by_text("fetch_page").last
+    publisher.publish_event(job_id, {"event_type": "phase_update", "phase": "store_rows"})
+    page.locator("job-timeline").get_by_text("store_rows").last.wait_for()
+    step.click()
+    page.locator("job-timeline .job-events-inspector").wait_for()
+    assert violations(page) == []
+    assert page.url.endswith(change)
+
+
 def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
     change = change_page(page, job_id)
     page.goto(change)

@@ -60,7 +60,7 @@ def test_admin_complies_with_the_policy_of_a_project(
     page.route("**/admin/**", restrict)
     page.goto("/admin/job_events_jobs/job/")
     page.locator("#result_list tbody th a").first.click()
-    page.get_by_text("job_created").first.wait_for()
+    page.locator("job-timeline [role=rowgroup] [role=row]").first.wait_for()
     for path in ("processor", "eventlog"):
         page.goto(f"/admin/job_events/{path}/")
         page.wait_for_load_state("networkidle")
