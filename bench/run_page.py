@@ -28,7 +28,7 @@ EVENTS = 20_000
 HOUR_EVENTS, EVENTS_PER_SECOND = 360_000, 100
 BATCH, MAX_AHEAD, PAGE = 500, 2_000, 1_000
 HEAP_SAMPLES = 6
-MAX_BUSY_SECONDS, MAX_TASK_MS, MAX_SHIFT, MAX_ACTION_MS, MAX_GROWTH = 1.5, 200, 0.1, 200, 1.1
+MAX_BUSY_SECONDS, MAX_TASK_MS, MAX_SHIFT, MAX_ACTION_MS, MAX_GROWTH = 1.5, 200, 0.1, 200, 1.25
 MIB = 1024 * 1024
 
 OBSERVE = """
@@ -64,7 +64,10 @@ read("/api/jobs/JOB/events/?limit=1000");
 # Milliseconds until the action has been drawn: the condition holds, and a frame has passed.
 TIMED = """async () => {
   const frame = () => new Promise(requestAnimationFrame);
-  const rows = (panel) => [...document.querySelectorAll(`#panel-${panel} [data-key]`)];
+  const rows = (name) => {
+    const panel = document.getElementById(`panel-${name}`);
+    return [...(panel.firstElementChild?.shadowRoot ?? panel).querySelectorAll("[data-key]")];
+  };
   const isShown = (row) => {
     const { top, bottom } = row?.getBoundingClientRect() ?? { top: Infinity };
     return top < innerHeight && bottom > 0;
@@ -80,15 +83,27 @@ TIMED = """async () => {
   return performance.now() - start;
 }"""
 END = "scrollTo(0, document.documentElement.scrollHeight)"
-MIDDLE = "document.elementFromPoint(innerWidth / 4, innerHeight * 0.8)?.closest('[data-key]')"
-SELECTED = "isShown(document.querySelector('#panel-timeline [aria-selected=true]'))"
+FILLED = "rows('{name}').filter(isShown).length > 15"
 # (name, action, condition): the fields are an event and a span in the middle of the log.
 ACTIONS = (
-    ("timeline: jump to the end", END, MIDDLE),
-    ("timeline: seek ?span=", "go('?tab=timeline&span={span}')", SELECTED),
-    ("timeline: filter ?errors=1", "go('?tab=timeline&errors=1')", MIDDLE),
-    ("first show of the events", "go('?tab=events')", "rows('events').some(isShown)"),
-    ("events: jump to the end", END, MIDDLE),
+    ("timeline: jump to the end", END, FILLED.format(name="timeline")),
+    (
+        "timeline: seek ?span=",
+        "go('?tab=timeline&span={span}')",
+        "isShown(rows('timeline').find((row) => row.ariaSelected === 'true'))",
+    ),
+    (
+        "timeline: filter ?kind=model",
+        "go('?tab=timeline&kind=model')",
+        "rows('timeline').filter((row) => row.textContent.includes('gpt-5')).length > 15",
+    ),
+    (
+        "timeline: search ?q=research 99",
+        "go('?tab=timeline&q=batteries 99')",
+        "rows('timeline').filter((row) => row.textContent.includes('batteries 99')).length > 5",
+    ),
+    ("first show of the events", "go('?tab=events')", FILLED.format(name="events")),
+    ("events: jump to the end", END, FILLED.format(name="events")),
     (
         "events: seek ?event=",
         "go('?tab=events&event={event}')",
@@ -214,7 +229,6 @@ def measure_actions(bench: Bench, page: Any, job_id: str) -> None:
         for field, value in fields.items():
             script = script.replace(f"{{{field}}}", value)
         bench.check(name, page.evaluate(script), MAX_ACTION_MS, " ms")
-    page.evaluate("bench.longest = 0")
 
 
 def middle_of(site: Showcase, job_id: str) -> dict[str, str]:
@@ -234,8 +248,9 @@ def measure_heap(bench: Bench, is_real_time: bool) -> None:
     job_id = bench.job(events, EVENTS)
     page, cdp = bench.open(f"/jobs/job/{job_id}/", "live")
     heaps = [heap(cdp)]
+    page.evaluate("bench.longest = 0")
     print(f"heap with {EVENTS:,} events: {heaps[0]:.1f} MiB")
-    start, published = monotonic(), 0
+    start, published, longest = monotonic(), 0, 0.0
     for sample in range(1, HEAP_SAMPLES + 1):
         while published < HOUR_EVENTS * sample // HEAP_SAMPLES:
             bench.publisher.publish_events(job_id, list(islice(events, BATCH)))
@@ -245,12 +260,14 @@ def measure_heap(bench: Bench, is_real_time: bool) -> None:
             else:
                 wait_for(page, EVENTS + published - MAX_AHEAD)
         wait_for(page, EVENTS + published)
+        longest = max(longest, page.evaluate("bench.longest"))
         heaps.append(heap(cdp))
+        page.evaluate("bench.longest = 0")  # of the collection
         rate = published / (monotonic() - start)
         print(f"heap after {published:,} events: {heaps[-1]:.1f} MiB ({rate:,.0f}/s)", flush=True)
     # The window is full after the first sample.
     bench.check("growth of the heap from the first sample", heaps[-1] / heaps[1], MAX_GROWTH)
-    bench.check("longest task while following", page.evaluate("bench.longest"), MAX_TASK_MS, " ms")
+    bench.check("longest task while following", longest, MAX_TASK_MS, " ms")
 
 
 def wait_for(page: Any, seen: int) -> None:
