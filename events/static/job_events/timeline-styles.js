@@ -66,8 +66,8 @@ const CSS = `
   .slow:hover, .facet:hover { border-color: var(--t-edge); }
   .slow .label { font-weight: 650; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; flex: 0 1 auto; min-inline-size: 2em; max-inline-size: 16em; }
   .slow .within { flex: 0 3 auto; min-inline-size: 0; color: var(--t-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-inline-size: 10em; }
-  .slow .value { font-variant-numeric: tabular-nums; font-weight: 650; white-space: nowrap; }
-  .slow .share { flex: 0 1000 auto; min-inline-size: 0; color: var(--t-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .slow .value { flex: none; font-variant-numeric: tabular-nums; font-weight: 650; white-space: nowrap; }
+  .slow .share { flex: none; color: var(--t-soft); white-space: nowrap; }
   .facet { font-size: 0.75rem; white-space: nowrap; }
   .facet[aria-pressed=true] { border-color: var(--t-accent); background: var(--t-wash); box-shadow: inset 0 0 0 1px var(--t-accent); font-weight: 650; }
   .rank {
