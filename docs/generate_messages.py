@@ -83,7 +83,7 @@ def _message_of_call(
         for each in positions
     ]
     texts = [each.value if isinstance(each, ast.Constant) else "" for each in given]
-    if any(isinstance(each, ast.JoinedStr | ast.BinOp) for each in given):
+    if any(isinstance(each, ast.JoinedStr | ast.BinOp | ast.IfExp) for each in given):
         raise SystemExit(f"{name}:{call.lineno}: a text must be one literal, not an expression.")
     if isinstance(texts[1], str) and texts[1]:
         yield Message(*texts)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
 
 from events.conf import SETTING, event_settings, is_in_installed_apps
 
@@ -18,7 +19,7 @@ class EventsConfig(AppConfig):
 
     name = "events"
     label = "job_events"
-    verbose_name = "Job events"
+    verbose_name = _("Job events")
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

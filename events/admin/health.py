@@ -23,6 +23,7 @@ from events.models import Processor
 from events.processor.health import CRITICAL, OK, UNKNOWN, health, status_cache, worst_state
 from events.processor.report import duration_text, loop_text, loss_text
 from events.processor.status import MAX_DEAD_AGE, LogStatus, alive_range
+from events.translation import translated
 
 _CACHE_SECONDS: Final = 5.0
 _MARKS: Final = {CRITICAL: "\N{LARGE RED CIRCLE}", UNKNOWN: "\N{LARGE RED CIRCLE}"}
@@ -145,12 +146,12 @@ class ProcessorAdmin(ReadOnlyAdmin):
 
 def _loop(processor: Processor, name: str) -> str:
     loop = processor.loops.get(name)
-    return loop_text(loop) if loop else "-"
+    return translated(loop_text(loop)) if loop else "-"
 
 
 def loops_html(loops: dict[str, Any]) -> SafeString:
     """Return the stats of each loop in a line."""
-    lines = [f"{name}: {loop_text(loop)}" for name, loop in loops.items()]
+    lines = [f"{name}: {translated(loop_text(loop))}" for name, loop in loops.items()]
     return format_html('<div class="job-events-text">{}</div>', "\n".join(lines) or "-")
 
 
@@ -159,5 +160,8 @@ def _lost_and_stalled(status: LogStatus) -> dict[str, Any]:
     return {
         "stalled": [(each, time_html(each.since)) for each in status.stalled],
         "stalled_count": status.stalled_count,
-        "losses": [(each, time_html(each.detected_at), loss_text(each)) for each in status.losses],
+        "losses": [
+            (each, time_html(each.detected_at), translated(loss_text(each)))
+            for each in status.losses
+        ],
     }

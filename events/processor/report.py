@@ -8,14 +8,21 @@ from typing import Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from events.database import aware_time, write_connection
+from events.error_text import ErrorText
 from events.processor.lag import ArchiveLag
 from events.processor.problems import Problem
 from events.processor.status import LogLoss, LogStatus, OutboxStatus
 from events.streams.memory import RedisMemory
 
 MAX_PROBLEM_LINES: Final = 3
+_NOUNS: Final = {
+    "round": (gettext_noop("%(count)d round"), gettext_noop("%(count)d rounds")),
+    "event": (gettext_noop("%(count)d event"), gettext_noop("%(count)d events")),
+    "failure": (gettext_noop("%(count)d failure"), gettext_noop("%(count)d failures")),
+}
 MIB: Final = 1024 * 1024
 _UNIT_SECONDS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -79,13 +86,26 @@ def _rows(status: LogStatus) -> Iterator[tuple[str, str]]:
         yield "", f"{loss.job_id} at {time_text(loss.detected_at)}: {loss_text(loss)}"
 
 
-def loop_text(loop: dict[str, Any]) -> str:
+def loop_text(loop: dict[str, Any]) -> ErrorText:
     """The stats of a loop in one line."""
-    text = f"{_counted(loop['rounds'], 'round')}, {_counted(loop['events'], 'event')}"
-    if loop["failures"]:
-        last = "FAILING NOW" if loop["failing"] else "the last"
-        text += f", {_counted(loop['failures'], 'failure')}, {last}: {loop['error']}"
-    return text
+    stats = ErrorText(
+        "%(rounds)s, %(events)s",
+        rounds=_number(loop["rounds"], "round"),
+        events=_number(loop["events"], "event"),
+    )
+    if not loop["failures"]:
+        return stats
+    return ErrorText(
+        "%(stats)s, %(failures)s, %(last)s: %(error)s",
+        stats=stats,
+        failures=_number(loop["failures"], "failure"),
+        last=ErrorText("FAILING NOW") if loop["failing"] else ErrorText("the last"),
+        error=loop["error"],
+    )
+
+
+def _number(count: int, noun: str) -> ErrorText:
+    return ErrorText(_NOUNS[noun][count != 1], count=count)
 
 
 def redis_text(redis: RedisMemory) -> str:
@@ -99,11 +119,18 @@ def redis_text(redis: RedisMemory) -> str:
     return f"{memory}, {redis.policy or 'unknown maxmemory-policy'}{refusal}"
 
 
-def loss_text(loss: LogLoss) -> str:
+def loss_text(loss: LogLoss) -> ErrorText:
     """The interval of a loss, and the ids that are known."""
-    first = loss.before or "the next event"
-    known = f"{len(loss.ids)} or more, up to {loss.ids[-1]}" if loss.ids else "unknown number"
-    return f"between {loss.after} and {first}, {known}"
+    known = ErrorText("unknown number")
+    if loss.ids:
+        count, last = len(loss.ids), loss.ids[-1]
+        known = ErrorText("%(count)d or more, up to %(last)s", count=count, last=last)
+    return ErrorText(
+        "between %(after)s and %(before)s, %(known)s",
+        after=str(loss.after),
+        before=loss.before or ErrorText("the next event"),
+        known=known,
+    )
 
 
 def outbox_text(outbox: OutboxStatus) -> str:

@@ -114,7 +114,7 @@ export function createHealth(list, attention, translate) {
     for (const row of isArchived ? stuck.slice(0, MAX_JOBS) : []) {
       const values = { title: isolated(row.title), type: row.task_type, worker: row.worker || "?" };
       const words = element("a", { href: "#jobs-title", dir: "auto" }, translate(`attention.${row.state}`, values));
-      yield line(row.state === "stuck" ? "critical" : "warning", words, " ", timeAgo(row.since), ".");
+      yield line(row.state === "stuck" ? "critical" : "warning", words, " ", timeAgo(row.since));
     }
     const more = isArchived ? stuck.length - MAX_JOBS : 0;
     if (more > 0) yield link("warning", "jobs-title", "attention.more", { count: more });
