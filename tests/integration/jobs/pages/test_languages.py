@@ -22,6 +22,8 @@ LIST, NEW, LOGIN, MONITOR = (
 )
 
 
+# Their names in themselves, in the menu of the demo.
+LANGUAGES = ("English", "简体中文", "Deutsch")
 JSON = f"{NEW}?task_type=document_generation"
 
 
@@ -92,7 +94,7 @@ def untranslated(html: str, data: list[str]) -> str:
     text = "".join(VisibleText(html).parts)
     while (shorter := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
         text = shorter
-    for known in sorted([*data, *SYMBOLS], key=len, reverse=True):
+    for known in sorted([*data, *SYMBOLS, *LANGUAGES], key=len, reverse=True):
         text = text.replace(known, " ")
     return " ".join(re.findall(r"[^\W\d_]+", text))
 
@@ -141,6 +143,16 @@ def test_page_declares_its_language_and_direction(anna: Client, settings: Any) -
     for language, direction in (("de", "ltr"), ("ar", "rtl")):
         page = text_of(anna.get(LIST, headers={"accept-language": language}))
         assert f'<html lang="{language}" dir="{direction}">' in page
+
+
+def test_choice_of_the_language(anna: Client) -> None:
+    page = text_of(anna.get(LIST))
+    assert 'value="en" lang="en" aria-current="true">English<' in page
+    answer = anna.post("/i18n/setlang/", {"language": "zh-hans"}, headers={"referer": LIST})
+    assert answer["Location"] == LIST
+    page = text_of(anna.get(LIST, headers={"accept-language": "de"}))
+    assert '<html lang="zh-hans"' in page
+    assert 'value="zh-hans" lang="zh-hans" aria-current="true">简体中文<' in page
 
 
 def test_times_are_machine_readable(anna: Client, user: Any) -> None:
