@@ -17,9 +17,12 @@ NO_VALUE: Final = "\N{EN DASH}"
 _WAITING: Final = "waiting"
 _ERROR_CHARACTERS: Final = 600
 _JSON_CHARACTERS: Final = 20_000
-# Rounded, a duration is a second or a minute from here on.
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+# Rounded, a duration is a second, ten seconds or a minute from here on.
 _SECOND_FROM: Final = 0.9995
-_MINUTE_FROM: Final = 59.995
+_TENTHS_FROM: Final = 9.995
+_MINUTE_FROM: Final = 59.95
 
 
 def head(job: Job, *, is_waiting: bool) -> dict[str, Any]:
@@ -70,17 +73,17 @@ def _seconds_text(start: datetime | None, end: datetime | None) -> str:
 
 
 def span_text(seconds: float) -> str:
-    """Return a duration as `formatSpan` of page-text.js does: "12 ms", "6.30 s", "2 min 5 s"."""
+    """Return a duration as `formatMs` of time-format.js does: "12 ms", "6.30 s", "2 min 5 s"."""
     if seconds < _SECOND_FROM:
         return f"{max(0, round(seconds * 1000))} ms"
     if seconds < _MINUTE_FROM:
-        return f"{number_format(seconds, decimal_pos=2)} s"
-    rest, parts = round(seconds), list[tuple[int, str]]()
-    for symbol, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count or parts:
-            parts.append((count, symbol))
-    return " ".join(f"{count} {symbol}" for count, symbol in parts[:2] if count)
+        digits = 2 if seconds < _TENTHS_FROM else 1
+        return f"{number_format(round(seconds, digits), decimal_pos=digits)} s"
+    size, units = (_MINUTE, ("min", "s")) if seconds < _HOUR else (_HOUR, ("h", "min"))
+    counts = divmod(round(seconds * 60 / size), 60)
+    return " ".join(
+        f"{number_format(n)} {unit}" for n, unit in zip(counts, units, strict=True) if n
+    )
 
 
 def problem(job: Job, attempts: list[Attempt], place: str) -> dict[str, str] | None:

@@ -95,6 +95,7 @@ def _problem_strings() -> dict[str, str]:
         "problem.failed": _("Why it failed"),
         "problem.cancelled": _("Why it was cancelled"),
         "problem.unnamed": _("The job failed without an error message."),
+        "problem.reported": _("The job ended with: {error}"),
         "problem.all": _("Show all characters: {count}"),
         "problem.traceback": _("Traceback"),
         "problem.event": _("Show its event"),

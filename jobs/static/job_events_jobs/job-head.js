@@ -72,7 +72,7 @@ function drawFacts(page) {
   const until = OVER.has(model.status) ? (model.end ?? model.start) : page.now();
   const isStarted = model.start !== null && model.start !== undefined;
   set("duration", isStarted ? formatSpan((until - model.start) / 1000) : NO_VALUE);
-  setSpan("queue", model.queueSeconds);
+  setSpan("queue", model.status === "pending" ? sinceQueued(page) : model.queueSeconds);
   setSpan("first", model.firstEventSeconds);
   set("attempt", formatNumber(model.attempt));
   set("calls", formatNumber(model.modelCalls));
@@ -83,6 +83,11 @@ function drawFacts(page) {
   set("worker", model.worker || job.worker || NO_VALUE);
   byId("fact-worker").title = model.worker || job.worker || "";
   drawStart(isStarted ? model.start : null);
+}
+
+function sinceQueued({ model, now }) {
+  const created = model.attempts.find(({ number }) => number === model.attempt)?.created;
+  return Number.isFinite(created) ? Math.max(0, now() - created) / 1000 : NaN;
 }
 
 function set(name, text) {
@@ -106,12 +111,12 @@ export function moneyText({ job, config }) {
 
 function drawStart(start) {
   const fact = byId("fact-started");
+  setText(byId("fact-ago"), start === null ? "" : formatAgo(start));
   if (start === null) return setText(fact, NO_VALUE);
   let time = fact.querySelector("time");
   if (!time) fact.replaceChildren((time = element("time")));
-  const text = `${formatTime(start)} · ${formatAgo(start)}`;
   time.dateTime = new Date(start).toISOString();
-  setText(time, text);
+  setText(time, formatTime(start));
 }
 
 function showButtons(status) {

@@ -17,7 +17,7 @@ import { createActions } from "./job-actions.js";
 import { createAttempts } from "./job-attempts.js";
 import { createHead } from "./job-head.js";
 import { createProblem } from "./job-problem.js";
-import { formatNumber, localiseTimes, pageConfig, timeZone, translator } from "./page-text.js";
+import { formatNumber, pageConfig, timeZone, translator } from "./page-text.js";
 import { createQuestions } from "./questions.js";
 import { createReplay } from "./replay.js";
 import { Tabs } from "./tabs.js";
@@ -65,7 +65,6 @@ const tabs = new Tabs(page, drawSoon);
 const refresh = createRefresh();
 
 function main() {
-  localiseTimes(document);
   createActions(page, tabs);
   page.log = openLog(config.jobId, {
     baseUrl: config.apiUrl,

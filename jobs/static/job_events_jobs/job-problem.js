@@ -28,9 +28,10 @@ export function createProblem(page) {
   }
 
   function body(problem) {
-    const { message, type, traceback, reason } = problem;
+    const { message, type, traceback, reason, reported } = problem;
     return [
       ...messageNodes(message, type),
+      ...(reported ? messageNodes(translate("problem.reported", { error: reported }), "") : []),
       ...(reason && reason !== message ? [element("p", {}, reason)] : []),
       element("p", { class: "problem-place" }, ...place(problem)),
       ...(traceback ? [details(translate("problem.traceback"), traceback)] : []),
@@ -83,12 +84,15 @@ function problemOf(page) {
   const sentence = translate(`reason.${code}`);
   const reason = sentence === `reason.${code}` ? code : sentence;
   const error = textOf(fatal?.message) || textOf(attempt.error);
+  const last = textOf(attempt.error);
   if (attempt.status === "cancelled" && !error && !reason) return null;
   return {
     status: attempt.status,
     attempt: attempt.number,
     message: error || reason || translate("problem.unnamed"),
     reason: error ? reason : "",
+    // The error that ended the attempt may hide the one that a step raised.
+    reported: last.includes(error) || error.includes(last) ? "" : last,
     type: textOf(fatal?.type),
     traceback: textOf(fatal?.traceback),
     phase: textOf(fatal?.phase ?? attempt.phase),

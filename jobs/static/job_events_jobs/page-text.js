@@ -2,6 +2,8 @@
  * Texts, numbers and times in the language of the page. The page contains the translated texts.
  */
 
+import { formatMs } from "../job_events/time-format.js";
+
 /** @returns {Record<string, any>} Data that the server wrote into the page. */
 export function pageConfig() {
   return JSON.parse(document.getElementById("page-config").textContent);
@@ -71,23 +73,8 @@ export function formatAgo(time, now = Date.now()) {
   return agoFormat.format(Math.trunc(seconds / size), unit);
 }
 
-const exactFormat = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-/** Symbols of the SI and those accepted with it, the same in every language. */
-const SYMBOLS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
-
-/** Seconds as "12 ms", "6.30 s", "2 min 5 s", "1 h 5 min". */
-export function formatSpan(seconds) {
-  if (seconds < 0.9995) return `${Math.round(Math.max(0, seconds) * 1000)} ms`;
-  if (seconds < 59.995) return `${exactFormat.format(seconds)} s`;
-  let rest = Math.round(seconds);
-  const parts = SYMBOLS.map(([symbol, size]) => {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    return count ? `${count} ${symbol}` : "";
-  });
-  const first = parts.findIndex(Boolean);
-  return parts.slice(first, first + 2).filter(Boolean).join(" ");
-}
+/** Seconds as "12 ms", "6.30 s", "2 min 5 s". */
+export const formatSpan = (seconds) => formatMs(Math.max(0, seconds) * 1000);
 
 /** Milliseconds as "1:02:03", the same in every language. */
 export function formatDuration(ms) {

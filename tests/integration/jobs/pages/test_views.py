@@ -22,8 +22,9 @@ from django.urls import include, re_path, reverse
 from django.utils import timezone
 
 from jobs import services
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.pages import pagination
+from jobs.pages.job_facts import span_text
 
 pytestmark = pytest.mark.django_db
 
@@ -275,6 +276,63 @@ def test_page_shows_the_job_without_any_script(anna: Client, user: Any) -> None:
         assert shown in page
 
 
+def test_page_shows_reason_place_and_attempts_without_any_script(anna: Client, user: Any) -> None:
+    job = failed(user, "x" * 700, phase="boil", progress=42)
+    job.attempts.all().delete()
+    for number, reason in enumerate(["timed_out", "worker_lost"], start=1):
+        Attempt.objects.create(
+            key=f"{job.job_id}.{number}", job=job, number=number, created_at=job.created_at,
+            status="failed", reason=reason,
+        )  # fmt: skip
+    page = text_of(anna.get(detail(job)))
+    for shown in (
+        "Stopped at boil, 42%",
+        "The worker died, or sent no heartbeats for too long.",
+        "Show all",
+        'href="?attempt=1"',
+    ):
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "has_template", "opened"),
+    [
+        ("", "running", False, "timeline"),
+        ("", "running", True, "result"),
+        ("", "failed", True, "timeline"),
+        ("?tab=events", "failed", True, "events"),
+        ("?tab=nonsense", "running", True, "result"),
+    ],
+)
+def test_opened_tab(
+    anna: Client, user: Any, runners: Any, query: str, status: str, has_template: bool, opened: str
+) -> None:
+    template = {"result_template": "job_events_jobs/_brand.html"} if has_template else {}
+    runners(outline_generation={"run": report, **template})
+    job = failed(user) if status == "failed" else make(user, status=status)
+    page = text_of(anna.get(detail(job) + query))
+    assert re.search(r'aria-controls="panel-(\w+)" aria-selected="true"', page)[1] == opened
+
+
+def test_open_question_is_shown_without_any_script(anna: Client, user: Any) -> None:
+    job = make(user, status="running")
+    job.inputs.create(attempt=job.attempt, name="sure", prompt={"text": "Really <b>?"})
+    page = text_of(anna.get(detail(job)))
+    assert "Waiting for input" in page
+    assert "Really &lt;b&gt;?" in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"), (0.0123, "12 ms"), (0.9996, "1.00 s"), (6.3, "6.30 s"), (9.996, "10.0 s"),
+        (59.96, "1 min"), (125, "2 min 5 s"), (3725, "1 h 2 min"), (90_000, "25 h"),
+    ],
+)  # fmt: skip
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert span_text(seconds) == text
+
+
 def test_values_of_a_user_are_escaped(anna: Client, user: Any, runners: Any) -> None:
     runners(report=report)
     job = failed(user, NASTY, title=NASTY)
@@ -294,11 +352,12 @@ def test_result_template_is_rendered_with_the_job(
     job = Job.objects.create(owner=user, task_type="report", job_id="r1", result={"pages": 5})
     page = text_of(anna.get(detail(job)))
     assert '<div id="job-result"><p>Report r1, 5</p></div>' in page
-    assert 'id="result-panel"' not in page
+    assert 'id="result-body"' not in page
     other = Job.objects.create(owner=user, task_type="manual", result={"pages": 5})
     page = text_of(anna.get(detail(other)))
     assert "job-result" not in page
-    assert 'id="result-panel"' in page
+    assert 'id="result-body"' in page
+    assert "&quot;pages&quot;: 5" in page
 
 
 def test_no_page_needs_inline_scripts_or_styles(anna: Client, user: Any) -> None:
