@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.browser.checks import check_accessibility
 from tests.browser.support import wait_for_state
 from tests.support.site import Site
 
@@ -54,6 +55,7 @@ def test_messages_are_assembled_by_run_and_kind(
     assert search.get_by_text("Done").is_visible()
     assert "tea" in search.inner_text()
     search.locator("summary", has_text="Result").click()
+    check_accessibility(page)
     assert search.locator("pre").inner_text().startswith("Found Found")
     assert "Failed" in sql.inner_text()
     assert "no such table" in sql.inner_text()

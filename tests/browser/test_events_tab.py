@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.browser.checks import check_accessibility
 from tests.browser.support import logged_ids, wait_for_state
 from tests.support.site import Site
 
@@ -117,6 +118,7 @@ def test_selected_event_has_an_address(page: Any, plain_job_id: str, log: list[s
     page.locator(f"[data-key='{log[60]}'] a[aria-current]").wait_for()  # scrolled to
     page.keyboard.press("j")
     details.get_by_text("Line 61 needle61").first.wait_for()
+    check_accessibility(page)
     assert f"event={log[61]}" in page.url
     page.keyboard.press("e")
     details.get_by_text("Line 63 needle63").first.wait_for()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.checks import check_accessibility
 from tests.browser.support import job_page, wait_for_state
 from tests.support.site import Site
 
@@ -80,6 +81,7 @@ def test_prompt_is_shown_completely(page: Any, site: Site, job_id: str, ask: Any
     assert card.locator("ins").inner_text() == "new"
     for text in ("style: 0.5", HTML_PROMPT, "هل هذا صحيح؟"):
         assert text in card.inner_text()
+    check_accessibility(page)
     page.get_by_role("button", name="yes").click()
     answered = page.locator("#answered")
     answered.get_by_text("Answered questions: 1").click()

@@ -9,6 +9,7 @@ import { TurnView } from "./turn-view.js";
 
 export { hasContent };
 
+const OVER = new Set(["completed", "failed", "cancelled"]);
 const STEP = 300;
 /** Turns at the top are removed in batches, while the end is in view. */
 const SLACK = 100;
@@ -38,6 +39,7 @@ class ConversationTab {
   draw({ restart = false, events = [] } = {}) {
     if (restart) this.clear();
     for (const event of events) this.conversation.add(event);
+    if (OVER.has(this.page.model.status)) this.conversation.stop();
     const { turns } = this.conversation;
     if (restart) this.first = Math.max(0, turns.length - STEP);
     this.dropGone();
@@ -105,8 +107,6 @@ class ConversationTab {
   }
 
   emptyText() {
-    const { model } = this.page;
-    const isOver = model.end !== null && model.end !== undefined;
-    return this.translate(isOver ? "conversation.none" : "conversation.later");
+    return this.translate(OVER.has(this.page.model.status) ? "conversation.none" : "conversation.later");
   }
 }

@@ -50,6 +50,15 @@ export class Conversation {
     for (const [key, turn] of this.known) if (gone.has(turn)) this.known.delete(key);
   }
 
+  /** Ends the calls and texts that are open. */
+  stop() {
+    for (const turn of this.turns.filter(({ status, isOpen }) => status === "running" || isOpen)) {
+      if (turn.status) turn.status = "stopped";
+      turn.isOpen = false;
+      turn.version += 1;
+    }
+  }
+
   begin(kind, event, data, values) {
     const turn = { kind, eventId: event.id, time: asTime(event.timestamp), name: "", node: asName(data.node), version: 0, ...values };
     this.turns.push(turn);
@@ -75,8 +84,14 @@ const REDUCERS = new Map([
     addResult(conversation, data, event, asLine(data.retriever), data.documents ?? (data.count === undefined ? undefined : { count: data.count }))],
   ["input_requested", addQuestion],
   ["input_received", addAnswer],
-  ["job_retried", (conversation, data, event) => conversation.begin("attempt", event, data, { number: asText(data.attempt) })],
+  ["job_retried", beginAttempt],
 ]);
+
+/** Calls of the attempt before will have no result. */
+function beginAttempt(conversation, data, event) {
+  conversation.stop();
+  conversation.begin("attempt", event, data, { number: asText(data.attempt) });
+}
 
 function addText(conversation, data, event) {
   const text = typeof data.text === "string" ? data.text : "";

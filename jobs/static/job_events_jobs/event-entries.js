@@ -89,7 +89,8 @@ export function matches(entry, { types, level, errors }) {
 export function gist(event) {
   const data = eventData(event);
   const words = [data.message, data.text].filter((text) => text !== undefined && text !== "").map((text) => brief(text));
-  for (const [key, value] of Object.entries(data)) {
+  const { error, ...others } = data;
+  for (const [key, value] of Object.entries(error ? { error, ...others } : others)) {
     if (words.length === GIST_KEYS) break;
     if (key === "data" && value === asObject(value)) continue; // its keys are in `data`
     if (!SHOWN_ELSEWHERE.has(key) && value !== "" && value !== null) words.push(`${key.slice(0, 60)}: ${brief(value)}`);

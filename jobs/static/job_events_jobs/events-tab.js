@@ -3,21 +3,22 @@
  * of the selected event.
  */
 import { compareCursors } from "../job_events/job-events.js";
-import { asTime } from "../job_events/untrusted.js";
 import { VirtualList } from "../job_events/virtual-list.js";
 import { element, setText } from "./elements.js";
-import { EventDetails, fillWithAnsi } from "./event-details.js";
-import { Entries, gist, matches } from "./event-entries.js";
+import { EventDetails } from "./event-details.js";
+import { Entries, matches } from "./event-entries.js";
+import { createRow, updateRow } from "./event-row.js";
 import { EventSearch } from "./event-search.js";
 import { EventTools } from "./event-tools.js";
 import { Follower } from "./follower.js";
-import { formatClock, formatTime } from "./page-text.js";
 import { addTabStyles } from "./tab-styles.js";
 
 const ROW_PX = 28;
 /** The list is drawn at most so often while events arrive. */
 const DRAW_MS = 200;
 const PAGE_ROWS = 15;
+/** Matching events that a search keeps, the latest. */
+const CAPACITY = 25_000;
 
 /** @param {HTMLElement} root @param {Object} page @returns {{draw(change: Object): void, show(): void, hide(): void}} */
 export function createTab(root, page) {
@@ -168,7 +169,9 @@ class EventsTab {
     const last = this.page.isPlayback ? this.entries.all.at(-1)?.key : undefined;
     const shown = last === undefined ? events : events.filter(({ id }) => compareCursors(id, last) <= 0);
     this.addRows(this.found.add(shown));
-    this.drawSoon(true);
+    const kept = this.found.all.at(-CAPACITY);
+    if (kept && this.found.trim(kept.key)) this.fillRows();
+    else this.drawSoon(true);
   }
 
   setPaused(isPaused) {
@@ -213,25 +216,10 @@ class EventsTab {
   // Rows
 
   updateRow(node, row, index) {
-    node.dataset.key = row.key;
     node.setAttribute("aria-setsize", String(this.rows.length));
     node.setAttribute("aria-posinset", String(index + 1));
-    node.toggleAttribute("data-divider", Boolean(row.divider));
-    const { link, divider, clock, level, type, gist: text } = node.parts;
-    link.hidden = Boolean(row.divider);
-    divider.hidden = !row.divider;
-    if (row.divider) return setText(divider, this.translate("events.attempt", { number: row.attempt }));
-    const time = asTime(row.event.timestamp);
-    const shownLevel = row.level || (row.isError ? "error" : "");
-    node.dataset.level = shownLevel;
-    link.href = this.linkTo(row.key);
-    if (row.key === this.selected) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-    setText(clock, time === null ? "–" : formatClock(time));
-    clock.title = time === null ? "" : formatTime(time);
-    setText(level, shownLevel && this.translate(`level.${shownLevel}`));
-    setText(type, row.type);
-    fillWithAnsi(text, gist(row.event), () => this.list.redraw());
+    const isSelected = row.key === this.selected;
+    updateRow(node, row, { translate: this.translate, isSelected, href: this.linkTo(row.key), again: () => this.list.redraw() });
   }
 
   linkTo(id) {
@@ -329,19 +317,6 @@ class EventsTab {
 }
 
 const keyOf = ({ types, level, errors, search }) => JSON.stringify([[...types], level, errors, search]);
-
-function createRow() {
-  const parts = {
-    clock: element("time", { class: "event-clock" }),
-    level: element("span", { class: "event-level" }),
-    type: element("span", { class: "event-type", dir: "auto" }),
-    gist: element("span", { class: "event-gist", dir: "auto" }),
-    divider: element("span", { class: "event-divider" }),
-  };
-  parts.link = element("a", { class: "event-link" }, parts.clock, parts.level, parts.type, parts.gist);
-  const row = element("div", { class: "event-row", role: "listitem" }, parts.link, parts.divider);
-  return Object.assign(row, { parts });
-}
 
 function button(label, onClick) {
   const made = element("button", { type: "button", class: "button button-small" }, label);

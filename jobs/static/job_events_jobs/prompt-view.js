@@ -28,7 +28,7 @@ export function promptView(prompt, id, translate) {
   const view = element("div", { class: "prompt" });
   view.append(titleView(title ?? translate("question.untitled"), id, translate));
   if (rest !== undefined) view.append(restView(rest, translate));
-  if (view.querySelector("details")) view.append(expandButton(view, translate));
+  if (view.querySelector("details:not([open])")) view.append(expandButton(view, translate));
   return view;
 }
 

@@ -97,8 +97,7 @@ export class TurnView {
   drawTool() {
     const { status, input, output, error, seconds } = this.turn;
     this.node.toggleAttribute("data-failed", status === "failed");
-    const isStopped = status === "running" && this.page.model?.end;
-    const words = [this.translate(`tool.${isStopped ? "stopped" : status}`)];
+    const words = [this.translate(`tool.${status}`)];
     if (seconds) words.push(formatSpan(seconds));
     setText(this.status, words.join(" · "));
     this.status.classList.toggle("turn-bad", status === "failed");
