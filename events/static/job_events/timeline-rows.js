@@ -16,8 +16,6 @@
 /** Shorter overlaps of two steps come from the rounding of times. */
 const OVERLAP_MS = 5;
 const OVERLAP_SHARE = 0.1;
-/** Deeper steps are shown at one level: a program may nest thousands. */
-const MAX_LEVEL = 100;
 /** LangGraph's name of a graph that was compiled without one. */
 const UNNAMED_GRAPH = "LangGraph";
 const SLOWEST_COUNT = 3;
@@ -122,18 +120,11 @@ function addChildren(tree, row) {
 
 /** The node of a subgraph and the graph in it take the same time: they share a row. */
 function visibleChildren(tree, row, span) {
-  if (row.level >= MAX_LEVEL) return row.level === MAX_LEVEL ? descendants(span) : [];
   const [only] = span.children;
   const isWrapped = span.children.length === 1 && only.kind === "graph" && span.kind === "node";
   if (!isWrapped || ![span.baseName, UNNAMED_GRAPH].includes(only.baseName)) return span.children;
   tree.bySpan.set(only.id, row);
   return only.children;
-}
-
-function descendants(span) {
-  const found = [...span.children];
-  for (let at = 0; at < found.length; at += 1) for (const child of found[at].children) found.push(child);
-  return found;
 }
 
 /** Milliseconds of a row during which one of its children is active. */

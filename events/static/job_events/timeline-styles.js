@@ -54,7 +54,7 @@ const CSS = `
   .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
   .slowest, .facets { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-block-end: 8px; }
   .slowest, .facets { min-block-size: 28px; }
-  .slowest .title { flex: none; color: var(--t-soft); margin-inline-end: 4px; }
+  .slowest .title { color: var(--t-soft); margin-inline-end: 4px; }
   .slow, .facet {
     display: inline-flex; align-items: center; gap: 6px; min-block-size: 28px; max-inline-size: 100%; padding: 2px 10px 2px 6px;
     border: 1px solid var(--t-line); border-radius: 99px; background: var(--t-panel); overflow: hidden;
@@ -122,7 +122,7 @@ const CSS = `
   .bar[data-inferred=true] { border-inline-end: 3px dotted var(--t-ink); border-start-end-radius: 0; border-end-end-radius: 0; }
   :is([data-status=failed], [data-status=fatal]) .bar:not(.second), .second:is([data-status=failed], [data-status=fatal]) { background: color-mix(in srgb, var(--t-failed) 25%, var(--t-panel)); box-shadow: inset 0 0 0 1px var(--t-failed); }
   :is([data-status=failed], [data-status=fatal])[data-origin=true] .bar:not(.second) { background: var(--t-failed); min-inline-size: 5px; }
-  :is([data-status=handled], [data-status=error], [data-status=retry]) .bar:not(.second) { background: color-mix(in srgb, var(--t-handled) 75%, var(--t-panel)); min-inline-size: 5px; }
+  :is([data-status=handled], [data-status=error], [data-status=retry]) .bar:not(.second), .second:is([data-status=handled], [data-status=error], [data-status=retry]) { background: color-mix(in srgb, var(--t-handled) 75%, var(--t-panel)); min-inline-size: 5px; }
   :is([data-status=interrupted], [data-status=cancelled], [data-status=stopped]) .bar:not(.second) { --hatch: var(--kind); background: repeating-linear-gradient(135deg, color-mix(in srgb, var(--hatch) 70%, var(--t-panel)) 0 4px, var(--t-panel) 4px 8px); box-shadow: inset 0 0 0 1px var(--hatch); }
   [data-status=interrupted] .bar:not(.second) { --hatch: var(--t-waiting); }
   [data-status=running] .bar:not(.second) { border-inline-end: 2px solid var(--t-running); border-start-end-radius: 0; border-end-end-radius: 0; }
@@ -141,8 +141,10 @@ const CSS = `
   .tip > :first-child { font-weight: 650; }
   @media (min-width: 40rem) {
     .slowest { flex-wrap: nowrap; }
+    .slowest .title { flex: none; }
     .slow { flex: 0 1 auto; min-inline-size: 7em; }
     &[data-compares=true] .slowest { flex-wrap: wrap; }
+    &[data-compares=true] .title { flex: 0 1 auto; }
   }
   @container (max-width: 34rem) {
     .axis, .row, &[data-compares=true] :is(.axis, .row) { grid-template-columns: minmax(0, 1fr) auto; column-gap: 8px; padding-inline: 4px 10px; }
@@ -168,9 +170,10 @@ const CSS = `
 
 .job-events-inspector {
   & { position: relative; padding: 12px 16px 16px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: var(--t-panel); overflow-wrap: anywhere; }
-  .head { display: flex; align-items: center; gap: 8px; }
+  .head { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; }
+  .head .state { order: 1; font-size: 0.75rem; }
   a { color: var(--t-accent); }
-  h2 { flex: 1 1 6em; min-inline-size: 0; margin: 0; font-size: 1rem; line-height: 1.3; }
+  h2 { flex: 1 1 11em; min-inline-size: 0; margin: 0; font-size: 1rem; line-height: 1.3; }
   h2:focus { outline: none; }
   h3 { display: flex; flex-wrap: wrap; gap: 8px; margin: 14px 0 4px; font-size: 0.8125rem; }
   .icon { min-inline-size: 28px; min-block-size: 28px; padding: 0; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: none; line-height: 1; }
@@ -211,9 +214,8 @@ const CSS = `
     &:has(> .side:not([hidden])) { padding-block-end: 60vh; }
     .handle { display: none; }
     .job-events-inspector { border-width: 1px 0 0; border-radius: 12px 12px 0 0; padding-block-start: 0; overscroll-behavior: contain; }
-    .job-events-inspector .state { order: 1; flex-basis: max-content; }
     .job-events-inspector .keys { display: none; }
-    .job-events-inspector > .head { flex-wrap: wrap; position: sticky; inset-block-start: 0; z-index: 1; padding-block: 10px 6px; background: var(--t-panel); }
+    .job-events-inspector > .head { position: sticky; inset-block-start: 0; z-index: 1; padding-block: 10px 6px; background: var(--t-panel); }
   }
 }
 `;
