@@ -119,6 +119,7 @@ def _facet(request: HttpRequest, name: str, chosen: str, count: int) -> dict[str
         "count": count_text(count),
         "link": _link(request, status=name),
         "is_chosen": name == chosen,
+        "is_empty": count == 0,
     }
 
 

@@ -3,7 +3,7 @@
  * row moves or disappears.
  */
 import { byId, setText } from "./elements.js";
-import { formatDuration, formatSpan } from "./page-text.js";
+import { formatAge, formatDuration } from "./page-text.js";
 
 /** Scrolled further than this, the first rows are not what the user sees. */
 const TOP_PX = 40;
@@ -97,8 +97,7 @@ export function createRows({ translate, announce, serverNow, selection }) {
     const now = serverNow();
     for (const clock of root.querySelectorAll("[data-clock]")) setText(clock, formatDuration(now - Date.parse(clock.dataset.clock)));
     for (const time of root.querySelectorAll("time[data-since]")) {
-      const seconds = Math.max(0, Math.floor((now - Date.parse(time.dateTime)) / 1000));
-      setText(time, translate("ago", { span: seconds < 60 ? `${seconds} s` : formatSpan(seconds).split(" ").slice(0, 2).join(" ") }));
+      setText(time, translate("ago", { span: formatAge((now - Date.parse(time.dateTime)) / 1000) }));
     }
     if (waiting && !isRead()) show();
   }

@@ -31,6 +31,7 @@ const rows = createRows({ translate, announce, serverNow, selection });
 const drawActivity = createActivity(translate, announce);
 
 function main() {
+  document.documentElement.dataset.scripted = ""; // a frame of the project may lack theme.js
   createViews(translate);
   createKeys();
   enhanceFilters();
@@ -172,6 +173,7 @@ function drawCounts(counts) {
     const count = counts[facet.dataset.facet];
     const text = formatNumber(Math.min(count, config.maxCount)) + (count > config.maxCount ? "+" : "");
     setText(facet.querySelector(".facet-count"), text);
+    facet.toggleAttribute("data-empty", count === 0);
   }
 }
 

@@ -2,7 +2,8 @@
  * Charts of the monitor: a canvas of uPlot, a legend with the values at the pointer, and the same values as a table.
  */
 import { element, setText } from "./elements.js";
-import { formatDay, formatMoment, formatQuantity, formatTime } from "./monitor-format.js";
+import { formatDay, formatHour, formatMoment, formatQuantity } from "./monitor-format.js";
+import { timeZone } from "./page-text.js";
 
 const HEIGHT_PX = 168;
 const [AXIS_WIDTH_PX, AXIS_HEIGHT_PX, AXIS_GAP_PX] = [70, 30, 8];
@@ -199,6 +200,7 @@ class Chart {
     return {
       width: this.canvas.clientWidth,
       height: HEIGHT_PX,
+      tzDate: (seconds) => globalThis.uPlot.tzDate(new Date(seconds * 1000), timeZone ?? "UTC"),
       padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "monitor" } },
@@ -237,7 +239,7 @@ class Chart {
 
   timeText(time) {
     const range = this.step * this.times.length;
-    return range > DAY_SECONDS ? formatDay(time) : formatTime(time);
+    return range > DAY_SECONDS ? formatDay(time) : formatHour(time);
   }
 
   /** Shows the values at an index, or the latest ones; not old values, if the samples have stopped. */

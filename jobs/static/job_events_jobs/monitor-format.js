@@ -1,7 +1,7 @@
 /**
  * Quantities of the monitor in the language of the page.
  */
-import { formatNumber, language } from "./page-text.js";
+import { formatNumber, formatTime, language, timeZone } from "./page-text.js";
 
 const SECONDS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
 const BYTES = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
@@ -13,22 +13,15 @@ const inUnits = (unit, digits) =>
 const formats = new Map();
 const percentFormat = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
 const fewFormat = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
-const timeFormat = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const dayFormat = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
-const momentFormat = new Intl.DateTimeFormat(language, {
-  day: "numeric",
-  month: "short",
-  hour: "2-digit",
-  minute: "2-digit",
-  hourCycle: "h23",
-});
+const hourFormat = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone });
+const dayFormat = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone });
 
-export const formatTime = (seconds) => timeFormat.format(seconds * 1000);
+export const formatHour = (seconds) => hourFormat.format(seconds * 1000);
 export const formatDay = (seconds) => dayFormat.format(seconds * 1000);
-export const formatMoment = (seconds) => momentFormat.format(seconds * 1000);
+export const formatMoment = (seconds) => formatTime(seconds * 1000);
 
 /** 0.12 as "120 ms", 90 as "1.5 min". */
-export function formatSeconds(seconds) {
+function formatSeconds(seconds) {
   if (seconds > 0 && seconds < 1) return unitOf(seconds * 1000, "millisecond");
   const [unit, size] = SECONDS.find(([, length]) => seconds >= length) ?? SECONDS.at(-1);
   return unitOf(seconds / size, unit);

@@ -2,8 +2,8 @@
  * Tables of the monitor. A table that is being read keeps the order of its rows: below the pointer, or with the focus.
  */
 import { element } from "./elements.js";
-import { formatQuantity, formatSeconds } from "./monitor-format.js";
-import { formatTime } from "./page-text.js";
+import { formatQuantity } from "./monitor-format.js";
+import { formatAge, formatTime } from "./page-text.js";
 
 /** A time as "3 min ago"; `tick` keeps the text current. */
 export function timeAgo(iso) {
@@ -14,8 +14,7 @@ export function timeAgo(iso) {
 /** Updates the texts of all times. @param {number} now Milliseconds by the server's clock. */
 export function tick(now, translate) {
   for (const node of document.querySelectorAll("time[data-span]")) {
-    const seconds = Math.max(0, Math.floor((now - Date.parse(node.dateTime)) / 1000));
-    const text = translate("ago", { span: formatSeconds(seconds) });
+    const text = translate("ago", { span: formatAge((now - Date.parse(node.dateTime)) / 1000) });
     if (node.textContent !== text) node.textContent = text;
   }
 }

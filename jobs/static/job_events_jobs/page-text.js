@@ -76,6 +76,12 @@ export function formatAgo(time, now = Date.now()) {
 /** Seconds as "12 ms", "6.30 s", "2 min 5 s". */
 export const formatSpan = (seconds) => formatMs(Math.max(0, seconds) * 1000);
 
+/** Whole seconds as "4 s", "3 min", "5 h": an age that is not exact. */
+export function formatAge(seconds) {
+  const [symbol, size] = SYMBOLS.find(([, length]) => seconds >= length) ?? SYMBOLS.at(-1);
+  return `${Math.max(0, Math.floor(seconds / size))} ${symbol}`;
+}
+
 /** Milliseconds as "1:02:03", the same in every language. */
 export function formatDuration(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
