@@ -32,11 +32,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "rest_framework",
     "channels",
     "events",
     "jobs",
     "config.demo",
+    # After the apps above: the first one that translates a text wins.
+    "rest_framework",
 ]
 
 MIDDLEWARE = [
