@@ -250,6 +250,7 @@ class EventsTab {
     this.list.redraw();
     if (id === null) return;
     if (this.list.indexes.has(id)) this.list.reveal(id, this.coveredTop());
+    this.uncover(id);
     if (focus) this.list.node(id)?.querySelector("a").focus({ preventScroll: true });
   }
 
@@ -301,9 +302,20 @@ class EventsTab {
     this.list.node(row.key)?.querySelector("a").focus({ preventScroll: true });
   }
 
-  /** Height of what covers the top of the list. */
+  /** Height of what covers the top of the list: the bar of the tabs, and the filters. */
   coveredTop() {
-    return Math.max(0, this.tools.node.getBoundingClientRect().bottom - this.list.view().top);
+    const bars = [document.getElementById("run-bar"), this.tools.node];
+    const bottoms = bars.map((bar) => bar?.getBoundingClientRect().bottom ?? 0);
+    return Math.max(0, Math.max(...bottoms) - this.list.view().top);
+  }
+
+  /** On phones, the details cover the end of the window. */
+  uncover(id) {
+    const sheet = this.details.node;
+    const row = this.list.node(id)?.getBoundingClientRect();
+    if (!row || sheet.hidden || getComputedStyle(sheet).position !== "fixed") return;
+    const distance = row.bottom + ROW_PX - sheet.getBoundingClientRect().top;
+    if (distance > 0) scrollBy({ top: distance, behavior: "instant" });
   }
 
   /** Applies the state of the URL. */
