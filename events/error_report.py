@@ -34,7 +34,9 @@ _GROUP_PREFIX: Final = re.compile(r"\s*[|+] ")
 _INTERNAL: Final = frozenset((
     "langchain", "langchain_core", "langchain_classic", "langgraph", "langsmith", "asyncio",
     "concurrent", "threading", "contextlib", "contextvars", "functools", "tenacity", "pydantic",
+    "celery", "billiard", "django_tasks", "rq",
 ))  # fmt: skip
+_OWN: Final = ("events.execution.", "events.integrations.")
 
 
 def error_text(error: object) -> str:
@@ -75,7 +77,7 @@ def shortened_error(error: object) -> str:
 
 
 def error_traceback(error: BaseException) -> str:
-    """Return the innermost frames outside of LangChain and LangGraph, innermost last.
+    """Return the innermost frames outside of LangGraph, queues and this package, innermost last.
 
     Then the leaf errors of a group and the causes, each with its frames. Without variables, which
     may contain secrets.
@@ -87,6 +89,15 @@ def error_traceback(error: BaseException) -> str:
             parts += [f"Sub-exception {_summary(leaf)}\n", *_frames(leaf.__traceback__)]
             parts += _caused_by(leaf)
     return "".join([*parts, *_caused_by(error)]).rstrip()
+
+
+def redacted_traceback(error: BaseException) -> str:
+    """Return `error_traceback` without secrets, cut to MAX_ERROR_CHARACTERS; never raises."""
+    try:
+        text = DEFAULT_REDACTOR.text(replace_invalid(error_traceback(error)))
+    except Exception:  # noqa: BLE001 - attributes of the error may raise anything
+        return ""
+    return cut_text(text, MAX_ERROR_CHARACTERS)
 
 
 def message_of_traceback(text: str) -> str:
@@ -237,7 +248,8 @@ def _frames(trace: TracebackType | None) -> list[str]:
 
 
 def _is_internal(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INTERNAL
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] in _INTERNAL or name.startswith(_OWN)
 
 
 def _format(frame: FrameType, line: int) -> str:

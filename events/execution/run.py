@@ -13,6 +13,7 @@ from typing import Any, Final, SupportsFloat
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from events.error_report import redacted_traceback
 from events.exceptions import (
     InputPending,
     InvalidEvent,
@@ -128,6 +129,13 @@ class TaskRun:
         """Return the fields of the event that ends the span."""
         seconds = round(monotonic() - self._started, 3)
         return span_fields(self.span_id, self.parent_run_id, status=status, seconds=seconds)
+
+    def span_failure(self, error: BaseException) -> dict[str, Any]:
+        """Return the fields of the event that ends the span with an error: with its traceback."""
+        fields = self.span_end("failed")
+        if traceback := redacted_traceback(error):
+            fields["data"]["traceback"] = traceback
+        return fields
 
     @cached_property
     def publisher(self) -> SyncRedisStreamPublisher:

@@ -65,7 +65,7 @@ class StreamRunTracker(RunTracker):
         run.publisher.publish_task_completed(run.job_id, run.task_type, result, **data)
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
-        self._fail(run.delivery, reason, message or redacted_error(error), run.span_end("failed"))
+        self._fail(run.delivery, reason, message or redacted_error(error), run.span_failure(error))
 
     def schedule_retry(
         self, run: TaskRun, error: object, seconds: float, reason: Reason | None = None

@@ -177,7 +177,7 @@ class JobRunTracker(RunTracker):
 
     def fail(self, run: TaskRun, error: BaseException, reason: Reason | None, message: str) -> None:
         data = {"task_type": run.task_type, "error_type": error_type(error)}
-        data |= run.span_end("failed")
+        data |= run.span_failure(error)
         if reason is not None:
             data["reason"] = reason
         with atomic():

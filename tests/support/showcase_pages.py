@@ -12,7 +12,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
 LOGIN = "/jobs/login/"
 # Paths by name; the fields are the kinds of jobs.
 PAGES = {
-    "list": "/jobs/",
+    "list": "/jobs/?range=1h",
     "new": "/jobs/new/",
     "agent": "/jobs/job/{agent}/",
     "agent-conversation": "/jobs/job/{agent}/?tab=conversation",

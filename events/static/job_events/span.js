@@ -4,6 +4,8 @@ import { asLine } from "./span-events.js";
 /** Events that a span keeps: the first ones, and the latest. */
 const KEPT_EVENTS = 50;
 const TEXT_CHARS = 200_000;
+/** Fields of an event in its line. */
+const SHOWN_FIELDS = 8;
 /** Key of the counts of branches among the counts of names. */
 export const BRANCHES = Symbol("branches");
 
@@ -38,9 +40,11 @@ export class Span {
     return this.step !== null && this.siblings?.get(BRANCHES)?.get(this.step) > 1 ? this.branchNumber : null;
   }
 
-  /** The input in one line. */
+  /** The input in one line; of an event its fields. */
   get detail() {
-    return asLine(this.input);
+    const isFields = this.kind === "event" && this.input !== null && typeof this.input === "object" && !Array.isArray(this.input);
+    if (!isFields) return asLine(this.input);
+    return Object.entries(this.input).slice(0, SHOWN_FIELDS).map(([name, value]) => `${name}: ${asLine(value)}`).join(" · ");
   }
 
   /** The answer of a model, or its reasoning if there is no answer. */

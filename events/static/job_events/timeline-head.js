@@ -54,7 +54,7 @@ function slowestButton(row, tree, translate, onSelect) {
   const parts = {
     rank: String(row.rank),
     within: withinOf(row),
-    label: row.span.name,
+    label: row.span.kind === "event" && row.span.name.endsWith("]") ? `${row.span.name} ${row.span.detail}` : row.span.name,
     value: valueOf(row, tree),
     share: tree.second ? "" : shareOf(row, tree),
   };

@@ -23,7 +23,11 @@ def test_failed_task(workers):
     row = workers.finished(job_id)
     assert (row["status"], row["error"]) == ("failed", "out of paper")
     assert kinds(workers.log(job_id)) == [*START, "task_failed"]
-    assert workers.log(job_id)[-1]["error_type"] == "ValueError"
+    failed = workers.log(job_id)[-1]
+    assert failed["error_type"] == "ValueError"
+    traceback = failed["data"]["traceback"]
+    assert traceback.startswith('File "tests/support/worker_tasks.py", line ')
+    assert traceback.endswith('raise ValueError("out of paper")')
 
 
 def test_retried_task(workers):

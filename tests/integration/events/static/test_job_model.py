@@ -165,7 +165,7 @@ def test_foreign_types() -> None:
     facts = model_of(log()[1:], {"status": "completed", "finished_at": "2026-11-26T21:00:06Z"})
     assert steps(facts)[:2] == [("order.received", "done", 3), ("order.paid", "done", 1)]
     assert [each["detail"] for each in facts["spans"]["1"]] == [
-        '{ "order": 7 }', "by card", "",
+        "order: 7", "by card", "",
     ]  # fmt: skip
     assert facts["status"] == "completed"
     assert facts["types"]["order.received"] == 2
