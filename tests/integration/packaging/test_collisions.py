@@ -198,7 +198,8 @@ for path, title in (
 ):
     content = page(client, f"/admin/{path}")
     assert title in content or "Job object" in content and "of the project" in title, path
-assert "page_written" in page(client, f"/admin/job_events_jobs/job/{job.pk}/change/")
+change = page(client, f"/admin/job_events_jobs/job/{job.pk}/change/")
+assert "<job-timeline" in change and "/background/api/jobs/" in change
 
 other = Client()
 other.force_login(plain)

@@ -89,11 +89,12 @@ ticket = client.post("/api/jobs/j/ticket/").json()["ticket"]
 anonymous = Client(headers={"host": "localhost"})
 assert anonymous.get(f"/api/jobs/j/events/poll/?ticket={ticket}").json()["end"]
 assert '+09:00" data-local' in get("/jobs/job/j/").content.decode()
-assert '+09:00" data-ago' in get("/jobs/").content.decode()
+assert '+09:00" title=' in get("/jobs/").content.decode()
 admin = "/admin/job_events_jobs/job/"
 for path in (admin, f"{admin}{job.pk}/change/", "/admin/job_events/processor/",
              "/admin/job_events/eventlog/"):
-    get(path)
+    page = get(path).content.decode()
+    assert "job_events_jobs" not in path or " JST</span></time>" in page, path
 get_status()
 call_command("prune_events")
 services.job_delete(job_id="j")
