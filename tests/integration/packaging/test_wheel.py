@@ -192,4 +192,4 @@ def use_project(base: str) -> None:
     page, _ = browser.open("/admin/job_events_jobs/job/")
     assert "My report" in page
     page, _ = browser.open("/admin/job_events_jobs/job/1/change/")
-    assert "<job-timeline job-id=" in page
+    assert "<job-timeline" in page
