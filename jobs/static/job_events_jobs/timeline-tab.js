@@ -3,8 +3,10 @@
  */
 import { TimelineView } from "../job_events/timeline-view.js";
 
-/** Many events a second are drawn together. */
+/** Many events a second are drawn together; slow drawing takes at most a tenth of the time. */
 const REDRAW_MS = 250;
+const REDRAW_FACTOR = 10;
+const MAX_REDRAW_MS = 2_000;
 
 /**
  * @param {HTMLElement} root
@@ -33,6 +35,7 @@ class TimelineTab {
     this.asked = null;
     this.isChosen = false;
     this.drawnAt = -Infinity;
+    this.interval = REDRAW_MS;
     this.timer = 0;
     this.followBar(host);
   }
@@ -55,7 +58,7 @@ class TimelineTab {
   }
 
   drawSoon({ restart = false } = {}) {
-    const wait = this.drawnAt + REDRAW_MS - performance.now();
+    const wait = this.drawnAt + this.interval - performance.now();
     if (wait <= 0 || restart) this.draw();
     else this.timer ||= setTimeout(() => this.draw(), wait);
   }
@@ -77,6 +80,8 @@ class TimelineTab {
       },
     });
     this.selectAsAsked();
+    const cost = performance.now() - this.drawnAt;
+    this.interval = Math.min(MAX_REDRAW_MS, Math.max(REDRAW_MS, REDRAW_FACTOR * cost));
   }
 
   /** A link to a step of an earlier attempt shows that attempt. */
