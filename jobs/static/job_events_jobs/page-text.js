@@ -76,6 +76,9 @@ export function formatAgo(time, now = Date.now()) {
 /** Seconds as "12 ms", "6.30 s", "2 min 5 s". */
 export const formatSpan = (seconds) => formatMs(Math.max(0, seconds) * 1000);
 
+/** Symbols of the SI and those accepted with it, the same in every language. */
+const SYMBOLS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
+
 /** Whole seconds as "4 s", "3 min", "5 h": an age that is not exact. */
 export function formatAge(seconds) {
   const [symbol, size] = SYMBOLS.find(([, length]) => seconds >= length) ?? SYMBOLS.at(-1);
