@@ -9,7 +9,7 @@
  * custom properties and DOM events are in docs/reference.md, "Browser client".
  */
 import { joinLog } from "./element-log.js";
-import { formatInstant, formatMs } from "./time-format.js";
+import { formatInstant, formatMs, language } from "./time-format.js";
 import { asObject } from "./untrusted.js";
 
 const LABELS = {
@@ -39,7 +39,7 @@ const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
 /** Many events a second are drawn together. */
 const TIMELINE_MS = 250;
 const ROW_PX = 28;
-const numbers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 class JobElement extends HTMLElement {
   static observedAttributes = ["job-id", "base-url", "socket-url", "ticket-url", "labels", "time-zone", "limit", "height"];

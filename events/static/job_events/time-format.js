@@ -11,7 +11,7 @@ function pageLanguage() {
   }
 }
 
-const language = pageLanguage();
+export const language = pageLanguage();
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
 const hundredths = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
