@@ -57,7 +57,6 @@ def facts(job: Job, data: dict[str, Any], attempts: list[Attempt]) -> dict[str, 
     return {
         "duration": _seconds_text(job.started_at, job.finished_at or timezone.now()),
         "queue": _seconds_text(attempt.created_at, attempt.started_at) if attempt else NO_VALUE,
-        "first": _seconds_text(job.created_at, job.first_event_at),
         "attempt": number_format(job.attempt),
         "calls": number_format(calls),
         "tokens": known if any(tokens) else unknown,

@@ -25,6 +25,8 @@ import { UrlState } from "./url-state.js";
 
 /** The page shows the job of the page load until the log is read, at most for this time. */
 const SETTLE_MS = 10_000;
+/** Many events a second are drawn together. */
+const DRAW_MS = 100;
 /** A hidden page gets no animation frames. */
 const HIDDEN_DRAW_MS = 500;
 /** Least time between two requests of the job, for what the log does not contain. */
@@ -58,7 +60,7 @@ const page = {
     return chosen && chosen <= page.model.attempt && chosen !== page.attempt ? chosen : null;
   },
 };
-const state = { isSettled: false, isLive: false, isDrawing: false, restart: true, events: [], status: "loading", loaded: 0 };
+const state = { isSettled: false, isLive: false, isDrawing: false, restart: true, events: [], status: "loading", loaded: 0, drawnAt: -Infinity };
 const replay = createReplay(page.translate, drawSoon);
 const parts = [createHead(page), createProblem(page), createAttempts(page, redrawAll), createQuestions(byId("question-area"), page)];
 const tabs = new Tabs(page, drawSoon);
@@ -129,13 +131,16 @@ function redrawAll() {
 function drawSoon() {
   if (state.isDrawing) return;
   state.isDrawing = true;
-  if (document.hidden) setTimeout(draw, HIDDEN_DRAW_MS);
+  if (document.hidden) return setTimeout(draw, HIDDEN_DRAW_MS);
+  const wait = replay.isOn ? 0 : state.drawnAt + DRAW_MS - performance.now();
+  if (wait > 0) setTimeout(() => requestAnimationFrame(draw), wait);
   else requestAnimationFrame(draw);
 }
 
 function draw() {
   state.isDrawing = false;
   if (!state.isSettled) return;
+  state.drawnAt = performance.now();
   replay.setLog(page.log?.events ?? []);
   playBack();
   const change = { restart: state.restart, events: state.restart ? page.events : state.events };
@@ -196,7 +201,9 @@ function createRefresh() {
       const response = await fetch(config.jobUrl, { headers: { Accept: "application/json" } });
       if (!response.ok) return;
       page.job = await response.json();
-      if (!page.isPlayback) page.model.setJob(page.job);
+      // A response from before the end of the job may arrive after the event that ended it.
+      const isOlder = OVER.has(page.model.status) && !OVER.has(page.job.status);
+      if (!page.isPlayback && !isOlder) page.model.setJob(page.job);
       drawSoon();
     } catch {
       // The events contain the same status and result.
