@@ -1,5 +1,6 @@
 """Helpers of the browser tests."""
 
+import json
 from typing import Any
 
 from tests.support.site import Site
@@ -79,6 +80,16 @@ def logged_ids(site: Site, job_id: str) -> list[str]:
             after = page["cursor"]
             if not page["next"]:
                 return ids
+
+
+def empty_history(page: Any, times: int | None = None) -> None:
+    """Let the history have no events, so that the stream delivers them."""
+    body = json.dumps({"results": [], "next": None, "cursor": "0"})
+    page.route(
+        "**/events/?*",
+        lambda route: route.fulfill(content_type="application/json", body=body),
+        times=times,
+    )
 
 
 def job_page(job_id: str, tab: str = "events") -> str:

@@ -9,6 +9,7 @@ import pytest
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
     disable_websockets,
+    empty_history,
     event_row,
     job_page,
     log_in,
@@ -247,6 +248,7 @@ def test_duplicates_and_invalid_messages_are_skipped(page: Any, job_id: str) -> 
         socket.send('{"type": "end"}')
 
     mock_websockets(page, handle)
+    empty_history(page)
     page.goto(job_page(job_id))
     wait_for_state(page, "ended")
     assert shown_ids(page) == ["9-9", "10-0", "10-10", f"{big}-1"]
@@ -258,9 +260,11 @@ def test_reset_restarts_from_the_beginning(page: Any, job_id: str, site: Site) -
         socket.send('{"type": "reset", "reason": "The log was cut.", "after": "0-0"}')
 
     urls = mock_websockets(page, handle, None)
+    empty_history(page, times=1)
     page.goto(job_page(job_id))
     wait_for_state(page, "live")
-    assert urls[1].endswith("?after=0")
+    # The history was read again.
+    assert urls[1].endswith(f"?after={logged_ids(site, job_id)[-1]}")
     assert_complete(page, site, job_id)
 
 
@@ -285,7 +289,7 @@ def test_close_codes(page: Any, job_id: str, code: int, reconnects: bool) -> Non
 
     urls = mock_websockets(page, handle, None)
     page.goto(job_page(job_id))
-    wait_for_state(page, "live" if reconnects else "ended")
+    wait_for_state(page, "live" if reconnects else "refused")
     assert len(urls) == 1 + reconnects
 
 
@@ -299,6 +303,6 @@ def test_logged_out_user_is_notified(browser: Any, site: Site, job_id: str) -> N
     other.get_by_role("button", name="Menu").click()
     other.get_by_role("button", name="Log out").click()
     other.get_by_label("Username").wait_for()
-    wait_for_state(page, "ended")
+    wait_for_state(page, "refused")
     page.get_by_text("No longer available").wait_for()
     context.close()

@@ -10,6 +10,7 @@ from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
     README,
     disable_websockets,
+    empty_history,
     event_row,
     job_id_of,
     job_page,
@@ -313,16 +314,6 @@ def stream_of(*messages: str) -> dict[str, str]:
 def sse_event(event_id: str, **data: Any) -> str:
     event = {"id": event_id, "job_id": "x", "event_type": "sample", "timestamp": "", "data": data}
     return f"id: {event_id}\ndata: {json.dumps(event)}"
-
-
-def empty_history(page: Any, times: int | None = None) -> None:
-    """Let the history have no events, so that the stream delivers them."""
-    body = json.dumps({"results": [], "next": None, "cursor": "0"})
-    page.route(
-        "**/events/?*",
-        lambda route: route.fulfill(content_type="application/json", body=body),
-        times=times,
-    )
 
 
 def test_duplicates_are_dropped_and_ids_compared_as_numbers(page: Any, job_id: str) -> None:
