@@ -219,14 +219,14 @@ def test_tabs_follow_keys_and_the_history_of_the_browser(
     assert selected_tab(page) == "Input"
     page.keyboard.press("3")
     assert selected_tab(page) == "Events"
-    page.keyboard.press("1")
+    page.keyboard.press("5")
     page.keyboard.press("/")
     wait_until(page, "document.activeElement.type === 'search'")
     assert selected_tab(page) == "Events"
     page.keyboard.type("2?")
     assert selected_tab(page) == "Events"
     page.go_back()
-    wait_until(page, "document.querySelector('#tab-timeline').ariaSelected === 'true'")
+    wait_until(page, "document.querySelector('#tab-input').ariaSelected === 'true'")
     page.locator("h1").focus()
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keyboard").wait_for()

@@ -60,7 +60,8 @@ export function createActions(page, tabs) {
     const tab = TABS[Number(press.key) - 1];
     if (tab) tabs.open(tab);
     else if (press.key === "?") byId("keys-dialog").showModal();
-    else if (press.key === "/") search(press);
+    // The timeline has a search of its own.
+    else if (press.key === "/" && tabs.current !== "timeline") search(press);
   }
 
   async function search(press) {

@@ -27,6 +27,8 @@ import { UrlState } from "./url-state.js";
 const SETTLE_MS = 10_000;
 /** Many events a second are drawn together. */
 const DRAW_MS = 100;
+/** The replay applies at most as many events between two frames. */
+const MAX_APPLIED_EVENTS = 4_000;
 /** A hidden page gets no animation frames. */
 const HIDDEN_DRAW_MS = 500;
 /** Least time between two requests of the job, for what the log does not contain. */
@@ -79,30 +81,32 @@ function main() {
     onStatus: showStatus,
     onProgress: showProgress,
   });
+  page.events = page.log.events;
   setTimeout(settle, SETTLE_MS);
   setInterval(() => state.isSettled && !OVER.has(page.model.status) && drawSoon(), 1_000);
 }
 
 function take(events) {
-  if (page.isPlayback) return drawSoon();
-  for (const event of events) {
-    page.model.add(event);
-    state.events.push(event);
+  if (page.events === page.log.events) {
+    for (const event of events) {
+      page.model.add(event);
+      state.events.push(event);
+    }
   }
-  page.events = page.log?.events ?? events;
   if (state.isSettled) drawSoon();
 }
 
 function trim(events) {
-  if (page.isPlayback) return;
-  page.model.trim(events);
+  if (page.events === page.log.events) page.model.trim(events);
 }
 
 function startAnew(info) {
   page.announce(page.translate("reset", { reason: String(info?.reason ?? "") }));
   state.isSettled = state.isLive = false;
   if (page.isPlayback) replay.close();
+  page.isPlayback = false;
   beginWith(page.job);
+  page.events = page.log.events;
 }
 
 /** Discards all events. */
@@ -140,9 +144,9 @@ function drawSoon() {
 function draw() {
   state.isDrawing = false;
   if (!state.isSettled) return;
+  replay.setLog(page.log.events);
+  if (!playBack()) return drawSoon();
   state.drawnAt = performance.now();
-  replay.setLog(page.log?.events ?? []);
-  playBack();
   const change = { restart: state.restart, events: state.restart ? page.events : state.events };
   Object.assign(state, { restart: false, events: [] });
   for (const part of parts) part.draw(change);
@@ -153,19 +157,27 @@ function draw() {
   if (change.events.length) refresh();
 }
 
-/** Applies the events up to the time of the replay, or all of them after its end. */
+/**
+ * Applies events up to the time of the replay, or all of them after its end: a part of them, so that the page
+ * stays responsive. @returns {boolean} Whether all are applied.
+ */
 function playBack() {
-  const log = page.log?.events ?? [];
-  const wasOn = page.isPlayback;
-  page.isPlayback = replay.isOn;
-  if (!replay.isOn && !wasOn) return;
+  const log = page.log.events;
+  if (replay.isOn !== page.isPlayback) {
+    page.isPlayback = replay.isOn;
+    beginWith(replay.isOn ? BLANK : page.job);
+  } else if (page.events === log) {
+    return true;
+  }
   const until = replay.isOn ? replay.count(log) : log.length;
-  if (wasOn !== replay.isOn || until < page.events.length || log[0] !== page.events[0]) beginWith(replay.isOn ? BLANK : page.job);
-  for (const event of log.slice(page.events.length, until)) {
+  if (until < page.events.length || (page.events.length && log[0] !== page.events[0])) beginWith(replay.isOn ? BLANK : page.job);
+  const next = Math.min(until, page.events.length + MAX_APPLIED_EVENTS);
+  for (const event of log.slice(page.events.length, next)) {
     page.model.add(event);
     if (!state.restart) state.events.push(event);
   }
-  page.events = replay.isOn ? log.slice(0, until) : log;
+  page.events = !replay.isOn && next === log.length ? log : log.slice(0, next);
+  return next === until;
 }
 
 function sendToResultView({ events, restart }) {
