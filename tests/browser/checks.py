@@ -16,16 +16,20 @@ OVERLAPS = """() => {
     if (!node.data.trim() || !parent.checkVisibility(VISIBLE)) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
-    let { left, right, top, bottom } = range.getBoundingClientRect();
     let layer = "page";
+    let clip = { left: -Infinity, right: Infinity, top: -Infinity, bottom: Infinity };
     for (let each = parent; each; each = each.parentElement) {
       const style = getComputedStyle(each);
       const box = each.getBoundingClientRect();
       if (["fixed", "sticky"].includes(style.position) || style.clipPath !== "none") layer = "other";
-      if (style.overflowX !== "visible") [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
-      if (style.overflowY !== "visible") [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+      if (style.overflowX !== "visible") clip = { ...clip, left: Math.max(clip.left, box.left), right: Math.min(clip.right, box.right) };
+      if (style.overflowY !== "visible") clip = { ...clip, top: Math.max(clip.top, box.top), bottom: Math.min(clip.bottom, box.bottom) };
     }
-    if (layer === "page" && right - left > 4 && bottom - top > 4) boxes.push({ node, parent, left, right, top, bottom });
+    for (const line of layer === "page" ? range.getClientRects() : []) {
+      const [left, right] = [Math.max(line.left, clip.left), Math.min(line.right, clip.right)];
+      const [top, bottom] = [Math.max(line.top, clip.top), Math.min(line.bottom, clip.bottom)];
+      if (right - left > 4 && bottom - top > 4) boxes.push({ node, parent, left, right, top, bottom });
+    }
   }
   boxes.sort((a, b) => a.top - b.top);
   const found = [];
@@ -51,6 +55,7 @@ def check_layout(page: Any, width: int) -> None:
 
 def check_accessibility(page: Any) -> None:
     """Check the rules of axe-core, except for Django's own parts of the admin."""
+    page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished))")
     options = {"resultTypes": ["violations"]}
     result = Axe().run(page, context={"exclude": DJANGO_PARTS}, options=options)
     found = [
