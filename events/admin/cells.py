@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -51,7 +52,7 @@ def span_text(seconds: float) -> str:
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < _MINUTE:
-        return f"{seconds:.2f} s"
+        return f"{number_format(seconds, 2)} s"
     minutes, rest = divmod(int(seconds), _MINUTE)
     if minutes < _MINUTE:
         return f"{minutes} min {rest} s"
