@@ -5,7 +5,7 @@
 
 /** Rows that are drawn above and below the visible ones. */
 const OVERSCAN_ROWS = 8;
-/** A short list is drawn completely: it can be printed, and the browser finds text in it. */
+/** A short list that scrolls with the page is drawn completely: it can be printed, and the browser finds text in it. */
 const SHORT_ROWS = 100;
 const SCROLLING = new Set(["auto", "scroll", "overlay"]);
 
@@ -106,7 +106,7 @@ export class VirtualList {
   draw() {
     this.frame = 0;
     const { length } = this.rows;
-    const [from, to] = length > SHORT_ROWS ? this.range() : [0, length];
+    const [from, to] = length > SHORT_ROWS || this.scroller() ? this.range() : [0, length];
     const wanted = this.wanted(Math.max(0, from - OVERSCAN_ROWS), Math.min(length, to + OVERSCAN_ROWS));
     const keys = new Set(wanted.map((index) => this.rows[index].key));
     for (const [key, node] of this.nodes) {
