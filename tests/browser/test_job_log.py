@@ -42,7 +42,7 @@ def open_log(page: Any, job_id: str, *names: str) -> None:
     page.evaluate(OPEN, [job_id, names])
 
 
-def serve(page: Any, count: int, refusals: list[int] | None = None) -> list[str]:
+def serve(page: Any, count: int, refusals: list[int] | None = None, data: str = "") -> list[str]:
     """Answer history requests for a log of `count` events; return the queries."""
     queries: list[str] = []
     statuses = refusals or []
@@ -56,7 +56,13 @@ def serve(page: Any, count: int, refusals: list[int] | None = None) -> list[str]
         before = int(values.get("before", [f"{count + 1}-0"])[0].split("-")[0])
         numbers = range(before - 1, max(0, before - 1001), -1)
         results = [
-            {"id": f"{n}-0", "job_id": "x", "event_type": "s", "timestamp": "", "data": {}}
+            {
+                "id": f"{n}-0",
+                "job_id": "x",
+                "event_type": "s",
+                "timestamp": "",
+                "data": {"text": data},
+            }
             for n in numbers
         ]
         body = {"results": results, "next": "more" if before > 1001 else None}
@@ -104,6 +110,14 @@ def test_window_of_a_long_log(own: Any) -> None:
     wait_until(own, "calls.some(([name]) => name === 'onTrim')")
     assert own.evaluate("calls.find(([name]) => name === 'onTrim')") == ["onTrim", 5_000, "1-0"]
     assert own.evaluate("[log.events.length, log.hasEarlier]") == [27_501, True]
+
+
+def test_history_of_large_events_is_read_in_part(own: Any) -> None:
+    queries = serve(own, 3_000, data="x" * 26_000)
+    open_log(own, "x", "fake")
+    wait_until(own, "globalThis.link")
+    assert own.evaluate("[log.events.length, log.hasEarlier]") == [2_000, True]
+    assert len(queries) == 2
 
 
 def test_failed_requests_are_repeated(own: Any) -> None:

@@ -39,6 +39,8 @@ const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
 /** Many events a second are drawn together. */
 const TIMELINE_MS = 250;
 const ROW_PX = 28;
+/** Longer texts are cut before the style cuts them. */
+const TEXT_CHARS = 2_000;
 const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 class JobElement extends HTMLElement {
@@ -180,7 +182,7 @@ class JobProgress extends JobElement {
     this.bar.setAttribute("aria-label", this.label(shown));
     if (!isKnown) return;
     const place = [model.phase, model.message].filter(Boolean).join(" · ");
-    setText(this.message, model.status === "completed" ? "" : place);
+    setText(this.message, model.status === "completed" ? "" : place.slice(0, TEXT_CHARS));
     if (model.progress === null && model.status === "running") this.bar.removeAttribute("value");
     else this.bar.value = model.progress ?? 0;
     const percent = model.progress === null ? "" : this.label("percent", { percent: Math.round(model.progress) });
@@ -192,7 +194,7 @@ class JobProgress extends JobElement {
   drawErrors(model) {
     const { fatal, handledErrors } = model;
     this.error.hidden = !fatal?.message;
-    if (fatal) setText(this.error, [fatal.type, fatal.message].filter(Boolean).join(": "));
+    if (fatal) setText(this.error, [fatal.type, fatal.message].filter(Boolean).join(": ").slice(0, TEXT_CHARS));
     this.handled.hidden = !handledErrors;
     if (handledErrors) setText(this.handled, this.label("handled", { count: numbers.format(handledErrors) }));
   }

@@ -15,6 +15,8 @@ export const CAPACITY = 25_000;
 /** Events that are dropped together when it is full. */
 const TRIMMED = 5_000;
 const PAGE_LIMIT = 1_000;
+/** Length of the history that is read at once; large events fill the memory before the log is full. */
+const MAX_CHARS = 50_000_000;
 /** Events per call of `onEvents`, so that the page stays responsive. */
 const BATCH = 500;
 const FLUSH_MS = 30;
@@ -102,9 +104,10 @@ class JobLog {
 
   /** Reads the newest pages, up to the capacity, then delivers their events in order. */
   async load(signal) {
-    const { events, hasEarlier } = await this.readBack("", CAPACITY, signal);
+    const { events, hasEarlier, isLarge } = await this.readBack("", CAPACITY, signal);
     if (signal.aborted) return;
     this.hasEarlier = hasEarlier;
+    if (isLarge) this.capacity = Math.min(CAPACITY, events.length + TRIMMED);
     for (let at = 0; at < events.length; at += BATCH) {
       if (at) await nextTask();
       if (signal.aborted) return;
@@ -115,7 +118,7 @@ class JobLog {
   /** Reads at most so many events before a cursor, from the newest on. */
   async readBack(before, most, signal) {
     const pages = [];
-    let count = 0;
+    let [count, chars] = [0, 0];
     let hasEarlier = false;
     let next = this.request(before, signal);
     while (next) {
@@ -123,14 +126,15 @@ class JobLog {
       if (signal.aborted) break;
       const results = Array.isArray(page.results) ? page.results.filter(isEvent) : [];
       count += results.length;
+      chars += page.chars ?? 0;
       hasEarlier = Boolean(page.next && results.length);
       // The next page is on its way while this one is processed.
-      next = hasEarlier && count < most ? this.request(results.at(-1).id, signal) : null;
+      next = hasEarlier && count < most && chars < MAX_CHARS ? this.request(results.at(-1).id, signal) : null;
       pages.push(results.reverse());
       this.on.onProgress(count);
     }
     const events = pages.reverse().flat();
-    return { events: events.slice(-most), hasEarlier: hasEarlier || events.length > most };
+    return { events: events.slice(-most), hasEarlier: hasEarlier || events.length > most, isLarge: chars >= MAX_CHARS };
   }
 
   /** Requests a page, until the server answers or refuses. */
@@ -142,7 +146,8 @@ class JobLog {
         const response = await fetch(url, { signal: limited, headers: { Accept: "application/json" } });
         if (response.ok) {
           this.compareClocks(response);
-          const page = parseObject(await response.text());
+          const text = await response.text();
+          const page = { ...parseObject(text), chars: text.length };
           this.failures = 0;
           if (this.status === "reconnecting" && !this.watch) this.setStatus("loading");
           return page;
