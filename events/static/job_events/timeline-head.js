@@ -45,6 +45,13 @@ function withinOf(row) {
   return found ? `${found.span.name} ›` : "";
 }
 
+/** Events of one type differ by their fields. */
+function titleOf(row) {
+  const { kind, name, baseName, detail } = row.span;
+  const isOneOfMany = kind === "event" && name !== baseName && detail;
+  return isOneOfMany ? { within: `${baseName} ›`, label: detail } : { within: withinOf(row), label: name };
+}
+
 const shareOf = (row, tree) => `${Math.round((100 * row.own) / (tree.duration || 1))} %`;
 const valueOf = (row, tree) => (tree.second ? signed(deltaOf(row)) : formatMs(row.own));
 
@@ -53,8 +60,7 @@ function slowestButton(row, tree, translate, onSelect) {
   button.type = "button";
   const parts = {
     rank: String(row.rank),
-    within: withinOf(row),
-    label: row.span.kind === "event" && row.span.name.endsWith("]") ? `${row.span.name} ${row.span.detail}` : row.span.name,
+    ...titleOf(row),
     value: valueOf(row, tree),
     share: tree.second ? "" : shareOf(row, tree),
   };
