@@ -49,7 +49,7 @@ function withinOf(row) {
 function titleOf(row) {
   const { kind, name, baseName, detail } = row.span;
   const isOneOfMany = kind === "event" && name !== baseName && detail;
-  return isOneOfMany ? { within: `${baseName} ›`, label: detail } : { within: withinOf(row), label: name };
+  return isOneOfMany ? { within: "", label: detail } : { within: withinOf(row), label: name };
 }
 
 const shareOf = (row, tree) => `${Math.round((100 * row.own) / (tree.duration || 1))} %`;
