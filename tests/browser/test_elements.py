@@ -81,6 +81,7 @@ def test_elements_follow_a_job_to_its_end(
     assert ids == logged_ids(site, job_id)
     assert ["job-timeline", "job-event", "task_progress"] in [one[:3] for one in received]
     assert ["job-progress", "job-end", None] in [one[:3] for one in received]
+    rows(elements).get_by_text("s", exact=True).wait_for()
     assert rows(elements).all_inner_texts() == ["<b>Reading</b>", "s"]
 
 
@@ -101,7 +102,7 @@ def test_facts_and_steps_of_a_failed_job(
     first.get_by_text("ValueError: no card").wait_for()
     assert (fact(first, "calls"), fact(first, "tokens")) == ("1", "1,200 / 30")
     wait_until(elements, "document.querySelector('job-timeline').dataset.status === 'failed'")
-    elements.locator("job-timeline .row[data-status=failed]").first.wait_for()
+    rows(elements).get_by_text("charge").wait_for()
     assert sorted(rows(elements).all_inner_texts()) == ["by_hand", "charge", "gpt", "load"]
     elements.locator("job-timeline .row").last.click()
     inspector = elements.locator("job-timeline .job-events-inspector")
