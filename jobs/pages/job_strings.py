@@ -78,6 +78,7 @@ def _head_strings() -> dict[str, str]:
         "tools.failed": _("{count} ({failed} failed)"),
         "attempt.of": _("{number} of {count}"),
         "attempt": _("Attempt {number}"),
+        "attempt.retries": _("{number}, retries of tasks: {count}"),
         "copied": _("Copied"),
         "copy.failed": _("Copying failed"),
         "retry.used": _(

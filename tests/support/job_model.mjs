@@ -16,7 +16,7 @@ const attempts = model.attempts.map(({ number, status, error, phase, progress, s
 }));
 const facts = Object.fromEntries(
   ["status", "attempt", "phase", "progress", "message", "queueSeconds", "firstEventSeconds", "modelCalls", "toolCalls",
-    "toolErrors", "tokens", "usage", "worker", "handledErrors", "fatal", "errorCount", "result"].map((name) => [name, model[name]]),
+    "toolErrors", "tokens", "usage", "worker", "handledErrors", "retries", "fatal", "errorCount", "result"].map((name) => [name, model[name]]),
 );
 const milliseconds = performance.now() - start;
 

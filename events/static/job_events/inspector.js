@@ -7,6 +7,7 @@ import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
 import { pathOf, waitOf } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
 
+const MESSAGE_CHARS = 200;
 const PATH_NAMES = 12;
 const COPIED_MS = 1_500;
 /** Drawing of a step that is running is repeated at most this often. */
@@ -220,7 +221,7 @@ export class Inspector {
     type.textContent = String(event.event_type);
     const time = make("time", "");
     time.textContent = formatInstant(Date.parse(event.timestamp), this.timeZone).split(" ")[1] ?? "";
-    summary.append(type, time);
+    summary.append(type, time, soft(messageOf(event)));
     details.append(summary);
     details.addEventListener("toggle", () => {
       if (details.open && details.childElementCount === 1) details.append(jsonTree(event, { translate: this.translate, open: 3 }));
@@ -275,6 +276,12 @@ function mark(node, span) {
 /** @returns {Record<string, any>} What a program published; the callback handler nests its own in `data`. */
 function dataOf(event) {
   return event?.data?.data ?? event?.data ?? {};
+}
+
+/** @returns {string} What the event says in words, shortened. */
+function messageOf(event) {
+  const { message, error, text } = dataOf(event);
+  return String(message ?? error ?? text ?? "").slice(0, MESSAGE_CHARS);
 }
 
 function shortPath(span) {

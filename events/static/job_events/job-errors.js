@@ -26,16 +26,20 @@ export function resolveErrors(tree, attempts) {
   for (const span of tree.failed) {
     span.status = statusOf(span, decided, tree, attempts);
     span.isFatal &&= span.status === "failed";
-    span.isCounted = isHandled(span) && !causeOf(span, tree);
+    span.isCounted = isHandled(span, attempts.get(span.attempt)?.failure) && !causeOf(span, tree);
     handled += Number(span.isCounted);
   }
   return handled;
 }
 
-/** An error of a step that ended with the task around it is that of the task. */
-function isHandled({ status, error, isStep, parent }) {
+/**
+ * An error of a step that ended with the task around it is that of the task. A retry did not handle the error
+ * that then ended the attempt.
+ */
+function isHandled({ status, error, isStep, parent }, failure) {
   const isOwn = !isStep || !parent || parent.error !== error;
-  return (status === "handled" || status === "retry") && Boolean(error?.message) && isOwn;
+  const isPassed = status === "handled" || (status === "retry" && !isSame(failure?.message ?? "", error));
+  return isPassed && Boolean(error?.message) && isOwn;
 }
 
 /** The spans from the one that ended the attempt to the one that raised the error. */

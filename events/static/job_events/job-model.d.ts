@@ -138,6 +138,8 @@ export class JobModel {
   readonly usage: Record<string, { calls: number; input_tokens: number; output_tokens: number }>;
   readonly worker: string | null;
   readonly handledErrors: number;
+  /** Deliveries of tasks of the current attempt after which the queue delivered the task again. */
+  readonly retries: number;
   /** Unanswered questions by name. */
   readonly questions: Map<string, Question>;
   /** Number of events in the window by type, and of those that report an error of any severity. */

@@ -213,6 +213,12 @@ export class JobModel {
     return this.handledBefore + this.handled + loose.length;
   }
 
+  /** Deliveries of tasks of the current attempt after which the queue delivered the task again. */
+  get retries() {
+    const isRetry = ({ kind, outcome, attempt }) => kind === "task" && outcome === "retry" && attempt === this.attempt;
+    return [...this.tree.failed].filter(isRetry).length;
+  }
+
   get fatal() {
     return this.fatalOf(this.attempt);
   }

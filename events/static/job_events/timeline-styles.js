@@ -190,7 +190,8 @@ const CSS = `
   .error pre { background: none; padding: 4px 0 0; }
   .box { padding: 6px 10px; border-radius: var(--t-radius); background: var(--t-sunken); }
   details.raw { border-block-start: 1px solid var(--t-line); }
-  .raw summary { padding: 4px 0; cursor: pointer; }
+  .raw summary { padding: 4px 0; cursor: pointer; overflow-wrap: anywhere; }
+  .raw summary .soft { margin-inline-start: 8px; }
   .raw time { color: var(--t-soft); font-variant-numeric: tabular-nums; margin-inline-start: 8px; }
   .actions { display: flex; flex-wrap: wrap; gap: 6px; margin-block: 10px; align-items: center; }
   .action { min-block-size: 28px; padding: 2px 10px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: none; }

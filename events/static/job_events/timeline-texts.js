@@ -38,7 +38,7 @@ const ENGLISH = {
   "timeline.only": "only in attempt {number}",
   "timeline.attempt": "Attempt {number}",
   "timeline.queued": "Queued: {time}",
-  "timeline.inferred": "The end was not reported: it is that of the step around it",
+  "timeline.inferred": "Its end was not reported: it ended with the step around it or with the attempt",
   "timeline.rank": "Slowest step: {rank}",
   "timeline.ofLevel": "Slowest step of its level",
   "timeline.empty": "No step has started yet.",

@@ -16,6 +16,7 @@ const GIST_CHARS = 300;
 const GIST_KEYS = 8;
 const SHOWN_ELSEWHERE = new Set([
   "event_type", "timestamp", "job_id", "task_type", "run_id", "parent_run_id", "level", "levelname", "message", "text",
+  "job_status", "attempt",
 ]);
 
 /** @param {unknown} value  A name, or a number of Python's logging. @returns {string} One of LEVELS, or "". */
@@ -88,14 +89,15 @@ export function matches(entry, { types, level, errors }) {
 /** The message of the event and its other keys in one line. */
 export function gist(event) {
   const data = eventData(event);
-  const words = [data.message, data.text].filter((text) => text !== undefined && text !== "").map((text) => brief(text));
+  const words = [data.message, data.text].filter((text) => text !== undefined).map((text) => brief(text));
   const { error, ...others } = data;
+  if (/^task_/.test(event.event_type)) words.unshift(brief(data.task_type ?? ""));
   for (const [key, value] of Object.entries(error ? { error, ...others } : others)) {
     if (words.length === GIST_KEYS) break;
     if (key === "data" && value === asObject(value)) continue; // its keys are in `data`
     if (!SHOWN_ELSEWHERE.has(key) && value !== "" && value !== null) words.push(`${key.slice(0, 60)}: ${brief(value)}`);
   }
-  return words.join(" · ").slice(0, GIST_CHARS);
+  return words.filter(Boolean).join(" · ").slice(0, GIST_CHARS);
 }
 
 function brief(value, isInner = false) {

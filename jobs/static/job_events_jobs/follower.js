@@ -4,6 +4,8 @@
 import { element } from "./elements.js";
 
 const NEAR_PX = 32;
+/** Share of the window within which the end is near enough to do without the button. */
+const CLOSE_SHARE = 0.5;
 
 export class Follower {
   /** @param {HTMLElement} body  Its end is followed. @param {string} label */
@@ -22,16 +24,20 @@ export class Follower {
     return this.body.getBoundingClientRect().bottom - innerHeight;
   }
 
+  get isClose() {
+    return this.distance <= innerHeight * CLOSE_SHARE;
+  }
+
   atScroll() {
     if (!this.body.offsetParent) return;
     this.isOn = this.distance <= NEAR_PX && scrollY > 0;
-    this.button.hidden = this.distance <= NEAR_PX;
+    this.button.hidden = this.isClose;
   }
 
   /** Call after a change of the list. */
   draw() {
     if (this.isOn) this.scroll();
-    else this.button.hidden = this.distance <= NEAR_PX;
+    else this.button.hidden = this.isClose;
   }
 
   scroll() {

@@ -74,7 +74,7 @@ function drawFacts(page) {
   set("duration", isStarted ? formatSpan((until - model.start) / 1000) : NO_VALUE);
   setSpan("queue", model.status === "pending" ? sinceQueued(page) : model.queueSeconds);
   setSpan("first", model.firstEventSeconds);
-  set("attempt", formatNumber(model.attempt));
+  set("attempt", attemptText(model, translate));
   set("calls", formatNumber(model.modelCalls));
   set("tokens", tokensText(model, translate));
   set("cost", moneyText(page) || NO_VALUE);
@@ -83,6 +83,11 @@ function drawFacts(page) {
   set("worker", model.worker || job.worker || NO_VALUE);
   byId("fact-worker").title = model.worker || job.worker || "";
   drawStart(isStarted ? model.start : null);
+}
+
+function attemptText({ attempt, retries }, translate) {
+  const number = formatNumber(attempt);
+  return retries ? translate("attempt.retries", { number, count: formatNumber(retries) }) : number;
 }
 
 function sinceQueued({ model, now }) {

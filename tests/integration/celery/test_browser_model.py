@@ -31,4 +31,5 @@ def test_retries(workers):
         "task tries_again[1] retry", "task tries_again[2] retry", "task tries_again[3] done",
     ]  # fmt: skip
     assert (facts["status"], facts["handledErrors"], facts["fatal"]) == ("completed", 2, None)
+    assert facts["retries"] == 2
     assert facts["worker"].startswith("celery@")
