@@ -23,7 +23,7 @@ from events.codec import THE_TOP_LEVEL, dump_json
 from events.conf import is_number
 from events.database import atomic, database_now, on_commit
 from events.erasure import delete_log
-from events.error_report import shortened_error
+from events.error_report import error_type, redacted_traceback, shortened_error
 from events.error_text import ErrorText
 from events.exceptions import InvalidEvent, LogDeleted
 from events.json_values import convert, marked_paths, number
@@ -143,7 +143,13 @@ def job_complete(
 
 
 def job_fail(*, job_id: str, error: object, attempt: int | None = None, **data: Any) -> Job:
-    """Change pending or running to failed. `error` is a message or an exception."""
+    """Change pending or running to failed. `error` is a message or an exception.
+
+    The event has type and traceback of an exception, unless `data` has its type.
+    """
+    if isinstance(error, BaseException) and "error_type" not in data:
+        trace = {"traceback": text} if (text := redacted_traceback(error)) else {}
+        data |= {"error_type": error_type(error), **trace}
     with transition(transitions.FAIL, job_id, attempt) as job:
         job.status = Status.FAILED
         job.error, job.end_reason = shortened_error(error), clean_reason(data)

@@ -483,6 +483,17 @@ def test_error_is_stored_as_clean_text(make_job, log, error, text):
     assert state(job)["error"] == log(job)[-1].data["error"] == text
 
 
+def test_exception_is_recorded_with_type_and_traceback(make_job, log):
+    job = make_job("running")
+    try:
+        raise FileNotFoundError("no ink")
+    except OSError as error:
+        services.job_fail(job_id=job.job_id, error=error)
+    data = log(job)[-1].data
+    assert data["error_type"] == "FileNotFoundError"
+    assert "test_exception_is_recorded" in data["traceback"]
+
+
 def test_long_error_is_cut(make_job, log):
     job = make_job("running")
     services.job_fail(job_id=job.job_id, error="\x01" * 2_000_000)
