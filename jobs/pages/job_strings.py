@@ -76,7 +76,6 @@ def _head_strings() -> dict[str, str]:
         "tokens": _("{input} / {output}"),
         "tokens.unknown": _("not reported"),
         "tools.failed": _("{count} ({failed} failed)"),
-        "attempt.of": _("{number} of {count}"),
         "attempt": _("Attempt {number}"),
         "attempt.retries": _("{number}, retries of tasks: {count}"),
         "copied": _("Copied"),

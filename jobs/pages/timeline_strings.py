@@ -56,7 +56,9 @@ def _label_strings() -> dict[str, str]:
         "timeline.only": _("only in attempt {number}"),
         "timeline.attempt": _("Attempt {number}"),
         "timeline.queued": _("Queued: {time}"),
-        "timeline.inferred": _("Its end was not reported: it ended with the step around it or with the attempt"),
+        "timeline.inferred": _(
+            "No event reports its end: it ended with the step or attempt around it"
+        ),
         "timeline.rank": _("Slowest step: {rank}"),
         "timeline.ofLevel": _("Slowest step of its level"),
         "timeline.empty": _("No step has started yet."),

@@ -38,7 +38,7 @@ const ENGLISH = {
   "timeline.only": "only in attempt {number}",
   "timeline.attempt": "Attempt {number}",
   "timeline.queued": "Queued: {time}",
-  "timeline.inferred": "Its end was not reported: it ended with the step around it or with the attempt",
+  "timeline.inferred": "No event reports its end: it ended with the step or attempt around it",
   "timeline.rank": "Slowest step: {rank}",
   "timeline.ofLevel": "Slowest step of its level",
   "timeline.empty": "No step has started yet.",
