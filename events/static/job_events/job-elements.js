@@ -231,8 +231,7 @@ class JobProgress extends JobElement {
 
 class JobTimeline extends JobElement {
   build() {
-    this.view?.timeline.close();
-    this.view = this.revealed = null;
+    this.revealed = null;
     this.drawnAt = -Infinity;
     this.style(`
       [part=timeline][data-scrolls] { overflow: auto; --job-events-sticky: 0px; }
@@ -270,6 +269,8 @@ class JobTimeline extends JobElement {
     super.end();
     clearTimeout(this.timer);
     this.timer = 0;
+    this.view?.timeline.close();
+    this.view = this.box = null; // a load that has not finished creates no view
   }
 
   draw({ model, log, now }) {
