@@ -147,6 +147,20 @@ def test_jobs_are_selected_and_cancelled(page: Any, site: Site) -> None:
         assert {client.get(f"/api/jobs/{job}/").json()["status"] for job in jobs} == {"cancelled"}
 
 
+def test_actions_follow_the_status_of_selected_jobs(page: Any, site: Site) -> None:
+    """The rows of a list with selected jobs change in place."""
+    job_id = create(site, "Followed")
+    page.goto("/jobs/?q=followed")
+    wait_for_state(page, "live")
+    page.get_by_role("checkbox", name="Select Followed").check()
+    page.locator("#bulk-cancel:enabled").wait_for()
+    assert page.locator("#bulk-retry").is_disabled()
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/cancel/")
+    page.locator("#bulk-retry:enabled").wait_for()
+    assert page.locator("#bulk-cancel").is_disabled()
+
+
 def test_refused_actions_are_listed(page: Any, site: Site) -> None:
     """The job has ended since the row was drawn."""
     job_id = create(site, "Too late")

@@ -27,7 +27,7 @@ export function createRows({ translate, announce, serverNow, selection }) {
   function take(body) {
     const table = root.querySelector("tbody");
     if (!table || !body.querySelector("tbody")) {
-      if (!root.isEqualNode(body)) root.replaceChildren(...body.childNodes);
+      if (root.innerHTML !== body.innerHTML) root.replaceChildren(...body.childNodes);
       waiting = null;
     } else {
       waiting = body;
@@ -36,6 +36,7 @@ export function createRows({ translate, announce, serverNow, selection }) {
     }
     drawButton();
     tick();
+    selection.changed(); // also of rows that change in place
   }
 
   function isRead() {
