@@ -61,9 +61,17 @@ def sees_all(user: User) -> bool:
 
 def sees_others(user: User) -> bool:
     """Return whether a user may see jobs of other users; a project's VISIBLE_JOBS may show some."""
+    return sees_all(user) if _has_default_rule() else user.is_authenticated
+
+
+def sees_every_job(user: User) -> bool:
+    """Return whether all jobs are visible to a user; False with a project's VISIBLE_JOBS."""
+    return _has_default_rule() and sees_all(user)
+
+
+def _has_default_rule() -> bool:
     rule = job_settings.VISIBLE_JOBS
-    is_own = rule is own_jobs or rule == "jobs.selectors.own_jobs"
-    return sees_all(user) if is_own else user.is_authenticated
+    return rule is own_jobs or bool(rule == "jobs.selectors.own_jobs")
 
 
 def sees_monitor(user: User) -> bool:

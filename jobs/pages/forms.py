@@ -31,6 +31,7 @@ SORTS: Final = {
     "-finished_at": _("Last ended first"),
     "finished_at": _("First ended first"),
 }
+_YEARS: Final = range(1970, 2200)
 _LOCAL_TIMES: Final = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
 
@@ -94,9 +95,13 @@ class JobFilterForm(forms.Form):
         if name in RANGE_SECONDS:
             return now - timedelta(seconds=RANGE_SECONDS[name]), None
         if name == OWN_RANGE:
-            since, until = map(self.cleaned_data.get, ("since", "until"))
-            return since and aware_time(since), until and aware_time(until)
+            return self._time("since"), self._time("until")
         return None, None
+
+    def _time(self, name: str) -> datetime | None:
+        """Return the aware time of a field; times far from any job overflow in calculations."""
+        value = self.cleaned_data.get(name)
+        return aware_time(value) if value and value.year in _YEARS else None
 
     def restrict(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
         """Apply the conditions except those of status and time."""

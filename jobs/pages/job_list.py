@@ -28,7 +28,7 @@ from jobs.pages.views import PageView, duration_clock, socket_url
 from jobs.selectors import (
     list_rows,
     may_change,
-    sees_all,
+    sees_every_job,
     sees_monitor,
     sees_others,
     startable_task_types,
@@ -98,8 +98,8 @@ def _summary(form: JobFilterForm, jobs: QuerySet[Job], user: Any) -> dict[str, A
     since, until = form.interval(now)
     end = until or now
     start = since or end - timedelta(seconds=RANGE_SECONDS[_DEFAULT_RANGE])
-    is_sampled = end - start < timedelta(days=job_settings.SAMPLE_DAYS) and not form.has_conditions
-    if is_sampled and sees_all(user) and sees_monitor(user):
+    is_sampled = now - start < timedelta(days=job_settings.SAMPLE_DAYS) and not form.has_conditions
+    if is_sampled and sees_every_job(user) and sees_monitor(user):
         activity = activity_from_samples(start, end, form.task_type)
     else:
         activity = activity_from_rows(jobs, start, end)

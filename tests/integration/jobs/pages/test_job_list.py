@@ -131,6 +131,25 @@ def test_time_ranges(anna: Client, make_job: Any, user: Any) -> None:
     assert titles(anna, **{**own, "range": ""}) == ["0.5", "5", "50", "500", "5000"]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_times_far_from_any_job_are_ignored(
+    anna: Client, jobs: dict[str, Job], settings: Any, zone: str
+) -> None:
+    settings.TIME_ZONE = zone
+    for name in ("since", "until"):
+        for value in (
+            "0001-01-01T00:00",
+            "1969-12-31T23:59",
+            "2200-01-01T00:00",
+            "9999-12-31T23:59",
+        ):
+            query = {"range": "own", name: value}
+            assert set(titles(anna, **query)) == set(jobs), query
+            assert summary(anna, **query)["counts"][""] == len(jobs), query
+        for value in ("1970-01-01T00:00", "2199-12-31T23:59"):
+            assert "created" in summary(anna, range="own", **{name: value}), value
+
+
 def test_orders(anna: Client, jobs: dict[str, Job]) -> None:
     newest = titles(anna)
     assert titles(anna, sort="created_at") == newest[::-1]
@@ -195,6 +214,25 @@ def test_activity_of_all_jobs_is_that_of_samples(
     assert figures["created"][0] is None
     assert summary(boss, range="1h", type="missing")["created"][-1] == 0
     assert summary(boss, range="1h", q="missing")["created"][0] == 0
+
+
+def test_activity_without_complete_samples_is_that_of_rows(
+    boss: Client, make_job: Any, user: Any, settings: Any
+) -> None:
+    """Of a time without samples any more, and of a custom VISIBLE_JOBS."""
+    old, new = make_job(owner=user), make_job(owner=user)
+    then = timezone.localtime() - timedelta(days=100)
+    Job.objects.filter(pk=old.pk).update(created_at=then)
+    own = {
+        "range": "own",
+        "since": f"{then - timedelta(hours=2):%Y-%m-%dT%H:%M}",
+        "until": f"{then + timedelta(hours=2):%Y-%m-%dT%H:%M}",
+    }
+    assert sum(summary(boss, **own)["created"]) == 1
+    assert set(summary(boss, range="1h")["created"]) == {None}
+    visible = Job.objects.filter(pk=new.pk)
+    settings.JOB_EVENTS = {**settings.JOB_EVENTS, "VISIBLE_JOBS": lambda _user: visible.all()}
+    assert sum(summary(boss, range="1h")["created"]) == 1
 
 
 def test_summary_is_cached_until_a_figure_changes(anna: Client, make_job: Any, user: Any) -> None:
