@@ -120,7 +120,7 @@ def test_limited_timeline_has_its_own_scroller(
     wait_until(elements, f"{box}.scrollHeight > {box}.clientHeight + 500")
     assert elements.evaluate(f"{box}.clientHeight") < 6 * 28 + 60
     elements.evaluate(f"{box}.scrollTop = 1e6")
-    elements.get_by_text("step 29").wait_for()
+    elements.get_by_text("step 29").first.wait_for()
 
 
 def test_limited_timeline_shows_the_error_that_ended_the_job(

@@ -15,10 +15,11 @@ NAMES = sorted({*(check.name for check in registered_checks()), *PROBLEM_CODES})
 
 
 def anchors(text):
-    """Return the anchors of the headings, as GitHub makes them."""
+    """Return the anchors of the headings, as GitHub makes them, and those of `<a id>`."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return names + re.findall(r'<a id="([^"]+)">', text)
 
 
 def section(name):

@@ -32,4 +32,4 @@ def test_retries(workers):
     ]  # fmt: skip
     assert (facts["status"], facts["handledErrors"], facts["fatal"]) == ("completed", 2, None)
     assert facts["retries"] == 2
-    assert facts["worker"].startswith("celery@")
+    assert "@" in facts["worker"]  # celery@host, or the second worker of another test

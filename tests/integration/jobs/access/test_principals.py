@@ -133,9 +133,11 @@ def patterns(resolver, prefix=""):
 
 
 def own_routes():
-    """Return the route and the view by name, without those of Django's own admin classes."""
+    """Return the route and the view by name, without those of Django's own views."""
     found = {}
     for route, pattern in patterns(get_resolver()):
+        if route.startswith("i18n/"):
+            continue
         name, model_admin = pattern.name or "", getattr(pattern.callback, "model_admin", None)
         if route.startswith("admin/"):
             if not type(model_admin).__module__.startswith(("jobs.admin", "events.admin")):
