@@ -49,6 +49,8 @@ class SharedLog {
       onEnd: () => this.setLive("end"),
       onStatus: () => this.redrawSoon(),
     });
+    this.onVisibility = () => (this.frame || this.timer) && this.scheduleRedraw();
+    document.addEventListener("visibilitychange", this.onVisibility);
     this.ticking = setInterval(() => this.model.status === "running" && this.redrawSoon(), TICK_MS);
   }
 
@@ -66,6 +68,7 @@ class SharedLog {
     if (this.members.size) return;
     this.log.close();
     clearInterval(this.ticking);
+    document.removeEventListener("visibilitychange", this.onVisibility);
     this.cancel();
     shared.delete(this.key);
   }
@@ -110,7 +113,12 @@ class SharedLog {
   }
 
   redrawSoon() {
-    if (this.frame || this.timer) return;
+    if (!this.frame && !this.timer) this.scheduleRedraw();
+  }
+
+  /** Again if the page is hidden or shown meanwhile: a pending frame of a hidden page does not run. */
+  scheduleRedraw() {
+    this.cancel();
     const draw = () => {
       this.cancel();
       for (const member of this.members) member.redraw();

@@ -182,9 +182,8 @@ class EventsTab {
 
   async loadEarlier() {
     this.earlier.disabled = true;
-    const added = await this.page.log.loadEarlier();
+    await this.page.loadEarlier();
     this.earlier.disabled = false;
-    if (added.length) this.draw({ restart: true, events: this.page.log.events });
   }
 
   // What is known about the list

@@ -2,7 +2,7 @@
  * The run page: reads the log of the job, follows it, and draws changes once per frame.
  *
  * The parts of the page receive the object `page`: {config, job, log, model, events, translate, url, now(),
- * announce(text), select({event, span, tab}), attempt, compareWith, isPlayback, timeZone}. `events` are the
+ * announce(text), loadEarlier(), select({event, span, tab}), attempt, compareWith, isPlayback, timeZone}. `events` are the
  * displayed ones, `job` is the latest answer of the API.
  *
  * Scripts of a result template receive the displayed events as "job-events" of `document`, with the detail
@@ -31,6 +31,8 @@ const DRAW_MS = 100;
 const MAX_APPLIED_EVENTS = 4_000;
 /** A hidden page gets no animation frames. */
 const HIDDEN_DRAW_MS = 500;
+/** If more events wait to be drawn, the page is drawn anew. */
+const MAX_WAITING_EVENTS = 2_000;
 /** Least time between two requests of the job, for what the log does not contain. */
 const REFRESH_MS = 5_000;
 const OVER = new Set(["completed", "failed", "cancelled"]);
@@ -52,6 +54,7 @@ const page = {
   announce: announcer(byId("announce")),
   url: new UrlState(() => tabs.follow()),
   now: () => (page.isPlayback ? replay.now : performance.now() + serverOffset),
+  loadEarlier,
   select: ({ event = null, span = null, tab = span ? "timeline" : "events" }) => tabs.open(tab, { event, span }),
   get attempt() {
     const chosen = page.url.number("attempt");
@@ -62,7 +65,7 @@ const page = {
     return chosen && chosen <= page.model.attempt && chosen !== page.attempt ? chosen : null;
   },
 };
-const state = { isSettled: false, isLive: false, isDrawing: false, restart: true, events: [], status: "loading", loaded: 0, drawnAt: -Infinity };
+const state = { isSettled: false, isLive: false, isDrawing: false, restart: true, events: [], status: "loading", loaded: 0, drawnAt: -Infinity, timer: 0, frame: 0 };
 const replay = createReplay(page.translate, drawSoon);
 const parts = [createHead(page), createProblem(page), createAttempts(page, redrawAll), createQuestions(byId("question-area"), page)];
 const tabs = new Tabs(page, drawSoon);
@@ -83,6 +86,7 @@ function main() {
   });
   page.events = page.log.events;
   setTimeout(settle, SETTLE_MS);
+  document.addEventListener("visibilitychange", () => state.isDrawing && scheduleDraw());
   setInterval(() => state.isSettled && !OVER.has(page.model.status) && drawSoon(), 1_000);
 }
 
@@ -90,8 +94,9 @@ function take(events) {
   if (page.events === page.log.events) {
     for (const event of events) {
       page.model.add(event);
-      state.events.push(event);
+      if (!state.restart) state.events.push(event);
     }
+    if (state.events.length > MAX_WAITING_EVENTS) Object.assign(state, { restart: true, events: [] });
   }
   if (state.isSettled) drawSoon();
 }
@@ -107,6 +112,14 @@ function startAnew(info) {
   page.isPlayback = false;
   beginWith(page.job);
   page.events = page.log.events;
+}
+
+/** The model contains no events before its first one: it is filled again. */
+async function loadEarlier() {
+  const added = await page.log.loadEarlier();
+  if (!added.length) return;
+  if (!page.isPlayback) beginWith(page.job);
+  drawSoon();
 }
 
 /** Discards all events. */
@@ -135,10 +148,17 @@ function redrawAll() {
 function drawSoon() {
   if (state.isDrawing) return;
   state.isDrawing = true;
-  if (document.hidden) return setTimeout(draw, HIDDEN_DRAW_MS);
+  scheduleDraw();
+}
+
+/** Again if the page is hidden or shown meanwhile: a pending frame of a hidden page does not run. */
+function scheduleDraw() {
+  clearTimeout(state.timer);
+  cancelAnimationFrame(state.frame);
   const wait = replay.isOn ? 0 : state.drawnAt + DRAW_MS - performance.now();
-  if (wait > 0) setTimeout(() => requestAnimationFrame(draw), wait);
-  else requestAnimationFrame(draw);
+  if (document.hidden) state.timer = setTimeout(draw, HIDDEN_DRAW_MS);
+  else if (wait > 0) state.timer = setTimeout(scheduleDraw, wait);
+  else state.frame = requestAnimationFrame(draw);
 }
 
 function draw() {
