@@ -104,26 +104,24 @@ def find_request(
 
 
 def input_give(
-    *, job_id: str, name: str, value: Any, by: AbstractBaseUser | None = None
+    *,
+    job_id: str,
+    name: str,
+    value: Any,
+    by: AbstractBaseUser | None = None,
+    attempt: int | None = None,
 ) -> InputRequest:
     """Answer a request of the current attempt. Idempotent for the same answer of the same user.
 
-    Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound.
+    Raises InputNotFound, AlreadyAnswered, InvalidJob, InvalidTransition, JobNotFound,
+    StaleAttempt if `attempt` is given and is not the current one.
     """
     value = transitions.normalized_json("value", value, event_settings.MAX_EVENT_BYTES // 2)
     username = str(by.get_username()) if by is not None else ""
     with atomic():
         job = transitions.lock_job(check_job_id(job_id))
-        transitions.check_allowed(transitions.INPUT, job, None)
-        request = job.inputs.filter(attempt=job.attempt, name=name).first()
-        if request is None:
-            raise InputNotFound(
-                ErrorText(
-                    "Job %(job_id)s has no request for input %(name)s.",
-                    job_id=job_id,
-                    name=shown(name),
-                )
-            )
+        transitions.check_allowed(transitions.INPUT, job, attempt)
+        request = _current_request(job, name)
         if request.answered_at is not None:
             if (request.value, request.answered_by) == (value, username):
                 return request
@@ -138,6 +136,19 @@ def input_give(
         data = {"by": username} if username else {}
         transitions.publish(job, "input_received", name=name, value=value, **data)
         resume_if_answered(job)
+    return request
+
+
+def _current_request(job: Job, name: str) -> InputRequest:
+    request = job.inputs.filter(attempt=job.attempt, name=name).first()
+    if request is None:
+        raise InputNotFound(
+            ErrorText(
+                "Job %(job_id)s has no request for input %(name)s.",
+                job_id=job.job_id,
+                name=shown(name),
+            )
+        )
     return request
 
 

@@ -141,6 +141,15 @@ class FlagField(serializers.BooleanField):
         return data
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer; "1" and true are refused."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class ParsedJSONField(serializers.JSONField):
     """JSON as the parser returned it; the service validates it."""
 
@@ -204,7 +213,21 @@ class JobCreateSerializer(BodySerializer):
         )
 
 
-class InputGiveSerializer(BodySerializer):
+class AttemptBodySerializer(BodySerializer):
+    """The body of a request that applies to the current attempt of a job."""
+
+    attempt = WholeNumberField(
+        required=False,
+        min_value=1,
+        help_text="The attempt that the request is meant for; 409 if the job is at another one.",
+    )
+
+
+class JobRetrySerializer(AttemptBodySerializer):
+    """How a job is retried."""
+
+
+class InputGiveSerializer(AttemptBodySerializer):
     """The answer to a question."""
 
     name = TextField(min_length=1, max_length=64, help_text="The name of the question.")
@@ -213,7 +236,7 @@ class InputGiveSerializer(BodySerializer):
     )
 
 
-class JobCancelSerializer(BodySerializer):
+class JobCancelSerializer(AttemptBodySerializer):
     """How a job is cancelled."""
 
     terminate = FlagField(

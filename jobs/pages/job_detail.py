@@ -61,7 +61,12 @@ class JobDetailPage(PageView):
             return HttpResponse(status=400)
         if not may_change(request.user, job):
             raise PermissionDenied
-        change: dict[str, Any] = {"job_id": job.job_id, "by": user_of(request)}
+        attempt = request.POST.get("attempt", "")
+        change: dict[str, Any] = {
+            "job_id": job.job_id,
+            "by": user_of(request),
+            "attempt": int(attempt) if attempt.isdecimal() else None,
+        }
         try:
             if action == "retry":
                 services.job_retry(**change)

@@ -141,6 +141,14 @@ def test_failed_answer_is_reported_and_can_be_repeated(
     assert answers(site, job_id) == {"sure": "yes"}
 
 
+def test_answer_names_the_attempt_of_the_question(page: Any, job_id: str, ask: Any) -> None:
+    ask("sure", "Sure?", ("yes", "no"))
+    page.goto(job_page(job_id))
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        page.get_by_role("button", name="yes").click()
+    assert sent.value.post_data_json == {"name": "sure", "value": "yes", "attempt": 1}
+
+
 def test_cancelled_job_hides_its_requests(page: Any, site: Site, job_id: str, ask: Any) -> None:
     ask("sure", "Sure?", ("yes", "no"))
     page.goto(job_page(job_id))

@@ -142,7 +142,7 @@ OPERATIONS: Final[Mapping[Callable[..., Any], Operation]] = {
     jobs.JobCancelView.post: Operation(
         "job_cancel", _Job, _CHANGE, body=bodies.JobCancelSerializer
     ),
-    jobs.JobRetryView.post: Operation("job_retry", _Job, _CHANGE),
+    jobs.JobRetryView.post: Operation("job_retry", _Job, _CHANGE, body=bodies.JobRetrySerializer),
     jobs.JobInputsView.get: Operation("input_list", _InputList, _JOB),
     jobs.JobInputsView.post: Operation(
         "input_give", bodies.InputRequestSerializer, _CHANGE, body=bodies.InputGiveSerializer

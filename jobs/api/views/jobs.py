@@ -31,6 +31,7 @@ from jobs.api.serializers import (
     JobCancelSerializer,
     JobCreateSerializer,
     JobListSerializer,
+    JobRetrySerializer,
     JobSerializer,
 )
 from jobs.exceptions import AlreadyCreated
@@ -174,7 +175,8 @@ class JobRetryView(JobsAPIView):
     def post(self, request: Request, job_id: str) -> Response:
         """Start a new attempt; 409 unless the job failed or was cancelled."""
         _check_may_change(request, job_id)
-        job = services.job_retry(job_id=job_id, by=user_of(request))
+        fields = JobRetrySerializer.read(request.data)
+        job = services.job_retry(job_id=job_id, by=user_of(request), **fields)
         return Response(JobSerializer(job).data)
 
 

@@ -61,7 +61,7 @@ export function createSelection({ config, translate, announce, refresh }) {
 
   async function start(action) {
     const rows = selected();
-    const jobs = rows.filter(isPossible(action)).map((row) => ({ id: row.dataset.jobId, title: titleOf(row) }));
+    const jobs = rows.filter(isPossible(action)).map((row) => ({ id: row.dataset.jobId, attempt: Number(row.dataset.attempt), title: titleOf(row) }));
     if (!jobs.length) return;
     if (action !== "export") {
       showQuestion(action, jobs.length, rows.length - jobs.length);
@@ -129,10 +129,10 @@ export function createSelection({ config, translate, announce, refresh }) {
   }
 
   /** @returns {Promise<{text?: string, body?: Blob}>} Why the server refused; the export. */
-  async function send(action, { id }) {
+  async function send(action, { id, attempt }) {
     const url = config.apiUrl + (action === "export" ? `${id}/events/export/?format=ndjson` : `${id}/${action}/`);
     try {
-      const answer = await fetch(url, action === "export" ? {} : post());
+      const answer = await fetch(url, action === "export" ? {} : post({ attempt }));
       if (answer.ok) return action === "export" ? { body: await answer.blob() } : {};
       const problem = await answer.json().catch(() => ({}));
       return { text: problem.detail ?? `HTTP ${answer.status}` };
@@ -141,9 +141,9 @@ export function createSelection({ config, translate, announce, refresh }) {
     }
   }
 
-  function post() {
+  function post(body) {
     const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
-    return { method: "POST", headers: { "Content-Type": "application/json", [config.csrfHeader]: token }, body: "{}" };
+    return { method: "POST", headers: { "Content-Type": "application/json", [config.csrfHeader]: token }, body: JSON.stringify(body) };
   }
 
   /** Saves the events of all jobs as one file: each line names its job. */

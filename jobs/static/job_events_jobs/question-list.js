@@ -196,7 +196,7 @@ class QuestionForm {
     const { config } = this.page;
     const token = document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
     const headers = { "Content-Type": "application/json", [config.csrfHeader]: token };
-    const body = JSON.stringify({ name: this.question.name, value });
+    const body = JSON.stringify({ name: this.question.name, value, attempt: this.question.attempt });
     const answer = await fetch(config.inputsUrl, { method: "POST", headers, body }).catch(() => null);
     if (answer?.ok) return null;
     const problem = await answer?.json().catch(() => null);

@@ -34,6 +34,19 @@ def give(value, name="sure", by=None):
     return inputs.input_give(job_id="abc", name=name, value=value, by=by)
 
 
+def test_answer_to_an_earlier_attempt_is_refused(job):
+    request_input(prompt="Send draft 1?")
+    services.job_fail(job_id="abc", error="x")
+    services.job_retry(job_id="abc", dispatch=False)
+    services.job_start(job_id="abc")
+    request_input(prompt="Send draft 2?")
+    with pytest.raises(StaleAttempt):
+        inputs.input_give(job_id="abc", name="sure", value="yes", attempt=1)
+    assert Job.objects.get().inputs.get(attempt=2).answered_at is None
+    answered = inputs.input_give(job_id="abc", name="sure", value="yes", attempt=2)
+    assert answered.prompt == "Send draft 2?"
+
+
 def input_events():
     events = [event.data for event in read_events("abc")]
     return [event for event in events if event["event_type"].startswith("input_")]

@@ -15,7 +15,7 @@ from rest_framework.authentication import BaseAuthentication, BasicAuthenticatio
 
 from events.archive.archiver import Archiver
 from events.publisher import get_publisher
-from jobs import services
+from jobs import inputs, services
 from jobs.api.base import JobsAPIView
 from jobs.api.openapi.extensions import api_schema
 from jobs.models import Job
@@ -219,6 +219,35 @@ def test_cancel_and_retry(api, user, make_job, log):
     response = api.post(f"jobs/{job.job_id}/retry/")
     assert (response.json()["status"], response.json()["attempt"]) == ("pending", 2)
     assert [event.data.get("by") for event in log(job)] == [None, "anna", "anna"]
+
+
+@pytest.mark.parametrize("body", [{}, {"attempt": 1}])
+def test_retry_and_cancel_of_an_earlier_attempt_are_refused(api, user, make_job, body):
+    job = make_job(owner=user)
+    assert api.post(f"jobs/{job.job_id}/cancel/", {"attempt": 2}).status_code == 409
+    assert api.post(f"jobs/{job.job_id}/cancel/", body).status_code == 200
+    assert api.post(f"jobs/{job.job_id}/retry/", {"attempt": 2}).status_code == 409
+    assert api.post(f"jobs/{job.job_id}/retry/", body).status_code == 200
+    refused = api.post(f"jobs/{job.job_id}/cancel/", {"attempt": 1})
+    assert refused.status_code == 409
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("pending", 2)
+
+
+def test_answer_names_the_attempt_of_its_question(api, user, make_job):
+    job = make_job(owner=user)
+    services.job_start(job_id=job.job_id)
+    inputs.input_request(job_id=job.job_id, name="sure", prompt="Sure?")
+    answer = {"name": "sure", "value": "yes"}
+    assert api.post(f"jobs/{job.job_id}/inputs/", {**answer, "attempt": 2}).status_code == 409
+    assert api.post(f"jobs/{job.job_id}/inputs/", {**answer, "attempt": 1}).status_code == 200
+
+
+@pytest.mark.parametrize("attempt", ["1", True, 0, 1.5, None])
+@pytest.mark.parametrize("step", ["cancel", "retry"])
+def test_attempt_is_a_whole_number(api, user, make_job, step, attempt):
+    job = make_job(owner=user)
+    assert api.post(f"jobs/{job.job_id}/{step}/", {"attempt": attempt}).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -378,6 +378,16 @@ def test_cancel_and_retry(anna: Client, user: Any) -> None:
     assert (job.status, job.attempt) == (Job.Status.PENDING, 2)
 
 
+def test_action_of_an_earlier_attempt_is_refused(anna: Client, user: Any) -> None:
+    job = failed(user)
+    services.job_retry(job_id=job.job_id, dispatch=False)
+    response = anna.post(detail(job), {"action": "cancel", "attempt": "1"})
+    [message] = get_messages(response.wsgi_request)
+    assert "is at attempt 2, not at 1" in str(message)
+    job.refresh_from_db()
+    assert job.status == Job.Status.PENDING
+
+
 def test_invalid_transition_is_shown(anna: Client, user: Any) -> None:
     response = anna.post(detail(failed(user)), {"action": "cancel"})
     assert response.status_code == 302
