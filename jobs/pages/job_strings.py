@@ -80,6 +80,7 @@ def _head_strings() -> dict[str, str]:
         "attempt.retries": _("{number}, retries of tasks: {count}"),
         "copied": _("Copied"),
         "copy.failed": _("Copying failed"),
+        "action.failed": _("The server does not answer. Try again."),
         "retry.used": _(
             "Model calls so far: {calls}, tokens: {tokens}. A new attempt starts from the beginning"
             " and may use as many again."

@@ -279,12 +279,35 @@ def test_cancel_needs_a_confirmation(page: Any, plain_job_id: str, site: Site) -
     dialog.get_by_label("Also terminate running tasks").check()
     with page.expect_request(lambda request: request.method == "POST") as sent:
         dialog.get_by_role("button", name="Cancel the job").click()
-    assert 'name="terminate"' in sent.value.post_data
+    assert sent.value.post_data_json == {"attempt": 1, "terminate": True}
     page.locator("#job-badge", has_text="Cancelled").wait_for()
     wait_for_state(page, "ended")
     with site.client() as client:
         events = client.get(f"/api/jobs/{plain_job_id}/events/").json()["results"]
     assert events[-1]["data"]["terminate"] is True
+
+
+def test_failed_cancellation_is_reported(page: Any, plain_job_id: str, site: Site) -> None:
+    open_page(page, plain_job_id, state="live")
+    responses = iter(
+        [
+            {"status": 409, "json": {"detail": "It is at attempt 2."}},
+            {"status": 302, "headers": {"Location": "/accounts/login/"}},
+        ]
+    )
+    page.route("**/cancel/", lambda route: route.fulfill(**next(responses)))
+    message = page.locator("#action-problem")
+    for text in ("It is at attempt 2.", "The server does not answer. Try again."):
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        page.get_by_role("button", name="Cancel the job").click()
+        message.get_by_text(text).wait_for()
+    with site.client() as client:
+        assert client.get(f"/api/jobs/{plain_job_id}/").json()["status"] == "pending"
+    page.unroute("**/cancel/")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the job").click()
+    page.locator("#job-badge", has_text="Cancelled").wait_for()
+    assert message.is_hidden()
 
 
 def test_run_again_is_confirmed_if_models_were_called(

@@ -1,6 +1,7 @@
 /**
  * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
  */
+import { ask } from "./confirm.js";
 import { byId, copyText, setText } from "./elements.js";
 import { moneyText } from "./job-head.js";
 import { formatNumber } from "./page-text.js";
@@ -30,19 +31,33 @@ export function createActions(page, tabs) {
   /** Cancels after a confirmation, without leaving the page; the log then contains the cancellation. */
   async function cancel(submit) {
     submit.preventDefault();
-    const form = submit.target;
+    const { attempt } = page.model;
+    const button = submit.target.querySelector("button");
     byId("cancel-terminate").checked = false;
-    if (!(await confirmed(byId("cancel-dialog")))) return;
-    form.querySelector("button").disabled = true;
-    const body = new FormData(form);
-    if (byId("cancel-terminate").checked) body.set("terminate", "1");
-    const answer = await fetch(location.href, { method: "POST", body, redirect: "manual" }).catch(() => null);
-    if (answer?.type !== "opaqueredirect") form.submit();
+    if ((await ask(byId("cancel-dialog"))) !== "yes") return;
+    button.disabled = true;
+    const refusal = await postCancel({ attempt, terminate: byId("cancel-terminate").checked });
+    setText(byId("action-problem"), refusal ?? "");
+    byId("action-problem").hidden = refusal === null;
+    if (refusal !== null) button.disabled = false; // otherwise the event "job_cancelled" hides it
+  }
+
+  /** @returns {Promise<string|null>} The reason of a refusal, or null. */
+  async function postCancel(fields) {
+    const { config } = page;
+    const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
+    const headers = { "Content-Type": "application/json", [config.csrfHeader]: token };
+    const body = JSON.stringify(fields);
+    const answer = await fetch(`${config.jobUrl}cancel/`, { method: "POST", headers, body, redirect: "manual" }).catch(() => null);
+    if (answer?.ok) return null;
+    const problem = await answer?.json().catch(() => null);
+    return problem?.detail ?? translate("action.failed");
   }
 
   /** Asks before a run that may cost as much as the last ones: the models' calls are what is paid for. */
   async function retry(submit) {
     const calls = page.model.modelCalls;
+    submit.target.elements.namedItem("attempt").value = page.model.attempt;
     if (!calls) return;
     submit.preventDefault();
     const { tokens } = page.model;
@@ -51,7 +66,7 @@ export function createActions(page, tabs) {
     const texts = [translate("retry.used", { calls: formatNumber(calls), tokens: count })];
     if (cost) texts.push(translate("retry.cost", { cost }));
     setText(byId("retry-text"), texts.join(" "));
-    if (await confirmed(byId("retry-dialog"))) submit.target.submit();
+    if ((await ask(byId("retry-dialog"))) === "yes") submit.target.submit();
   }
 
   function pressKey(press) {
@@ -69,13 +84,6 @@ export function createActions(page, tabs) {
     await tabs.open("events");
     byId("panel-events").querySelector("input[type=search]")?.focus();
   }
-}
-
-/** @returns {Promise<boolean>} Whether the dialog was closed by its second button. */
-function confirmed(dialog) {
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
 /** Closes a menu like those of the system: by Escape, a click elsewhere, and a choice. */
