@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -19,7 +18,6 @@ from events.processor.report import duration_text, time_text
 
 EMPTY: Final = "-"
 MAX_JSON_CHARACTERS: Final = 200_000
-_MINUTE: Final = 60
 
 
 def time_html(value: datetime | None) -> SafeString | str:
@@ -45,18 +43,6 @@ def time_column(name: str, description: Any, *, sorts: bool = False) -> Callable
         return time_html(getattr(row, name))
 
     return column
-
-
-def span_text(seconds: float) -> str:
-    """Return a duration: "12 ms", "6.30 s", "2 min 5 s", "1 h 2 min"."""
-    if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{number_format(seconds, 2)} s"
-    minutes, rest = divmod(int(seconds), _MINUTE)
-    if minutes < _MINUTE:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // _MINUTE} h {minutes % _MINUTE} min"
 
 
 def state_html(state: str, label: Any, detail: str = "") -> SafeString:

@@ -21,12 +21,12 @@ from events.admin.cells import (
     EMPTY,
     cut_html,
     json_column,
-    span_text,
     state_html,
     text_column,
     time_column,
 )
 from events.database import primary_rows
+from events.durations import span_text
 from events.translation import translated
 from jobs import services
 from jobs.admin.inlines import AttemptInline, InputInline, TaskInline

@@ -9,6 +9,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from events.database import aware_time
+from events.durations import span_text
 from jobs.conf import job_settings
 from jobs.models import Attempt, Job
 from jobs.pages.job_strings import reason_texts
@@ -17,12 +18,6 @@ NO_VALUE: Final = "\N{EN DASH}"
 _WAITING: Final = "waiting"
 _ERROR_CHARACTERS: Final = 600
 _JSON_CHARACTERS: Final = 20_000
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-# Rounded, a duration is a second, ten seconds or a minute from here on.
-_SECOND_FROM: Final = 0.9995
-_TENTHS_FROM: Final = 9.995
-_MINUTE_FROM: Final = 59.95
 
 
 def head(job: Job, *, is_waiting: bool) -> dict[str, Any]:
@@ -69,20 +64,6 @@ def _seconds_text(start: datetime | None, end: datetime | None) -> str:
     if start is None or end is None:
         return NO_VALUE
     return span_text((aware_time(end) - aware_time(start)).total_seconds())
-
-
-def span_text(seconds: float) -> str:
-    """Return a duration as `formatMs` of time-format.js does: "12 ms", "6.30 s", "2 min 5 s"."""
-    if seconds < _SECOND_FROM:
-        return f"{max(0, round(seconds * 1000))} ms"
-    if seconds < _MINUTE_FROM:
-        digits = 2 if seconds < _TENTHS_FROM else 1
-        return f"{number_format(round(seconds, digits), decimal_pos=digits)} s"
-    size, units = (_MINUTE, ("min", "s")) if seconds < _HOUR else (_HOUR, ("h", "min"))
-    counts = divmod(round(seconds * 60 / size), 60)
-    return " ".join(
-        f"{number_format(n)} {unit}" for n, unit in zip(counts, units, strict=True) if n
-    )
 
 
 def problem(job: Job, attempts: list[Attempt], place: str) -> dict[str, str] | None:

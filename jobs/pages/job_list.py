@@ -15,13 +15,13 @@ from django.views.decorators.http import conditional_page
 
 from events.counts import MAX_COUNT
 from events.database import aware_time
+from events.durations import span_text
 from jobs.conf import job_settings
 from jobs.models import Job
 from jobs.monitoring.activity import activity_from_rows, activity_from_samples
 from jobs.monitoring.tables import states_of
 from jobs.pages.facets import FACETS, count_text, facet_counts, select_facet
 from jobs.pages.forms import RANGE_SECONDS, JobFilterForm
-from jobs.pages.job_facts import span_text
 from jobs.pages.pagination import read_page
 from jobs.pages.strings import list_page_strings
 from jobs.pages.views import PageView, duration_clock, socket_url

@@ -7,10 +7,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from events import counts
-from events.admin.cells import span_text
 from events.execution.run import Delivery
 from events.execution.tracker import run_tracker
 from events.history import read_events
@@ -161,19 +160,6 @@ def test_times_have_seconds_and_zone(admin, make_job, settings, time_zone, shown
     assert shown in page
     assert "2 min 5 s" in page
     assert text(admin.get(page_of(job))).count(shown) == 5
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.0123, "12 ms"), (6.3, "6.30 s"), (125, "2 min 5 s"), (3725, "1 h 2 min")],
-)
-def test_duration(seconds, shown):
-    assert span_text(seconds) == shown
-
-
-def test_duration_in_german():
-    with translation.override("de"):
-        assert span_text(6.3) == "6,30 s"
 
 
 # A job

@@ -24,7 +24,6 @@ from django.utils import timezone
 from jobs import services
 from jobs.models import Attempt, Job
 from jobs.pages import pagination
-from jobs.pages.job_facts import span_text
 
 pytestmark = pytest.mark.django_db
 
@@ -320,17 +319,6 @@ def test_open_question_is_shown_without_any_script(anna: Client, user: Any) -> N
     page = text_of(anna.get(detail(job)))
     assert "Waiting for input" in page
     assert "Really &lt;b&gt;?" in page
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 ms"), (0.0123, "12 ms"), (0.9996, "1.00 s"), (6.3, "6.30 s"), (9.996, "10.0 s"),
-        (59.96, "1 min"), (125, "2 min 5 s"), (3725, "1 h 2 min"), (90_000, "25 h"),
-    ],
-)  # fmt: skip
-def test_durations_have_two_units(seconds: float, text: str) -> None:
-    assert span_text(seconds) == text
 
 
 def test_values_of_a_user_are_escaped(anna: Client, user: Any, runners: Any) -> None:
