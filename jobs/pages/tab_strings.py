@@ -51,6 +51,7 @@ def _event_strings() -> dict[str, str]:
         "events.pause": _("Pause"),
         "events.resume": _("Continue (new: {count})"),
         "events.export": _("Export these events"),
+        "events.exportShown": _("Export the displayed events: {count}"),
         "events.moreTypes": _("More types: {count}"),
         "events.fewerTypes": _("Fewer types"),
         "events.part": _(

@@ -70,7 +70,7 @@ def test_filters_are_in_the_url(page: Any, plain_job_id: str, log: list[str]) ->
     rows(page).first.wait_for()
     assert rows(page).first.get_attribute("aria-setsize") == "40"
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export these events").click()
+        page.get_by_role("link", name="Export the displayed events: 40").click()
     lines = download.value.path().read_text().splitlines()
     assert {json.loads(line)["data"]["level"] for line in lines} == {"error", "critical"}
 

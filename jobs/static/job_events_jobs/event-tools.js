@@ -95,6 +95,9 @@ export class EventTools {
     const isPart = this.tab.page.log?.hasEarlier === true;
     setText(this.note, isPart ? this.translate("events.part", { count: formatNumber(entries.all.length) }) : "");
     this.export.href = this.exportUrl(filter);
+    const shown = this.tab.rows.filter((row) => row.event).length;
+    const isLocal = filter.errors || filter.level;
+    setText(this.export, isLocal ? this.translate("events.exportShown", { count: formatNumber(shown) }) : this.translate("events.export"));
   }
 
   drawTypes({ types }, entries) {
