@@ -234,6 +234,27 @@ def test_tabs_follow_keys_and_the_history_of_the_browser(
     page.get_by_role("dialog").wait_for(state="hidden")
 
 
+def test_keys_of_single_characters_are_switched_off(page: Any, plain_job_id: str) -> None:
+    open_page(page, plain_job_id, state="live")
+    page.get_by_role("button", name="Keyboard").click()
+    page.get_by_label("Use the keys of single characters").uncheck()
+    page.keyboard.press("Escape")
+    page.locator("h1").focus()
+    for key in "3/?":
+        page.keyboard.press(key)
+    assert selected_tab(page) == "Timeline"
+    assert page.evaluate("document.activeElement.id") == "job-title"
+    assert page.get_by_role("dialog").count() == 0
+    page.goto("/jobs/")
+    page.locator("#keys-open").click()
+    box = page.get_by_label("Use the keys of single characters")
+    assert not box.is_checked()
+    box.check()
+    open_page(page, plain_job_id, state="live")
+    page.keyboard.press("3")
+    assert selected_tab(page) == "Events"
+
+
 def test_modules_of_tabs_are_loaded_when_they_are_shown(page: Any, plain_job_id: str) -> None:
     loaded: list[str] = []
     page.on("request", lambda request: loaded.append(request.url))

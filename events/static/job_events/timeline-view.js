@@ -1,6 +1,7 @@
 /**
  * The timeline with the details of the selected step beside it: a resizable column, or a sheet on narrow windows.
  */
+import { keysEnabled } from "./keys.js";
 import { make } from "./timeline-row.js";
 import { Timeline } from "./timeline.js";
 
@@ -99,6 +100,7 @@ export class TimelineView {
   keydown(event) {
     const target = event.composedPath()[0];
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (this.keys !== this.root && event.key.length === 1 && !keysEnabled()) return;
     if (this.root.offsetParent === null || target.closest?.(FIELDS)) return;
     const actions = {
       j: () => this.timeline.step(1),

@@ -3,6 +3,7 @@
  * of the selected event.
  */
 import { compareCursors } from "../job_events/job-events.js";
+import { keysEnabled } from "../job_events/keys.js";
 import { VirtualList } from "../job_events/virtual-list.js";
 import { element, setText } from "./elements.js";
 import { EventDetails } from "./event-details.js";
@@ -286,7 +287,7 @@ class EventsTab {
   /** Keys that work wherever the focus is, except in fields. */
   shortcut(press) {
     const isTyping = press.target.closest?.("input, textarea, select, dialog[open], [contenteditable]");
-    if (!this.layout.offsetParent || isTyping || press.ctrlKey || press.metaKey || press.altKey) return;
+    if (!keysEnabled() || !this.layout.offsetParent || isTyping || press.ctrlKey || press.metaKey || press.altKey) return;
     const keys = {
       j: () => this.step(1), k: () => this.step(-1), e: () => this.step(1, (row) => row.isError),
       c: () => this.details.copy(),

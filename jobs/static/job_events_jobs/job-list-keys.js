@@ -1,19 +1,15 @@
 /**
- * Keyboard: / search, J and K move, X selects, Enter opens, ? shows the keys. They can be switched off, because
- * speech input produces single characters, too.
+ * Keyboard: / search, J and K move, X selects, Enter opens, ? shows the keys. They can be switched off.
  */
+import { connectKeysBox, keysEnabled } from "../job_events/keys.js";
 import { ask } from "./confirm.js";
 import { byId } from "./elements.js";
 
-const KEY = "job-events-keys";
-
 export function createKeys() {
-  const enabled = byId("keys-enabled");
-  enabled.checked = stored() !== "off";
-  enabled.addEventListener("change", () => store(enabled.checked ? "on" : "off"));
+  connectKeysBox(byId("keys-enabled"));
   byId("keys-open").addEventListener("click", () => ask(byId("keys-dialog")));
   document.addEventListener("keydown", (event) => {
-    if (!enabled.checked || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (!keysEnabled() || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const action = { "/": search, j: () => move(1), k: () => move(-1), x: select, "?": () => ask(byId("keys-dialog")) }[event.key];
     if (!action || document.querySelector("dialog[open], :popover-open")) return;
     event.preventDefault();
@@ -38,20 +34,4 @@ function move(step) {
 
 function select() {
   document.activeElement.closest("#job-list tbody tr")?.querySelector(".cell-select input").click();
-}
-
-function stored() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
-
-function store(value) {
-  try {
-    localStorage.setItem(KEY, value);
-  } catch {
-    // the browser refuses storage to the page
-  }
 }
