@@ -1,6 +1,7 @@
 /**
  * The details of one step: times, input, output, error and events.
  */
+import { copyText } from "./clipboard.js";
 import { jsonTree, jsonTreeStyles, textBlock } from "./json-tree.js";
 import { formatCount, formatInstant, formatMs, formatOffset } from "./time-format.js";
 import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
@@ -232,7 +233,7 @@ export class Inspector {
   actions(span) {
     const foot = make("div", "actions");
     foot.append(this.action("copyJson", () => this.copyJson()));
-    if (this.link) foot.append(this.action("copyLink", () => copy(this.link(span))));
+    if (this.link) foot.append(this.action("copyLink", () => copyText(this.link(span))));
     this.note = make("span", "soft");
     this.note.setAttribute("role", "status");
     foot.append(this.note);
@@ -255,7 +256,7 @@ export class Inspector {
 
   /** Copies the step and its events. */
   copyJson() {
-    return copy(JSON.stringify(asJson(this.span), null, 2));
+    return copyText(JSON.stringify(asJson(this.span), null, 2));
   }
 
   async report(copying) {
@@ -305,16 +306,6 @@ function asJson(span) {
     start: time(span.start), end: time(span.end), seconds, error, input, output, usage, text: text || null,
     event_count: count, events,
   };
-}
-
-/** @returns {Promise<boolean>} False in an insecure context, or if the user refuses. */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 let treeSheet;

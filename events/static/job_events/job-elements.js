@@ -9,6 +9,7 @@
  * custom properties and DOM events are in docs/reference.md, "Browser client".
  */
 import { joinLog } from "./element-log.js";
+import { OVER } from "./job-attempts.js";
 import { formatInstant, formatMs, language } from "./time-format.js";
 import { asObject } from "./untrusted.js";
 
@@ -34,7 +35,6 @@ const LABELS = {
   "fact.tokens": "Tokens in / out",
 };
 const FACTS = ["duration", "queue", "first", "attempt", "calls", "tokens", "started"];
-const OVER = new Set(["completed", "failed", "cancelled"]);
 const BUBBLES = { event: "job-event", live: "job-live", end: "job-end" };
 /** Many events a second are drawn together. */
 const TIMELINE_MS = 250;

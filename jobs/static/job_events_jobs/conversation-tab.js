@@ -1,6 +1,7 @@
 /**
  * The tab "Conversation". Texts grow at their end; what is displayed above stays where it is.
  */
+import { OVER } from "../job_events/job-attempts.js";
 import { Conversation, hasContent } from "./conversation.js";
 import { element, setText } from "./elements.js";
 import { Follower } from "./follower.js";
@@ -9,7 +10,6 @@ import { TurnView } from "./turn-view.js";
 
 export { hasContent };
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
 const STEP = 300;
 /** Turns at the top are removed in batches, while the end is in view. */
 const SLACK = 100;

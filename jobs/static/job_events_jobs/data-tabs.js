@@ -1,14 +1,15 @@
 /**
  * The tabs "Result" and "Input": a JSON value as a tree, a text as text. Both can be copied and saved.
  */
+import { copyText } from "../job_events/clipboard.js";
+import { OVER } from "../job_events/job-attempts.js";
 import { expandTree, jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
-import { copyText, element, setText } from "./elements.js";
+import { element, setText } from "./elements.js";
 import { save } from "./files.js";
 import { addTabStyles } from "./tab-styles.js";
 
 const TEXT_CHARS = 20_000;
 const COPIED_MS = 2_000;
-const OVER = new Set(["completed", "failed", "cancelled"]);
 
 /** @param {HTMLElement} root  The panel of the tab, with the id "panel-result" or "panel-input". */
 export function createTab(root, page) {

@@ -23,28 +23,6 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Copies a text. @returns {Promise<boolean>} Whether it was copied: the browser may refuse. */
-export async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copySelected(text); // no clipboard: the page is not in a secure context
-  }
-}
-
-function copySelected(text) {
-  const field = element("textarea", { class: "visually-hidden", readonly: "" });
-  const focused = document.activeElement;
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  const isCopied = document.execCommand("copy");
-  field.remove();
-  focused?.focus();
-  return isCopied;
-}
-
 const NEAR_PX = 24;
 
 /**

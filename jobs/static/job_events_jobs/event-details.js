@@ -1,10 +1,11 @@
 /**
  * The selected event: its data as a tree, and its text with the colours of terminals.
  */
+import { copyText } from "../job_events/clipboard.js";
 import { jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
 import { formatInstant } from "../job_events/time-format.js";
 import { asText, asTime, eventData } from "../job_events/untrusted.js";
-import { copyText, element, setText } from "./elements.js";
+import { element, setText } from "./elements.js";
 import { Entries } from "./event-entries.js";
 
 const ESCAPE = "\x1b[";

@@ -3,7 +3,7 @@
  */
 import { element } from "./elements.js";
 
-const KEPT_MS = 10_000;
+const KEPT_MS = 60_000;
 
 /** @param {Blob} blob @param {string} name */
 export function save(blob, name) {

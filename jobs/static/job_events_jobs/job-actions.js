@@ -1,8 +1,10 @@
 /**
  * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
  */
+import { copyText } from "../job_events/clipboard.js";
+import { connectKeysBox, keysEnabled } from "../job_events/keys.js";
 import { ask } from "./confirm.js";
-import { byId, copyText, setText } from "./elements.js";
+import { byId, setText } from "./elements.js";
 import { moneyText } from "./job-head.js";
 import { formatNumber } from "./page-text.js";
 import { TABS } from "./tabs.js";
@@ -18,6 +20,8 @@ export function createActions(page, tabs) {
   byId("cancel-form")?.addEventListener("submit", cancel);
   byId("retry-form")?.addEventListener("submit", retry);
   createMenu(byId("export"), () => showExports(page));
+  byId("keys-open").addEventListener("click", () => ask(byId("keys-dialog")));
+  connectKeysBox(byId("keys-enabled"));
   document.addEventListener("keydown", pressKey);
 
   async function copy(button, text) {
@@ -72,9 +76,10 @@ export function createActions(page, tabs) {
   function pressKey(press) {
     const isTyping = press.target.closest?.(FIELDS) && press.target.type !== "range";
     if (press.ctrlKey || press.metaKey || press.altKey || isTyping || document.querySelector("dialog[open]")) return;
+    if (!keysEnabled()) return;
     const tab = TABS[Number(press.key) - 1];
     if (tab) tabs.open(tab);
-    else if (press.key === "?") byId("keys-dialog").showModal();
+    else if (press.key === "?") ask(byId("keys-dialog"));
     // The timeline has a search of its own.
     else if (press.key === "/" && tabs.current !== "timeline") search(press);
   }

@@ -2,10 +2,10 @@
  * The head of the run page: status, phase, progress, facts, buttons, and the title of the document. Announces a
  * new status or phase.
  */
+import { OVER } from "../job_events/job-attempts.js";
 import { byId, element, setText } from "./elements.js";
 import { formatAgo, formatNumber, formatSpan, formatTime } from "./page-text.js";
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
 const NO_VALUE = "–";
 
 /** @returns {string} The status, or "waiting" while a question is open. */

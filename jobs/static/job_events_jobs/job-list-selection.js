@@ -3,6 +3,7 @@
  */
 import { ask } from "./confirm.js";
 import { byId, element, setText } from "./elements.js";
+import { save } from "./files.js";
 
 /** The statuses from which an action is possible; the server decides. */
 const POSSIBLE = { cancel: ["pending", "running"], retry: ["failed", "cancelled"] };
@@ -97,7 +98,8 @@ export function createSelection({ config, translate, announce, refresh }) {
       byId("bulk-progress").value = done;
       setText(byId("bulk-text"), translate("bulk.progress", { done, count: jobs.length }));
     }
-    if (parts.length && !isStopped) download(parts);
+    // One file: each line contains the id of its job.
+    if (parts.length && !isStopped) save(new Blob(parts, { type: "application/x-ndjson" }), "job-events.ndjson");
     showResult(action, done, jobs.length, refused);
     refresh();
     if (!refused.length && dialog.open) dialog.close();
@@ -144,12 +146,5 @@ export function createSelection({ config, translate, announce, refresh }) {
   function post(body) {
     const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
     return { method: "POST", headers: { "Content-Type": "application/json", [config.csrfHeader]: token }, body: JSON.stringify(body) };
-  }
-
-  /** Saves the events of all jobs as one file: each line names its job. */
-  function download(parts) {
-    const url = URL.createObjectURL(new Blob(parts, { type: "application/x-ndjson" }));
-    element("a", { href: url, download: "job-events.ndjson" }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 }

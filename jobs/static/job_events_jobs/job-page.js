@@ -9,6 +9,7 @@
  * {events, restart, live}. `restart`: the events begin at the start of the log again, discard the earlier
  * ones. `live`: false while the log up to the page load is read.
  */
+import { OVER } from "../job_events/job-attempts.js";
 import { eventSource, polling } from "../job_events/job-events.js";
 import { openLog } from "../job_events/job-log.js";
 import { JobModel } from "../job_events/job-model.js";
@@ -35,7 +36,6 @@ const HIDDEN_DRAW_MS = 500;
 const MAX_WAITING_EVENTS = 2_000;
 /** Least time between two requests of the job, for what the log does not contain. */
 const REFRESH_MS = 5_000;
-const OVER = new Set(["completed", "failed", "cancelled"]);
 
 const config = pageConfig();
 /** The job before its first event, for the replay. */

@@ -3,6 +3,7 @@
  *
  * An event may contain a shortened prompt; the API has the whole one.
  */
+import { OVER } from "../job_events/job-attempts.js";
 import { jsonTree } from "../job_events/json-tree.js";
 import { eventData } from "../job_events/untrusted.js";
 import { element, setText } from "./elements.js";
@@ -10,7 +11,6 @@ import { formatTime } from "./page-text.js";
 import { promptTitle, promptView } from "./prompt-view.js";
 import { addQuestionStyles } from "./question-styles.js";
 
-const OVER = new Set(["completed", "failed", "cancelled"]);
 /** More choices than these do not stay in view. */
 const STICKY_CHOICES = 4;
 const RETRY_MS = 5_000;
