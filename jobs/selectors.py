@@ -22,6 +22,7 @@ from jobs.models import Job
 User = AbstractBaseUser | AnonymousUser
 T = TypeVar("T")
 
+NEWEST_JOBS: Final = 1000
 # Databases limit the parameters of a query; SQLite to some thousand.
 _CHUNK_KEYS: Final = 500
 _MAX_SEARCH_WORDS: Final = 20
@@ -120,6 +121,12 @@ def may_delete(user: Any, job: Job) -> bool:
 def list_rows(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """Return the jobs with their owners, and without the large fields."""
     return jobs.select_related("owner").defer("payload", "result", "terms")
+
+
+def newest_task_types(jobs: QuerySet[Job]) -> set[str]:
+    """Return the task_types of the newest of the jobs."""
+    newest = jobs.order_by("-created_at", "-id").values_list("task_type", flat=True)
+    return set(newest[:NEWEST_JOBS])
 
 
 def usernames(texts: Iterable[str]) -> list[Any]:

@@ -34,10 +34,16 @@ from jobs.admin.tools import JobToolsAdmin
 from jobs.conf import has_routes
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import Job
-from jobs.selectors import list_rows, search_jobs, user_of, usernames, visible_jobs
+from jobs.selectors import (
+    list_rows,
+    newest_task_types,
+    search_jobs,
+    user_of,
+    usernames,
+    visible_jobs,
+)
 
 MAX_NAME_CHARACTERS: Final = 100
-NEWEST_JOBS = 1000
 
 
 def has_api() -> bool:
@@ -57,8 +63,8 @@ class TaskTypeFilter(admin.SimpleListFilter):
     parameter_name = "task_type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        newest = model_admin.get_queryset(request).values_list("task_type", flat=True)
-        found = {*newest[:NEWEST_JOBS], *filter(None, [self.value()])}
+        newest = newest_task_types(model_admin.get_queryset(request))
+        found = {*newest, *filter(None, [self.value()])}
         return [(task_type, task_type) for task_type in sorted(found)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:

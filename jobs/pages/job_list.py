@@ -28,6 +28,7 @@ from jobs.pages.views import PageView, duration_clock, socket_url
 from jobs.selectors import (
     list_rows,
     may_change,
+    newest_task_types,
     sees_every_job,
     sees_monitor,
     sees_others,
@@ -73,7 +74,7 @@ class JobListPage(PageView):
         context |= {
             "form": form,
             "facets": [_facet(request, name, form.facet, counts[name]) for name in FACETS],
-            "types": _type_choices(request, form, page["rows"]),
+            "types": _type_choices(request.user, form, page["rows"]),
             "page_config": self._config(),
         }
         return self.page("job_events_jobs/job_list.html", context)
@@ -123,9 +124,10 @@ def _facet(request: HttpRequest, name: str, chosen: str, count: int) -> dict[str
     }
 
 
-def _type_choices(request: HttpRequest, form: JobFilterForm, rows: list[Any]) -> list[str]:
-    """Return task types to choose from: those of runners, of the rows, and the chosen one."""
-    names = {*startable_task_types(request.user), *(row["job"].task_type for row in rows)}
+def _type_choices(user: Any, form: JobFilterForm, rows: list[Any]) -> list[str]:
+    """Return task types: those of runners, of the newest jobs and the rows, and the chosen one."""
+    names = {*startable_task_types(user), *(row["job"].task_type for row in rows)}
+    names |= newest_task_types(visible_jobs(user))
     return sorted(names | {form.task_type} - {""})
 
 

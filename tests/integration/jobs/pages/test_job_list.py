@@ -91,6 +91,20 @@ def test_counts_stop_at_the_limit(anna: Client, jobs: dict[str, Job], monkeypatc
     assert re.search(r'data-facet="".*?facet-count">3\+<', anna.get(LIST).content.decode(), re.S)
 
 
+def test_types_are_those_of_the_newest_visible_jobs(
+    anna: Client, make_job: Any, user: Any, other_user: Any, monkeypatch: Any
+) -> None:
+    """Also of jobs without a runner, on other pages and of other statuses."""
+    monkeypatch.setattr("jobs.selectors.NEWEST_JOBS", 2)
+    make_job("failed", owner=user, task_type="oldest")
+    make_job("failed", owner=user, task_type="older")
+    make_job("pending", owner=user, task_type="newest")
+    make_job("pending", owner=other_user, task_type="of-bert")
+    page = anna.get(LIST, {"status": "completed"}).content.decode()
+    shown = [name in page for name in ("oldest", "older", "newest", "of-bert")]
+    assert shown == [False, True, True, False]
+
+
 def test_counts_are_those_of_the_other_filters(anna: Client, make_job: Any, user: Any) -> None:
     for task_type in ("one", "one", "two"):
         make_job("failed", owner=user, task_type=task_type, title=f"About {task_type}")

@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import counts
+from jobs.selectors import NEWEST_JOBS
 from tests.integration.jobs.monitoring.test_plans import JOBS, LARGE, large
 from tests.integration.jobs.test_plans import plans
 
@@ -52,6 +53,22 @@ def test_every_list_uses_an_index(user, staff, other_user, monkeypatch):
             assert perf_counter() - start < MAX_SECONDS, (viewer, query)
             for sql, plan in plans(captured.captured_queries):
                 assert not unlimited_scans(plan), (viewer, query, sql, plan)
+
+
+@pytest.mark.usefixtures("large")
+def test_task_types_are_those_of_the_newest_jobs(user, staff, other_user):
+    """The query reads an index up to its limit."""
+    for viewer in (user, other_user, staff):
+        client = Client()
+        client.force_login(viewer)
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get("/jobs/").status_code == 200
+        every = list(plans(captured.captured_queries))
+        (plan,) = [plan for sql, plan in every if re.search(rf"LIMIT {NEWEST_JOBS}\b", sql)]
+        assert not any(unlimited_scans(each) for _, each in every)
+        if connection.vendor == "sqlite":
+            assert "INDEX job_events_jobs_by_" in plan, plan
+            assert "TEMP B-TREE" not in plan, plan
 
 
 def unlimited_scans(plan):
