@@ -104,7 +104,7 @@ export function createSelection({ config, translate, announce, refresh }) {
     refresh();
     if (!refused.length && dialog.open) dialog.close();
     await closed;
-    if (!refused.length) clear();
+    if (!refused.length && done === jobs.length) clear();
   }
 
   function showProgress(action, count) {
