@@ -62,7 +62,8 @@ class WorstState:
         try:
             # In a transaction, for example of ATOMIC_REQUESTS, an error must not break it.
             with atomic() if write_connection().in_atomic_block else nullcontext():
-                return worst_state(health())
+                # An item may stay unknown, for example if the Redis user may not run INFO.
+                return worst_state(item for item in health() if item.state != UNKNOWN)
         except Exception:  # noqa: BLE001 - every page of the admin displays the state
             return UNKNOWN
 

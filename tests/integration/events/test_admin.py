@@ -13,7 +13,7 @@ from events.admin import ProcessorAdmin
 from events.admin.health import worst_health
 from events.erasure import delete_log
 from events.models import ArchiveCheckpoint, ArchivedEvent, EventLog, LogGap, Processor
-from events.processor.health import status_cache
+from events.processor.health import CRITICAL, OK, UNKNOWN, HealthItem, status_cache
 from events.types import START, Cursor
 from tests.support.database import ERRORS, failing_database
 
@@ -251,6 +251,15 @@ def test_entry_says_when_something_is_wrong(admin):
     clear_caches()
     make_processor("host:2", seconds_ago=600)
     assert "Health: \N{LARGE ORANGE CIRCLE} Warning" in text(admin.get(reverse("admin:index")))
+
+
+def test_unknown_item_does_not_mark_the_entry(admin, monkeypatch):
+    items = [HealthItem("redis_memory", UNKNOWN, ""), HealthItem("redis", OK, "")]
+    monkeypatch.setattr("events.admin.health.health", lambda: items)
+    assert entries(admin) == (0, 1)
+    clear_caches()
+    items.append(HealthItem("redis", CRITICAL, ""))
+    assert entries(admin) == (1, 0)
 
 
 def test_entry_of_another_admin_site(rf, staff):
