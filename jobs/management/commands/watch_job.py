@@ -22,7 +22,7 @@ from jobs.completion import job_completion
 from jobs.models import Job
 from jobs.projection import reported_status
 from jobs.selectors import job_states
-from jobs.timeline import timeline_rows
+from jobs.timeline import timeline_row
 
 _BAR_WIDTH: Final = 24
 _EXIT_INTERRUPTED: Final = 130
@@ -92,7 +92,7 @@ class Screen:
         if self._json:
             self._out.write(event_json(event).decode())
             return
-        (row,) = timeline_rows([event])
+        row = timeline_row(event)
         progress: Any = event.data.get("progress")
         status = reported_status(event.event_type, event.data)
         self._status = status or self._status
