@@ -12,7 +12,7 @@ export function asAttempt(value) {
 
 const earliest = (...times) => times.reduce((a, b) => (a === null || (b !== null && b < a) ? b : a), null);
 
-export function secondsBetween(start, end) {
+function secondsBetween(start, end) {
   return start === null || end === null ? null : Math.max(0, end - start) / 1000;
 }
 

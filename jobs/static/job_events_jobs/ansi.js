@@ -3,7 +3,7 @@
  */
 import { AnsiUp } from "./vendor/ansi_up/ansi_up.js";
 
-const STYLES = ["bold", "faint", "italic", "underline"];
+const STYLES = ["bold", "italic", "underline"];
 
 /** Collects nodes where AnsiUp makes markup. */
 class NodeParser extends AnsiUp {

@@ -20,7 +20,7 @@ const SHOWN_ELSEWHERE = new Set([
 ]);
 
 /** @param {unknown} value  A name, or a number of Python's logging. @returns {string} One of LEVELS, or "". */
-export function levelOf(value) {
+function levelOf(value) {
   if (typeof value === "number") return value > 0 ? LEVELS[Math.min(4, Math.max(0, Math.floor(value / 10) - 1))] : "";
   const name = typeof value === "string" ? value.trim().toLowerCase() : "";
   return LEVELS.includes(name) ? name : (ALIASES[name] ?? "");

@@ -15,7 +15,7 @@ import { openLog } from "../job_events/job-log.js";
 import { JobModel } from "../job_events/job-model.js";
 import { announcer, byId, setText } from "./elements.js";
 import { createActions } from "./job-actions.js";
-import { createAttempts } from "./job-attempts.js";
+import { createAttempts } from "./attempt-chips.js";
 import { createHead } from "./job-head.js";
 import { createProblem } from "./job-problem.js";
 import { formatNumber, pageConfig, timeZone, translator } from "./page-text.js";

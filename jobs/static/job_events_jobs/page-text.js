@@ -92,13 +92,3 @@ export function formatDuration(ms) {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   return (hours ? `${hours}:${pad(minutes)}` : String(minutes)) + `:${pad(seconds % 60)}`;
 }
-
-/** Completes the times of the server: the relative time beside, or instead with `data-ago`. */
-export function localiseTimes(root) {
-  for (const element of root.querySelectorAll("time[data-local], time[data-ago]")) {
-    const time = Date.parse(element.dateTime);
-    if (Number.isNaN(time)) continue;
-    const texts = [formatTime(time), formatAgo(time)];
-    [element.textContent, element.title] = "ago" in element.dataset ? texts.reverse() : texts;
-  }
-}
