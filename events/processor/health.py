@@ -42,8 +42,8 @@ class HealthItem:
     """One item: a count, bytes, or the age of the oldest event in seconds.
 
     `value` is None if it is unknown; `limit` is the greatest possible value. From `threshold` on,
-    or below it for `processors`, the state is not "ok". `detail` says what is wrong, `action` what
-    to do; both are empty without a problem.
+    or below it for `processors`, the state is not "ok". `detail` describes the problem, `action`
+    how to solve it; both are empty without a problem.
     """
 
     name: str
@@ -92,7 +92,7 @@ def health() -> list[HealthItem]:
 
 
 def worst_state(items: Iterable[HealthItem]) -> str:
-    """Return the worst state of items; one that is unknown is better than a warning."""
+    """Return the worst state of items, in the order ok, unknown, warning, critical."""
     return max((item.state for item in items), key=_RANK.index, default=OK)
 
 

@@ -279,7 +279,7 @@ function dataOf(event) {
   return event?.data?.data ?? event?.data ?? {};
 }
 
-/** @returns {string} What the event says in words, shortened. */
+/** @returns {string} The text of the event, shortened. */
 function messageOf(event) {
   const { message, error, text } = dataOf(event);
   return String(message ?? error ?? text ?? "").slice(0, MESSAGE_CHARS);

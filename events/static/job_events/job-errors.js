@@ -33,8 +33,8 @@ export function resolveErrors(tree, attempts) {
 }
 
 /**
- * An error of a step that ended with the task around it is that of the task. A retry did not handle the error
- * that then ended the attempt.
+ * A step and its parent with the same error count as one failure, that of the parent. A retry did not handle the
+ * error that then ended the attempt.
  */
 function isHandled({ status, error, isStep, parent }, failure) {
   const isOwn = !isStep || !parent || parent.error !== error;

@@ -15,7 +15,7 @@ export class Span {
     this.parent = this.end = null;
     this.children = [];
     this.startIsInferred = this.endIsInferred = this.isFatal = this.textIsCut = false;
-    /** `outcome` is what the end event reports; `status` also tells handled errors from others. */
+    /** `outcome` is what the end event reports; `status` also distinguishes handled errors. */
     this.status = this.outcome = "running";
     this.error = this.errorEventId = this.input = this.output = this.usage = this.node = this.step = null;
     this.causeIds = [];

@@ -17,7 +17,7 @@ export function createTab(root, page) {
   return root.id === "panel-input" ? new DataTab(root, page, "input", inputOf) : new DataTab(root, page, "result", resultOf);
 }
 
-/** @returns {{value: unknown, missing: string}} The value, or the name of the text that says why there is none. */
+/** @returns {{value: unknown, missing: string}} The value, or the name of the text that explains its absence. */
 function resultOf({ model }) {
   const value = model.result ?? null;
   const isOver = OVER.has(model.status);
