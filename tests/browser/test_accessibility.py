@@ -8,22 +8,9 @@ from tests.browser.checks import check_accessibility, check_layout
 from tests.support.showcase import Showcase
 from tests.support.showcase_pages import PAGES, SCHEMES, WIDTHS, new_page, open_page
 
-pytestmark = pytest.mark.browser
-
-QUICK = ("list", "agent", "agent-events", "question", "admin-job")
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_page_on_a_dark_tablet(
-    browser: Any, showcase: Showcase, paths: dict[str, str], name: str
-) -> None:
-    page = new_page(browser, showcase, viewport={"width": 820, "height": 1180}, color_scheme="dark")
-    open_page(page, paths[name])
-    check_accessibility(page)
-    page.context.close()
-
-
-@pytest.mark.extended
 @pytest.mark.usefixtures("_history")
 @pytest.mark.parametrize("name", PAGES)
 def test_page_at_all_widths(

@@ -35,6 +35,7 @@ def violations(page: Any) -> list[tuple[str, Any]]:
     return [each for each in nodes if each != OF_DJANGO]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 820, 390])
 def test_accessibility_and_width(

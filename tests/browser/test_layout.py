@@ -11,7 +11,7 @@ from tests.browser.checks import check_layout
 from tests.support.showcase import Showcase
 from tests.support.showcase_pages import WIDTHS, new_page, open_page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
 ARABIC = "هذه رسالة طويلة عن تقدم العمل في المهمة رقم 42 وهي تكتب من اليمين إلى اليسار. "
@@ -68,9 +68,7 @@ def opened(browser: Any, showcase: Showcase) -> Iterator[Any]:
     page.context.close()
 
 
-@pytest.mark.parametrize(
-    "width", [390, *(pytest.param(width, marks=pytest.mark.extended) for width in (820, 1440))]
-)
+@pytest.mark.parametrize("width", WIDTHS)
 def test_run_page_of_hostile_jobs(opened: Any, hostile_jobs: list[str], width: int) -> None:
     opened.set_viewport_size({"width": width, "height": WIDTHS[width]})
     failed, running = (f"/jobs/job/{job_id}/" for job_id in hostile_jobs)
@@ -80,7 +78,6 @@ def test_run_page_of_hostile_jobs(opened: Any, hostile_jobs: list[str], width: i
         check_layout(opened, width)
 
 
-@pytest.mark.extended
 @pytest.mark.usefixtures("hostile_jobs")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_lists_with_hostile_jobs(opened: Any, paths: dict[str, str], width: int) -> None:

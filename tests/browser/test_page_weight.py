@@ -8,7 +8,7 @@ import pytest
 from tests.support.showcase import Showcase
 from tests.support.showcase_pages import new_page, open_page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 KIB = 1024
 MAX_KIB = 120
