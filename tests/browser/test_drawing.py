@@ -123,3 +123,15 @@ def test_page_hidden_with_a_pending_frame_is_drawn(
     framed.locator("#event-count", has_text=re.compile(r"^7$")).wait_for()
     publish(publisher, plain_job_id, 1)
     framed.locator("#event-count", has_text=re.compile(r"^8$")).wait_for()
+
+
+def test_selection_of_a_hidden_step_clears_the_filter(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    with publisher.span(plain_job_id, "kettle") as span_id:
+        pass
+    page.goto(f"/jobs/job/{plain_job_id}/?tab=timeline&q=nothing&span={span_id}")
+    page.locator(".row .label", has_text="kettle").wait_for()
+    page.wait_for_timeout(LIVE_MS)
+    assert "q=" not in page.url
+    assert page.locator(".row .label", has_text="kettle").is_visible()

@@ -23,7 +23,10 @@ OPEN = """async ([jobId, names]) => {
   options.onEvents = (events) => batches.push(events.length);
   options.onTrim = (events) => calls.push(["onTrim", events.length, events[0].id]);
   // A transport of the test: `link` delivers events.
-  if (names.includes("fake")) options.transports = [(link) => ((globalThis.link = link), () => {})];
+  if (names.includes("fake")) options.transports = [(link) => {
+    globalThis.link = link;
+    return record("stop");
+  }];
   if (names.includes("ticket")) options.ticket = () => "t";
   globalThis.log = openLog(jobId, options);
 }"""
@@ -139,6 +142,17 @@ def test_refusal(own: Any, status: int) -> None:
     assert call[:2] == ["onStatus", "refused"]
     assert call[2]["refused"] == status
     assert own.evaluate("globalThis.link") is None
+
+
+def test_refusal_of_earlier_events_ends_the_watch(own: Any) -> None:
+    refusals = [503]
+    serve(own, 27_000, refusals)
+    open_log(own, "x", "fake")
+    wait_until(own, "globalThis.link")
+    refusals.append(403)
+    assert own.evaluate("log.loadEarlier()") == []
+    assert own.evaluate("calls.slice(-2).map(([name]) => name)") == ["stop", "onStatus"]
+    assert own.evaluate("log.status") == "refused"
 
 
 def test_reset_reads_the_log_again(own: Any) -> None:

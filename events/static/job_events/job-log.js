@@ -172,6 +172,7 @@ class JobLog {
 
   refuse(status) {
     this.run.abort();
+    this.watch?.close();
     this.setStatus("refused", refusal(status));
   }
 

@@ -209,7 +209,8 @@ export class Timeline {
     if (row === undefined) return false;
     this.selected = spanId;
     if (row) this.open.openWayTo(row);
-    if (row && !this.isShown(row)) this.filter = NO_FILTER;
+    // A row that the page selects by itself does not change the filter of the user.
+    if (row && reveal && !this.isShown(row)) this.setFilter(NO_FILTER);
     if (row) this.focused = row.key;
     this.change(() => {});
     this.onSelect(row ? (row.span.id === spanId ? row.span : row.other ?? row.span) : null, by);

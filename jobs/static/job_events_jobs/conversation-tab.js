@@ -28,6 +28,8 @@ class ConversationTab {
     /** Drawn turns, in their order. @type {Map<Object, TurnView>} */
     this.views = new Map();
     this.first = 0;
+    /** The user opened earlier turns: they stay. */
+    this.isEarlierShown = false;
     this.empty = element("p", { class: "soft" });
     this.earlier = element("button", { type: "button", class: "button button-small" });
     this.earlier.addEventListener("click", () => this.showEarlier());
@@ -57,6 +59,7 @@ class ConversationTab {
     this.list.replaceChildren();
     this.seen = 0;
     this.first = 0;
+    this.isEarlierShown = false;
   }
 
   /** Follows the turns that the conversation has dropped. */
@@ -69,7 +72,7 @@ class ConversationTab {
   drawTurns() {
     const { turns } = this.conversation;
     const most = this.follower.isOn || this.follower.distance < 0 ? STEP + SLACK : MAX_SHOWN;
-    if (turns.length - this.first > most) this.first = turns.length - (most > MAX_SHOWN - 1 ? MAX_SHOWN - SLACK : STEP);
+    if (!this.isEarlierShown && turns.length - this.first > most) this.first = turns.length - (most > MAX_SHOWN - 1 ? MAX_SHOWN - SLACK : STEP);
     const shown = turns.slice(this.first);
     const wanted = new Set(shown);
     for (const [turn, view] of this.views) {
@@ -101,6 +104,7 @@ class ConversationTab {
     this.list.prepend(...added.map(([, view]) => view.node));
     this.views = new Map([...added, ...this.views]);
     this.first = first;
+    this.isEarlierShown = true;
     this.earlier.hidden = first === 0;
     setText(this.earlier, this.translate("conversation.earlier", { count: first }));
     if (top) scrollBy({ top: top.getBoundingClientRect().top - before, behavior: "instant" });

@@ -72,16 +72,20 @@ class EventsTab {
   // Events of the log
 
   draw({ restart = false, events = [] } = {}) {
+    // The results are those of the log that is discarded; during playback they are still valid.
+    const isObsolete = restart && this.search && !this.page.isPlayback && this.entries.all.length > 0;
     if (restart) this.clear();
     const added = this.entries.add(events);
     const first = this.page.isPlayback ? undefined : this.page.log?.events?.[0]?.id;
     const isTrimmed = first !== undefined && this.entries.trim(first);
-    if (this.search) {
+    if (isObsolete) this.applyFilter();
+    else if (this.search) {
+      if (this.page.isPlayback) this.setRowsOfFilter();
       if (added.length) this.search.later();
     } else if (this.isPaused) {
       this.newCount += added.filter((entry) => matches(entry, this.filter)).length;
     } else {
-      if (isTrimmed) this.rows = this.rows.slice(this.rows.findIndex((row) => row.event && compareCursors(row.key, first) >= 0));
+      if (isTrimmed) this.rows = rowsFrom(this.rows, first);
       this.addRows(added);
     }
     this.drawSoon(restart);
@@ -160,19 +164,30 @@ class EventsTab {
   }
 
   fillRows() {
-    this.rows = [];
     this.newCount = 0;
-    this.addRows(this.search ? this.found.all : this.entries.all);
+    this.setRowsOfFilter();
     this.drawNow();
   }
 
-  takeFound(events) {
+  setRowsOfFilter() {
+    this.rows = [];
+    this.addRows(this.search ? this.foundUntilNow() : this.entries.all);
+  }
+
+  /** During playback without the events after the displayed time. */
+  foundUntilNow() {
     const last = this.page.isPlayback ? this.entries.all.at(-1)?.key : undefined;
-    const shown = last === undefined ? events : events.filter(({ id }) => compareCursors(id, last) <= 0);
-    this.addRows(this.found.add(shown));
+    const { all } = this.found;
+    return last === undefined ? all : all.filter(({ key }) => compareCursors(key, last) <= 0);
+  }
+
+  takeFound(events) {
+    const added = this.found.add(events);
     const kept = this.found.all.at(-CAPACITY);
-    if (kept && this.found.trim(kept.key)) this.fillRows();
-    else this.drawSoon(true);
+    const isTrimmed = kept && this.found.trim(kept.key);
+    if (isTrimmed || this.page.isPlayback) return this.fillRows();
+    this.addRows(added);
+    this.drawSoon(true);
   }
 
   setPaused(isPaused) {
@@ -326,6 +341,12 @@ class EventsTab {
     this.openUrl();
     this.list.redraw();
   }
+}
+
+/** The rows of the event with the id `first` and later ones. */
+function rowsFrom(rows, first) {
+  const at = rows.findIndex((row) => row.event && compareCursors(row.key, first) >= 0);
+  return at < 0 ? [] : rows.slice(at);
 }
 
 const keyOf = ({ types, level, errors, search }) => JSON.stringify([[...types], level, errors, search]);

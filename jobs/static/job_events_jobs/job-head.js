@@ -82,7 +82,7 @@ function drawFacts(page) {
   set("tools", model.toolErrors ? translate("tools.failed", tools) : tools.count);
   set("worker", model.worker || job.worker || NO_VALUE);
   byId("fact-worker").title = model.worker || job.worker || "";
-  drawStart(isStarted ? model.start : null);
+  drawStart(isStarted ? model.start : null, page.now());
 }
 
 function attemptText({ attempt, retries }, translate) {
@@ -114,9 +114,9 @@ export function moneyText({ job, config }) {
   return `${job.cost.toFixed(digits)} ${config.currency}`;
 }
 
-function drawStart(start) {
+function drawStart(start, now) {
   const fact = byId("fact-started");
-  setText(byId("fact-ago"), start === null ? "" : formatAgo(start));
+  setText(byId("fact-ago"), start === null ? "" : formatAgo(start, now));
   if (start === null) return setText(fact, NO_VALUE);
   let time = fact.querySelector("time");
   if (!time) fact.replaceChildren((time = element("time")));

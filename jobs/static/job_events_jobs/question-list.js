@@ -5,6 +5,7 @@
  */
 import { OVER } from "../job_events/job-attempts.js";
 import { jsonTree } from "../job_events/json-tree.js";
+import { isRefusal } from "../job_events/retry.js";
 import { eventData } from "../job_events/untrusted.js";
 import { element, setText } from "./elements.js";
 import { formatTime } from "./page-text.js";
@@ -112,7 +113,7 @@ export class QuestionList {
   async fetchRequests() {
     try {
       const response = await fetch(this.page.config.inputsUrl, { headers: { Accept: "application/json" } });
-      if (!response.ok) return response.status < 500 ? [] : null;
+      if (!response.ok) return isRefusal(response.status) ? [] : null;
       return (await response.json()).results;
     } catch {
       return null;
