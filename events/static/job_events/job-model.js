@@ -152,7 +152,7 @@ export class JobModel {
     this.tree.closeAttempts(this.number, this.time, { outcome, error, errorEventId: event.id });
   }
 
-  /** Forgets events that have left the window. */
+  /** Removes events that have left the window. */
   trim(events) {
     for (const event of events) {
       const type = asName(event?.event_type);

@@ -291,7 +291,7 @@ export class SpanTree {
     if (rows.length) this.remove(new Set(rows));
   }
 
-  /** Forgets events that have left the window, and the spans that ended with them. */
+  /** Removes events that have left the window, and the spans that ended with them. */
   trim(events) {
     for (const event of events) this.byEvent.delete(event?.id);
     this.trimmed += events.length;

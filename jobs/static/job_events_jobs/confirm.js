@@ -1,5 +1,5 @@
 /**
- * Dialogs that ask. The form of the dialog has the method "dialog"; its buttons have values.
+ * Dialogs for confirmation. The form of the dialog has the method "dialog"; its buttons have values.
  */
 
 /**

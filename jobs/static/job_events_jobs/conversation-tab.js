@@ -2,13 +2,11 @@
  * The tab "Conversation". Texts grow at their end; what is displayed above stays where it is.
  */
 import { OVER } from "../job_events/job-attempts.js";
-import { Conversation, hasContent } from "./conversation.js";
+import { Conversation } from "./conversation.js";
 import { element, setText } from "./elements.js";
 import { Follower } from "./follower.js";
 import { addTabStyles } from "./tab-styles.js";
 import { TurnView } from "./turn-view.js";
-
-export { hasContent };
 
 const STEP = 300;
 /** Turns at the top are removed in batches, while the end is in view. */

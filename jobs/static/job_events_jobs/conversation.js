@@ -15,10 +15,6 @@ const MAX_TURNS = 5_000;
 const TEXT_CHARS = 200_000;
 /** Open calls without a run_id among which the one of a result is searched. */
 const SEARCHED_TURNS = 50;
-const CONTENT = ["thought", "model_call", "tool_call", "retriever_call", "input_requested"];
-
-/** @returns {boolean} True if the job has anything to show as a conversation. */
-export const hasContent = (model) => CONTENT.some((type) => model.types.has(type));
 
 export class Conversation {
   constructor() {

@@ -23,37 +23,6 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-const NEAR_PX = 24;
-
-/**
- * Follows the end of a scrolling element until the user scrolls up. Only scrolling changes the mode; a change
- * of the size does not.
- */
-export class Tail {
-  /** @param {HTMLElement} scroller */
-  constructor(scroller) {
-    this.scroller = scroller;
-    this.following = true;
-    scroller.addEventListener("scroll", () => this.updateMode(), { passive: true });
-  }
-
-  updateMode() {
-    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.following = scrollHeight - scrollTop - clientHeight <= NEAR_PX;
-  }
-
-  /** Makes the change, then follows. */
-  after(change) {
-    change();
-    if (this.following) this.follow();
-  }
-
-  follow() {
-    this.following = true;
-    this.scroller.scrollTop = this.scroller.scrollHeight;
-  }
-}
-
 /** Announces a text to screen readers, at most one in `everyMs`: the latest. */
 export function announcer(region, everyMs = 3000) {
   let [waiting, timer] = ["", 0];

@@ -9,7 +9,7 @@ import { formatAgo, formatNumber, formatSpan, formatTime } from "./page-text.js"
 const NO_VALUE = "–";
 
 /** @returns {string} The status, or "waiting" while a question is open. */
-export function shownStatus({ status, questions }) {
+function shownStatus({ status, questions }) {
   return status === "running" && questions.size ? "waiting" : status;
 }
 

@@ -38,8 +38,6 @@ const MAX_WAITING_EVENTS = 2_000;
 const REFRESH_MS = 5_000;
 
 const config = pageConfig();
-/** The job before its first event, for the replay. */
-const BLANK = null;
 /** Offset to the server's clock; the browser's clock may differ by hours. */
 const serverOffset = Date.parse(config.now) - performance.now();
 const page = {
@@ -185,12 +183,12 @@ function playBack() {
   const log = page.log.events;
   if (replay.isOn !== page.isPlayback) {
     page.isPlayback = replay.isOn;
-    beginWith(replay.isOn ? BLANK : page.job);
+    beginWith(replay.isOn ? null : page.job);
   } else if (page.events === log) {
     return true;
   }
   const until = replay.isOn ? replay.count(log) : log.length;
-  if (until < page.events.length || (page.events.length && log[0] !== page.events[0])) beginWith(replay.isOn ? BLANK : page.job);
+  if (until < page.events.length || (page.events.length && log[0] !== page.events[0])) beginWith(replay.isOn ? null : page.job);
   const next = Math.min(until, page.events.length + MAX_APPLIED_EVENTS);
   for (const event of log.slice(page.events.length, next)) {
     page.model.add(event);

@@ -17,7 +17,7 @@ export function createTab(root, page) {
   return { draw: (change) => tab.drawSoon(change), show: () => tab.show(), hide: () => tab.hide() };
 }
 
-/** In a shadow root, so that the styles of the page and of the timeline do not meet. */
+/** In a shadow root, so that the styles of the page and of the timeline do not affect each other. */
 class TimelineTab {
   constructor(root, page) {
     this.page = page;

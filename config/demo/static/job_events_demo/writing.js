@@ -2,13 +2,43 @@
  * Result view of the writing job: outline, thoughts and document, drawn from the "job-events" of the
  * job page. Each panel changes only what differs from its last state.
  */
-import { byId, element, setText, Tail } from "../job_events_jobs/elements.js";
+import { byId, element, setText } from "../job_events_jobs/elements.js";
 import { drawMarkdown } from "./markdown-view.js";
 import { applyEvent, documentMarkdown, emptyState } from "./writing-state.js";
 
 const SHOWN_THOUGHTS = 200;
 const TITLE_LEVEL = 3;
 const COPIED_MS = 2_000;
+const NEAR_PX = 24;
+
+/**
+ * Follows the end of a scrolling element until the user scrolls up. Only scrolling changes the mode; a change
+ * of the size does not.
+ */
+class Tail {
+  /** @param {HTMLElement} scroller */
+  constructor(scroller) {
+    this.scroller = scroller;
+    this.following = true;
+    scroller.addEventListener("scroll", () => this.updateMode(), { passive: true });
+  }
+
+  updateMode() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    this.following = scrollHeight - scrollTop - clientHeight <= NEAR_PX;
+  }
+
+  /** Makes the change, then follows. */
+  after(change) {
+    change();
+    if (this.following) this.follow();
+  }
+
+  follow() {
+    this.following = true;
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+}
 
 const strings = byId("writing").dataset;
 const views = [createOutline(), createThoughts(), createDocument()];
