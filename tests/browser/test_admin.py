@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from events.publisher import SyncRedisStreamPublisher
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 JOBS = "/admin/job_events_jobs/job/"
 PAGES = (
@@ -35,7 +35,6 @@ def violations(page: Any) -> list[tuple[str, Any]]:
     return [each for each in nodes if each != OF_DJANGO]
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 820, 390])
 def test_accessibility_and_width(

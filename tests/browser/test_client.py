@@ -132,6 +132,7 @@ def intranet(browser: Any, site: Site) -> Iterator[Any]:
         context.close()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("fixture", ["context", "intranet"])
 def test_six_sse_tabs_leave_connections_for_requests(
     request: Any, fixture: str, job_id: str, publisher: SyncRedisStreamPublisher, site: Site

@@ -9,7 +9,7 @@ from tests.browser.checks import check_accessibility
 from tests.browser.support import wait_for_state
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 
 def run(event_type: str, run_id: str, **data: Any) -> dict[str, Any]:

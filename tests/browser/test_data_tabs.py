@@ -8,7 +8,7 @@ import pytest
 from tests.browser.support import job_page, wait_for_state
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 COMPLETE = """
 from jobs import services

@@ -10,7 +10,7 @@ from tests.browser.support import job_page, logged_ids, show_tab, shown_ids, wai
 from tests.browser.test_client import publish
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 # Frames run while `areFramesOn`; the test hides the page.
 FRAMES = """

@@ -10,7 +10,7 @@ from tests.browser.support import logged_ids, wait_until
 from tests.browser.test_client import COUNT_TRANSPORTS, publish
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 PAGE = """<!doctype html><html lang="en"><title>A page of a project</title>
 <h1>Your document</h1>

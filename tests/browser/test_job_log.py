@@ -11,7 +11,7 @@ from tests.browser.support import logged_ids, wait_until
 from tests.browser.test_client import publish
 from tests.support.site import Site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 OPEN = """async ([jobId, names]) => {
   const { openLog } = await import("/static/job_events/job-log.js");

@@ -104,6 +104,7 @@ def test_reloads_lose_and_duplicate_no_event(page: Any, site: Site) -> None:
     assert page.locator("#document").inner_text() == document
 
 
+@pytest.mark.extended
 def test_two_pages_show_the_same_events(context: Any, site: Site) -> None:
     first, second = context.new_page(), context.new_page()
     job_id = start_job(first)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 DRAW = """async (value) => {
     const { jsonTree } = await import("/static/job_events/json-tree.js");

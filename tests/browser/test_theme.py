@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 BACKGROUNDS = {"light": "rgb(246, 245, 242)", "dark": "rgb(20, 21, 23)"}
 

@@ -14,7 +14,7 @@ from events.spans import span_context
 from tests.browser.support import job_page, wait_until
 from tests.support.showcase_agent import research_graph
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 ROWS = "[role=row][aria-level]"
 QUESTION = "Should we sell home batteries in the EU?"
@@ -303,7 +303,6 @@ def publish_steps(publisher: SyncRedisStreamPublisher, job_id: str, nodes: int, 
         publisher.publish_events(job_id, events[start : start + 500])
 
 
-@pytest.mark.extended
 def test_five_thousand_steps_are_drawn_where_they_are_visible(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
@@ -368,7 +367,6 @@ def test_bars_of_running_interrupted_and_inferred_steps(
     assert first.evaluate(width) != before
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("width", [1440, 820, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_timeline_is_accessible(page: Any, failed_agent: str, width: int, scheme: str) -> None:

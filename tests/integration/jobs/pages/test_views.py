@@ -481,13 +481,13 @@ def test_refresh_returns_changed_rows_only(anna: Client, user: Any) -> None:
 def test_list_has_a_constant_number_of_queries(
     anna: Client, user: Any, django_assert_num_queries: Any
 ) -> None:
-    """Two queries are those of the permissions, for the navigation, and one counts the facets."""
+    """Two are those of the permissions, for the navigation, one counts facets, one finds types."""
     make(user)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         anna.get(LIST)
     for _ in range(10):
         make(user)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         anna.get(LIST)
     with django_assert_num_queries(3):
         anna.get(LIST, {"rows": "1"})
