@@ -231,7 +231,7 @@ def test_number_of_queries_is_constant(admin, django_assert_max_num_queries):
         make_processor(f"host:{number}")
         make_log(f"job{number}", error="x", outbox=1)
     for url in (PROCESSORS, LOGS):
-        with django_assert_max_num_queries(15):
+        with django_assert_max_num_queries(18):  # 3 of them savepoints on PostgreSQL
             text(admin.get(url))
 
 
