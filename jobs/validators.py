@@ -27,6 +27,14 @@ def clean_reason(data: Mapping[str, object]) -> str:
     return replace_invalid(reason)[:MAX_REASON_CHARACTERS] if isinstance(reason, str) else ""
 
 
+def parse_attempt(text: str) -> int | None:
+    """Return the attempt that a form names; None without one, 0 if its number is too long."""
+    try:
+        return int(text) if text.isdecimal() else None
+    except ValueError:  # more digits than int() converts; no attempt has this number
+        return 0
+
+
 def number_of(text: str, least: float, most: float) -> float | None:
     """Return the number in JSON notation, if it is from `least` to `most`; else None."""
     number = float(text) if _NUMBER.fullmatch(text) else -1.0

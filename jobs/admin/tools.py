@@ -23,6 +23,7 @@ from jobs.api.problem_details import problem_of
 from jobs.exceptions import JobError
 from jobs.models import Job
 from jobs.selectors import user_of
+from jobs.validators import parse_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,7 @@ class JobToolsAdmin(GuardedAdmin):
         return self._confirmation(request, job, tool)
 
     def _apply_tool(self, request: HttpRequest, job: Job, tool: JobTool) -> None:
-        attempt = request.POST.get("attempt", "")
-        shown = int(attempt) if attempt.isdecimal() else None
+        shown = parse_attempt(request.POST.get("attempt", ""))
         try:
             tool.service(job_id=job.job_id, by=user_of(request), attempt=shown, **tool.options)
         except JobError as error:

@@ -21,6 +21,7 @@ from jobs.pages.job_facts import facts, head, json_text, problem, prompt_text
 from jobs.pages.job_strings import job_page_strings, tab_labels
 from jobs.pages.views import PageView, socket_url
 from jobs.selectors import may_change, user_of, visible_jobs
+from jobs.validators import parse_attempt
 
 
 class JobDetailPage(PageView):
@@ -61,11 +62,10 @@ class JobDetailPage(PageView):
             return HttpResponse(status=400)
         if not may_change(request.user, job):
             raise PermissionDenied
-        attempt = request.POST.get("attempt", "")
         change: dict[str, Any] = {
             "job_id": job.job_id,
             "by": user_of(request),
-            "attempt": int(attempt) if attempt.isdecimal() else None,
+            "attempt": parse_attempt(request.POST.get("attempt", "")),
         }
         try:
             if action == "retry":

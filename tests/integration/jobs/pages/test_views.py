@@ -366,12 +366,16 @@ def test_cancel_and_retry(anna: Client, user: Any) -> None:
     assert (job.status, job.attempt) == (Job.Status.PENDING, 2)
 
 
-def test_action_of_an_earlier_attempt_is_refused(anna: Client, user: Any) -> None:
+# int() refuses more than 4,300 digits.
+@pytest.mark.parametrize(("attempt", "found"), [("1", 1), ("9" * 5000, 0)])
+def test_action_of_another_attempt_is_refused(
+    anna: Client, user: Any, attempt: str, found: int
+) -> None:
     job = failed(user)
     services.job_retry(job_id=job.job_id, dispatch=False)
-    response = anna.post(detail(job), {"action": "cancel", "attempt": "1"})
+    response = anna.post(detail(job), {"action": "cancel", "attempt": attempt})
     [message] = get_messages(response.wsgi_request)
-    assert "is at attempt 2, not at 1" in str(message)
+    assert f"is at attempt 2, not at {found}" in str(message)
     job.refresh_from_db()
     assert job.status == Job.Status.PENDING
 
