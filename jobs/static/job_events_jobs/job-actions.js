@@ -2,11 +2,12 @@
  * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
  */
 import { copyText } from "../job_events/clipboard.js";
-import { connectKeysBox, keysEnabled } from "../job_events/keys.js";
-import { ask } from "./confirm.js";
+import { keysEnabled } from "../job_events/keys.js";
+import { ask, createKeysDialog } from "./confirm.js";
 import { byId, setText } from "./elements.js";
 import { moneyText } from "./job-head.js";
 import { formatNumber } from "./page-text.js";
+import { postJson } from "./post.js";
 import { TABS } from "./tabs.js";
 
 const COPIED_MS = 2_000;
@@ -20,8 +21,7 @@ export function createActions(page, tabs) {
   byId("cancel-form")?.addEventListener("submit", cancel);
   byId("retry-form")?.addEventListener("submit", retry);
   createMenu(byId("export"), () => showExports(page));
-  byId("keys-open").addEventListener("click", () => ask(byId("keys-dialog")));
-  connectKeysBox(byId("keys-enabled"));
+  const showKeys = createKeysDialog();
   document.addEventListener("keydown", pressKey);
 
   async function copy(button, text) {
@@ -40,22 +40,12 @@ export function createActions(page, tabs) {
     byId("cancel-terminate").checked = false;
     if ((await ask(byId("cancel-dialog"))) !== "yes") return;
     button.disabled = true;
-    const refusal = await postCancel({ attempt, terminate: byId("cancel-terminate").checked });
-    setText(byId("action-problem"), refusal ?? "");
-    byId("action-problem").hidden = refusal === null;
-    if (refusal !== null) button.disabled = false; // otherwise the event "job_cancelled" hides it
-  }
-
-  /** @returns {Promise<string|null>} The reason of a refusal, or null. */
-  async function postCancel(fields) {
-    const { config } = page;
-    const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
-    const headers = { "Content-Type": "application/json", [config.csrfHeader]: token };
-    const body = JSON.stringify(fields);
-    const answer = await fetch(`${config.jobUrl}cancel/`, { method: "POST", headers, body, redirect: "manual" }).catch(() => null);
-    if (answer?.ok) return null;
-    const problem = await answer?.json().catch(() => null);
-    return problem?.detail ?? translate("action.failed");
+    const { jobUrl, csrfHeader } = page.config;
+    const fields = { attempt, terminate: byId("cancel-terminate").checked };
+    const { isDone, detail } = await postJson(`${jobUrl}cancel/`, fields, csrfHeader);
+    setText(byId("action-problem"), isDone ? "" : (detail ?? translate("action.failed")));
+    byId("action-problem").hidden = isDone;
+    if (!isDone) button.disabled = false; // otherwise the event "job_cancelled" hides it
   }
 
   /** Asks before a run that may cost as much as the last ones: the models' calls are what is paid for. */
@@ -79,7 +69,7 @@ export function createActions(page, tabs) {
     if (!keysEnabled()) return;
     const tab = TABS[Number(press.key) - 1];
     if (tab) tabs.open(tab);
-    else if (press.key === "?") ask(byId("keys-dialog"));
+    else if (press.key === "?") showKeys();
     // The timeline has a search of its own.
     else if (press.key === "/" && tabs.current !== "timeline") search(press);
   }

@@ -1,16 +1,15 @@
 /**
  * Keyboard: / search, J and K move, X selects, Enter opens, ? shows the keys. They can be switched off.
  */
-import { connectKeysBox, keysEnabled } from "../job_events/keys.js";
-import { ask } from "./confirm.js";
+import { keysEnabled } from "../job_events/keys.js";
+import { createKeysDialog } from "./confirm.js";
 import { byId } from "./elements.js";
 
 export function createKeys() {
-  connectKeysBox(byId("keys-enabled"));
-  byId("keys-open").addEventListener("click", () => ask(byId("keys-dialog")));
+  const showKeys = createKeysDialog();
   document.addEventListener("keydown", (event) => {
     if (!keysEnabled() || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    const action = { "/": search, j: () => move(1), k: () => move(-1), x: select, "?": () => ask(byId("keys-dialog")) }[event.key];
+    const action = { "/": search, j: () => move(1), k: () => move(-1), x: select, "?": showKeys }[event.key];
     if (!action || document.querySelector("dialog[open], :popover-open")) return;
     event.preventDefault();
     action();

@@ -4,6 +4,7 @@
 import { ask } from "./confirm.js";
 import { byId, element, setText } from "./elements.js";
 import { save } from "./files.js";
+import { postJson } from "./post.js";
 
 /** The statuses from which an action is possible; the server decides. */
 const POSSIBLE = { cancel: ["pending", "running"], retry: ["failed", "cancelled"] };
@@ -132,19 +133,23 @@ export function createSelection({ config, translate, announce, refresh }) {
 
   /** @returns {Promise<{text?: string, body?: Blob}>} Why the server refused; the export. */
   async function send(action, { id, attempt }) {
-    const url = config.apiUrl + (action === "export" ? `${id}/events/export/?format=ndjson` : `${id}/${action}/`);
+    if (action === "export") return download(`${config.apiUrl}${id}/events/export/?format=ndjson`);
+    const { isDone, status, detail } = await postJson(`${config.apiUrl}${id}/${action}/`, { attempt }, config.csrfHeader);
+    return isDone ? {} : { text: refusalText(status, detail) };
+  }
+
+  async function download(url) {
     try {
-      const answer = await fetch(url, action === "export" ? {} : post({ attempt }));
-      if (answer.ok) return action === "export" ? { body: await answer.blob() } : {};
-      const problem = await answer.json().catch(() => ({}));
-      return { text: problem.detail ?? `HTTP ${answer.status}` };
+      const answer = await fetch(url);
+      if (answer.ok) return { body: await answer.blob() };
+      const problem = await answer.json().catch(() => null);
+      return { text: refusalText(answer.status, problem?.detail) };
     } catch {
-      return { text: translate("bulk.failed") };
+      return { text: refusalText(0) };
     }
   }
 
-  function post(body) {
-    const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
-    return { method: "POST", headers: { "Content-Type": "application/json", [config.csrfHeader]: token }, body: JSON.stringify(body) };
+  function refusalText(status, detail) {
+    return detail ?? (status ? `HTTP ${status}` : translate("bulk.failed"));
   }
 }

@@ -1,12 +1,14 @@
 /**
  * The monitor, live: polls the statistics while the page is visible. An unchanged answer has no body.
  */
+import { ask } from "./confirm.js";
 import { announcer, byId, element, setText } from "./elements.js";
 import { createCharts } from "./monitor-charts.js";
 import { formatMoment } from "./monitor-format.js";
 import { createHealth } from "./monitor-health.js";
 import { createTables, tick } from "./monitor-tables.js";
 import { pageConfig, translator } from "./page-text.js";
+import { postJson } from "./post.js";
 
 const MAX_RETRY_MS = 60_000;
 const MAX_MISSING_PERIODS = 2;
@@ -142,24 +144,18 @@ function onClick({ target }) {
   else if (button?.dataset.action === "cancel") confirmCancel(button);
 }
 
-function confirmCancel(button) {
-  const dialog = byId("confirm");
+async function confirmCancel(button) {
   setText(byId("confirm-job"), button.dataset.title);
-  dialog.returnValue = "";
-  dialog.addEventListener("close", () => dialog.returnValue === "cancel" && act(button), { once: true });
-  dialog.showModal();
+  if ((await ask(byId("confirm"))) === "cancel") act(button);
 }
 
 /** Sends the action of a button, and shows what it changed. */
 async function act(button) {
   const { action, jobId } = button.dataset;
-  const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
-  const headers = { "Content-Type": "application/json", [config.csrfHeader]: token };
   button.disabled = true;
-  const answer = await fetch(`${config.jobsUrl}${jobId}/${action}/`, { method: "POST", headers, body: "{}" }).catch(() => null);
+  const { isDone, detail } = await postJson(`${config.jobsUrl}${jobId}/${action}/`, {}, config.csrfHeader);
   button.disabled = false;
-  const problem = answer?.ok ? null : await answer?.json().catch(() => null);
-  const text = answer?.ok ? translate(`done.${action}`) : (problem?.detail ?? translate("action.failed"));
+  const text = isDone ? translate(`done.${action}`) : (detail ?? translate("action.failed"));
   announce(text);
   setText(byId("action-result"), text);
   byId("action-result").hidden = false;

@@ -2,7 +2,7 @@
  * Texts, numbers and times in the language of the page. The page contains the translated texts.
  */
 
-import { formatMs } from "../job_events/time-format.js";
+import { formatMs, language } from "../job_events/time-format.js";
 
 /** @returns {Record<string, any>} Data that the server wrote into the page. */
 export function pageConfig() {
@@ -18,15 +18,6 @@ export function translator(strings) {
     (strings[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => String(values[key] ?? whole));
 }
 
-/** The language of the page if Intl supports it, else of the browser. */
-function pageLanguage() {
-  try {
-    return Intl.getCanonicalLocales(document.documentElement.lang)[0];
-  } catch {
-    return undefined;
-  }
-}
-
 /** The time zone of the server, that of the admin, if Intl supports it; else of the browser. */
 function pageTimeZone() {
   try {
@@ -37,7 +28,7 @@ function pageTimeZone() {
   }
 }
 
-export const language = pageLanguage();
+export { language };
 export const timeZone = pageTimeZone();
 const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone };
 const clockFormat = new Intl.DateTimeFormat(language, { ...clock, fractionalSecondDigits: 3 });

@@ -9,6 +9,7 @@ import { isRefusal } from "../job_events/retry.js";
 import { eventData } from "../job_events/untrusted.js";
 import { element, setText } from "./elements.js";
 import { formatTime } from "./page-text.js";
+import { postJson } from "./post.js";
 import { promptTitle, promptView } from "./prompt-view.js";
 import { addQuestionStyles } from "./question-styles.js";
 
@@ -169,9 +170,11 @@ class QuestionForm {
     if (value === undefined) return;
     this.setBusy(true);
     setText(this.problem, "");
-    const refusal = await this.post(value);
-    if (refusal === null) return; // the event "input_received" removes the form
-    setText(this.problem, refusal || this.translate("question.failed"));
+    const { inputsUrl, csrfHeader } = this.page.config;
+    const fields = { name: this.question.name, value, attempt: this.question.attempt };
+    const { isDone, detail } = await postJson(inputsUrl, fields, csrfHeader);
+    if (isDone) return; // the event "input_received" removes the form
+    setText(this.problem, detail || this.translate("question.failed"));
     this.setBusy(false);
     button?.focus();
   }
@@ -190,17 +193,5 @@ class QuestionForm {
 
   setBusy(isBusy) {
     for (const each of this.node.querySelectorAll("button[type=submit], textarea, input")) each.disabled = isBusy;
-  }
-
-  /** @returns {Promise<string|null>} The reason of a rejection, or null. */
-  async post(value) {
-    const { config } = this.page;
-    const token = document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
-    const headers = { "Content-Type": "application/json", [config.csrfHeader]: token };
-    const body = JSON.stringify({ name: this.question.name, value, attempt: this.question.attempt });
-    const answer = await fetch(config.inputsUrl, { method: "POST", headers, body }).catch(() => null);
-    if (answer?.ok) return null;
-    const problem = await answer?.json().catch(() => null);
-    return problem?.detail ?? "";
   }
 }
