@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from events.live.topic import Completion, Topic
 from events.log_format import log_failure
-from events.streams.retry import raise_lost_cancellation
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ class CompletionQueries:
 
     async def run(self) -> None:
         while True:
-            raise_lost_cancellation(0)
             await self._is_due.wait()
             self._is_due.clear()
             due, self._due = self._due, {}

@@ -26,6 +26,7 @@ from events.history.reader import aread_events
 from events.live.completion import CompletionQueries
 from events.live.continuity import verify_continuity
 from events.live.stream_reader import ClusterStreamReader, StreamReader
+from events.live.tasks import Tasks
 from events.live.threads import in_database_thread
 from events.live.topic import Completion, Topic, TopicSubscriber
 from events.log_format import log_failure
@@ -34,7 +35,6 @@ from events.per_loop import LoopService, PerLoop
 from events.streams.clients import get_async_redis
 from events.streams.cluster import find_node
 from events.streams.keys import StreamKeys
-from events.streams.retry import raise_lost_cancellation
 from events.types import Cursor, Event
 
 logger = logging.getLogger(__name__)
@@ -146,10 +146,11 @@ class Hub(LoopService[TopicSubscriber]):
         """Run until cancelled; database queries use a thread of the hub's own."""
         async with ThreadSensitiveContext():
             self._context = copy_context()
+            tasks = Tasks()
+            tasks.add(self._supervise())
+            tasks.add(self._tick())
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._supervise())
-                    group.create_task(self._tick())
+                await tasks.wait()
             finally:
                 self._count_lag()
                 for task in self._page_tasks:
@@ -158,28 +159,24 @@ class Hub(LoopService[TopicSubscriber]):
 
     async def _supervise(self) -> None:
         retry_in = _MIN_RETRY_SECONDS
-        while self._members:  # a TaskGroup can lose a cancellation when one of its tasks fails
+        while True:
             began = monotonic()
             try:
                 await self._session()
-            except* RedisUnavailable as errors:
-                self._log_failure(errors.exceptions[0])
-            except* Exception as errors:  # noqa: BLE001 - it may pass; the subscribers wait
-                self._log_failure(errors.exceptions[0])
+            except Exception as error:  # noqa: BLE001 - it may pass; the subscribers wait
+                log_failure(logger, "live_read_failed", error, topics=len(self._topics))
             finally:
                 self._invalidate_all()
             retry_in = _MIN_RETRY_SECONDS if monotonic() - began > _MAX_RETRY_SECONDS else retry_in
             await asyncio.sleep(retry_in)
             retry_in = min(retry_in * 2, _MAX_RETRY_SECONDS)
 
-    def _log_failure(self, error: BaseException) -> None:
-        log_failure(logger, "live_read_failed", error, topics=len(self._topics))
-
     async def _session(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._completions.run())
-            for _ in range(_MAX_CONCURRENT_READS):
-                group.create_task(self._verify_topics(group))
+        tasks = Tasks()
+        tasks.add(self._completions.run())
+        for _ in range(_MAX_CONCURRENT_READS):
+            tasks.add(self._verify_topics(tasks))
+        await tasks.wait()
 
     def _invalidate_all(self) -> None:
         self._readers, self._unverified = [], asyncio.Queue()
@@ -196,15 +193,14 @@ class Hub(LoopService[TopicSubscriber]):
             topic.invalidate(is_head_missing=is_head_missing)
             self._unverified.put_nowait(topic)
 
-    async def _verify_topics(self, group: asyncio.TaskGroup) -> None:
+    async def _verify_topics(self, tasks: Tasks) -> None:
         while True:
-            raise_lost_cancellation(0)
             topic = await self._unverified.get()
             if topic.is_done:  # not read any more, but a subscriber catches up
                 await self._verify(topic)
             elif topic.subscribers:
                 node = await find_node(get_async_redis(), topic.key)
-                reader = self._reader_of(topic, node, group)
+                reader = self._reader_of(topic, node, tasks)
                 await reader.is_open.wait()  # before the log is read: see the module
                 await self._verify(topic)
                 reader.interrupt()
@@ -234,7 +230,7 @@ class Hub(LoopService[TopicSubscriber]):
             if lost:
                 await _record_loss(topic.job_id, end.common, lost)
 
-    def _reader_of(self, topic: Topic, node: Any, group: asyncio.TaskGroup) -> StreamReader:
+    def _reader_of(self, topic: Topic, node: Any, tasks: Tasks) -> StreamReader:
         readers = [each for each in self._readers if each.accepts(topic, node)]
         readers.sort(key=lambda reader: topic.key not in reader.topics)
         if not readers:
@@ -246,7 +242,7 @@ class Hub(LoopService[TopicSubscriber]):
                 else StreamReader(appended, head_missing)
             ]
             self._readers += readers
-            group.create_task(readers[0].run())
+            tasks.add(readers[0].run())
         readers[0].topics[topic.key] = topic
         return readers[0]
 

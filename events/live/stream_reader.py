@@ -15,7 +15,7 @@ from events.live.topic import Topic
 from events.streams import commands
 from events.streams.clients import asend_command, block_ms, get_async_redis
 from events.streams.pinned import PinnedConnection, forget_nodes
-from events.streams.retry import SlotMoved, raise_lost_cancellation, raised
+from events.streams.retry import SlotMoved, raised
 from events.types import START
 
 # XREAD of 1,000 streams takes Redis one millisecond, and this process two more.
@@ -93,7 +93,6 @@ class StreamReader:
             self._connection_id = await connection.check_role()
             self.is_open.set()
             while True:
-                raise_lost_cancellation(0)
                 await self._read_once(connection)
         finally:
             if self._unblocking is not None:

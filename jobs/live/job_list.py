@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from events.live.tasks import Tasks
 from events.live.threads import in_database_thread
 from events.log_format import log_failure
 from events.per_loop import LoopService, PerLoop
@@ -74,14 +75,16 @@ class JobListHub(LoopService[JobListSubscription]):
 
     async def _run(self) -> None:
         layer = get_channel_layer()
-        async with asyncio.TaskGroup() as group:
-            if layer is not None:
-                group.create_task(self._listen(layer))
-                await self._joined.wait()
-            await self._poll()
+        tasks = Tasks()
+        if layer is None:
+            self._joined.set()
+        else:
+            tasks.add(self._listen(layer))
+        tasks.add(self._poll())
+        await tasks.wait()
 
     async def _listen(self, layer: Any) -> None:
-        while self._members:  # a layer that fails can lose a cancellation
+        while True:
             try:
                 async with asyncio.timeout(_LAYER_TIMEOUT_SECONDS):
                     channel = await layer.new_channel("job_events")
@@ -106,6 +109,7 @@ class JobListHub(LoopService[JobListSubscription]):
             self._wake.set()
 
     async def _poll(self) -> None:
+        await self._joined.wait()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):

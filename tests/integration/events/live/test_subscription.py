@@ -392,3 +392,23 @@ async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in
         subscriber.cancel()
         await asyncio.wait([subscriber], timeout=10)
         assert subscriber.done()
+
+
+async def test_hub_ends_if_all_tasks_of_the_loop_are_cancelled(monkeypatch):
+    """As asyncio.run does at its end, while the subscriber is still registered."""
+    real = PinnedConnection.send_all
+
+    async def lose(*arguments):
+        try:
+            return await real(*arguments)
+        except asyncio.CancelledError:
+            raise RedisUnavailable from None
+
+    monkeypatch.setattr(PinnedConnection, "send_all", lose)
+    async with aclosing(follow("abc")) as messages:
+        await until(messages, lambda message: isinstance(message, Live))
+        await asyncio.sleep(0.05)  # the reader waits for the reply of XREAD
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        assert not (await asyncio.wait(tasks, timeout=10))[1]
