@@ -24,6 +24,7 @@ from events.producer.sender import senders_of, sync_sender
 from events.streams.clients import close_async_redis, get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import receive_missing, report_missing, send_missing
+from tests.support.pending_tasks import describe_pending_tasks
 from tests.support.redis_tls import require_tls
 from tests.support.scheduling import FolderScheduling, make_ids_unique
 from tests.support.site import Site, started
@@ -34,9 +35,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Replace lone surrogates in captured output: pytest-xdist sends it as UTF-8."""
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+    """Replace lone surrogates in captured output: pytest-xdist sends it as UTF-8.
+
+    For a test that timed out, add the tasks of asyncio: pytest-timeout prints threads only.
+    """
     report = yield
+    if call.excinfo and "pytest-timeout" in str(call.excinfo.value):
+        report.sections.append(("Pending tasks", describe_pending_tasks()))
     report.sections = [
         (name, text.encode("utf-8", "replace").decode()) for name, text in report.sections
     ]
