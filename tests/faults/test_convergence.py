@@ -13,7 +13,10 @@ from jobs.models import Job
 from tests.faults.loss import JOB
 from tests.faults.readers import KINDS, ReaderGroup
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.database, pytest.mark.redis,
+    pytest.mark.extended,
+]  # fmt: skip
 
 LOSSES = ("wipe", "delete_stream", "evict", "restart_from_snapshot")
 WORK = ("commit", "commit_unseen", "publish", "external", "publish_async")

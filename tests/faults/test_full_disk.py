@@ -65,6 +65,7 @@ async def receive(socket, count):
     return numbers
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(180)
 async def test_full_disk(site, disk):
     with site.client("anna") as client, closing(redis.Redis.from_url(site.redis.url)) as connection:

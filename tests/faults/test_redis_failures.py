@@ -131,6 +131,8 @@ def test_commit_returns_while_redis_hangs(own_redis):
     assert [e.data["n"] for e in whole if "n" in e.data] == [100]
 
 
+@pytest.mark.redis
+@pytest.mark.extended
 def test_concurrent_publishes_fail_while_redis_hangs(own_redis):
     """They fail in bounded time, and each event is appended at most once."""
 

@@ -135,6 +135,7 @@ def test_answer_after_the_expiry(workers):
     assert outcome(workers, job_id) == ("completed", None, "Anna")
 
 
+@pytest.mark.extended
 def test_duplicate_of_a_long_task_expires(workers):
     """The broker delivers the message again after its visibility timeout of three seconds."""
     job_id = workers.job("long_with_expiry")

@@ -21,7 +21,9 @@ from events.types import Cursor, Event
 from jobs.models import Job
 from tests.integration.jobs.conftest import Api
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.database, pytest.mark.extended,
+]  # fmt: skip
 
 EVENTS = int(os.environ.get("PLAN_EVENTS", "12000"))
 FEW = 100_000

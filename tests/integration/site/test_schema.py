@@ -41,6 +41,7 @@ services.job_fail(job_id="schema-failed", error="No tea")
 # Operations that were already checked to reject anonymous users. The check of a password is slow.
 GUARDED: set[str] = set()
 JOBS = ("schema-done", "schema-failed", "schema-running")
+STREAM = "/api/jobs/{job_id}/events/stream/"
 
 CONFIG = SchemathesisConfig.from_dict(
     {
@@ -110,18 +111,36 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-@pytest.mark.timeout(max(180, CASES))
-@schema.parametrize()
-@settings(
+examples = settings(
     max_examples=CASES,
     deadline=None,
     derandomize=CASES == FEW,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.mark.timeout(max(180, CASES))
+@schema.exclude(path=STREAM).parametrize()
+@examples
 def test_operation_conforms_to_the_schema(
     case: Case, site: Site, session: requests.Session, credentials: Any
 ) -> None:
+    check(case, site, session, credentials)
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(max(300, CASES))
+@schema.include(path=STREAM).parametrize()
+@examples
+def test_replayed_stream_conforms_to_the_schema(
+    case: Case, site: Site, session: requests.Session, credentials: Any
+) -> None:
+    """A replay takes as long as the job did."""
+    check(case, site, session, credentials)
+
+
+def check(case: Case, site: Site, session: requests.Session, credentials: Any) -> None:
     adapt(case)
     label = case.operation.label
     response = case.call_and_validate(

@@ -135,6 +135,7 @@ def test_it_runs_a_job_and_leaves_no_process(directory, started):
     assert "another demo runs in this directory" in second.output.read_text()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("word", "name"), [("uvicorn", "web server"), ("process_events", "event processor")]
 )

@@ -191,6 +191,7 @@ def test_another_process_continues_after_kill_9(manage):
     manage.wait_for(lambda: len({each.name for each in get_status().processors}) == 2)
 
 
+@pytest.mark.extended
 @pytest.mark.database
 def test_several_instances(manage):
     processes = [manage.start(), manage.start()]
@@ -336,6 +337,7 @@ def test_status_without_redis(redis_down, capsys):
     assert "unknown: Redis did not answer." in capsys.readouterr().out
 
 
+@pytest.mark.extended
 def test_status_without_the_database(manage, tmp_path):
     manage.environment["DATABASE_URL"] = f"postgres://user@/nothing?host={tmp_path}"
     for options, start in (((), "The database is not available"), (("--json",), "{")):
@@ -381,6 +383,7 @@ def is_accepted():
     return True
 
 
+@pytest.mark.extended
 def test_losses_are_reported_while_the_process_runs(manage, own_redis):
     manage.environment["REDIS_URL"] = own_redis.url
     manage.start()
