@@ -9,7 +9,8 @@ from typing import Any
 def describe_pending_tasks() -> str:
     """Return each task and the lines at which its coroutines wait, the innermost last."""
     lines = []
-    for task in [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]:
+    # Not isinstance, which evaluates the lazy objects of Django.
+    for task in [each for each in gc.get_objects() if issubclass(type(each), asyncio.Task)]:
         if not task.done():
             lines += [repr(task), *(f"    {line}" for line in _waits(task.get_coro()))]
     return "\n".join(lines)
