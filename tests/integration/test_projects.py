@@ -115,7 +115,7 @@ async def test_stream_of_a_log_without_a_row(async_rf, user, monkeypatch):
     async with asyncio.timeout(10):
         while b"event: live" not in text:
             text += await anext(chunks)
-    await chunks.aclose()
+    await response._iterator.aclose()  # Django leaves it to the garbage collector
     assert b"stock_changed" in text
 
 

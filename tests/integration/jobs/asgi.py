@@ -48,19 +48,23 @@ class Request:
     def body(self):
         return b"".join(message.get("body", b"") for message in self.sent)
 
-    async def until(self, text):
+    async def receive(self, count):
+        """Wait for more than `count` messages of the response."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while text not in self.body:
+            while len(self.sent) <= count:
                 self.updated.clear()
                 await self.updated.wait()
 
+    async def until(self, text):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while text not in self.body:
+                await self.receive(len(self.sent))
+
     async def status(self):
         """Return the status of the response; wait for the end of an error response."""
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not self.sent:
-                self.updated.clear()
-                await self.updated.wait()
-            if self.sent[0]["status"] != HTTPStatus.OK:
+        await self.receive(0)
+        if self.sent[0]["status"] != HTTPStatus.OK:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.task
         return self.sent[0]["status"]
 

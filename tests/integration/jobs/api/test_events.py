@@ -22,7 +22,7 @@ from events.transfer import export
 from events.types import Cursor
 from jobs import services
 from jobs.models import Job
-from tests.integration.jobs.asgi import TIMEOUT_SECONDS, Request, cookie_of
+from tests.integration.jobs.asgi import STREAM, TIMEOUT_SECONDS, Request, cookie_of
 from tests.integration.jobs.conftest import response_text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -348,28 +348,31 @@ def test_explicit_entry_ids(api, user, redis_client):
 @asynccontextmanager
 async def listening(user, query="", **headers) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
     """Yield the messages of the SSE view, as dicts of their fields."""
-    client = AsyncClient()
-    await client.aforce_login(user)
-    response = await client.get(f"/api/jobs/abc/events/stream/{query}", headers=headers)
-    assert response.status_code == 200, response.content
-    assert response["Content-Type"].startswith("text/event-stream")
-    assert "no-store" in response["Cache-Control"]
-    parts = aiter(response)
+    request = Request(path=f"{STREAM}{query}", cookie=await cookie_of(user), **headers)
+    assert await request.status() == 200, request.body
+    sent = dict(request.sent[0]["headers"])
+    assert sent[b"Content-Type"].startswith(b"text/event-stream")
+    assert b"no-store" in sent[b"Cache-Control"]
     try:
-        yield messages(parts)
+        yield messages(request)
     finally:
-        await parts.aclose()
+        await request.disconnect()
 
 
-async def messages(parts) -> AsyncIterator[dict[str, str]]:
-    received = b""
-    async for part in parts:
-        *complete, received = (received + part).split(b"\n\n")
-        for text in map(bytes.decode, complete):
+async def messages(request) -> AsyncIterator[dict[str, str]]:
+    read = 0
+    while True:
+        received = len(request.sent)
+        *complete, _ = request.body.split(b"\n\n")
+        for text in map(bytes.decode, complete[read:]):
             lines = [line for line in text.split("\n") if ": " in line]
             fields = dict(line.split(": ", 1) for line in lines)
             if "data" in fields:
                 yield fields
+        if not request.sent[received - 1].get("more_body", True):
+            return
+        read = len(complete)
+        await request.receive(received)
 
 
 def event_number(fields):

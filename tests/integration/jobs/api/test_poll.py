@@ -65,10 +65,7 @@ async def page_of(request):
 
 async def wait_started(request):
     """Wait until the request blocks: its head has been sent, but not its body."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not request.sent:
-            request.updated.clear()
-            await request.updated.wait()
+    await request.receive(0)
     assert not request.task.done()
 
 

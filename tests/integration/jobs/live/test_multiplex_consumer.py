@@ -388,8 +388,7 @@ async def listening(user, query, **headers):
 async def until_live(request, count):
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while request.body.count(b"event: live") < count:
-            request.updated.clear()
-            await request.updated.wait()
+            await request.receive(len(request.sent))
     return parsed(request.body)
 
 
