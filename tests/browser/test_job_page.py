@@ -467,6 +467,29 @@ def test_list_does_not_scroll_after_the_user_scrolled_up(
     event_row(page, last).wait_for()
 
 
+def test_scrolling_up_is_not_undone_before_its_event_arrives(page: Any) -> None:
+    """The browser reports a scroll with the next frame, and events may arrive before it."""
+    page.goto("/jobs/new/")
+    assert page.evaluate("""async () => {
+        const { Follower } = await import("/static/job_events_jobs/follower.js");
+        const list = document.createElement("div");
+        list.style.height = "5000px";
+        document.body.append(list);
+        const follower = new Follower(list, "Latest");
+        const grow = () => {
+          follower.prepare();
+          list.style.height = `${list.offsetHeight + 100}px`;
+          follower.draw();
+        };
+        follower.button.click();
+        grow();
+        const distance = follower.distance;
+        scrollTo(0, 1000);
+        grow();
+        return [distance <= 0, scrollY, follower.isOn];
+    }""") == [True, 1000, False]
+
+
 def test_no_horizontal_scrolling_on_a_phone(browser: Any, context: Any, site: Site) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 390, "height": 844})

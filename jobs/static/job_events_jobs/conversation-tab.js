@@ -37,6 +37,7 @@ class ConversationTab {
   }
 
   draw({ restart = false, events = [] } = {}) {
+    this.follower.prepare();
     if (restart) this.clear();
     for (const event of events) this.conversation.add(event);
     if (OVER.has(this.page.model.status)) this.conversation.stop();

@@ -121,6 +121,7 @@ class EventsTab {
     this.timer = 0;
     this.drawnAt = performance.now();
     this.body.toggleAttribute("data-levels", this.entries.levels > 0);
+    this.follower.prepare();
     this.list.setRows(this.rows);
     this.tools.draw();
     this.drawStatus();

@@ -10,7 +10,7 @@ const CLOSE_SHARE = 0.5;
 export class Follower {
   /** @param {HTMLElement} body  Its end is followed. @param {string} label */
   constructor(body, label) {
-    Object.assign(this, { body, isOn: false });
+    Object.assign(this, { body, isOn: false, top: 0 });
     this.button = element("button", { type: "button", class: "button button-small to-latest" }, label);
     this.button.hidden = true;
     this.button.addEventListener("click", () => {
@@ -32,6 +32,12 @@ export class Follower {
     if (!this.body.offsetParent) return;
     this.isOn = this.distance <= NEAR_PX && scrollY > 0;
     this.button.hidden = this.isClose;
+    this.top = scrollY;
+  }
+
+  /** Call before a change of the list: the event of a scroll that the user has just made comes with the next frame. */
+  prepare() {
+    if (scrollY < this.top) this.isOn = false;
   }
 
   /** Call after a change of the list. */
@@ -43,5 +49,6 @@ export class Follower {
   scroll() {
     const distance = this.distance;
     if (distance > 0) scrollBy({ top: distance + NEAR_PX / 2, behavior: "instant" });
+    this.top = scrollY;
   }
 }
