@@ -68,6 +68,7 @@ def decorated_part(previous: Any, job_id: str, name: str) -> str:
 
 @shared_task
 def plain(*args: Any) -> str:
+    time.sleep(0.5)  # the task that it replaces ends first: the job has the result of the last one
     return "plain"
 
 
