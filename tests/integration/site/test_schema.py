@@ -66,7 +66,7 @@ def adapt(case: Case) -> None:
     job_id = path.get("job_id")
     if isinstance(job_id, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job_id):
         # The stream of an unfinished job has no end.
-        is_stream = case.operation.path.endswith("/events/stream/")
+        is_stream = case.operation.path == STREAM
         job_ids = JOBS[:1] if is_stream else JOBS if case.method == "GET" else JOBS[1:]
         path["job_id"] = job_ids[crc32(job_id.encode()) % len(job_ids)]
     if "speed" in query:

@@ -374,10 +374,9 @@ async def test_subscribers_wait_while_the_database_fails(monkeypatch, caplog, er
     assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize("lost_in", ["open", "send_all"])
-async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in):
+def report_cancellation_as_loss(monkeypatch, method):
     """A library may raise a lost connection instead of CancelledError."""
-    real = getattr(PinnedConnection, lost_in)
+    real = getattr(PinnedConnection, method)
 
     async def lose(*arguments):
         try:
@@ -385,7 +384,12 @@ async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in
         except asyncio.CancelledError:
             raise RedisUnavailable from None
 
-    monkeypatch.setattr(PinnedConnection, lost_in, lose)
+    monkeypatch.setattr(PinnedConnection, method, lose)
+
+
+@pytest.mark.parametrize("lost_in", ["open", "send_all"])
+async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in):
+    report_cancellation_as_loss(monkeypatch, lost_in)
     for delay in (0, 0, 0.001, 0.01, 0.1):
         subscriber = asyncio.create_task(until(follow("abc"), lambda m: isinstance(m, Event)))
         await asyncio.sleep(0.05 + delay)
@@ -396,15 +400,7 @@ async def test_hub_ends_if_its_cancelled_tasks_raise_errors(monkeypatch, lost_in
 
 async def test_hub_ends_if_all_tasks_of_the_loop_are_cancelled(monkeypatch):
     """As asyncio.run does at its end, while the subscriber is still registered."""
-    real = PinnedConnection.send_all
-
-    async def lose(*arguments):
-        try:
-            return await real(*arguments)
-        except asyncio.CancelledError:
-            raise RedisUnavailable from None
-
-    monkeypatch.setattr(PinnedConnection, "send_all", lose)
+    report_cancellation_as_loss(monkeypatch, "send_all")
     async with aclosing(follow("abc")) as messages:
         await until(messages, lambda message: isinstance(message, Live))
         await asyncio.sleep(0.05)  # the reader waits for the reply of XREAD
