@@ -64,6 +64,8 @@ def context(browser: Any, site: Site, logged_in: Any) -> Iterator[Any]:
     )
     context.problems_expected = [*EXPECTED]  # tests may append to it
     yield context
+    for page in context.pages:
+        page.unroute_all(behavior="ignoreErrors")  # a route may still be fetching
     context.close()
     expected = tuple(context.problems_expected)
     assert [text for text in problems if not text.startswith(expected)] == []
