@@ -244,7 +244,7 @@ def eventful(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("_samples")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.extended)])
 @pytest.mark.parametrize("width", [1440, 820, 390])
 def test_page_is_accessible_and_as_wide_as_the_window(
     page: Any, site: Site, width: int, scheme: str

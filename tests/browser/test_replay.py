@@ -77,6 +77,7 @@ def test_seek_shows_the_state_at_any_time(
     page.locator(".event-tools .chip", has_text="thought").click()
     seek(page, 0.5)  # backwards
     page.locator("#percent", has_not_text="80%").wait_for()
+    page.locator(".event-row").first.wait_for()
     assert set(page.locator(".event-row .event-type").all_inner_texts()) == {"thought"}
     page.locator(".event-tools .chip", has_text="thought").click()
     half = shown_ids(page)

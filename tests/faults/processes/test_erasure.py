@@ -4,6 +4,8 @@ import pytest
 
 from tests.faults.processes.scenario import check_all, start_at, write_log
 
+pytestmark = pytest.mark.extended
+
 ROLES = "tests.faults.processes.erasure_roles"
 BEFORE_COMMIT = ["deleter before its mark", "deleter in transaction"]
 AFTER_COMMIT = [

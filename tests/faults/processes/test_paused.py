@@ -8,6 +8,8 @@ from tests.faults.processes.checker import Expected, check
 from tests.faults.processes.scenario import MANY, RELAY, WRITER, check_all, start_at, write_log
 from tests.faults.processes.world import World
 
+pytestmark = pytest.mark.extended
+
 POINTS = [
     *WRITER,
     *RELAY,

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.browser_model import NODE, model_of, outline
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="needs node")
+pytestmark = [pytest.mark.skipif(NODE is None, reason="needs node"), pytest.mark.extended]
 
 
 def model(workers, job_id):

@@ -16,6 +16,7 @@ def pool(request: pytest.FixtureRequest, worker_site: Workers):
     worker_site.kill_worker()
 
 
+@pytest.mark.extended
 def test_pool(pool: Workers):
     jobs = {
         name: pool.job(name)

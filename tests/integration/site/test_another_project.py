@@ -10,6 +10,8 @@ import pytest
 from tests.support.nginx import another_web, extend_settings
 from tests.support.site import Site
 
+pytestmark = pytest.mark.extended
+
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework.authtoken"]
 REST_FRAMEWORK = {

@@ -50,6 +50,7 @@ def test_running_site(site: Site, tmp_path: Any) -> None:
     assert [job for job in jobs if job["task_type"] == "doctor"] == []
 
 
+@pytest.mark.extended
 def test_other_user(site: Site) -> None:
     _, findings = doctor(site, "--url", site.url, "--user", "anna")
     assert findings["event-stream"]["state"] == "ok"

@@ -120,6 +120,7 @@ examples = settings(
 )
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(max(180, CASES))
 @schema.exclude(path=STREAM).parametrize()
 @examples

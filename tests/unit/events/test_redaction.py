@@ -221,6 +221,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_megabyte_of_hostile_text_takes_linear_time(name):

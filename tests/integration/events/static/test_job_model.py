@@ -240,6 +240,7 @@ HOSTILE: dict[str, list[tuple[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_log(name: str) -> None:
     events = made(HOSTILE[name])

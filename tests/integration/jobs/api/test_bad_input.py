@@ -46,6 +46,7 @@ def job(user, other_user):
     return job
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("path", "names"), GET_OPERATIONS, ids=[path for path, _ in GET_OPERATIONS]
 )
