@@ -60,6 +60,7 @@ class FailingTypeSerializer(serializers.Serializer[Any]):
     rate = serializers.FloatField()
     last_error = serializers.CharField(help_text="Of a job that the caller may see.")
     job_id = _optional(serializers.CharField)
+    attempt = _optional(serializers.IntegerField)
     url = _optional(serializers.CharField)
     may_retry = serializers.BooleanField()
 
@@ -68,6 +69,7 @@ class JobRowSerializer(serializers.Serializer[Any]):
     """A running job that makes no progress."""
 
     job_id = serializers.CharField()
+    attempt = serializers.IntegerField()
     title = serializers.CharField()
     task_type = serializers.CharField()
     url = _optional(serializers.CharField)

@@ -33,6 +33,7 @@ class JobRow:
     """
 
     job_id: str
+    attempt: int
     title: str
     task_type: str
     url: str | None
@@ -54,6 +55,7 @@ class FailingType:
     rate: float
     last_error: str = ""
     job_id: str | None = None
+    attempt: int | None = None
     url: str | None = None
     may_retry: bool = False
 
@@ -186,6 +188,7 @@ def _active_tasks(jobs: Iterable[Job]) -> dict[int, Task]:
 def _job_row(job: Job, state: str, since: datetime | None, task: Task | None, user: Any) -> JobRow:
     return JobRow(
         job_id=job.job_id,
+        attempt=job.attempt,
         title=str(job),
         task_type=job.task_type,
         url=job.page_url,
@@ -221,7 +224,7 @@ def failing_types(
 
 def _last_failure(
     jobs: QuerySet[Job], task_type: str, since: datetime, user: Any
-) -> tuple[str, str, str | None, bool] | tuple[()]:
+) -> tuple[str, str, int, str | None, bool] | tuple[()]:
     of_type = jobs.filter(task_type=task_type).order_by("-created_at", "-id")
     failed = Attempt.objects.filter(
         job__in=of_type.values("pk")[:_MAX_RECENT_JOBS],
@@ -232,8 +235,9 @@ def _last_failure(
     last = failed.order_by("-finished_at").select_related("job").only("error", *columns).first()
     if last is None:
         return ()
-    may_retry = last.job.status == Job.Status.FAILED and may_change(user, last.job)
-    return last.error[:MAX_ERROR_CHARACTERS], last.job.job_id, last.job.page_url, may_retry
+    job = last.job
+    may_retry = job.status == Job.Status.FAILED and may_change(user, job)
+    return last.error[:MAX_ERROR_CHARACTERS], job.job_id, job.attempt, job.page_url, may_retry
 
 
 def workers() -> list[WorkerRow]:

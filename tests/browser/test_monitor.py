@@ -127,6 +127,20 @@ def test_stuck_job_is_cancelled_after_a_confirmation(page: Any, site: Site) -> N
     assert status_of(site, job_id) == "cancelled"
 
 
+def test_job_that_has_been_retried_is_not_cancelled(page: Any, site: Site) -> None:
+    job_id = stuck_job(site)
+    open_monitor(page)
+    page.locator(f"#jobs [data-job-id='{job_id}']").click()
+    fail_and_retry = (
+        "from jobs.services import job_fail, job_retry;"
+        f" job_fail(job_id='{job_id}', error='boom'); job_retry(job_id='{job_id}', dispatch=False)"
+    )
+    site.manage("shell", "--verbosity", "0", "-c", fail_and_retry)
+    page.get_by_role("button", name="Cancel the job").click()
+    page.locator("#action-result", has_text="attempt").wait_for()
+    assert status_of(site, job_id) == "pending"
+
+
 def status_of(site: Site, job_id: str) -> str:
     with site.client() as client:
         return str(client.get(f"/api/jobs/{job_id}/").json()["status"])

@@ -37,6 +37,7 @@ export function createTables(translate) {
         type: "button",
         "data-action": action,
         "data-job-id": row.job_id,
+        "data-attempt": row.attempt,
         "data-title": row.title ?? row.job_id,
         "aria-label": `${translate(`action.${action}`)}: ${row.title ?? row.job_id}`,
       },

@@ -152,8 +152,9 @@ async function confirmCancel(button) {
 /** Sends the action of a button, and shows what it changed. */
 async function act(button) {
   const { action, jobId } = button.dataset;
+  const body = { attempt: Number(button.dataset.attempt) };
   button.disabled = true;
-  const { isDone, detail } = await postJson(`${config.jobsUrl}${jobId}/${action}/`, {}, config.csrfHeader);
+  const { isDone, detail } = await postJson(`${config.jobsUrl}${jobId}/${action}/`, body, config.csrfHeader);
   button.disabled = false;
   const text = isDone ? translate(`done.${action}`) : (detail ?? translate("action.failed"));
   announce(text);

@@ -61,6 +61,7 @@ def test_owner_has_figures_of_own_jobs_only(api, other_api, user, make_job):
     assert (row["task_type"], row["ended"], row["failed"], row["rate"]) == ("report", 1, 1, 1.0)
     assert row["last_error"] == "boom"
     assert row["may_retry"]
+    assert row["attempt"] == 1
     assert sum(value or 0 for value in others["series"]["attempts_ended"]["failed"]) == 0
     assert others["failing"] == others["task_types"] == []
     for body in (own, others):
