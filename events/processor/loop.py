@@ -19,7 +19,7 @@ from events.log_format import log_failure, summarize_error
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS: Final = 0.2
+IDLE_SECONDS: Final = 0.5
 _MIN_RETRY_SECONDS: Final = 0.5
 _MAX_RETRY_SECONDS: Final = 10.0
 # With Django's default CONN_MAX_AGE, closing after each step would open a connection for each.
