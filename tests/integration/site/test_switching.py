@@ -115,6 +115,7 @@ def test_switch_without_losing_what_the_bridges_received(site: Site) -> None:
         site.stop_child(first, signal.SIGKILL)  # the other one continues
         sleep(1)
         third = start_bridge(site, "bridge-3")
+        sleep(1)  # the second one appends what was sent before the third one listened
         second.send_signal(signal.SIGSTOP)  # a machine that is suspended
         sleep(1)
         run_script(site, PUBLISH.format(start=0, end=300))
