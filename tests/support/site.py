@@ -141,7 +141,7 @@ class Site:
 
     def session(self, user: str = "demo") -> httpx.Client:
         """Return a client that has logged in on the login page."""
-        client = httpx.Client(base_url=self.url, timeout=30, verify=False)
+        client = self._client()
         token = client.get("/jobs/login/").cookies["csrftoken"]
         form = {"username": user, "password": user, "csrfmiddlewaretoken": token}
         response = client.post("/jobs/login/", data=form, headers={"Referer": self.url})
@@ -156,8 +156,11 @@ class Site:
             return {"Cookie": f"sessionid={client.cookies['sessionid']}"}
 
     def client(self, user: str = "demo") -> httpx.Client:
+        return self._client(auth=(user, user))
+
+    def _client(self, auth: tuple[str, str] | None = None) -> httpx.Client:
         # Plain HTTP: loading the certificates would take longer than the requests.
-        return httpx.Client(base_url=self.url, auth=(user, user), timeout=30, verify=False)
+        return httpx.Client(base_url=self.url, auth=auth, timeout=30, verify=False)
 
 
 @contextmanager
