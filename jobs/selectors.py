@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from events.archive.lookups import match_terms
 from events.archive.terms import words_of
+from events.database import primary_rows
 from events.error_text import ErrorText
 from events.types import check_job_id
 from jobs.conf import job_settings
@@ -129,14 +130,18 @@ def newest_task_types(jobs: QuerySet[Job]) -> set[str]:
     return set(newest[:NEWEST_JOBS])
 
 
-def usernames(texts: Iterable[str]) -> list[Any]:
-    """Return the values of the USERNAME_FIELD for texts, without those that it cannot have."""
+def users_named(names: Iterable[str]) -> list[Any]:
+    """Return the primary keys of the users with these names.
+
+    Conditions on jobs name the keys: with a join, PostgreSQL may read all jobs for a user with few.
+    """
     model, values = get_user_model(), list[Any]()
     field: Any = model._meta.get_field(model.USERNAME_FIELD)  # noqa: SLF001 - documented by Django
-    for text in texts:
+    for name in names:
         with suppress(ValidationError):  # of a number or a UUID
-            values.append(field.to_python(text))
-    return values
+            values.append(field.to_python(name))
+    users = primary_rows(model).filter(**{f"{model.USERNAME_FIELD}__in": values})
+    return list(users.values_list("pk", flat=True))
 
 
 def search_jobs(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:

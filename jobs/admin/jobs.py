@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
@@ -25,7 +24,6 @@ from events.admin.cells import (
     text_column,
     time_column,
 )
-from events.database import primary_rows
 from events.durations import span_text
 from events.translation import translated
 from jobs import services
@@ -39,7 +37,7 @@ from jobs.selectors import (
     newest_task_types,
     search_jobs,
     user_of,
-    usernames,
+    users_named,
     visible_jobs,
 )
 
@@ -118,9 +116,8 @@ class JobAdmin(JobToolsAdmin, LargeTableAdmin):
     ) -> tuple[QuerySet[Job], bool]:
         """Return the jobs with these words, and those of the user with this name."""
         found = search_jobs(queryset, search_term)
-        names = {f"{get_user_model().USERNAME_FIELD}__in": usernames([search_term])}
-        owner = primary_rows(get_user_model()).filter(**names).first()
-        return (found | queryset.filter(owner=owner) if owner else found), False
+        owners = users_named([search_term])
+        return (found | queryset.filter(owner_id__in=owners) if owners else found), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # services create jobs, and dispatch them

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -45,7 +44,7 @@ from jobs.api.parameters import (
 from jobs.api.serializers import field_name
 from jobs.conf import job_settings
 from jobs.models import Job
-from jobs.selectors import usernames
+from jobs.selectors import users_named
 
 MAX_PUBLISHED_EVENTS: Final = 1000
 MAX_WAIT_SECONDS: Final = 30.0
@@ -275,8 +274,7 @@ class JobConditions(RequestParameters):
         lookups = {
             "status__in": attrs["status"],
             "task_type__in": attrs["task_type"],
-            f"owner__{get_user_model().USERNAME_FIELD}__in": attrs["owner"]
-            and usernames(attrs["owner"]),
+            "owner_id__in": attrs["owner"] and users_named(attrs["owner"]),
             "created_at__gte": attrs.get("created_after"),
             "created_at__lt": attrs.get("created_before"),
         }

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -13,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from events.database import aware_time, column_time
 from jobs.models import Job
 from jobs.pages.facets import FACETS
-from jobs.selectors import search_jobs, sees_others, usernames
+from jobs.selectors import search_jobs, sees_others, users_named
 
 OWN_RANGE: Final = "own"
 RANGE_SECONDS: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
@@ -108,8 +107,7 @@ class JobFilterForm(forms.Form):
         if self.task_type:
             jobs = jobs.filter(task_type=self.task_type)
         if name := self.cleaned_data.get("owner"):
-            lookup = f"owner__{get_user_model().USERNAME_FIELD}__in"
-            jobs = jobs.filter(**{lookup: usernames([name])})
+            jobs = jobs.filter(owner_id__in=users_named([name]))
         if words := self.cleaned_data.get("q"):
             jobs = search_jobs(jobs, words)
         return jobs

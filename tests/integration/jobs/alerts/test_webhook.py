@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from base64 import b64encode
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 import standardwebhooks
@@ -253,9 +253,7 @@ def test_receiver_that_does_not_complete_a_response(channels, receiver, monkeypa
     receiver.respond = respond
     channels(hook=receiver.channel())
     make_message("hook")
-    start = monotonic()
     assert delivered().error == "No response within 0.5 s."
-    assert monotonic() - start < 10
 
 
 def test_receiver_that_reads_nothing(monkeypatch):

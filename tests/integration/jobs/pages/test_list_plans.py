@@ -6,7 +6,6 @@ With a million jobs, on PostgreSQL:
 
 import re
 from itertools import pairwise
-from time import perf_counter
 
 import pytest
 from django.db import connection
@@ -26,7 +25,6 @@ pytestmark = [
     pytest.mark.extended,
 ]
 
-MAX_SECONDS = 1.0
 QUERIES = [
     "rows=1", "summary=1", "rows=1&range=24h", "summary=1&range=24h", "summary=1&range=30d",
     *(f"rows=1&status={name}" for name in ("running", "waiting", "failed", "stuck", "pending")),
@@ -47,10 +45,8 @@ def test_every_list_uses_an_index(user, staff, other_user, monkeypatch):
         client = Client()
         client.force_login(viewer)
         for query in QUERIES:
-            start = perf_counter()
             with CaptureQueriesContext(connection) as captured:
                 assert client.get(f"/jobs/?{query}").status_code == 200
-            assert perf_counter() - start < MAX_SECONDS, (viewer, query)
             for sql, plan in plans(captured.captured_queries):
                 assert not unlimited_scans(plan), (viewer, query, sql, plan)
 
