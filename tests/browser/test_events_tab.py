@@ -127,6 +127,17 @@ def test_selected_event_has_an_address(page: Any, plain_job_id: str, log: list[s
     assert "event=" not in page.url
 
 
+def test_keys_reveal_rows_below_the_bars(page: Any, plain_job_id: str, log: list[str]) -> None:
+    open_tab(page, plain_job_id, f"&event={log[70]}")
+    page.locator(f"[data-key='{log[70]}'] a[aria-current]").wait_for()
+    for n in range(69, 29, -1):
+        page.keyboard.press("k")
+        selected = page.locator(f"[data-key='{log[n]}'] a[aria-current]")
+        selected.wait_for()
+        bars = page.locator(".event-tools").bounding_box()
+        assert selected.bounding_box()["y"] >= bars["y"] + bars["height"] - 1, n
+
+
 def test_pause_counts_new_events(
     page: Any, plain_job_id: str, log: list[str], publisher: SyncRedisStreamPublisher
 ) -> None:

@@ -185,7 +185,12 @@ def test_attempts_are_selected_and_compared(
     assert chips.first.get_attribute("title") == "first error"
     chips.first.click()
     assert query_of(page)["attempt"] == ["1"]
-    page.locator("#problem", has_text="first error").wait_for()
+    first = page.locator("#problem", has_text="first error")
+    assert "Attempt 1 · Stopped at first" in first.inner_text()
+    first.get_by_role("link", name="Show its event").click()
+    assert query_of(page)["attempt"] == ["1"]
+    assert "event" in query_of(page)
+    page.go_back()
     page.get_by_label("Compare with").select_option("2")
     assert query_of(page)["compare"] == ["2"]
     page.reload()

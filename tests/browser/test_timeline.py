@@ -344,6 +344,21 @@ def test_rows_do_not_move_under_the_pointer(
     row(page, "within a").wait_for()
 
 
+def test_question_of_a_plain_program_waits_for_a_person(
+    page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
+) -> None:
+    publish(publisher, plain_job_id, "log", message="\x1b[33mwarning\x1b[0m: no sugar")
+    publish(publisher, plain_job_id, "input_requested", name="tea", prompt={"text": "Tea?"})
+    open_timeline(page, plain_job_id)
+    asked = row(page, "input_requested")
+    assert "Waits for a person" in asked.inner_text()
+    row(page, "log").click()
+    raw = inspector(page).locator("details.raw summary").first
+    assert raw.inner_text().endswith("warning: no sugar")
+    publish(publisher, plain_job_id, "input_received", name="tea")
+    asked.get_by_text("Waits for a person").wait_for(state="hidden")
+
+
 def test_bars_of_running_interrupted_and_inferred_steps(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:

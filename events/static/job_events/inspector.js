@@ -4,11 +4,11 @@
 import { copyText } from "./clipboard.js";
 import { jsonTree, jsonTreeStyles, textBlock } from "./json-tree.js";
 import { formatCount, formatInstant, formatMs, formatOffset } from "./time-format.js";
+import { asLine } from "./span-events.js";
 import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
 import { pathOf, waitOf } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
 
-const MESSAGE_CHARS = 200;
 const PATH_NAMES = 12;
 const COPIED_MS = 1_500;
 /** Drawing of a step that is running is repeated at most this often. */
@@ -282,7 +282,7 @@ function dataOf(event) {
 /** @returns {string} The text of the event, shortened. */
 function messageOf(event) {
   const { message, error, text } = dataOf(event);
-  return String(message ?? error ?? text ?? "").slice(0, MESSAGE_CHARS);
+  return asLine(message ?? error ?? text);
 }
 
 function shortPath(span) {

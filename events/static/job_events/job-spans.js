@@ -278,6 +278,7 @@ export class SpanTree {
     }
     const span = this.beginStep(entry, "event", message || type || "event");
     span.key = key;
+    if (type === "input_requested") span.status = "interrupted";
     if (!message) span.input = data.prompt ?? data.message ?? data.text ?? data.error ?? read.inputOf("span", data);
     return span;
   }

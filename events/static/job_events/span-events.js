@@ -70,9 +70,9 @@ export function asName(value) {
   return typeof value === "string" || typeof value === "number" ? String(value).slice(0, NAME_CHARS) : "";
 }
 
-/** Any value as one short line. */
+/** Any value as one short line, without the colour codes of terminals. */
 export function asLine(value) {
-  return asText(value).slice(0, 2 * NAME_CHARS).replace(/\s+/g, " ").trim().slice(0, NAME_CHARS);
+  return asText(value).slice(0, 2 * NAME_CHARS).replace(/\x1b\[[\d;]*m/g, "").replace(/\s+/g, " ").trim().slice(0, NAME_CHARS);
 }
 
 /** The kind of the span that an event starts, or undefined. */

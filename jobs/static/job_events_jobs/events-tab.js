@@ -265,7 +265,7 @@ class EventsTab {
     this.showDetails();
     this.list.redraw();
     if (id === null) return;
-    if (this.list.indexes.has(id)) this.list.reveal(id, this.coveredTop());
+    if (this.list.indexes.has(id)) this.list.reveal(id, this.covered());
     this.uncover(id);
     if (focus) this.list.node(id)?.querySelector("a").focus({ preventScroll: true });
   }
@@ -275,7 +275,7 @@ class EventsTab {
     const isLoaded = ["live", "ended", "polling", "reconnecting"].includes(this.page.log?.status);
     this.details.show(this.selected, known, isLoaded);
     this.layout.toggleAttribute("data-selected", this.selected !== null);
-    if (known && this.list.indexes.has(known.key) && !this.revealed) this.list.reveal(known.key, this.coveredTop());
+    if (known && this.list.indexes.has(known.key) && !this.revealed) this.list.reveal(known.key, this.covered());
     this.revealed = Boolean(known);
   }
 
@@ -314,15 +314,15 @@ class EventsTab {
   jump(distance) {
     const at = this.list.indexes.get(document.activeElement?.closest("[data-key]")?.dataset.key) ?? 0;
     const row = this.rows[Math.min(this.rows.length - 1, Math.max(0, at + distance))];
-    this.list.reveal(row.key, this.coveredTop());
+    this.list.reveal(row.key, this.covered());
     this.list.node(row.key)?.querySelector("a").focus({ preventScroll: true });
   }
 
-  /** Height of what covers the top of the list: the bar of the tabs, and the filters. */
-  coveredTop() {
+  /** Heights of what covers the list: the bar of the tabs, and the filters. */
+  covered() {
     const bars = [document.getElementById("run-bar"), this.tools.node];
     const bottoms = bars.map((bar) => bar?.getBoundingClientRect().bottom ?? 0);
-    return Math.max(0, Math.max(...bottoms) - this.list.view().top);
+    return { top: Math.max(0, Math.max(...bottoms) - this.list.view().top) };
   }
 
   /** On phones, the details cover the end of the window. */

@@ -9,20 +9,19 @@ import { createKeys } from "./job-list-keys.js";
 import { createRows } from "./job-list-rows.js";
 import { createSelection } from "./job-list-selection.js";
 import { createViews } from "./job-list-views.js";
-import { formatNumber, pageConfig, translator } from "./page-text.js";
+import { formatNumber, pageConfig, serverClock, translator } from "./page-text.js";
 
 const LAST_RETRY_MS = 30_000;
 /** Changes within this time cause one request. */
 const DEBOUNCE_MS = 250;
 /** Interval of requests without a change while the socket is open. */
 const IDLE_REFRESH_MS = 10_000;
+const RESPONSE_TIMEOUT_MS = 30_000;
 
 const config = pageConfig();
 const translate = translator(config.strings);
 const announce = announcer(byId("announce"));
-/** Offset to the server's clock; the browser's clock may differ by hours. */
-const serverOffset = Date.parse(config.now) - performance.now();
-const serverNow = () => performance.now() + serverOffset;
+const serverNow = serverClock(config);
 const list = { timer: 0, failures: 0, requesting: false, subscribed: false, changed: false, refused: false, etag: "" };
 const figures = { timer: 0, etag: "" };
 
@@ -163,7 +162,8 @@ function request(url, etag, responseType) {
       else if (sent.status !== 304 && !(sent.status === 200 && sent.response)) reject(new Error(`HTTP ${sent.status}`));
       else resolve(sent);
     };
-    sent.onerror = () => reject(new Error("no response"));
+    sent.timeout = RESPONSE_TIMEOUT_MS;
+    sent.onerror = sent.ontimeout = () => reject(new Error("no response"));
     sent.send();
   });
 }

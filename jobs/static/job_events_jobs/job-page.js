@@ -18,7 +18,7 @@ import { createActions } from "./job-actions.js";
 import { createAttempts } from "./attempt-chips.js";
 import { createHead } from "./job-head.js";
 import { createProblem } from "./job-problem.js";
-import { formatNumber, pageConfig, timeZone, translator } from "./page-text.js";
+import { formatNumber, pageConfig, serverClock, timeZone, translator } from "./page-text.js";
 import { createQuestions } from "./questions.js";
 import { createReplay } from "./replay.js";
 import { Tabs } from "./tabs.js";
@@ -38,8 +38,7 @@ const MAX_WAITING_EVENTS = 2_000;
 const REFRESH_MS = 5_000;
 
 const config = pageConfig();
-/** Offset to the server's clock; the browser's clock may differ by hours. */
-const serverOffset = Date.parse(config.now) - performance.now();
+const serverNow = serverClock(config);
 const page = {
   config,
   job: config.job,
@@ -51,7 +50,7 @@ const page = {
   translate: translator(config.strings),
   announce: announcer(byId("announce")),
   url: new UrlState(() => tabs.follow()),
-  now: () => (page.isPlayback ? replay.now : performance.now() + serverOffset),
+  now: () => (page.isPlayback ? replay.now : serverNow()),
   loadEarlier,
   select: ({ event = null, span = null, tab = span ? "timeline" : "events" }) => tabs.open(tab, { event, span }),
   get attempt() {

@@ -79,12 +79,12 @@ function problemOf(page) {
   const { model, job, translate } = page;
   const attempt = model.attempts.find(({ number }) => number === page.attempt);
   if (!attempt || (attempt.status !== "failed" && attempt.status !== "cancelled")) return null;
-  const fatal = model.fatal?.attempt === attempt.number ? model.fatal : null;
-  const code = job.attempts?.find(({ number }) => number === attempt.number)?.reason || attempt.reason || "";
+  const fatal = model.fatalOf(attempt.number);
+  const code = job.attempts?.find(({ number }) => number === attempt.number)?.reason ?? "";
   const sentence = translate(`reason.${code}`);
   const reason = sentence === `reason.${code}` ? code : sentence;
-  const error = textOf(fatal?.message) || textOf(attempt.error);
-  const last = textOf(attempt.error);
+  const last = attempt.error;
+  const error = fatal?.message || last;
   if (attempt.status === "cancelled" && !error && !reason) return null;
   return {
     status: attempt.status,
@@ -93,14 +93,11 @@ function problemOf(page) {
     reason: error ? reason : "",
     // The error that ended the attempt may hide the one that a step raised.
     reported: last.includes(error) || error.includes(last) ? "" : last,
-    type: textOf(fatal?.type),
-    traceback: textOf(fatal?.traceback),
-    phase: textOf(fatal?.phase ?? attempt.phase),
-    progress: fatal?.progress ?? attempt.progress,
+    type: fatal?.type ?? "",
+    traceback: fatal?.traceback ?? "",
+    phase: attempt.phase,
+    progress: attempt.progress,
     eventId: fatal?.eventId ?? null,
     spanId: fatal?.spanId ?? null,
   };
 }
-
-/** An error of the model is a text or {message}. */
-const textOf = (value) => (typeof value === "object" ? (value?.message ?? "") : String(value ?? ""));

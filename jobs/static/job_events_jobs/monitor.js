@@ -7,19 +7,18 @@ import { createCharts } from "./monitor-charts.js";
 import { formatMoment } from "./monitor-format.js";
 import { createHealth } from "./monitor-health.js";
 import { createTables, tick } from "./monitor-tables.js";
-import { pageConfig, translator } from "./page-text.js";
+import { pageConfig, serverClock, translator } from "./page-text.js";
 import { postJson } from "./post.js";
 
 const MAX_RETRY_MS = 60_000;
+const RESPONSE_TIMEOUT_MS = 30_000;
 const MAX_MISSING_PERIODS = 2;
 const RANGES = ["1h", "24h", "7d"];
 
 const config = pageConfig();
 const translate = translator(config.strings);
 const announce = announcer(byId("announce"));
-/** Offset to the server's clock; the browser's clock may differ by hours. */
-const serverOffset = Date.parse(config.now) - performance.now();
-const serverNow = () => performance.now() + serverOffset;
+const serverNow = serverClock(config);
 
 const query = new URLSearchParams(location.search);
 const chosen = {
@@ -76,7 +75,7 @@ async function poll() {
   polling.request?.abort();
   const request = (polling.request = new AbortController());
   try {
-    await load(request.signal);
+    await load(AbortSignal.any([request.signal, AbortSignal.timeout(RESPONSE_TIMEOUT_MS)]));
     polling.failures = 0;
     showOutage("");
     showState("live");

@@ -10,6 +10,17 @@ export function pageConfig() {
 }
 
 /**
+ * The clock of the server: that of the browser may differ by hours. `performance.now()` stops while the
+ * machine sleeps.
+ * @param {{now: string}} config
+ * @returns {() => number} Milliseconds since 1970.
+ */
+export function serverClock({ now }) {
+  const offset = Date.parse(now) - Date.now();
+  return () => Date.now() + offset;
+}
+
+/**
  * @param {Record<string, string>} strings
  * @returns {(name: string, values?: Record<string, unknown>) => string}
  */

@@ -16,6 +16,7 @@ import { addQuestionStyles } from "./question-styles.js";
 /** More choices than these do not stay in view. */
 const STICKY_CHOICES = 4;
 const RETRY_MS = 5_000;
+const RESPONSE_TIMEOUT_MS = 30_000;
 
 export class QuestionList {
   /**
@@ -113,7 +114,8 @@ export class QuestionList {
 
   async fetchRequests() {
     try {
-      const response = await fetch(this.page.config.inputsUrl, { headers: { Accept: "application/json" } });
+      const signal = AbortSignal.timeout(RESPONSE_TIMEOUT_MS);
+      const response = await fetch(this.page.config.inputsUrl, { headers: { Accept: "application/json" }, signal });
       if (!response.ok) return isRefusal(response.status) ? [] : null;
       return (await response.json()).results;
     } catch {

@@ -5,14 +5,13 @@ import { addQuestionStyles } from "./question-styles.js";
 
 const CSS = `
 .event-tools { justify-self: stretch; position: sticky; inset-block-start: var(--job-events-sticky, 0px); z-index: 3; display: grid; gap: 0.4rem; padding-block: 0.5rem; background: var(--bg); }
-.event-tools-line, .chips { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; min-width: 0; }
+.event-tools-line, .event-tools .chips { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; min-width: 0; }
 .event-tools input[type="search"] { flex: 1 1 12rem; width: auto; min-width: 8rem; max-width: 26rem; min-height: 2rem; padding: 0.2rem 0.6rem; font-size: 0.875rem; }
 .event-tools select { width: auto; min-height: 2rem; padding: 0.2rem 0.5rem; font-size: 0.875rem; }
-.chip { display: inline-flex; align-items: center; gap: 0.4rem; max-width: 100%; min-height: 1.75rem; padding: 0 0.65rem; border: 1px solid var(--line); border-radius: 99px; background: var(--panel); color: var(--ink); font: inherit; font-size: 0.8125rem; cursor: pointer; }
-.chip:hover { border-color: var(--edge); }
-.chip[aria-pressed="true"] { border-color: var(--accent); background: var(--accent-wash); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 600; }
-.chip-errors { color: var(--failed); }
-.chip-errors[aria-pressed="true"] { border-color: var(--failed); background: var(--failed-wash); box-shadow: inset 0 0 0 1px var(--failed); }
+.event-tools .chip { gap: 0.4rem; max-width: 100%; min-height: 1.75rem; padding: 0 0.65rem; font: inherit; font-size: 0.8125rem; cursor: pointer; }
+.event-tools .chip[aria-pressed="true"] { border-color: var(--accent); background: var(--accent-wash); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 600; }
+.event-tools .chip-errors { color: var(--failed); }
+.event-tools .chip-errors[aria-pressed="true"] { border-color: var(--failed); background: var(--failed-wash); box-shadow: inset 0 0 0 1px var(--failed); }
 .chip-label { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .chip-count { color: var(--soft); font-variant-numeric: tabular-nums; }
 .event-note:empty { display: none; }
