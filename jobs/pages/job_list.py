@@ -24,7 +24,7 @@ from jobs.pages.facets import FACETS, count_text, facet_counts, select_facet
 from jobs.pages.forms import RANGE_SECONDS, JobFilterForm
 from jobs.pages.pagination import read_page
 from jobs.pages.strings import list_page_strings
-from jobs.pages.views import PageView, duration_clock, socket_url
+from jobs.pages.views import PageView, socket_url
 from jobs.selectors import (
     list_rows,
     may_change,
@@ -62,7 +62,7 @@ class JobListPage(PageView):
             return JsonResponse(_summary(form, jobs, request.user))
         found = select_facet(form.in_interval(jobs), form.facet)
         is_part = bool(request.GET.get("rows"))
-        page = job_page(request, found, form.ordering, has_clocks=not is_part)
+        page = _job_page(request, found, form.ordering, has_clocks=not is_part)
         context = {
             "page": page,
             "filtered": form.is_narrowing,
@@ -131,7 +131,7 @@ def _type_choices(user: Any, form: JobFilterForm, rows: list[Any]) -> list[str]:
     return sorted(names | {form.task_type} - {""})
 
 
-def job_page(
+def _job_page(
     request: HttpRequest, jobs: QuerySet[Job], ordering: str, *, has_clocks: bool
 ) -> dict[str, Any]:
     """Return the rows of the requested page, and links to its neighbours or "".
@@ -186,8 +186,15 @@ def _job_row(job: Job, state: str | None, is_own: bool, has_clocks: bool) -> dic
     }
     shown = (str(job), job.attempt, job.phase, *cells.values())
     row_hash = hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
-    clock = duration_clock(job) if has_clocks else ""
+    clock = _clock(job.started_at) if has_clocks and job.started_at and not job.finished_at else ""
     return {"job": job, "row_hash": row_hash, "clock": clock, **cells}
+
+
+def _clock(start: datetime) -> str:
+    """Return the time since the start as "1:02:03"."""
+    minutes, seconds = divmod(max(0, int((timezone.now() - start).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _first_line(text: str) -> str:

@@ -27,7 +27,6 @@ from jobs.api.problem_details import problem_of
 from jobs.conf import job_settings
 from jobs.exceptions import JobError
 from jobs.execution import dispatch
-from jobs.models import Job
 from jobs.pages.forms import PayloadForm
 from jobs.pages.strings import monitor_page_strings
 from jobs.selectors import (
@@ -67,16 +66,6 @@ class PageView(LoginRequiredMixin, View):
         """Return what to show staff: see `events.processor.processing_problem`."""
         is_staff = getattr(self.request.user, "is_staff", False)
         return processing_problem() if is_staff else None
-
-
-def duration_clock(job: Job) -> str:
-    """Return the time since the start, or until the end, as "1:02:03"; a dash before the start."""
-    if job.started_at is None:
-        return "\N{EN DASH}"
-    end = job.finished_at or timezone.now()
-    minutes, seconds = divmod(max(0, int((end - job.started_at).total_seconds())), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def socket_url(path: str) -> str | None:
