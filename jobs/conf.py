@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from events.conf import (
@@ -211,3 +212,11 @@ user_model: Final = settings.AUTH_USER_MODEL
 def has_routes() -> bool:
     """Return whether the project has URLs; the settings of a worker may have none."""
     return bool(getattr(settings, "ROOT_URLCONF", None))
+
+
+def optional_route(name: str, **kwargs: Any) -> str | None:
+    """Return the path of a route; None if the project does not include it."""
+    try:
+        return reverse(name, kwargs=kwargs) if has_routes() else None
+    except NoReverseMatch:
+        return None

@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,7 +28,7 @@ from events.translation import translated
 from jobs import services
 from jobs.admin.inlines import AttemptInline, InputInline, TaskInline
 from jobs.admin.tools import JobToolsAdmin
-from jobs.conf import has_routes
+from jobs.conf import optional_route
 from jobs.exceptions import JobError, JobNotFound
 from jobs.models import Job
 from jobs.selectors import (
@@ -42,16 +41,6 @@ from jobs.selectors import (
 )
 
 MAX_NAME_CHARACTERS: Final = 100
-
-
-def has_api() -> bool:
-    """Return whether the project includes the API, from which the timeline reads."""
-    if not has_routes():
-        return False
-    try:
-        return bool(reverse("job_events:api-job-list"))
-    except NoReverseMatch:
-        return False
 
 
 class TaskTypeFilter(admin.SimpleListFilter):
@@ -144,7 +133,8 @@ class JobAdmin(JobToolsAdmin, LargeTableAdmin):
         context |= {"title": capfirst(str(self.opts.verbose_name))}
         if job := context.get("original"):
             context["job_tools"] = list(self.available_tools(request, job))
-            context["has_timeline"] = has_api()
+            # It reads from the API.
+            context["has_timeline"] = optional_route("job_events:api-job-list") is not None
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("job"))

@@ -1,8 +1,6 @@
 """Links in alert messages: absolute with the setting SITE_URL, otherwise paths."""
 
-from django.urls import NoReverseMatch, reverse
-
-from jobs.conf import has_routes, job_settings
+from jobs.conf import job_settings, optional_route
 from jobs.models import Job
 
 
@@ -13,12 +11,7 @@ def job_link(job_id: str) -> str:
 
 def monitor_link() -> str:
     """Return the URL of the monitor; empty if the project does not include the pages."""
-    if not has_routes():
-        return ""
-    try:
-        return _absolute(reverse("job_events:monitor"))
-    except NoReverseMatch:
-        return ""
+    return _absolute(optional_route("job_events:monitor"))
 
 
 def _absolute(path: str | None) -> str:

@@ -8,13 +8,12 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from events.database import PrimaryManager, database_now
 from events.types import UNKNOWN
-from jobs.conf import has_routes, run_timeout, user_model
+from jobs.conf import optional_route, run_timeout, user_model
 from jobs.fields import JobTermsField
 from jobs.validators import validate_text
 
@@ -208,12 +207,7 @@ class Job(models.Model):
     @property
     def page_url(self) -> str | None:
         """Path of the job's page; None if the project does not include the pages."""
-        if not has_routes():
-            return None
-        try:
-            return reverse("job_events:detail", kwargs={"job_id": self.job_id})
-        except NoReverseMatch:
-            return None
+        return optional_route("job_events:detail", job_id=self.job_id)
 
     def set_deadline(
         self, *, in_seconds: float, status: Status, now: datetime | None = None
