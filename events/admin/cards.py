@@ -56,7 +56,6 @@ _AGES: Final = {"outbox": "outbox_age", "archive": "archive_age"}
 class HealthCard:
     """An item, with the age that belongs to it, as texts."""
 
-    name: str
     label: str
     state: str
     word: str
@@ -74,7 +73,6 @@ def cards(items: list[HealthItem]) -> Iterator[HealthCard]:
         item, age = found[name], found.get(_AGES.get(name, ""))
         state = worst_state([item, age] if age else [item])
         yield HealthCard(
-            name=name,
             label=str(label),
             state=state,
             word=str(STATE_LABELS[state]),

@@ -31,18 +31,13 @@ def time_html(value: datetime | None) -> SafeString | str:
 
 
 def _age_text(time: datetime) -> str:
-    age = (timezone.localtime(aware_time(timezone.now())) - time).total_seconds()
+    age = (aware_time(timezone.now()) - time).total_seconds()
     return _("%(duration)s ago") % {"duration": duration_text(age)} if age >= 0 else ""
 
 
 def time_column(name: str, description: Any, *, sorts: bool = False) -> Callable[[Any, Any], str]:
     """Return a method of an admin that displays the time in a field."""
-
-    @admin.display(description=description, ordering=name if sorts else None)
-    def column(_admin: Any, row: Any) -> str:
-        return time_html(getattr(row, name))
-
-    return column
+    return _column(time_html, name, description, ordering=name if sorts else None)
 
 
 def state_html(state: str, label: Any, detail: str = "") -> SafeString:
@@ -66,12 +61,7 @@ def text_html(text: str) -> SafeString | str:
 
 def text_column(name: str, description: Any) -> Callable[[Any, Any], str]:
     """Return a method of an admin that displays the text in a field."""
-
-    @admin.display(description=description)
-    def column(_admin: Any, row: Any) -> str:
-        return text_html(getattr(row, name))
-
-    return column
+    return _column(text_html, name, description)
 
 
 def json_html(value: Any) -> SafeString | str:
@@ -90,9 +80,14 @@ def json_html(value: Any) -> SafeString | str:
 
 def json_column(name: str, description: Any) -> Callable[[Any, Any], str]:
     """Return a method of an admin that displays the JSON in a field."""
+    return _column(json_html, name, description)
 
-    @admin.display(description=description)
+
+def _column(
+    html: Callable[[Any], str], name: str, description: Any, ordering: str | None = None
+) -> Callable[[Any, Any], str]:
+    @admin.display(description=description, ordering=ordering)
     def column(_admin: Any, row: Any) -> str:
-        return json_html(getattr(row, name))
+        return html(getattr(row, name))
 
     return column

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from events.admin.base import ReadOnlyAdmin
 from events.admin.cards import STATE_LABELS, cards, warnings
-from events.admin.cells import time_column, time_html
+from events.admin.cells import EMPTY, text_html, time_column, time_html
 from events.database import atomic, now_expression, write_connection
 from events.models import Processor
 from events.processor.health import CRITICAL, OK, UNKNOWN, health, status_cache, worst_state
@@ -141,19 +141,19 @@ class ProcessorAdmin(ReadOnlyAdmin):
         return _loop(processor, "archiver")
 
     @admin.display(description=gettext_lazy("loops"))
-    def all_loops(self, processor: Processor) -> SafeString:
+    def all_loops(self, processor: Processor) -> SafeString | str:
         return loops_html(processor.loops)
 
 
 def _loop(processor: Processor, name: str) -> str:
     loop = processor.loops.get(name)
-    return translated(loop_text(loop)) if loop else "-"
+    return translated(loop_text(loop)) if loop else EMPTY
 
 
-def loops_html(loops: dict[str, Any]) -> SafeString:
+def loops_html(loops: dict[str, Any]) -> SafeString | str:
     """Return the stats of each loop in a line."""
     lines = [f"{name}: {translated(loop_text(loop))}" for name, loop in loops.items()]
-    return format_html('<div class="job-events-text">{}</div>', "\n".join(lines) or "-")
+    return text_html("\n".join(lines))
 
 
 def _lost_and_stalled(status: LogStatus) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class EventLogAdmin(ReadOnlyAdmin, LargeTableAdmin):
 
     @admin.display(description=gettext_lazy("archived up to"))
     def position(self, log: Any) -> str:
-        position = getattr(_checkpoint(log), "position", "-")
+        position = getattr(_checkpoint(log), "position", EMPTY)
         return format_html('<span class="job-events-id">{}</span>', position)
 
     @admin.display(description=gettext_lazy("in the outbox"))
