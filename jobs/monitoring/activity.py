@@ -16,8 +16,7 @@ from jobs.monitoring.samples import PERIODS, samples_of
 from jobs.monitoring.statistics import attempts_of, newest_rows
 
 MAX_PERIODS: Final = 60
-# Of periods: minutes, hours and days.
-_STEPS: Final = (60, 300, 600, 1800, 3600, 3 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 86400)
+_PERIOD_SECONDS: Final = (60, 300, 600, 1800, 3600, 3 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 86400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def _periods(start: datetime, end: datetime) -> tuple[datetime, datetime, int]:
     """Return start and end of at most MAX_PERIODS complete periods, and their length."""
     seconds = max(1.0, (end - start).total_seconds())
     days = -(-seconds // (MAX_PERIODS * 86400)) * 86400
-    step = int(next((each for each in _STEPS if seconds <= each * MAX_PERIODS), days))
+    step = int(next((each for each in _PERIOD_SECONDS if seconds <= each * MAX_PERIODS), days))
     last = floor_time(end - timedelta(microseconds=1), step) + timedelta(seconds=step)
     count = min(MAX_PERIODS, int((last - floor_time(start, step)).total_seconds()) // step)
     return last - timedelta(seconds=step * count), last, step
