@@ -21,7 +21,6 @@ def list_page_strings() -> dict[str, str]:
         "activity.summary": _("Jobs: {jobs}, failures: {failed}, from {since} until {until}"),
         "activity.bar": _("{time}: jobs: {jobs}, failures: {failed}"),
         "activity.unknown": _("{time}: no figures"),
-        "activity.chosen": _("Jobs from {since} until {until}"),
         "views.delete": _("Delete the view {name}"),
         **_bulk_strings(),
     }

@@ -6,7 +6,7 @@ import { byId, element, setText } from "./elements.js";
 import { formatNumber, formatTime } from "./page-text.js";
 
 /** @returns {(figures: {start: string, step: number, created: (number|null)[], failed: (number|null)[]}) => void} */
-export function createActivity(translate, announce) {
+export function createActivity(translate) {
   const bars = byId("activity-bars");
   const shown = { start: 0, step: 0 };
   /** Indexes of the bars where a drag has begun and where it is. */
@@ -68,7 +68,6 @@ export function createActivity(translate, announce) {
     const url = new URL(location.href);
     for (const name of ["cursor", "rows", "summary"]) url.searchParams.delete(name);
     for (const [name, value] of Object.entries({ range: "own", since, until })) url.searchParams.set(name, value);
-    announce(translate("activity.chosen", { since, until }));
     location.assign(url);
   }
 

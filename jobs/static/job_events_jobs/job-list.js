@@ -27,7 +27,7 @@ const figures = { timer: 0, etag: "" };
 
 const selection = createSelection({ config, translate, announce, refresh: () => wake() });
 const rows = createRows({ translate, announce, serverNow, selection });
-const drawActivity = createActivity(translate, announce);
+const drawActivity = createActivity(translate);
 
 function main() {
   document.documentElement.dataset.scripted = ""; // a frame of the project may lack theme.js
