@@ -1,7 +1,7 @@
 """Tables of the monitor: failing task types, stuck and waiting jobs, workers, alerts."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -210,22 +210,17 @@ def failing_types(
     """
     failed = {name: counts.get(Job.Status.FAILED, 0) for name, counts in ended.items()}
     names = sorted((name for name in failed if failed[name]), key=lambda name: -failed[name])
-    return [
-        FailingType(
-            name,
-            total := sum(ended[name].values()),
-            failed[name],
-            failed[name] / total,
-            *_last_failure(jobs, name, since, user),
-        )
+    types = [
+        FailingType(name, total := sum(ended[name].values()), failed[name], failed[name] / total)
         for name in names[:MAX_FAILING_TYPES]
     ]
+    return [_with_last_failure(each, jobs, since, user) for each in types]
 
 
-def _last_failure(
-    jobs: QuerySet[Job], task_type: str, since: datetime, user: Any
-) -> tuple[str, str, int, str | None, bool] | tuple[()]:
-    of_type = jobs.filter(task_type=task_type).order_by("-created_at", "-id")
+def _with_last_failure(
+    failing: FailingType, jobs: QuerySet[Job], since: datetime, user: Any
+) -> FailingType:
+    of_type = jobs.filter(task_type=failing.task_type).order_by("-created_at", "-id")
     failed = Attempt.objects.filter(
         job__in=of_type.values("pk")[:_MAX_RECENT_JOBS],
         status=Job.Status.FAILED,
@@ -234,10 +229,16 @@ def _last_failure(
     columns = [f"job__{name}" for name in _COLUMNS]
     last = failed.order_by("-finished_at").select_related("job").only("error", *columns).first()
     if last is None:
-        return ()
+        return failing
     job = last.job
-    may_retry = job.status == Job.Status.FAILED and may_change(user, job)
-    return last.error[:MAX_ERROR_CHARACTERS], job.job_id, job.attempt, job.page_url, may_retry
+    return replace(
+        failing,
+        last_error=last.error[:MAX_ERROR_CHARACTERS],
+        job_id=job.job_id,
+        attempt=job.attempt,
+        url=job.page_url,
+        may_retry=job.status == Job.Status.FAILED and may_change(user, job),
+    )
 
 
 def workers() -> list[WorkerRow]:
