@@ -27,7 +27,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Sent after KEEP_ALIVE seconds without another message."""
+    """Sent after KEEP_ALIVE seconds without another message, unless the log cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,12 @@ class Subscriber:
             self._future.set_result(None)
 
     def tick(self, now: float, keep_alive: float, send_timeout: float) -> None:
-        """Send a keep-alive after that many idle seconds; call `on_send_timeout` if it is due."""
-        if self._future is not None and now - self._sent_at > keep_alive:
+        """Send a keep-alive after that many idle seconds; call `on_send_timeout` if it is due.
+
+        No keep-alive is sent while the log cannot be read: clients notice that, and reconnect.
+        """
+        is_idle = self._future is not None and now - self._sent_at > keep_alive
+        if is_idle and self.topic.is_verified:
             self._is_keep_alive_due = True
             self.wake()
         is_stalled = self._returned_at is not None and now - self._returned_at > send_timeout

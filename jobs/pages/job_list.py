@@ -4,7 +4,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
@@ -17,7 +17,7 @@ from events.counts import MAX_COUNT
 from events.database import aware_time
 from events.durations import span_text
 from jobs.conf import job_settings
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.monitoring.activity import activity_from_rows, activity_from_samples
 from jobs.monitoring.tables import states_of
 from jobs.pages.facets import FACETS, count_text, facet_counts, select_facet
@@ -142,7 +142,11 @@ def _job_page(
     if "finished_at" in ordering:
         jobs = jobs.filter(finished_at__isnull=False)
     short = list_rows(jobs).defer("error", "payload", "result", "terms")
-    rows = short.annotate(short_error=Left("error", MAX_ERROR_CHARACTERS))
+    current = Attempt.objects.filter(job=OuterRef("pk"), number=OuterRef("attempt"))
+    rows = short.annotate(
+        short_error=Left("error", MAX_ERROR_CHARACTERS),
+        queued_at=Subquery(current.values("created_at")),
+    )
     page = read_page(rows, ordering, request.GET.get("cursor", ""))
     states, user = states_of(page.jobs), request.user
     return {
@@ -167,19 +171,21 @@ def _link(request: HttpRequest, **changes: str) -> str:
     return f"?{query.urlencode()}"
 
 
-def _job_row(job: Job, state: str | None, is_own: bool, has_clocks: bool) -> dict[str, Any]:
-    """Return the cells of a job. `row_hash` changes when the job does, but not with the clock."""
+def _job_row(job: Any, state: str | None, is_own: bool, has_clocks: bool) -> dict[str, Any]:
+    """Return the cells of a job with the columns `short_error` and `queued_at`.
+
+    `row_hash` changes when the job does, but not with the clock.
+    """
     tokens = tokens_of(job.usage)
-    short_error: str = getattr(job, "short_error", "")
     cells = {
         "state": state or job.status,
         "label": FACETS[state] if state else job.get_status_display(),
         "percent": round(job.progress),
-        "error": _first_line(short_error) if job.status == Job.Status.FAILED else "",
+        "error": _first_line(job.short_error) if job.status == Job.Status.FAILED else "",
         "created_at": aware_time(job.created_at),
         "started_at": job.started_at and aware_time(job.started_at),
         "last_event_at": job.last_event_at and aware_time(job.last_event_at),
-        "queued": _span(job.created_at, job.started_at),
+        "queued": _span(job.queued_at, job.started_at),
         "duration": _span(job.started_at, job.finished_at),
         "tokens": number_format(tokens, force_grouping=True) if tokens else "",
         "may_change": is_own,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -14,13 +14,15 @@ from events import outbox
 from events.archive.archiver import Archiver
 from events.exceptions import RedisUnavailable
 from events.history import read_events
+from events.live import follow
+from events.live.messages import KeepAlive
 from events.models import ArchivedEvent
 from events.outbox import writer
 from events.publisher import RedisStreamPublisher, get_publisher
 from events.streams.clients import get_redis
 from events.testing.redis_server import EmbeddedRedis
 from tests.faults.clients import async_client
-from tests.faults.loss import KEY, STATE, LogFollower, World
+from tests.faults.loss import JOB, KEY, STATE, LogFollower, World
 from tests.faults.proxy import proxied
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -185,3 +187,33 @@ def test_full_redis_is_trimmed(own_redis):
         Archiver().step()
     assert [event.data["n"] for event in read_events("abc")] == [1, 2]
     assert len(read_events("big", limit=5000)) == 3000
+
+
+async def test_keep_alives_pause_while_redis_is_down(own_redis):
+    """A client that receives none reconnects, and says so to its user."""
+    received = []
+
+    async def collect():
+        async with aclosing(follow(JOB, completion=None)) as messages:
+            async for message in messages:
+                received.append(type(message))  # noqa: PERF401 - read while it grows
+
+    async def wait_for_keep_alive():
+        received.clear()
+        async with asyncio.timeout(30):
+            while KeepAlive not in received:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    collecting = asyncio.create_task(collect())
+    try:
+        await wait_for_keep_alive()
+        own_redis.kill()
+        await asyncio.sleep(1)
+        received.clear()
+        await asyncio.sleep(1)
+        assert received == []
+        own_redis.start()
+        await wait_for_keep_alive()
+    finally:
+        collecting.cancel()
+        await asyncio.wait([collecting])
