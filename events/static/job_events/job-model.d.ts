@@ -151,11 +151,6 @@ export class JobModel {
   roots(attempt?: number): Span[];
   fatalOf(attempt: number): Fatal | null;
   spanOf(eventId: string): Span | null;
-  /** The spans of these kinds, or with null of all, that match. `text`: words in name, input, node or error. */
-  matching(
-    kinds: Iterable<SpanKind> | null,
-    options?: { text?: string; errors?: boolean; attempt?: number | null },
-  ): Set<Span>;
 }
 
 /** True if an event reports an error, of any severity. `data` is that of `eventData(event)`. */

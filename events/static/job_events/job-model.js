@@ -255,23 +255,6 @@ export class JobModel {
   spanOf(eventId) {
     return this.tree.byEvent.get(eventId) ?? null;
   }
-
-  /**
-   * The spans of these kinds, or of all, that match. @returns {Set<import("./span.js").Span>}
-   * @param {Iterable<string>|null} names  Kinds.
-   */
-  matching(names, { text = "", errors = false, attempt = null } = {}) {
-    const kinds = names && new Set(names);
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (span) => {
-      if ((kinds && kinds.size && !kinds.has(span.kind)) || (attempt !== null && span.attempt !== attempt)) return false;
-      if (errors && !this.tree.failed.has(span)) return false;
-      if (!words.length) return true;
-      const texts = `${span.name} ${span.detail} ${span.node ?? ""} ${asLine(span.error?.message)}`.toLowerCase();
-      return words.every((word) => texts.includes(word));
-    };
-    return new Set([...this.spans.values()].filter(fits));
-  }
 }
 
 for (const name of ["status", "phase", "progress", "message", "start", "end", "queueSeconds", "firstEventSeconds"]) {
