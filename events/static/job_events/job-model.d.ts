@@ -152,6 +152,3 @@ export class JobModel {
   fatalOf(attempt: number): Fatal | null;
   spanOf(eventId: string): Span | null;
 }
-
-/** True if an event reports an error, of any severity. `data` is that of `eventData(event)`. */
-export function isErrorEvent(type: string, data: Record<string, unknown>): boolean;

@@ -30,8 +30,6 @@ const MAX_LOOSE = 1_000;
 /** A timestamp further from the id of its event is invalid. Replayed events keep the original ones. */
 const YEAR_MS = 366 * 86_400_000;
 
-export { isErrorEvent };
-
 export class JobModel {
   /** @param {Record<string, any>|null} [job]  The job of the API, if it is known. */
   constructor(job = null) {
