@@ -70,9 +70,8 @@ export function textBlock(text, { translate, chars = TEXT_CHARS } = {}) {
   return block;
 }
 
-/** Opens every part of a tree, at most so many that the page stays fast; or closes all. */
-export function expandTree(tree, isOpen = true) {
-  if (!isOpen) return tree.querySelectorAll("details[open]").forEach((node) => (node.open = false));
+/** Opens every part of a tree, at most so many that the page stays fast. */
+export function expandTree(tree) {
   const waiting = [...tree.querySelectorAll("details")];
   for (let count = 0; waiting.length && count < MAX_OPEN; count += 1) {
     const node = waiting.shift();

@@ -8,7 +8,7 @@ import { isOrigin, timelineTree, visibleRows } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
 import { VirtualList } from "./virtual-list.js";
 
-export const ROW_PX = 28;
+const ROW_PX = 28;
 const GROW_MS = 900;
 const PAGE_ROWS = 15;
 const NO_FILTER = { kinds: [], errors: false, text: "" };

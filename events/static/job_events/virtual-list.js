@@ -47,12 +47,9 @@ export class VirtualList {
     this.observer.disconnect();
   }
 
-  /**
-   * Shows other rows. The row `anchor` keeps its place on the screen.
-   * @param {{key: string}[]} rows
-   * @param {string|null} [anchor]
-   */
-  setRows(rows, anchor = this.firstHidden()) {
+  /** Shows other rows. @param {{key: string}[]} rows */
+  setRows(rows) {
+    const anchor = this.firstHidden();
     const before = anchor === null ? undefined : this.indexes.get(anchor);
     this.rows = rows;
     this.indexes = new Map(rows.map((row, index) => [row.key, index]));

@@ -2,6 +2,8 @@
  * Creation of elements and scrolling. Text is inserted as text, never as markup.
  */
 
+const ANNOUNCE_MS = 3_000;
+
 /**
  * @param {string} name
  * @param {Record<string, string>} [attributes]
@@ -23,15 +25,15 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Announces a text to screen readers, at most one in `everyMs`: the latest. */
-export function announcer(region, everyMs = 3000) {
+/** Announces a text to screen readers, at most one in ANNOUNCE_MS: the latest. */
+export function announcer(region) {
   let [waiting, timer] = ["", 0];
   const update = () => {
     timer = 0;
     if (!waiting) return;
     region.textContent = waiting;
     waiting = "";
-    timer = setTimeout(update, everyMs);
+    timer = setTimeout(update, ANNOUNCE_MS);
   };
   return (text) => {
     waiting = text;

@@ -33,7 +33,7 @@ function unitOf(amount, unit) {
   return formats.get(key).format(amount);
 }
 
-export function formatBytes(bytes) {
+function formatBytes(bytes) {
   const [unit, size] = BYTES.find(([, length]) => bytes >= length) ?? ["B", 1];
   const amount = bytes / size;
   return `${formatNumber(amount < FEW ? Math.round(amount * 10) / 10 : Math.round(amount))} ${unit}`;

@@ -12,6 +12,7 @@ const PAIRS = [
 /** Longer texts are cut until "Show all" is pressed. */
 const TEXT_CHARS = 20_000;
 const INLINE_CHARS = 100;
+const TITLE_CHARS = 200;
 /** Of an object with more keys, all are in one tree. */
 const MAX_PARTS = 40;
 /** Cells of the table of a difference. */
@@ -33,9 +34,9 @@ export function promptView(prompt, id, translate) {
 }
 
 /** @returns {string} The text of a question in one line. */
-export function promptTitle(prompt, chars = 200) {
+export function promptTitle(prompt) {
   const { title, rest } = split(prompt);
-  return (title ?? JSON.stringify(rest) ?? "").slice(0, chars * 4).replace(/\s+/g, " ").trim().slice(0, chars);
+  return (title ?? JSON.stringify(rest) ?? "").slice(0, TITLE_CHARS * 4).replace(/\s+/g, " ").trim().slice(0, TITLE_CHARS);
 }
 
 function split(prompt) {
