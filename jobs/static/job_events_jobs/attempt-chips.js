@@ -53,7 +53,7 @@ export function createAttempts(page, redraw) {
       href: url.href({ attempt: number, event: null, span: null }),
       "data-number": number,
       "data-status": status,
-      title: String(error?.message ?? error ?? "").slice(0, 300),
+      title: error.slice(0, 300),
     });
     if (number === page.attempt) node.ariaCurrent = "true";
     node.append(element("span", { class: "chip-mark", "aria-hidden": "true" }), `${number} ${translate(`status.${status}`)}`);

@@ -77,10 +77,9 @@ export class EventDetails {
   }
 
   spanButton(event) {
-    const { model, select } = this.tab.page;
-    const span = model?.spanOf?.(event.id);
-    if (!span || !select) return [];
-    return [this.button(this.translate("events.showSpan"), () => select({ span: span.id }))];
+    const { page } = this.tab;
+    const span = page.model.spanOf(event.id);
+    return span ? [this.button(this.translate("events.showSpan"), () => page.select({ span: span.id }))] : [];
   }
 
   fact(name, value) {

@@ -55,7 +55,7 @@ export function createActions(page, tabs) {
     if (!calls) return;
     submit.preventDefault();
     const { tokens } = page.model;
-    const count = tokens && tokens.input !== null ? formatNumber(tokens.input + tokens.output) : translate("tokens.unknown");
+    const count = tokens ? formatNumber(tokens.input + tokens.output) : translate("tokens.unknown");
     const cost = moneyText(page);
     const texts = [translate("retry.used", { calls: formatNumber(calls), tokens: count })];
     if (cost) texts.push(translate("retry.cost", { cost }));

@@ -68,10 +68,9 @@ function drawHandled({ model, translate }) {
 }
 
 function drawFacts(page) {
-  const { model, job, translate } = page;
+  const { model, translate } = page;
   const until = OVER.has(model.status) ? (model.end ?? model.start) : page.now();
-  const isStarted = model.start !== null && model.start !== undefined;
-  set("duration", isStarted ? formatSpan((until - model.start) / 1000) : NO_VALUE);
+  set("duration", model.start !== null ? formatSpan((until - model.start) / 1000) : NO_VALUE);
   setSpan("queue", model.status === "pending" ? sinceQueued(page) : model.queueSeconds);
   setSpan("first", model.firstEventSeconds);
   set("attempt", attemptText(model, translate));
@@ -80,9 +79,9 @@ function drawFacts(page) {
   set("cost", moneyText(page) || NO_VALUE);
   const tools = { count: formatNumber(model.toolCalls), failed: formatNumber(model.toolErrors) };
   set("tools", model.toolErrors ? translate("tools.failed", tools) : tools.count);
-  set("worker", model.worker || job.worker || NO_VALUE);
-  byId("fact-worker").title = model.worker || job.worker || "";
-  drawStart(isStarted ? model.start : null, page.now());
+  set("worker", model.worker || NO_VALUE);
+  byId("fact-worker").title = model.worker ?? "";
+  drawStart(model.start, page.now());
 }
 
 function attemptText({ attempt, retries }, translate) {
@@ -103,7 +102,7 @@ function set(name, text) {
 const setSpan = (name, seconds) => set(name, Number.isFinite(seconds) ? formatSpan(seconds) : NO_VALUE);
 
 function tokensText({ tokens, modelCalls }, translate) {
-  if (!tokens || tokens.input === null) return modelCalls ? translate("tokens.unknown") : NO_VALUE;
+  if (!tokens) return modelCalls ? translate("tokens.unknown") : NO_VALUE;
   return translate("tokens", { input: formatNumber(tokens.input), output: formatNumber(tokens.output) });
 }
 

@@ -55,8 +55,7 @@ export class TurnView {
   /** The steps around the turn, from the outermost one. */
   path() {
     const names = [];
-    const span = this.page.model?.spanOf?.(this.turn.eventId) ?? null;
-    for (let each = span?.parent ?? null; each && names.length < 20; each = each.parent) {
+    for (let each = this.page.model.spanOf(this.turn.eventId)?.parent ?? null; each && names.length < 20; each = each.parent) {
       if (each.kind !== "task") names.unshift(each.name);
     }
     return names.length ? names.join(" › ") : this.turn.node;
