@@ -128,7 +128,7 @@ function drawGuides(indent, row) {
   const guides = [];
   for (let each = row; each; each = each.parent) {
     if (!each.group || each.level > MAX_INDENTS) continue;
-    const isLast = each.group.last && !(each.isOpen && each !== row) && each === row && !row.isOpen;
+    const isLast = each === row && each.group.last && !row.isOpen;
     guides.push(`${each.level - 1}${each === row && each.group.first ? "first" : ""}${isLast ? "last" : ""}`);
   }
   const drawn = guides.join(" ");

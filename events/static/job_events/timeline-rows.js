@@ -47,21 +47,17 @@ export function timelineTree(model, { now, attempt, compareWith }) {
     duration: 0,
   };
   tree.roots = pairRows(tree, null, model.roots(first.number), second ? model.roots(second.number) : []);
-  const ends = [...tree.bySpan.values()].map((row) => row.end);
-  tree.duration = Math.max(0, first.end ?? 0, ...maximum(ends));
+  tree.duration = [...tree.bySpan.values()].reduce((most, row) => Math.max(most, row.end), Math.max(0, first.end ?? 0));
   tree.to = Math.max(1, tree.duration);
-  tree.from = Math.min(0, ...tree.roots.map((row) => row.start - row.wait));
+  tree.from = tree.roots.reduce((least, row) => Math.min(least, row.start - row.wait), 0);
   rankSlowest(tree);
   return tree;
 }
 
-/** A list of the largest value, without the limit of arguments of Math.max. */
-const maximum = (values) => (values.length ? [values.reduce((most, value) => Math.max(most, value))] : []);
-
 function attemptOf(model, number) {
   const found = model.attempts.find((each) => each.number === number);
-  const starts = model.roots(number).map((span) => span.start);
-  const start = found?.start ?? (starts.length ? Math.min(...starts) : 0);
+  const earliest = model.roots(number).reduce((least, span) => Math.min(least, span.start), Infinity);
+  const start = found?.start ?? (Number.isFinite(earliest) ? earliest : 0);
   return { number, start, end: Number.isFinite(found?.end) ? found.end - start : null };
 }
 

@@ -35,7 +35,7 @@ export class TimelineView {
     this.root.append(main, this.side);
     root.append(this.root);
     this.timeline = new Timeline(main, { ...options, onFilter, onSelect: (span, by) => this.selected(span, by) });
-    this.handle = this.separator();
+    this.separator();
     this.side.hidden = true;
     /** Loaded when a step is selected. @type {Promise<import("./inspector.js").Inspector>|null} */
     this.loading = null;
@@ -119,7 +119,7 @@ export class TimelineView {
   // Width of the column
 
   separator() {
-    const handle = make("div", "handle");
+    const handle = (this.handle = make("div", "handle"));
     handle.setAttribute("role", "separator");
     handle.setAttribute("aria-orientation", "vertical");
     handle.setAttribute("aria-label", this.timeline.translate("inspector.resize"));
@@ -132,8 +132,7 @@ export class TimelineView {
       if (handle.hasPointerCapture(event.pointerId)) this.resize(this.widthAt(event.clientX));
     });
     this.side.append(handle);
-    this.resize(Number(stored()) || 400, { handle });
-    return handle;
+    this.resize(Number(stored()) || 400);
   }
 
   widthAt(x) {
@@ -148,10 +147,10 @@ export class TimelineView {
     this.resize(this.width + steps[event.key]);
   }
 
-  resize(width, { handle = this.handle } = {}) {
+  resize(width) {
     this.width = Math.round(Math.min(MAX_PX, Math.max(MIN_PX, width)));
     this.side.style.setProperty("--width", `${this.width}px`);
-    handle.setAttribute("aria-valuenow", String(this.width));
+    this.handle.setAttribute("aria-valuenow", String(this.width));
     store(this.width);
   }
 }

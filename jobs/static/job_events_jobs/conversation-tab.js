@@ -25,7 +25,7 @@ class ConversationTab {
     addTabStyles();
     /** Drawn turns, in their order. @type {Map<Object, TurnView>} */
     this.views = new Map();
-    this.first = 0;
+    this.seen = this.first = 0;
     /** The user opened earlier turns: they stay. */
     this.isEarlierShown = false;
     this.empty = element("p", { class: "soft" });
@@ -56,14 +56,13 @@ class ConversationTab {
     this.conversation.clear();
     this.views.clear();
     this.list.replaceChildren();
-    this.seen = 0;
-    this.first = 0;
+    this.seen = this.first = 0;
     this.isEarlierShown = false;
   }
 
   /** Follows the turns that the conversation has dropped. */
   dropGone() {
-    const gone = this.conversation.dropped - (this.seen ?? 0);
+    const gone = this.conversation.dropped - this.seen;
     this.seen = this.conversation.dropped;
     if (gone) this.first = Math.max(0, this.first - gone);
   }
@@ -71,7 +70,7 @@ class ConversationTab {
   drawTurns() {
     const { turns } = this.conversation;
     const most = this.follower.isOn || this.follower.distance < 0 ? STEP + SLACK : MAX_SHOWN;
-    if (!this.isEarlierShown && turns.length - this.first > most) this.first = turns.length - (most > MAX_SHOWN - 1 ? MAX_SHOWN - SLACK : STEP);
+    if (!this.isEarlierShown && turns.length - this.first > most) this.first = turns.length - (most - SLACK);
     const shown = turns.slice(this.first);
     const wanted = new Set(shown);
     for (const [turn, view] of this.views) {
