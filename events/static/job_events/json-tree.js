@@ -121,7 +121,7 @@ function quoted(text) {
 }
 
 function drawContainer(key, value, context) {
-  const node = make("details", "json-node");
+  const node = make("details");
   const summary = make("summary");
   if (key !== null) summary.append(label(key));
   summary.append(...gistOf(value));

@@ -52,8 +52,7 @@ const CSS = `
 
 .job-events-timeline {
   .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
-  .slowest, .facets { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-block-end: 8px; }
-  .slowest, .facets { min-block-size: 28px; }
+  .slowest, .facets { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; min-block-size: 28px; margin-block-end: 8px; }
   .slowest .title { color: var(--t-soft); margin-inline-end: 4px; }
   .slow, .facet {
     display: inline-flex; align-items: center; gap: 6px; min-block-size: 28px; max-inline-size: 100%; padding: 2px 10px 2px 6px;
@@ -83,7 +82,7 @@ const CSS = `
     position: sticky; inset-block-start: var(--sticky); z-index: 2; border-block-end: 1px solid var(--t-line); border-start-start-radius: var(--t-radius); border-start-end-radius: var(--t-radius);
     background: var(--t-panel); color: var(--t-soft); font-size: 0.75rem;
   }
-  .axis .track { position: relative; block-size: 100%; background: none; }
+  .axis .track { position: relative; block-size: 100%; }
   .ticks { position: absolute; inset: 0; }
   .tick { position: absolute; inset-block-end: 5px; padding-inline-start: 4px; white-space: nowrap; font-variant-numeric: tabular-nums; }
   .tick::before { content: ""; position: absolute; inset-inline-start: 0; inset-block: 4px -6px; border-inline-start: 1px solid var(--t-line); }
@@ -148,7 +147,6 @@ const CSS = `
   }
   @container (max-width: 34rem) {
     .axis, .row, &[data-compares=true] :is(.axis, .row) { grid-template-columns: minmax(0, 1fr) auto; column-gap: 8px; padding-inline: 4px 10px; }
-    .axis { grid-template-columns: minmax(0, 1fr) auto; }
     .axis .track { position: absolute; inset: 0; visibility: hidden; }
     .row .track { position: absolute; inset: auto 10px 1px 10px; block-size: 5px; border: 0; background: var(--t-sunken); }
     .row[data-branch=false] .track { display: none; }
@@ -169,7 +167,7 @@ const CSS = `
 }
 
 .job-events-inspector {
-  & { position: relative; padding: 12px 16px 16px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: var(--t-panel); overflow-wrap: anywhere; }
+  position: relative; padding: 12px 16px 16px; border: 1px solid var(--t-line); border-radius: var(--t-radius); background: var(--t-panel); overflow-wrap: anywhere;
   .head { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; }
   .head .state { order: 1; font-size: 0.75rem; }
   a { color: var(--t-accent); }
@@ -203,7 +201,7 @@ const CSS = `
 }
 
 .job-events-view {
-  & { display: flex; align-items: flex-start; gap: 4px; min-inline-size: 0; }
+  display: flex; align-items: flex-start; gap: 4px; min-inline-size: 0;
   .main { flex: 1; min-inline-size: 0; }
   .side { position: sticky; inset-block-start: calc(var(--job-events-sticky, 0px) + 4px); display: flex; flex: none; inline-size: min(var(--width), 55%); max-block-size: calc(100vh - var(--job-events-sticky, 0px) - 12px); }
   .side[hidden] { display: none; }

@@ -57,7 +57,7 @@ export function createTables(translate) {
   function rate(value) {
     const bar = element("span", { class: "bar" });
     bar.style.setProperty("--share", value.toFixed(3));
-    return element("span", { class: "rate" }, bar, ` ${formatQuantity(value, "share")}`);
+    return element("span", {}, bar, ` ${formatQuantity(value, "share")}`);
   }
 
   const STATES = { stuck: "critical", quiet: "warning", waiting: "unknown" };

@@ -27,7 +27,7 @@ export class QuestionList {
     Object.assign(this, { page, translate: page.translate, requests: [], requested: "", received: new Set() });
     /** Forms by attempt and name; a form stays while its question is open, with what was typed into it. */
     this.forms = new Map();
-    this.list = element("div", { class: "question-list" });
+    this.list = element("div");
     this.card = element("section", { class: "card questions", id: "questions", "aria-labelledby": "questions-title" },
       element("h2", { id: "questions-title" }, this.translate("question.heading")), this.list);
     this.answeredTitle = element("summary");

@@ -19,8 +19,8 @@ export class TurnView {
   /** @param {import("./conversation.js").Turn} turn @param {Object} page */
   constructor(turn, page) {
     Object.assign(this, { turn, page, translate: page.translate, version: -1, piece: 0 });
-    this.status = element("span", { class: "turn-status" });
-    this.body = element("div", { class: "turn-body" });
+    this.status = element("span");
+    this.body = element("div");
     this.node = element("div", { class: "turn", role: "listitem", "data-kind": turn.kind, "data-event-id": turn.eventId });
     this.node.append(...this.parts());
   }
