@@ -1,15 +1,14 @@
 /**
  * The tabs "Result" and "Input": a JSON value as a tree, a text as text. Both can be copied and saved.
  */
-import { copyText } from "../job_events/clipboard.js";
 import { OVER } from "../job_events/job-attempts.js";
 import { expandTree, jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
-import { element, setText } from "./elements.js";
+import { copyFrom } from "./copy-button.js";
+import { element } from "./elements.js";
 import { save } from "./files.js";
 import { addTabStyles } from "./tab-styles.js";
 
 const TEXT_CHARS = 20_000;
-const COPIED_MS = 2_000;
 
 /** @param {HTMLElement} root  The panel of the tab, with the id "panel-result" or "panel-input". */
 export function createTab(root, page) {
@@ -64,18 +63,12 @@ class DataTab {
     const fileName = `${this.page.config.jobId}-${this.name}.${isText ? "txt" : "json"}`;
     const type = isText ? "text/plain" : "application/json";
     const buttons = [
-      this.button("data.copy", async (button) => this.report(button, await copyText(this.text ?? ""))),
+      this.button("data.copy", (button) => copyFrom(button, this.text ?? "", this.page)),
       this.button("data.save", () => save(new Blob([this.text ?? ""], { type }), fileName)),
     ];
     const tree = () => this.body.querySelector(".json-tree");
     if (!isText) buttons.push(this.button("json.expand", () => expandTree(tree())));
     return element("p", { class: "data-actions" }, ...buttons);
-  }
-
-  report(button, isCopied) {
-    setText(button, this.translate(isCopied ? "copied" : "copy.failed"));
-    this.page.announce(button.textContent);
-    setTimeout(() => setText(button, this.translate("data.copy")), COPIED_MS);
   }
 
   button(name, onClick) {

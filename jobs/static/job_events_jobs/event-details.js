@@ -1,10 +1,10 @@
 /**
  * The selected event: its data as a tree, and its text with the colours of terminals.
  */
-import { copyText } from "../job_events/clipboard.js";
 import { jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
 import { formatInstant } from "../job_events/time-format.js";
 import { asText, asTime, eventData } from "../job_events/untrusted.js";
+import { copyFrom } from "./copy-button.js";
 import { element, setText } from "./elements.js";
 import { Entries } from "./event-entries.js";
 
@@ -93,11 +93,7 @@ export class EventDetails {
   }
 
   copyButton(name, value) {
-    const made = this.button(this.translate(name), async () => {
-      setText(made, this.translate((await copyText(value())) ? "copied" : "copy.failed"));
-      this.tab.page.announce(made.textContent);
-      setTimeout(() => setText(made, this.translate(name)), 2_000);
-    });
+    const made = this.button(this.translate(name), () => copyFrom(made, value(), this.tab.page));
     return made;
   }
 

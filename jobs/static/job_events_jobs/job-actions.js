@@ -1,36 +1,27 @@
 /**
  * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
  */
-import { copyText } from "../job_events/clipboard.js";
 import { keysEnabled } from "../job_events/keys.js";
 import { ask, createKeysDialog } from "./confirm.js";
+import { copyFrom } from "./copy-button.js";
 import { byId, setText } from "./elements.js";
 import { moneyText } from "./job-head.js";
 import { formatNumber } from "./page-text.js";
 import { postJson } from "./post.js";
 import { TABS } from "./tabs.js";
 
-const COPIED_MS = 2_000;
 const FIELDS = "input, textarea, select, [contenteditable]";
 
 /** @param {Object} page  @param {import("./tabs.js").Tabs} tabs */
 export function createActions(page, tabs) {
   const { translate } = page;
-  byId("copy-link").addEventListener("click", (click) => copy(click.currentTarget, location.href));
-  byId("copy-id").addEventListener("click", (click) => copy(click.currentTarget, page.config.jobId));
+  byId("copy-link").addEventListener("click", (click) => copyFrom(click.currentTarget, location.href, page));
+  byId("copy-id").addEventListener("click", (click) => copyFrom(click.currentTarget, page.config.jobId, page));
   byId("cancel-form")?.addEventListener("submit", cancel);
   byId("retry-form")?.addEventListener("submit", retry);
   createMenu(byId("export"), () => showExports(page));
   const showKeys = createKeysDialog();
   document.addEventListener("keydown", pressKey);
-
-  async function copy(button, text) {
-    button.dataset.label ??= button.textContent;
-    const isCopied = await copyText(text);
-    setText(button, translate(isCopied ? "copied" : "copy.failed"));
-    page.announce(button.textContent);
-    setTimeout(() => setText(button, button.dataset.label), COPIED_MS);
-  }
 
   /** Cancels after a confirmation, without leaving the page; the log then contains the cancellation. */
   async function cancel(submit) {
