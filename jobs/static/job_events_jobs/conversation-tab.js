@@ -3,7 +3,7 @@
  */
 import { OVER } from "../job_events/job-attempts.js";
 import { Conversation } from "./conversation.js";
-import { element, setText } from "./elements.js";
+import { element, setText, smallButton } from "./elements.js";
 import { Follower } from "./follower.js";
 import { addTabStyles } from "./tab-styles.js";
 import { TurnView } from "./turn-view.js";
@@ -29,8 +29,7 @@ class ConversationTab {
     /** The user opened earlier turns: they stay. */
     this.isEarlierShown = false;
     this.empty = element("p", { class: "soft" });
-    this.earlier = element("button", { type: "button", class: "button button-small" });
-    this.earlier.addEventListener("click", () => this.showEarlier());
+    this.earlier = smallButton("", () => this.showEarlier());
     this.list = element("div", { class: "conversation-turns", role: "list", "aria-label": this.translate("conversation.label") });
     this.follower = new Follower(this.list, this.translate("events.latest"));
     root.append(element("div", { class: "conversation" }, this.empty, this.earlier, this.list, this.follower.button));

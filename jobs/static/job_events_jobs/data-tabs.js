@@ -4,7 +4,7 @@
 import { OVER } from "../job_events/job-attempts.js";
 import { expandTree, jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
 import { copyFrom } from "./copy-button.js";
-import { element } from "./elements.js";
+import { element, smallButton } from "./elements.js";
 import { save } from "./files.js";
 import { addTabStyles } from "./tab-styles.js";
 
@@ -59,21 +59,16 @@ class DataTab {
   }
 
   actions(value) {
+    const { translate } = this;
     const isText = typeof value === "string";
     const fileName = `${this.page.config.jobId}-${this.name}.${isText ? "txt" : "json"}`;
     const type = isText ? "text/plain" : "application/json";
     const buttons = [
-      this.button("data.copy", (button) => copyFrom(button, this.text ?? "", this.page)),
-      this.button("data.save", () => save(new Blob([this.text ?? ""], { type }), fileName)),
+      smallButton(translate("data.copy"), ({ currentTarget }) => copyFrom(currentTarget, this.text ?? "", this.page)),
+      smallButton(translate("data.save"), () => save(new Blob([this.text ?? ""], { type }), fileName)),
     ];
     const tree = () => this.body.querySelector(".json-tree");
-    if (!isText) buttons.push(this.button("json.expand", () => expandTree(tree())));
+    if (!isText) buttons.push(smallButton(translate("json.expand"), () => expandTree(tree())));
     return element("p", { class: "data-actions" }, ...buttons);
-  }
-
-  button(name, onClick) {
-    const made = element("button", { type: "button", class: "button button-small" }, this.translate(name));
-    made.addEventListener("click", () => onClick(made));
-    return made;
   }
 }

@@ -17,6 +17,13 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** @param {string} label @param {(click: Event) => void} onClick @returns {HTMLElement} */
+export function smallButton(label, onClick) {
+  const made = element("button", { type: "button", class: "button button-small" }, label);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
 /** @param {string} id @returns {any} */
 export const byId = (id) => document.getElementById(id);
 

@@ -5,7 +5,7 @@ import { jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
 import { formatInstant } from "../job_events/time-format.js";
 import { asText, asTime, eventData } from "../job_events/untrusted.js";
 import { copyFrom } from "./copy-button.js";
-import { element, setText } from "./elements.js";
+import { element, setText, smallButton } from "./elements.js";
 import { Entries } from "./event-entries.js";
 
 const ESCAPE = "\x1b[";
@@ -48,7 +48,7 @@ export class EventDetails {
     this.isShown = true;
     const { event } = entry;
     const time = asTime(event.timestamp);
-    const close = this.button(this.translate("events.close"), () => this.close());
+    const close = smallButton(this.translate("events.close"), () => this.close());
     const text = this.textOf(event);
     this.node.replaceChildren(
       element("header", {}, element("h2", { dir: "auto" }, entry.type || "–"), close),
@@ -79,21 +79,15 @@ export class EventDetails {
   spanButton(event) {
     const { page } = this.tab;
     const span = page.model.spanOf(event.id);
-    return span ? [this.button(this.translate("events.showSpan"), () => page.select({ span: span.id }))] : [];
+    return span ? [smallButton(this.translate("events.showSpan"), () => page.select({ span: span.id }))] : [];
   }
 
   fact(name, value) {
     return [element("dt", {}, this.translate(name)), element("dd", { dir: "auto" }, value)];
   }
 
-  button(label, onClick) {
-    const made = element("button", { type: "button", class: "button button-small" }, label);
-    made.addEventListener("click", onClick);
-    return made;
-  }
-
   copyButton(name, value) {
-    const made = this.button(this.translate(name), () => copyFrom(made, value(), this.tab.page));
+    const made = smallButton(this.translate(name), () => copyFrom(made, value(), this.tab.page));
     return made;
   }
 
@@ -123,7 +117,7 @@ export class EventDetails {
 
   showMissing() {
     this.isShown = true;
-    const close = this.button(this.translate("events.close"), () => this.close());
+    const close = smallButton(this.translate("events.close"), () => this.close());
     this.node.replaceChildren(element("header", {}, element("p", {}, this.translate("events.missing")), close));
   }
 }

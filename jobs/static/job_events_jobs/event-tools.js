@@ -1,7 +1,7 @@
 /**
  * The bar above the list of events: search, filters with counts, pause and export.
  */
-import { element, setText } from "./elements.js";
+import { element, setText, smallButton } from "./elements.js";
 import { LEVELS } from "./event-entries.js";
 import { save } from "./files.js";
 import { formatNumber } from "./page-text.js";
@@ -20,11 +20,11 @@ export class EventTools {
     this.errors = this.chip(() => tab.setFilter({ errors: !tab.filter.errors }));
     this.errors.classList.add("chip-errors");
     this.level = this.levelField();
-    this.pause = this.button("", () => tab.setPaused(!tab.isPaused));
+    this.pause = smallButton("", () => tab.setPaused(!tab.isPaused));
     this.export = element("a", { class: "button button-small", download: "" }, this.translate("events.export"));
     this.export.addEventListener("click", (click) => this.exportShown(click));
     this.types = element("div", { class: "chips", role: "group", "aria-label": this.translate("events.types") });
-    this.all = this.button("", () => this.toggleAll());
+    this.all = smallButton("", () => this.toggleAll());
     this.note = element("span", { class: "soft event-note" });
     const line = element("div", { class: "event-tools-line" }, this.search, this.errors, this.level, this.pause, this.export);
     this.node = element("div", { class: "event-tools" }, line, this.types, this.note);
@@ -59,14 +59,8 @@ export class EventTools {
   }
 
   chip(onClick) {
-    const made = this.button("", onClick);
+    const made = smallButton("", onClick);
     made.className = "chip";
-    return made;
-  }
-
-  button(label, onClick) {
-    const made = element("button", { type: "button", class: "button button-small" }, label);
-    made.addEventListener("click", onClick);
     return made;
   }
 

@@ -5,7 +5,7 @@
 import { compareCursors } from "../job_events/job-events.js";
 import { keysEnabled } from "../job_events/keys.js";
 import { VirtualList } from "../job_events/virtual-list.js";
-import { element, setText } from "./elements.js";
+import { element, setText, smallButton } from "./elements.js";
 import { EventDetails } from "./event-details.js";
 import { Entries, matches } from "./event-entries.js";
 import { createRow, updateRow } from "./event-row.js";
@@ -53,8 +53,8 @@ class EventsTab {
     this.tools = new EventTools(this);
     this.body = element("div", { class: "event-rows", role: "list", "aria-label": this.translate("events.label") });
     this.status = element("p", { class: "event-status soft", role: "status" });
-    this.more = button(this.translate("events.more"), () => this.search?.more());
-    this.earlier = button(this.translate("events.loadEarlier"), () => this.loadEarlier());
+    this.more = smallButton(this.translate("events.more"), () => this.search?.more());
+    this.earlier = smallButton(this.translate("events.loadEarlier"), () => this.loadEarlier());
     this.follower = new Follower(this.body, this.translate("events.latest"));
     this.details = new EventDetails(this);
     const list = element("div", { class: "event-list" }, this.tools.node, this.earlier, this.body, this.more, this.status, this.follower.button);
@@ -351,9 +351,3 @@ function rowsFrom(rows, first) {
 }
 
 const keyOf = ({ types, level, errors, search }) => JSON.stringify([[...types], level, errors, search]);
-
-function button(label, onClick) {
-  const made = element("button", { type: "button", class: "button button-small" }, label);
-  made.addEventListener("click", onClick);
-  return made;
-}

@@ -3,7 +3,7 @@
  * difference, everything else as a tree.
  */
 import { expandTree, jsonTree, textBlock } from "../job_events/json-tree.js";
-import { element } from "./elements.js";
+import { element, smallButton } from "./elements.js";
 
 const TITLE_KEYS = ["text", "question", "message"];
 const PAIRS = [
@@ -29,7 +29,7 @@ export function promptView(prompt, id, translate) {
   const view = element("div", { class: "prompt" });
   view.append(titleView(title ?? translate("question.untitled"), id, translate));
   if (rest !== undefined) view.append(restView(rest, translate));
-  if (view.querySelector("details:not([open])")) view.append(expandButton(view, translate));
+  if (view.querySelector("details:not([open])")) view.append(smallButton(translate("json.expand"), () => view.querySelectorAll(".json-tree").forEach(expandTree)));
   return view;
 }
 
@@ -79,12 +79,6 @@ function partView(value, translate) {
   const text = String(value);
   if (text.length <= INLINE_CHARS && !text.includes("\n")) return text || '""';
   return textBlock(text, { translate, chars: TEXT_CHARS });
-}
-
-function expandButton(view, translate) {
-  const button = element("button", { type: "button", class: "button button-small" }, translate("json.expand"));
-  button.addEventListener("click", () => view.querySelectorAll(".json-tree").forEach((tree) => expandTree(tree)));
-  return button;
 }
 
 function differenceView(before, after, translate) {
