@@ -5,6 +5,7 @@ import { copyText } from "./clipboard.js";
 import { jsonTree, jsonTreeStyles, textBlock } from "./json-tree.js";
 import { formatCount, formatInstant, formatMs, formatOffset } from "./time-format.js";
 import { asLine } from "./span-events.js";
+import { adoptStyles } from "./style-sheets.js";
 import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
 import { pathOf, waitOf } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
@@ -31,7 +32,7 @@ export class Inspector {
     this.span = null;
     const scope = root.getRootNode();
     addTimelineStyles(scope);
-    addTreeStyles(scope);
+    adoptStyles(scope, jsonTreeStyles);
     this.root = make("aside", "job-events-inspector");
     this.root.setAttribute("aria-label", this.translate("inspector.label"));
     this.root.hidden = true;
@@ -306,14 +307,4 @@ function asJson(span) {
     start: time(span.start), end: time(span.end), seconds, error, input, output, usage, text: text || null,
     event_count: count, events,
   };
-}
-
-let treeSheet;
-
-function addTreeStyles(scope) {
-  if (!treeSheet) {
-    treeSheet = new CSSStyleSheet();
-    treeSheet.replaceSync(jsonTreeStyles);
-  }
-  if (!scope.adoptedStyleSheets.includes(treeSheet)) scope.adoptedStyleSheets = [...scope.adoptedStyleSheets, treeSheet];
 }

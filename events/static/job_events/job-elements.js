@@ -10,6 +10,7 @@
  */
 import { joinLog } from "./element-log.js";
 import { OVER } from "./job-attempts.js";
+import { adoptStyles } from "./style-sheets.js";
 import { formatInstant, formatMs, language } from "./time-format.js";
 import { asObject } from "./untrusted.js";
 
@@ -117,9 +118,7 @@ class JobElement extends HTMLElement {
   }
 
   style(css) {
-    const sheet = new CSSStyleSheet(); // works under a CSP without inline styles
-    sheet.replaceSync(`:host { display: block; font: inherit; } :host([hidden]), [hidden] { display: none !important; } ${css}`);
-    this.root.adoptedStyleSheets = [sheet];
+    adoptStyles(this.root, `:host { display: block; font: inherit; } :host([hidden]), [hidden] { display: none !important; } ${css}`);
   }
 }
 

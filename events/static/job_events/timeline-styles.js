@@ -1,7 +1,8 @@
 /**
- * Styles of the timeline and the inspector, as a style sheet for a document or a shadow root: it works under a
- * content security policy without inline styles. Colours, fonts and radii are custom properties of the host page.
+ * Styles of the timeline and the inspector. Colours, fonts and radii are custom properties of the host page.
  */
+import { adoptStyles } from "./style-sheets.js";
+
 const CSS = `
 .job-events-timeline, .job-events-inspector {
   --t-ink: var(--job-events-ink, light-dark(#1f1e1b, #e9e7e3));
@@ -219,14 +220,5 @@ const CSS = `
 }
 `;
 
-/** @type {CSSStyleSheet|undefined} */
-let sheet;
-
 /** @param {Document|ShadowRoot} root */
-export function addTimelineStyles(root) {
-  if (!sheet) {
-    sheet = new CSSStyleSheet();
-    sheet.replaceSync(CSS);
-  }
-  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
-}
+export const addTimelineStyles = (root) => adoptStyles(root, CSS);

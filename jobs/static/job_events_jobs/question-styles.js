@@ -2,6 +2,7 @@
  * Styles of questions and their prompts, as a style sheet that is loaded with them.
  */
 import { jsonTreeStyles } from "../job_events/json-tree.js";
+import { adoptStyles } from "../job_events/style-sheets.js";
 
 const CSS = `
 .question-area { display: grid; gap: var(--gap); grid-template-columns: minmax(0, 1fr); }
@@ -33,15 +34,6 @@ const CSS = `
 .answered > summary { cursor: pointer; font-weight: 600; }
 .answer { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0.35rem; padding-block: 0.75rem; }
 .answer + .answer { border-block-start: 1px solid var(--line); }
-`;
+${jsonTreeStyles}`;
 
-/** @type {CSSStyleSheet|undefined} */
-let sheet;
-
-/** Adds the styles to the page once. */
-export function addQuestionStyles() {
-  if (sheet) return;
-  sheet = new CSSStyleSheet();
-  sheet.replaceSync(CSS + jsonTreeStyles);
-  document.adoptedStyleSheets.push(sheet);
-}
+export const addQuestionStyles = () => adoptStyles(document, CSS);

@@ -1,6 +1,7 @@
 /**
  * Styles of the tabs Events, Conversation, Result and Input, as a style sheet that is loaded with them.
  */
+import { adoptStyles } from "../job_events/style-sheets.js";
 import { addQuestionStyles } from "./question-styles.js";
 
 const CSS = `
@@ -102,17 +103,8 @@ summary > .turn-head { display: inline-flex; vertical-align: top; inline-size: c
 .data-actions { display: flex; flex-wrap: wrap; gap: 0.4rem; }
 `;
 
-/** @type {CSSStyleSheet|undefined} */
-let sheet;
-
-/** Adds the styles to the page once. What is sticky starts below the bar of the tabs. */
+/** Adds the styles to the page. */
 export function addTabStyles() {
-  if (sheet) return;
-  const bar = document.getElementById("run-bar");
-  const root = document.documentElement;
-  if (bar) new ResizeObserver(() => root.style.setProperty("--job-events-sticky", `${bar.offsetHeight}px`)).observe(bar);
-  sheet = new CSSStyleSheet();
   addQuestionStyles();
-  sheet.replaceSync(CSS);
-  document.adoptedStyleSheets.push(sheet);
+  adoptStyles(document, CSS);
 }

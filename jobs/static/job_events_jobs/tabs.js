@@ -27,6 +27,10 @@ export class Tabs {
     this.initial = this.current;
     this.list.addEventListener("click", (click) => this.choose(click.target.closest("[role=tab]")));
     this.list.addEventListener("keydown", (press) => this.move(press));
+    const bar = byId("run-bar");
+    const { style } = document.documentElement;
+    // What is sticky in a tab starts below the bar.
+    new ResizeObserver(() => style.setProperty("--job-events-sticky", `${bar.offsetHeight}px`)).observe(bar);
     /** Resolves when the opened tab is loaded. */
     this.loading = this.show(this.current);
   }

@@ -37,15 +37,6 @@ class TimelineTab {
     this.drawnAt = -Infinity;
     this.interval = REDRAW_MS;
     this.timer = 0;
-    this.followBar(host);
-  }
-
-  /** The axis stays below the tool bar of the page. */
-  followBar(host) {
-    const bar = document.querySelector(".run-bar");
-    if (!bar) return;
-    const follow = () => host.style.setProperty("--job-events-sticky", `${bar.offsetHeight}px`);
-    new ResizeObserver(follow).observe(bar);
   }
 
   show() {
