@@ -62,6 +62,7 @@ function newClock(timeZone) {
   const digits = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
   const options = { ...digits, fractionalSecondDigits: 3, hourCycle: "h23", timeZoneName: "short" };
   try {
+    // The locale has the abbreviations of time zones that Python also has.
     return new Intl.DateTimeFormat("en-GB", { ...options, timeZone });
   } catch {
     return new Intl.DateTimeFormat("en-GB", options);

@@ -2,7 +2,7 @@
  * Texts, numbers and times in the language of the page. The page contains the translated texts.
  */
 
-import { formatMs, language } from "../job_events/time-format.js";
+import { formatInstant, formatMs, language } from "../job_events/time-format.js";
 
 /** @returns {Record<string, any>} Data that the server wrote into the page. */
 export function pageConfig() {
@@ -41,16 +41,8 @@ function pageTimeZone() {
 
 export { language };
 export const timeZone = pageTimeZone();
-const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone };
-const clockFormat = new Intl.DateTimeFormat(language, { ...clock, fractionalSecondDigits: 3 });
-// The locale has the abbreviations of time zones that Python also has.
-const timeFormat = new Intl.DateTimeFormat("en-GB", {
-  ...clock,
-  year: "numeric",
-  month: "2-digit",
-  day: "2-digit",
-  timeZoneName: "short",
-});
+const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" };
+const clockFormat = new Intl.DateTimeFormat(language, { ...clock, timeZone });
 const agoFormat = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 const numberFormat = new Intl.NumberFormat(language);
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
@@ -61,11 +53,7 @@ export const formatClock = (time) => clockFormat.format(time);
 export const formatNumber = (number) => numberFormat.format(number);
 
 /** Milliseconds since 1970 as "2026-11-26 21:14:37 UTC". */
-export function formatTime(time) {
-  const part = Object.fromEntries(timeFormat.formatToParts(time).map(({ type, value }) => [type, value]));
-  const date = `${part.year}-${part.month}-${part.day}`;
-  return `${date} ${part.hour}:${part.minute}:${part.second} ${part.timeZoneName}`;
-}
+export const formatTime = (time) => formatInstant(time, timeZone).replace(/\.\d+/, "");
 
 /** "3 minutes ago"; "now" for the first minute; the time after a week. */
 export function formatAgo(time, now = Date.now()) {
