@@ -6,7 +6,7 @@ The English ones are also those of `job-elements.js`, for pages without translat
 from django.utils.translation import gettext as _
 
 from jobs.models import Job
-from jobs.pages.tab_strings import tab_strings
+from jobs.pages.tab_strings import json_strings
 from jobs.pages.timeline_strings import timeline_strings
 
 
@@ -33,5 +33,4 @@ def element_strings() -> dict[str, str]:
 
 def timeline_labels() -> dict[str, str]:
     """The labels of `<job-timeline>`, with those of the values that it shows."""
-    of_values = {key: text for key, text in tab_strings().items() if key.startswith("json.")}
-    return {**timeline_strings(), **of_values}
+    return {**timeline_strings(), **json_strings()}

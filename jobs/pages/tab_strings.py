@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 def tab_strings() -> dict[str, str]:
     """The strings by name."""
     return {
-        **_json_strings(),
+        **json_strings(),
         **_question_strings(),
         **_event_strings(),
         **_search_strings(),
@@ -15,12 +15,12 @@ def tab_strings() -> dict[str, str]:
     }
 
 
-def _json_strings() -> dict[str, str]:
+def json_strings() -> dict[str, str]:
+    """The strings of a value that is shown as a tree."""
     return {
         "json.more": _("Show more: {count}"),
         "json.all": _("Show all characters: {count}"),
         "json.deep": _("Nested too deeply to be shown"),
-        "json.expand": _("Expand all"),
     }
 
 
@@ -126,6 +126,7 @@ def _conversation_strings() -> dict[str, str]:
 
 def _data_strings() -> dict[str, str]:
     return {
+        "json.expand": _("Expand all"),
         "result.none": _("This job has no result."),
         "result.later": _("No result yet"),
         "result.raw": _("Result as data"),

@@ -8,7 +8,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 DRAW = """async (value) => {
     const { jsonTree } = await import("/static/job_events/json-tree.js");
-    const tree = jsonTree(value);
+    const { withEnglish } = await import("/static/job_events/timeline-texts.js");
+    const tree = jsonTree(value, { translate: withEnglish() });
     document.body.prepend(tree);
 }"""
 EXPAND = """async () => {
@@ -51,9 +52,10 @@ def test_deep_values_end_as_text(page: Any) -> None:
     page.evaluate(
         """async () => {
             const { jsonTree } = await import("/static/job_events/json-tree.js");
+            const { withEnglish } = await import("/static/job_events/timeline-texts.js");
             let value = "bottom";
             for (let depth = 0; depth < 1_000; depth += 1) value = { inner: value };
-            document.body.prepend(jsonTree(value));
+            document.body.prepend(jsonTree(value, { translate: withEnglish() }));
         }"""
     )
     assert page.locator(".json-tree details").count() == 3

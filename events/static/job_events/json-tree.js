@@ -11,11 +11,6 @@ const GIST_VALUES = 4;
 const MAX_DEPTH = 24;
 /** Limits what `expandTree` opens. */
 const MAX_OPEN = 1_000;
-const ENGLISH = {
-  "json.more": "Show more: {count}",
-  "json.all": "Show all characters: {count}",
-  "json.deep": "Nested too deeply to be shown",
-};
 
 /** Styles for a document or a shadow root, as text for a constructable style sheet. */
 export const jsonTreeStyles = `
@@ -37,23 +32,23 @@ export const jsonTreeStyles = `
 
 /**
  * @param {unknown} value  Any JSON value.
- * @param {{translate?: (name: string, values?: Object) => string, open?: number}} [options]
- *   `open`: number of levels that are open at first.
+ * @param {{translate: (name: string, values?: Object) => string, open?: number}} options
+ *   `translate` returns the texts of timeline-texts.js. `open`: number of levels that are open at first.
  * @returns {HTMLElement}
  */
-export function jsonTree(value, { translate, open = 2 } = {}) {
+export function jsonTree(value, { translate, open = 2 }) {
   const root = make("div", "json-tree");
-  root.append(drawItem(null, value, { translate: withEnglish(translate), open, depth: 0 }));
+  root.append(drawItem(null, value, { translate, open, depth: 0 }));
   return root;
 }
 
 /**
  * A text with its whitespace; a long one is cut until "Show all" is pressed.
  * @param {string} text
- * @param {{translate?: (name: string, values?: Object) => string, chars?: number}} [options]
+ * @param {{translate: (name: string, values?: Object) => string, chars?: number}} options
  * @returns {HTMLElement}
  */
-export function textBlock(text, { translate, chars = TEXT_CHARS } = {}) {
+export function textBlock(text, { translate, chars = TEXT_CHARS }) {
   const block = make("pre", "json-text");
   block.dir = "auto";
   if (text.length <= chars) {
@@ -61,7 +56,7 @@ export function textBlock(text, { translate, chars = TEXT_CHARS } = {}) {
     return block;
   }
   const shown = document.createTextNode(`${text.slice(0, chars)}…\n`);
-  const more = moreButton(withEnglish(translate)("json.all", { count: text.length }));
+  const more = moreButton(translate("json.all", { count: text.length }));
   more.addEventListener("click", () => {
     shown.data = text;
     removeButton(more, block);
@@ -211,15 +206,6 @@ function brief(value) {
 
 const isContainer = (value) => typeof value === "object" && value !== null;
 const isEmpty = (value) => (Array.isArray(value) ? value : Object.keys(value)).length === 0;
-
-/** Translations, in English where the page has none. */
-function withEnglish(translate) {
-  return (name, values = {}) => {
-    const text = translate?.(name, values);
-    if (text && text !== name) return text;
-    return ENGLISH[name].replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
-  };
-}
 
 function make(name, className = "") {
   const node = document.createElement(name);

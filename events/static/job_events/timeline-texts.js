@@ -1,4 +1,4 @@
-/** English texts of the timeline and the inspector, for pages that pass no translation. */
+/** English texts of the timeline, the inspector and the values in it, for pages that pass no translation. */
 const ENGLISH = {
   "kind.task": "Task",
   "kind.span": "Step",
@@ -71,6 +71,9 @@ const ENGLISH = {
   "inspector.copyLink": "Copy link",
   "inspector.copied": "Copied",
   "inspector.notCopied": "Not copied: the browser refused",
+  "json.more": "Show more: {count}",
+  "json.all": "Show all characters: {count}",
+  "json.deep": "Nested too deeply to be shown",
   "inspector.keys": "J/K next, previous · E next error · C copy JSON · Esc close",
 };
 
