@@ -9,6 +9,7 @@ import { adoptStyles } from "./style-sheets.js";
 import { LETTERS, make, setText, statusOf } from "./timeline-row.js";
 import { pathOf, waitOf } from "./timeline-rows.js";
 import { addTimelineStyles } from "./timeline-styles.js";
+import { eventData } from "./untrusted.js";
 
 const PATH_NAMES = 12;
 const COPIED_MS = 1_500;
@@ -134,7 +135,7 @@ export class Inspector {
     if (model.attempts.length > 1) add("attempt", String(span.attempt));
     if (span.step !== null && span.step !== undefined) add("step", String(span.step));
     add("tokens", this.tokens(span));
-    const firstToken = Number(dataOf(span.events.at(-1)).seconds_to_first_token);
+    const firstToken = Number(eventData(span.events.at(-1) ?? {}).seconds_to_first_token);
     if (firstToken > 0) add("firstToken", formatMs(firstToken * 1000));
     if (span.events[0]) add("event", this.eventId(span.events[0].id));
     return list;
@@ -275,14 +276,9 @@ function mark(node, span) {
   node.dataset.origin = "true";
 }
 
-/** @returns {Record<string, any>} What a program published; the callback handler nests its own in `data`. */
-function dataOf(event) {
-  return event?.data?.data ?? event?.data ?? {};
-}
-
 /** @returns {string} The text of the event, shortened. */
 function messageOf(event) {
-  const { message, error, text } = dataOf(event);
+  const { message, error, text } = eventData(event);
   return asLine(message ?? error ?? text);
 }
 

@@ -12,6 +12,7 @@
  *   rows below it.
  *   `isContext`: shown only because a row below it matches the filter.
  */
+import { eventData } from "./untrusted.js";
 
 /** Shorter overlaps of two steps come from the rounding of times. */
 const OVERLAP_MS = 5;
@@ -29,8 +30,7 @@ export const isOrigin = (span) => isError(span) && !span.children.some((child) =
 
 /** Milliseconds that a task waited in its queue. */
 export function waitOf(span) {
-  const data = span.kind === "task" ? span.events[0]?.data : null;
-  const seconds = Number(data?.data?.queue_seconds ?? data?.queue_seconds);
+  const seconds = span.kind === "task" ? Number(eventData(span.events[0] ?? {}).queue_seconds) : 0;
   return seconds > 0 && Number.isFinite(seconds) ? seconds * 1000 : 0;
 }
 
