@@ -2,6 +2,7 @@
  * The timeline with the details of the selected step beside it: a resizable column, or a sheet on narrow windows.
  */
 import { keysEnabled } from "./keys.js";
+import { readStored, writeStored } from "./storage.js";
 import { make } from "./timeline-row.js";
 import { Timeline } from "./timeline.js";
 
@@ -132,7 +133,7 @@ export class TimelineView {
       if (handle.hasPointerCapture(event.pointerId)) this.resize(this.widthAt(event.clientX));
     });
     this.side.append(handle);
-    this.resize(Number(stored()) || 400);
+    this.resize(Number(readStored(WIDTH_KEY)) || 400);
   }
 
   widthAt(x) {
@@ -151,23 +152,6 @@ export class TimelineView {
     this.width = Math.round(Math.min(MAX_PX, Math.max(MIN_PX, width)));
     this.side.style.setProperty("--width", `${this.width}px`);
     this.handle.setAttribute("aria-valuenow", String(this.width));
-    store(this.width);
-  }
-}
-
-/** Storage is not available in some private windows. */
-function stored() {
-  try {
-    return localStorage.getItem(WIDTH_KEY);
-  } catch {
-    return null;
-  }
-}
-
-function store(width) {
-  try {
-    localStorage.setItem(WIDTH_KEY, String(width));
-  } catch {
-    // The width is then that of the next page load.
+    writeStored(WIDTH_KEY, String(this.width));
   }
 }

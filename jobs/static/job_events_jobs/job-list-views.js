@@ -2,6 +2,7 @@
  * Saved views: names for the filters of the page, stored in the browser.
  */
 import { byId, element } from "./elements.js";
+import { readStored, writeStored } from "../job_events/storage.js";
 import { asList, asObject, asText } from "../job_events/untrusted.js";
 
 const KEY = "job-events-views";
@@ -51,17 +52,11 @@ function query() {
 /** @returns {{name: string, query: string}[]} */
 function read() {
   try {
-    const views = asList(JSON.parse(localStorage.getItem(KEY) ?? "[]")).map(asObject);
+    const views = asList(JSON.parse(readStored(KEY) ?? "[]")).map(asObject);
     return views.map(({ name, query: saved }) => ({ name: asText(name), query: asText(saved) })).filter(({ name }) => name);
   } catch {
-    return []; // no storage, or not what this page has stored
+    return []; // not what this page has stored
   }
 }
 
-function store(views) {
-  try {
-    localStorage.setItem(KEY, JSON.stringify(views.slice(-MAX_VIEWS)));
-  } catch {
-    // the browser refuses storage to the page
-  }
-}
+const store = (views) => writeStored(KEY, JSON.stringify(views.slice(-MAX_VIEWS)));
