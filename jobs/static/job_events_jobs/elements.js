@@ -32,6 +32,13 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Shows the state of the connection in the chip of the page. */
+export function showLiveState(state, text) {
+  byId("live-chip").dataset.state = state;
+  document.documentElement.dataset.liveState = state;
+  setText(byId("live-text"), text);
+}
+
 /** Announces a text to screen readers, at most one in ANNOUNCE_MS: the latest. */
 export function announcer(region) {
   let [waiting, timer] = ["", 0];

@@ -3,7 +3,7 @@
  * answer has no body. Without a socket it polls.
  */
 import { watchJobs } from "../job_events/job-events.js";
-import { announcer, byId, setText } from "./elements.js";
+import { announcer, byId, setText, showLiveState } from "./elements.js";
 import { createActivity } from "./job-list-activity.js";
 import { createKeys } from "./job-list-keys.js";
 import { createRows } from "./job-list-rows.js";
@@ -190,10 +190,6 @@ function refuse() {
   announce(translate("live.refused"));
 }
 
-function showState(state) {
-  byId("live-chip").dataset.state = state;
-  document.documentElement.dataset.liveState = state;
-  setText(byId("live-text"), translate(`live.${state}`));
-}
+const showState = (state) => showLiveState(state, translate(`live.${state}`));
 
 main();

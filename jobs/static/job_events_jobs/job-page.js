@@ -13,7 +13,7 @@ import { OVER } from "../job_events/job-attempts.js";
 import { eventSource, polling } from "../job_events/job-events.js";
 import { openLog } from "../job_events/job-log.js";
 import { JobModel } from "../job_events/job-model.js";
-import { announcer, byId, setText } from "./elements.js";
+import { announcer, byId, setText, showLiveState } from "./elements.js";
 import { createActions } from "./job-actions.js";
 import { createAttempts } from "./attempt-chips.js";
 import { createHead } from "./job-head.js";
@@ -213,11 +213,9 @@ function showStatus(status = state.status, detail = state.detail) {
   // "All events" is shown with all events.
   if (status === "ended" && state.isDrawing) draw();
   const shown = !state.isSettled && status !== "reconnecting" ? "loading" : status;
-  document.documentElement.dataset.liveState = shown;
-  byId("live-chip").dataset.state = shown;
   const total = page.events.length;
   const count = formatNumber(shown === "loading" ? Math.max(state.loaded, total) : total);
-  setText(byId("live-text"), page.translate(`live.${shown}`, { count }));
+  showLiveState(shown, page.translate(`live.${shown}`, { count }));
   if (state.isSettled) setText(byId("event-count"), (page.log?.hasEarlier ? "≥ " : "") + formatNumber(total));
 }
 

@@ -1,7 +1,7 @@
 /**
  * Tables of the monitor. A table that is being read keeps the order of its rows: below the pointer, or with the focus.
  */
-import { element } from "./elements.js";
+import { element, setText } from "./elements.js";
 import { formatQuantity } from "./monitor-format.js";
 import { formatAge, formatTime } from "./page-text.js";
 
@@ -14,8 +14,7 @@ export function timeAgo(iso) {
 /** Updates the texts of all times. @param {number} now Milliseconds by the server's clock. */
 export function tick(now, translate) {
   for (const node of document.querySelectorAll("time[data-span]")) {
-    const text = translate("ago", { span: formatAge((now - Date.parse(node.dateTime)) / 1000) });
-    if (node.textContent !== text) node.textContent = text;
+    setText(node, translate("ago", { span: formatAge((now - Date.parse(node.dateTime)) / 1000) }));
   }
 }
 

@@ -2,7 +2,7 @@
  * The monitor, live: polls the statistics while the page is visible. An unchanged answer has no body.
  */
 import { ask } from "./confirm.js";
-import { announcer, byId, element, setText } from "./elements.js";
+import { announcer, byId, element, setText, showLiveState } from "./elements.js";
 import { createCharts } from "./monitor-charts.js";
 import { formatMoment } from "./monitor-format.js";
 import { createHealth } from "./monitor-health.js";
@@ -168,10 +168,6 @@ function showOutage(text) {
   setText(note, text || translate("outage"));
 }
 
-function showState(state) {
-  byId("live-chip").dataset.state = state;
-  document.documentElement.dataset.liveState = state;
-  setText(byId("live-text"), translate(`live.${state}`));
-}
+const showState = (state) => showLiveState(state, translate(`live.${state}`));
 
 main();
