@@ -51,7 +51,7 @@ def limit_window(page: Any) -> None:
 
     def answer(route: Any) -> None:
         response = route.fetch()
-        sizes = {"CAPACITY": 100, "TRIMMED": 20, "PAGE_LIMIT": 50}
+        sizes = {"CAPACITY": 100, "TRIM_EVENTS": 20, "PAGE_LIMIT": 50}
         text = response.text()
         for name, size in sizes.items():
             text = re.sub(rf"const {name} = [\d_]+", f"const {name} = {size}", text)

@@ -59,7 +59,7 @@ class SharedLog {
   }
 
   /** The state of the job is known. */
-  get isRead() {
+  get hasState() {
     return this.isLive || this.model.count > 0;
   }
 

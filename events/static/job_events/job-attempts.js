@@ -1,8 +1,8 @@
 /** The attempts of a job: what its events report, completed by the API. */
 import { asPercent, asText, asTime } from "./untrusted.js";
 
-export const OVER = new Set(["completed", "failed", "cancelled"]);
-export const STATUSES = new Set(["pending", "running", ...OVER]);
+export const TERMINAL = new Set(["completed", "failed", "cancelled"]);
+export const STATUSES = new Set(["pending", "running", ...TERMINAL]);
 const MAX_NUMBER = 10_000;
 
 /** @param {unknown} value @returns {number|null} The number of an attempt. */
@@ -19,9 +19,9 @@ function secondsBetween(start, end) {
 export class Attempt {
   constructor(number) {
     this.number = number;
-    /** Of the API. */
+    /** The attempt as the API returns it. */
     this.row = {};
-    /** Of the events. `began`: the start of the attempt is among them. */
+    /** What the events report; `began`: the start of the attempt is among them. */
     this.reported = null;
     this.began = this.isEnded = false;
     this.createdAt = this.startedAt = this.endedAt = this.firstAt = this.workAt = this.percent = this.waited = null;
@@ -34,11 +34,11 @@ export class Attempt {
   /** A terminal status is final: the API and the events may lag behind each other. */
   get status() {
     const known = [this.reported, STATUSES.has(this.row.status) ? this.row.status : null];
-    return known.find((status) => OVER.has(status)) ?? (known.includes("running") ? "running" : "pending");
+    return known.find((status) => TERMINAL.has(status)) ?? (known.includes("running") ? "running" : "pending");
   }
 
   get isOver() {
-    return OVER.has(this.status);
+    return TERMINAL.has(this.status);
   }
 
   get start() {

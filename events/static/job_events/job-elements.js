@@ -9,7 +9,7 @@
  * custom properties and DOM events are in docs/reference.md, "Browser client".
  */
 import { joinLog } from "./element-log.js";
-import { OVER } from "./job-attempts.js";
+import { TERMINAL } from "./job-attempts.js";
 import { adoptStyles } from "./style-sheets.js";
 import { formatInstant, formatMs, language } from "./time-format.js";
 import { asObject } from "./untrusted.js";
@@ -172,9 +172,9 @@ class JobProgress extends JobElement {
   }
 
   draw(source) {
-    const { model, log, isRead } = source;
+    const { model, log, hasState } = source;
     const isRefused = log.status === "refused";
-    const isKnown = isRead && !isRefused && log.status !== "loading";
+    const isKnown = hasState && !isRefused && log.status !== "loading";
     const shown = model.status === "running" && model.questions.size ? "waiting" : model.status;
     setText(this.status, this.label(isKnown ? shown : isRefused ? "refused" : log.status === "ended" ? shown : log.status));
     this.bar.hidden = isRefused;
@@ -200,7 +200,7 @@ class JobProgress extends JobElement {
 
   drawFacts({ model, now }) {
     const { start, tokens, modelCalls, attempts } = model;
-    const until = OVER.has(model.status) ? (model.end ?? start) : now;
+    const until = TERMINAL.has(model.status) ? (model.end ?? start) : now;
     const span = (seconds) => (seconds === null ? "" : formatMs(seconds * 1000));
     this.setFact("duration", start === null ? "" : formatMs(Math.max(0, until - start)));
     this.setFact("queue", span(model.queueSeconds));

@@ -16,7 +16,7 @@ export { eventSource, polling, webSocket };
 const TICK_MS = 5_000;
 const ASLEEP_MS = 20_000;
 /** Upper bound for the reconnect delay that a restarting server requests. */
-const LAST_RETURN_MS = 60_000;
+const MAX_RECONNECT_DELAY_MS = 60_000;
 const CURSOR = /^(\d{1,20})(?:-(\d{1,20}))?$/;
 const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const nothing = () => {};
@@ -208,7 +208,7 @@ class Watch {
     this.halt();
     this.failures += 1;
     this.on.onStatus("reconnecting", message && { message });
-    const requested = Number.isFinite(after) ? Math.min(Math.max(after, 0), LAST_RETURN_MS) : null;
+    const requested = Number.isFinite(after) ? Math.min(Math.max(after, 0), MAX_RECONNECT_DELAY_MS) : null;
     this.timer = setTimeout(() => this.connect(), requested ?? retryDelay(this.failures));
   }
 }
@@ -222,17 +222,17 @@ class JobWatch extends Watch {
     this.addresses = { root: `${baseUrl}${jobId}/events/`, socket: `${socketUrl}${jobId}/` };
     this.cursor = options.after ?? "0";
     this.transports = options.transports ?? [webSocket, eventSource, polling];
-    this.rung = 0;
+    this.transportIndex = 0;
     this.proven = new Set();
   }
 
   start(run, query) {
-    return this.transports[this.rung](this.link(run, query));
+    return this.transports[this.transportIndex](this.link(run, query));
   }
 
   /** The link that one run of a transport reports to. */
   link(run, query) {
-    const transport = this.transports[this.rung];
+    const transport = this.transports[this.transportIndex];
     const current = this.whileCurrent(run);
     return {
       ...this.addresses,
@@ -277,8 +277,8 @@ class JobWatch extends Watch {
   }
 
   unavailable() {
-    if (this.rung === this.transports.length - 1) return this.lost();
-    this.rung += 1;
+    if (this.transportIndex === this.transports.length - 1) return this.lost();
+    this.transportIndex += 1;
     this.failures = 0;
     this.connect();
   }

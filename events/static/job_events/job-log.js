@@ -13,14 +13,14 @@ import { isRefusal, refusal, retryDelay } from "./retry.js";
 /** Events that a log holds while it follows its job. */
 export const CAPACITY = 25_000;
 /** Events that are dropped together when it is full. */
-const TRIMMED = 5_000;
+const TRIM_EVENTS = 5_000;
 const PAGE_LIMIT = 1_000;
 /** Length of the history that is read at once; large events fill the memory before the log is full. */
 const MAX_CHARS = 50_000_000;
 /** Events per call of `onEvents`, so that the page stays responsive. */
-const BATCH = 500;
+const BATCH_EVENTS = 500;
 const FLUSH_MS = 30;
-const ANSWER_MS = 45_000;
+const RESPONSE_TIMEOUT_MS = 45_000;
 const CLOCK_MS = 3_000;
 const nothing = () => {};
 
@@ -107,11 +107,11 @@ class JobLog {
     const { events, hasEarlier, isLarge } = await this.readBack("", CAPACITY, signal);
     if (signal.aborted) return;
     this.hasEarlier = hasEarlier;
-    if (isLarge) this.capacity = Math.min(CAPACITY, events.length + TRIMMED);
-    for (let at = 0; at < events.length; at += BATCH) {
+    if (isLarge) this.capacity = Math.min(CAPACITY, events.length + TRIM_EVENTS);
+    for (let at = 0; at < events.length; at += BATCH_EVENTS) {
       if (at) await nextTask();
       if (signal.aborted) return;
-      this.deliver(events.slice(at, at + BATCH));
+      this.deliver(events.slice(at, at + BATCH_EVENTS));
     }
   }
 
@@ -142,7 +142,7 @@ class JobLog {
     const url = `${this.url}?order=desc&limit=${PAGE_LIMIT}${before && `&before=${before}`}`;
     while (!signal.aborted) {
       try {
-        const limited = AbortSignal.any?.([signal, AbortSignal.timeout(ANSWER_MS)]) ?? signal;
+        const limited = AbortSignal.any?.([signal, AbortSignal.timeout(RESPONSE_TIMEOUT_MS)]) ?? signal;
         const response = await fetch(url, { signal: limited, headers: { Accept: "application/json" } });
         if (response.ok) {
           this.compareClocks(response);
@@ -186,7 +186,7 @@ class JobLog {
   }
 
   /** Reads earlier events into the window. Returns them; empty if there are none, or they cannot be read. */
-  async loadEarlier(most = TRIMMED) {
+  async loadEarlier(most = TRIM_EVENTS) {
     if (!this.hasEarlier || this.connection.ticket || !this.events.length) return [];
     this.earlier ??= this.readEarlier(most).finally(() => (this.earlier = null));
     return this.earlier;
@@ -217,14 +217,14 @@ class JobLog {
     this.timer = 0;
     const events = this.pending;
     this.pending = [];
-    for (let at = 0; at < events.length; at += BATCH) this.deliver(events.slice(at, at + BATCH));
+    for (let at = 0; at < events.length; at += BATCH_EVENTS) this.deliver(events.slice(at, at + BATCH_EVENTS));
   }
 
   deliver(events) {
     for (const event of events) this.events.push(event);
     this.on.onEvents(events);
     if (this.events.length <= this.capacity) return;
-    const gone = this.events.splice(0, Math.max(TRIMMED, this.events.length - this.capacity));
+    const gone = this.events.splice(0, Math.max(TRIM_EVENTS, this.events.length - this.capacity));
     this.hasEarlier = true;
     this.on.onTrim(gone);
   }

@@ -7,7 +7,7 @@
  * Any program may have published the events: every field is validated, and nothing throws. The types are in
  * job-model.d.ts.
  */
-import { asAttempt, Attempt, OVER, STATUSES } from "./job-attempts.js";
+import { asAttempt, Attempt, TERMINAL, STATUSES } from "./job-attempts.js";
 import { resolveErrors } from "./job-errors.js";
 import { SpanTree } from "./job-spans.js";
 import { asLine, asName, errorOf, isErrorEvent } from "./span-events.js";
@@ -134,9 +134,9 @@ export class JobModel {
     const given = REPORTS_STATUS.test(type) && STATUSES.has(data.job_status) ? data.job_status : null;
     const status = given ?? STATUS_OF_TYPE.get(type);
     const attempt = this.attemptOf(this.number);
-    if (!status || (attempt.isEnded && !OVER.has(given))) return;
+    if (!status || (attempt.isEnded && !TERMINAL.has(given))) return;
     attempt.reported = status;
-    if (!OVER.has(status)) return;
+    if (!TERMINAL.has(status)) return;
     attempt.isEnded = true;
     attempt.endedAt = this.time;
     this.questions.clear();

@@ -9,9 +9,9 @@ import { BRANCHES, Span } from "./span.js";
 import * as read from "./span-events.js";
 
 /** Open spans without `run_id` among which the start of an end is searched. */
-const SEARCHED = 100;
+const MAX_SEARCHED_SPANS = 100;
 /** Names of siblings that are counted until the next trim. */
-const COUNTED = 5_000;
+const MAX_COUNTED_NAMES = 5_000;
 /** Deeper spans are shown as siblings: pages walk the tree by recursion. */
 const MAX_DEPTH = 100;
 /** Spans without an end that are kept when their events have left the window, the earliest ones. */
@@ -182,7 +182,7 @@ export class SpanTree {
   takeAnonymous(kind, data, attempt) {
     const name = read.spanName(kind, data);
     const fits = (span) => span.kind === kind && span.attempt === attempt && span.end === null;
-    const latest = this.anonymous.slice(-SEARCHED).filter(fits);
+    const latest = this.anonymous.slice(-MAX_SEARCHED_SPANS).filter(fits);
     const span = latest.findLast((each) => each.baseName === name) ?? (name === kind ? latest.at(-1) : undefined);
     if (span) this.anonymous.splice(this.anonymous.lastIndexOf(span), 1);
     return span ?? null;
@@ -214,7 +214,7 @@ export class SpanTree {
     this.openTasks.delete(span);
     span.outcome = span.isStep ? "done" : "stopped";
     if (span.isStep) {
-      // An event is not what a task was doing when it failed; a phase is.
+      // A phase within a task ends with the outcome of the task; an event step does not.
       if (around && (span.kind === "phase" || !span.parent)) span.outcome = around.outcome;
       if (FAILURES.has(span.outcome)) {
         span.error ??= around.error;
@@ -296,7 +296,7 @@ export class SpanTree {
   trim(events) {
     for (const event of events) this.byEvent.delete(event?.id);
     this.trimmed += events.length;
-    this.anonymous = this.anonymous.slice(-SEARCHED);
+    this.anonymous = this.anonymous.slice(-MAX_SEARCHED_SPANS);
     const gone = new Set();
     const old = [...this.spans.values()].filter((span) => span.lastSequence <= this.trimmed);
     old.sort((a, b) => b.depth - a.depth || b.lastSequence - a.lastSequence);
@@ -320,7 +320,7 @@ export class SpanTree {
     }
     for (const owner of owners) {
       if (gone.has(this.latest.get(owner))) this.latest.delete(owner);
-      if (this.names.get(owner)?.size > COUNTED) this.names.delete(owner);
+      if (this.names.get(owner)?.size > MAX_COUNTED_NAMES) this.names.delete(owner);
       if (typeof owner === "number") this.roots.set(owner, this.roots.get(owner).filter(kept));
       else Object.assign(owner, { children: owner.children.filter(kept), failedChildren: owner.failedChildren.filter(kept) });
     }

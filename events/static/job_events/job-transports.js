@@ -16,7 +16,7 @@ const POLL_WAIT_S = 20;
 const GONE = 410;
 /** Status codes of servers without SSE: wrong method or type, not implemented (under WSGI). */
 const CANNOT_STREAM = new Set([405, 406, 501]);
-const PATIENCE = 3;
+const MAX_STREAM_FAILURES = 3;
 /**
  * A browser opens at most six HTTP/1.1 connections to a server. The tabs of a site must not occupy all of
  * them, or nothing else can be loaded.
@@ -171,7 +171,7 @@ async function probeStream(link, url) {
     if (CANNOT_STREAM.has(status) || (ok && !streams)) link.unavailable();
     else if (isRefusal(status)) link.refused(status);
     // A proxy that cannot stream may answer 502 or 504; so does one whose server restarts.
-    else if (status !== 503 && !link.proven() && link.failures() >= PATIENCE) link.unavailable();
+    else if (status !== 503 && !link.proven() && link.failures() >= MAX_STREAM_FAILURES) link.unavailable();
     else link.lost();
   } catch {
     link.lost();

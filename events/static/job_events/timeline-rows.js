@@ -78,7 +78,7 @@ function pairRows(tree, parent, spans, others) {
   return rows;
 }
 
-/** The same in attempts with one and with several steps of a name. */
+/** Uses the number, not the displayed index, which only repeated names have. */
 const identity = (span) => `${span.kind} ${span.number} ${span.baseName}`;
 
 function newRow(tree, parent, span, other) {
@@ -169,8 +169,8 @@ function markSlowest(rows) {
  * rows without others below them whose time differs most.
  */
 function rankSlowest(tree) {
-  const isLeaf = (row) => !row.children.length && row.other;
-  const weight = tree.second ? (row) => (isLeaf(row) ? Math.abs(deltaOf(row)) : 0) : (row) => row.own;
+  const isPairedLeaf = (row) => !row.children.length && row.other;
+  const weight = tree.second ? (row) => (isPairedLeaf(row) ? Math.abs(deltaOf(row)) : 0) : (row) => row.own;
   const rows = [...new Set(tree.bySpan.values())].filter((row) => weight(row) > SLOWEST_SHARE * tree.duration);
   rows.sort((a, b) => weight(b) - weight(a));
   tree.slowest = rows.slice(0, SLOWEST_COUNT);

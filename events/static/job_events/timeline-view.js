@@ -65,17 +65,17 @@ export class TimelineView {
 
   /**
    * @param {string|null} spanId
-   * @param {{isAsked?: boolean}} [options]  The user asked for it: the page scrolls to it.
+   * @param {{scrolls?: boolean}} [options]  By default the page scrolls to the step.
    * @returns {boolean} Whether the step is known.
    */
-  select(spanId, { isAsked = true } = {}) {
-    this.isAsked = isAsked;
-    return this.timeline.select(spanId, { reveal: isAsked });
+  select(spanId, { scrolls = true } = {}) {
+    this.scrolls = scrolls;
+    return this.timeline.select(spanId, { reveal: scrolls });
   }
 
   selected(span, by) {
     // A sheet that opened by itself would cover the page.
-    const isShown = span && (by === "user" || this.isAsked || !narrow.matches);
+    const isShown = span && (by === "user" || this.scrolls || !narrow.matches);
     this.side.hidden = !isShown;
     this.timeline.coveredBottom = isShown && narrow.matches ? innerHeight * SHEET_SHARE : 0;
     this.inspect(isShown ? span : null, by === "user" && narrow.matches);

@@ -9,7 +9,7 @@ import { byId } from "./elements.js";
  * @param {HTMLDialogElement} dialog
  * @returns {Promise<string>} The value of the button.
  */
-export function ask(dialog) {
+export function openDialog(dialog) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -19,7 +19,7 @@ export function ask(dialog) {
 
 /** Connects the dialog of the keys. @returns {() => Promise<string>} Opens it. */
 export function createKeysDialog() {
-  const open = () => ask(byId("keys-dialog"));
+  const open = () => openDialog(byId("keys-dialog"));
   connectKeysBox(byId("keys-enabled"));
   byId("keys-open").addEventListener("click", open);
   return open;

@@ -1,18 +1,18 @@
 /**
  * The tab "Conversation". Texts grow at their end; what is displayed above stays where it is.
  */
-import { OVER } from "../job_events/job-attempts.js";
+import { TERMINAL } from "../job_events/job-attempts.js";
 import { Conversation } from "./conversation.js";
 import { element, setText, smallButton } from "./elements.js";
 import { Follower } from "./follower.js";
 import { addTabStyles } from "./tab-styles.js";
 import { TurnView } from "./turn-view.js";
 
-const STEP = 300;
+const SHOWN_TURNS = 300;
 /** Turns at the top are removed in batches, while the end is in view. */
-const SLACK = 100;
+const SLACK_TURNS = 100;
 /** Limit while the end is not in view. */
-const MAX_SHOWN = 1_500;
+const MAX_SHOWN_TURNS = 1_500;
 
 /** @param {HTMLElement} root @param {Object} page @returns {{draw(change: Object): void}} */
 export function createTab(root, page) {
@@ -39,9 +39,9 @@ class ConversationTab {
     this.follower.prepare();
     if (restart) this.clear();
     for (const event of events) this.conversation.add(event);
-    if (OVER.has(this.page.model.status)) this.conversation.stop();
+    if (TERMINAL.has(this.page.model.status)) this.conversation.stop();
     const { turns } = this.conversation;
-    if (restart) this.first = Math.max(0, turns.length - STEP);
+    if (restart) this.first = Math.max(0, turns.length - SHOWN_TURNS);
     this.dropGone();
     this.drawTurns();
     setText(this.empty, turns.length ? "" : this.emptyText());
@@ -68,8 +68,8 @@ class ConversationTab {
 
   drawTurns() {
     const { turns } = this.conversation;
-    const most = this.follower.isOn || this.follower.distance < 0 ? STEP + SLACK : MAX_SHOWN;
-    if (!this.isEarlierShown && turns.length - this.first > most) this.first = turns.length - (most - SLACK);
+    const most = this.follower.isOn || this.follower.distance < 0 ? SHOWN_TURNS + SLACK_TURNS : MAX_SHOWN_TURNS;
+    if (!this.isEarlierShown && turns.length - this.first > most) this.first = turns.length - (most - SLACK_TURNS);
     const shown = turns.slice(this.first);
     const wanted = new Set(shown);
     for (const [turn, view] of this.views) {
@@ -93,7 +93,7 @@ class ConversationTab {
   /** Shows earlier turns above those that are displayed, which stay where they are. */
   showEarlier() {
     const { turns } = this.conversation;
-    const first = Math.max(0, this.first - STEP);
+    const first = Math.max(0, this.first - SHOWN_TURNS);
     const added = turns.slice(first, this.first).map((turn) => [turn, new TurnView(turn, this.page)]);
     const top = this.list.firstElementChild;
     const before = top?.getBoundingClientRect().top ?? 0;
@@ -108,6 +108,6 @@ class ConversationTab {
   }
 
   emptyText() {
-    return this.translate(OVER.has(this.page.model.status) ? "conversation.none" : "conversation.later");
+    return this.translate(TERMINAL.has(this.page.model.status) ? "conversation.none" : "conversation.later");
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The tabs "Result" and "Input": a JSON value as a tree, a text as text. Both can be copied and saved.
  */
-import { OVER } from "../job_events/job-attempts.js";
+import { TERMINAL } from "../job_events/job-attempts.js";
 import { expandTree, jsonText, jsonTree, textBlock } from "../job_events/json-tree.js";
 import { copyFrom } from "./copy-button.js";
 import { element, smallButton } from "./elements.js";
@@ -19,7 +19,7 @@ export function createTab(root, page) {
 /** @returns {{value: unknown, missing: string}} The value, or the name of the text that explains its absence. */
 function resultOf({ model }) {
   const value = model.result ?? null;
-  const isOver = OVER.has(model.status);
+  const isOver = TERMINAL.has(model.status);
   return { value, missing: isOver ? "result.none" : "result.later" };
 }
 

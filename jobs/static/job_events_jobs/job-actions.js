@@ -2,7 +2,7 @@
  * Buttons and keys of the run page: copy, export, run again, cancel, and the list of keys.
  */
 import { keysEnabled } from "../job_events/keys.js";
-import { ask, createKeysDialog } from "./confirm.js";
+import { createKeysDialog, openDialog } from "./confirm.js";
 import { copyFrom } from "./copy-button.js";
 import { byId, setText } from "./elements.js";
 import { moneyText } from "./job-head.js";
@@ -29,7 +29,7 @@ export function createActions(page, tabs) {
     const { attempt } = page.model;
     const button = submit.target.querySelector("button");
     byId("cancel-terminate").checked = false;
-    if ((await ask(byId("cancel-dialog"))) !== "yes") return;
+    if ((await openDialog(byId("cancel-dialog"))) !== "yes") return;
     button.disabled = true;
     const { jobUrl, csrfHeader } = page.config;
     const fields = { attempt, terminate: byId("cancel-terminate").checked };
@@ -51,7 +51,7 @@ export function createActions(page, tabs) {
     const texts = [translate("retry.used", { calls: formatNumber(calls), tokens: count })];
     if (cost) texts.push(translate("retry.cost", { cost }));
     setText(byId("retry-text"), texts.join(" "));
-    if ((await ask(byId("retry-dialog"))) === "yes") submit.target.submit();
+    if ((await openDialog(byId("retry-dialog"))) === "yes") submit.target.submit();
   }
 
   function pressKey(press) {

@@ -2,7 +2,7 @@
  * The head of the run page: status, phase, progress, facts, buttons, and the title of the document. Announces a
  * new status or phase.
  */
-import { OVER } from "../job_events/job-attempts.js";
+import { TERMINAL } from "../job_events/job-attempts.js";
 import { byId, element, setText } from "./elements.js";
 import { formatAgo, formatNumber, formatSpan, formatTime } from "./page-text.js";
 
@@ -54,7 +54,7 @@ function drawProgress({ model, translate }) {
   const isStopped = model.status === "failed" || model.status === "cancelled";
   const place = isStopped ? placeText(model, translate) : "";
   setText(byId("phase"), isStopped ? place && translate("phase.stopped", { place }) : model.status === "completed" ? "" : model.phase);
-  setText(byId("phase-note"), OVER.has(model.status) ? "" : model.message);
+  setText(byId("phase-note"), TERMINAL.has(model.status) ? "" : model.message);
   setText(byId("percent"), model.status === "running" ? translate("percent", { percent }) : "");
   const bar = byId("progress");
   bar.dataset.status = model.status;
@@ -69,7 +69,7 @@ function drawHandled({ model, translate }) {
 
 function drawFacts(page) {
   const { model, translate } = page;
-  const until = OVER.has(model.status) ? (model.end ?? model.start) : page.now();
+  const until = TERMINAL.has(model.status) ? (model.end ?? model.start) : page.now();
   set("duration", model.start !== null ? formatSpan((until - model.start) / 1000) : NO_VALUE);
   setSpan("queue", model.status === "pending" ? sinceQueued(page) : model.queueSeconds);
   setSpan("first", model.firstEventSeconds);
@@ -127,7 +127,7 @@ function showButtons(status) {
   const [cancel, retry] = [byId("cancel-form"), byId("retry-form")];
   if (!cancel) return;
   const hadFocus = cancel.contains(document.activeElement);
-  cancel.hidden = OVER.has(status);
+  cancel.hidden = TERMINAL.has(status);
   retry.hidden = !["failed", "cancelled"].includes(status);
   if (!cancel.hidden) cancel.querySelector("button").disabled = false;
   else if (hadFocus) (retry.hidden ? byId("job-title") : retry.querySelector("button")).focus();

@@ -32,14 +32,14 @@ export function createRows({ translate, announce, serverNow, selection }) {
     } else {
       waiting = body;
       changeInPlace(table);
-      if (!isRead()) show();
+      if (!isInUse()) show();
     }
     drawButton();
     tick();
     selection.changed(); // also of rows that change in place
   }
 
-  function isRead() {
+  function isInUse() {
     const isHovered = hasHover.matches && root.matches(":hover");
     return scrollY > TOP_PX || isHovered || root.contains(document.activeElement) || selection.size > 0;
   }
@@ -100,7 +100,7 @@ export function createRows({ translate, announce, serverNow, selection }) {
     for (const time of root.querySelectorAll("time[data-since]")) {
       setText(time, translate("ago", { span: formatAge((now - Date.parse(time.dateTime)) / 1000) }));
     }
-    if (waiting && !isRead()) show();
+    if (waiting && !isInUse()) show();
   }
 }
 

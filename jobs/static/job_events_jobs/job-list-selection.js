@@ -1,7 +1,7 @@
 /**
  * Selection of jobs, and actions on the selected ones: one request after another, with the result of each.
  */
-import { ask } from "./confirm.js";
+import { openDialog } from "./confirm.js";
 import { byId, element, setText } from "./elements.js";
 import { save } from "./files.js";
 import { postJson } from "./post.js";
@@ -67,7 +67,7 @@ export function createSelection({ config, translate, announce, refresh }) {
     if (!jobs.length) return;
     if (action !== "export") {
       showQuestion(action, jobs.length, rows.length - jobs.length);
-      if ((await ask(dialog)) !== "yes") return;
+      if ((await openDialog(dialog)) !== "yes") return;
     }
     await run(action, jobs);
   }
@@ -88,7 +88,7 @@ export function createSelection({ config, translate, announce, refresh }) {
     const refused = [];
     const parts = [];
     showProgress(action, jobs.length);
-    const closed = ask(dialog).then(() => (isStopped = true));
+    const closed = openDialog(dialog).then(() => (isStopped = true));
     let done = 0;
     for (const job of jobs) {
       if (isStopped) break;

@@ -11,7 +11,7 @@ import { createSelection } from "./job-list-selection.js";
 import { createViews } from "./job-list-views.js";
 import { formatNumber, pageConfig, serverClock, translator } from "./page-text.js";
 
-const LAST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 /** Changes within this time cause one request. */
 const DEBOUNCE_MS = 250;
 /** Interval of requests without a change while the socket is open. */
@@ -111,7 +111,7 @@ async function refresh() {
   if (document.hidden || !navigator.onLine) return wake();
   if (list.changed && !list.failures) return plan(DEBOUNCE_MS);
   const every = list.subscribed && !list.failures ? IDLE_REFRESH_MS : config.refreshMs;
-  plan(Math.min(LAST_RETRY_MS, every * 2 ** list.failures));
+  plan(Math.min(MAX_RETRY_MS, every * 2 ** list.failures));
 }
 
 async function takeTable() {

@@ -9,7 +9,7 @@
  * {events, restart, live}. `restart`: the events begin at the start of the log again, discard the earlier
  * ones. `live`: false while the log up to the page load is read.
  */
-import { OVER } from "../job_events/job-attempts.js";
+import { TERMINAL } from "../job_events/job-attempts.js";
 import { eventSource, polling } from "../job_events/job-events.js";
 import { openLog } from "../job_events/job-log.js";
 import { JobModel } from "../job_events/job-model.js";
@@ -84,7 +84,7 @@ function main() {
   page.events = page.log.events;
   setTimeout(settle, SETTLE_MS);
   document.addEventListener("visibilitychange", () => state.isDrawing && scheduleDraw());
-  setInterval(() => state.isSettled && !OVER.has(page.model.status) && drawSoon(), 1_000);
+  setInterval(() => state.isSettled && !TERMINAL.has(page.model.status) && drawSoon(), 1_000);
 }
 
 function take(events) {
@@ -229,7 +229,7 @@ function createRefresh() {
       if (!response.ok) return;
       page.job = await response.json();
       // A response from before the end of the job may arrive after the event that ended it.
-      const isOlder = OVER.has(page.model.status) && !OVER.has(page.job.status);
+      const isOlder = TERMINAL.has(page.model.status) && !TERMINAL.has(page.job.status);
       if (!page.isPlayback && !isOlder) page.model.setJob(page.job);
       drawSoon();
     } catch {

@@ -129,14 +129,14 @@ class Table {
 
   /** `isOptional`: without rows, nothing is shown. */
   draw(rows, isOptional = false) {
-    const isRead = this.parent.matches(":hover, :focus-within");
+    const isInUse = this.parent.matches(":hover, :focus-within");
     const known = new Map([...this.body.rows].map((row) => [row.dataset.key, row]));
     const drawn = rows.map((row) => this.drawRow(known, row));
     for (const node of known.values()) {
-      if (isRead) node.classList.add("gone");
+      if (isInUse) node.classList.add("gone");
       else node.remove();
     }
-    if (isRead) this.body.append(...drawn.filter((node) => !node.isConnected));
+    if (isInUse) this.body.append(...drawn.filter((node) => !node.isConnected));
     else drawn.forEach((node, index) => this.body.rows[index] !== node && this.body.insertBefore(node, this.body.rows[index] ?? null));
     const shown = this.body.rows.length ? this.table : this.empty;
     if (isOptional && shown === this.empty) this.parent.replaceChildren();

@@ -1,7 +1,7 @@
 /**
  * The monitor, live: polls the statistics while the page is visible. An unchanged answer has no body.
  */
-import { ask } from "./confirm.js";
+import { openDialog } from "./confirm.js";
 import { announcer, byId, element, setText, showLiveState } from "./elements.js";
 import { createCharts } from "./monitor-charts.js";
 import { formatMoment } from "./monitor-format.js";
@@ -145,7 +145,7 @@ function onClick({ target }) {
 
 async function confirmCancel(button) {
   setText(byId("confirm-job"), button.dataset.title);
-  if ((await ask(byId("confirm"))) === "cancel") act(button);
+  if ((await openDialog(byId("confirm"))) === "cancel") act(button);
 }
 
 /** Sends the action of a button, and shows what it changed. */

@@ -3,7 +3,7 @@
  *
  * An event may contain a shortened prompt; the API has the whole one.
  */
-import { OVER } from "../job_events/job-attempts.js";
+import { TERMINAL } from "../job_events/job-attempts.js";
 import { jsonTree } from "../job_events/json-tree.js";
 import { isRefusal } from "../job_events/retry.js";
 import { eventData } from "../job_events/untrusted.js";
@@ -45,7 +45,7 @@ export class QuestionList {
     const changes = events.filter(({ event_type: type }) => type === "input_requested" || type === "input_received");
     for (const event of changes) this.change(event);
     if (changes.length || (log?.hasEarlier && !this.requested)) this.request();
-    this.drawForms(OVER.has(model.status) ? [] : [...model.questions.values(), ...this.earlier()]);
+    this.drawForms(TERMINAL.has(model.status) ? [] : [...model.questions.values(), ...this.earlier()]);
     this.drawAnswers();
   }
 

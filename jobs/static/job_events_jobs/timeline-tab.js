@@ -32,7 +32,7 @@ class TimelineTab {
       onFilter: (filter) => this.filtered(filter),
     });
     /** The step of the URL that is selected. @type {string|null} */
-    this.asked = null;
+    this.selectedId = null;
     this.isChosen = false;
     this.drawnAt = -Infinity;
     this.interval = REDRAW_MS;
@@ -70,7 +70,7 @@ class TimelineTab {
         text: url.get("q") ?? "",
       },
     });
-    this.selectAsAsked();
+    this.selectFromUrl();
     const cost = performance.now() - this.drawnAt;
     this.interval = Math.min(MAX_REDRAW_MS, Math.max(REDRAW_MS, REDRAW_FACTOR * cost));
   }
@@ -78,25 +78,25 @@ class TimelineTab {
   /** A link to a step of an earlier attempt shows that attempt. */
   followSpan(span) {
     const { attempt, compareWith, url } = this.page;
-    if (!span || span.id === this.asked || [attempt, compareWith].includes(span.attempt)) return;
+    if (!span || span.id === this.selectedId || [attempt, compareWith].includes(span.attempt)) return;
     url.set({ attempt: span.attempt, compare: null });
   }
 
   /** Selects the step of the URL, or at first the one that made the job fail. */
-  selectAsAsked() {
+  selectFromUrl() {
     const { model, url, attempt } = this.page;
-    const asked = url.get("span");
-    if (asked !== this.asked) {
-      if (this.view.select(asked)) Object.assign(this, { asked, isChosen: true });
-    } else if (asked === null && !this.isChosen && model.status === "failed" && model.fatal?.attempt === attempt) {
-      this.isChosen = this.view.select(model.fatal.spanId, { isAsked: false });
+    const spanId = url.get("span");
+    if (spanId !== this.selectedId) {
+      if (this.view.select(spanId)) Object.assign(this, { selectedId: spanId, isChosen: true });
+    } else if (spanId === null && !this.isChosen && model.status === "failed" && model.fatal?.attempt === attempt) {
+      this.isChosen = this.view.select(model.fatal.spanId, { scrolls: false });
     }
   }
 
   selected(span, by) {
     if (by !== "user") return;
-    Object.assign(this, { asked: span?.id ?? null, isChosen: true });
-    this.page.url.set({ span: this.asked });
+    Object.assign(this, { selectedId: span?.id ?? null, isChosen: true });
+    this.page.url.set({ span: this.selectedId });
   }
 
   filtered({ kinds, errors, text }) {
