@@ -48,7 +48,7 @@ def test_timeline_of_a_job_id_with_attributes() -> None:
     assert element["data-x"] == "1"
     assert "base-url" not in element
     labels = json.loads(element["labels"] or "")
-    assert (labels["timeline.step"], labels["json.deep"]) == ("Step", "Nested too deeply to be shown")
+    assert (labels["timeline.step"], labels["json.more"]) == ("Step", "Show more: {count}")
 
 
 def test_labels_are_those_of_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
