@@ -59,14 +59,21 @@ def check_layout(page: Any, width: int) -> None:
     assert not found, f"{page.url}: {found}"
 
 
-def check_accessibility(page: Any) -> None:
-    """Check the rules of axe-core, except for Django's own parts of the admin."""
-    page.evaluate(END_OF_ANIMATIONS)
-    options = {"resultTypes": ["violations"]}
-    result = Axe().run(page, context={"exclude": DJANGO_PARTS}, options=options)
-    found = [
-        f"{violation['id']}: {node['target']} {node['html'][:200]}"
-        for violation in result.response["violations"]
-        for node in violation["nodes"]
-    ]
-    assert not found, f"{page.url}: {found}"
+# The others do not depend on the colour scheme.
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+
+
+def check_accessibility(page: Any, excluded: Any = DJANGO_PARTS) -> None:
+    """Check the rules of axe-core in light colours, and those of colours in dark ones, too."""
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": COLOUR_RULES})):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(END_OF_ANIMATIONS)
+        options = {"resultTypes": ["violations"], **rules}
+        result = Axe().run(page, context={"exclude": excluded}, options=options)
+        found = [
+            f"{violation['id']}: {node['target']} {node['html'][:200]}"
+            for violation in result.response["violations"]
+            for node in violation["nodes"]
+        ]
+        assert not found, f"{page.url}, {scheme}: {found}"
+    page.emulate_media(color_scheme="light")
