@@ -159,6 +159,11 @@ def test_actions_follow_the_status_of_selected_jobs(page: Any, site: Site) -> No
         client.post(f"/api/jobs/{job_id}/cancel/")
     page.locator("#bulk-retry:enabled").wait_for()
     assert page.locator("#bulk-cancel").is_disabled()
+    with site.client() as client:
+        client.post(f"/api/jobs/{job_id}/retry/").raise_for_status()
+    page.locator("#bulk-cancel:enabled").click()  # of the attempt that is shown now
+    page.get_by_role("button", name="Cancel the jobs").click()
+    page.locator("tr .badge[data-status=cancelled]").wait_for()
 
 
 def test_refused_actions_are_listed(page: Any, site: Site) -> None:
@@ -271,6 +276,10 @@ def test_filters_are_applied_when_chosen(page: Any, site: Site) -> None:
     page.get_by_role("link", name="Pending").click()
     page.wait_for_url("**/jobs/?type=by_hand&status=pending")
     assert page.get_by_role("link", name="Pending").get_attribute("aria-current") == "true"
+    page.go_back()
+    page.go_back()
+    page.wait_for_url("**/jobs/")
+    assert page.get_by_label("Type").input_value() == ""
 
 
 def test_list_works_without_scripts(browser: Any, site: Site, logged_in: Any) -> None:

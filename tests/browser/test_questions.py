@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.browser.checks import check_accessibility
-from tests.browser.support import job_page, wait_for_state
+from tests.browser.support import job_page, wait_for_state, wait_until
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -51,10 +51,12 @@ def test_requests_are_answered_on_the_page(
     page.get_by_label("To whom?").fill("Anna\nand Bert")
     page.get_by_role("button", name="no", exact=True).click()
     text.wait_for(state="hidden")
+    wait_until(page, "document.activeElement.name === 'answer'")
     # A second answer does not disturb a user who is typing.
     assert page.get_by_label("To whom?").input_value() == "Anna\nand Bert"
     page.get_by_role("button", name="Send the answer").click()
     page.locator("#questions").wait_for(state="hidden")
+    wait_until(page, "document.activeElement.id === 'job-title'")
     assert answers(site, job_id) == {"sure": "no", "name": "Anna\nand Bert"}
     wait_for_state(other, "live")
     other.locator("#questions").wait_for(state="hidden")

@@ -67,6 +67,7 @@ def test_seek_shows_the_state_at_any_time(
     created = logged_ids(site, job_id)[0]
     assert shown_ids(page) == [created]
     assert page.locator("#job-badge").inner_text() == "Pending"
+    assert page.locator("#fact-worker").inner_text() == "–"
     assert page.locator("#cancel-form").is_hidden()
 
     seek(page, 1)

@@ -24,7 +24,7 @@ export class Attempt {
     /** What the events report; `began`: the start of the attempt is among them. */
     this.reported = null;
     this.began = this.isEnded = false;
-    this.createdAt = this.startedAt = this.endedAt = this.firstAt = this.workAt = this.percent = this.waited = null;
+    this.createdAt = this.startedAt = this.endedAt = this.firstAt = this.workAt = this.percent = null;
     this.phaseName = "";
     this.message = "";
     /** The event that failed the attempt, and the span that raised its error. */
@@ -34,7 +34,10 @@ export class Attempt {
   /** A terminal status is final: the API and the events may lag behind each other. */
   get status() {
     const known = [this.reported, STATUSES.has(this.row.status) ? this.row.status : null];
-    return known.find((status) => TERMINAL.has(status)) ?? (known.includes("running") ? "running" : "pending");
+    // A log of which the start was trimmed may have no event with the status.
+    const isTrimmed = this.firstAt !== null && !this.began && known.every((status) => status === null);
+    const isRunning = known.includes("running") || isTrimmed;
+    return known.find((status) => TERMINAL.has(status)) ?? (isRunning ? "running" : "pending");
   }
 
   get isOver() {
@@ -67,7 +70,7 @@ export class Attempt {
   }
 
   get queueSeconds() {
-    return this.waited ?? secondsBetween(this.created, this.startedAt ?? asTime(this.row.started_at));
+    return secondsBetween(this.created, this.startedAt ?? asTime(this.row.started_at));
   }
 
   get firstEventSeconds() {

@@ -279,7 +279,6 @@ const REDUCERS = new Map([
 
 function startTask(model, data, attempt) {
   attempt.startedAt ??= model.time;
-  if (attempt.waited === null && Number.isFinite(data.queue_seconds)) attempt.waited = Math.max(0, data.queue_seconds);
   model.lastWorker = asLine(data.worker) || model.lastWorker;
 }
 

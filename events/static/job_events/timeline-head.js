@@ -52,7 +52,7 @@ function titleOf(row) {
   return isOneOfMany ? { within: "", label: detail } : { within: withinOf(row), label: name };
 }
 
-const shareOf = (row, tree) => `${Math.round((100 * row.own) / (tree.duration || 1))} %`;
+const shareOf = (row, tree) => `${Math.round((100 * row.own) / Math.max(tree.duration, row.own, 1))} %`;
 const valueOf = (row, tree) => (tree.second ? signed(deltaOf(row)) : formatMs(row.own));
 
 function slowestButton(row, tree, translate, onSelect) {

@@ -27,16 +27,13 @@ export function createActions(page, tabs) {
   async function cancel(submit) {
     submit.preventDefault();
     const { attempt } = page.model;
-    const button = submit.target.querySelector("button");
     byId("cancel-terminate").checked = false;
     if ((await openDialog(byId("cancel-dialog"))) !== "yes") return;
-    button.disabled = true;
     const { jobUrl, csrfHeader } = page.config;
     const fields = { attempt, terminate: byId("cancel-terminate").checked };
     const { isDone, detail } = await postJson(`${jobUrl}cancel/`, fields, csrfHeader);
     setText(byId("action-problem"), isDone ? "" : (detail ?? translate("action.failed")));
     byId("action-problem").hidden = isDone;
-    if (!isDone) button.disabled = false; // otherwise the event "job_cancelled" hides it
   }
 
   /** Asks before a run that may cost as much as the last ones: the models' calls are what is paid for. */

@@ -61,10 +61,10 @@ function drawProgress({ model, translate }) {
   bar.value = percent;
 }
 
-function drawHandled({ model, translate }) {
-  const count = model.handledErrors;
+function drawHandled(page) {
+  const count = page.model.handledErrors;
   byId("handled").hidden = !count;
-  if (count) setText(byId("handled"), translate("handled", { count: formatNumber(count) }));
+  if (count) setText(byId("handled"), page.translate("handled", { count: countText(page, count) }));
 }
 
 function drawFacts(page) {
@@ -77,12 +77,15 @@ function drawFacts(page) {
   set("calls", formatNumber(model.modelCalls));
   set("tokens", tokensText(model, translate));
   set("cost", moneyText(page) || NO_VALUE);
-  const tools = { count: formatNumber(model.toolCalls), failed: formatNumber(model.toolErrors) };
+  const tools = { count: countText(page, model.toolCalls), failed: countText(page, model.toolErrors) };
   set("tools", model.toolErrors ? translate("tools.failed", tools) : tools.count);
   set("worker", model.worker || NO_VALUE);
   byId("fact-worker").title = model.worker ?? "";
   drawStart(model.start, page.now());
 }
+
+/** A count of what the events of the page report: a lower bound if there are earlier ones. */
+export const countText = ({ log }, count) => (log?.hasEarlier ? "≥ " : "") + formatNumber(count);
 
 function attemptText({ attempt, retries }, translate) {
   const number = formatNumber(attempt);
@@ -106,9 +109,9 @@ function tokensText({ tokens, modelCalls }, translate) {
   return translate("tokens", { input: formatNumber(tokens.input), output: formatNumber(tokens.output) });
 }
 
-/** @returns {string} The cost, in the precision that small costs need; "" if it is unknown. */
-export function moneyText({ job, config }) {
-  if (typeof job.cost !== "number") return "";
+/** @returns {string} The cost, in the precision that small costs need; "" if it is unknown, as of a moment of the past. */
+export function moneyText({ job, config, isPlayback }) {
+  if (typeof job.cost !== "number" || isPlayback) return "";
   const digits = job.cost < 1 ? 4 : 2;
   return `${job.cost.toFixed(digits)} ${config.currency}`;
 }
@@ -129,6 +132,5 @@ function showButtons(status) {
   const hadFocus = cancel.contains(document.activeElement);
   cancel.hidden = TERMINAL.has(status);
   retry.hidden = !["failed", "cancelled"].includes(status);
-  if (!cancel.hidden) cancel.querySelector("button").disabled = false;
-  else if (hadFocus) (retry.hidden ? byId("job-title") : retry.querySelector("button")).focus();
+  if (cancel.hidden && hadFocus) (retry.hidden ? byId("job-title") : retry.querySelector("button")).focus();
 }

@@ -77,7 +77,10 @@ export function createActivity(translate) {
     created.forEach((count, index) => drawBar(index, count, failed[index], most));
     buttons().slice(created.length).forEach((bar) => bar.remove());
     if (!bars.querySelector("[tabindex='0']") && bars.lastChild) bars.lastChild.tabIndex = 0;
-    const sum = (counts) => formatNumber(counts.reduce((total, count) => total + (count ?? 0), 0));
+    const sum = (counts) => {
+      const known = counts.filter((count) => count !== null);
+      return known.length ? formatNumber(known.reduce((total, count) => total + count, 0)) : "–";
+    };
     const times = { since: minuteText(shown.start), until: minuteText(shown.start + created.length * step * 1000) };
     setText(byId("activity-text"), translate("activity.summary", { jobs: sum(created), failed: sum(failed), ...times }));
   };

@@ -110,7 +110,7 @@ const rowOf = (table, id) => table.querySelector(`tr[data-job-id="${CSS.escape(i
 /** Replaces the cells that differ; equal cells keep the focus. */
 function changeRow(kept, row) {
   if (kept.dataset.rowHash === row.dataset.rowHash) return;
-  for (const name of ["rowHash", "status"]) kept.dataset[name] = row.dataset[name];
+  for (const name of ["rowHash", "status", "attempt"]) kept.dataset[name] = row.dataset[name];
   kept.toggleAttribute("data-may-change", row.hasAttribute("data-may-change"));
   [...row.cells].forEach((cell, index) => {
     const old = kept.cells[index];

@@ -16,7 +16,7 @@ import { JobModel } from "../job_events/job-model.js";
 import { announcer, byId, setText, showLiveState } from "./elements.js";
 import { createActions } from "./job-actions.js";
 import { createAttempts } from "./attempt-chips.js";
-import { createHead } from "./job-head.js";
+import { countText, createHead } from "./job-head.js";
 import { createProblem } from "./job-problem.js";
 import { formatNumber, pageConfig, serverClock, timeZone, translator } from "./page-text.js";
 import { createQuestions } from "./questions.js";
@@ -216,7 +216,7 @@ function showStatus(status = state.status, detail = state.detail) {
   const total = page.events.length;
   const count = formatNumber(shown === "loading" ? Math.max(state.loaded, total) : total);
   showLiveState(shown, page.translate(`live.${shown}`, { count }));
-  if (state.isSettled) setText(byId("event-count"), (page.log?.hasEarlier ? "≥ " : "") + formatNumber(total));
+  if (state.isSettled) setText(byId("event-count"), countText(page, total));
 }
 
 /** Returns a function that requests the job when what the log does not contain may have changed. */

@@ -7,7 +7,7 @@ import { TERMINAL } from "../job_events/job-attempts.js";
 import { jsonTree } from "../job_events/json-tree.js";
 import { isRefusal } from "../job_events/retry.js";
 import { eventData } from "../job_events/untrusted.js";
-import { element, setText } from "./elements.js";
+import { byId, element, setText } from "./elements.js";
 import { formatTime } from "./page-text.js";
 import { postJson } from "./post.js";
 import { promptTitle, promptView } from "./prompt-view.js";
@@ -68,7 +68,8 @@ export class QuestionList {
       const key = keyOf(question);
       return [key, known.get(key) ?? new QuestionForm(question, this.page)];
     }));
-    for (const [key, form] of known) if (!this.forms.has(key)) form.node.remove();
+    const gone = [...known].filter(([key]) => !this.forms.has(key)).map(([, form]) => form);
+    for (const form of gone) form.node.remove();
     for (const [key, form] of this.forms) {
       form.showPrompt(this.requests.find((each) => keyOf(each) === key)?.prompt);
       if (form.node.isConnected) continue;
@@ -76,6 +77,8 @@ export class QuestionList {
       this.page.announce(this.translate("question.asked", { text: promptTitle(form.question.prompt) }));
     }
     this.card.hidden = open.length === 0;
+    const isFocusLost = document.activeElement === document.body && gone.some((form) => form.isAnswered);
+    if (isFocusLost) (this.list.querySelector("button, textarea") ?? byId("job-title")).focus();
   }
 
   drawAnswers() {
@@ -130,6 +133,7 @@ class QuestionForm {
   constructor(question, page) {
     Object.assign(this, { question, page, translate: page.translate });
     this.id = `question-${question.attempt}-${question.name}`;
+    this.isAnswered = false;
     this.problem = element("p", { class: "field-problem", role: "alert" });
     this.promptSlot = element("div");
     const fields = question.choices.length ? this.choices() : this.freeAnswer();
@@ -175,6 +179,7 @@ class QuestionForm {
     const { inputsUrl, csrfHeader } = this.page.config;
     const fields = { name: this.question.name, value, attempt: this.question.attempt };
     const { isDone, detail } = await postJson(inputsUrl, fields, csrfHeader);
+    this.isAnswered = isDone;
     if (isDone) return; // the event "input_received" removes the form
     setText(this.problem, detail || this.translate("question.failed"));
     this.setBusy(false);

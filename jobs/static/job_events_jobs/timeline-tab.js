@@ -82,14 +82,15 @@ class TimelineTab {
     url.set({ attempt: span.attempt, compare: null });
   }
 
-  /** Selects the step of the URL, or at first the one that made the job fail. */
+  /** Selects the step of the URL, or at first the one that made the attempt fail. */
   selectFromUrl() {
     const { model, url, attempt } = this.page;
     const spanId = url.get("span");
+    const fatal = model.fatalOf(attempt);
     if (spanId !== this.selectedId) {
       if (this.view.select(spanId)) Object.assign(this, { selectedId: spanId, isChosen: true });
-    } else if (spanId === null && !this.isChosen && model.status === "failed" && model.fatal?.attempt === attempt) {
-      this.isChosen = this.view.select(model.fatal.spanId, { scrolls: false });
+    } else if (spanId === null && !this.isChosen && fatal) {
+      this.isChosen = this.view.select(fatal.spanId, { scrolls: false });
     }
   }
 

@@ -257,7 +257,7 @@ def test_hostile_events() -> None:
     events += [{**each, "timestamp": when, "id": None} for each in made([start("a"), end("a")])
                for when in (None, "", "x", 5, "9999-01-01T00:00:00Z", "0001-01-01")]  # fmt: skip
     facts = model_of(events, {"attempts": [1, {"number": "x"}], "attempt": "x", "usage": [1]})
-    assert facts["status"] == "pending"
+    assert facts["status"] == "running"  # the start may have been trimmed
 
 
 def test_status_of_other_programs_is_ignored() -> None:

@@ -498,10 +498,11 @@ def test_list_has_a_constant_number_of_queries(
 
 
 def test_duration_and_queue_wait_are_texts(anna: Client, user: Any) -> None:
+    """The wait is that of the current attempt, not of the job."""
     now = timezone.now()
     times = {"started_at": now - timedelta(hours=1, minutes=2, seconds=3), "finished_at": now}
     job = make(user, status=Job.Status.COMPLETED, **times)
-    Job.objects.filter(pk=job.pk).update(created_at=times["started_at"] - timedelta(seconds=1.5))
+    Attempt.of(job, times["started_at"] - timedelta(seconds=1.5)).save()
     page = text_of(anna.get(LIST))
     assert ">1 h 2 min<" in page
     assert ">1.50 s<" in page
