@@ -55,7 +55,7 @@ test: setup
 	    -m "(database or redis) and not extended"
 
 # Tests that take long or need another server, all fault tests on PostgreSQL and another Redis,
-# Valkey, Redis with TLS, and older versions of redis-py.
+# Valkey, Redis with TLS, and the short fault tests on older versions of redis-py.
 test-extended: extended
 	for pins in lowest redis-6; do \
 	    $(MAKE) test-faults PINS=constraints-$$pins.txt VENV=.venv-$$pins || exit 1; \
@@ -73,7 +73,7 @@ extended: setup
 	done
 
 test-faults: setup
-	$(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) -m "redis or not extended"
+	$(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) -m "not extended"
 
 # Random faults. Prints its seed; repeat a run with make soak SEED=7. DATABASE is sqlite or postgres.
 soak: setup
