@@ -289,7 +289,7 @@ def test_testing_snippets(quickstart_project, tmp_path):
     tests = code["tests"] + recording + code["tests-replay"]
     (tmp_path / "test_reports.py").write_text(tests)
     (tmp_path / "conftest.py").write_text(code["tests-conftest"])
-    options = ("-q", "-p", "no:randomly", "--ds", "mysite.settings")
+    options = ("-p", "no:randomly", "--ds", "mysite.settings")
     output = quickstart_project("-m", "pytest", *options, "test_reports.py")
     assert "2 passed" in output
 

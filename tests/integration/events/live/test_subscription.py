@@ -312,7 +312,7 @@ async def test_redis_is_killed_and_restarted(tmp_path_factory, short_tmp, settin
         async with aclosing(follow("abc")) as messages:
             await until(messages, lambda m: isinstance(m, Live))
             redis.kill()
-            await until(messages, lambda m: isinstance(m, KeepAlive))
+            await asyncio.sleep(0.5)  # the hub tries to connect
             redis.start()
             publish(2)
             received = await until(messages, lambda m: isinstance(m, Event))
