@@ -1,6 +1,7 @@
 """Helpers of the browser tests."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.support.site import Site
@@ -111,3 +112,17 @@ def log_in(page: Any, user: str = "demo") -> None:
     page.get_by_label("Password").fill(user)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Jobs", exact=True).wait_for()
+
+
+def queue_wait(site: Site, job_id: str) -> str:
+    """Return the time from the creation of a job to its first start, as the pages show it."""
+    with site.client() as client:
+        events = client.get(f"/api/jobs/{job_id}/events/").json()["results"]
+    times = [
+        next(each["timestamp"] for each in events if each["event_type"] == name)
+        for name in ("job_created", "task_started")
+    ]
+    # In JavaScript, times have whole milliseconds.
+    created, started = (datetime.fromisoformat(time[:23] + time[26:]) for time in times)
+    waited = (started - created) // timedelta(milliseconds=1)
+    return f"{waited} ms" if waited < 1000 else f"{waited / 1000 + 1e-9:.2f} s"

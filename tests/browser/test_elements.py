@@ -1,13 +1,12 @@
 """The custom elements in a page of a project, under a strict policy."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import logged_ids, wait_until
+from tests.browser.support import logged_ids, queue_wait, wait_until
 from tests.browser.test_client import COUNT_TRANSPORTS, publish
 from tests.support.site import Site
 
@@ -74,7 +73,7 @@ def test_elements_follow_a_job_to_its_end(
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     elements.locator("job-progress[data-status=cancelled]").first.wait_for()
-    assert re.fullmatch(r"[\d.]+ m?s", fact(first, "queue"))
+    assert fact(first, "queue") == queue_wait(site, job_id)
     assert fact(first, "started").endswith("GMT+9")
     wait_until(elements, "received.some(([, name]) => name === 'job-end')")
     received = elements.evaluate("received")

@@ -17,7 +17,7 @@ from tests.support.need import need
 from tests.support.nginx import extend_settings
 from tests.support.postgres import BINARIES, PostgresServer, find_binary
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120, func_only=True)]
 
 
 def findings_of(manage: Manage, *arguments: str) -> tuple[int, dict[str, Any]]:  # noqa: F811

@@ -68,6 +68,7 @@ def test_stream_that_is_late_is_not_healthy(redis_client):
     assert not found.healthy
 
 
+@pytest.mark.timeout(9, func_only=True)
 def test_without_redis_the_archive_lag_is_unknown(redis_down):
     put_in_outbox(make_log())
     make_processor()

@@ -238,6 +238,7 @@ def test_attempt_that_hangs_is_repeated(channels, receiver, monkeypatch):
     assert AlertDelivery.objects.get().delivered_at
 
 
+@pytest.mark.timeout(30, func_only=True)
 def test_single_pass_does_not_wait_for_channels_that_hang(channels, monkeypatch):
     monkeypatch.setattr(deliverer, "ATTEMPT_SECONDS", 2.0)
     release = Flag()

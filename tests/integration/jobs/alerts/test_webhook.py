@@ -247,6 +247,7 @@ def trickle_status(connection):
         sleep(0.02)
 
 
+@pytest.mark.timeout(30, func_only=True)
 @pytest.mark.parametrize("respond", [trickle, trickle_status, lambda _connection: sleep(3)])
 def test_receiver_that_does_not_complete_a_response(channels, receiver, monkeypatch, respond):
     monkeypatch.setattr(exchange, "EXCHANGE_SECONDS", 0.5)
