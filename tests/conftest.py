@@ -60,20 +60,28 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(scope="session")
-def short_tmp() -> Iterator[Path]:
+def session_tmp() -> Iterator[Path]:
     """A folder with a path that is short enough for unix sockets."""
     directory = Path(tempfile.mkdtemp(prefix="je"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture
+def short_tmp(session_tmp: Path) -> Iterator[Path]:
+    """A folder of the test, also with a short path."""
+    directory = Path(tempfile.mkdtemp(prefix="", dir=session_tmp))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def redis_server(short_tmp: Path) -> Iterator[EmbeddedRedis]:
+def redis_server(session_tmp: Path) -> Iterator[EmbeddedRedis]:
     """The Redis of this test run; the settings and Celery use it."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("TEST_REDIS_TLS"):
-            require_tls(short_tmp, patch)
-        server = EmbeddedRedis(short_tmp / "redis", save="")
+            require_tls(session_tmp, patch)
+        server = EmbeddedRedis(session_tmp / "redis", save="")
         server.start()
         settings.JOB_EVENTS["REDIS_URL"] = server.url
         settings.CHANNEL_LAYERS = {}
@@ -93,12 +101,12 @@ def empty_redis(redis_server: EmbeddedRedis) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    short_tmp: Path, django_db_modify_db_settings_parallel_suffix: None
+    session_tmp: Path, django_db_modify_db_settings_parallel_suffix: None
 ) -> None:
     """Use a file on SQLite, like users: an in-memory database has other locks."""
     database = connections["default"]
     if database.vendor == "sqlite":
-        database.settings_dict["TEST"]["NAME"] = str(short_tmp / "test.sqlite3")
+        database.settings_dict["TEST"]["NAME"] = str(session_tmp / "test.sqlite3")
 
 
 # Filled by `migrate`, and not changed by tests.
@@ -149,9 +157,9 @@ async def _close_async_redis(request: pytest.FixtureRequest) -> AsyncIterator[No
 
 
 @pytest.fixture(scope="session")
-def site(short_tmp: Path) -> Iterator[Site]:
+def site(session_tmp: Path) -> Iterator[Site]:
     """A site with uvicorn, a Celery worker, Redis and a database."""
-    with started(Site, short_tmp / "site") as site:
+    with started(Site, session_tmp / "site") as site:
         yield site
 
 

@@ -72,9 +72,9 @@ def context(browser: Any, site: Site, logged_in: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def showcase(short_tmp: Path) -> Iterator[Showcase]:
+def showcase(session_tmp: Path) -> Iterator[Showcase]:
     """A site with real logs of each kind of producer."""
-    directory = short_tmp / "showcase"
+    directory = session_tmp / "showcase"
     directory.mkdir()
     site = Showcase(directory)
     try:

@@ -45,7 +45,6 @@ def own_redis(short_tmp, settings, monkeypatch):
     yield server
     server.kill()
     writer.redis_breaker.record_success()
-    shutil.rmtree(server.directory)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A Redis with a few megabytes of memory: what is archived makes room for new events."""
 
-import shutil
 from contextlib import suppress
 from datetime import timedelta
 
@@ -43,7 +42,6 @@ def small_redis(short_tmp, settings, monkeypatch):
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     yield get_redis()
     server.stop()
-    shutil.rmtree(server.directory)
 
 
 def make_jobs(count, *, is_finished=True):

@@ -51,7 +51,7 @@ def service(short_tmp, settings, monkeypatch):
     monkeypatch.setattr("events.outbox.relay.MIN_AGE", timedelta())
     with nodes(short_tmp, 2) as (primary, replica):
         replica.replicate(primary)
-        with sentinel(short_tmp / "sentinel", primary) as watching:
+        with sentinel(short_tmp / "sentinel", primary, down_after=0.5) as watching:
             target["port"] = watching.get_connection_kwargs()["port"]
             settings.JOB_EVENTS = {
                 **settings.JOB_EVENTS,

@@ -28,9 +28,9 @@ JOBS = ["a", "b", "c"]
 
 
 @pytest.fixture(scope="module")
-def slow_site(short_tmp: Path) -> Iterator[Site]:
+def slow_site(session_tmp: Path) -> Iterator[Site]:
     """A site with logs of 20 MB, and a short SEND_TIMEOUT."""
-    directory = short_tmp / "slow"
+    directory = session_tmp / "slow"
     directory.mkdir()
     site = Site(directory)
     timeout = f"JOB_EVENTS['SEND_TIMEOUT'] = {SEND_TIMEOUT_SECONDS}"

@@ -1,6 +1,5 @@
 """Redis servers with TCP ports: with TLS, with users, watched by Sentinel, and as a cluster."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +43,6 @@ class Node:
     def stop(self) -> None:
         self.client.close()
         self.server.kill()
-        shutil.rmtree(self.server.directory)
 
 
 def wait_until(condition: Any, seconds: float = 20) -> None:
@@ -74,14 +72,17 @@ def cluster(directory: Path, masters: int = 3, replicas: int = 0) -> Iterator["C
 
 
 @contextmanager
-def sentinel(directory: Path, primary: Node) -> Iterator[redis.Redis]:
-    """Run a Sentinel that alone decides on a failover of `SERVICE`; yield a client of it."""
+def sentinel(directory: Path, primary: Node, *, down_after: float = 30) -> Iterator[redis.Redis]:
+    """Run a Sentinel that alone decides on a failover of `SERVICE`; yield a client of it.
+
+    It regards a primary as down that did not respond for `down_after` seconds.
+    """
     directory.mkdir()
     port, config = free_port(), directory / "sentinel.conf"
     config.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
         f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} 1\n"
-        f"sentinel down-after-milliseconds {SERVICE} 500\n"
+        f"sentinel down-after-milliseconds {SERVICE} {down_after * 1000:.0f}\n"
         f"sentinel failover-timeout {SERVICE} 3000\n"
     )
     command = [find_redis_server() or "", config, "--sentinel"]
@@ -93,7 +94,6 @@ def sentinel(directory: Path, primary: Node) -> Iterator[redis.Redis]:
         finally:
             client.close()
             process.kill()
-    shutil.rmtree(directory)
 
 
 class ClusterNodes:

@@ -10,8 +10,8 @@ from tests.support.workers import Workers
 
 
 @pytest.fixture(scope="session")
-def worker_site(short_tmp: Path) -> Iterator[Workers]:
-    with started(Workers, short_tmp / "workers") as site:
+def worker_site(session_tmp: Path) -> Iterator[Workers]:
+    with started(Workers, session_tmp / "workers") as site:
         yield site
 
 

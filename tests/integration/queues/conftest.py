@@ -50,8 +50,8 @@ class QueueSite(Workers):
 
 
 @pytest.fixture(scope="session")
-def queue_site(short_tmp: Path) -> Iterator[QueueSite]:
-    with started(QueueSite, short_tmp / "queues") as site:
+def queue_site(session_tmp: Path) -> Iterator[QueueSite]:
+    with started(QueueSite, session_tmp / "queues") as site:
         yield site
 
 

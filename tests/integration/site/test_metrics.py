@@ -50,8 +50,8 @@ class MetricsSite(Site):
 
 
 @pytest.fixture(scope="module")
-def measured(short_tmp: Path) -> Iterator[MetricsSite]:
-    with started(MetricsSite, short_tmp / "measured") as site:
+def measured(session_tmp: Path) -> Iterator[MetricsSite]:
+    with started(MetricsSite, session_tmp / "measured") as site:
         yield site
 
 

@@ -1,6 +1,5 @@
 """Runs single checks, against servers whose state a test changes."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,4 +41,3 @@ def own_redis(short_tmp: Path, settings: Any) -> Iterator[EmbeddedRedis]:
     yield redis
     get_redis().close()
     redis.kill()
-    shutil.rmtree(redis.directory, ignore_errors=True)

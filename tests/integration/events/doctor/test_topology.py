@@ -48,7 +48,7 @@ def test_one_server():
 
 
 def test_replica(short_tmp, configure):
-    with nodes(short_tmp / "d1", 2) as (primary, replica):
+    with nodes(short_tmp, 2) as (primary, replica):
         replica.replicate(primary)
         configure(f"redis://127.0.0.1:{replica.port}")
         finding = find("redis-topology")
@@ -60,8 +60,8 @@ def test_replica(short_tmp, configure):
 
 def test_sentinel(short_tmp, configure):
     with (
-        nodes(short_tmp / "d2", 2) as (primary, replica),
-        sentinel(short_tmp / "d2s", primary) as watcher,
+        nodes(short_tmp, 2) as (primary, replica),
+        sentinel(short_tmp / "sentinel", primary) as watcher,
     ):
         port = watcher.connection_pool.connection_kwargs["port"]
         configure(f"redis://127.0.0.1:{port}")
@@ -82,7 +82,7 @@ def test_sentinel(short_tmp, configure):
 
 
 def test_cluster(short_tmp, configure):
-    with cluster(short_tmp / "d3", replicas=2) as found:
+    with cluster(short_tmp, replicas=2) as found:
         target["port"] = found.masters[0].port
         configure(f"redis://127.0.0.1:{target['port']}")
         finding = find("redis-topology")
@@ -99,7 +99,7 @@ def test_cluster(short_tmp, configure):
 
 
 def test_all_checks_of_a_cluster(short_tmp, configure):
-    with cluster(short_tmp / "d4") as found:
+    with cluster(short_tmp) as found:
         target["port"] = found.masters[0].port
         configure(factory="cluster_client")
         for check in (

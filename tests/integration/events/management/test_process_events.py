@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +21,6 @@ from events.exceptions import RedisOutOfMemory
 from events.models import ArchiveCheckpoint, ArchivedEvent, Processor
 from events.outbox import publish_event
 from events.processor import get_status, is_running
-from events.producer.batch import LastAcked
-from events.producer.sender import senders_of, sync_sender
 from events.publisher import get_publisher
 from events.streams.clients import get_redis
 from events.testing.redis_server import EmbeddedRedis
@@ -109,11 +106,8 @@ def own_redis(short_tmp: Path, settings) -> Iterator[EmbeddedRedis]:
     redis = EmbeddedRedis(short_tmp / "own-redis")
     redis.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": redis.url}
-    # That of an earlier test had the same address.
-    sync_sender(senders_of(get_redis())).last_acked = LastAcked()
     yield redis
     redis.stop()
-    shutil.rmtree(redis.directory)
 
 
 @pytest.fixture
