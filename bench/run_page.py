@@ -21,8 +21,9 @@ from typing import Any
 import redis
 
 from events.publisher import SyncRedisStreamPublisher
+from tests.support.chromium import chromium
 from tests.support.showcase import Showcase
-from tests.support.showcase_pages import chromium, new_page
+from tests.support.showcase_pages import new_page
 
 EVENTS = 20_000
 HOUR_EVENTS, EVENTS_PER_SECOND = 360_000, 100

@@ -15,11 +15,11 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
+from tests.support.chromium import chromium  # noqa: E402
 from tests.support.showcase import Showcase  # noqa: E402
 from tests.support.showcase_pages import (  # noqa: E402
     SCHEMES,
     WIDTHS,
-    chromium,
     new_page,
     open_page,
     paths_of,

@@ -1,6 +1,5 @@
 """Chromium with a logged-in user."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,18 @@ import redis
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import log_in
+from tests.support.chromium import CHROMIUM, chromium
 from tests.support.need import need
 from tests.support.showcase import Showcase
 from tests.support.showcase_pages import paths_of
 from tests.support.site import Site
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-# A page whose response is mocked has no address: Chromium would block its requests to localhost.
-ARGUMENTS += ["--disable-features=LocalNetworkAccessChecks"]
-# A host that is not localhost, at which plain HTTP is an insecure context.
-ARGUMENTS += ["--host-resolver-rules=MAP intranet.test 127.0.0.1"]
+ARGUMENTS = (
+    # A page whose response is mocked has no address, and its requests to localhost are blocked.
+    "--disable-features=LocalNetworkAccessChecks",
+    # A host that is not localhost, at which plain HTTP is an insecure context.
+    "--host-resolver-rules=MAP intranet.test 127.0.0.1",
+)
 # Tests cause error responses on purpose, which Chromium logs to the console.
 EXPECTED = ("Failed to load resource",)
 
@@ -32,13 +32,9 @@ def _close_async_redis() -> None:
 
 @pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
-    need(request, CHROMIUM, "a Chromium (Debian's package chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    need(request, CHROMIUM, "a Chromium (Debian's package chromium-headless-shell)")
+    with chromium(*ARGUMENTS) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

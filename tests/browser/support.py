@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from time import sleep
 from typing import Any
 
 from tests.support.site import Site
@@ -27,6 +28,12 @@ Assam is strong. Darjeeling is light.
 def wait_for_state(page: Any, state: str, timeout: float = 60_000) -> None:
     """Wait until the live delivery of the page has the state."""
     page.wait_for_selector(f"html[data-live-state={state}]", timeout=timeout)
+
+
+def wait_for_status(client: Any, job_id: str, status: str) -> None:
+    """Wait until the row of a job has the status, which its log has earlier."""
+    while client.get(f"/api/jobs/{job_id}/").json()["status"] != status:
+        sleep(0.05)
 
 
 def wait_until(page: Any, condition: str) -> None:

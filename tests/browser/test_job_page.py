@@ -18,6 +18,7 @@ from tests.browser.support import (
     show_tab,
     shown_ids,
     wait_for_state,
+    wait_for_status,
     wait_until,
 )
 from tests.support.site import Site
@@ -253,6 +254,7 @@ def test_new_attempt_replaces_the_error_and_keeps_the_events(
     page.goto(job_page(job_id))
     page.locator("#problem", has_text="It broke").wait_for()
     with site.client() as client:
+        wait_for_status(client, job_id, "failed")
         client.post(f"/api/jobs/{job_id}/retry/").raise_for_status()
     publisher.publish_event(job_id, {"event_type": "thought", "text": "second", "run_id": "1"})
     page.reload()

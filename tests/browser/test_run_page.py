@@ -7,7 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, queue_wait, show_tab, wait_for_state, wait_until
+from tests.browser.support import (
+    job_page,
+    queue_wait,
+    show_tab,
+    wait_for_state,
+    wait_for_status,
+    wait_until,
+)
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -199,13 +206,6 @@ def test_attempts_are_selected_and_compared(
     assert page.get_by_label("Compare with").input_value() == "2"
     chips.last.click()
     assert "attempt" not in query_of(page)
-
-
-def wait_for_status(client: Any, job_id: str, status: str) -> None:
-    for _ in range(100):
-        if client.get(f"/api/jobs/{job_id}/").json()["status"] == status:
-            return
-    raise AssertionError(f"{job_id} is not {status}")
 
 
 # Tabs and keys

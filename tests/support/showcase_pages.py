@@ -1,14 +1,10 @@
 """The pages of a `Showcase` in Chromium."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 from tests.support.showcase import Showcase
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 LOGIN = "/jobs/login/"
 # Paths by name; the fields are the kinds of jobs.
 PAGES = {
@@ -51,16 +47,6 @@ def paths_of(site: Showcase) -> dict[str, str]:
     key = site.manage("shell", "--verbosity", "0", "-c", script).strip()
     fields = {**site.jobs, "agent_pk": key}
     return {name: path.format_map(fields) for name, path in PAGES.items()}
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def new_page(browser: Any, site: Showcase, **options: Any) -> Any:
