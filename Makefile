@@ -20,7 +20,7 @@ MAX_MODULE_LINES := 400
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-extended extended test-faults soak check check-source bench matrix format clean
+.PHONY: setup demo test test-extended extended soak check check-source bench matrix format clean
 
 setup: $(STAMP)
 
@@ -46,7 +46,7 @@ demo: setup
 	@exec $(BIN)/python manage.py demo --port $(PORT)
 
 # Let the test processes share compiled modules even if the environment disables bytecode.
-test extended test-faults: export PYTHONDONTWRITEBYTECODE =
+test test-extended extended: export PYTHONDONTWRITEBYTECODE =
 
 # Then PostgreSQL and the Redis of the machine.
 test: setup
@@ -58,7 +58,10 @@ test: setup
 # Valkey, Redis with TLS, and the short fault tests on older versions of redis-py.
 test-extended: extended
 	for pins in lowest redis-6; do \
-	    $(MAKE) test-faults PINS=constraints-$$pins.txt VENV=.venv-$$pins || exit 1; \
+	    $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade \
+	        --target .local/$$pins -r constraints-$$pins.txt && \
+	    PYTHONPATH=$(CURDIR)/.local/$$pins $(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) \
+	        -m "not extended" || exit 1; \
 	done
 
 extended: setup
@@ -71,9 +74,6 @@ extended: setup
 	    $(BIN)/python -m tests.on_other_servers --$$server $(TEST_PROCESSES) tests/integration \
 	        -m "redis and not extended" || exit 1; \
 	done
-
-test-faults: setup
-	$(BIN)/python -m pytest $(TEST_PROCESSES) $(FAULTS) -m "not extended"
 
 # Random faults. Prints its seed; repeat a run with make soak SEED=7. DATABASE is sqlite or postgres.
 soak: setup

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -164,7 +165,7 @@ def test_sender_closes_its_connection_after_the_client_is_collected(redis_server
     """The pool is too small to reserve a connection: the sender opens its own."""
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", COLLECTED_CLIENT_SCRIPT.format(url=redis_server.url)],
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -285,7 +286,7 @@ def test_no_resource_warning_until_exit(redis_server):
             "-c",
             PUBLISH_SCRIPT.format(url=redis_server.url),
         ],
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
