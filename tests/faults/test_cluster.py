@@ -59,7 +59,7 @@ def start(short_tmp, settings, monkeypatch):
     contexts = []
 
     def start(**options):
-        contexts.append(cluster(short_tmp, **options))
+        contexts.append(cluster(short_tmp, down_after=1, **options))
         nodes = contexts[0].__enter__()
         target["port"] = nodes.masters[0].port
         settings.JOB_EVENTS = {

@@ -65,10 +65,16 @@ def nodes(directory: Path, count: int, **options: str) -> Iterator[list[Node]]:
 
 
 @contextmanager
-def cluster(directory: Path, masters: int = 3, replicas: int = 0) -> Iterator["ClusterNodes"]:
-    options = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
+def cluster(
+    directory: Path, masters: int = 3, replicas: int = 0, *, down_after: float = 30
+) -> Iterator["ClusterNodes"]:
+    """Run a cluster. It regards a node as down that did not respond for `down_after` seconds."""
+    options = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}  # to start fast
     with nodes(directory, masters + replicas, **options) as found:
-        yield ClusterNodes(found[:masters], found[masters:])
+        started = ClusterNodes(found[:masters], found[masters:])
+        for node in found:
+            node.client.config_set("cluster-node-timeout", f"{down_after * 1000:.0f}")
+        yield started
 
 
 @contextmanager
