@@ -17,6 +17,6 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def folder(short_tmp: Path, tmp_path: Path) -> Path:
+def folder(short_tmp: Path) -> Path:
     """A folder that does not exist yet, with a path that is short enough for unix sockets."""
-    return short_tmp / tmp_path.name
+    return short_tmp / "project"

@@ -41,9 +41,9 @@ print(json.dumps(events))
 
 
 @pytest.fixture
-def site(short_tmp: Path, tmp_path: Path) -> Iterator[Site]:
+def site(short_tmp: Path) -> Iterator[Site]:
     mirrored = 'JOB_EVENTS = {**JOB_EVENTS, "MIRROR_PUBSUB": True}'
-    with project(short_tmp / tmp_path.name, mirrored) as site:
+    with project(short_tmp / "site", mirrored) as site:
         site.manage("migrate")
         site.start_processor()
         yield site

@@ -25,9 +25,9 @@ LIVE, END, RESTART = "live", "end", "restart"
 
 
 @pytest.fixture
-def own_site(short_tmp: Path, tmp_path: Path) -> Iterator[Site]:
+def own_site(short_tmp: Path) -> Iterator[Site]:
     """A site of a single test, whose server is stopped and killed."""
-    directory = short_tmp / tmp_path.name[-12:]
+    directory = short_tmp / "own"
     directory.mkdir()
     site = Site(directory)
     try:

@@ -27,10 +27,10 @@ with transaction.atomic():
 """
 
 
-def test_one_message(short_tmp, tmp_path):
+def test_one_message(short_tmp):
     receiver = Receiver()
     settings = SETTINGS.format(channel=receiver.channel(), wait=GROUP_WAIT_SECONDS)
-    with receiver.running(), project(short_tmp / tmp_path.name, settings) as site:
+    with receiver.running(), project(short_tmp / "site", settings) as site:
         run_script(site, TABLES_SCRIPT)
         run_script(site, SCRIPT)
         processors = [site.start_processor() for _ in range(2)]

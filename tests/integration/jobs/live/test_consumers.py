@@ -375,9 +375,9 @@ async def test_stream_that_is_replaced_by_another_type_closes_the_socket(
 
 
 @pytest.fixture
-def own_redis(short_tmp, settings, tmp_path):
+def own_redis(short_tmp, settings):
     """A Redis for one test, which writes each command to disk at once."""
-    server = EmbeddedRedis(short_tmp / tmp_path.name[-12:], appendfsync="always")
+    server = EmbeddedRedis(short_tmp / "own", appendfsync="always")
     server.start()
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "REDIS_URL": server.url, "REDIS_TIMEOUT": 2}
     yield server
