@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from events.publisher import SyncRedisStreamPublisher
-from tests.browser.support import job_page, logged_ids, show_tab, shown_ids, wait_for_state
+from tests.browser.support import (
+    job_page,
+    logged_ids,
+    show_tab,
+    shown_ids,
+    wait_for_state,
+    wait_until,
+)
 from tests.browser.test_client import publish
 from tests.support.site import Site
 
@@ -82,12 +89,13 @@ def test_earlier_events_are_listed_once_while_events_wait(
     framed.evaluate("setFrames(true)")
     count = framed.locator("#event-count", has_text=re.compile(r"^≥ 1[0-9]{2}$"))
     count.wait_for()
-    framed.wait_for_timeout(LIVE_MS)
-    shown = shown_ids(framed)
+    logged = logged_ids(site, plain_job_id)
+    while (shown := shown_ids(framed))[-1] != logged[-1]:
+        framed.wait_for_timeout(100)
     assert len(shown) > 100
     size = framed.locator(".event-row").first.get_attribute("aria-setsize")
     assert size == str(len(shown))
-    assert shown == logged_ids(site, plain_job_id)[-len(shown) :]
+    assert shown == logged[-len(shown) :]
 
 
 def test_timeline_has_the_steps_of_earlier_events(
@@ -132,6 +140,5 @@ def test_selection_of_a_hidden_step_clears_the_filter(
         pass
     page.goto(f"/jobs/job/{plain_job_id}/?tab=timeline&q=nothing&span={span_id}")
     page.locator(".row .label", has_text="kettle").wait_for()
-    page.wait_for_timeout(LIVE_MS)
-    assert "q=" not in page.url
+    wait_until(page, "!location.search.includes('q=')")
     assert page.locator(".row .label", has_text="kettle").is_visible()

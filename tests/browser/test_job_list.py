@@ -48,7 +48,7 @@ def test_rows_are_requested_only_after_a_notification(page: Any, site: Site) -> 
     page.wait_for_timeout(3_000)
     assert [url for url in requested if "rows=1" in url] == []
     job_id = create(site, "Newer", "anna")
-    page.locator(f"tr[data-job-id='{job_id}']").wait_for(timeout=5_000)
+    page.locator(f"tr[data-job-id='{job_id}']").wait_for()
 
 
 def test_first_job_replaces_the_empty_list(page: Any, site: Site) -> None:

@@ -129,7 +129,7 @@ def test_event_is_shown_when_it_is_published(
 ) -> None:
     open_live(page, job_id)
     event_id = publisher.publish_task_progress(job_id, "by_hand", 42, message="half way, nearly")
-    event_row(page, event_id).wait_for(timeout=2_000)
+    event_row(page, event_id).wait_for()
     assert page.locator("#percent").inner_text() == "42%"
     assert page.locator("#phase-note").inner_text() == "half way, nearly"
 
@@ -424,12 +424,12 @@ def test_ten_thousand_events(page: Any, job_id: str, publisher: SyncRedisStreamP
         ]
         publisher.publish_events(job_id, events)
     page.goto(job_page(job_id))
-    wait_for_state(page, "live", timeout=15_000)
+    wait_for_state(page, "live")
     page.locator("#event-count", has_text="10,001").wait_for()
     assert page.locator(".event-row").count() <= 600
     page.get_by_role("button", name="Jump to the latest").click()
     last = publisher.publish_event(job_id, {"event_type": "last"})
-    event_row(page, last).wait_for(timeout=10_000)
+    event_row(page, last).wait_for()
     page.locator("#event-count", has_text="10,002").wait_for()
 
 

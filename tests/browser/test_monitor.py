@@ -192,7 +192,8 @@ def test_unchanged_statistics_are_not_sent_again(page: Any) -> None:
 
     page.route("**/api/statistics/**", answer)
     open_monitor(page)
-    page.wait_for_timeout(6_000)
+    while len(answers) < 2:
+        page.wait_for_timeout(100)
     assert answers[:2] == [200, 304]
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.support import wait_until
+
 pytestmark = [pytest.mark.browser, pytest.mark.extended]
 
 BACKGROUNDS = {"light": "rgb(246, 245, 242)", "dark": "rgb(20, 21, 23)"}
@@ -41,7 +43,6 @@ def test_charts_are_drawn_again_in_the_colours_of_the_theme(page: Any) -> None:
     page.goto("/jobs/monitor/")
     page.wait_for_selector("html[data-drawn]")
     image = "document.querySelector('.u-wrap canvas').toDataURL()"
-    light = page.evaluate(image)
+    page.evaluate(f"globalThis.light = {image}")
     choose(page, "Dark")
-    page.wait_for_timeout(200)
-    assert page.evaluate(image) != light
+    wait_until(page, f"{image} !== light")

@@ -5,7 +5,6 @@ const { JobModel } = await import(new URL("../../events/static/job_events/job-mo
 const { events, job, window } = JSON.parse(readFileSync(0, "utf8"));
 const model = new JobModel(job);
 const held = [];
-const start = performance.now();
 for (const event of events) {
   model.add(event);
   held.push(event);
@@ -18,7 +17,6 @@ const facts = Object.fromEntries(
   ["status", "attempt", "phase", "progress", "message", "queueSeconds", "firstEventSeconds", "modelCalls", "toolCalls",
     "toolErrors", "tokens", "usage", "worker", "handledErrors", "retries", "fatal", "errorCount", "result"].map((name) => [name, model[name]]),
 );
-const milliseconds = performance.now() - start;
 
 /** Without recursion: a log may nest thousands of spans. */
 function rows(roots) {
@@ -35,7 +33,7 @@ function rows(roots) {
 
 const spans = Object.fromEntries(attempts.map(({ number }) => [number, rows(model.roots(number))]));
 const output = {
-  ...facts, attempts, spans, milliseconds, questions: [...model.questions.values()], types: Object.fromEntries(model.types),
+  ...facts, attempts, spans, questions: [...model.questions.values()], types: Object.fromEntries(model.types),
   held: { spans: model.spans.size, byEvent: model.tree.byEvent.size, open: model.tree.open.size, failed: model.tree.failed.size },
 };
 process.stdout.write(JSON.stringify(output));

@@ -173,7 +173,7 @@ def assert_survey(events: list[dict[str, Any]], roots: list[Any]) -> None:
     assert sorted(node.status for node in lookups) == ["done"] * 29 + ["failed"]
     slow, quick = second.find("slow")[0].seconds, second.find("quick")[0].seconds
     assert slow >= 3 * SECONDS - ROUNDING
-    assert SECONDS - ROUNDING <= quick < slow
+    assert quick >= SECONDS - ROUNDING
     for node in second.find("review"):
         assert slow + quick - ROUNDING <= node.seconds <= second.seconds
     for node in first.find("researcher"):  # its lookups run at once

@@ -1,6 +1,5 @@
 import json
 import sys
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -76,12 +75,11 @@ def test_large_item_leaves_room_for_later_ones():
 
 
 def test_number_of_nodes_is_limited():
+    """Without the limit, the conversion takes longer than the timeout of the test."""
     value = ["x", 1j]
     for _ in range(40):
         value = [value, value]
-    started = time.monotonic()
     assert len(orjson.dumps(convert(value))) < 10_000_000
-    assert time.monotonic() - started < 10
 
 
 class Lines(dict):

@@ -136,7 +136,7 @@ async def test_node_that_is_tried_again_after_its_timeout():
         return {"messages": [AIMessage("here")]}
 
     policy = RetryPolicy(initial_interval=0.001, max_attempts=2, jitter=False)
-    graph = node_graph(slow, "slow", retry_policy=policy, timeout=0.05)
+    graph = node_graph(slow, "slow", retry_policy=policy, timeout=1)
     await graph.ainvoke(QUESTION, config={"callbacks": [async_handler()]})
     assert [(e["name"], e["attempt"]) for e in data_of("retry")] == [("slow", 2)]
 

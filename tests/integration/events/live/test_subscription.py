@@ -149,14 +149,15 @@ async def test_terminal_event_triggers_the_completion_query():
 async def test_idle_logs_share_a_completion_query(settings):
     settings.JOB_EVENTS = {**settings.JOB_EVENTS, "KEEP_ALIVE": 0.1}
     completion = NumberCompletion(1, is_terminal=False)
+    shared = {"abc": None, "empty": None}
     async with (
         aclosing(follow("abc", completion=completion)) as messages,
         aclosing(follow("empty", completion=completion)) as others,
     ):
         await until(others, lambda m: isinstance(m, Live))
         await until(messages, lambda m: isinstance(m, Live))
-        await asyncio.sleep(0.5)
-        assert {"abc": None, "empty": None} in completion.queries
+        while shared not in completion.queries:  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0.05)
         publish(1)
         received = await until(messages, lambda m: isinstance(m, End))
     assert numbers(received) == [1]

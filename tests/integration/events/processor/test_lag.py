@@ -32,7 +32,7 @@ def test_without_streams():
 def test_stream_without_a_log_row_is_behind(add_entries):
     add_entries(3)
     assert behind() == (1, 1)
-    assert 0 <= archive_lag().oldest_age < 10
+    assert 0 <= archive_lag().oldest_age < 60
 
 
 def test_log_row_without_a_checkpoint_is_behind(add_entries):
@@ -72,14 +72,14 @@ def test_trimmed_stream_is_behind_by_its_remaining_entries(redis_client, add_ent
 
 def test_age_is_that_of_the_oldest_unarchived_entry(redis_client, add_entries):
     now = int(time.time() * 1000)
-    redis_client.xadd("job_events:old", FIELDS, id=f"{now - 120_000}-0")
-    redis_client.xadd("job_events:old", FIELDS, id=f"{now - 90_000}-0")
+    redis_client.xadd("job_events:old", FIELDS, id=f"{now - 7_200_000}-0")
+    redis_client.xadd("job_events:old", FIELDS, id=f"{now - 3_600_000}-0")
     redis_client.xadd("job_events:old", FIELDS, id=f"{now - 1_000}-0")
     add_entries(1)
-    make_log("old", position=f"{now - 120_000}-0")
+    make_log("old", position=f"{now - 7_200_000}-0")
     found = archive_lag()
     assert found.behind == 2
-    assert 90 <= found.oldest_age < 100
+    assert 3_600 <= found.oldest_age < 7_200
     assert found.late
 
 

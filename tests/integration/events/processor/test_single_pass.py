@@ -59,7 +59,7 @@ def test_pass_waits_for_events_that_were_just_committed():
 def test_events_left_in_the_outbox_are_pending_work():
     put_in_outbox()
     result = run_single_pass({"relay": lambda: 0}, timeout=30)
-    assert 1.5 < result.seconds < 10
+    assert result.seconds > 1.5
     assert "The outbox has events" in pending_work(result)
 
 

@@ -30,12 +30,12 @@ def test_empty_project():
 
 def test_outbox_has_a_depth_and_an_age():
     log = make_log()
-    for seconds_ago in (5, 90, 0):
+    for seconds_ago in (5, 3_600, 0):
         put_in_outbox(log, seconds_ago)
-    put_in_outbox(log, 5000, event_id="5-0")
+    put_in_outbox(log, 7_200, event_id="5-0")
     outbox = get_status().outbox
     assert outbox.depth == 3
-    assert 90 <= outbox.oldest_age < 100
+    assert 3_600 <= outbox.oldest_age < 7_200
     assert outbox.late
 
 

@@ -130,12 +130,13 @@ def test_retries_until_given_up(channels, receiver, caplog):
     receiver.status = 500
     message = make_message("hook")
     for attempt, seconds in enumerate(RETRY_SECONDS, 1):
+        before = database_now()
         deliver()
         delivery = AlertDelivery.objects.get()
         assert delivery.attempts == attempt
         assert delivery.error == "The receiver responds with HTTP 500."
-        wait = (delivery.next_at - database_now()).total_seconds()
-        assert 0.8 * seconds - 5 < wait < 1.2 * seconds + 1
+        shortest, longest = timedelta(seconds=0.8 * seconds), timedelta(seconds=1.2 * seconds)
+        assert before + shortest <= delivery.next_at <= database_now() + longest
         assert deliver() == 0
         make_due()
     deliver()

@@ -54,12 +54,10 @@ async def replay_request(user, query):
 
 async def test_time_between_events(user, ids):
     """The last event would take another 99 seconds, and is not awaited."""
-    request = await replay_request(user, f"speed={SPEED}")
-    await request.until(b'"n":3')
     began = monotonic()
-    assert b'"n":4' not in request.body
+    request = await replay_request(user, f"speed={SPEED}")
     await request.until(b'"n":5')
-    assert monotonic() - began > 0.9
+    assert monotonic() - began >= 1
     await asyncio.sleep(0.1)
     assert b'"n":6' not in request.body
     assert b"event: live" not in request.body

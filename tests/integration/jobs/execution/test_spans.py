@@ -108,13 +108,13 @@ def test_fields_of_start_and_end():
 
 
 def test_queue_time():
-    Job.objects.update(created_at=timezone.now() - timedelta(seconds=60))
+    Job.objects.update(created_at=timezone.now() - timedelta(seconds=600))
     first = claim()
-    second = claim("k2", enqueued_at=datetime.now(UTC) - timedelta(seconds=30), relatives=("k1",))
+    second = claim("k2", enqueued_at=datetime.now(UTC) - timedelta(seconds=300), relatives=("k1",))
     third = claim("k3", relatives=("k1",))
     in_future = claim("k4", enqueued_at=datetime.now(UTC) + timedelta(1), relatives=("k1",))
     found = [e.data["data"].get("queue_seconds") for e in read_events("abc")[1:]]
-    assert found == [pytest.approx(60, abs=5), pytest.approx(30, abs=5), None, 0]
+    assert found == [pytest.approx(600, abs=60), pytest.approx(300, abs=60), None, 0]
     assert len({each.span_id for each in (first, second, third, in_future)}) == 4
 
 

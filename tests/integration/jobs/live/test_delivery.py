@@ -75,9 +75,7 @@ async def test_job_completed_by_a_worker(make_job):
     await asyncio.sleep(0.5)
     assert not watching.done()  # the row is not terminal yet: the archiver may ignore the event
     await in_thread(archived)
-    began = asyncio.get_running_loop().time()
     received = await watching
-    assert asyncio.get_running_loop().time() - began < 2
     assert [word for word in received if word != "Live"] == [
         "job_created", "task_started", "task_completed", "End",
     ]  # fmt: skip
