@@ -114,10 +114,11 @@ KEPT_TABLES = {"auth_permission", "django_content_type"}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_flush() -> Iterator[None]:
+def _quick_teardown() -> Iterator[None]:
     """Only empty the tables after a test.
 
-    Django's flush also creates all permissions again, which takes longer than most tests.
+    Django also creates all permissions again and closes the connection, which takes longer than
+    most tests.
     """
 
     def empty(test_case: Any) -> None:
@@ -130,6 +131,7 @@ def _quick_flush() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        patch.setattr(TransactionTestCase, "_should_reload_connections", lambda _: False)
         yield
 
 
