@@ -8,5 +8,6 @@ os.environ.setdefault("DJANGO_DEBUG", "1")
 from config.settings import *  # noqa: F403 - the settings read the environment
 from config.settings import JOB_EVENTS as SITE
 
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Most tests are not about who may start what.
 JOB_EVENTS = {**SITE, "MAY_START": lambda *_: True, "JOBS_WITHOUT_RUNNER": True}

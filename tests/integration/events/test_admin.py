@@ -26,11 +26,6 @@ NUMBERS = {"rounds": 7, "events": 3, "failures": 0, "failing": False, "error": "
 
 
 @pytest.fixture(autouse=True)
-def _fast_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def _fresh_status():
     clear_caches()
     yield

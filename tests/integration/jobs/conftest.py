@@ -31,11 +31,6 @@ TRANSITIONS: dict[str, list[Callable[..., Job]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _fast_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def make_job(db: None) -> Callable[..., Job]:
     """Creates a job of a status through services; its task_type has no runner."""

@@ -19,9 +19,8 @@ NEW, LOGIN = (reverse(f"job_events:{name}") for name in ("new", "login"))
 
 
 @pytest.fixture(autouse=True)
-def _no_worker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs stay pending: nothing is sent to the broker."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     monkeypatch.setattr("jobs.services._dispatch", lambda job: None)
 
 
