@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import log_in
@@ -21,6 +22,8 @@ ARGUMENTS = (
     # A host that is not localhost, at which plain HTTP is an insecure context.
     "--host-resolver-rules=MAP intranet.test 127.0.0.1",
 )
+TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)
 # Tests cause error responses on purpose, which Chromium logs to the console.
 EXPECTED = ("Failed to load resource",)
 
@@ -96,7 +99,7 @@ def paths(showcase: Showcase) -> dict[str, str]:
 @pytest.fixture
 def page(context: Any) -> Any:
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(TIMEOUT_MS)
     return page
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.checks import check_accessibility
@@ -53,7 +54,7 @@ def test_timeline(page: Any, job_id: str, publisher: SyncRedisStreamPublisher) -
     step.click()
     page.locator("job-timeline .job-events-inspector").wait_for()
     check_accessibility(page, [], OF_DJANGO)
-    assert page.url.endswith(change)
+    expect(page).to_have_url(change)
 
 
 def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
@@ -65,7 +66,7 @@ def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
     page.get_by_role("button", name="Yes, cancel the job").click()
     page.get_by_text("The job was cancelled.").wait_for()
     page.get_by_role("link", name="Retry").wait_for()
-    assert page.url.endswith(change)
+    expect(page).to_have_url(change)
     with site.client() as client:
         assert client.get(f"/api/jobs/{job_id}/").json()["status"] == "cancelled"
 
@@ -73,6 +74,6 @@ def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
 def test_list_links_to_both_pages(page: Any, job_id: str) -> None:
     page.goto(f"{JOBS}?q={job_id}")
     row = page.locator("#result_list tbody tr").first
-    assert row.locator(".job-events-state").inner_text() == "Pending"
+    expect(row.locator(".job-events-state")).to_have_text("Pending")
     row.get_by_role("link", name="Live page of By hand").click()
     page.get_by_role("heading", name="By hand").first.wait_for()

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.support.site import Site
 
@@ -18,7 +19,7 @@ def test_docs_page_uses_local_files_only(context: Any, site: Site) -> None:
     page.get_by_role("link", name="API", exact=True).click()
     page.get_by_text("Export the log up to now").wait_for()
     operations = page.locator(".operation:has(.method)")
-    assert operations.count() == 19
+    expect(operations).to_have_count(19)
 
     create = page.locator("#job_create")
     create.locator("summary").first.click()
@@ -39,13 +40,13 @@ def test_parameters_filter_and_links(page: Any, job_id: str) -> None:
     history.get_by_label("event_type").fill("job_created, status")
     history.get_by_role("button", name="Send the request").click()
     history.get_by_text("200 OK").wait_for()
-    assert '"job_created"' in history.locator(".api-form .json").inner_text()
+    expect(history.locator(".api-form .json")).to_contain_text('"job_created"')
     history.get_by_text("200", exact=True).click()
     history.get_by_role("link", name="HistoryPage").click()
     page.locator("#schema-HistoryPage").get_by_role("table").wait_for()
     page.get_by_role("searchbox").fill("post ticket")
     page.get_by_text("Found: 1").wait_for()
-    assert page.locator(".operation:visible").count() == 1
+    expect(page.locator(".operation:visible")).to_have_count(1)
 
 
 def test_a_live_stream_is_shown_until_it_is_stopped(page: Any, job_id: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.checks import check_accessibility
@@ -48,17 +49,17 @@ def test_messages_are_assembled_by_run_and_kind(
     kinds = page.locator(".turn").evaluate_all("turns => turns.map(turn => turn.dataset.kind)")
     assert kinds == ["prompt", "reasoning", "answer", "answer", "tool", "tool"]
     prompt = turn(page, "prompt")
-    assert prompt.get_by_text("analyst.").count() == 0
+    expect(prompt.get_by_text("analyst.")).to_have_count(0)
     prompt.locator("summary").click()
     prompt.get_by_text("You are <b>an</b> analyst.").wait_for()
     search, sql = turn(page, "tool").all()
-    assert search.get_by_text("Done").is_visible()
-    assert "tea" in search.inner_text()
+    expect(search.get_by_text("Done")).to_be_visible()
+    expect(search).to_contain_text("tea")
     search.locator("summary", has_text="Result").click()
     check_accessibility(page)
     assert search.locator("pre").inner_text().startswith("Found Found")
-    assert "Failed" in sql.inner_text()
-    assert "no such table" in sql.inner_text()
+    expect(sql).to_contain_text("Failed")
+    expect(sql).to_contain_text("no such table")
 
     # A text grows where it is.
     node = turn(page, "answer").first.element_handle()
@@ -74,11 +75,11 @@ def test_latest_turns_are_shown_first(
     publisher.publish_events(plain_job_id, events)
     open_tab(page, plain_job_id)
     page.get_by_text("Message 699.").wait_for()
-    assert page.locator(".turn").count() == 300
+    expect(page.locator(".turn")).to_have_count(300)
     for earlier in (100, 0):
         page.locator("button", has_text="Show earlier").click()
         page.get_by_text(f"Message {earlier}.", exact=True).wait_for()
-    assert page.locator(".turn").count() == 700
+    expect(page.locator(".turn")).to_have_count(700)
 
 
 def test_job_without_messages_says_so(page: Any, site: Site, plain_job_id: str) -> None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.support import job_page, wait_for_state
 from tests.support.site import Site
@@ -60,4 +61,4 @@ def test_result_template_comes_first(page: Any, site: Site, job_id: str) -> None
     raw = page.locator(".data-raw")
     raw.get_by_text("Result as data").click()
     raw.locator(".json-item", has_text="rows: 3").wait_for()
-    assert page.locator("#job-result").is_visible()
+    expect(page.locator("#job-result")).to_be_visible()

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
@@ -141,4 +142,4 @@ def test_selection_of_a_hidden_step_clears_the_filter(
     page.goto(f"/jobs/job/{plain_job_id}/?tab=timeline&q=nothing&span={span_id}")
     page.locator(".row .label", has_text="kettle").wait_for()
     wait_until(page, "!location.search.includes('q=')")
-    assert page.locator(".row .label", has_text="kettle").is_visible()
+    expect(page.locator(".row .label", has_text="kettle")).to_be_visible()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import logged_ids, queue_wait, wait_until
@@ -48,8 +49,8 @@ def elements(page: Any, job_id: str) -> Iterator[Any]:
     return page
 
 
-def fact(element: Any, name: str) -> str:
-    return str(element.locator(f"[data-fact={name}] dd").text_content())
+def fact(element: Any, name: str) -> Any:
+    return element.locator(f"[data-fact={name}] dd")
 
 
 def rows(page: Any) -> Any:
@@ -63,7 +64,7 @@ def test_elements_follow_a_job_to_its_end(
     first.get_by_text("Pending").wait_for()
     second.get_by_text("Wartet").wait_for()
     missing.get_by_text("Not available").wait_for()
-    assert empty.get_by_role("status").inner_text() == ""
+    expect(empty.get_by_role("status")).to_have_text("")
     publisher.publish_task_started(job_id, "by_hand")
     publisher.publish_task_progress(job_id, "by_hand", 40, message="<b>Reading</b>")
     first.get_by_text("40%").wait_for()
@@ -73,8 +74,8 @@ def test_elements_follow_a_job_to_its_end(
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/").raise_for_status()
     elements.locator("job-progress[data-status=cancelled]").first.wait_for()
-    assert fact(first, "queue") == queue_wait(site, job_id)
-    assert fact(first, "started").endswith("GMT+9")
+    expect(fact(first, "queue")).to_have_text(queue_wait(site, job_id))
+    expect(fact(first, "started")).to_contain_text("GMT+9")
     wait_until(elements, "received.some(([, name]) => name === 'job-end')")
     received = elements.evaluate("received")
     ids = [one[3] for one in received if one[:2] == ["job-timeline", "job-event"]]
@@ -82,7 +83,7 @@ def test_elements_follow_a_job_to_its_end(
     assert ["job-timeline", "job-event", "task_progress"] in [one[:3] for one in received]
     assert ["job-progress", "job-end", None] in [one[:3] for one in received]
     rows(elements).get_by_text("s", exact=True).wait_for()
-    assert rows(elements).all_inner_texts() == ["<b>Reading</b>", "s"]
+    expect(rows(elements)).to_have_text(["<b>Reading</b>", "s"])
 
 
 def test_facts_and_steps_of_a_failed_job(
@@ -100,7 +101,8 @@ def test_facts_and_steps_of_a_failed_job(
     publisher.publish_task_failed(job_id, "by_hand", "ValueError: no card", data=end)
     first = elements.locator("job-progress").first
     first.get_by_text("ValueError: no card").wait_for()
-    assert (fact(first, "calls"), fact(first, "tokens")) == ("1", "1,200 / 30")
+    expect(fact(first, "calls")).to_have_text("1")
+    expect(fact(first, "tokens")).to_have_text("1,200 / 30")
     wait_until(elements, "document.querySelector('job-timeline').dataset.status === 'failed'")
     rows(elements).get_by_text("charge").wait_for()
     assert sorted(rows(elements).all_inner_texts()) == ["by_hand", "charge", "gpt", "load"]

@@ -1,9 +1,11 @@
 """The tab Events: filters, search, selection and live events."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.checks import check_accessibility
@@ -44,31 +46,31 @@ def test_all_events_are_listed_and_only_visible_ones_drawn(
 ) -> None:
     open_tab(page, plain_job_id)
     count = len(logged_ids(site, plain_job_id))
-    assert rows(page).first.get_attribute("aria-setsize") == str(count)
+    expect(rows(page).first).to_have_attribute("aria-setsize", str(count))
     assert rows(page).count() < count
     page.get_by_role("button", name="Jump to the latest").click()
     page.locator(f"[data-key='{log[-1]}']").wait_for()
-    assert page.locator(".event-rows img").count() == 0
+    expect(page.locator(".event-rows img")).to_have_count(0)
     assert page.title() != "owned"
     red = page.locator(f"[data-key='{log[-1]}'] .ansi-red-fg")
     red.wait_for()
-    assert red.inner_text() == "red"
+    expect(red).to_have_text("red")
 
 
 def test_filters_are_in_the_url(page: Any, plain_job_id: str, log: list[str]) -> None:
     open_tab(page, plain_job_id)
     page.get_by_role("button", name="log 100").click()
     page.get_by_label("Level").select_option("critical")
-    assert rows(page).first.get_attribute("aria-setsize") == "20"
+    expect(rows(page).first).to_have_attribute("aria-setsize", "20")
     assert {text.split()[-1] for text in page.locator(".event-level").all_inner_texts()} == {
         "CRITICAL"
     }
     page.get_by_label("Level").select_option("")
     page.get_by_role("button", name="Errors: 40").click()
-    assert "type=log&errors=1" in page.url
+    expect(page).to_have_url(re.compile("type=log&errors=1"))
     page.reload()
     rows(page).first.wait_for()
-    assert rows(page).first.get_attribute("aria-setsize") == "40"
+    expect(rows(page).first).to_have_attribute("aria-setsize", "40")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export the displayed events: 40").click()
     lines = download.value.path().read_text().splitlines()
@@ -77,7 +79,7 @@ def test_filters_are_in_the_url(page: Any, plain_job_id: str, log: list[str]) ->
 
 def test_export_by_type_is_that_of_the_api(page: Any, plain_job_id: str, log: list[str]) -> None:
     open_tab(page, plain_job_id, "&type=request")
-    assert rows(page).count() == 1
+    expect(rows(page)).to_have_count(1)
     with page.expect_download() as download:
         page.get_by_role("link", name="Export these events").click()
     (line,) = download.value.path().read_text().splitlines()
@@ -91,8 +93,8 @@ def test_search_covers_the_log_and_later_events(
     page.keyboard.press("/")
     page.keyboard.type("needle1*")
     page.get_by_text("Matching events in the whole log: 11").wait_for()
-    assert rows(page).count() == 11
-    assert "q=needle1" in page.url
+    expect(rows(page)).to_have_count(11)
+    expect(page).to_have_url(re.compile("q=needle1"))
     later = publisher.publish_event(plain_job_id, log_event(100))
     page.locator(f"[data-key='{later}']").wait_for()
     page.get_by_label("Search in this job").fill("nothing")
@@ -119,12 +121,12 @@ def test_selected_event_has_an_address(page: Any, plain_job_id: str, log: list[s
     page.keyboard.press("j")
     details.get_by_text("Line 61 needle61").first.wait_for()
     check_accessibility(page)
-    assert f"event={log[61]}" in page.url
+    expect(page).to_have_url(re.compile(f"event={log[61]}"))
     page.keyboard.press("e")
     details.get_by_text("Line 63 needle63").first.wait_for()
     details.get_by_role("button", name="Close").click()
-    assert details.is_hidden()
-    assert "event=" not in page.url
+    expect(details).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("event="))
 
 
 def test_keys_reveal_rows_below_the_bars(page: Any, plain_job_id: str, log: list[str]) -> None:
@@ -147,9 +149,9 @@ def test_pause_counts_new_events(
     publisher.publish_events(plain_job_id, [log_event(n) for n in range(12)])
     more = page.get_by_role("button", name="Continue (new: 12)")
     more.wait_for()
-    assert rows(page).first.get_attribute("aria-setsize") == before
+    expect(rows(page).first).to_have_attribute("aria-setsize", before)
     more.click()
-    assert rows(page).first.get_attribute("aria-setsize") == str(int(before) + 12)
+    expect(rows(page).first).to_have_attribute("aria-setsize", str(int(before) + 12))
 
 
 def test_attempts_are_divided(page: Any, site: Site, plain_job_id: str) -> None:
@@ -157,4 +159,4 @@ def test_attempts_are_divided(page: Any, site: Site, plain_job_id: str) -> None:
         for action in ("cancel", "retry"):
             client.post(f"/api/jobs/{plain_job_id}/{action}/").raise_for_status()
     open_tab(page, plain_job_id)
-    assert page.locator(".event-divider:visible").all_inner_texts() == ["Attempt 2"]
+    expect(page.locator(".event-divider:visible")).to_have_text(["Attempt 2"])

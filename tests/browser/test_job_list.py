@@ -1,10 +1,12 @@
 """Live updates of the job list."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.support import log_in, wait_for_state
 from tests.support.site import Site
@@ -26,8 +28,8 @@ def test_new_job_is_inserted_on_top_and_updated_in_place(page: Any, site: Site) 
     job_id = create(site, "Newer")
     row = page.locator(f"tr[data-job-id='{job_id}']")
     row.wait_for()
-    assert page.locator("tbody tr").first.get_attribute("data-job-id") == job_id
-    assert page.locator("tr[data-kept]").count() == 1
+    expect(page.locator("tbody tr").first).to_have_attribute("data-job-id", job_id)
+    expect(page.locator("tr[data-kept]")).to_have_count(1)
     row.get_by_role("link").focus()
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/")
@@ -77,7 +79,7 @@ def test_logged_out_user_is_notified(page: Any, context: Any) -> None:
     context.clear_cookies()
     wait_for_state(page, "refused")
     page.get_by_role("heading", name="You are logged out").wait_for()
-    assert page.locator("tbody tr").count() == 0
+    expect(page.locator("tbody tr")).to_have_count(0)
     page.get_by_role("link", name="Log in").click()
     page.get_by_label("Username").wait_for()
 
@@ -141,11 +143,11 @@ def test_jobs_are_selected_and_cancelled(page: Any, site: Site) -> None:
     dialog.get_by_role("heading", name="Jobs to cancel: 3").wait_for()
     dialog.get_by_text("does not apply: 1").wait_for()
     dialog.get_by_role("button", name="Do nothing").click()
-    assert page.locator("tr .badge[data-status=pending]").count() == 3
+    expect(page.locator("tr .badge[data-status=pending]")).to_have_count(3)
     page.locator("#bulk-cancel").click()
     dialog.get_by_role("button", name="Cancel the jobs").click()
     page.locator("tr .badge[data-status=cancelled]").nth(3).wait_for()
-    assert page.locator("#bulk").is_hidden()
+    expect(page.locator("#bulk")).to_be_hidden()
     with site.client() as client:
         assert {client.get(f"/api/jobs/{job}/").json()["status"] for job in jobs} == {"cancelled"}
 
@@ -157,11 +159,11 @@ def test_actions_follow_the_status_of_selected_jobs(page: Any, site: Site) -> No
     wait_for_state(page, "live")
     page.get_by_role("checkbox", name="Select Followed").check()
     page.locator("#bulk-cancel:enabled").wait_for()
-    assert page.locator("#bulk-retry").is_disabled()
+    expect(page.locator("#bulk-retry")).to_be_disabled()
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/cancel/")
     page.locator("#bulk-retry:enabled").wait_for()
-    assert page.locator("#bulk-cancel").is_disabled()
+    expect(page.locator("#bulk-cancel")).to_be_disabled()
     with site.client() as client:
         client.post(f"/api/jobs/{job_id}/retry/").raise_for_status()
     page.locator("#bulk-cancel:enabled").click()  # of the attempt that is shown now
@@ -181,8 +183,8 @@ def test_refused_actions_are_listed(page: Any, site: Site) -> None:
     page.locator("#bulk-cancel").click()
     page.get_by_role("button", name="Cancel the jobs").click()
     page.get_by_text("Done: 0. Refused: 1. Not tried: 0.").first.wait_for()
-    assert "Too late" in page.locator("#bulk-results").inner_text()
-    assert "cannot be cancelled" in page.locator("#bulk-results").inner_text()
+    expect(page.locator("#bulk-results")).to_contain_text("Too late")
+    expect(page.locator("#bulk-results")).to_contain_text("cannot be cancelled")
     page.get_by_role("button", name="Close").click()
 
 
@@ -233,7 +235,7 @@ def test_views_are_saved_in_the_browser(page: Any, site: Site) -> None:
     page.wait_for_url("**/jobs/?status=pending&q=view")
     page.get_by_role("button", name="Views").click()
     page.get_by_role("button", name="Delete the view").click()
-    assert page.get_by_role("link", name="My <b>view</b>").count() == 0
+    expect(page.get_by_role("link", name="My <b>view</b>")).to_have_count(0)
     page.evaluate("localStorage.setItem('job-events-views', '[5, {\"name\": {}}, null]')")
     page.reload()
     wait_for_state(page, "live")
@@ -244,7 +246,7 @@ def test_bars_choose_the_time_range(page: Any, site: Site) -> None:
     page.goto("/jobs/?range=1h&q=last bar")
     bars = page.get_by_role("group", name="Jobs and failures").get_by_role("button")
     bars.last.wait_for()
-    assert "jobs: 1" in (bars.last.get_attribute("aria-label") or "")
+    expect(bars.last).to_have_attribute("aria-label", re.compile("jobs: 1"))
     bars.first.focus()
     page.keyboard.press("End")
     page.keyboard.press("Enter")
@@ -265,7 +267,7 @@ def test_counts_of_facets_are_updated(page: Any, site: Site) -> None:
     page.goto("/jobs/?q=counted")
     wait_for_state(page, "live")
     count = page.locator("[data-facet=pending] .facet-count")
-    assert count.inner_text() == "0"
+    expect(count).to_have_text("0")
     create(site, "Counted")
     page.get_by_role("link", name="Counted", exact=True).wait_for()
     page.locator("[data-facet=pending] .facet-count", has_text="1").wait_for()
@@ -278,11 +280,11 @@ def test_filters_are_applied_when_chosen(page: Any, site: Site) -> None:
     page.wait_for_url("**/jobs/?type=by_hand")
     page.get_by_role("link", name="Pending").click()
     page.wait_for_url("**/jobs/?type=by_hand&status=pending")
-    assert page.get_by_role("link", name="Pending").get_attribute("aria-current") == "true"
+    expect(page.get_by_role("link", name="Pending")).to_have_attribute("aria-current", "true")
     page.go_back()
     page.go_back()
     page.wait_for_url("**/jobs/")
-    assert page.get_by_label("Type").input_value() == ""
+    expect(page.get_by_label("Type")).to_have_value("")
 
 
 def test_list_works_without_scripts(browser: Any, site: Site, logged_in: Any) -> None:
@@ -297,6 +299,6 @@ def test_list_works_without_scripts(browser: Any, site: Site, logged_in: Any) ->
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name="Pending").click()
     page.get_by_role("link", name="Without scripts").wait_for()
-    assert "sort=created_at" in page.url
-    assert page.get_by_role("checkbox").count() == 0
+    expect(page).to_have_url(re.compile("sort=created_at"))
+    expect(page.get_by_role("checkbox")).to_have_count(0)
     context.close()

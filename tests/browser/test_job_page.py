@@ -1,10 +1,12 @@
 """The job page: complete events without duplicates, and untrusted values as text."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import redis
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
@@ -72,7 +74,7 @@ def test_line_of_an_event_has_its_own_keys_and_those_of_its_span(
     ):
         row = page.locator(".event-row", has=page.get_by_text(event_type, exact=True))
         row.wait_for()
-        assert row.locator(".event-gist").text_content() == expected
+        expect(row.locator(".event-gist")).to_have_text(expected)
 
 
 def test_job_is_started_and_followed_to_its_end(page: Any, site: Site) -> None:
@@ -102,7 +104,7 @@ def test_reloads_lose_and_duplicate_no_event(page: Any, site: Site) -> None:
     wait_for_state(page, "ended")
     assert shown_ids(page) == shown
     show_tab(page, "Result")
-    assert page.locator("#document").inner_text() == document
+    expect(page.locator("#document")).to_have_text(document, use_inner_text=True)
 
 
 @pytest.mark.extended
@@ -130,15 +132,15 @@ def test_event_is_shown_when_it_is_published(
     open_live(page, job_id)
     event_id = publisher.publish_task_progress(job_id, "by_hand", 42, message="half way, nearly")
     event_row(page, event_id).wait_for()
-    assert page.locator("#percent").inner_text() == "42%"
-    assert page.locator("#phase-note").inner_text() == "half way, nearly"
+    expect(page.locator("#percent")).to_have_text("42%")
+    expect(page.locator("#phase-note")).to_have_text("half way, nearly")
 
 
 def test_job_without_a_result_template_shows_its_result(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     open_live(page, plain_job_id, "result")
-    assert page.locator("#job-result, #outline, #document, #thoughts").count() == 0
+    expect(page.locator("#job-result, #outline, #document, #thoughts")).to_have_count(0)
     result = {"pages": 5}
     ended = {"event_type": "task_completed", "job_status": "completed", "result": result}
     publisher.publish_event(plain_job_id, ended)
@@ -165,7 +167,7 @@ def test_fatal_error_is_that_of_the_tool_that_raised_it(
         publisher.publish_event(plain_job_id, {"event_type": event_type, "data": data})
     problem = page.locator("#problem", has_text="no such city")
     problem.wait_for()
-    assert "ValueError" in problem.inner_text()
+    expect(problem).to_contain_text("ValueError")
     assert problem.inner_text().count("no such city") == 1
 
 
@@ -199,7 +201,7 @@ def test_event_opens_to_its_json(
     event_row(page, event_id).locator("a").click()
     details = page.locator(".event-details, [class*=details]", has_text="rows").first
     details.wait_for()
-    assert f"event={event_id}" in page.url
+    expect(page).to_have_url(re.compile(f"event={event_id}"))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_unexpected_values_do_not_break_the_page(
     for name in ("Timeline", "Conversation", "Result", "Input"):
         show_tab(page, name)
     assert page.title().startswith("Running · By hand")
-    assert page.locator("#job img, #job script:not([src])").count() == 0
+    expect(page.locator("#job img, #job script:not([src])")).to_have_count(0)
 
 
 def test_entries_of_other_producers_are_shown(
@@ -241,7 +243,7 @@ def test_entries_of_other_producers_are_shown(
         client.xadd(f"job_events:{job_id}", {"data": '{"event_type": "mine", "n": 1}'})
     open_live(page, job_id)
     page.locator(".event-row", has_text="mine").wait_for()
-    assert "{broken" in page.locator(".event-row", has_text="unknown").inner_text()
+    expect(page.locator(".event-row", has_text="unknown")).to_contain_text("{broken")
     assert shown_ids(page) == logged_ids(site, job_id)
 
 
@@ -259,12 +261,12 @@ def test_new_attempt_replaces_the_error_and_keeps_the_events(
     publisher.publish_event(job_id, {"event_type": "thought", "text": "second", "run_id": "1"})
     page.reload()
     page.locator("#fact-attempt", has_text="2").wait_for()
-    assert page.locator("#problem").is_hidden()
+    expect(page.locator("#problem")).to_be_hidden()
     page.locator(".event-row", has_text="second").wait_for()
-    assert page.locator(".event-row", has_text="first try").is_visible()
+    expect(page.locator(".event-row", has_text="first try")).to_be_visible()
     show_tab(page, "Result")
     page.locator("#thoughts", has_text="second").wait_for()
-    assert "first try" not in page.locator("#thoughts").inner_text()
+    expect(page.locator("#thoughts")).not_to_contain_text("first try", use_inner_text=True)
 
 
 def test_cancel_and_retry(page: Any, job_id: str) -> None:

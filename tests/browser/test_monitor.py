@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from jobs.api.openapi.extensions import EXAMPLES
 from tests.browser.checks import check_accessibility
@@ -77,13 +78,13 @@ def test_charts_and_their_tables(page: Any) -> None:
     open_monitor(page, "?task_type=m-report")
     assert re.search("Completed: latest .*, highest 7. Failed: ", summary(page, "ended"))
     assert re.search("^Failure rate. Failed: .*, highest 30%", summary(page, "failure_rate"))
-    assert page.locator(".chart:has(#chart-tokens)").is_hidden()
+    expect(page.locator(".chart:has(#chart-tokens)")).to_be_hidden()
     chart = page.locator(".chart:has(#chart-duration)")
-    assert chart.locator("table").count() == 0
+    expect(chart.locator("table")).to_have_count(0)
     chart.get_by_text("Table").click()
     chart.locator("tbody tr").first.wait_for()
-    assert chart.locator("tbody tr").count() == 60
-    assert chart.locator("tbody tr", has_text="4.4s").count() == 7
+    expect(chart.locator("tbody tr")).to_have_count(60)
+    expect(chart.locator("tbody tr", has_text="4.4s")).to_have_count(7)
 
 
 @pytest.mark.usefixtures("_samples")
@@ -96,26 +97,26 @@ def test_range_and_task_type(page: Any) -> None:
     page.get_by_label("Task type", exact=True).select_option("m-sync")
     shown = page.locator(".chart:has(#chart-ended) [role=img]")
     shown.and_(page.locator("[aria-label*='highest 5.']")).wait_for()
-    assert "task_type=m-sync" in page.url
+    expect(page).to_have_url(re.compile("task_type=m-sync"))
     open_monitor(page, "?range=7d&task_type=m-report")
-    assert page.get_by_role("button", name="7 days").get_attribute("aria-pressed") == "true"
-    assert page.get_by_label("Task type", exact=True).input_value() == "m-report"
+    expect(page.get_by_role("button", name="7 days")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label("Task type", exact=True)).to_have_value("m-report")
 
 
 @pytest.mark.usefixtures("_samples")
 def test_what_is_wrong_comes_first(page: Any, site: Site) -> None:
     open_monitor(page)
     attention = page.locator("#attention")
-    assert "m-report: 30% failed, 21 of 70 attempts" in attention.inner_text()
+    expect(attention).to_contain_text("m-report: 30% failed, 21 of 70 attempts")
     assert page.locator("[data-name=processors]").inner_text().startswith("Processors\n1 of 1")
-    assert page.locator("[data-name=database] .state").inner_text() == "OK"
+    expect(page.locator("[data-name=database] .state")).to_have_text("OK")
 
 
 def test_stuck_job_is_cancelled_after_a_confirmation(page: Any, site: Site) -> None:
     job_id = stuck_job(site)
     open_monitor(page)
     row = page.locator("#jobs tr", has=page.locator(f"[data-job-id='{job_id}']"))
-    assert "Stuck" in row.inner_text()
+    expect(row).to_contain_text("Stuck")
     cancel = row.get_by_role("button", name="Cancel")
     cancel.click()
     page.get_by_role("button", name="Keep it running").click()
@@ -204,10 +205,10 @@ def test_offline_state_keeps_the_figures(page: Any) -> None:
     page.route("**/api/statistics/**", lambda route: route.fulfill(status=503, json=problem))
     wait_for_state(page, "offline")
     page.get_by_text("The database does not answer.").wait_for()
-    assert page.locator(".health-item").count() == 10
+    expect(page.locator(".health-item")).to_have_count(10)
     page.unroute("**/api/statistics/**")
     wait_for_state(page, "live")
-    assert page.locator("#outage").is_hidden()
+    expect(page.locator("#outage")).to_be_hidden()
 
 
 def test_logged_out_user_is_notified(page: Any, context: Any) -> None:
@@ -221,7 +222,7 @@ def test_other_users_see_no_monitor(browser: Any, site: Site) -> None:
     page = context.new_page()
     page.goto("/jobs/")
     log_in(page, "anna")
-    assert page.get_by_role("link", name="Monitor").count() == 0
+    expect(page.get_by_role("link", name="Monitor")).to_have_count(0)
     assert page.goto(URL).status == 403
     context.close()
 
@@ -266,7 +267,7 @@ def test_page_is_accessible_and_as_wide_as_the_window(page: Any, site: Site, wid
     open_monitor(page)
     page.locator("details summary").first.click()
     page.locator(".chart tbody tr").first.wait_for()
-    assert page.locator("table.figures").count() == 6
+    expect(page.locator("table.figures")).to_have_count(6)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     check_accessibility(page)
     page.locator("#jobs [data-action=cancel]").first.click()
@@ -284,7 +285,7 @@ def test_page_without_figures_says_what_to_do(page: Any) -> None:
     change_statistics(page, lambda body: {**body, "series": {}})
     open_monitor(page)
     page.get_by_text("There are no figures yet.").wait_for()
-    assert "process_events" in page.locator("#no-figures code").inner_text()
+    expect(page.locator("#no-figures code")).to_contain_text("process_events")
     page.unroute("**/api/statistics/**")
     page.locator("#no-figures").wait_for(state="hidden")
 
@@ -299,7 +300,7 @@ def test_figures_that_have_ended_say_when(page: Any) -> None:
     note = page.locator("#old-figures")
     change_statistics(page, partial(figures, missing=1))
     open_monitor(page)
-    assert note.is_hidden()
+    expect(note).to_be_hidden()
     change_statistics(page, partial(figures, missing=5))
     open_monitor(page)
-    assert "process_events has written none since" in note.inner_text()
+    expect(note).to_contain_text("process_events has written none since")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.checks import check_accessibility
 from tests.browser.support import job_page, wait_for_state, wait_until
@@ -41,7 +42,7 @@ def test_requests_are_answered_on_the_page(
 ) -> None:
     page.goto(job_page(job_id))
     wait_for_state(page, "live")
-    assert page.locator("#questions").is_hidden()
+    expect(page.locator("#questions")).to_be_hidden()
     ask("sure", {"text": HTML_PROMPT}, ("yes", "no"))
     ask("name", "To whom?")
     text = page.locator("#questions").get_by_text(HTML_PROMPT)
@@ -53,7 +54,7 @@ def test_requests_are_answered_on_the_page(
     text.wait_for(state="hidden")
     wait_until(page, "document.activeElement.name === 'answer'")
     # A second answer does not disturb a user who is typing.
-    assert page.get_by_label("To whom?").input_value() == "Anna\nand Bert"
+    expect(page.get_by_label("To whom?")).to_have_value("Anna\nand Bert")
     page.get_by_role("button", name="Send the answer").click()
     page.locator("#questions").wait_for(state="hidden")
     wait_until(page, "document.activeElement.id === 'job-title'")
@@ -79,18 +80,18 @@ def test_prompt_is_shown_completely(page: Any, site: Site, job_id: str, ask: Any
     card = page.locator("#questions")
     page.get_by_role("button", name="yes").wait_for()
     assert card.locator("pre").inner_text() == DRAFT
-    assert card.locator("del").inner_text() == "old"
-    assert card.locator("ins").inner_text() == "new"
+    expect(card.locator("del")).to_have_text("old")
+    expect(card.locator("ins")).to_have_text("new")
     for text in ("style: 0.5", HTML_PROMPT, "هل هذا صحيح؟"):
-        assert text in card.inner_text()
+        expect(card).to_contain_text(text)
     check_accessibility(page)
     page.get_by_role("button", name="yes").click()
     answered = page.locator("#answered")
     answered.get_by_text("Answered questions: 1").click()
     answer = answered.get_by_role("article", name="Send it?")
-    assert "demo" in answer.inner_text()
-    assert answer.locator(".json-tree").last.inner_text() == "yes"
-    assert DRAFT.strip() in answer.inner_text()
+    expect(answer).to_contain_text("demo")
+    expect(answer.locator(".json-tree").last).to_have_text("yes")
+    expect(answer).to_contain_text(DRAFT.strip())
 
 
 LARGE = """
@@ -172,5 +173,5 @@ def test_readers_see_questions_without_buttons(page: Any, job_id: str, ask: Any)
     page.goto(job_page(job_id))
     card = page.locator("#questions")
     card.get_by_text("You may read this question, but not answer it.").wait_for()
-    assert DRAFT.strip() in card.inner_text()
-    assert card.get_by_role("button", name="yes").count() == 0
+    expect(card).to_contain_text(DRAFT.strip())
+    expect(card.get_by_role("button", name="yes")).to_have_count(0)

@@ -4,6 +4,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
@@ -66,9 +67,9 @@ def test_seek_shows_the_state_at_any_time(
     page.locator(".event-row").nth(1).wait_for(state="detached")
     created = logged_ids(site, job_id)[0]
     assert shown_ids(page) == [created]
-    assert page.locator("#job-badge").inner_text() == "Pending"
-    assert page.locator("#fact-worker").inner_text() == "–"
-    assert page.locator("#cancel-form").is_hidden()
+    expect(page.locator("#job-badge")).to_have_text("Pending")
+    expect(page.locator("#fact-worker")).to_have_text("–")
+    expect(page.locator("#cancel-form")).to_be_hidden()
 
     seek(page, 1)
     percent(page, "80%")
@@ -86,7 +87,7 @@ def test_seek_shows_the_state_at_any_time(
     assert 1 < len(half) < len(log)
     seek(page, 1)
     percent(page, "80%")
-    assert page.locator("#thoughts").text_content() == everything
+    expect(page.locator("#thoughts")).to_have_text(everything)
 
     # A new event appears when the replay reaches it, or ends.
     seek(page, 0.5)
@@ -94,12 +95,12 @@ def test_seek_shows_the_state_at_any_time(
     sleep(STEP_SECONDS)
     last = publisher.publish_event(job_id, {"event_type": "task_failed", "error": "No more tea"})
     wait_until(page, f"document.querySelector('#replay-at').max !== '{length}'")
-    assert event_row(page, last).count() == 0
+    expect(event_row(page, last)).to_have_count(0)
     page.get_by_role("button", name="End the replay").click()
     event_row(page, last).wait_for()
     assert page.evaluate("document.activeElement.id") == "replay-open"
     assert shown_ids(page) == [created, *log, last]
-    assert page.locator("#replay").is_hidden()
+    expect(page.locator("#replay")).to_be_hidden()
 
 
 def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[str]) -> None:
@@ -110,7 +111,7 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
     shown = [page.locator(f"#{panel}").text_content() for panel in ("job-badge", "thoughts")]
     open_replay(page, job_id)
     page.locator(".event-row").nth(1).wait_for(state="detached")
-    assert page.locator("#job-badge").inner_text() == "Pending"
+    expect(page.locator("#job-badge")).to_have_text("Pending")
     page.get_by_role("button", name="Play", exact=True).click()
     page.locator(".event-row").nth(1).wait_for()
     page.get_by_label("Speed").select_option("20")
@@ -128,4 +129,4 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
     assert page.locator("#replay-at").get_attribute("aria-valuetext").startswith("0:00 of 0:0")
     page.get_by_role("button", name="End the replay").click()
     page.locator("#job-badge", has_text="Cancelled").wait_for()
-    assert page.locator("#retry-form").is_visible()
+    expect(page.locator("#retry-form")).to_be_visible()

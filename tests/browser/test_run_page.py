@@ -1,10 +1,12 @@
 """The run page: facts, error card, attempts, tabs, buttons, keys and layout."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from events.publisher import SyncRedisStreamPublisher
 from tests.browser.support import (
@@ -67,16 +69,13 @@ def open_page(page: Any, job_id: str, query: str = "", state: str = "ended") -> 
     wait_for_state(page, state)
 
 
-def query_of(page: Any) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
+def fact(page: Any, name: str) -> Any:
+    return page.locator(f"#fact-{name}")
 
 
-def fact(page: Any, name: str) -> str:
-    return str(page.locator(f"#fact-{name}").inner_text())
-
-
-def selected_tab(page: Any) -> str:
-    return str(page.locator("[role=tab][aria-selected=true]").inner_text()).split()[0]
+def expect_tab(page: Any, name: str) -> None:
+    """Wait until a tab is selected. Its text is followed by a number in some."""
+    expect(page.locator("[role=tab][aria-selected=true]")).to_contain_text(name)
 
 
 # Facts and error card
@@ -88,13 +87,13 @@ def test_facts_and_handled_errors_of_a_completed_job(
     publish(publisher, plain_job_id, *HANDLED)
     open_page(page, plain_job_id)
     assert page.title().startswith("Completed · By hand")
-    assert fact(page, "worker") == "celery@kitchen"
-    assert fact(page, "queue") == queue_wait(site, plain_job_id)
-    assert fact(page, "calls") == "1"
-    assert fact(page, "tokens") == "1,200 / 34"
-    assert fact(page, "tools") == "1 (1 failed)"
-    assert "UTC" in fact(page, "started")
-    assert page.locator("#problem").is_hidden()
+    expect(fact(page, "worker")).to_have_text("celery@kitchen")
+    expect(fact(page, "queue")).to_have_text(queue_wait(site, plain_job_id))
+    expect(fact(page, "calls")).to_have_text("1")
+    expect(fact(page, "tokens")).to_have_text("1,200 / 34")
+    expect(fact(page, "tools")).to_have_text("1 (1 failed)")
+    expect(fact(page, "started")).to_contain_text("UTC")
+    expect(page.locator("#problem")).to_be_hidden()
     handled = page.get_by_role("button", name="Handled errors: 1")
     colours = "node => [getComputedStyle(node).color, getComputedStyle(node).backgroundColor]"
     failed_colour = page.evaluate(
@@ -105,8 +104,8 @@ def test_facts_and_handled_errors_of_a_completed_job(
     assert failed_colour not in handled.evaluate(colours)
     show_tab(page, "Events")
     handled.click()
-    assert selected_tab(page) == "Timeline"
-    assert query_of(page)["errors"] == ["1"]
+    expect_tab(page, "Timeline")
+    expect(page).to_have_url(re.compile("errors=1"))
 
 
 def test_failed_job_opens_at_its_fatal_error(
@@ -118,18 +117,18 @@ def test_failed_job_opens_at_its_fatal_error(
     )  # fmt: skip
     open_page(page, plain_job_id)
     assert page.title().startswith("Failed · By hand")
-    assert selected_tab(page) == "Timeline"
-    assert page.locator("#phase").inner_text() == "Stopped at boil_water, 42%"
+    expect_tab(page, "Timeline")
+    expect(page.locator("#phase")).to_have_text("Stopped at boil_water, 42%")
     assert page.locator("#progress").evaluate("bar => bar.value") == 42
     problem = page.locator("#problem")
     for part in ("The kettle is empty", "KettleError", "boil_water, 42%"):
-        assert part in problem.inner_text()
+        expect(problem).to_contain_text(part)
     problem.get_by_text("Traceback").click()
-    assert "raise KettleError(litres)" in problem.inner_text()
+    expect(problem).to_contain_text("raise KettleError(litres)")
     page.locator("#panel-timeline").get_by_text("Failed here").first.wait_for()
     problem.get_by_role("link", name="Show its event").click()
-    assert selected_tab(page) == "Events"
-    assert query_of(page)["event"] == [ids[-1]]
+    expect_tab(page, "Events")
+    expect(page).to_have_url(re.compile(f"event={ids[-1]}"))
     page.go_back()
     wait_until(page, "document.querySelector('#tab-timeline').ariaSelected === 'true'")
 
@@ -150,10 +149,10 @@ def test_long_error_is_cut_and_can_be_shown(
     publish(publisher, plain_job_id, started(), failed("word " * 1_000 + "the end"))
     open_page(page, plain_job_id)
     problem = page.locator("#problem")
-    assert "the end" not in problem.inner_text()
+    expect(problem).not_to_contain_text("the end", use_inner_text=True)
     assert problem.bounding_box()["height"] < 350
     problem.get_by_text("Show all characters").click()
-    assert "the end" in problem.inner_text()
+    expect(problem).to_contain_text("the end")
 
 
 @pytest.mark.parametrize(
@@ -186,26 +185,26 @@ def test_attempts_are_selected_and_compared(
     publish(publisher, plain_job_id, started(run_id="t.2"), phase("second"),
             failed("second error", run_id="t.2"))  # fmt: skip
     open_page(page, plain_job_id)
-    assert "second error" in page.locator("#problem").inner_text()
+    expect(page.locator("#problem")).to_contain_text("second error")
     chips = page.locator("#attempt-chips .chip")
-    assert chips.count() == 2
-    assert chips.first.get_attribute("title") == "first error"
+    expect(chips).to_have_count(2)
+    expect(chips.first).to_have_attribute("title", "first error")
     chips.first.click()
-    assert query_of(page)["attempt"] == ["1"]
+    expect(page).to_have_url(re.compile("attempt=1"))
     first = page.locator("#problem", has_text="first error")
-    assert "Attempt 1 · Stopped at first" in first.inner_text()
+    expect(first).to_contain_text("Attempt 1 · Stopped at first")
     first.get_by_role("link", name="Show its event").click()
-    assert query_of(page)["attempt"] == ["1"]
-    assert "event" in query_of(page)
+    expect(page).to_have_url(re.compile("attempt=1"))
+    expect(page).to_have_url(re.compile("event="))
     page.go_back()
     page.get_by_label("Compare with").select_option("2")
-    assert query_of(page)["compare"] == ["2"]
+    expect(page).to_have_url(re.compile("compare=2"))
     page.reload()
     wait_for_state(page, "ended")
     assert page.locator("#attempt-chips [aria-current]").inner_text().startswith("1 Failed")
-    assert page.get_by_label("Compare with").input_value() == "2"
+    expect(page.get_by_label("Compare with")).to_have_value("2")
     chips.last.click()
-    assert "attempt" not in query_of(page)
+    expect(page).not_to_have_url(re.compile("attempt="))
 
 
 # Tabs and keys
@@ -215,21 +214,21 @@ def test_tabs_follow_keys_and_the_history_of_the_browser(
     page: Any, plain_job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     open_page(page, plain_job_id, state="live")
-    assert selected_tab(page) == "Timeline"
+    expect_tab(page, "Timeline")
     page.locator("#tab-timeline").focus()
     page.keyboard.press("ArrowRight")
-    assert selected_tab(page) == "Conversation"
+    expect_tab(page, "Conversation")
     assert page.evaluate("document.activeElement.id") == "tab-conversation"
     page.keyboard.press("End")
-    assert selected_tab(page) == "Input"
+    expect_tab(page, "Input")
     page.keyboard.press("3")
-    assert selected_tab(page) == "Events"
+    expect_tab(page, "Events")
     page.keyboard.press("5")
     page.keyboard.press("/")
     wait_until(page, "document.activeElement.type === 'search'")
-    assert selected_tab(page) == "Events"
+    expect_tab(page, "Events")
     page.keyboard.type("2?")
-    assert selected_tab(page) == "Events"
+    expect_tab(page, "Events")
     page.go_back()
     wait_until(page, "document.querySelector('#tab-input').ariaSelected === 'true'")
     page.locator("h1").focus()
@@ -247,17 +246,17 @@ def test_keys_of_single_characters_are_switched_off(page: Any, plain_job_id: str
     page.locator("h1").focus()
     for key in "3/?":
         page.keyboard.press(key)
-    assert selected_tab(page) == "Timeline"
+    expect_tab(page, "Timeline")
     assert page.evaluate("document.activeElement.id") == "job-title"
-    assert page.get_by_role("dialog").count() == 0
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.goto("/jobs/")
     page.locator("#keys-open").click()
     box = page.get_by_label("Use the keys of single characters")
-    assert not box.is_checked()
+    expect(box).not_to_be_checked()
     box.check()
     open_page(page, plain_job_id, state="live")
     page.keyboard.press("3")
-    assert selected_tab(page) == "Events"
+    expect_tab(page, "Events")
 
 
 def test_modules_of_tabs_are_loaded_when_they_are_shown(page: Any, plain_job_id: str) -> None:
@@ -275,13 +274,13 @@ def test_job_with_a_result_template_opens_at_its_result_unless_it_failed(
     page: Any, job_id: str, publisher: SyncRedisStreamPublisher
 ) -> None:
     open_page(page, job_id, state="live")
-    assert selected_tab(page) == "Result"
+    expect_tab(page, "Result")
     open_page(page, job_id, "?tab=input", state="live")
-    assert selected_tab(page) == "Input"
+    expect_tab(page, "Input")
     publish(publisher, job_id, started(), failed("No tea"))
     wait_for_state(page, "ended")
     open_page(page, job_id)
-    assert selected_tab(page) == "Timeline"
+    expect_tab(page, "Timeline")
 
 
 # Buttons
@@ -292,7 +291,7 @@ def test_cancel_needs_a_confirmation(page: Any, plain_job_id: str, site: Site) -
     cancel = page.get_by_role("button", name="Cancel", exact=True)
     cancel.click()
     dialog = page.get_by_role("dialog", name="Cancel this job?")
-    assert "stop at their next check" in dialog.inner_text()
+    expect(dialog).to_contain_text("stop at their next check")
     assert page.evaluate("document.activeElement.innerText") == "Keep it running"
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
@@ -334,7 +333,7 @@ def test_failed_cancellation_is_reported(page: Any, plain_job_id: str, site: Sit
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the job").click()
     page.locator("#job-badge", has_text="Cancelled").wait_for()
-    assert message.is_hidden()
+    expect(message).to_be_hidden()
 
 
 def test_run_again_is_confirmed_if_models_were_called(
@@ -345,7 +344,7 @@ def test_run_again_is_confirmed_if_models_were_called(
     again = page.get_by_role("button", name="Run again").first
     again.click()
     dialog = page.get_by_role("dialog", name="Run this job again?")
-    assert "Model calls so far: 1, tokens: 1,234." in dialog.inner_text()
+    expect(dialog).to_contain_text("Model calls so far: 1, tokens: 1,234.")
     page.keyboard.press("Escape")
     again.click()
     dialog.get_by_role("button", name="Run again").click()
@@ -371,10 +370,10 @@ def test_links_are_copied_and_events_exported(
         menu.get_by_role("link", name="All events as NDJSON").click()
     lines = download.value.path().read_text().splitlines()
     assert len([json.loads(line) for line in lines]) == len(HANDLED) + 1
-    assert menu.get_attribute("open") is None
+    expect(menu).not_to_have_attribute("open", "")
     menu.locator("summary").click()
     page.keyboard.press("Escape")
-    assert menu.get_attribute("open") is None
+    expect(menu).not_to_have_attribute("open", "")
 
 
 def test_live_chip_counts_the_events(
@@ -465,5 +464,5 @@ def test_page_is_useful_without_scripts(
     text = page.locator("#job").inner_text()
     for part in ("Completed", '"pages": 5', "Duration", plain_job_id, "needs JavaScript"):
         assert part in text
-    assert page.get_by_role("button", name="Copy link").is_hidden()
+    expect(page.get_by_role("button", name="Copy link")).to_be_hidden()
     context.close()

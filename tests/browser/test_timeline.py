@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from events.integrations.langchain import RecordOptions, create_redis_callback_handler
 from events.publisher import SyncRedisStreamPublisher
@@ -89,12 +90,12 @@ def inspector(page: Any) -> Any:
 
 def test_failed_job_opens_at_the_step_that_failed(page: Any, failed_agent: str) -> None:
     open_timeline(page, failed_agent)
-    assert "upload_report" in selected(page).inner_text()
-    assert "Failed here" in selected(page).inner_text()
+    expect(selected(page)).to_contain_text("upload_report")
+    expect(selected(page)).to_contain_text("Failed here")
     details = inspector(page)
     details.get_by_text("PermissionError", exact=True).wait_for()
-    assert "403 Forbidden: the key of research-agent may not write" in details.inner_text()
-    assert "publish › upload_report" in details.inner_text()
+    expect(details).to_contain_text("403 Forbidden: the key of research-agent may not write")
+    expect(details).to_contain_text("publish › upload_report")
     assert re.search(
         r"\+\d+\.\d+ s \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", details.inner_text()
     )
@@ -110,22 +111,22 @@ def test_slowest_steps_lead_to_their_rows(page: Any, failed_agent: str) -> None:
     assert "gpt-5" in texts[1]
     assert len(texts) == 3
     slowest.first.click()
-    assert "fetch_page" in selected(page).inner_text()
-    assert "span=" in page.url
+    expect(selected(page)).to_contain_text("fetch_page")
+    expect(page).to_have_url(re.compile("span="))
 
 
 def test_parallel_branches_and_errors_are_marked(page: Any, failed_agent: str) -> None:
     open_timeline(page, failed_agent)
     first = row(page, "analyst[1]")
-    assert "parallel: 6" in first.inner_text()
-    assert first.locator(".guide.first").count() == 1
+    expect(first).to_contain_text("parallel: 6")
+    expect(first.locator(".guide.first")).to_have_count(1)
     hidden = page.locator(ROWS).filter(has_text="Errors inside: 1")
-    assert hidden.get_attribute("aria-expanded") == "false"
+    expect(hidden).to_have_attribute("aria-expanded", "false")
     page.keyboard.press("e")
-    assert "run_sql" in selected(page).inner_text()
+    expect(selected(page)).to_contain_text("run_sql")
     assert selected(page).get_attribute("data-status") in ("handled", "error")
     page.keyboard.press("e")
-    assert "upload_report" in selected(page).inner_text()
+    expect(selected(page)).to_contain_text("upload_report")
 
 
 def test_rows_are_a_tree_for_the_keyboard(page: Any, failed_agent: str) -> None:
@@ -134,43 +135,45 @@ def test_rows_are_a_tree_for_the_keyboard(page: Any, failed_agent: str) -> None:
     page.keyboard.press("Escape")
     rows.first.focus()
     page.keyboard.press("ArrowRight")
-    assert focused.get_attribute("aria-level") == "2"
+    expect(focused).to_have_attribute("aria-level", "2")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     attributes = {name: focused.get_attribute(f"aria-{name}") for name in ("posinset", "level")}
     assert attributes == {"posinset": "2", "level": "3"}
-    assert focused.get_attribute("aria-expanded") == "false"
+    expect(focused).to_have_attribute("aria-expanded", "false")
     tree = page.get_by_role("treegrid")
     count = tree.get_attribute("aria-rowcount")
     page.keyboard.press("ArrowRight")
-    assert focused.get_attribute("aria-expanded") == "true"
+    expect(focused).to_have_attribute("aria-expanded", "true")
     assert int(tree.get_attribute("aria-rowcount")) > int(count)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    assert focused.get_attribute("aria-level") == "2"
+    expect(focused).to_have_attribute("aria-level", "2")
     page.keyboard.press("End")
-    assert focused.get_attribute("aria-rowindex") == tree.get_attribute("aria-rowcount")
+    expect(focused).to_have_attribute("aria-rowindex", tree.get_attribute("aria-rowcount"))
     assert rows.filter(has=page.locator(":scope[tabindex='0']")).count() <= 1
     page.keyboard.press("Enter")
-    assert "upload_report" in inspector(page).get_by_role("heading").first.inner_text()
+    expect(inspector(page).get_by_role("heading").first).to_contain_text("upload_report")
 
 
 def test_facets_keep_the_steps_around_their_matches(page: Any, failed_agent: str) -> None:
     rows = open_timeline(page, failed_agent)
     group = page.get_by_role("group", name="Show only")
-    assert "Errors 2" in group.inner_text()
+    expect(group).to_contain_text("Errors 2")
     group.get_by_role("button", name="Errors").click()
     shown = rows.locator(".label").all_inner_texts()
     assert {"run_sql", "upload_report", "market_research"} <= set(shown)
     assert "fetch_page" not in shown
-    assert "errors=1" in page.url
+    expect(page).to_have_url(re.compile("errors=1"))
     page.reload()
     rows.first.wait_for()
-    assert rows.locator(".label").all_inner_texts() == shown
+    expect(rows.locator(".label")).to_have_text(shown)
     group.get_by_role("button", name="Errors").click()
     group.get_by_role("button", name="Models").click()
-    assert page.locator(f"{ROWS}[data-context=false]").first.get_attribute("data-kind") == "model"
-    assert "kind=model" in page.url
+    expect(page.locator(f"{ROWS}[data-context=false]").first).to_have_attribute(
+        "data-kind", "model"
+    )
+    expect(page).to_have_url(re.compile("kind=model"))
 
 
 def test_link_to_a_step_and_back(page: Any, context: Any, failed_agent: str) -> None:
@@ -183,7 +186,7 @@ def test_link_to_a_step_and_back(page: Any, context: Any, failed_agent: str) -> 
     page.goto("/jobs/")
     page.goto(link)
     selected(page).wait_for()
-    assert "run_sql" in selected(page).inner_text()
+    expect(selected(page)).to_contain_text("run_sql")
     inspector(page).get_by_role("heading", name="run_sql").wait_for()
     page.keyboard.press("c")
     inspector(page).get_by_text("Copied").wait_for()
@@ -192,8 +195,8 @@ def test_link_to_a_step_and_back(page: Any, context: Any, failed_agent: str) -> 
     assert step["path"][-2:] != []
     assert step["events"][0]["event_type"] == "tool_call"
     page.keyboard.press("Escape")
-    assert inspector(page).is_hidden()
-    assert "span=" not in page.url
+    expect(inspector(page)).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("span="))
 
 
 def test_details_show_usage_text_and_events(page: Any, failed_agent: str) -> None:
@@ -201,10 +204,10 @@ def test_details_show_usage_text_and_events(page: Any, failed_agent: str) -> Non
     page.locator(".slow", has_text="gpt-5").first.click()
     details = inspector(page)
     details.get_by_text("in: 9,870, out: 1,460").wait_for()
-    assert "Home batteries in the EU" in details.inner_text()
+    expect(details).to_contain_text("Home batteries in the EU")
     event = details.locator("details.raw").first
     event.locator("summary").click()
-    assert "model_call" in event.locator(".json-tree").inner_text()
+    expect(event.locator(".json-tree")).to_contain_text("model_call")
 
 
 def test_details_can_be_resized_by_keyboard(page: Any, failed_agent: str) -> None:
@@ -220,16 +223,16 @@ def test_details_can_be_resized_by_keyboard(page: Any, failed_agent: str) -> Non
     width = handle.get_attribute("aria-valuenow")
     page.reload()
     inspector(page).wait_for()
-    assert handle.get_attribute("aria-valuenow") == width
+    expect(handle).to_have_attribute("aria-valuenow", width)
 
 
 def test_phone_shows_bars_of_the_branch_and_a_sheet(page: Any, failed_agent: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_timeline(page, failed_agent)
-    assert inspector(page).is_hidden()  # a sheet would cover the page
+    expect(inspector(page)).to_be_hidden()  # a sheet would cover the page
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert row(page, "upload_report").locator(".bar:visible").count() == 1
-    assert row(page, "analyst[1]").locator(".bar:visible").count() == 0
+    expect(row(page, "upload_report").locator(".bar:visible")).to_have_count(1)
+    expect(row(page, "analyst[1]").locator(".bar:visible")).to_have_count(0)
     row(page, "upload_report").click()
     heading = inspector(page).get_by_role("heading", name="upload_report")
     heading.wait_for()
@@ -238,7 +241,7 @@ def test_phone_shows_bars_of_the_branch_and_a_sheet(page: Any, failed_agent: str
     assert sheet["y"] + sheet["height"] == pytest.approx(844, abs=1)
     assert row(page, "upload_report").bounding_box()["y"] < sheet["y"]
     inspector(page).get_by_role("button", name="Close").click()
-    assert inspector(page).is_hidden()
+    expect(inspector(page)).to_be_hidden()
     assert page.evaluate(f"{FOCUSED}.getAttribute('role')") == "row"
 
 
@@ -269,16 +272,16 @@ def test_attempts_are_compared_on_one_axis(
     publish(publisher, plain_job_id, "job_retried", attempt=2, job_status="pending")
     publish_charges(publisher, plain_job_id, 2, ["load", "notify"])
     rows = open_timeline(page, plain_job_id)
-    assert rows.locator(".label").all_inner_texts() == ["load", "notify", "charge[1]", "charge[2]"]
-    assert "Retried" in row(page, "charge[1]").inner_text()
-    assert "card gateway timed out" in row(page, "charge[2]").inner_text()
+    expect(rows.locator(".label")).to_have_text(["load", "notify", "charge[1]", "charge[2]"])
+    expect(row(page, "charge[1]")).to_contain_text("Retried")
+    expect(row(page, "charge[2]")).to_contain_text("card gateway timed out")
     open_timeline(page, plain_job_id, "&attempt=1&compare=2")
     page.get_by_text("Upper bars: attempt 1. Lower bars: attempt 2.").wait_for()
-    assert row(page, "load").locator(".bar:visible").count() == 2
-    assert " / " in row(page, "load").inner_text()
-    assert "only in attempt 1" in row(page, "price").inner_text()
-    assert "only in attempt 2" in row(page, "notify").inner_text()
-    assert rows.count() == 5
+    expect(row(page, "load").locator(".bar:visible")).to_have_count(2)
+    expect(row(page, "load")).to_contain_text(" / ")
+    expect(row(page, "price")).to_contain_text("only in attempt 1")
+    expect(row(page, "notify")).to_contain_text("only in attempt 2")
+    expect(rows).to_have_count(5)
 
 
 def publish_steps(publisher: SyncRedisStreamPublisher, job_id: str, nodes: int, tools: int) -> None:
@@ -312,12 +315,12 @@ def test_five_thousand_steps_are_drawn_where_they_are_visible(
     assert int(page.get_by_role("treegrid").get_attribute("aria-rowcount")) > 500
     assert rows.count() < 80
     page.keyboard.press("e")
-    assert "disk is full" in selected(page).inner_text()
+    expect(selected(page)).to_contain_text("disk is full")
     box = selected(page).bounding_box()
     assert 0 < box["y"] < 720
     selected(page).focus()
     page.keyboard.press("End")
-    assert page.locator(f"{ROWS}:focus .label").inner_text() == "page[500]"
+    expect(page.locator(f"{ROWS}:focus .label")).to_have_text("page[500]")
     assert rows.count() < 80
     head = page.locator(".axis").bounding_box()
     assert 0 <= head["y"] < 120  # sticky
@@ -339,7 +342,7 @@ def test_rows_do_not_move_under_the_pointer(
         publish(publisher, plain_job_id, "span_started", data=data)
     row(page, "c").wait_for()
     assert row(page, "b").bounding_box()["y"] == before
-    assert rows.locator(".label").all_inner_texts() == ["task", "a", "b", "c"]
+    expect(rows.locator(".label")).to_have_text(["task", "a", "b", "c"])
     page.mouse.move(2, 2)
     row(page, "within a").wait_for()
 
@@ -351,7 +354,7 @@ def test_question_of_a_plain_program_waits_for_a_person(
     publish(publisher, plain_job_id, "input_requested", name="tea", prompt={"text": "Tea?"})
     open_timeline(page, plain_job_id)
     asked = row(page, "input_requested")
-    assert "Waits for a person" in asked.inner_text()
+    expect(asked).to_contain_text("Waits for a person")
     row(page, "log").click()
     raw = inspector(page).locator("details.raw summary").first
     assert raw.inner_text().endswith("warning: no sugar")
@@ -371,11 +374,11 @@ def test_bars_of_running_interrupted_and_inferred_steps(
     ended = {"run_id": "g", "parent_run_id": "t", "phase": "g", "status": "interrupted"}
     publish(publisher, plain_job_id, "interrupted", data=ended)
     open_timeline(page, plain_job_id)
-    assert "Waits for a person" in row(page, "ask").inner_text()
-    assert row(page, "lost").locator(".bar").first.get_attribute("data-inferred") == "true"
-    assert page.locator(f"{ROWS} .wait:visible").count() == 1
+    expect(row(page, "ask")).to_contain_text("Waits for a person")
+    expect(row(page, "lost").locator(".bar").first).to_have_attribute("data-inferred", "true")
+    expect(page.locator(f"{ROWS} .wait:visible")).to_have_count(1)
     first = page.locator(ROWS).first
-    assert first.get_attribute("data-status") == "running"
+    expect(first).to_have_attribute("data-status", "running")
     seconds = first.locator(".value")
     before = seconds.inner_text()
     while seconds.inner_text() == before:
