@@ -26,7 +26,7 @@ from events.testing.redis_server import EmbeddedRedis
 from tests.support.need import receive_missing, report_missing, send_missing
 from tests.support.pending_tasks import describe_pending_tasks
 from tests.support.redis_tls import require_tls
-from tests.support.scheduling import FolderScheduling, make_ids_unique
+from tests.support.scheduling import FolderScheduling, make_ids_unique, sort_by_scope
 from tests.support.site import Site, started
 
 
@@ -180,9 +180,15 @@ def staff(django_user_model: Any, db: None) -> Any:
     return django_user_model.objects.create_superuser("demo", password="demo")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make test ids unique; extend the timeout of tests that start the site."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make test ids unique; sort parallel tests; extend the timeout of tests that start the site.
+
+    pytest-randomly has shuffled the tests, and those of other markers are deselected.
+    """
     make_ids_unique(items)
+    if hasattr(config, "workerinput"):
+        sort_by_scope(items)
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180))
