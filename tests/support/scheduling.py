@@ -12,7 +12,9 @@ from xdist.scheduler import LoadScopeScheduling
 # They take longest, and start first, in this order.
 FOLDERS = (
     "tests/browser/", "tests/faults/processes/", "tests/integration/site/",
-    "tests/integration/celery/", "tests/integration/packaging/", "tests/integration/queues/",
+    "tests/integration/celery/", "tests/integration/packaging/", "tests/integration/projects/",
+    "tests/integration/events/management/", "tests/integration/config/",
+    "tests/integration/queues/",
 )  # fmt: skip
 
 
