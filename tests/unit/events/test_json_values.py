@@ -74,6 +74,7 @@ def test_large_item_leaves_room_for_later_ones():
     assert rows[-1]["$omitted"] + len(rows) == 1001
 
 
+@pytest.mark.timeout(30)
 def test_number_of_nodes_is_limited():
     """Without the limit, the conversion takes longer than the timeout of the test."""
     value = ["x", 1j]

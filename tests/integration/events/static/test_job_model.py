@@ -241,6 +241,7 @@ HOSTILE: dict[str, list[tuple[str, Any]]] = {
 
 
 @pytest.mark.extended
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_log(name: str) -> None:
     """A model that takes quadratic time does not end before the timeout of the test."""
