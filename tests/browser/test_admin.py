@@ -74,6 +74,6 @@ def test_job_is_cancelled_by_a_tool(page: Any, site: Site, job_id: str) -> None:
 def test_list_links_to_both_pages(page: Any, job_id: str) -> None:
     page.goto(f"{JOBS}?q={job_id}")
     row = page.locator("#result_list tbody tr").first
-    expect(row.locator(".job-events-state")).to_have_text("Pending")
+    expect(row.locator(".job-events-state")).to_have_text("Pending", use_inner_text=True)
     row.get_by_role("link", name="Live page of By hand").click()
     page.get_by_role("heading", name="By hand").first.wait_for()

@@ -40,7 +40,7 @@ def test_parameters_filter_and_links(page: Any, job_id: str) -> None:
     history.get_by_label("event_type").fill("job_created, status")
     history.get_by_role("button", name="Send the request").click()
     history.get_by_text("200 OK").wait_for()
-    expect(history.locator(".api-form .json")).to_contain_text('"job_created"')
+    expect(history.locator(".api-form .json")).to_contain_text('"job_created"', use_inner_text=True)
     history.get_by_text("200", exact=True).click()
     history.get_by_role("link", name="HistoryPage").click()
     page.locator("#schema-HistoryPage").get_by_role("table").wait_for()

@@ -54,12 +54,12 @@ def test_messages_are_assembled_by_run_and_kind(
     prompt.get_by_text("You are <b>an</b> analyst.").wait_for()
     search, sql = turn(page, "tool").all()
     expect(search.get_by_text("Done")).to_be_visible()
-    expect(search).to_contain_text("tea")
+    expect(search).to_contain_text("tea", use_inner_text=True)
     search.locator("summary", has_text="Result").click()
     check_accessibility(page)
     assert search.locator("pre").inner_text().startswith("Found Found")
-    expect(sql).to_contain_text("Failed")
-    expect(sql).to_contain_text("no such table")
+    expect(sql).to_contain_text("Failed", use_inner_text=True)
+    expect(sql).to_contain_text("no such table", use_inner_text=True)
 
     # A text grows where it is.
     node = turn(page, "answer").first.element_handle()

@@ -54,7 +54,7 @@ def test_all_events_are_listed_and_only_visible_ones_drawn(
     assert page.title() != "owned"
     red = page.locator(f"[data-key='{log[-1]}'] .ansi-red-fg")
     red.wait_for()
-    expect(red).to_have_text("red")
+    expect(red).to_have_text("red", use_inner_text=True)
 
 
 def test_filters_are_in_the_url(page: Any, plain_job_id: str, log: list[str]) -> None:
@@ -159,4 +159,4 @@ def test_attempts_are_divided(page: Any, site: Site, plain_job_id: str) -> None:
         for action in ("cancel", "retry"):
             client.post(f"/api/jobs/{plain_job_id}/{action}/").raise_for_status()
     open_tab(page, plain_job_id)
-    expect(page.locator(".event-divider:visible")).to_have_text(["Attempt 2"])
+    expect(page.locator(".event-divider:visible")).to_have_text(["Attempt 2"], use_inner_text=True)

@@ -107,16 +107,18 @@ def test_range_and_task_type(page: Any) -> None:
 def test_what_is_wrong_comes_first(page: Any, site: Site) -> None:
     open_monitor(page)
     attention = page.locator("#attention")
-    expect(attention).to_contain_text("m-report: 30% failed, 21 of 70 attempts")
+    expect(attention).to_contain_text(
+        "m-report: 30% failed, 21 of 70 attempts", use_inner_text=True
+    )
     assert page.locator("[data-name=processors]").inner_text().startswith("Processors\n1 of 1")
-    expect(page.locator("[data-name=database] .state")).to_have_text("OK")
+    expect(page.locator("[data-name=database] .state")).to_have_text("OK", use_inner_text=True)
 
 
 def test_stuck_job_is_cancelled_after_a_confirmation(page: Any, site: Site) -> None:
     job_id = stuck_job(site)
     open_monitor(page)
     row = page.locator("#jobs tr", has=page.locator(f"[data-job-id='{job_id}']"))
-    expect(row).to_contain_text("Stuck")
+    expect(row).to_contain_text("Stuck", use_inner_text=True)
     cancel = row.get_by_role("button", name="Cancel")
     cancel.click()
     page.get_by_role("button", name="Keep it running").click()
@@ -285,7 +287,7 @@ def test_page_without_figures_says_what_to_do(page: Any) -> None:
     change_statistics(page, lambda body: {**body, "series": {}})
     open_monitor(page)
     page.get_by_text("There are no figures yet.").wait_for()
-    expect(page.locator("#no-figures code")).to_contain_text("process_events")
+    expect(page.locator("#no-figures code")).to_contain_text("process_events", use_inner_text=True)
     page.unroute("**/api/statistics/**")
     page.locator("#no-figures").wait_for(state="hidden")
 
@@ -303,4 +305,4 @@ def test_figures_that_have_ended_say_when(page: Any) -> None:
     expect(note).to_be_hidden()
     change_statistics(page, partial(figures, missing=5))
     open_monitor(page)
-    expect(note).to_contain_text("process_events has written none since")
+    expect(note).to_contain_text("process_events has written none since", use_inner_text=True)

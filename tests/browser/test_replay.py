@@ -67,8 +67,8 @@ def test_seek_shows_the_state_at_any_time(
     page.locator(".event-row").nth(1).wait_for(state="detached")
     created = logged_ids(site, job_id)[0]
     assert shown_ids(page) == [created]
-    expect(page.locator("#job-badge")).to_have_text("Pending")
-    expect(page.locator("#fact-worker")).to_have_text("–")
+    expect(page.locator("#job-badge")).to_have_text("Pending", use_inner_text=True)
+    expect(page.locator("#fact-worker")).to_have_text("–", use_inner_text=True)
     expect(page.locator("#cancel-form")).to_be_hidden()
 
     seek(page, 1)
@@ -111,7 +111,7 @@ def test_replay_plays_to_the_end(page: Any, site: Site, job_id: str, log: list[s
     shown = [page.locator(f"#{panel}").text_content() for panel in ("job-badge", "thoughts")]
     open_replay(page, job_id)
     page.locator(".event-row").nth(1).wait_for(state="detached")
-    expect(page.locator("#job-badge")).to_have_text("Pending")
+    expect(page.locator("#job-badge")).to_have_text("Pending", use_inner_text=True)
     page.get_by_role("button", name="Play", exact=True).click()
     page.locator(".event-row").nth(1).wait_for()
     page.get_by_label("Speed").select_option("20")

@@ -90,12 +90,14 @@ def inspector(page: Any) -> Any:
 
 def test_failed_job_opens_at_the_step_that_failed(page: Any, failed_agent: str) -> None:
     open_timeline(page, failed_agent)
-    expect(selected(page)).to_contain_text("upload_report")
-    expect(selected(page)).to_contain_text("Failed here")
+    expect(selected(page)).to_contain_text("upload_report", use_inner_text=True)
+    expect(selected(page)).to_contain_text("Failed here", use_inner_text=True)
     details = inspector(page)
     details.get_by_text("PermissionError", exact=True).wait_for()
-    expect(details).to_contain_text("403 Forbidden: the key of research-agent may not write")
-    expect(details).to_contain_text("publish › upload_report")
+    expect(details).to_contain_text(
+        "403 Forbidden: the key of research-agent may not write", use_inner_text=True
+    )
+    expect(details).to_contain_text("publish › upload_report", use_inner_text=True)
     assert re.search(
         r"\+\d+\.\d+ s \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", details.inner_text()
     )
@@ -111,22 +113,22 @@ def test_slowest_steps_lead_to_their_rows(page: Any, failed_agent: str) -> None:
     assert "gpt-5" in texts[1]
     assert len(texts) == 3
     slowest.first.click()
-    expect(selected(page)).to_contain_text("fetch_page")
+    expect(selected(page)).to_contain_text("fetch_page", use_inner_text=True)
     expect(page).to_have_url(re.compile("span="))
 
 
 def test_parallel_branches_and_errors_are_marked(page: Any, failed_agent: str) -> None:
     open_timeline(page, failed_agent)
     first = row(page, "analyst[1]")
-    expect(first).to_contain_text("parallel: 6")
+    expect(first).to_contain_text("parallel: 6", use_inner_text=True)
     expect(first.locator(".guide.first")).to_have_count(1)
     hidden = page.locator(ROWS).filter(has_text="Errors inside: 1")
     expect(hidden).to_have_attribute("aria-expanded", "false")
     page.keyboard.press("e")
-    expect(selected(page)).to_contain_text("run_sql")
+    expect(selected(page)).to_contain_text("run_sql", use_inner_text=True)
     assert selected(page).get_attribute("data-status") in ("handled", "error")
     page.keyboard.press("e")
-    expect(selected(page)).to_contain_text("upload_report")
+    expect(selected(page)).to_contain_text("upload_report", use_inner_text=True)
 
 
 def test_rows_are_a_tree_for_the_keyboard(page: Any, failed_agent: str) -> None:
@@ -153,13 +155,15 @@ def test_rows_are_a_tree_for_the_keyboard(page: Any, failed_agent: str) -> None:
     expect(focused).to_have_attribute("aria-rowindex", tree.get_attribute("aria-rowcount"))
     assert rows.filter(has=page.locator(":scope[tabindex='0']")).count() <= 1
     page.keyboard.press("Enter")
-    expect(inspector(page).get_by_role("heading").first).to_contain_text("upload_report")
+    expect(inspector(page).get_by_role("heading").first).to_contain_text(
+        "upload_report", use_inner_text=True
+    )
 
 
 def test_facets_keep_the_steps_around_their_matches(page: Any, failed_agent: str) -> None:
     rows = open_timeline(page, failed_agent)
     group = page.get_by_role("group", name="Show only")
-    expect(group).to_contain_text("Errors 2")
+    expect(group).to_contain_text("Errors 2", use_inner_text=True)
     group.get_by_role("button", name="Errors").click()
     shown = rows.locator(".label").all_inner_texts()
     assert {"run_sql", "upload_report", "market_research"} <= set(shown)
@@ -167,7 +171,7 @@ def test_facets_keep_the_steps_around_their_matches(page: Any, failed_agent: str
     expect(page).to_have_url(re.compile("errors=1"))
     page.reload()
     rows.first.wait_for()
-    expect(rows.locator(".label")).to_have_text(shown)
+    expect(rows.locator(".label")).to_have_text(shown, use_inner_text=True)
     group.get_by_role("button", name="Errors").click()
     group.get_by_role("button", name="Models").click()
     expect(page.locator(f"{ROWS}[data-context=false]").first).to_have_attribute(
@@ -186,7 +190,7 @@ def test_link_to_a_step_and_back(page: Any, context: Any, failed_agent: str) -> 
     page.goto("/jobs/")
     page.goto(link)
     selected(page).wait_for()
-    expect(selected(page)).to_contain_text("run_sql")
+    expect(selected(page)).to_contain_text("run_sql", use_inner_text=True)
     inspector(page).get_by_role("heading", name="run_sql").wait_for()
     page.keyboard.press("c")
     inspector(page).get_by_text("Copied").wait_for()
@@ -204,10 +208,10 @@ def test_details_show_usage_text_and_events(page: Any, failed_agent: str) -> Non
     page.locator(".slow", has_text="gpt-5").first.click()
     details = inspector(page)
     details.get_by_text("in: 9,870, out: 1,460").wait_for()
-    expect(details).to_contain_text("Home batteries in the EU")
+    expect(details).to_contain_text("Home batteries in the EU", use_inner_text=True)
     event = details.locator("details.raw").first
     event.locator("summary").click()
-    expect(event.locator(".json-tree")).to_contain_text("model_call")
+    expect(event.locator(".json-tree")).to_contain_text("model_call", use_inner_text=True)
 
 
 def test_details_can_be_resized_by_keyboard(page: Any, failed_agent: str) -> None:
@@ -272,15 +276,17 @@ def test_attempts_are_compared_on_one_axis(
     publish(publisher, plain_job_id, "job_retried", attempt=2, job_status="pending")
     publish_charges(publisher, plain_job_id, 2, ["load", "notify"])
     rows = open_timeline(page, plain_job_id)
-    expect(rows.locator(".label")).to_have_text(["load", "notify", "charge[1]", "charge[2]"])
-    expect(row(page, "charge[1]")).to_contain_text("Retried")
-    expect(row(page, "charge[2]")).to_contain_text("card gateway timed out")
+    expect(rows.locator(".label")).to_have_text(
+        ["load", "notify", "charge[1]", "charge[2]"], use_inner_text=True
+    )
+    expect(row(page, "charge[1]")).to_contain_text("Retried", use_inner_text=True)
+    expect(row(page, "charge[2]")).to_contain_text("card gateway timed out", use_inner_text=True)
     open_timeline(page, plain_job_id, "&attempt=1&compare=2")
     page.get_by_text("Upper bars: attempt 1. Lower bars: attempt 2.").wait_for()
     expect(row(page, "load").locator(".bar:visible")).to_have_count(2)
-    expect(row(page, "load")).to_contain_text(" / ")
-    expect(row(page, "price")).to_contain_text("only in attempt 1")
-    expect(row(page, "notify")).to_contain_text("only in attempt 2")
+    expect(row(page, "load")).to_contain_text(" / ", use_inner_text=True)
+    expect(row(page, "price")).to_contain_text("only in attempt 1", use_inner_text=True)
+    expect(row(page, "notify")).to_contain_text("only in attempt 2", use_inner_text=True)
     expect(rows).to_have_count(5)
 
 
@@ -315,12 +321,12 @@ def test_five_thousand_steps_are_drawn_where_they_are_visible(
     assert int(page.get_by_role("treegrid").get_attribute("aria-rowcount")) > 500
     assert rows.count() < 80
     page.keyboard.press("e")
-    expect(selected(page)).to_contain_text("disk is full")
+    expect(selected(page)).to_contain_text("disk is full", use_inner_text=True)
     box = selected(page).bounding_box()
     assert 0 < box["y"] < 720
     selected(page).focus()
     page.keyboard.press("End")
-    expect(page.locator(f"{ROWS}:focus .label")).to_have_text("page[500]")
+    expect(page.locator(f"{ROWS}:focus .label")).to_have_text("page[500]", use_inner_text=True)
     assert rows.count() < 80
     head = page.locator(".axis").bounding_box()
     assert 0 <= head["y"] < 120  # sticky
@@ -342,7 +348,7 @@ def test_rows_do_not_move_under_the_pointer(
         publish(publisher, plain_job_id, "span_started", data=data)
     row(page, "c").wait_for()
     assert row(page, "b").bounding_box()["y"] == before
-    expect(rows.locator(".label")).to_have_text(["task", "a", "b", "c"])
+    expect(rows.locator(".label")).to_have_text(["task", "a", "b", "c"], use_inner_text=True)
     page.mouse.move(2, 2)
     row(page, "within a").wait_for()
 
@@ -354,7 +360,7 @@ def test_question_of_a_plain_program_waits_for_a_person(
     publish(publisher, plain_job_id, "input_requested", name="tea", prompt={"text": "Tea?"})
     open_timeline(page, plain_job_id)
     asked = row(page, "input_requested")
-    expect(asked).to_contain_text("Waits for a person")
+    expect(asked).to_contain_text("Waits for a person", use_inner_text=True)
     row(page, "log").click()
     raw = inspector(page).locator("details.raw summary").first
     assert raw.inner_text().endswith("warning: no sugar")
@@ -374,7 +380,7 @@ def test_bars_of_running_interrupted_and_inferred_steps(
     ended = {"run_id": "g", "parent_run_id": "t", "phase": "g", "status": "interrupted"}
     publish(publisher, plain_job_id, "interrupted", data=ended)
     open_timeline(page, plain_job_id)
-    expect(row(page, "ask")).to_contain_text("Waits for a person")
+    expect(row(page, "ask")).to_contain_text("Waits for a person", use_inner_text=True)
     expect(row(page, "lost").locator(".bar").first).to_have_attribute("data-inferred", "true")
     expect(page.locator(f"{ROWS} .wait:visible")).to_have_count(1)
     first = page.locator(ROWS).first
